@@ -1,0 +1,114 @@
+"""`ServingConfig` and `IngestionConfig`: the only contract between operator, CLI and serving.
+
+One side renders a config as a JSON file, the other loads it. Nothing else passes between
+them: no environment variables, no shared modules. Both carry `version`, and a process that
+reads a version it does not know refuses to start and says which one it knows.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from lookalike_crds.base import Name
+from lookalike_crds.image_collection import (
+    Engine,
+    FieldSpec,
+    IngestionSpec,
+    ModelSpec,
+    SourceSpec,
+    VectorSpec,
+)
+from lookalike_crds.retriever import CollectionRef, SearchSpec
+
+CONFIG_VERSION: Literal[1] = 1
+
+
+class Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class FetchPolicy(Config):
+    """What the service may fetch on a caller's behalf, and how much of it."""
+
+    schemes: tuple[str, ...] = ("https", "http")
+    allow_private_addresses: bool = Field(default=False, description="Loopback, private, link-local and metadata addresses.")
+    allowed_hosts: tuple[str, ...] = Field(default=(), description="Hosts exempt from the address check, such as an in-cluster image server.")
+    max_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    max_pixels: int = Field(default=100_000_000, ge=4096)
+    max_redirects: int = Field(default=5, ge=0, le=20)
+    timeout_seconds: float = Field(default=10.0, gt=0, le=300)
+
+
+class IndexConfig(Config):
+    """Where one collection's vectors live. `name` is unique to (collection, model)."""
+
+    engine: Engine
+    name: str
+    path: Path | None = Field(default=None, description="Edge: the shard's folder.")
+    url: str | None = Field(default=None, description="Qdrant: http(s)://host:port; `:memory:` for tests.")
+    grpc_port: int = 6334
+    api_key_file: Path | None = None
+    shards: int = 1
+    replication_factor: int = 1
+
+
+class CollectionConfig(Config):
+    name: Name
+    model: ModelSpec
+    vector: VectorSpec
+    index: IndexConfig
+    fields: tuple[FieldSpec, ...] = ()
+
+
+class RetrieverConfig(Config):
+    name: Name
+    collections: tuple[CollectionRef, ...]
+    search: SearchSpec = SearchSpec()
+
+
+class HttpConfig(Config):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=1, le=65535)
+    public_url: str | None = None
+
+
+class AccessConfig(Config):
+    """Bearer keys, one a line in `api_keys_file`; none configured means open (loopback only)."""
+
+    api_keys_file: Path | None = None
+    internal_token_file: Path | None = Field(default=None, description="Token of the bulk route that ingestion writes through.")
+    rate_limit_per_second: float | None = Field(default=None, gt=0)
+
+
+class ServingConfig(Config):
+    """All that one serving process needs to know."""
+
+    version: Literal[1] = CONFIG_VERSION
+    collections: tuple[CollectionConfig, ...]
+    retrievers: tuple[RetrieverConfig, ...]
+    data_dir: Path = Field(description="Uploaded images, thumbnails and weights; with Edge the indexes too.")
+    image_roots: tuple[Path, ...] = Field(default=(), description="Folders whose files may be served as document images.")
+    http: HttpConfig = HttpConfig()
+    access: AccessConfig = AccessConfig()
+    fetch: FetchPolicy = FetchPolicy()
+    batches_index: IndexConfig = Field(description="Payload-only index that holds batch records.")
+    random_weights_for_benchmarks: bool = Field(default=False, description="Speed work only: OpenClip models without weights get random ones.")
+
+
+class IngestionConfig(Config):
+    """One ingestion run of one collection."""
+
+    version: Literal[1] = CONFIG_VERSION
+    collection: CollectionConfig
+    sources: tuple[SourceSpec, ...]
+    ingestion: IngestionSpec = IngestionSpec()
+    data_dir: Path = Field(description="Weights cache, scratch files, run lock.")
+    gateway_url: str | None = Field(default=None, description="Engine Edge: the running server whose bulk route takes the writes.")
+    internal_token_file: Path | None = None
+    ray_address: str | None = Field(default=None, description="Join this Ray; start one of our own where unset.")
+    fetch: FetchPolicy = FetchPolicy()
+    progress_file: Path = Field(description="Rewritten atomically while the run goes on: see lookalike_serving.ingest.progress.")
+    random_weights_for_benchmarks: bool = False

@@ -1,0 +1,60 @@
+"""What a stored document looks like: ids and payload layout, in one place.
+
+A document is one point of the index. Its payload is the user's metadata at the top level –
+so that anyone who opens the collection with Qdrant's own tools finds `status` where they put
+it – and one reserved key, `_lookalike`, with what Lookalike itself needs to know.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import asdict, dataclass
+from typing import Any
+
+RESERVED = "_lookalike"
+
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://lookalike.dev/documents")
+
+
+def point_id(collection: str, document_id: str) -> str:
+    """The point id of a document: UUIDv5 of collection and document id.
+
+    Deterministic, so that writing a document twice – a retry, a killed run, two runs at
+    once – leaves one point.
+    """
+    return str(uuid.uuid5(_NAMESPACE, f"{collection}\x00{document_id}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Lookalike's own part of a payload: where the image came from and what it was."""
+
+    document_id: str
+    image: str
+    """Address of the image: `file:///…`, `https://…`, `s3://…`, or `upload:<sha256>.<ext>`."""
+    source: str | None = None
+    """Name of the source that brought it; None for direct uploads."""
+    fingerprint: str | None = None
+    """Changes when the image or its metadata changes (etag, size + mtime, hash): a rerun skips equals."""
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    bytes: int | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    """RFC 3339, UTC."""
+
+
+def payload(metadata: dict[str, Any], origin: Origin) -> dict[str, Any]:
+    """The point's payload. Raises ValueError where metadata uses the reserved key."""
+    if RESERVED in metadata:
+        raise ValueError(f"metadata key {RESERVED!r} is reserved: rename it")
+    return {**metadata, RESERVED: {k: v for k, v in asdict(origin).items() if v is not None}}
+
+
+def split(stored: dict[str, Any]) -> tuple[dict[str, Any], Origin]:
+    """A stored payload as (metadata, origin)."""
+    metadata = {k: v for k, v in stored.items() if k != RESERVED}
+    known = Origin.__dataclass_fields__
+    return metadata, Origin(**{k: v for k, v in stored[RESERVED].items() if k in known})

@@ -1,0 +1,68 @@
+"""What the rest of the service may ask of an embedding model.
+
+Images reach a model in two steps, so that the first can run on many threads and the second
+in batches: `preprocess` (one decoded image -> the model's pixel tensor, thread-safe, releases
+the interpreter where it can) and `embed_pixels` (a batch -> vectors, one call at a time).
+Index and query use the same two steps: there is no second preprocessing anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike_crds.image_collection import Distance
+
+Pixels = NDArray[np.uint8]
+"""(h, w, 3) uint8 RGB, as decoded."""
+Tensor = NDArray[Any]
+"""(3, s, s): what the model reads; float32 or uint8, the model's own business."""
+Vectors = NDArray[np.float32]
+"""(n, d) float32, L2-normalised where the distance is cosine."""
+
+
+class ModelError(Exception):
+    """The model cannot be loaded or run; the message names the model and the remedy."""
+
+
+class WeightsNotFound(ModelError):
+    """No weights, or none where they were said to be. Never answered by random numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderInfo:
+    provider: str
+    name: str
+    weights: str | None
+    fingerprint: str
+    """Hex digest of what determines vectors: provider, name, weights' content, preprocessing.
+    Precision and device are not part of it: vectors agree closely enough across them."""
+    dimension: int
+    image_size: int
+    """Side of the square the model sees, pixels: decoders may scale down to no less than this."""
+    device: str
+    precision: str
+    distance_hint: Distance
+    logit_scale: float | None
+    supports_text: bool
+
+
+class Embedder(Protocol):
+    @property
+    def info(self) -> EmbedderInfo: ...
+
+    def preprocess(self, image: Pixels) -> Tensor: ...
+
+    def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors: ...
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """Raises ModelError where `info.supports_text` is false."""
+        ...
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Words the model has never seen and ignores; empty for subword tokenizers."""
+        ...

@@ -1,0 +1,1 @@
+"""Image bytes: fetching them safely, decoding them with defined results, thumbnails."""

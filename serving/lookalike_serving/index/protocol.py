@@ -1,0 +1,155 @@
+"""One protocol, several engines: what the rest of the service may ask of an index.
+
+`edge.py` runs Qdrant Edge in the process, `qdrant.py` talks gRPC to a server, `remote.py`
+reaches an Edge index that another process holds. All raise the errors below and nothing else.
+
+Scores are always "higher is better": cosine similarity, dot product, or `1 / (1 + d)` for
+Euclidean distance d, which is then also in `Hit.distance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike_serving.index.filters import Filter
+
+Vector = NDArray[np.float32]
+
+
+class IndexError_(Exception):
+    """Base of everything an index raises. The message tells the remedy."""
+
+
+class IndexUnavailable(IndexError_):
+    """The engine cannot be reached or does not answer in time: the caller may retry."""
+
+
+class IndexMismatch(IndexError_):
+    """The stored index was made with other settings (dimension, distance, model)."""
+
+
+class IndexRefused(IndexError_):
+    """The engine refused the request: a filter or value it cannot serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    id: str
+    """UUID."""
+    vector: Vector | None
+    """(d,) float32; None in a payload-only index."""
+    payload: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    id: str
+    payload: dict[str, Any]
+    vector: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    id: str
+    score: float
+    payload: dict[str, Any] = field(default_factory=dict)
+    distance: float | None = None
+    vector: Vector | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    records: tuple[Record, ...]
+    next: str | None
+    """Id to pass as `after` for the following page; None at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    vector: Vector
+    """(d,) float32; the engine normalises it for cosine."""
+    limit: int
+    filter: Filter | None = None
+    min_score: float | None = None
+    offset: int = 0
+    ef: int | None = None
+    """HNSW beam width; the engine's tuned default where None."""
+    exact: bool = False
+    with_payload: bool | tuple[str, ...] = True
+    """True: all; False: none; names: just these keys (dots for nested)."""
+    with_vector: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    points: int
+    indexed_vectors: int
+    dimension: int | None
+    distance: str | None
+    payload_indexes: dict[str, str]
+    """Key -> FieldType value."""
+    status: str
+    """`green`, `yellow` (optimising) or `grey` (waits for an optimisation)."""
+
+
+class Index(Protocol):
+    """One collection's points. Safe to use from many coroutines at once."""
+
+    async def upsert(self, points: Sequence[Point]) -> None:
+        """Write points; durable and visible to every later query when it returns."""
+        ...
+
+    async def merge_payload(self, id: str, payload: dict[str, Any]) -> None:
+        """Set the given top-level keys of one point's payload; the others stay."""
+        ...
+
+    async def replace_payload(self, id: str, payload: dict[str, Any]) -> None: ...
+
+    async def delete(self, ids: Sequence[str]) -> None: ...
+
+    async def retrieve(
+        self,
+        ids: Sequence[str],
+        *,
+        with_payload: bool | tuple[str, ...] = True,
+        with_vector: bool = False,
+    ) -> list[Record]:
+        """The points that exist, in the order of `ids`; missing ones are left out."""
+        ...
+
+    async def scroll(
+        self,
+        *,
+        filter: Filter | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        with_payload: bool | tuple[str, ...] = True,
+        with_vector: bool = False,
+    ) -> Page:
+        """Points in id order. Stable under writes: every point that stays is seen once."""
+        ...
+
+    async def count(self, filter: Filter | None = None) -> int:
+        """Exact."""
+        ...
+
+    async def query(self, query: Query) -> list[Hit]: ...
+
+    async def query_batch(self, queries: Sequence[Query]) -> list[list[Hit]]: ...
+
+    async def info(self) -> IndexInfo: ...
+
+    async def optimize(self) -> None:
+        """Bring HNSW and quantised storage up to date with the points."""
+        ...
+
+    async def drop(self) -> None:
+        """Delete the index and all its data."""
+        ...
+
+    async def close(self) -> None: ...
