@@ -21,19 +21,19 @@ from lookalike_serving.index.filters import Filter
 Vector = NDArray[np.float32]
 
 
-class IndexError_(Exception):
+class IndexFailure(Exception):
     """Base of everything an index raises. The message tells the remedy."""
 
 
-class IndexUnavailable(IndexError_):
+class IndexUnavailable(IndexFailure):
     """The engine cannot be reached or does not answer in time: the caller may retry."""
 
 
-class IndexMismatch(IndexError_):
+class IndexMismatch(IndexFailure):
     """The stored index was made with other settings (dimension, distance, model)."""
 
 
-class IndexRefused(IndexError_):
+class IndexRefused(IndexFailure):
     """The engine refused the request: a filter or value it cannot serve."""
 
 
