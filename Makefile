@@ -1,0 +1,83 @@
+# Every chore is one command: `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart quickstart-down test test-fast lint format generate check-generated lock \
+        bench bench-quality bench-search bench-http bench-ingest train-demo-model clean
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PORT   ?= 8080
+COUNT  ?= 2000
+# Where the quickstart keeps its server's files; the catalogue lies beside the YAML that names it.
+QUICKSTART_DATA ?= .lookalike
+CATALOGUE       := examples/catalogue
+
+help: ## List the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+install: $(VENV)/.installed ## Install Lookalike and its tools into .venv, versions as locked
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Lookalike needs Python 3.11 or later; $(PYTHON) is $$($(PYTHON) -V). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) \
+	  || { rm -rf $(VENV); echo "Could not make a virtual environment: on Debian or Ubuntu, apt install python3-venv"; exit 1; }
+	@$(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip -q 2>/dev/null; \
+	  $(BIN)/python -m uv --version >/dev/null 2>&1 || $(BIN)/python -m pip install -q "$$(grep -oE '^uv==[0-9.]+' requirements.lock)"
+	$(BIN)/python -m uv pip sync -q --python $(BIN)/python requirements.lock
+	$(BIN)/python -m uv pip install -q --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+quickstart: install ## Start everything on this machine, index a demo catalogue, answer three queries
+	@bash examples/quickstart.sh "$(BIN)" "$(CATALOGUE)" "$(QUICKSTART_DATA)" "$(PORT)" "$(COUNT)"
+
+quickstart-down: install ## Stop what `make quickstart` left running
+	$(BIN)/lookalike down --data-dir $(QUICKSTART_DATA)
+
+test: install ## Run all tests
+	$(BIN)/python -m pytest
+
+test-fast: install ## Run the tests that start neither Ray nor a browser
+	$(BIN)/python -m pytest -m "not ray and not browser and not slow"
+
+lint: install ## Style, types, import contracts, generated files
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) --no-print-directory check-generated
+
+format: install ## Rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+generate: install ## Write the CRDs and the field reference from the types
+	$(BIN)/python -m lookalike_crds.generate
+
+check-generated: install
+	$(BIN)/python -m lookalike_crds.generate --check
+
+lock: ## Resolve requirements.lock anew
+	$(BIN)/python -m uv pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --quiet --custom-compile-command "make lock" -o requirements.lock
+
+bench: bench-quality bench-search bench-http bench-ingest ## Run every benchmark
+
+bench-quality: install ## Retrieval quality of the demo model on held-out products, beside baselines
+	$(BIN)/python bench/quality.py
+
+bench-search: install ## The index beside the bare engine and exact search: 100k and 1M vectors
+	$(BIN)/python bench/search.py --million
+
+bench-http: install ## An HTTP query beside the same work called in a loop
+	$(BIN)/python bench/http.py
+
+bench-ingest: install ## Ingestion beside its ideal rate
+	$(BIN)/python bench/ingest.py
+
+train-demo-model: install ## Train the bundled demo model from nothing
+	$(BIN)/python bench/train_demo_model.py
+
+clean: ## Remove what was built here (not the catalogue or the data)
+	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

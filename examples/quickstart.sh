@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# What `make quickstart` does, in the commands a person would type.
+set -euo pipefail
+bin=$1 catalogue=$2 data=$3 port=$4 count=$5
+
+run() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$bin/$@"; }
+
+if [ "$(wc -l 2>/dev/null <"$catalogue/catalogue.jsonl" || echo 0)" -ne "$count" ]; then
+  run lookalike demo-catalogue --out "$catalogue" --count "$count" --seed 7
+fi
+run lookalike up -f examples/quickstart.yaml --data-dir "$data" --port "$port" --detach --wait
+
+first=$(find "$catalogue/images" -name '*.jpg' | sort | head -n 1)
+run lookalike search "red striped mug" --top-k 5 --data-dir "$data"
+run lookalike search --image "$first" --top-k 5 --data-dir "$data"
+run lookalike search "blue dotted bag" --filter 'status=active' --filter 'price<60' --top-k 5 --data-dir "$data"
+
+printf '\nThe search page: http://127.0.0.1:%s/\nThe API:         http://127.0.0.1:%s/docs\nStop it with:    make quickstart-down\n' "$port" "$port"
