@@ -1,0 +1,220 @@
+"""What a search request and its answer look like on the wire.
+
+Unknown keys are refused with a hint, so that `topk` never silently means the default. The answer's
+models document the API; the search path itself encodes plain dicts (see gateway/json.py), since
+validating our own output a second time would cost more than the index query.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from lookalike_crds.base import FieldName
+from lookalike_crds.retriever import BoostStage, DiversityStage, Stage
+
+MAX_TOP_K = 1000
+MAX_QUERIES = 32
+MAX_VECTOR = 65_536
+PART_PREFIX = "part:"
+
+
+class QueryType(StrEnum):
+    IMAGE = "image"
+    TEXT = "text"
+    VECTOR = "vector"
+    DOCUMENT = "document"
+
+
+class Strict(BaseModel):
+    """A part of a request: unknown keys are errors, numbers are numbers."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class QueryPart(Strict):
+    """One thing to look for. Several are combined by their weights."""
+
+    type: QueryType
+    value: str | list[float] | None = Field(
+        default=None,
+        description="image: https URL, data URL, base64, or `part:<name>` of a multipart request. "
+        "text: what the picture shows. vector: numbers of the model's dimension. "
+        "document: the id of a stored document.",
+    )
+    weight: float = Field(
+        default=1.0,
+        ge=-100,
+        le=100,
+        allow_inf_nan=False,
+        description="Relative to the other queries; negative means “but not this”.",
+    )
+    embedding_model: str | None = Field(
+        default=None,
+        max_length=256,
+        description="Checked against the collection's model. The collection's model embeds images "
+        "and texts in any case; a vector of another model is refused.",
+    )
+    collection: str | None = Field(
+        default=None,
+        max_length=63,
+        description="document: the collection it lies in, where the id is in several.",
+    )
+
+
+def _capitalised(value: Any) -> Any:
+    return value.capitalize() if isinstance(value, str) else value
+
+
+class DiversityPart(Strict):
+    """Maximal marginal relevance: fewer near-identical results."""
+
+    type: Annotated[Literal["Diversity"], BeforeValidator(_capitalised)]
+    trade_off: float = Field(
+        default=0.7, ge=0, le=1, description="1: relevance alone; 0: difference alone."
+    )
+
+    def stage(self) -> Stage:
+        return DiversityStage(trade_off=self.trade_off)
+
+
+class BoostPart(Strict):
+    """Adds `weight` to the score of documents whose `field` equals `value`."""
+
+    type: Annotated[Literal["Boost"], BeforeValidator(_capitalised)]
+    field: FieldName
+    value: str | int | float | bool
+    weight: float = Field(ge=-10, le=10)
+
+    def stage(self) -> Stage:
+        return BoostStage(field=self.field, value=self.value, weight=self.weight)
+
+
+_INCLUDE = r"^(metadata(\.[^.\s]{1,128})?|image_url|thumbnail_url|vector|distance|collection|query_document)$"
+
+Include = Annotated[str, StringConstraints(pattern=_INCLUDE, max_length=160)]
+
+DEFAULT_INCLUDE = ("metadata", "image_url", "thumbnail_url", "collection", "distance")
+
+
+class SearchRequest(Strict):
+    """A search: what to look for, among which documents, and what to tell about them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        protected_namespaces=(),
+        json_schema_extra={
+            "examples": [
+                {
+                    "queries": [{"type": "text", "value": "red striped mug"}],
+                    "filters": {"AND": [{"key": "status", "operator": "eq", "value": "active"}]},
+                    "top_k": 25,
+                    "min_score": 0.2,
+                },
+                {
+                    "queries": [
+                        {"type": "image", "value": "https://example.com/reference.jpg"},
+                        {"type": "text", "value": "in blue", "weight": 0.5},
+                        {"type": "text", "value": "striped", "weight": -0.3},
+                    ],
+                    "filters": {"status": "active", "price": {"gte": 10, "lt": 20}},
+                },
+                {
+                    "queries": [{"type": "document", "value": "mug-0042"}],
+                    "rerank": [{"type": "Diversity", "trade_off": 0.6}],
+                    "group_by": "maker",
+                    "include": ["metadata.price", "image_url"],
+                    "explain": True,
+                },
+            ]
+        },
+    )
+
+    queries: list[QueryPart] = Field(min_length=1, max_length=MAX_QUERIES)
+    filters: Any = Field(
+        default=None,
+        description="Nested `{AND|OR|NOT: [{key, operator, value}]}`, or `{field: value}`, or "
+        "`{field: {operator: value}}`. Operators: eq ne gt gte lt lte in nin contains "
+        "starts_with exists is_null text geo_radius geo_box.",
+        json_schema_extra={"type": "object"},
+    )
+    top_k: int | None = Field(
+        default=None,
+        ge=1,
+        le=MAX_TOP_K,
+        description="How many results; the retriever's default where left out.",
+    )
+    min_score: float | None = Field(
+        default=None, allow_inf_nan=False, description="Leaves out what scores less."
+    )
+    rerank: list[DiversityPart | BoostPart] | None = Field(
+        default=None,
+        max_length=16,
+        description="Stages in order, in place of the retriever's; [] for none.",
+    )
+    group_by: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="Keep the best document of each value of this metadata key. Documents without "
+        "the key all stay; of a list the first value counts.",
+    )
+    include: list[Include] | None = Field(
+        default=None,
+        max_length=128,
+        description="What each result tells besides id and score: metadata, metadata.KEY, "
+        "image_url, thumbnail_url, vector, distance, collection. `query_document` keeps the "
+        "document that was searched with among the results.",
+    )
+    explain: bool = Field(
+        default=False, description="Tell of each result how its score came about."
+    )
+
+
+class StageTime(BaseModel):
+    name: str
+    ms: float
+
+
+class Contribution(BaseModel):
+    """What one query added to a result's similarity."""
+
+    query: int = Field(description="Index into `queries`.")
+    type: QueryType
+    weight: float
+    similarity: float = Field(description="Of this query alone with the document.")
+    contribution: float = Field(description="Its part of the index's score; they add up to it.")
+
+
+class ScoreStep(BaseModel):
+    """The score after one step of the pipeline."""
+
+    stage: str
+    score: float
+    rank: int
+
+
+class Explanation(BaseModel):
+    contributions: list[Contribution]
+    steps: list[ScoreStep]
+
+
+class SearchResult(BaseModel):
+    document_id: str
+    score: float = Field(description="Higher is better, for every distance.")
+    distance: float | None = Field(default=None, description="Euclidean distance, where it is one.")
+    collection: str | None = None
+    metadata: dict[str, Any] | None = None
+    image_url: str | None = None
+    thumbnail_url: str | None = None
+    vector: list[float] | None = None
+    explanation: Explanation | None = None
+
+
+class SearchResponse(BaseModel):
+    results: list[SearchResult]
+    took_ms: float
+    stages: list[StageTime]
+    warnings: list[str]

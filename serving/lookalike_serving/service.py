@@ -1,0 +1,216 @@
+"""Everything one serving process holds: models, indexes, images, keys.
+
+`Service.start` opens what the config names. Each distinct model is loaded once, however many
+collections use it. A collection that fails to open – a model without weights, an index server
+that is down – does not take the others with it: its routes answer 503 with the reason, and it is
+tried again in the background until it opens.
+
+Nothing here knows HTTP; the gateway, the batches and the search pipeline all work on this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import ipaddress
+import logging
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from lookalike_crds.config import CollectionConfig, RetrieverConfig, ServingConfig
+from lookalike_crds.image_collection import ModelSpec
+from lookalike_serving.embed import BatchedEmbedder, ModelError, load_embedder
+from lookalike_serving.images import ImageFetcher, ImageStore
+from lookalike_serving.index import open_index, open_payload_index
+from lookalike_serving.index.protocol import Index, IndexFailure
+from lookalike_serving.problems import Problem
+
+log = logging.getLogger("lookalike.service")
+
+_FIRST_RETRY_SECONDS = 2.0
+_LAST_RETRY_SECONDS = 60.0
+_LOCK_STRIPES = 256
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionState:
+    """One open collection."""
+
+    config: CollectionConfig
+    index: Index
+    embedder: BatchedEmbedder
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+
+class Service:
+    """What a serving process holds. Made by `start`, ended by `close`."""
+
+    def __init__(self, config: ServingConfig) -> None:
+        self.config = config
+        self.collections: dict[str, CollectionState] = {}
+        self.failures: dict[str, str] = {}
+        """Collections that are not open, and why."""
+        self.retrievers: dict[str, RetrieverConfig] = {r.name: r for r in config.retrievers}
+        self.fetcher = ImageFetcher(config.fetch)
+        self.images = ImageStore(config.data_dir / "images")
+        self.models: dict[ModelSpec, BatchedEmbedder] = {}
+        self._batches: Index | None = None
+        self._batches_failure = "not opened yet"
+        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "decode")
+        self._document_locks = [asyncio.Lock() for _ in range(_LOCK_STRIPES)]
+        self._reopening: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def start(cls, config: ServingConfig) -> Service:
+        """Open everything. Raises ValueError for a config that must not be served at all."""
+        refuse_open_doors(config)
+        service = cls(config)
+        await service._open_missing()
+        if service.failures or service._batches is None:
+            service._reopening = asyncio.create_task(service._reopen())
+        return service
+
+    async def close(self) -> None:
+        """Stop models, close indexes (an Edge index gives its lock back), drop connections."""
+        if self._reopening is not None:
+            self._reopening.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._reopening
+        for embedder in self.models.values():
+            await embedder.close()
+        for state in self.collections.values():
+            await state.index.close()
+        if self._batches is not None:
+            await self._batches.close()
+        await self.fetcher.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.collections.clear()
+        self.models.clear()
+        self._batches = None
+
+    def collection(self, name: str) -> CollectionState:
+        """The open collection. Raises Problem 404 where there is none, 503 where it is not open."""
+        state = self.collections.get(name)
+        if state is not None:
+            return state
+        if name in self.failures:
+            raise Problem(
+                503,
+                "collection-unavailable",
+                f"Collection {name!r} is not open: {self.failures[name]}",
+                headers={"Retry-After": "5"},
+            )
+        known = ", ".join(sorted([*self.collections, *self.failures])) or "none"
+        raise Problem(404, "not-found", f"There is no collection {name!r}. Served here: {known}.")
+
+    def retriever(self, name: str) -> RetrieverConfig:
+        """The retriever's config. Raises Problem 404 where there is none."""
+        retriever = self.retrievers.get(name)
+        if retriever is None:
+            known = ", ".join(sorted(self.retrievers)) or "none"
+            detail = f"There is no retriever {name!r}. Served here: {known}."
+            raise Problem(404, "not-found", detail)
+        return retriever
+
+    @property
+    def batches_index(self) -> Index:
+        """The payload-only index of batch records. Raises Problem 503 where it is not open."""
+        if self._batches is None:
+            raise Problem(
+                503,
+                "batches-unavailable",
+                f"The store of batch records is not open: {self._batches_failure}",
+                headers={"Retry-After": "5"},
+            )
+        return self._batches
+
+    async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work – decoding, hashing, reading files – off the event loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+
+    def document_lock(self, collection: str, document_id: str) -> asyncio.Lock:
+        """Held while a document is read, changed and written, so that no change is lost.
+
+        Striped: unrelated documents seldom share a lock. Covers this process; between replicas
+        the engine's own last-write-wins remains.
+        """
+        digest = hashlib.blake2b(f"{collection}\x00{document_id}".encode(), digest_size=2).digest()
+        return self._document_locks[int.from_bytes(digest, "big") % _LOCK_STRIPES]
+
+    async def _open_missing(self) -> None:
+        for collection in self.config.collections:
+            if collection.name in self.collections:
+                continue
+            try:
+                self.collections[collection.name] = await self._open(collection)
+                self.failures.pop(collection.name, None)
+            except (ModelError, IndexFailure, OSError) as failure:
+                self._report(collection.name, str(failure))
+            except Exception as failure:
+                log.exception("collection %s failed to open", collection.name)
+                self._report(collection.name, f"{type(failure).__name__}: {failure}")
+        if self._batches is None:
+            try:
+                self._batches = await open_payload_index(self.config.batches_index)
+            except (IndexFailure, OSError) as failure:
+                self._batches_failure = str(failure)
+                log.error("the store of batch records is not open: %s", failure)
+
+    def _report(self, collection: str, reason: str) -> None:
+        if self.failures.get(collection) != reason:
+            log.error("collection %s is not open: %s", collection, reason)
+        self.failures[collection] = reason
+
+    async def _open(self, collection: CollectionConfig) -> CollectionState:
+        embedder = self.models.get(collection.model)
+        if embedder is None:
+            loaded = await asyncio.to_thread(
+                load_embedder,
+                collection.model,
+                self.config.data_dir / "weights",
+                random_weights_for_benchmarks=self.config.random_weights_for_benchmarks,
+            )
+            embedder = self.models[collection.model] = BatchedEmbedder(loaded)
+        info = embedder.info
+        index = await open_index(
+            collection, dimension=info.dimension, fingerprint=info.fingerprint
+        )
+        return CollectionState(collection, index, embedder)
+
+    async def _reopen(self) -> None:
+        wait = _FIRST_RETRY_SECONDS
+        while self.failures or self._batches is None:
+            await asyncio.sleep(wait)
+            wait = min(wait * 2, _LAST_RETRY_SECONDS)
+            await self._open_missing()
+
+
+def refuse_open_doors(config: ServingConfig) -> None:
+    """Without API keys a service listens on loopback only. Raises ValueError otherwise."""
+    if config.access.api_keys_file is not None or _is_loopback(config.http.host):
+        return
+    raise ValueError(
+        f"http.host is {config.http.host!r} and access.api_keys_file is not set: anyone on the "
+        "network could read and change the collections. Set access.api_keys_file (one key a "
+        "line), or http.host to 127.0.0.1"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,104 @@
+"""Storing one document: decode, embed, keep the image, write the point.
+
+The one way a document gets in through the service; direct uploads and batches both take it. When
+`store_document` returns, the document answers searches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from lookalike_serving.documents import Origin, payload, point_id, split
+from lookalike_serving.images import decode_image
+from lookalike_serving.index.protocol import Point
+from lookalike_serving.metadata import checked_metadata
+from lookalike_serving.problems import wrong
+from lookalike_serving.service import Service
+
+MAX_DOCUMENT_ID_LENGTH = 512
+_GENERATED_ID_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDocument:
+    """A document as it now lies in the index."""
+
+    document_id: str
+    created: bool
+    """False where it replaced an older version."""
+    metadata: dict[str, Any]
+    origin: Origin
+
+
+async def store_document(
+    service: Service,
+    collection: str,
+    image: bytes,
+    metadata: dict[str, Any],
+    document_id: str | None = None,
+) -> StoredDocument:
+    """Store an image and its metadata under `document_id`, visible to search on return.
+
+    Without an id the document gets one from its content, so that uploading the same bytes twice
+    leaves one document. A document that exists is replaced as a whole; only `created_at` stays.
+    Raises Problem (unknown or closed collection, wrong metadata or id), ImageError (bytes that
+    are no image) and IndexFailure.
+    """
+    state = service.collection(collection)
+    checked = checked_metadata(metadata, state.config.fields)
+    if document_id is not None:
+        document_id = checked_document_id(document_id)
+    digest = await service.in_thread(lambda: hashlib.sha256(image).hexdigest())
+    document_id = document_id or digest[:_GENERATED_ID_LENGTH]
+    decoded = await service.in_thread(
+        decode_image, image, service.config.fetch.max_pixels, state.embedder.info.image_size
+    )
+    vector = await state.embedder.embed_image(decoded.pixels)
+    reference = await service.images.put(image, decoded.format)
+    origin = Origin(
+        document_id=document_id,
+        image=reference,
+        fingerprint=digest,
+        sha256=digest,
+        width=decoded.width,
+        height=decoded.height,
+        format=decoded.format,
+        bytes=len(image),
+    )
+    return await _write(service, collection, checked, origin, vector)
+
+
+async def _write(
+    service: Service, collection: str, metadata: dict[str, Any], origin: Origin, vector: Any
+) -> StoredDocument:
+    index = service.collection(collection).index
+    point = point_id(collection, origin.document_id)
+    async with service.document_lock(collection, origin.document_id):
+        existing = await index.retrieve([point])
+        now = utc_now()
+        created_at = split(existing[0].payload)[1].created_at if existing else now
+        origin = replace(origin, created_at=created_at, updated_at=now)
+        await index.upsert([Point(point, vector, payload(metadata, origin))])
+    return StoredDocument(origin.document_id, not existing, metadata, origin)
+
+
+def checked_document_id(document_id: str) -> str:
+    """The id itself. Raises Problem 422 where it could not be an address or a key."""
+    if not 1 <= len(document_id) <= MAX_DOCUMENT_ID_LENGTH:
+        message = f"has {len(document_id)} characters: 1 to {MAX_DOCUMENT_ID_LENGTH} are possible"
+        raise wrong("document_id", message)
+    if not document_id.isprintable():
+        raise wrong("document_id", "holds control characters: leave them out")
+    if document_id in {".", ".."}:
+        raise wrong("document_id", f"{document_id!r} cannot be part of an address: choose another")
+    return document_id
+
+
+def utc_now() -> str:
+    """RFC 3339 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
