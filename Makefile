@@ -71,7 +71,7 @@ bench-search: install ## The index beside the bare engine and exact search: 100k
 	$(BIN)/python bench/search.py --million
 
 bench-http: install ## An HTTP query beside the same work called in a loop
-	$(BIN)/python bench/http.py
+	$(BIN)/python bench/http_overhead.py
 
 bench-ingest: install ## Ingestion beside its ideal rate
 	$(BIN)/python bench/ingest.py
