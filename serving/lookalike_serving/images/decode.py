@@ -1,0 +1,260 @@
+"""Image bytes -> pixels, with a defined result for whatever people call an image.
+
+    bytes -> sniff the format -> read the header -> check the pixel count -> decode -> RGB uint8
+
+The format comes from the content, never from a name. JPEG, nine images in ten, goes through
+libjpeg-turbo, which can decode at 1/2, 1/4 or 1/8 of the size for a fraction of the work
+(DCT scaling); everything else goes through Pillow. What comes out is always upright (EXIF
+orientation applied), always RGB, always 8 bits: transparency lies on white, CMYK and grey are
+converted, 16 bits are scaled, of an animation the first frame is taken. ICC profiles are
+ignored: models were trained on pixels read without them.
+
+Every function here may be called from many threads; both libraries release the interpreter
+while they work. Fetching is not done here (see `fetch`), nor is resizing for a model (see
+`lookalike_serving.embed`).
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps
+
+from lookalike_serving.images.errors import Code, ImageError
+from lookalike_serving.images.sniff import SUPPORTED, sniff
+
+# Pillow's own guard is a process-wide constant and warns where we must decide. We compare the
+# header's size with `max_pixels` below, before a pixel is decoded, for every format.
+Image.MAX_IMAGE_PIXELS = None
+
+DEFAULT_MAX_PIXELS = 100_000_000
+
+_SUPPORTED_NAMES = ", ".join("WebP" if f == "WEBP" else f for f in SUPPORTED)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedImage:
+    """One upright image.
+
+    `pixels` is (h, w, 3) uint8 RGB, C-contiguous, perhaps read-only, and may be smaller than the
+    original by a whole factor (see `decode_image`); `width` and `height` are the original's,
+    after rotation.
+    """
+
+    pixels: NDArray[np.uint8]
+    width: int
+    height: int
+    format: str
+    """`JPEG`, `PNG`, `WEBP`, `GIF`, `BMP`, `TIFF` or `AVIF`."""
+    warnings: tuple[str, ...] = ()
+    """What was lost on the way, in words: further frames, unreadable EXIF."""
+
+
+def decode_image(
+    data: bytes, *, min_side: int | None = None, max_pixels: int = DEFAULT_MAX_PIXELS
+) -> DecodedImage:
+    """Decode `data`, whatever format it is in.
+
+    With `min_side` the image may come out scaled down, neither side below `min_side` pixels
+    (unless the original is smaller): ask for what the model sees. `max_pixels` bounds width x
+    height as the header states it.
+
+    Raises ImageError: `empty`, `not_an_image`, `unsupported_format`, `too_many_pixels`,
+    `truncated`, `corrupt`.
+    """
+    if not data:
+        raise ImageError(
+            Code.EMPTY, "the image has 0 bytes: check that the file was uploaded whole"
+        )
+    kind = sniff(data)
+    if kind.format is None:
+        raise _refusal(kind.found, is_image=kind.is_image)
+    image = _open(data, kind.format)
+    stored_width, stored_height = image.size
+    if stored_width * stored_height > max_pixels:
+        raise ImageError(
+            Code.TOO_MANY_PIXELS,
+            f"the image has {stored_width} x {stored_height} = {stored_width * stored_height:,} "
+            f"pixels, more than the limit of {max_pixels:,}: scale it down first",
+        )
+    warnings: list[str] = []
+    if kind.format == "JPEG":
+        return _decode_jpeg(data, image, min_side, warnings)
+    return _decode_with_pillow(data, image, kind.format, min_side, warnings)
+
+
+def _refusal(found: str, *, is_image: bool) -> ImageError:
+    if is_image:
+        return ImageError(
+            Code.UNSUPPORTED_FORMAT,
+            f"the image is {found}, which is not supported: convert it to {_SUPPORTED_NAMES}",
+        )
+    hint = (
+        "the address probably leads to a web page, use the address of the image itself"
+        if found == "an HTML page"
+        else f"send one of {_SUPPORTED_NAMES}"
+    )
+    return ImageError(Code.NOT_AN_IMAGE, f"expected an image, found {found}: {hint}")
+
+
+def _open(data: bytes, format_: str) -> Image.Image:
+    """The image's header, nothing decoded."""
+    try:
+        return Image.open(io.BytesIO(data), formats=(format_,))
+    except Exception as error:  # Pillow's plugins raise whatever their parser trips over
+        raise _broken(data, format_, error) from None
+
+
+def _broken(data: bytes, format_: str, error: BaseException) -> ImageError:
+    if isinstance(error, MemoryError):
+        return ImageError(
+            Code.TOO_MANY_PIXELS, f"not enough memory to decode this {format_}: scale it down first"
+        )
+    if _ends_early(data, format_) or "truncated" in str(error):
+        return ImageError(
+            Code.TRUNCATED,
+            f"the {format_} image ends early, after {len(data):,} bytes: fetch or upload it again",
+        )
+    return ImageError(
+        Code.CORRUPT,
+        f"the {format_} image is damaged and cannot be decoded: export it again from its source",
+    )
+
+
+def _ends_early(data: bytes, format_: str) -> bool:
+    """Whether a file that cannot be read lacks its end; asked only after decoding failed."""
+    match format_:
+        case "JPEG":
+            return b"\xff\xd9" not in data[-64:]
+        case "PNG":
+            return b"IEND" not in data[-64:]
+        case "GIF":
+            return b"\x3b" not in data[-64:]
+        case "WEBP":
+            return len(data) < 12 or int.from_bytes(data[4:8], "little") + 8 > len(data)
+        case "BMP":
+            return len(data) < 26 or int.from_bytes(data[2:6], "little") > len(data)
+        case "TIFF":
+            big_endian = data[:2] == b"MM"
+            offset = int.from_bytes(data[4:8], "big" if big_endian else "little")
+            return len(data) < 8 or offset >= len(data)
+        case _:
+            return len(data) < 512
+
+
+def _orientation(image: Image.Image, warnings: list[str]) -> int:
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # a damaged EXIF block must not cost the picture
+        warnings.append("the EXIF block is damaged: orientation ignored")
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
+
+
+def _decode_jpeg(
+    data: bytes, image: Image.Image, min_side: int | None, warnings: list[str]
+) -> DecodedImage:
+    orientation = _orientation(image, warnings)
+    width, height = image.size
+    least = min_side or 0
+    pixels: NDArray[np.uint8] | None = None
+    if image.mode in ("RGB", "L"):
+        try:
+            pixels = simplejpeg.decode_jpeg(data, min_height=least, min_width=least, strict=True)
+        except ValueError:
+            # Strict decoding also stops at harmless oddities; Pillow tells them from real
+            # damage, and its answer is the one we report.
+            pixels = None
+    if pixels is None:
+        pixels = _pillow_pixels(data, image, "JPEG", min_side, warnings)
+    pixels = _upright(pixels, orientation)
+    if orientation >= 5:
+        width, height = height, width
+    return DecodedImage(pixels, width, height, "JPEG", tuple(warnings))
+
+
+def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+    """Undo an EXIF orientation (1-8), the way `ImageOps.exif_transpose` does."""
+    if orientation == 1:
+        return pixels
+    if orientation >= 5:
+        pixels = pixels.transpose(1, 0, 2)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    return np.ascontiguousarray(pixels)
+
+
+def _decode_with_pillow(
+    data: bytes, image: Image.Image, format_: str, min_side: int | None, warnings: list[str]
+) -> DecodedImage:
+    try:
+        if getattr(image, "is_animated", False):
+            warnings.append(
+                "several pages: the first is used"
+                if format_ == "TIFF"
+                else "animated: the first frame is used"
+            )
+        image.load()
+    except Exception as error:
+        raise _broken(data, format_, error) from None
+    if _orientation(image, warnings) != 1:
+        image = ImageOps.exif_transpose(image)
+    width, height = image.size
+    pixels = _pillow_pixels(data, image, format_, min_side, warnings)
+    return DecodedImage(pixels, width, height, format_, tuple(warnings))
+
+
+def _pillow_pixels(
+    data: bytes, image: Image.Image, format_: str, min_side: int | None, warnings: list[str]
+) -> NDArray[np.uint8]:
+    """(h, w, 3) uint8, scaled down by a whole factor where `min_side` allows."""
+    try:
+        if min_side and format_ == "JPEG":
+            image.draft(None, (min_side, min_side))
+        image.load()
+        rgb = _rgb(image, warnings)
+        if min_side:
+            # Half of what would be allowed: a box filter is coarser than the DCT's, and the
+            # resize that follows needs something to work with.
+            factor = min(rgb.size) // (2 * min_side)
+            if factor > 1:
+                rgb = rgb.reduce(factor)
+        return np.asarray(rgb)
+    except Exception as error:
+        raise _broken(data, format_, error) from None
+
+
+def _rgb(image: Image.Image, warnings: list[str]) -> Image.Image:
+    if image.mode.startswith("I") or image.mode == "F":
+        return _deep_grey(image, warnings).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(rgba, mask=rgba.getchannel("A"))
+        return white
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _deep_grey(image: Image.Image, warnings: list[str]) -> Image.Image:
+    """Grey with more than 8 bits, as 8. Pillow's own conversion clips at 255: nearly all white."""
+    values: NDArray[np.float32] = np.asarray(image).astype(np.float32)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if image.mode == "F" and low >= 0 and high <= 1:
+        scaled = values * 255
+    elif image.mode == "F" and low >= 0 and high <= 255:
+        scaled = values
+    elif low >= 0 and high <= 65535 and image.mode != "F":
+        scaled = values / np.float32(257)
+    else:
+        warnings.append(f"grey values from {low:g} to {high:g} were stretched to 0-255")
+        spread = np.float32(high - low) or np.float32(1)
+        scaled = (values - low) / spread * 255
+    eight_bits = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0).round().clip(0, 255)
+    return Image.fromarray(eight_bits.astype(np.uint8))

@@ -1,0 +1,43 @@
+"""The one error that images raise, whichever way they came in."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """What was wrong, for programs. The message says it for people."""
+
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    TOO_LARGE = "too_large"
+    BAD_REFERENCE = "bad_reference"
+    FORBIDDEN_SCHEME = "forbidden_scheme"
+    FORBIDDEN_ADDRESS = "forbidden_address"
+    FORBIDDEN_PATH = "forbidden_path"
+    NOT_FOUND = "not_found"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    HTTP_STATUS = "http_status"
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+
+
+class ImageError(Exception):
+    """An image that cannot be had or read: the caller's to mend, never a fault of the service.
+
+    `code` is stable; `message` names what was found, where, and the remedy, and is fit to be
+    shown to whoever sent the image.
+    """
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[Code, str]]:
+        # Exceptions cross process borders (Ray); the default would call us with one argument.
+        return type(self), (self.code, self.message)
