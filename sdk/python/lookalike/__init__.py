@@ -1,1 +1,125 @@
+"""Lookalike's Python client and command line.
 
+    from lookalike import Lookalike
+
+    client = Lookalike(base_url="http://127.0.0.1:8000", api_key="YOUR_API_KEY")
+    results = client.retrievers.search("catalogue", [{"type": "text", "value": "red mug"}])
+    for result in results:
+        print(f"Score: {result.score:.3f}, ID: {result.document_id}")
+
+Names are loaded when first used, so that the command line starts quickly.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lookalike.client import AsyncLookalike, Lookalike
+    from lookalike.errors import (
+        APIError,
+        ConnectionFailed,
+        InvalidRequest,
+        LookalikeError,
+        NotFound,
+        RateLimited,
+        ServiceUnavailable,
+        Unauthorized,
+        WrongPart,
+    )
+    from lookalike.types import (
+        Batch,
+        BatchCounts,
+        BatchInput,
+        BatchItem,
+        BatchState,
+        Collection,
+        Document,
+        Filters,
+        Health,
+        ImageValue,
+        Model,
+        Query,
+        Retriever,
+        SearchResult,
+        SearchResults,
+    )
+    from lookalike.version import __version__
+
+_HOME = {
+    "client": ("AsyncLookalike", "Lookalike"),
+    "errors": (
+        "APIError",
+        "ConnectionFailed",
+        "InvalidRequest",
+        "LookalikeError",
+        "NotFound",
+        "RateLimited",
+        "ServiceUnavailable",
+        "Unauthorized",
+        "WrongPart",
+    ),
+    "types": (
+        "Batch",
+        "BatchCounts",
+        "BatchInput",
+        "BatchItem",
+        "BatchState",
+        "Collection",
+        "Document",
+        "Filters",
+        "Health",
+        "ImageValue",
+        "Model",
+        "Query",
+        "Retriever",
+        "SearchResult",
+        "SearchResults",
+    ),
+    "version": ("__version__",),
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "APIError",
+    "AsyncLookalike",
+    "Batch",
+    "BatchCounts",
+    "BatchInput",
+    "BatchItem",
+    "BatchState",
+    "Collection",
+    "ConnectionFailed",
+    "Document",
+    "Filters",
+    "Health",
+    "ImageValue",
+    "InvalidRequest",
+    "Lookalike",
+    "LookalikeError",
+    "Model",
+    "NotFound",
+    "Query",
+    "RateLimited",
+    "Retriever",
+    "SearchResult",
+    "SearchResults",
+    "ServiceUnavailable",
+    "Unauthorized",
+    "WrongPart",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = importlib.import_module(f"lookalike.{_MODULE_OF[name]}")
+    except KeyError:
+        raise AttributeError(f"module 'lookalike' has no attribute {name!r}") from None
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

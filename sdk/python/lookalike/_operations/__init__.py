@@ -1,0 +1,1 @@
+"""What the client can ask of a server, one module a resource, without saying how it is sent."""

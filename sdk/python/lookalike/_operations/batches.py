@@ -1,0 +1,110 @@
+"""Batches: many images handed over in one request, stored while the caller does something else."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from lookalike._exchange import Answer, Call, Operation, Pause, Request, call
+from lookalike._images import wire_value
+from lookalike._operations import paths
+from lookalike._operations.pages import Pages
+from lookalike.types import Batch, BatchInput, BatchItem
+
+_FIRST_POLL_SECONDS = 0.2
+_POLL_GROWTH = 1.5
+
+
+def create(
+    collection: str,
+    items: Iterable[BatchInput | Mapping[str, Any]],
+    *,
+    on_error: Literal["continue", "stop"] = "continue",
+    idempotency_key: str | None = None,
+) -> Operation[Batch]:
+    """Hand over many images; returns at once, `wait` for the end.
+
+    items: `{"image": …, "document_id": …, "metadata": {…}}`; the image is a URL, a path, bytes, an
+        open binary file or a PIL image.
+    on_error: "stop" ends the batch at the first item that fails.
+    idempotency_key: the same key again returns the batch it made. Made up where left out, so that
+        a request repeated after a broken connection makes one batch.
+    """
+    body = {"items": [_item(each) for each in items], "on_error": on_error}
+    request = Request(
+        "POST",
+        f"{paths.collection(collection)}/batches",
+        json=body,
+        headers={"idempotency-key": idempotency_key or str(uuid.uuid4())},
+    )
+    return (yield from call(Call(request, _batch)))
+
+
+def get(batch_id: str) -> Operation[Batch]:
+    """How a batch stands: state, counts, rate, time left. Raises NotFound."""
+    return (yield from call(Call(Request("GET", paths.batch(batch_id)), _batch)))
+
+
+def wait(
+    batch_id: str, *, timeout: float | None = None, poll_seconds: float = 2.0
+) -> Operation[Batch]:
+    """Wait until a batch is done, whatever its end; look at `state` and `counts` of what returns.
+
+    timeout: seconds; raises TimeoutError (the batch goes on). None waits without end.
+    poll_seconds: the longest pause between two looks; the first pauses are shorter.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    pause = min(_FIRST_POLL_SECONDS, poll_seconds)
+    while True:
+        batch = yield from get(batch_id)
+        if not batch.state.active:
+            return batch
+        if deadline is not None and time.monotonic() + pause > deadline:
+            raise TimeoutError(f"batch {batch_id} is still {batch.state} after {timeout:g} s")
+        yield Pause(pause)
+        pause = min(poll_seconds, pause * _POLL_GROWTH)
+
+
+def cancel(batch_id: str) -> Operation[Batch]:
+    """Stop a batch. What is stored stays; items not tried yet are never stored."""
+    request = Request("POST", f"{paths.batch(batch_id)}/cancel")
+    return (yield from call(Call(request, _batch)))
+
+
+def retry(batch_id: str) -> Operation[Batch]:
+    """Try the failed items of a finished batch again."""
+    request = Request("POST", f"{paths.batch(batch_id)}/retry")
+    return (yield from call(Call(request, _batch, repeatable=False)))
+
+
+def items(batch_id: str, *, state: str | None = None, limit: int | None = None) -> Pages[BatchItem]:
+    """A batch's items with their outcomes, page by page; of one state where given."""
+    params = {"state": state} if state is not None else {}
+    if limit is not None:
+        params["limit"] = str(limit)
+    return Pages(f"{paths.batch(batch_id)}/items", params, _listed_item)
+
+
+def listing(*, collection: str | None = None, limit: int | None = None) -> Pages[Batch]:
+    """Batches, newest first; of one collection where given."""
+    params = {"collection": collection} if collection is not None else {}
+    if limit is not None:
+        params["limit"] = str(limit)
+    return Pages("/v1/batches", params, lambda item, answer: Batch.model_validate(item))
+
+
+def _item(item: BatchInput | Mapping[str, Any]) -> dict[str, Any]:
+    written: dict[str, Any] = dict(item)
+    if "image" in written:
+        written["image"] = wire_value(written["image"])
+    return written
+
+
+def _batch(answer: Answer) -> Batch:
+    return Batch.model_validate(answer.json())
+
+
+def _listed_item(item: Any, answer: Answer) -> BatchItem:
+    return BatchItem.model_validate(item)

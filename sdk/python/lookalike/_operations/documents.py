@@ -1,0 +1,115 @@
+"""Documents: an image under an id, with metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from lookalike._exchange import Answer, Call, Operation, Part, Request, call
+from lookalike._images import Address, image
+from lookalike._operations import paths
+from lookalike._operations.pages import Pages
+from lookalike.types import Document, Filters, ImageValue
+
+
+def upload(
+    collection: str,
+    image: ImageValue,
+    *,
+    document_id: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> Operation[Document]:
+    """Store an image; it answers searches when this returns.
+
+    image: a path, encoded bytes, an open binary file, a PIL image (sent as PNG), or a URL that the
+        server fetches.
+    document_id: replaces the document that has it; made from the image's bytes where left out, so
+        that the same image twice is one document.
+    metadata: JSON; keys that the collection's `fields` name must hold their type.
+    """
+    return (yield from call(Call(_upload(collection, image, document_id, metadata), _document)))
+
+
+def get(collection: str, document_id: str) -> Operation[Document]:
+    """One document. Raises NotFound."""
+    request = Request("GET", paths.document(collection, document_id))
+    return (yield from call(Call(request, _document)))
+
+
+def update(
+    collection: str, document_id: str, *, metadata: Mapping[str, Any]
+) -> Operation[Document]:
+    """Set these metadata keys of a document; `None` removes a key; the others stay."""
+    body = {"metadata": dict(metadata)}
+    request = Request("PATCH", paths.document(collection, document_id), json=body)
+    return (yield from call(Call(request, _document)))
+
+
+def delete(collection: str, document_id: str) -> Operation[None]:
+    """Delete a document and its uploaded image. Raises NotFound.
+
+    Repeated after a broken connection, a deletion that had worked finds nothing: that is no error.
+    """
+    request = Request("DELETE", paths.document(collection, document_id))
+    return (yield from call(Call(request, lambda answer: None, done_already=404)))
+
+
+def listing(
+    collection: str, *, filters: Filters | None = None, limit: int | None = None
+) -> Pages[Document]:
+    """Every document that matches the filters, page by page as you iterate.
+
+    limit: documents asked for at once, not in all.
+    """
+    params: dict[str, str] = {}
+    if filters:
+        params["filters"] = json.dumps(filters)
+    if limit is not None:
+        params["limit"] = str(limit)
+    return Pages(f"{paths.collection(collection)}/documents", params, _listed)
+
+
+def image_bytes(collection: str, document_id: str) -> Operation[bytes]:
+    """The document's image as it was stored."""
+    request = Request("GET", f"{paths.document(collection, document_id)}/image")
+    return (yield from call(Call(request, lambda answer: answer.content)))
+
+
+def thumbnail(collection: str, document_id: str) -> Operation[bytes]:
+    """A small version of the document's image."""
+    request = Request("GET", f"{paths.document(collection, document_id)}/thumbnail")
+    return (yield from call(Call(request, lambda answer: answer.content)))
+
+
+def _upload(
+    collection: str,
+    value: ImageValue,
+    document_id: str | None,
+    metadata: Mapping[str, Any] | None,
+) -> Request:
+    path = f"{paths.collection(collection)}/documents"
+    found = image(value)
+    if isinstance(found, Address):
+        body: dict[str, Any] = {"image": found.text, "metadata": dict(metadata or {})}
+        if document_id is not None:
+            body["document_id"] = document_id
+        return Request("POST", path, json=body)
+    parts = {
+        "image": Part(found.content, found.media_type, found.filename or "image"),
+        "metadata": Part(json.dumps(dict(metadata or {})).encode(), "application/json"),
+    }
+    if document_id is not None:
+        parts["document_id"] = Part(document_id.encode(), "text/plain; charset=utf-8")
+    return Request("POST", path, parts=parts)
+
+
+def _document(answer: Answer) -> Document:
+    return _listed(answer.json(), answer)
+
+
+def _listed(item: Any, answer: Answer) -> Document:
+    for name in ("image_url", "thumbnail_url"):
+        if name in item:
+            item[name] = answer.absolute(item[name])
+    return Document.model_validate(item)

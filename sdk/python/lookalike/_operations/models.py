@@ -1,0 +1,32 @@
+"""The embedding models that a server has loaded, and whether the server is well."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lookalike._exchange import Answer, Call, Operation, Request
+from lookalike._operations.pages import Pages
+from lookalike.errors import ServiceUnavailable
+from lookalike.types import Health, Model
+
+
+def listing() -> Pages[Model]:
+    """Every model, with its dimension, device and precision."""
+    return Pages("/v1/models", {}, _model)
+
+
+def health() -> Operation[Health]:
+    """Whether the server lives and is ready to answer queries. Asked once, without waiting.
+
+    Raises ConnectionFailed where nothing answers.
+    """
+    live: bool = yield Call(Request("GET", "/healthz"), lambda answer: True, patient=False)
+    try:
+        yield Call(Request("GET", "/readyz"), lambda answer: True, patient=False)
+    except ServiceUnavailable as error:
+        return Health(live=live, ready=False, detail=error.detail)
+    return Health(live=live, ready=True)
+
+
+def _model(item: Any, answer: Answer) -> Model:
+    return Model.model_validate(item)

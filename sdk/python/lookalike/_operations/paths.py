@@ -1,0 +1,27 @@
+"""Addresses of the API. Every name is escaped whole: a document id may hold slashes."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+
+def retriever(retriever_id: str) -> str:
+    return f"/v1/retrievers/{_segment(retriever_id, 'retriever_id')}"
+
+
+def collection(name: str) -> str:
+    return f"/v1/collections/{_segment(name, 'collection')}"
+
+
+def document(collection_name: str, document_id: str) -> str:
+    return f"{collection(collection_name)}/documents/{_segment(document_id, 'document_id')}"
+
+
+def batch(batch_id: str) -> str:
+    return f"/v1/batches/{_segment(batch_id, 'batch_id')}"
+
+
+def _segment(text: str, what: str) -> str:
+    if not text or text in (".", ".."):
+        raise ValueError(f"{what} {text!r} cannot be part of an address")
+    return quote(text, safe="")

@@ -1,0 +1,181 @@
+"""The two clients: `Lookalike` blocks, `AsyncLookalike` awaits; otherwise they are the same."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from lookalike._methods import (
+    AsyncResource,
+    Resource,
+    awaiting,
+    blocking,
+    iterating,
+    iterating_async,
+)
+from lookalike._operations import batches, collections, documents, models, retrievers
+from lookalike._transport import AsyncTransport, Settings, Transport
+
+
+class Retrievers(Resource):
+    search = blocking(retrievers.search)
+    get = blocking(retrievers.get)
+    list = iterating(retrievers.listing)
+
+
+class AsyncRetrievers(AsyncResource):
+    search = awaiting(retrievers.search)
+    get = awaiting(retrievers.get)
+    list = iterating_async(retrievers.listing)
+
+
+class Collections(Resource):
+    get = blocking(collections.get)
+    list = iterating(collections.listing)
+
+
+class AsyncCollections(AsyncResource):
+    get = awaiting(collections.get)
+    list = iterating_async(collections.listing)
+
+
+class Documents(Resource):
+    upload = blocking(documents.upload)
+    get = blocking(documents.get)
+    update = blocking(documents.update)
+    delete = blocking(documents.delete)
+    list = iterating(documents.listing)
+    image = blocking(documents.image_bytes)
+    thumbnail = blocking(documents.thumbnail)
+
+
+class AsyncDocuments(AsyncResource):
+    upload = awaiting(documents.upload)
+    get = awaiting(documents.get)
+    update = awaiting(documents.update)
+    delete = awaiting(documents.delete)
+    list = iterating_async(documents.listing)
+    image = awaiting(documents.image_bytes)
+    thumbnail = awaiting(documents.thumbnail)
+
+
+class Batches(Resource):
+    create = blocking(batches.create)
+    get = blocking(batches.get)
+    wait = blocking(batches.wait)
+    cancel = blocking(batches.cancel)
+    retry = blocking(batches.retry)
+    items = iterating(batches.items)
+    list = iterating(batches.listing)
+
+
+class AsyncBatches(AsyncResource):
+    create = awaiting(batches.create)
+    get = awaiting(batches.get)
+    wait = awaiting(batches.wait)
+    cancel = awaiting(batches.cancel)
+    retry = awaiting(batches.retry)
+    items = iterating_async(batches.items)
+    list = iterating_async(batches.listing)
+
+
+class Models(Resource):
+    list = iterating(models.listing)
+
+
+class AsyncModels(AsyncResource):
+    list = iterating_async(models.listing)
+
+
+class _Health(Resource):
+    check = blocking(models.health)
+
+
+class _AsyncHealth(AsyncResource):
+    check = awaiting(models.health)
+
+
+class Lookalike:
+    """A client of one Lookalike server. Threads may share it.
+
+    base_url: the server's address; `LOOKALIKE_URL` or http://127.0.0.1:8000 where left out.
+    api_key: sent as `Authorization: Bearer`; `LOOKALIKE_API_KEY` where left out.
+    timeout: seconds to wait for each answer (at most 5 of them to connect), or an `httpx.Timeout`.
+    retries: how often a request that failed on the way is sent again; see `lookalike._exchange`
+        for which are.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float | httpx.Timeout = 60.0,
+        retries: int = 3,
+    ) -> None:
+        settings = Settings.of(base_url, api_key, timeout, retries)
+        self.base_url = settings.base_url
+        self._transport = Transport(settings)
+        self.retrievers = Retrievers(self._transport)
+        self.collections = Collections(self._transport)
+        self.documents = Documents(self._transport)
+        self.batches = Batches(self._transport)
+        self.models = Models(self._transport)
+        self.health = _Health(self._transport).check
+
+    def close(self) -> None:
+        """Close the connections. The client cannot be used afterwards."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class AsyncLookalike:
+    """A client of one Lookalike server, for asyncio. Belongs to the event loop that uses it.
+
+    Parameters are those of `Lookalike`.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        *,
+        timeout: float | httpx.Timeout = 60.0,
+        retries: int = 3,
+    ) -> None:
+        settings = Settings.of(base_url, api_key, timeout, retries)
+        self.base_url = settings.base_url
+        self._transport = AsyncTransport(settings)
+        self.retrievers = AsyncRetrievers(self._transport)
+        self.collections = AsyncCollections(self._transport)
+        self.documents = AsyncDocuments(self._transport)
+        self.batches = AsyncBatches(self._transport)
+        self.models = AsyncModels(self._transport)
+        self.health = _AsyncHealth(self._transport).check
+
+    async def close(self) -> None:
+        """Close the connections. The client cannot be used afterwards."""
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
