@@ -23,7 +23,7 @@ from lookalike._operations import batches
 FOUND = Reply(body={"results": [{"document_id": "mug-1", "score": 0.9}], "took_ms": 1.0})
 BUSY = Reply(503, {"title": "Service Unavailable", "detail": "The model is loading."})
 QUERY = [{"type": "text", "value": "red mug"}]
-BATCH = {"batch_id": "b1", "state": "QUEUED"}
+BATCH = {"batch_id": "b1", "state": "QUEUED", "counts": {"total": 1, "queued": 1}}
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])

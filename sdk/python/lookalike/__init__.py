@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from lookalike.types import (
         Batch,
         BatchCounts,
+        BatchError,
         BatchInput,
         BatchItem,
         BatchState,
@@ -63,6 +64,7 @@ _HOME = {
     "types": (
         "Batch",
         "BatchCounts",
+        "BatchError",
         "BatchInput",
         "BatchItem",
         "BatchState",
@@ -86,6 +88,7 @@ __all__ = [
     "AsyncLookalike",
     "Batch",
     "BatchCounts",
+    "BatchError",
     "BatchInput",
     "BatchItem",
     "BatchState",

@@ -5,7 +5,7 @@ Members that this version does not know, of a newer server, are kept (`model_ext
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
 from os import PathLike
@@ -95,18 +95,54 @@ class SearchResults(Answered):
         return self.results[index]
 
 
+class CollectionField(Answered):
+    name: str
+    type: str
+
+
 class Collection(Answered):
     name: str
+    state: str = "Ready"
+    """Ready or Unavailable."""
+    reason: str | None = None
+    """Why it is unavailable."""
     documents: int | None = None
     """How many it holds."""
+    indexed_vectors: int | None = None
+    index_status: str | None = None
+    engine: str | None = None
+    distance: str | None = None
+    dimension: int | None = None
+    model: str | None = None
+    fields: tuple[CollectionField, ...] = ()
+
+
+class SearchedCollection(Answered):
+    name: str
+    weight: float = 1.0
 
 
 class Retriever(Answered):
     name: str
+    collections: tuple[SearchedCollection, ...] = ()
+    search: dict[str, Any] = {}
+    """Its defaults: top_k, min_score, fusion, stages."""
 
 
 class Model(Answered):
     """An embedding model that the server has loaded."""
+
+    name: str
+    provider: str | None = None
+    weights: str | None = None
+    fingerprint: str | None = None
+    """Equal fingerprints make comparable vectors."""
+    dimension: int | None = None
+    image_size: int | None = None
+    device: str | None = None
+    precision: str | None = None
+    supports_text: bool | None = None
+    collections: tuple[str, ...] = ()
 
 
 class Document(Answered):
@@ -115,8 +151,16 @@ class Document(Answered):
     collection: str | None = None
     image_url: str | None = None
     thumbnail_url: str | None = None
+    source: str | None = None
+    """The source that brought it; None for a direct upload."""
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    bytes: int | None = None
     created_at: datetime | None = None
     updated_at: datetime | None = None
+    vector: list[float] | None = None
 
 
 class BatchState(StrEnum):
@@ -134,6 +178,8 @@ class BatchState(StrEnum):
 
 
 class BatchCounts(Answered):
+    """Items by state; the four add up to `total`."""
+
     total: int
     queued: int = 0
     succeeded: int = 0
@@ -141,18 +187,39 @@ class BatchCounts(Answered):
     cancelled: int = 0
 
 
+class BatchError(Answered):
+    """Why an item, or a batch as a whole, failed."""
+
+    detail: str
+    code: str | None = None
+    type: str | None = None
+
+
 class Batch(Answered):
     batch_id: str
     state: BatchState
+    counts: BatchCounts
     collection: str | None = None
-    counts: BatchCounts | None = None
+    on_error: str | None = None
+    attempt: int = 1
+    """1, and one more for each retry."""
+    rate: float | None = None
+    """Images a second, lately."""
     eta_seconds: float | None = None
+    failure: BatchError | None = None
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
 
 
 class BatchItem(Answered):
+    position: int
+    """0-based place in the request."""
     document_id: str
     state: str
-    error: dict[str, Any] | None = None
+    """QUEUED, SUCCEEDED, FAILED or CANCELLED."""
+    image: str | None = None
+    error: BatchError | None = None
 
 
 class BatchInput(TypedDict):
@@ -169,6 +236,3 @@ class Health(Answered):
     ready: bool
     detail: str = ""
     """Why it is not ready."""
-
-
-Vector: TypeAlias = Sequence[float]

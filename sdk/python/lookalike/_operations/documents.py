@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from lookalike._exchange import Answer, Call, Operation, Part, Request, call
 from lookalike._images import Address, image
@@ -31,9 +31,12 @@ def upload(
     return (yield from call(Call(_upload(collection, image, document_id, metadata), _document)))
 
 
-def get(collection: str, document_id: str) -> Operation[Document]:
-    """One document. Raises NotFound."""
-    request = Request("GET", paths.document(collection, document_id))
+def get(
+    collection: str, document_id: str, *, include: Literal["vector"] | None = None
+) -> Operation[Document]:
+    """One document; with its vector where asked for. Raises NotFound."""
+    params = {"include": include} if include else {}
+    request = Request("GET", paths.document(collection, document_id), params=params)
     return (yield from call(Call(request, _document)))
 
 
@@ -56,7 +59,11 @@ def delete(collection: str, document_id: str) -> Operation[None]:
 
 
 def listing(
-    collection: str, *, filters: Filters | None = None, limit: int | None = None
+    collection: str,
+    *,
+    filters: Filters | None = None,
+    limit: int | None = None,
+    include: Literal["vector"] | None = None,
 ) -> Pages[Document]:
     """Every document that matches the filters, page by page as you iterate.
 
@@ -65,6 +72,8 @@ def listing(
     params: dict[str, str] = {}
     if filters:
         params["filters"] = json.dumps(filters)
+    if include:
+        params["include"] = include
     if limit is not None:
         params["limit"] = str(limit)
     return Pages(f"{paths.collection(collection)}/documents", params, _listed)
@@ -76,9 +85,11 @@ def image_bytes(collection: str, document_id: str) -> Operation[bytes]:
     return (yield from call(Call(request, lambda answer: answer.content)))
 
 
-def thumbnail(collection: str, document_id: str) -> Operation[bytes]:
-    """A small version of the document's image."""
-    request = Request("GET", f"{paths.document(collection, document_id)}/thumbnail")
+def thumbnail(collection: str, document_id: str, *, size: int | None = None) -> Operation[bytes]:
+    """A small version of the document's image; `size` is its longest side in pixels, 16 to 1024."""
+    params = {"size": str(size)} if size is not None else {}
+    path = f"{paths.document(collection, document_id)}/thumbnail"
+    request = Request("GET", path, params=params)
     return (yield from call(Call(request, lambda answer: answer.content)))
 
 
