@@ -6,9 +6,13 @@ name top-level metadata fields, or paths with dots.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_serving.documents import RESERVED
 
 
 class Operator(StrEnum):
@@ -59,3 +63,40 @@ class HasId:
 
 
 Filter = Condition | And | Or | Not | HasId
+
+_EQUALITY = frozenset({Operator.EQ, Operator.NE, Operator.IN, Operator.NIN})
+_ORDER = frozenset({Operator.GT, Operator.GTE, Operator.LT, Operator.LTE})
+_PRESENCE = frozenset({Operator.EXISTS, Operator.IS_NULL})
+_SERVED: dict[FieldType | None, frozenset[Operator]] = {
+    FieldType.KEYWORD: _EQUALITY | _PRESENCE | {Operator.CONTAINS, Operator.STARTS_WITH},
+    FieldType.INTEGER: _EQUALITY | _PRESENCE | _ORDER,
+    FieldType.FLOAT: _EQUALITY | _PRESENCE | _ORDER,
+    FieldType.BOOL: _EQUALITY | _PRESENCE,
+    FieldType.DATETIME: _EQUALITY | _PRESENCE | _ORDER,
+    FieldType.GEO: _PRESENCE | {Operator.GEO_RADIUS, Operator.GEO_BOX},
+    FieldType.TEXT: _PRESENCE | {Operator.TEXT},
+}
+"""The operators that each type's payload index answers."""
+
+
+def unindexed_keys(filter: Filter, fields: Iterable[FieldSpec]) -> list[str]:
+    """The filter's metadata keys that no payload index serves, in order of appearance.
+
+    Such a filter works, but reads every document it is asked about. Keys of Lookalike's own part
+    of the payload are left out: users cannot index them.
+    """
+    types = {field.name: field.type for field in fields}
+    found: dict[str, None] = {}
+    pending: list[Filter] = [filter]
+    while pending:
+        match pending.pop(0):
+            case Condition(key, operator):
+                if key.partition(".")[0] != RESERVED and operator not in _SERVED.get(
+                    types.get(key), ()
+                ):
+                    found[key] = None
+            case And(of) | Or(of) | Not(of):
+                pending[:0] = of
+            case HasId():
+                pass
+    return list(found)

@@ -1,0 +1,186 @@
+"""The folder of an Edge index: one lock, one manifest, one shard that counts.
+
+    <folder>/lock            held (flock) by the one process that has the index open
+    <folder>/lookalike.json  the manifest: what the index was made for, which shard counts
+    <folder>/shard-<n>/      Qdrant Edge's own files
+
+The manifest is replaced atomically, so that changing its `generation` swaps one shard for
+another at once (see `edge_optimize.py`): whatever was killed when, the folder holds exactly one
+shard that counts, and shards of other generations are leftovers, removed at the next opening.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexUnavailable
+
+_LOCK_POLL_SECONDS = 0.05
+
+
+class Manifest(BaseModel):
+    """What an index was made for. `None`s: an index of payloads only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    generation: int = 1
+    dimension: int | None
+    distance: str | None
+    fingerprint: str | None
+    datatype: Literal["Float32", "Float16"] | None
+    settings: str
+    """The vector settings (HNSW, quantisation) that the shard was last optimised with."""
+
+    def check(
+        self, where: Path, dimension: int | None, distance: str | None, fingerprint: str | None
+    ) -> None:
+        """Raises IndexMismatch where the index was made for something else than the arguments."""
+        for name, stored, wanted in (
+            ("dimension", self.dimension, dimension),
+            ("distance", self.distance, distance),
+            ("model fingerprint", self.fingerprint, fingerprint),
+        ):
+            if stored != wanted:
+                raise IndexMismatch(
+                    f"the index in {where} has {name} {stored}, the configuration {wanted}: "
+                    "configure what it was made for, or give the collection another index.path "
+                    "(or delete the folder) and ingest again"
+                )
+
+
+class EdgeFolder:
+    """An Edge index's folder, locked by this process until `release`."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    async def acquire(cls, path: Path, wait_seconds: float) -> EdgeFolder:
+        """Create the folder where it is missing and lock it.
+
+        A holder that is just ending is waited for, `wait_seconds` at most; then raises
+        IndexUnavailable.
+        """
+        try:
+            os.makedirs(path, exist_ok=True)
+            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise IndexFailure(
+                f"the index folder {path} cannot be used: {error.strerror}; "
+                "choose a folder that can be written"
+            ) from error
+        give_up = time.monotonic() + wait_seconds
+        try:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= give_up:
+                        holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
+                        raise IndexUnavailable(
+                            f"the index in {path} is already open"
+                            f"{f' in process {holder}' if holder else ''}, still after "
+                            f"{wait_seconds:g} s: one process opens an Edge index at a time; "
+                            "end that one, or use engine: Qdrant for several"
+                        ) from None
+                await asyncio.sleep(_LOCK_POLL_SECONDS)
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(path, lock)
+
+    def release(self) -> None:
+        os.close(self._lock)
+
+    def check_present(self) -> None:
+        """Raises IndexUnavailable where the folder was deleted or replaced under us.
+
+        Writes would go on succeeding, into files that no longer have a name.
+        """
+        try:
+            there = os.stat(self.path / "lock")
+            here = os.fstat(self._lock)
+            if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
+                return
+        except FileNotFoundError:
+            pass
+        raise IndexUnavailable(
+            f"the index folder {self.path} was deleted or replaced while open: "
+            "restart the process and ingest again"
+        )
+
+    def shard(self, generation: int) -> Path:
+        return self.path / f"shard-{generation}"
+
+    def read_manifest(self) -> Manifest | None:
+        """The manifest; None where the folder holds no index yet."""
+        try:
+            text = (self.path / "lookalike.json").read_text()
+        except FileNotFoundError:
+            self._check_vacant()
+            return None
+        try:
+            return Manifest.model_validate_json(text)
+        except ValidationError as error:
+            raise IndexFailure(
+                f"{self.path / 'lookalike.json'} cannot be read: {error.errors()[0]['msg']}; "
+                "restore the folder from a backup, or delete it and ingest again"
+            ) from error
+
+    def _check_vacant(self) -> None:
+        # The manifest is written right after the first shard, before any point: what a killed
+        # creation leaves behind is an empty shard-1. Anything more is somebody's data.
+        foreign = [
+            entry.name
+            for entry in self.path.iterdir()
+            if entry.name not in {"lock", "lookalike.json.new", "shard-1"}
+        ]
+        if foreign:
+            raise IndexMismatch(
+                f"the folder {self.path} has other files ({', '.join(sorted(foreign)[:3])}) but no "
+                "lookalike.json: choose an empty folder, or restore that file"
+            )
+
+    def write_manifest(self, manifest: Manifest) -> None:
+        """Replace the manifest: after this call the new one counts, whatever is killed."""
+        new = self.path / "lookalike.json.new"
+        with open(new, "w") as file:
+            file.write(json.dumps(manifest.model_dump(), indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(new, self.path / "lookalike.json")
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def remove_leftovers(self, generation: int | None) -> None:
+        """Remove shards other than `generation` (None: all of them)."""
+        keep = None if generation is None else self.shard(generation).name
+        for entry in self.path.glob("shard-*"):
+            if entry.name != keep:
+                shutil.rmtree(entry, ignore_errors=True)
+
+    def drop(self) -> None:
+        """Delete the folder and release the lock."""
+        # The manifest first: a half-deleted folder must not look like an index.
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / "lookalike.json").unlink()
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.release()

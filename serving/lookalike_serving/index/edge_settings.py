@@ -1,0 +1,109 @@
+"""A collection's vector settings as Qdrant Edge's configuration, and the tuned search defaults."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import qdrant_edge as edge
+
+from lookalike_crds.image_collection import Distance, FieldType, Quantization, VectorSpec
+
+EF = 128
+"""HNSW beam width where a query names none: recall@10 .999 with rescoring (bench/search.py)."""
+OVERSAMPLING = 2.0
+"""Candidates taken from quantised storage for each result, before rescoring with the originals."""
+INDEXING_THRESHOLD_KB = 10_000
+"""Segments with fewer KB of vectors are searched one by one; that is quick enough for them."""
+_FULL_SCAN_THRESHOLD_KB = 10_000
+"""Filters that leave fewer KB of vectors than this are answered by a scan (Qdrant's default)."""
+
+_DISTANCES = {
+    Distance.COSINE: edge.Distance.Cosine,
+    Distance.DOT: edge.Distance.Dot,
+    Distance.EUCLID: edge.Distance.Euclid,
+}
+
+_SCHEMAS = {
+    FieldType.KEYWORD: edge.PayloadSchemaType.Keyword,
+    FieldType.INTEGER: edge.PayloadSchemaType.Integer,
+    FieldType.FLOAT: edge.PayloadSchemaType.Float,
+    FieldType.BOOL: edge.PayloadSchemaType.Bool,
+    FieldType.DATETIME: edge.PayloadSchemaType.Datetime,
+    FieldType.GEO: edge.PayloadSchemaType.Geo,
+    FieldType.TEXT: edge.PayloadSchemaType.Text,
+}
+
+Datatype = Literal["Float32", "Float16"]
+
+
+def storage_datatype(vector: VectorSpec) -> Datatype:
+    """Half precision beside quantised vectors, where it only rescores; and only for cosine.
+
+    Its components are then within [-1, 1]; those of dot and Euclid may exceed its range.
+    """
+    quantised = vector.quantization is not Quantization.NONE
+    return "Float16" if quantised and vector.distance is Distance.COSINE else "Float32"
+
+
+def edge_config(vector: VectorSpec, dimension: int, datatype: Datatype) -> edge.EdgeConfig:
+    return edge.EdgeConfig(
+        vectors=edge.EdgeVectorParams(
+            size=dimension,
+            distance=_DISTANCES[vector.distance],
+            datatype=getattr(edge.VectorStorageDatatype, datatype),
+            memory=edge.Memory.Cold if vector.on_disk else edge.Memory.Cached,
+        ),
+        hnsw_config=edge.HnswIndexConfig(
+            m=vector.hnsw.m,
+            ef_construct=vector.hnsw.ef_construct,
+            full_scan_threshold=_FULL_SCAN_THRESHOLD_KB,
+        ),
+        quantization_config=_quantization(vector.quantization),
+        optimizers=edge.EdgeOptimizersConfig(indexing_threshold=INDEXING_THRESHOLD_KB),
+        wal_enabled=True,
+    )
+
+
+def payload_only_config() -> edge.EdgeConfig:
+    # Edge demands a vector of some kind; a sparse one may be absent from every point.
+    return edge.EdgeConfig(sparse_vectors={"none": edge.EdgeSparseVectorParams()}, wal_enabled=True)
+
+
+def _quantization(quantization: Quantization) -> Any:
+    match quantization:
+        case Quantization.NONE:
+            return None
+        case Quantization.SCALAR:
+            return edge.ScalarQuantizationConfig(
+                edge.ScalarType.Int8, quantile=0.99, memory=edge.Memory.Pinned
+            )
+        case Quantization.BINARY:
+            return edge.BinaryQuantizationConfig(memory=edge.Memory.Pinned)
+
+
+def search_params(ef: int | None, exact: bool) -> edge.SearchParams:
+    if exact:
+        return edge.SearchParams(
+            exact=True, quantization=edge.QuantizationSearchParams(ignore=True)
+        )
+    return edge.SearchParams(
+        hnsw_ef=ef or EF,
+        quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+    )
+
+
+def payload_schema(field_type: FieldType) -> Any:
+    """What `create_field_index` takes."""
+    match field_type:
+        case FieldType.KEYWORD:
+            return edge.KeywordIndexParams(prefix=True)
+        case FieldType.TEXT:
+            # The tokenizer that Edge uses on fields without an index: results stay the same.
+            return edge.TextIndexParams(tokenizer=edge.TokenizerType.Word, lowercase=True)
+        case _:
+            return _SCHEMAS[field_type]
+
+
+def field_type_of(schema: Any) -> FieldType | None:
+    """The field type of a stored payload index; None for one we never make."""
+    return next((ours for ours, theirs in _SCHEMAS.items() if theirs == schema), None)

@@ -1,0 +1,47 @@
+"""Opening the index a configuration names, whatever its engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lookalike_crds.config import CollectionConfig, IndexConfig
+from lookalike_crds.image_collection import Engine
+from lookalike_serving.index.protocol import Index, IndexFailure
+
+
+async def open_index(collection: CollectionConfig, *, dimension: int, fingerprint: str) -> Index:
+    """The collection's index, made where it is missing.
+
+    `dimension` and `fingerprint` are those of the collection's embedder (`EmbedderInfo`). Raises
+    IndexMismatch where the stored index was made for others, IndexUnavailable where the engine
+    cannot be reached or another process keeps the Edge folder open.
+    """
+    config = collection.index
+    if config.engine is Engine.EDGE:
+        from lookalike_serving.index.edge import EdgeIndex
+
+        return await EdgeIndex.open(
+            _edge_path(config),
+            vector=collection.vector,
+            dimension=dimension,
+            fingerprint=fingerprint,
+            fields=collection.fields,
+        )
+    raise IndexFailure(f"index {config.name}: engine {config.engine} is not served yet")
+
+
+async def open_payload_index(config: IndexConfig) -> Index:
+    """An index of payloads without vectors, such as the batch records."""
+    if config.engine is Engine.EDGE:
+        from lookalike_serving.index.edge import EdgeIndex
+
+        return await EdgeIndex.open(
+            _edge_path(config), vector=None, dimension=None, fingerprint=None
+        )
+    raise IndexFailure(f"index {config.name}: engine {config.engine} is not served yet")
+
+
+def _edge_path(config: IndexConfig) -> Path:
+    if config.path is None:
+        raise IndexFailure(f"index {config.name}: engine Edge needs a folder: set index.path")
+    return config.path

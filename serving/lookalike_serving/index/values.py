@@ -1,0 +1,105 @@
+"""What may enter an index: ids, vectors and payloads, checked before any engine sees them.
+
+Engines disagree on bad values – Qdrant Edge stores NaN vectors and turns bytes into lists, gRPC
+refuses integers that JSON takes – so the strictest reading of all of them is checked here,
+once. Everything below raises IndexRefused, which names the value and what to do.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lookalike_serving.index.protocol import IndexRefused, Vector
+
+MAX_DEPTH = 32
+"""Nesting of payloads and filters: engines recurse over them, some until the stack ends."""
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+
+def checked_id(id: str) -> str:
+    """The canonical form of a point id, a UUID."""
+    try:
+        return str(uuid.UUID(id))
+    except (ValueError, AttributeError, TypeError):
+        raise IndexRefused(
+            f"{id!r} is not a point id: pass a UUID (documents.point_id makes one of a document id)"
+        ) from None
+
+
+def checked_vector(vector: Vector | None, dimension: int | None, what: str) -> list[float]:
+    """`vector` as a list of `dimension` finite numbers; `what` names it in errors."""
+    if dimension is None:
+        raise IndexRefused(f"{what}: this index holds payloads only, no vectors")
+    if vector is None:
+        raise IndexRefused(f"{what} has no vector: embed the document before writing it")
+    if np.shape(vector) != (dimension,):
+        raise IndexRefused(
+            f"{what} has shape {np.shape(vector)}, the index ({dimension},): "
+            "embed with the collection's own model"
+        )
+    # The sum is finite only if every element is, up to overflow, which isfinite() then settles:
+    # one pass instead of an array of flags for each vector.
+    floats = np.asarray(vector, dtype=np.float32)
+    if not math.isfinite(float(floats.sum())) and not np.isfinite(floats).all():
+        raise IndexRefused(f"{what} holds NaN or infinity: check the model's output")
+    values: list[float] = floats.tolist()
+    return values
+
+
+def checked_payload(payload: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """`payload` as plain JSON values; tuples become lists. Never alters a value silently."""
+    if not isinstance(payload, Mapping):
+        raise IndexRefused(f"{what}: the payload is {type(payload).__name__}, it must be a mapping")
+    return _mapping(payload, what, "payload", 0)
+
+
+def _mapping(value: Mapping[Any, Any], what: str, path: str, depth: int) -> dict[str, Any]:
+    result = {}
+    for key, item in value.items():
+        if type(key) is not str:
+            raise IndexRefused(f"{what}: key {key!r} in {path} is no text: quote it")
+        result[_text(key, what, path)] = _json(item, what, f"{path}.{key}", depth + 1)
+    return result
+
+
+def _json(value: Any, what: str, path: str, depth: int) -> Any:
+    if value is None or value is True or value is False:
+        return value
+    if isinstance(value, str):
+        return _text(value, what, path)
+    if isinstance(value, int):
+        if not INT64_MIN <= value <= INT64_MAX:
+            raise IndexRefused(
+                f"{what}: {path} = {value} does not fit 64 signed bits: store it as text"
+            )
+        return int(value)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise IndexRefused(f"{what}: {path} is {value}, which JSON lacks: leave the key out")
+        return float(value)
+    if depth >= MAX_DEPTH:
+        raise IndexRefused(f"{what}: {path} is nested deeper than {MAX_DEPTH} levels: flatten it")
+    if isinstance(value, list | tuple):
+        return [_json(item, what, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        return _mapping(value, what, path, depth)
+    raise IndexRefused(
+        f"{what}: {path} is {type(value).__name__}, not a JSON value: convert it to text or numbers"
+    )
+
+
+def _text(value: str, what: str, path: str) -> str:
+    if value.isascii():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise IndexRefused(
+            f"{what}: {path} holds half of a surrogate pair, not valid Unicode: re-encode the text"
+        ) from None
+    return value
