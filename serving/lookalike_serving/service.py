@@ -21,12 +21,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
+import numpy as np
+
 from lookalike_crds.config import CollectionConfig, RetrieverConfig, ServingConfig
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed import BatchedEmbedder, ModelError, load_embedder
 from lookalike_serving.images import ImageFetcher, ImageStore
 from lookalike_serving.index import open_index, open_payload_index
-from lookalike_serving.index.protocol import Index, IndexFailure
+from lookalike_serving.index.protocol import Index, IndexFailure, Query, Vector
 from lookalike_serving.problems import Problem
 
 log = logging.getLogger("lookalike.service")
@@ -65,7 +67,9 @@ class Service:
         self.images = ImageStore(config.data_dir / "images")
         self.models: dict[ModelSpec, BatchedEmbedder] = {}
         self._batches: Index | None = None
-        self._batches_failure = "not opened yet"
+        self.batches_failure: str | None = "not opened yet"
+        """Why batch records cannot be kept; None where they can."""
+        self._canaries: dict[str, Vector] = {}
         self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "decode")
         self._document_locks = [asyncio.Lock() for _ in range(_LOCK_STRIPES)]
         self._reopening: asyncio.Task[None] | None = None
@@ -129,10 +133,24 @@ class Service:
             raise Problem(
                 503,
                 "batches-unavailable",
-                f"The store of batch records is not open: {self._batches_failure}",
+                f"The store of batch records is not open: {self.batches_failure}",
                 headers={"Retry-After": "5"},
             )
         return self._batches
+
+    async def canary(self, name: str) -> None:
+        """One query through a collection's model – the first time – and its index.
+
+        Raises what a search would.
+        """
+        state = self.collection(name)
+        info = state.embedder.info
+        vector = self._canaries.get(info.fingerprint)
+        if vector is None:
+            grey = np.full((info.image_size, info.image_size, 3), 127, dtype=np.uint8)
+            vector = await state.embedder.embed_image(grey)
+            self._canaries[info.fingerprint] = vector
+        await state.index.query(Query(vector, limit=1, with_payload=False))
 
     async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run blocking work – decoding, hashing, reading files – off the event loop."""
@@ -163,8 +181,9 @@ class Service:
         if self._batches is None:
             try:
                 self._batches = await open_payload_index(self.config.batches_index)
+                self.batches_failure = None
             except (IndexFailure, OSError) as failure:
-                self._batches_failure = str(failure)
+                self.batches_failure = str(failure)
                 log.error("the store of batch records is not open: %s", failure)
 
     def _report(self, collection: str, reason: str) -> None:

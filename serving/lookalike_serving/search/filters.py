@@ -16,7 +16,6 @@ from __future__ import annotations
 import difflib
 import json
 import math
-from collections.abc import Iterator
 from typing import Any
 
 from lookalike_serving.index.filters import And, Condition, Filter, Not, Operator, Or
@@ -50,16 +49,6 @@ def parse_filters(json_value: Any, *, path: str = "filters") -> Filter | None:
     if parser.errors:
         raise invalid(parser.errors)
     return tree
-
-
-def keys_of(tree: Filter | None) -> Iterator[str]:
-    """Every metadata key a filter looks at, in order, with repetitions."""
-    match tree:
-        case Condition(key=key):
-            yield key
-        case And(of=parts) | Or(of=parts) | Not(of=parts):
-            for part in parts:
-                yield from keys_of(part)
 
 
 class _Parser:

@@ -10,13 +10,13 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 from lookalike_crds.base import FieldName
 from lookalike_crds.retriever import BoostStage, DiversityStage, Stage
 
 MAX_TOP_K = 1000
-MAX_QUERIES = 32
+MAX_QUERIES = 16
 MAX_VECTOR = 65_536
 PART_PREFIX = "part:"
 
@@ -92,6 +92,16 @@ class BoostPart(Strict):
         return BoostStage(field=self.field, value=self.value, weight=self.weight)
 
 
+def _stage_type(value: Any) -> str | None:
+    named = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return _capitalised(named) if isinstance(named, str) else None
+
+
+RerankPart = Annotated[
+    Annotated[DiversityPart, Tag("Diversity")] | Annotated[BoostPart, Tag("Boost")],
+    Discriminator(_stage_type),
+]
+
 _INCLUDE = r"^(metadata(\.[^.\s]{1,128})?|image_url|thumbnail_url|vector|distance|collection|query_document)$"
 
 Include = Annotated[str, StringConstraints(pattern=_INCLUDE, max_length=160)]
@@ -149,7 +159,7 @@ class SearchRequest(Strict):
     min_score: float | None = Field(
         default=None, allow_inf_nan=False, description="Leaves out what scores less."
     )
-    rerank: list[DiversityPart | BoostPart] | None = Field(
+    rerank: list[RerankPart] | None = Field(
         default=None,
         max_length=16,
         description="Stages in order, in place of the retriever's; [] for none.",

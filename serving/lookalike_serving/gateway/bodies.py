@@ -1,0 +1,162 @@
+"""Request bodies in: JSON and multipart, parsed and checked without surprises.
+
+JSON goes through pydantic-core in one step, bytes to model: it bounds nesting, refuses invalid UTF-8
+and lone surrogates, and takes a third of the time of parsing first and validating after. Every
+validation error becomes `path: what is wrong, what to write`, unknown keys with the nearest known.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
+from starlette.datastructures import UploadFile
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from lookalike_serving.problems import Problem, Wrong, invalid, wrong
+
+MAX_PARTS = 64
+REQUEST_PART = "request"
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Multipart:
+    """A multipart body, read."""
+
+    fields: dict[str, str]
+    files: dict[str, bytes] = field(default_factory=dict)
+    """By part name, in the order they came; a second `image` is `image-2`."""
+
+
+def is_multipart(request: Request) -> bool:
+    return request.headers.get("content-type", "").lower().startswith("multipart/form-data")
+
+
+async def read_json(request: Request, model: type[M]) -> M:
+    """The body as a model. Raises Problem 415 or 422."""
+    kind = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    if kind and kind != "application/json" and not kind.endswith("+json"):
+        detail = f"The body is {kind!r}: send application/json."
+        raise Problem(415, "unsupported-media-type", detail)
+    return parse(model, await request.body())
+
+
+def parse(model: type[M], body: bytes | str, path: str = "") -> M:
+    """A JSON text as a model. Raises Problem 422 that lists every wrong part."""
+    if not body:
+        raise wrong(path, "the body is empty: send a JSON object")
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as failure:
+        raise invalid(wrong_parts(failure.errors(include_url=False), model, path)) from None
+
+
+def parse_object(text: str | bytes, path: str) -> dict[str, Any]:
+    """A JSON text that is an object. Raises Problem 422."""
+    try:
+        value = from_json(text, allow_inf_nan=False)
+    except ValueError as failure:
+        raise wrong(path, f"is not JSON: {failure}") from None
+    if not isinstance(value, dict):
+        raise wrong(path, f'is not a JSON object such as {{"status": "active"}}, but {value!r:.60}')
+    return value
+
+
+async def read_multipart(request: Request) -> Multipart:
+    """All parts. Raises Problem 400 for a body that is not what its header says."""
+    limit = 2 * request.app.state.service.config.fetch.max_bytes
+    try:
+        form = await request.form(
+            max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=limit
+        )
+    except HTTPException as failure:
+        detail = f"The multipart body cannot be read: {failure.detail}"
+        raise Problem(400, "bad-multipart", detail) from None
+    fields: dict[str, str] = {}
+    files: dict[str, bytes] = {}
+    try:
+        for name, part in form.multi_items():
+            if isinstance(part, UploadFile):
+                files[_free_name(name, files)] = await part.read()
+            else:
+                fields[name] = part
+    finally:
+        await form.close()
+    if REQUEST_PART in files and REQUEST_PART not in fields:
+        fields[REQUEST_PART] = _text(files.pop(REQUEST_PART), REQUEST_PART)
+    return Multipart(fields, files)
+
+
+def _free_name(name: str, taken: Mapping[str, bytes]) -> str:
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}-{number}", number + 1
+    return candidate
+
+
+def _text(content: bytes, part: str) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise wrong(part, "is not UTF-8 text") from None
+
+
+def wrong_parts(
+    errors: Sequence[Mapping[str, Any]], model: type[BaseModel] | None = None, path: str = ""
+) -> list[Wrong]:
+    """Pydantic's errors in our words."""
+    return [
+        Wrong(where, _message(error, model))
+        for error in errors[:50]
+        if (where := _path(error["loc"], path)) is not None
+    ]
+
+
+def _path(location: Sequence[int | str], prefix: str) -> str:
+    """`("queries", 0, "value", "str")` as `queries[0].value`: union branches are not places."""
+    path = prefix
+    for step in location:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif step in _BRANCHES or step.startswith(("list[", "function-")):
+            continue
+        else:
+            path += f".{step[:100]}" if path else step[:100]
+    return path
+
+
+_BRANCHES = {"str", "int", "float", "bool", "body", "query", "Diversity", "Boost"}
+
+
+def _message(error: Mapping[str, Any], model: type[BaseModel] | None) -> str:
+    kind = error["type"]
+    name = str(error["loc"][-1])[:60] if error["loc"] else ""
+    if kind == "extra_forbidden":
+        known = _known_keys(model) if model is not None else ()
+        close = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+        return f"{name!r} is not a known key: {hint}"
+    if kind == "json_invalid":
+        return f"is not JSON: {error['ctx']['error']}"
+    if kind == "missing":
+        return "is missing"
+    given = error.get("input")
+    shown = "" if isinstance(given, dict | list) or given is None else f", not {given!r:.60}"
+    text = str(error["msg"])
+    return f"{text[0].lower()}{text[1:]}{shown}"
+
+
+@cache
+def _known_keys(model: type[BaseModel]) -> tuple[str, ...]:
+    """Every key that any part of a model has."""
+    schema = model.model_json_schema()
+    parts = [schema, *schema.get("$defs", {}).values()]
+    return tuple(dict.fromkeys(key for part in parts for key in part.get("properties", {})))

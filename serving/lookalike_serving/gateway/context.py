@@ -1,0 +1,51 @@
+"""What belongs to one request: its id, and the service it talks to.
+
+Kept in the ASGI scope, so that every layer, from the outermost middleware to a route, sees the same.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterable
+
+from starlette.requests import Request
+from starlette.types import Scope
+
+from lookalike_serving.gateway.metrics import Metrics
+from lookalike_serving.service import Service
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
+_KEY = "lookalike.request_id"
+
+
+def assign_request_id(scope: Scope) -> str:
+    """The caller's `X-Request-ID` where it is one that can stand in a log line, else a new one."""
+    given = header(scope["headers"], b"x-request-id")
+    valid = given is not None and _REQUEST_ID.fullmatch(given)
+    request_id = given.decode() if given is not None and valid else uuid.uuid4().hex
+    scope[_KEY] = request_id
+    return request_id
+
+
+def request_id_of(scope: Scope) -> str | None:
+    return scope.get(_KEY)
+
+
+def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """The first header of a name, which is given in lower case."""
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
+
+
+def service_of(request: Request) -> Service:
+    """The service behind the app."""
+    service: Service = request.app.state.service
+    return service
+
+
+def metrics_of(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics

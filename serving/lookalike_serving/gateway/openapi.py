@@ -1,0 +1,107 @@
+"""The API's description. Routes read bodies themselves (see bodies.py), so their schemas are added here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel, Field
+
+_REF = "#/components/schemas/{model}"
+
+
+class ProblemPart(BaseModel):
+    path: str
+    message: str
+
+
+class ProblemDocument(BaseModel):
+    """RFC 9457: what every failed request is answered with, as `application/problem+json`."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = Field(description="What was wrong, where, and what to do.")
+    code: str = Field(description="Stable, for programs.")
+    errors: list[ProblemPart] | None = Field(default=None, description="Each wrong part.")
+    request_id: str | None = None
+
+
+_WHEN = {
+    400: "The body is not what its headers say",
+    401: "No API key, or not a valid one",
+    404: "There is no such resource",
+    409: "The resource is not in a state that allows it",
+    413: "The body or the image is too large",
+    415: "The body is of another media type",
+    422: "The request is wrong; `errors` lists each wrong part",
+    429: "Too many requests: see Retry-After",
+    503: "A collection, its index or its model does not answer: see Retry-After",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route: the problems it may answer, 401 and 429 always among them."""
+    return {
+        status: {
+            "description": _WHEN[status],
+            "content": {
+                "application/problem+json": {"schema": {"$ref": _REF.format(model="ProblemDocument")}}
+            },
+        }
+        for status in sorted({401, 429, *statuses})
+    }
+
+
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """`openapi_extra=` of a route that reads a model from its JSON body."""
+    return {"requestBody": {"required": True, "content": {"application/json": _media(model)}}}
+
+
+def json_or_multipart(model: type[BaseModel], parts: Mapping[str, Any]) -> dict[str, Any]:
+    """`openapi_extra=` of a route that takes JSON, or a form with these parts."""
+    extra = json_body(model)
+    extra["requestBody"]["content"]["multipart/form-data"] = {
+        "schema": {"type": "object", "properties": dict(parts)}
+    }
+    return extra
+
+
+FILE_PART = {"type": "string", "format": "binary"}
+
+
+def _media(model: type[BaseModel]) -> dict[str, Any]:
+    media: dict[str, Any] = {"schema": {"$ref": _REF.format(model=model.__name__)}}
+    examples = model.model_config.get("json_schema_extra")
+    if isinstance(examples, dict) and isinstance(listed := examples.get("examples"), list):
+        media["examples"] = {str(i): {"value": each} for i, each in enumerate(listed, 1)}
+    return media
+
+
+def describe(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
+    """Make `/openapi.json` hold the body models and the problem document, and Bearer keys."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = get_openapi(
+                title=app.title,
+                version=app.version,
+                description=app.description,
+                routes=app.routes,
+                tags=app.openapi_tags,
+            )
+            components = schema.setdefault("components", {})
+            schemas = components.setdefault("schemas", {})
+            for model in (ProblemDocument, *bodies):
+                part = model.model_json_schema(ref_template=_REF)
+                for name, definition in part.pop("$defs", {}).items():
+                    schemas.setdefault(name, definition)
+                schemas[model.__name__] = part
+            components["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
+            schema["security"] = [{"apiKey": []}, {}]
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,272 @@
+"""Queries -> vectors, in the space of each collection's model.
+
+Three steps: check every query against what the models can do, load what must be loaded (images,
+stored documents), embed. Each distinct model embeds a query once, however many collections use it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lookalike_serving.documents import point_id, split
+from lookalike_serving.embed import BatchedEmbedder
+from lookalike_serving.embed.protocol import EmbedderInfo, Pixels
+from lookalike_serving.index.protocol import Vector
+from lookalike_serving.problems import Wrong, invalid, wrong
+from lookalike_serving.references import document_image, query_image
+from lookalike_serving.search.combine import EmbeddedQuery
+from lookalike_serving.search.plan import SearchPlan, Target
+from lookalike_serving.search.request import QueryPart, QueryType
+from lookalike_serving.search.timing import Stopwatch
+from lookalike_serving.service import Service
+from lookalike_serving.together import together
+
+MAX_TEXT = 2000
+_LARGEST_NORM = 1e18
+"""Longer vectors overflow float32 when they are multiplied."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedRequest:
+    """All queries in each collection's space."""
+
+    queries: dict[str, tuple[EmbeddedQuery, ...]]
+    """By collection, in the request's order."""
+    asked_with: dict[str, tuple[str, ...]]
+    """By collection, the points of the documents that were searched with."""
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _StoredDocument:
+    """A document that is a query: where it lies, its vectors, its image."""
+
+    vectors: dict[str, Vector]
+    """By collection."""
+    image: str
+
+
+async def embed_queries(
+    service: Service, plan: SearchPlan, parts: Mapping[str, bytes], clock: Stopwatch
+) -> EmbeddedRequest:
+    """Raises Problem 422 for queries that are wrong or that a model cannot serve."""
+    queries = list(enumerate(plan.request.queries))
+    warnings = _check(plan.targets, queries)
+    with clock.stage("load"):
+        documents = {
+            position: await _find(plan.targets, position, query)
+            for position, query in queries
+            if query.type is QueryType.DOCUMENT
+        }
+        pixels = await _load_pixels(service, plan.targets, queries, documents, parts)
+    with clock.stage("embed"):
+        spaces = {id(t.state.embedder): t.state.embedder for t in plan.targets}
+        wanted = [
+            (space, position, query)
+            for space in spaces
+            for position, query in queries
+            if query.type is not QueryType.DOCUMENT or position in pixels
+        ]
+        vectors = dict(
+            zip(
+                [(space, position) for space, position, _ in wanted],
+                await together(
+                    [_embed(spaces[s], position, q, pixels) for s, position, q in wanted]
+                )
+                if wanted
+                else [],
+                strict=True,
+            )
+        )
+    embedded: dict[str, tuple[EmbeddedQuery, ...]] = {}
+    for target in plan.targets:
+        of_target = []
+        for position, query in queries:
+            vector = _stored_vector(target, plan.targets, documents.get(position))
+            if vector is None:
+                vector = vectors[id(target.state.embedder), position]
+            of_target.append(EmbeddedQuery(position, query.type, query.weight, vector))
+        embedded[target.name] = tuple(of_target)
+    asked_with = {
+        target.name: tuple(
+            point_id(target.name, str(query.value))
+            for position, query in queries
+            if position in documents and target.name in documents[position].vectors
+        )
+        for target in plan.targets
+    }
+    return EmbeddedRequest(embedded, asked_with, tuple(warnings))
+
+
+def _check(targets: Sequence[Target], queries: Sequence[tuple[int, QueryPart]]) -> list[str]:
+    """Warnings; raises where a query cannot be served at all."""
+    errors: list[Wrong] = []
+    warnings: list[str] = []
+    for position, query in queries:
+        at = f"queries[{position}]"
+        if message := _wrong_value(query):
+            errors.append(Wrong(f"{at}.value", message))
+            continue
+        for info in {t.state.embedder.info.fingerprint: t.state.embedder.info for t in targets}.values():
+            if message := _unservable(query, info):
+                errors.append(Wrong(f"{at}.value", message))
+        for target in targets:
+            if query.embedding_model is None or query.embedding_model in names_of(target):
+                continue
+            told = (
+                f"{query.embedding_model!r} is not the model of collection {target.name!r}, "
+                f"which is {model_name(target)!r}"
+            )
+            if query.type is QueryType.VECTOR:
+                errors.append(
+                    Wrong(f"{at}.embedding_model", f"{told}: vectors of two models do not compare")
+                )
+            else:
+                warnings.append(f"{at}.embedding_model: {told}; that model embedded the query")
+        if query.type is QueryType.TEXT:
+            warnings.extend(_unknown_words(targets, at, str(query.value)))
+    if errors:
+        raise invalid(errors)
+    return list(dict.fromkeys(warnings))
+
+
+def _wrong_value(query: QueryPart) -> str | None:
+    value = query.value
+    match query.type:
+        case QueryType.VECTOR:
+            if not isinstance(value, list) or not value:
+                return "a vector query takes a list of numbers"
+            vector = np.asarray(value, dtype=np.float64)
+            if not np.isfinite(vector).all():
+                return f"holds {value[int((~np.isfinite(vector)).argmax())]}: only finite numbers"
+            if float(np.linalg.norm(vector)) > _LARGEST_NORM:
+                return f"is longer than {_LARGEST_NORM:g}: scale it down"
+        case QueryType.TEXT:
+            if not isinstance(value, str) or not value.strip():
+                return "a text query takes a text that is not empty"
+            if len(value) > MAX_TEXT:
+                return f"has {len(value)} characters: at most {MAX_TEXT} are possible"
+        case QueryType.IMAGE:
+            if not isinstance(value, str) or not value:
+                return (
+                    "an image query takes an https URL, a data URL, base64, or part:<name> of a "
+                    "multipart request"
+                )
+        case QueryType.DOCUMENT:
+            if not isinstance(value, str) or not value:
+                return "a document query takes the id of a stored document"
+    return None
+
+
+def _unservable(query: QueryPart, info: EmbedderInfo) -> str | None:
+    if query.type is QueryType.TEXT and not info.supports_text:
+        return f"model {info.name!r} embeds images only: query with an image"
+    if query.type is QueryType.VECTOR and len(query.value or ()) != info.dimension:
+        return (
+            f"has {len(query.value or ())} numbers, but model {info.name!r} makes vectors of "
+            f"{info.dimension}"
+        )
+    return None
+
+
+def model_name(target: Target) -> str:
+    model = target.state.config.model
+    return "/".join(part for part in (model.name or str(model.provider), model.weights) if part)
+
+
+def names_of(target: Target) -> set[str]:
+    """Every way a caller may name a collection's model."""
+    model = target.state.config.model
+    info = target.state.embedder.info
+    names = {info.name, info.provider, f"{info.provider}/{info.name}", model_name(target)}
+    return names | {name for name in (model.name, model.weights) if name}
+
+
+def _unknown_words(targets: Sequence[Target], at: str, text: str) -> list[str]:
+    warnings = []
+    for embedder in {id(t.state.embedder): t.state.embedder for t in targets}.values():
+        if words := embedder.unknown_words(text):
+            listed = ", ".join(repr(word) for word in words[:10])
+            warnings.append(f"{at}.value: the model does not know {listed} and ignores such words")
+    return warnings
+
+
+async def _find(targets: Sequence[Target], position: int, query: QueryPart) -> _StoredDocument:
+    """The document a query names. Raises Problem 422 where none, or several different ones, have the id."""
+    document_id = str(query.value)
+    at = f"queries[{position}]"
+    names = [target.name for target in targets]
+    if query.collection is not None and query.collection not in names:
+        message = f"{query.collection!r} is not searched by this retriever: {', '.join(names)} are"
+        raise wrong(f"{at}.collection", message)
+    asked = [t for t in targets if query.collection in (None, t.name)]
+    found = await together(
+        [
+            target.state.index.retrieve([point_id(target.name, document_id)], with_vector=True)
+            for target in asked
+        ]
+    )
+    vectors: dict[str, Vector] = {}
+    images: dict[str, str] = {}
+    for target, records in zip(asked, found, strict=True):
+        if records and records[0].vector is not None:
+            vectors[target.name] = records[0].vector
+            images[target.name] = split(records[0].payload)[1].image
+    if not vectors:
+        where = ", ".join(target.name for target in asked)
+        raise wrong(f"{at}.value", f"there is no document {document_id!r} in {where}")
+    if len(set(images.values())) > 1:
+        message = f"{document_id!r} is a different document in {', '.join(images)}: name one"
+        raise wrong(f"{at}.collection", message)
+    return _StoredDocument(vectors, next(iter(images.values())))
+
+
+def _stored_vector(
+    target: Target, targets: Sequence[Target], document: _StoredDocument | None
+) -> Vector | None:
+    """A document's own vector in a target's space, where one is stored."""
+    if document is None:
+        return None
+    if target.name in document.vectors:
+        return document.vectors[target.name]
+    model = target.state.embedder.info.fingerprint
+    for other in targets:
+        if other.name in document.vectors and other.state.embedder.info.fingerprint == model:
+            return document.vectors[other.name]
+    return None
+
+
+async def _load_pixels(
+    service: Service,
+    targets: Sequence[Target],
+    queries: Sequence[tuple[int, QueryPart]],
+    documents: Mapping[int, _StoredDocument],
+    parts: Mapping[str, bytes],
+) -> dict[int, Pixels]:
+    """Decoded images by position: of image queries, and of documents some model has not embedded."""
+    side = max(target.state.embedder.info.image_size for target in targets)
+    loading = {}
+    for position, query in queries:
+        if query.type is QueryType.IMAGE:
+            at = f"queries[{position}].value"
+            loading[position] = query_image(service, str(query.value), parts, side, at)
+        elif position in documents and any(
+            _stored_vector(target, targets, documents[position]) is None for target in targets
+        ):
+            loading[position] = document_image(service, documents[position].image, side)
+    if not loading:
+        return {}
+    return dict(zip(loading, await together(list(loading.values())), strict=True))
+
+
+async def _embed(
+    embedder: BatchedEmbedder, position: int, query: QueryPart, pixels: Mapping[int, Pixels]
+) -> Vector:
+    if position in pixels:
+        return await embedder.embed_image(pixels[position])
+    if isinstance(query.value, list):
+        return np.asarray(query.value, dtype=np.float32)
+    return await embedder.embed_text(str(query.value))

@@ -1,0 +1,148 @@
+"""A request and a retriever's defaults, checked and settled before any work is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lookalike_crds.config import RetrieverConfig
+from lookalike_crds.image_collection import Distance
+from lookalike_crds.retriever import Fusion, Stage
+from lookalike_serving.documents import RESERVED
+from lookalike_serving.index.filters import Filter, unindexed_keys
+from lookalike_serving.search import grouping, rerank
+from lookalike_serving.search.filters import parse_filters
+from lookalike_serving.search.request import DEFAULT_INCLUDE, SearchRequest
+from lookalike_serving.service import CollectionState, Service
+
+_METADATA = "metadata."
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One of the retriever's collections."""
+
+    state: CollectionState
+    weight: float
+
+    @property
+    def name(self) -> str:
+        return self.state.name
+
+    @property
+    def distance(self) -> Distance:
+        return self.state.config.vector.distance
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """What results tell besides id and score."""
+
+    all_metadata: bool
+    metadata_keys: tuple[str, ...]
+    image_url: bool
+    thumbnail_url: bool
+    vector: bool
+    distance: bool
+    collection: bool
+    query_document: bool
+
+    @classmethod
+    def of(cls, names: Iterable[str] | None) -> Include:
+        wanted = set(DEFAULT_INCLUDE if names is None else names)
+        keys = sorted(name.removeprefix(_METADATA) for name in wanted if name.startswith(_METADATA))
+        return cls(
+            all_metadata="metadata" in wanted,
+            metadata_keys=tuple(keys),
+            image_url="image_url" in wanted,
+            thumbnail_url="thumbnail_url" in wanted,
+            vector="vector" in wanted,
+            distance="distance" in wanted,
+            collection="collection" in wanted,
+            query_document="query_document" in wanted,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPlan:
+    """What the pipeline works from."""
+
+    request: SearchRequest
+    targets: tuple[Target, ...]
+    filter: Filter | None
+    top_k: int
+    min_score: float | None
+    fusion: Fusion
+    stages: tuple[Stage, ...]
+    include: Include
+    fetch_limit: int
+    """Candidates of each collection and round."""
+    with_payload: bool | tuple[str, ...]
+    with_vector: bool
+    warnings: tuple[str, ...]
+
+
+def plan_search(service: Service, retriever: RetrieverConfig, request: SearchRequest) -> SearchPlan:
+    """Raises Problem: 422 for what is wrong with the request, 503 where a collection is not open."""
+    targets = tuple(Target(service.collection(c.name), c.weight) for c in retriever.collections)
+    defaults = retriever.search
+    tree = parse_filters(request.filters)
+    stages = (
+        defaults.stages
+        if request.rerank is None
+        else tuple(part.stage() for part in request.rerank)
+    )
+    top_k = request.top_k or defaults.top_k
+    include = Include.of(request.include)
+    limit = grouping.fetch_limit(request.group_by, rerank.fetch_limit(stages, top_k))
+    return SearchPlan(
+        request=request,
+        targets=targets,
+        filter=tree,
+        top_k=top_k,
+        min_score=defaults.min_score if request.min_score is None else request.min_score,
+        fusion=defaults.fusion,
+        stages=stages,
+        include=include,
+        fetch_limit=limit,
+        with_payload=_payload_keys(include, stages, request.group_by),
+        with_vector=include.vector or request.explain or rerank.needs_vectors(stages),
+        warnings=tuple([*_unindexed(tree, targets), *_mixed_scores(targets, defaults.fusion)]),
+    )
+
+
+def _payload_keys(
+    include: Include, stages: tuple[Stage, ...], group_by: str | None
+) -> bool | tuple[str, ...]:
+    """All keys where all are told; else just what results and stages read."""
+    if include.all_metadata:
+        return True
+    keys = {RESERVED, *include.metadata_keys, *rerank.fields_of(stages)}
+    if group_by is not None:
+        keys.add(group_by)
+    return tuple(sorted(keys))
+
+
+def _unindexed(tree: Filter | None, targets: tuple[Target, ...]) -> list[str]:
+    """A warning for each filter key that no payload index of a collection serves."""
+    if tree is None:
+        return []
+    keys: dict[str, list[str]] = {}
+    for target in targets:
+        for key in unindexed_keys(tree, target.state.config.fields):
+            keys.setdefault(key, []).append(target.name)
+    return [
+        f"filters: no index of {', '.join(collections)} serves {key!r} so: the filter works, but "
+        "every document is read. Add the key to spec.fields, with the type that fits the operator"
+        for key, collections in keys.items()
+    ]
+
+
+def _mixed_scores(targets: tuple[Target, ...], fusion: Fusion) -> list[str]:
+    models = {target.state.embedder.info.fingerprint for target in targets}
+    if len(models) > 1 and fusion is Fusion.WEIGHTED:
+        return [
+            "The retriever compares scores of different models. Set spec.search.fusion to RRF, "
+            "which compares ranks"
+        ]
+    return []

@@ -1,0 +1,89 @@
+"""Ranked candidates -> the answer, as JSON-ready data of the shape `SearchResponse` documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lookalike_serving.documents import RESERVED
+from lookalike_serving.links import image_path, thumbnail_path
+from lookalike_serving.search.candidates import Candidate
+from lookalike_serving.search.combine import CombinedQuery, similarities
+from lookalike_serving.search.plan import SearchPlan
+from lookalike_serving.search.timing import Stopwatch
+
+_DIGITS = 7
+"""What a float32 score can tell."""
+
+
+def respond(
+    candidates: Sequence[Candidate],
+    plan: SearchPlan,
+    queries: Mapping[str, CombinedQuery],
+    clock: Stopwatch,
+    warnings: Sequence[str],
+    public_url: str | None,
+) -> dict[str, Any]:
+    """The whole answer. Image addresses are absolute where the service knows its public URL."""
+    base = (public_url or "").rstrip("/")
+    with clock.stage("respond"):
+        results = [_result(c, plan, queries[c.collection], base) for c in candidates]
+    return {
+        "results": results,
+        "took_ms": round(clock.total() * 1000, 3),
+        "stages": [
+            {"name": name, "ms": round(seconds * 1000, 3)}
+            for name, seconds in clock.seconds.items()
+        ],
+        "warnings": list(warnings),
+    }
+
+
+def _result(
+    candidate: Candidate, plan: SearchPlan, query: CombinedQuery, base: str
+) -> dict[str, Any]:
+    include = plan.include
+    hit = candidate.hit
+    result: dict[str, Any] = {
+        "document_id": candidate.document_id,
+        "score": round(candidate.score, _DIGITS),
+    }
+    if include.distance and hit.distance is not None:
+        result["distance"] = round(hit.distance, _DIGITS)
+    if include.collection:
+        result["collection"] = candidate.collection
+    if include.all_metadata:
+        result["metadata"] = {k: v for k, v in hit.payload.items() if k != RESERVED}
+    elif include.metadata_keys:
+        asked = include.metadata_keys
+        result["metadata"] = {k: hit.payload[k] for k in asked if k in hit.payload}
+    if include.image_url:
+        result["image_url"] = base + image_path(candidate.collection, candidate.document_id)
+    if include.thumbnail_url:
+        result["thumbnail_url"] = base + thumbnail_path(candidate.collection, candidate.document_id)
+    if include.vector and hit.vector is not None:
+        result["vector"] = hit.vector.tolist()
+    if plan.request.explain:
+        result["explanation"] = _explanation(candidate, query)
+    return result
+
+
+def _explanation(candidate: Candidate, query: CombinedQuery) -> dict[str, Any]:
+    vector = candidate.hit.vector
+    alone = [] if vector is None else similarities(query, vector)
+    return {
+        "contributions": [
+            {
+                "query": part.position,
+                "type": part.type.value,
+                "weight": part.weight,
+                "similarity": round(similarity, _DIGITS),
+                "contribution": round(part.weight * query.scale * similarity, _DIGITS),
+            }
+            for part, similarity in zip(query.parts, alone, strict=False)
+        ],
+        "steps": [
+            {"stage": step.stage, "score": round(step.score, _DIGITS), "rank": step.rank}
+            for step in candidate.steps
+        ],
+    }

@@ -1,0 +1,103 @@
+"""Stored documents: read, change, delete. (Storing them: upload.py.)"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lookalike_serving.documents import RESERVED, Origin, payload, point_id, split
+from lookalike_serving.index.protocol import Record, Vector
+from lookalike_serving.links import image_path, thumbnail_path
+from lookalike_serving.metadata import checked_metadata
+from lookalike_serving.problems import Problem
+from lookalike_serving.service import Service
+from lookalike_serving.upload import utc_now
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDocument:
+    metadata: dict[str, Any]
+    origin: Origin
+    vector: Vector | None = None
+
+
+def read_record(record: Record) -> FoundDocument | None:
+    """The document a record holds; None where another program wrote the point."""
+    if RESERVED not in record.payload:
+        return None
+    metadata, origin = split(record.payload)
+    return FoundDocument(metadata, origin, record.vector)
+
+
+async def find_document(
+    service: Service, collection: str, document_id: str, *, with_vector: bool = False
+) -> FoundDocument:
+    """Raises Problem 404 where there is none."""
+    index = service.collection(collection).index
+    records = await index.retrieve([point_id(collection, document_id)], with_vector=with_vector)
+    found = read_record(records[0]) if records else None
+    if found is None:
+        detail = f"There is no document {document_id!r} in collection {collection!r}."
+        raise Problem(404, "not-found", detail)
+    return found
+
+
+async def change_metadata(
+    service: Service, collection: str, document_id: str, changes: dict[str, Any]
+) -> FoundDocument:
+    """Set the given keys; a null removes its key; other keys stay.
+
+    Concurrent changes of one document are all kept: they take turns within this process, and
+    setting keys without removing any writes those keys alone.
+    Raises Problem 404, or 422 where the changes or the resulting metadata are wrong.
+    """
+    state = service.collection(collection)
+    checked = checked_metadata(changes, state.config.fields)
+    removed = {key for key, value in checked.items() if value is None}
+    point = point_id(collection, document_id)
+    async with service.document_lock(collection, document_id):
+        before = await find_document(service, collection, document_id)
+        metadata = {k: v for k, v in {**before.metadata, **checked}.items() if k not in removed}
+        checked_metadata(metadata, ())
+        origin = replace(before.origin, updated_at=utc_now())
+        if removed:
+            await state.index.replace_payload(point, payload(metadata, origin))
+        else:
+            await state.index.merge_payload(point, payload(checked, origin))
+    return FoundDocument(metadata, origin)
+
+
+async def remove_document(service: Service, collection: str, document_id: str) -> None:
+    """Delete a document. Raises Problem 404 where there is none.
+
+    Its image stays in the store: other documents may have the same bytes.
+    """
+    index = service.collection(collection).index
+    async with service.document_lock(collection, document_id):
+        await find_document(service, collection, document_id)
+        await index.delete([point_id(collection, document_id)])
+
+
+def document_json(
+    service: Service, collection: str, document: FoundDocument
+) -> dict[str, Any]:
+    """What the API tells about a document."""
+    origin = document.origin
+    base = (service.config.http.public_url or "").rstrip("/")
+    told: dict[str, Any] = {
+        "document_id": origin.document_id,
+        "collection": collection,
+        "metadata": document.metadata,
+        "image_url": base + image_path(collection, origin.document_id),
+        "thumbnail_url": base + thumbnail_path(collection, origin.document_id),
+    }
+    for name in _TOLD:
+        value = getattr(origin, name)
+        if value is not None:
+            told[name] = value
+    if document.vector is not None:
+        told["vector"] = document.vector.tolist()
+    return told
+
+
+_TOLD = ("source", "sha256", "width", "height", "format", "bytes", "created_at", "updated_at")

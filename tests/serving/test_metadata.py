@@ -1,0 +1,80 @@
+"""Metadata is checked against a collection's fields before anything is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_serving.metadata import checked_metadata
+from lookalike_serving.problems import Problem
+
+FIELDS = [FieldSpec(name=kind.value.lower(), type=kind) for kind in FieldType]
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ({"keyword": "a"}, {"keyword": "a"}),
+        ({"keyword": ["a", "b"]}, {"keyword": ["a", "b"]}),
+        ({"keyword": None}, {"keyword": None}),
+        ({"integer": 5.0}, {"integer": 5}),
+        ({"float": 5}, {"float": 5.0}),
+        ({"bool": False}, {"bool": False}),
+        ({"datetime": "2026-05-01T12:00:00Z"}, {"datetime": "2026-05-01T12:00:00Z"}),
+        ({"datetime": "2026-05-01"}, {"datetime": "2026-05-01"}),
+        ({"geo": {"lat": 1, "lon": -2}}, {"geo": {"lat": 1.0, "lon": -2.0}}),
+        ({"text": "any words"}, {"text": "any words"}),
+        ({"other": {"any": [1, {"json": None}]}}, {"other": {"any": [1, {"json": None}]}}),
+    ],
+)
+def test_values_that_fit_are_stored(given: dict[str, Any], stored: dict[str, Any]) -> None:
+    checked = checked_metadata(given, FIELDS)
+    assert checked == stored
+    assert [type(value) for value in checked.values()] == [type(v) for v in stored.values()]
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "message"),
+    [
+        ({"keyword": 5}, "metadata.keyword", "a string"),
+        ({"integer": 5.5}, "metadata.integer", "a whole number"),
+        ({"integer": True}, "metadata.integer", "a whole number"),
+        ({"integer": 1e300}, "metadata.integer", "a whole number"),
+        ({"float": "5"}, "metadata.float", "a number"),
+        ({"float": [1, "2"]}, "metadata.float", "a number"),
+        ({"bool": "true"}, "metadata.bool", "true or false"),
+        ({"datetime": "yesterday"}, "metadata.datetime", "RFC 3339"),
+        ({"datetime": "2026-13-01"}, "metadata.datetime", "RFC 3339"),
+        ({"geo": {"lat": 95, "lon": 0}}, "metadata.geo", "-90..90"),
+        ({"geo": [1, 2]}, "metadata.geo", "lat"),
+        ({"_mine": 1}, "metadata._mine", "reserved"),
+        ({"": 1}, "metadata.", "1 to 128"),
+        ({"a.b": 1}, "metadata.a.b", "dots"),
+        ({"other": float("inf")}, "metadata.other", "use null"),
+        ({"other": [2**64]}, "metadata.other", "64 bits"),
+        ({"other": "x" * 70_000}, "metadata", "64 KiB"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_refused(
+    given: dict[str, Any], path: str, message: str
+) -> None:
+    with pytest.raises(Problem) as refused:
+        checked_metadata(given, FIELDS)
+    assert refused.value.errors[0].path == path
+    assert message in refused.value.errors[0].message
+
+
+def test_every_wrong_key_is_reported() -> None:
+    with pytest.raises(Problem) as refused:
+        checked_metadata({"integer": "x", "bool": 1, "keyword": "fine"}, FIELDS)
+    assert [wrong.path for wrong in refused.value.errors] == ["metadata.integer", "metadata.bool"]
+
+
+def test_deep_nesting_is_refused() -> None:
+    value: Any = 1
+    for _ in range(40):
+        value = [value]
+    with pytest.raises(Problem, match="nested deeper"):
+        checked_metadata({"other": value}, ())
