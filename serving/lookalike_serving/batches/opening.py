@@ -1,0 +1,36 @@
+"""The batches of a service: its index, its data folder, its way of storing a document."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from lookalike_crds.image_collection import Engine
+from lookalike_serving.batches.operations import Batches
+from lookalike_serving.batches.record import Item
+from lookalike_serving.batches.runner import Runner
+from lookalike_serving.batches.staging import Staging
+from lookalike_serving.batches.store import BatchStore
+from lookalike_serving.batches.work import Work
+from lookalike_serving.images import load_reference
+from lookalike_serving.service import Service
+from lookalike_serving.upload import store_document
+
+
+def open_batches(service: Service) -> Batches:
+    """Not yet running: `start` begins."""
+    store = BatchStore(lambda: service.batches_index)
+    staging = Staging(service.config.data_dir / "images" / "staged")
+
+    async def load(reference: str) -> bytes:
+        return await load_reference(reference, service.fetcher)
+
+    async def store_item(collection: str, image: bytes, item: Item) -> None:
+        await store_document(service, collection, image, item.metadata, item.document_id)
+
+    # As many as there are cores: one decodes while another is in the model, and a search that comes
+    # in between finds a short queue.
+    slots = asyncio.Semaphore(max(2, os.cpu_count() or 1))
+    work = Work(load, store_item, staging, slots)
+    alone = service.config.batches_index.engine is Engine.EDGE
+    return Batches(store, staging, Runner(store, staging, work, alone=alone), load)

@@ -1,0 +1,188 @@
+"""What callers can do with batches, without HTTP: submit, look, cancel, retry."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from lookalike_crds.config import CollectionConfig
+from lookalike_serving.batches.intake import Inline, Intake
+from lookalike_serving.batches.reading import Reading, Stage
+from lookalike_serving.batches.record import (
+    MAX_ITEMS,
+    Batch,
+    BatchState,
+    Item,
+    ItemState,
+    OnError,
+    Order,
+    new_batch_id,
+)
+from lookalike_serving.batches.runner import Runner
+from lookalike_serving.batches.staging import Staging
+from lookalike_serving.batches.store import CHUNK, BatchStore
+from lookalike_serving.problems import Problem
+
+
+class Batches:
+    """All batches of this service. `start` and `close` frame the runner's life."""
+
+    def __init__(self, store: BatchStore, staging: Staging, runner: Runner, inline: Inline) -> None:
+        self._store = store
+        self._staging = staging
+        self._runner = runner
+        self._inline = inline
+        self._keys: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._control = asyncio.Lock()
+
+    def start(self) -> None:
+        self._runner.start()
+
+    async def close(self) -> None:
+        await self._runner.close()
+
+    async def submit(
+        self,
+        collection: CollectionConfig,
+        read: Callable[[Stage], Reading],
+        on_error: OnError | None,
+        key: str | None,
+    ) -> tuple[Batch, bool]:
+        """Take a request's items; the batch, and whether it is new.
+
+        When this returns, the batch survives any end of the process. `on_error` counts where the
+        body says nothing. Raises Problem: 422 (a wrong request; a key used for another one), 507
+        (disk full).
+        """
+        now = datetime.now(UTC)
+        order = Order(new_batch_id(now), collection.name, 0, OnError.CONTINUE, now)
+        intake = Intake(order, collection, self._store, self._staging, self._inline)
+        published = False
+        try:
+            await self._store.reserve(order)
+            reading = read(intake.stage)
+            await intake.take(reading)
+            asked = reading.on_error or on_error or OnError.CONTINUE
+            order = replace(intake.order, on_error=asked)
+            async with self._keys[collection.name, key or order.id]:
+                existing = await self._known(order, key)
+                if existing is None:
+                    await self._store.publish(order, intake.progress, key)
+                    published = True
+        except OSError as failure:
+            if failure.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise Problem(
+                    507,
+                    "storage-full",
+                    "There is no room for the batch's images: send URLs, or make room on the "
+                    "service's data folder.",
+                ) from failure
+            raise
+        finally:
+            self._keys.pop((collection.name, key or order.id), None)
+            if not published:
+                await asyncio.shield(self._discard(order.id, intake.taken))
+        if existing is not None:
+            return existing, False
+        self._runner.look()
+        return await self.batch(order.id), True
+
+    async def batch(self, id: str) -> Batch:
+        """Raises Problem 404."""
+        batch = await self._store.batch(id)
+        if batch is None:
+            detail = f"There is no batch {id[:80]!r}. Batches are kept for 30 days after their end."
+            raise Problem(404, "not-found", detail)
+        return batch
+
+    async def page(
+        self, collection: str | None, state: BatchState | None, after: str | None, limit: int
+    ) -> tuple[list[Batch], str | None]:
+        """Batches, newest first, and the id to go on after."""
+        found: list[Batch] = []
+        async for batch in self._store.batches(after):
+            if collection not in (None, batch.order.collection) or state not in (None, batch.state):
+                continue
+            if len(found) == limit:
+                return found, found[-1].order.id
+            found.append(batch)
+        return found, None
+
+    async def items(
+        self, batch: Batch, state: ItemState | None, start: int, limit: int
+    ) -> tuple[list[Item], int | None]:
+        """Items in the request's order from position `start`, and the position to go on from."""
+        found: list[Item] = []
+        for low in range(start, batch.order.total, CHUNK):
+            high = min(low + CHUNK, batch.order.total)
+            for item in await self._store.items(batch.order.id, low, high):
+                if state in (None, item.state(batch)):
+                    if len(found) == limit:
+                        return found, item.position
+                    found.append(item)
+        return found, None
+
+    async def cancel(self, id: str) -> Batch:
+        """Cancel what is not done. Again: no change. Raises Problem 404, 409."""
+        async with self._control:
+            batch = await self.batch(id)
+            if batch.state is BatchState.CANCELLED:
+                return batch
+            if not batch.state.active:
+                raise Problem(
+                    409,
+                    "batch-finished",
+                    f"Batch {id} is {batch.state} already: there is nothing left to cancel.",
+                )
+            control = replace(batch.control, cancelled=batch.control.attempt)
+            await self._store.save_control(id, control)
+        self._runner.stop(id)
+        return await self.batch(id)
+
+    async def retry(self, id: str) -> Batch:
+        """Queue the failed items again, and what a halt left untried. Raises Problem 404, 409."""
+        async with self._control:
+            batch = await self.batch(id)
+            if batch.state.active:
+                raise Problem(
+                    409,
+                    "batch-active",
+                    f"Batch {id} is {batch.state}: retry it when it has ended, or cancel it first.",
+                )
+            counts = batch.counts
+            if counts.failed + counts.queued == 0:
+                raise Problem(
+                    409, "nothing-to-retry", f"Batch {id} is {batch.state} and has no failed items."
+                )
+            control = replace(batch.control, attempt=batch.control.attempt + 1)
+            await self._store.save_control(id, control)
+        self._runner.look()
+        return await self.batch(id)
+
+    async def _known(self, order: Order, key: str | None) -> Batch | None:
+        if key is None:
+            return None
+        existing = await self._store.batch_of_key(order.collection, key)
+        if existing is not None and (
+            existing.order.request_digest != order.request_digest
+            or existing.order.on_error is not order.on_error
+        ):
+            raise Problem(
+                422,
+                "idempotency-key-reused",
+                f"Idempotency-Key {key[:80]!r} made batch {existing.order.id} from another "
+                "request: send a new key for a new batch.",
+            )
+        return existing
+
+    async def _discard(self, batch: str, items: int) -> None:
+        """What is not removed here – the disk full, the index away – the runner's sweep removes."""
+        try:
+            await asyncio.to_thread(self._staging.remove_batch, batch)
+            await self._store.delete(batch, min(items + 1, MAX_ITEMS))
+        except Exception:
+            return

@@ -1,0 +1,140 @@
+"""Runs batches, two at once, oldest first; picks up what a killed process left.
+
+With an Edge index there is one process, so whatever stands as RUNNING at the start is resumed at
+once. With a Qdrant server several replicas share the records: a run belongs to the replica whose
+heartbeat it carries, and another takes it over when that has been silent for a while. Two that
+take the same batch in the same moment do the same work twice, to the same documents.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from lookalike_serving.batches.record import MAX_ITEMS, Batch, made_at
+from lookalike_serving.batches.run import BatchRun
+from lookalike_serving.batches.staging import Staging
+from lookalike_serving.batches.store import BatchStore
+from lookalike_serving.batches.work import Work
+from lookalike_serving.index.protocol import IndexFailure
+from lookalike_serving.problems import Problem
+
+log = logging.getLogger("lookalike.batches")
+
+AT_ONCE = 2
+LEASE = timedelta(seconds=30)
+RETENTION = timedelta(days=30)
+"""Finished batches, and uploaded images of their failed items, are kept so long."""
+_DEBRIS_AGE = timedelta(hours=24)
+"""No request takes longer: what it left behind unpublished is debris."""
+_LOOK_SECONDS = 10.0
+_SWEEP_SECONDS = 3600.0
+_AFTER_FAILURE_SECONDS = 5.0
+
+
+class Runner:
+    """`start` and `close` frame its life; `look` makes it look for work now."""
+
+    def __init__(self, store: BatchStore, staging: Staging, work: Work, *, alone: bool) -> None:
+        self._store = store
+        self._staging = staging
+        self._work = work
+        self._alone = alone
+        """Whether no other process can be running batches of this index."""
+        self._owner = uuid.uuid4().hex
+        self._born = datetime.now(UTC)
+        self._wake = asyncio.Event()
+        self._runs: dict[str, tuple[BatchRun, asyncio.Task[None]]] = {}
+        self._supervisor: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._supervisor = asyncio.create_task(self._supervise(), name="batches")
+
+    async def close(self) -> None:
+        """Note what is done, leave the rest for the next start."""
+        tasks = [task for _, task in self._runs.values()]
+        if self._supervisor is not None:
+            tasks.append(self._supervisor)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def look(self) -> None:
+        self._wake.set()
+
+    def stop(self, batch: str) -> None:
+        """A batch was cancelled."""
+        if batch in self._runs:
+            self._runs[batch][0].stop()
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        sweep_at = loop.time()
+        while True:
+            self._wake.clear()
+            try:
+                if loop.time() >= sweep_at:
+                    await self._sweep()
+                    sweep_at = loop.time() + _SWEEP_SECONDS
+                await self._take_up()
+            except (IndexFailure, Problem, OSError) as failure:
+                log.warning("batches wait: %s", failure)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
+
+    async def _take_up(self) -> None:
+        if len(self._runs) >= AT_ONCE:
+            return
+        waiting = [batch async for batch in self._store.batches() if self._free(batch)]
+        for batch in reversed(waiting):
+            if len(self._runs) < AT_ONCE:
+                run = BatchRun(batch, self._store, self._staging, self._work, self._owner)
+                task = asyncio.create_task(self._run(batch, run), name=f"batch {batch.order.id}")
+                self._runs[batch.order.id] = (run, task)
+
+    def _free(self, batch: Batch) -> bool:
+        if not batch.state.active or batch.order.id in self._runs:
+            return False
+        progress = batch.progress
+        if self._alone or progress.owner in (None, self._owner) or progress.heartbeat is None:
+            return True
+        return datetime.now(UTC) - progress.heartbeat > LEASE
+
+    async def _run(self, batch: Batch, run: BatchRun) -> None:
+        try:
+            await run.go()
+        except (IndexFailure, Problem, OSError) as failure:
+            # The record says RUNNING still: it is taken up again.
+            log.error("batch %s pauses: %s", batch.order.id, failure)
+            await asyncio.sleep(_AFTER_FAILURE_SECONDS)
+        except Exception:
+            log.exception("batch %s failed unexpectedly and pauses", batch.order.id)
+            await asyncio.sleep(_AFTER_FAILURE_SECONDS)
+        finally:
+            del self._runs[batch.order.id]
+            self._wake.set()
+
+    async def _sweep(self) -> None:
+        """Remove old batches, and what requests left that never came to their end."""
+        now = datetime.now(UTC)
+        debris_before = max(now - _DEBRIS_AGE, self._born) if self._alone else now - _DEBRIS_AGE
+        for id in [id async for id in self._store.unpublished() if made_at(id) < debris_before]:
+            await self._store.delete(id, MAX_ITEMS)
+            await asyncio.to_thread(self._staging.remove_batch, id)
+        kept: set[str] = set()
+        old: list[Batch] = []
+        async for batch in self._store.batches():
+            finished = batch.progress.finished_at
+            is_old = finished is not None and finished < now - RETENTION
+            if is_old and not batch.state.active:
+                old.append(batch)
+            else:
+                kept.add(batch.order.id)
+        for batch in old:
+            await self._store.delete(batch.order.id, batch.order.total)
+        for id in await asyncio.to_thread(self._staging.batches):
+            if id not in kept and made_at(id) < debris_before:
+                await asyncio.to_thread(self._staging.remove_batch, id)

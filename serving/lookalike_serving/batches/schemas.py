@@ -1,0 +1,170 @@
+"""Batches on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lookalike_serving.batches.record import (
+    PREVIEW,
+    Batch,
+    BatchState,
+    Cause,
+    Item,
+    ItemState,
+    OnError,
+)
+
+MAX_REFERENCE = 48 * 1024 * 1024
+"""Characters of one inline image: 32 MiB of bytes as base64, and some."""
+
+
+class SubmittedItem(BaseModel):
+    """One image to store."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    document_id: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
+        default=None, description="The document's id; made from the image where left out."
+    )
+    image: Annotated[str, Field(min_length=1, max_length=MAX_REFERENCE)] | None = Field(
+        default=None, description="https URL, data URL, or base64."
+    )
+    file: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
+        default=None, description="multipart only: the filename of the part that holds the image."
+    )
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_image(self) -> Self:
+        if (self.image is None) == (self.file is None):
+            raise ValueError("write `image` (or, in a multipart body, `file`), one of the two")
+        return self
+
+
+class SubmittedBatch(BaseModel):
+    """A batch in one JSON body. Its items are read one by one: see intake.py."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "items": [
+                        {
+                            "document_id": "mug-0042",
+                            "image": "https://example.com/mug-0042.jpg",
+                            "metadata": {"status": "active", "price": 12.5},
+                        },
+                        {"image": "data:image/jpeg;base64,/9j/4AAQ…"},
+                    ],
+                    "on_error": "continue",
+                }
+            ]
+        },
+    )
+
+    items: list[SubmittedItem] = Field(min_length=1)
+    on_error: OnError = Field(
+        default=OnError.CONTINUE, description="`stop` ends the batch at the first item that fails."
+    )
+
+
+class ErrorView(BaseModel):
+    """Why an item or a batch failed."""
+
+    type: str
+    code: str
+    detail: str
+
+    @classmethod
+    def of(cls, cause: Cause | None) -> ErrorView | None:
+        if cause is None:
+            return None
+        type = f"https://lookalike.dev/problems/{cause.code}"
+        return cls(type=type, code=cause.code, detail=cause.detail)
+
+
+class CountsView(BaseModel):
+    """Items by state; the four add up to `total`."""
+
+    total: int
+    queued: int
+    succeeded: int
+    failed: int
+    cancelled: int
+
+
+class BatchView(BaseModel):
+    """How a batch stands."""
+
+    batch_id: str
+    collection: str
+    state: BatchState
+    counts: CountsView
+    on_error: OnError
+    attempt: int = Field(description="1, and one more for each retry.")
+    rate: float | None = Field(description="Images a second, lately.")
+    eta_seconds: float | None = Field(description="Until the last item, at the present rate.")
+    failure: ErrorView | None = Field(description="FAILED: why the batch as a whole stopped.")
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    @classmethod
+    def of(cls, batch: Batch) -> BatchView:
+        counts, progress = batch.counts, batch.progress
+        current = progress.attempt == batch.control.attempt
+        eta = batch.eta_seconds
+        return cls(
+            batch_id=batch.order.id,
+            collection=batch.order.collection,
+            state=batch.state,
+            counts=CountsView(
+                total=counts.total,
+                queued=counts.queued,
+                succeeded=counts.succeeded,
+                failed=counts.failed,
+                cancelled=counts.cancelled,
+            ),
+            on_error=batch.order.on_error,
+            attempt=batch.control.attempt,
+            rate=None if progress.rate is None else round(progress.rate, 2),
+            eta_seconds=None if eta is None else round(eta, 1),
+            failure=ErrorView.of(progress.failure) if current else None,
+            created_at=batch.order.created_at,
+            started_at=progress.started_at,
+            finished_at=progress.finished_at if not batch.state.active else None,
+        )
+
+
+class ItemView(BaseModel):
+    """One item and its outcome."""
+
+    position: int = Field(description="0-based place in the request.")
+    document_id: str
+    state: ItemState
+    image: str | None = Field(description="The URL; null where the bytes came inline.")
+    error: ErrorView | None
+
+    @classmethod
+    def of(cls, item: Item, batch: Batch) -> ItemView:
+        return cls(
+            position=item.position,
+            document_id=item.document_id,
+            state=item.state(batch),
+            image=item.image[:PREVIEW] if item.image.startswith(("http:", "https:")) else None,
+            error=ErrorView.of(item.error),
+        )
+
+
+class BatchPage(BaseModel):
+    items: list[BatchView]
+    next_cursor: str | None
+
+
+class ItemPage(BaseModel):
+    items: list[ItemView]
+    next_cursor: str | None
