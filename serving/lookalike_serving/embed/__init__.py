@@ -1,1 +1,28 @@
+"""Embedding models: loading them, preprocessing, batching."""
 
+from lookalike_serving.embed.batching import (
+    BatchedEmbedder,
+    Embedded,
+    ImageFacts,
+    KindStats,
+    Overloaded,
+    Stats,
+    Timings,
+)
+from lookalike_serving.embed.load import load_embedder
+from lookalike_serving.embed.protocol import Embedder, EmbedderInfo, ModelError, WeightsNotFound
+
+__all__ = [
+    "BatchedEmbedder",
+    "Embedded",
+    "Embedder",
+    "EmbedderInfo",
+    "ImageFacts",
+    "KindStats",
+    "ModelError",
+    "Overloaded",
+    "Stats",
+    "Timings",
+    "WeightsNotFound",
+    "load_embedder",
+]

@@ -1,0 +1,476 @@
+"""Many requests at once, one model: requests that arrive together are embedded together.
+
+    embed_image -> pool of a few threads: decode, preprocess -> image queue \\
+                                                                   model thread -> futures
+    embed_text  ----------------------------------------------> text queue  /
+
+One thread owns the model; the event loop never waits for it. When the model is idle a request
+starts at once: nothing waits for company. While the model is busy arrivals pile up, and the
+next batch takes all of them, up to `max_batch`: under load batches grow by themselves. Images
+and texts take turns, so that a queue of slow images cannot starve quick texts.
+
+An item's failure is its own: a batch that fails is run again item by item. A request that is
+cancelled is dropped wherever it waits. `max_waiting` bounds what may be under way at once;
+beyond it callers get `Overloaded` at once instead of a timeout later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lookalike_serving.embed.cpus import usable_cpus
+from lookalike_serving.embed.protocol import Embedder, EmbedderInfo, ModelError, Pixels, Tensor
+from lookalike_serving.images.decode import DEFAULT_MAX_PIXELS, decode_image
+
+Vector = NDArray[np.float32]
+"""(d,) float32, L2-normalised where the model's distance is cosine."""
+
+
+class Overloaded(Exception):
+    """More is under way than `max_waiting` allows. Try again a little later."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where one item's time went, milliseconds. `model_ms` is its whole batch's."""
+
+    decode_ms: float = 0.0
+    preprocess_ms: float = 0.0
+    wait_ms: float = 0.0
+    """For a free thread, and then for the model."""
+    model_ms: float = 0.0
+    batch: int = 1
+    """Items that went through the model together with this one, itself included."""
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What decoding found out; width and height are the original's, upright."""
+
+    width: int
+    height: int
+    format: str | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    vector: Vector
+    timings: Timings
+    image: ImageFacts | None = None
+    """None for texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindStats:
+    """One kind's figures since the start; `waiting` is of now."""
+
+    waiting: int
+    items: int
+    failed: int
+    batches: int
+    model_seconds: float
+    batch_sizes: dict[int, int]
+    """Batch size -> how many batches had it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    images: KindStats
+    texts: KindStats
+    under_way: int
+    """Items accepted and not yet answered, decoding included."""
+    overloaded: int
+    """Items refused since the start."""
+    decode_seconds: float
+    preprocess_seconds: float
+    wait_seconds: float
+    cache_hits: int
+
+
+class _Kind(Enum):
+    IMAGE = "image"
+    TEXT = "text"
+
+    @property
+    def other(self) -> _Kind:
+        return _Kind.TEXT if self is _Kind.IMAGE else _Kind.IMAGE
+
+
+@dataclass(slots=True)
+class _Item:
+    """One request on its way. Touched by one thread at a time."""
+
+    kind: _Kind
+    source: bytes | Pixels | str
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Embedded]
+    arrived: float
+    tensor: Tensor | None = None
+    facts: ImageFacts | None = None
+    timings: Timings = Timings()
+    answered: bool = False
+
+
+@dataclass(slots=True)
+class _Tally:
+    items: int = 0
+    failed: int = 0
+    batches: int = 0
+    model_seconds: float = 0.0
+    sizes: Counter[int] = field(default_factory=Counter)
+
+
+class BatchedEmbedder:
+    """Asynchronous front of an `Embedder`. Usable from any event loop; close it when done.
+
+    `threads` decode and preprocess (one for each usable CPU where None, at most 4).
+    `text_cache` is how many texts' vectors to remember; 0, the default, remembers none.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        *,
+        max_batch: int = 32,
+        max_waiting: int = 1024,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        threads: int | None = None,
+        text_cache: int = 0,
+    ) -> None:
+        self._embedder = embedder
+        self._max_batch = max_batch
+        self._max_waiting = max_waiting
+        self._max_pixels = max_pixels
+        self._min_side = embedder.info.image_size
+        self._text_cache = text_cache
+        self._remembered: OrderedDict[str, Vector] = OrderedDict()
+
+        # Guards everything below; held for moments only, never while decoding or embedding.
+        self._changed = threading.Condition()
+        self._queues: dict[_Kind, deque[_Item]] = {kind: deque() for kind in _Kind}
+        self._tallies = {kind: _Tally() for kind in _Kind}
+        self._under_way = 0
+        self._overloaded = 0
+        self._cache_hits = 0
+        self._seconds = {"decode": 0.0, "preprocess": 0.0, "wait": 0.0}
+        self._turn = _Kind.TEXT
+        self._closed = False
+
+        self._pool = ThreadPoolExecutor(threads or min(4, usable_cpus()), "lookalike-decode")
+        self._model_thread = threading.Thread(
+            target=self._run_model, name="lookalike-model", daemon=True
+        )
+        self._model_thread.start()
+
+    @property
+    def info(self) -> EmbedderInfo:
+        return self._embedder.info
+
+    def unknown_words(self, text: str) -> list[str]:
+        return self._embedder.unknown_words(text)
+
+    # --- what callers ask -----------------------------------------------------------------
+
+    async def embed_image(self, image: bytes | Pixels) -> Vector:
+        """(d,) of one image: a file's bytes, or (h, w, 3) uint8 RGB pixels.
+
+        Raises ImageError where it cannot be decoded, ModelError, Overloaded.
+        """
+        return (await self.embed_image_timed(image)).vector
+
+    async def embed_text(self, text: str) -> Vector:
+        """(d,) of one text. Raises ModelError where the model reads no texts, Overloaded."""
+        return (await self.embed_text_timed(text)).vector
+
+    async def embed_image_timed(self, image: bytes | Pixels) -> Embedded:
+        """As `embed_image`, with where the time went and what the image was."""
+        (item,) = self._submit(_Kind.IMAGE, [image])
+        return await item.future
+
+    async def embed_text_timed(self, text: str) -> Embedded:
+        """As `embed_text`, with where the time went."""
+        if (hit := self._recall(text)) is not None:
+            return hit
+        (item,) = self._submit(_Kind.TEXT, [text])
+        return await item.future
+
+    async def embed_images(self, images: Sequence[bytes | Pixels]) -> list[Embedded | Exception]:
+        """Embed many. Answers in order; an image that failed has its exception in its place.
+
+        Raises Overloaded where there is not room for all of them.
+        """
+        return await self._all(self._submit(_Kind.IMAGE, images))
+
+    async def embed_texts(self, texts: Sequence[str]) -> list[Embedded | Exception]:
+        """Embed many, as `embed_images` does."""
+        hits = [self._recall(text) for text in texts]
+        missing = [text for text, hit in zip(texts, hits, strict=True) if hit is None]
+        fresh = iter(await self._all(self._submit(_Kind.TEXT, missing)))
+        return [next(fresh) if hit is None else hit for hit in hits]
+
+    @property
+    def stats(self) -> Stats:
+        with self._changed:
+            kinds = {
+                kind: KindStats(
+                    waiting=len(self._queues[kind]),
+                    items=tally.items,
+                    failed=tally.failed,
+                    batches=tally.batches,
+                    model_seconds=tally.model_seconds,
+                    batch_sizes=dict(tally.sizes),
+                )
+                for kind, tally in self._tallies.items()
+            }
+            return Stats(
+                images=kinds[_Kind.IMAGE],
+                texts=kinds[_Kind.TEXT],
+                under_way=self._under_way,
+                overloaded=self._overloaded,
+                decode_seconds=self._seconds["decode"],
+                preprocess_seconds=self._seconds["preprocess"],
+                wait_seconds=self._seconds["wait"],
+                cache_hits=self._cache_hits,
+            )
+
+    def close(self) -> None:
+        """Finish the batch that is running, fail what waits, end the threads. Idempotent."""
+        with self._changed:
+            self._closed = True
+            abandoned = [item for queue in self._queues.values() for item in queue]
+            for queue in self._queues.values():
+                queue.clear()
+            self._changed.notify()
+        for item in abandoned:
+            self._fail(item, _closed())
+        self._pool.shutdown(wait=True)
+        self._model_thread.join()
+
+    async def __aenter__(self) -> BatchedEmbedder:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await asyncio.to_thread(self.close)
+
+    # --- on the event loop ----------------------------------------------------------------
+
+    def _submit(self, kind: _Kind, sources: Sequence[bytes | Pixels | str]) -> list[_Item]:
+        loop = asyncio.get_running_loop()
+        now = time.perf_counter()
+        items = [_Item(kind, source, loop, loop.create_future(), now) for source in sources]
+        with self._changed:
+            if self._closed:
+                raise _closed()
+            if self._under_way + len(items) > self._max_waiting:
+                self._overloaded += len(items)
+                raise Overloaded(
+                    f"{self._under_way} embeddings are under way and {len(items)} more would "
+                    f"exceed the limit of {self._max_waiting}: try again in a moment"
+                )
+            self._under_way += len(items)
+            if kind is _Kind.TEXT:
+                self._queues[kind].extend(items)
+                self._changed.notify()
+        if kind is _Kind.IMAGE:
+            for item in items:
+                try:
+                    self._pool.submit(self._prepare, item)
+                except RuntimeError:  # closed since we looked
+                    self._fail(item, _closed())
+        return items
+
+    @staticmethod
+    async def _all(items: list[_Item]) -> list[Embedded | Exception]:
+        answers = await asyncio.gather(*(item.future for item in items), return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, Exception):
+                raise answer
+        return [a for a in answers if isinstance(a, Embedded | Exception)]
+
+    # --- in the pool ----------------------------------------------------------------------
+
+    def _prepare(self, item: _Item) -> None:
+        """Decode and preprocess, then hand over to the model thread without the event loop."""
+        if item.future.cancelled():
+            self._forget(item)
+            return
+        try:
+            start = time.perf_counter()
+            if isinstance(item.source, bytes):
+                image = decode_image(
+                    item.source, min_side=self._min_side, max_pixels=self._max_pixels
+                )
+                pixels = image.pixels
+                item.facts = ImageFacts(image.width, image.height, image.format, image.warnings)
+            else:
+                assert not isinstance(item.source, str)
+                pixels = item.source
+                item.facts = ImageFacts(pixels.shape[1], pixels.shape[0], None)
+            decoded = time.perf_counter()
+            item.tensor = self._embedder.preprocess(pixels)
+            ready = time.perf_counter()
+        except Exception as error:
+            self._fail(item, error)
+            return
+        item.source = b""  # the file may be large, and the queue long
+        item.timings = Timings(
+            decode_ms=(decoded - start) * 1e3,
+            preprocess_ms=(ready - decoded) * 1e3,
+            wait_ms=(start - item.arrived) * 1e3,
+        )
+        item.arrived = ready
+        with self._changed:
+            self._seconds["decode"] += decoded - start
+            self._seconds["preprocess"] += ready - decoded
+            if not self._closed:
+                self._queues[_Kind.IMAGE].append(item)
+                self._changed.notify()
+                return
+        self._fail(item, _closed())
+
+    # --- in the model thread --------------------------------------------------------------
+
+    def _run_model(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            if batch:
+                self._embed(batch)
+
+    def _next_batch(self) -> list[_Item] | None:
+        """All that waits of the kind whose turn it is; None once closed."""
+        with self._changed:
+            while not self._closed and not any(self._queues.values()):
+                self._changed.wait()
+            if self._closed:
+                return None
+            kind = self._turn if self._queues[self._turn] else self._turn.other
+            self._turn = kind.other
+            queue = self._queues[kind]
+            taken = [queue.popleft() for _ in range(min(self._max_batch, len(queue)))]
+        wanted = []
+        for item in taken:
+            if item.future.cancelled():
+                self._forget(item)
+            else:
+                wanted.append(item)
+        return wanted
+
+    def _embed(self, batch: list[_Item]) -> None:
+        start = time.perf_counter()
+        try:
+            vectors = self._call(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                self._fail(batch[0], _as_model_error(error, self.info))
+            else:
+                # One of them is poison: apart, it fails alone.
+                for item in batch:
+                    self._embed([item])
+            return
+        seconds = time.perf_counter() - start
+        tally = self._tallies[batch[0].kind]
+        with self._changed:
+            tally.items += len(batch)
+            tally.batches += 1
+            tally.model_seconds += seconds
+            tally.sizes[len(batch)] += 1
+            self._seconds["wait"] += sum(
+                start - item.arrived + item.timings.wait_ms / 1e3 for item in batch
+            )
+        for item, vector in zip(batch, vectors, strict=True):
+            timings = replace(
+                item.timings,
+                wait_ms=item.timings.wait_ms + (start - item.arrived) * 1e3,
+                model_ms=seconds * 1e3,
+                batch=len(batch),
+            )
+            self._remember(item, vector)
+            self._answer(item, Embedded(vector, timings, item.facts))
+
+    def _call(self, batch: list[_Item]) -> NDArray[np.float32]:
+        if batch[0].kind is _Kind.TEXT:
+            return self._embedder.embed_texts([str(item.source) for item in batch])
+        return self._embedder.embed_pixels(
+            [item.tensor for item in batch if item.tensor is not None]
+        )
+
+    # --- answers, from any thread ---------------------------------------------------------
+
+    def _answer(self, item: _Item, answer: Embedded | Exception) -> None:
+        self._forget(item)
+
+        def deliver() -> None:
+            if item.future.done():  # cancelled meanwhile
+                return
+            if isinstance(answer, Embedded):
+                item.future.set_result(answer)
+            else:
+                item.future.set_exception(answer)
+
+        # A caller whose event loop has ended is not there to be answered.
+        with contextlib.suppress(RuntimeError):
+            item.loop.call_soon_threadsafe(deliver)
+
+    def _fail(self, item: _Item, error: Exception) -> None:
+        with self._changed:
+            self._tallies[item.kind].failed += 1
+        self._answer(item, error)
+
+    def _forget(self, item: _Item) -> None:
+        with self._changed:
+            if not item.answered:
+                item.answered = True
+                self._under_way -= 1
+
+    # --- remembered texts -----------------------------------------------------------------
+
+    def _recall(self, text: str) -> Embedded | None:
+        if not self._text_cache:
+            return None
+        with self._changed:
+            vector = self._remembered.get(text)
+            if vector is None:
+                return None
+            self._remembered.move_to_end(text)
+            self._cache_hits += 1
+        return Embedded(vector, Timings(cached=True))
+
+    def _remember(self, item: _Item, vector: Vector) -> None:
+        if not self._text_cache or not isinstance(item.source, str):
+            return
+        with self._changed:
+            self._remembered[item.source] = vector.copy()
+            while len(self._remembered) > self._text_cache:
+                self._remembered.popitem(last=False)
+
+
+def _as_model_error(error: Exception, info: EmbedderInfo) -> ModelError:
+    if isinstance(error, ModelError):
+        return error
+    wrapped = ModelError(
+        f"{info.name} failed on {info.device} with {type(error).__name__}: see the log"
+    )
+    wrapped.__cause__ = error
+    return wrapped
+
+
+def _closed() -> ModelError:
+    return ModelError("the embedder is closed: the server is shutting down")

@@ -1,0 +1,43 @@
+"""From a `ModelSpec` to an `Embedder`: one function for serving, ingestion and benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lookalike_crds.image_collection import ModelSpec, Provider
+from lookalike_serving.embed.protocol import Embedder, ModelError
+
+
+def load_embedder(
+    model: ModelSpec,
+    cache_dir: Path,
+    *,
+    random_weights_for_benchmarks: bool = False,
+    threads: int | None = None,
+) -> Embedder:
+    """Load the model that `model` names; seconds to minutes, so never on an event loop.
+
+    Fetched weights and their hashes are kept in `cache_dir`. `threads` bounds the CPU threads
+    of one call to the model; all that the process may use where None. With
+    `random_weights_for_benchmarks`, OpenClip models that name no weights get seeded random
+    ones: nothing they find means anything.
+
+    Raises ModelError, or WeightsNotFound where there are no weights.
+    """
+    match model.provider:
+        case Provider.DEMO:
+            from lookalike_serving.embed.demo import load_demo
+
+            return load_demo(threads=threads)
+        case Provider.OPEN_CLIP:
+            # Here, since open_clip takes seconds to import and the demo model needs none of it.
+            from lookalike_serving.embed.open_clip import load_open_clip
+
+            return load_open_clip(
+                model, cache_dir, random_weights=random_weights_for_benchmarks, threads=threads
+            )
+        case Provider.TIMM | Provider.ONNX | Provider.PLUGIN:
+            raise ModelError(
+                f"spec.model.provider {model.provider} comes with a later version: "
+                f"use {Provider.OPEN_CLIP} or {Provider.DEMO}"
+            )

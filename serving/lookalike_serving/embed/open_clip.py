@@ -1,0 +1,213 @@
+"""Provider OpenClip: any architecture that open_clip builds, with weights from `weights`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import torch
+
+from lookalike_crds.image_collection import Distance, ModelSpec, Provider
+from lookalike_serving.embed.cpus import usable_cpus
+from lookalike_serving.embed.device import best_device
+from lookalike_serving.embed.precision import DTYPES, settle
+from lookalike_serving.embed.preprocess import Preprocessing
+from lookalike_serving.embed.protocol import (
+    EmbedderInfo,
+    ModelError,
+    Pixels,
+    Tensor,
+    Vectors,
+)
+from lookalike_serving.embed.text import text_encoder
+from lookalike_serving.embed.weights import Weights, content_hash, known_architecture, locate
+
+_BENCHMARK_MODEL = "ViT-B-32"
+_BENCHMARK_SEED = 20240229
+
+Tokenizer = Callable[[list[str]], torch.Tensor]
+
+
+class OpenClipEmbedder:
+    """A CLIP model on one device.
+
+    One call at a time, except `preprocess`, which any thread may call at any time.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Tokenizer,
+        preprocessing: Preprocessing,
+        info: EmbedderInfo,
+        dtype: torch.dtype,
+    ) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._preprocessing = preprocessing
+        self._info = info
+        self._dtype = dtype
+        self._device = torch.device(info.device)
+        self._encode_text = text_encoder(model)
+        mean = torch.tensor(preprocessing.mean, device=self._device).view(1, 3, 1, 1)
+        std = torch.tensor(preprocessing.std, device=self._device).view(1, 3, 1, 1)
+        # (x / 255 - mean) / std, as one multiplication and one addition.
+        self._scale, self._shift = 1 / (255 * std), -mean / std
+
+    @property
+    def info(self) -> EmbedderInfo:
+        return self._info
+
+    def preprocess(self, image: Pixels) -> Tensor:
+        """(h, w, 3) uint8 -> (3, s, s) uint8."""
+        return self._preprocessing(image)
+
+    def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors:
+        """(n, d) float32, L2-normalised. Raises ModelError where a number is not finite."""
+        if not batch:
+            return np.zeros((0, self._info.dimension), np.float32)
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.stack(batch)).to(self._device)
+            images = pixels.float().mul_(self._scale).add_(self._shift).to(self._dtype)
+            return self._unit(self._model.encode_image(images))
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """(n, d) float32, L2-normalised. Texts longer than the model's context are cut."""
+        if not texts:
+            return np.zeros((0, self._info.dimension), np.float32)
+        with torch.inference_mode():
+            tokens = self._tokenizer(list(texts)).to(self._device)
+            return self._unit(self._encode_text(tokens))
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Always empty: subword tokenizers can spell every word."""
+        return []
+
+    def _unit(self, features: torch.Tensor) -> Vectors:
+        vectors = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+        if not np.isfinite(vectors).all():
+            raise ModelError(
+                f"{self._info.name} gave numbers that are not finite in {self._info.precision}: "
+                "set spec.model.precision to FP32 or BF16"
+            )
+        return np.asarray(vectors, np.float32)
+
+
+def load_open_clip(
+    spec: ModelSpec, cache_dir: Path, *, random_weights: bool, threads: int | None
+) -> OpenClipEmbedder:
+    """Build and warm the model that `spec` names.
+
+    With `random_weights` a spec without weights gets seeded random ones: for speed work alone.
+    Raises ModelError, or WeightsNotFound.
+    """
+    torch.set_num_threads(threads or usable_cpus())
+    if random_weights and not spec.weights:
+        name = spec.name or _BENCHMARK_MODEL
+        known_architecture(name)
+        model, architecture = _random(name), name
+        said, content = None, f"random:{_BENCHMARK_SEED}"
+    else:
+        weights = locate(spec, cache_dir)
+        model, architecture = _build(weights, cache_dir), weights.architecture
+        name, said = weights.name, weights.said
+        content = content_hash(weights.file, cache_dir)
+    model.eval().requires_grad_(False)
+
+    preprocessing = Preprocessing.from_open_clip(open_clip.get_model_preprocess_cfg(model))
+    scale = float(model.logit_scale.exp().mean()) if hasattr(model, "logit_scale") else None
+    device = best_device()
+    size = (preprocessing.height, preprocessing.width)
+    precision = settle(model, spec.precision, device, size, f"{name}@{content}")
+    info = EmbedderInfo(
+        provider=Provider.OPEN_CLIP,
+        name=name,
+        weights=said,
+        fingerprint=_fingerprint(name, content, preprocessing),
+        dimension=_dimension(model, device, DTYPES[precision], size),
+        image_size=max(size),
+        device=str(device),
+        precision=precision,
+        distance_hint=Distance.COSINE,
+        logit_scale=scale,
+        supports_text=True,
+    )
+    tokenizer = _tokenizer(architecture, cache_dir)
+    embedder = OpenClipEmbedder(model, tokenizer, preprocessing, info, DTYPES[precision])
+    embedder.embed_texts(["warm"])  # the first call of a tower costs a multiple of the next
+    return embedder
+
+
+def _random(name: str) -> Any:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_BENCHMARK_SEED)
+        return open_clip.create_model(name, pretrained_text=False)
+
+
+def _build(weights: Weights, cache_dir: Path) -> Any:
+    built_in = open_clip.get_model_config(weights.architecture)
+    if (
+        weights.tag
+        and built_in
+        and built_in.get("quick_gelu")
+        and not weights.tag.get("quick_gelu")
+    ):
+        # open_clip only warns of this, and every vector would be wrong.
+        raise ModelError(
+            f"the weights {weights.said!r} were not trained with QuickGELU: use the architecture "
+            f"{weights.architecture.removesuffix('-quickgelu')!r}"
+        )
+    preprocessing = {k: v for k, v in weights.tag.items() if k != "size"}
+    try:
+        return open_clip.create_model(
+            weights.architecture,
+            pretrained=weights.pretrained,
+            force_quick_gelu=weights.tag.get("quick_gelu", False),
+            force_preprocess_cfg=preprocessing,
+            cache_dir=str(cache_dir),
+            require_pretrained=True,
+            weights_only=True,
+        )
+    except Exception as error:
+        cause = " ".join(str(error).split())[:300]
+        raise ModelError(
+            f"the weights {weights.file} cannot be loaded into {weights.name!r} ({cause}): "
+            "check that spec.model.name is their architecture, and that the file is whole "
+            "(safetensors, or a torch file of tensors alone)"
+        ) from None
+
+
+def _tokenizer(architecture: str, cache_dir: Path) -> Tokenizer:
+    try:
+        tokenizer: Tokenizer = open_clip.get_tokenizer(architecture, cache_dir=str(cache_dir))
+    except Exception as error:
+        cause = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"the tokenizer of {architecture!r} cannot be loaded ({cause}): allow access to the "
+            "hub, or use a folder that holds the tokenizer's files"
+        ) from None
+    return tokenizer
+
+
+def _dimension(model: Any, device: torch.device, dtype: torch.dtype, size: tuple[int, int]) -> int:
+    """Asked of the model itself: configurations name it in too many places. Warms it, too."""
+    with torch.inference_mode():
+        return int(
+            model.encode_image(torch.zeros(1, 3, *size, device=device, dtype=dtype)).shape[1]
+        )
+
+
+def _fingerprint(name: str, content: str, preprocessing: Preprocessing) -> str:
+    facts = {
+        "provider": str(Provider.OPEN_CLIP),
+        "name": name,
+        "weights": content,
+        "preprocessing": asdict(preprocessing),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

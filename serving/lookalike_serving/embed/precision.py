@@ -1,0 +1,83 @@
+"""Which number format a model runs in: as told, or as measured.
+
+No table of processors says whether bfloat16 pays: with AMX it is four times as fast as
+float32, without it may be slower by ten. So `Auto` times both on one small batch when the
+model loads, about a second, and remembers the answer for the process.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+
+import torch
+from torch import nn
+
+from lookalike_crds.image_collection import Precision
+
+DTYPES = {
+    Precision.FP32: torch.float32,
+    Precision.BF16: torch.bfloat16,
+    Precision.FP16: torch.float16,
+}
+
+_BATCH = 4
+_ROUNDS = 3
+_WORTH_IT = 1.1  # bfloat16 must win by this factor: below it, float32's exactness is free
+_MUST_AGREE = 0.99  # least cosine between both precisions' vectors
+
+_measured: dict[tuple[str, str, int], Precision] = {}
+
+
+def settle(
+    model: nn.Module, wanted: Precision, device: torch.device, size: tuple[int, int], name: str
+) -> Precision:
+    """Move `model` to `device` in the precision wanted, and say which that is. In place.
+
+    `size` is the (height, width) of the images it reads. `name` says which measurements of
+    this process can be used again.
+    """
+    model.to(device)
+    if wanted is Precision.AUTO:
+        key = (name, device.type, torch.get_num_threads())
+        if key not in _measured:
+            _measured[key] = _measure(model, device, size)
+        wanted = _measured[key]
+    model.to(DTYPES[wanted])
+    return wanted
+
+
+def _measure(model: nn.Module, device: torch.device, size: tuple[int, int]) -> Precision:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(_BATCH, 3, *size, generator=generator).to(device)
+    visual = model.visual
+    assert isinstance(visual, nn.Module)
+    with torch.inference_mode():
+        exact = _vectors(visual, images)  # the first call is slow, and not counted
+        try:
+            halved, half_images = copy.deepcopy(visual).bfloat16(), images.bfloat16()
+            agreement = float((_vectors(halved, half_images) * exact).sum(-1).min())
+            # In turns, and the best of each: whatever else the machine does at this moment
+            # then slows both or neither.
+            rounds = [
+                (_seconds(visual, images), _seconds(halved, half_images)) for _ in range(_ROUNDS)
+            ]
+        except (RuntimeError, TypeError):  # an operator that this device lacks in bfloat16
+            return Precision.FP32
+    exact_seconds, half_seconds = (min(column) for column in zip(*rounds, strict=True))
+    faster = exact_seconds > _WORTH_IT * half_seconds
+    return Precision.BF16 if faster and agreement >= _MUST_AGREE else Precision.FP32
+
+
+def _vectors(visual: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    output = visual(images)
+    # CoCa's tower returns (pooled, tokens).
+    pooled = output[0] if isinstance(output, tuple) else output
+    return torch.nn.functional.normalize(pooled.float(), dim=-1)
+
+
+def _seconds(visual: nn.Module, images: torch.Tensor) -> float:
+    start = time.perf_counter()
+    # Reading a value back waits for a GPU to finish.
+    float(_vectors(visual, images)[0, 0])
+    return time.perf_counter() - start

@@ -1,0 +1,106 @@
+"""Text towers of open_clip, run on as many tokens as the texts have.
+
+CLIP pads every text to 77 tokens, and then reads the vector at the end-of-text token. Where
+attention is causal that position sees nothing of the padding behind it: leaving the padding
+out gives the same vector for a small part of the work (a search text has 5 to 10 tokens).
+Towers that are not causal (SigLIP, RoBERTa) get the full context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from open_clip.transformer import text_global_pool
+from torch import nn
+
+TextEncoder = Callable[[torch.Tensor], torch.Tensor]
+"""(n, context) token ids -> (n, d), not normalised."""
+
+
+@dataclass(frozen=True, slots=True)
+class CausalTower:
+    """The parts of a causal text tower, whichever class of open_clip holds them."""
+
+    token_embedding: nn.Module
+    positional_embedding: torch.Tensor
+    transformer: Any
+    ln_final: nn.Module
+    projection: nn.Module | torch.Tensor | None
+    mask: torch.Tensor
+    pool_type: str
+    eos_id: int
+    """Read by pool type `eos` alone."""
+
+    def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
+        length = int(self._end(tokens).max()) + 1
+        tokens = tokens[:, :length]
+        dtype = self.transformer.get_cast_dtype()
+        x = self.token_embedding(tokens).to(dtype) + self.positional_embedding[:length].to(dtype)
+        # A mask of another type than the values sends attention down a path ten times slower.
+        x = self.transformer(x, attn_mask=self.mask[:length, :length].to(dtype))
+        pooled = text_global_pool(
+            self.ln_final(x), tokens, self.pool_type, eos_token_id=self.eos_id
+        )
+        assert isinstance(pooled, torch.Tensor)
+        if self.projection is None:
+            return pooled
+        if isinstance(self.projection, nn.Module):
+            return torch.as_tensor(self.projection(pooled))
+        return pooled @ self.projection
+
+    def _end(self, tokens: torch.Tensor) -> torch.Tensor:
+        """(n,) the position that is read, for each text."""
+        if self.pool_type == "eos":
+            return torch.eq(tokens, self.eos_id).int().argmax(dim=-1)
+        return tokens.argmax(dim=-1)
+
+
+def text_encoder(model: Any) -> TextEncoder:
+    """The quickest right way to run `model`'s text tower; `model` must be settled on a device."""
+    return causal_tower(model) or full_context(model)
+
+
+def full_context(model: Any) -> TextEncoder:
+    def encode(tokens: torch.Tensor) -> torch.Tensor:
+        return torch.as_tensor(model.encode_text(tokens))
+
+    return encode
+
+
+def causal_tower(model: Any) -> CausalTower | None:
+    """The model's text tower taken apart, or None where padding may matter to its vectors."""
+    tower = getattr(model, "text", model)  # CustomTextCLIP keeps it apart, CLIP spreads it out
+    mask = getattr(tower, "attn_mask", None)
+    # CLIP renames what its tower calls pool_type and eos_id.
+    pool_type = getattr(tower, "pool_type", None) or getattr(tower, "text_pool_type", None)
+    eos_id = getattr(tower, "eos_id", None) or getattr(tower, "text_eos_id", None) or 0
+    parts = ("token_embedding", "positional_embedding", "transformer", "ln_final")
+    if (
+        pool_type not in ("argmax", "eos")
+        or getattr(tower, "cls_emb", None) is not None  # CoCa appends a token that sees all
+        or not isinstance(mask, torch.Tensor)
+        or not _is_causal(mask)
+        or not all(hasattr(tower, part) for part in parts)
+        or not hasattr(tower.transformer, "get_cast_dtype")
+    ):
+        return None
+    return CausalTower(
+        token_embedding=tower.token_embedding,
+        positional_embedding=tower.positional_embedding,
+        transformer=tower.transformer,
+        ln_final=tower.ln_final,
+        projection=tower.text_projection,
+        mask=mask,
+        pool_type=pool_type,
+        eos_id=eos_id,
+    )
+
+
+def _is_causal(mask: torch.Tensor) -> bool:
+    if mask.ndim != 2 or mask.shape[0] != mask.shape[1]:
+        return False
+    ahead = torch.ones_like(mask, dtype=torch.bool).triu(1)
+    return bool((mask[ahead] == float("-inf")).all())
