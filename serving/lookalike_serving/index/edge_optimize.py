@@ -4,7 +4,7 @@
 lock all the while (measured, Edge 0.9: 13 s for 40,000 x 128 on 2 cores, during which no other
 thread of the process runs; 4 min for 1M x 512). A server that calls it stops answering. So a
 child process copies the shard, optimises the copy, and the server then swaps it in
-(`EdgeIndex.optimize`). This module is both sides: `ShardOptimizer` in the server, and a
+(`EdgeStore.optimize`). This module is both sides: `ShardOptimizer` in the server, and a
 `__main__` that the child runs, which imports nothing heavier than Edge.
 
 The child says `copied` once it has what it needs of the source, and exits with 0 when the copy
@@ -55,8 +55,8 @@ class ShardOptimizer:
             raise self._failure(errors.decode(errors="replace").strip().rpartition("\n")[2])
 
     def kill(self) -> None:
+        """End it at once; whoever waits for it gets an IndexFailure. Does not block."""
         self._process.kill()
-        self._process.communicate()
 
     def _failure(self, why: str) -> IndexFailure:
         code = self._process.returncode

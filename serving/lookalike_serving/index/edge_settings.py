@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import qdrant_edge as edge
 
 from lookalike_crds.image_collection import Distance, FieldType, Quantization, VectorSpec
+from lookalike_serving.index.tuning import EF, OVERSAMPLING, QUANTILE, Datatype
 
-EF = 128
-"""HNSW beam width where a query names none: recall@10 .999 with rescoring (bench/search.py)."""
-OVERSAMPLING = 2.0
-"""Candidates taken from quantised storage for each result, before rescoring with the originals."""
 INDEXING_THRESHOLD_KB = 10_000
 """Segments with fewer KB of vectors are searched one by one; that is quick enough for them."""
 _FULL_SCAN_THRESHOLD_KB = 10_000
@@ -32,17 +29,6 @@ _SCHEMAS = {
     FieldType.GEO: edge.PayloadSchemaType.Geo,
     FieldType.TEXT: edge.PayloadSchemaType.Text,
 }
-
-Datatype = Literal["Float32", "Float16"]
-
-
-def storage_datatype(vector: VectorSpec) -> Datatype:
-    """Half precision beside quantised vectors, where it only rescores; and only for cosine.
-
-    Its components are then within [-1, 1]; those of dot and Euclid may exceed its range.
-    """
-    quantised = vector.quantization is not Quantization.NONE
-    return "Float16" if quantised and vector.distance is Distance.COSINE else "Float32"
 
 
 def edge_config(vector: VectorSpec, dimension: int, datatype: Datatype) -> edge.EdgeConfig:
@@ -75,7 +61,7 @@ def _quantization(quantization: Quantization) -> Any:
             return None
         case Quantization.SCALAR:
             return edge.ScalarQuantizationConfig(
-                edge.ScalarType.Int8, quantile=0.99, memory=edge.Memory.Pinned
+                edge.ScalarType.Int8, quantile=QUANTILE, memory=edge.Memory.Pinned
             )
         case Quantization.BINARY:
             return edge.BinaryQuantizationConfig(memory=edge.Memory.Pinned)

@@ -1,4 +1,7 @@
-"""Opening the index a configuration names, whatever its engine."""
+"""Opening the index a configuration names, whatever its engine.
+
+Engines are imported when first used: a process that talks to a server does not load Edge.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,20 @@ async def open_index(collection: CollectionConfig, *, dimension: int, fingerprin
             fingerprint=fingerprint,
             fields=collection.fields,
         )
-    raise IndexFailure(f"index {config.name}: engine {config.engine} is not served yet")
+    from lookalike_serving.index.qdrant import QdrantIndex
+
+    return await QdrantIndex.open(
+        _qdrant_url(config),
+        config.name,
+        vector=collection.vector,
+        dimension=dimension,
+        fingerprint=fingerprint,
+        fields=collection.fields,
+        grpc_port=config.grpc_port,
+        api_key_file=config.api_key_file,
+        shards=config.shards,
+        replication_factor=config.replication_factor,
+    )
 
 
 async def open_payload_index(config: IndexConfig) -> Index:
@@ -38,10 +54,28 @@ async def open_payload_index(config: IndexConfig) -> Index:
         return await EdgeIndex.open(
             _edge_path(config), vector=None, dimension=None, fingerprint=None
         )
-    raise IndexFailure(f"index {config.name}: engine {config.engine} is not served yet")
+    from lookalike_serving.index.qdrant import QdrantIndex
+
+    return await QdrantIndex.open(
+        _qdrant_url(config),
+        config.name,
+        vector=None,
+        dimension=None,
+        fingerprint=None,
+        grpc_port=config.grpc_port,
+        api_key_file=config.api_key_file,
+        shards=config.shards,
+        replication_factor=config.replication_factor,
+    )
 
 
 def _edge_path(config: IndexConfig) -> Path:
     if config.path is None:
         raise IndexFailure(f"index {config.name}: engine Edge needs a folder: set index.path")
     return config.path
+
+
+def _qdrant_url(config: IndexConfig) -> str:
+    if config.url is None:
+        raise IndexFailure(f"index {config.name}: engine Qdrant needs an address: set index.url")
+    return config.url

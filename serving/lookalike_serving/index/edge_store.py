@@ -1,0 +1,364 @@
+"""One Edge shard in its folder: opened, written through a gate, optimised by swapping, closed.
+
+`EdgeIndex` (edge.py) is the `Index` on top; this is what it stands on. Everything here runs on
+one event loop, so that a piece of code without `await` is atomic.
+
+Durability. Edge's write-ahead log takes every operation before it is acknowledged. It is flushed
+every few thousand points, so that it stays small and opening after SIGKILL is quick (100,000
+points of 512: 3.2 s without flushes, .1 s with them).
+
+Optimising. Edge does nothing by itself, and its `optimize` would stop the whole process
+(`edge_optimize.py`). So a child process optimises a copy, and the store
+
+    shuts the gate for writes -> lets the child copy the shard -> opens the gate and notes the
+    ids written from now on -> waits for the child -> shuts the gate, brings the copy up to date
+    with the noted ids, makes the copy the shard that counts -> opens the gate
+
+while queries go on all the time. It happens when `optimize` is called, which ingestion does at
+its end; and in the background when many points wait for it and writes have paused, or very many
+wait and writes have not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import qdrant_edge as edge
+
+from lookalike_crds.image_collection import FieldSpec, VectorSpec
+from lookalike_serving.index import edge_settings
+from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
+from lookalike_serving.index.edge_optimize import ShardOptimizer, size_on_disk
+from lookalike_serving.index.protocol import IndexFailure, IndexRefused, IndexUnavailable
+from lookalike_serving.index.tuning import storage_datatype
+
+log = logging.getLogger(__name__)
+
+SLICE = 256
+"""Points in one engine call: about 5 ms for 512 dimensions."""
+_FLUSH_EVERY = 5_000
+"""Points written between two flushes of the write-ahead log: about 25 ms each."""
+
+IDLE_SECONDS = 2.0
+"""Without a write for so long, the index counts as idle."""
+_WORTH_OPTIMIZING = (edge_settings.INDEXING_THRESHOLD_KB * 1024, 0.0)
+"""Bytes of vectors that wait for an optimisation, and their share of all points."""
+_DUE_WHEN_IDLE = (20_000_000, 0.02)
+"""20 MB, 10,000 points of 512, cost a query 2 ms of scanning."""
+_DUE_WHEN_BUSY = (100_000_000, 0.25)
+_VACUUM = (1_000, 0.2)
+"""Deleted points, and their share, whose space is worth reclaiming (Qdrant's defaults)."""
+
+
+class EdgeStore:
+    """The shard of one folder. Make one with `open`."""
+
+    def __init__(
+        self, folder: EdgeFolder, manifest: Manifest, shard: edge.EdgeShard, settings: str
+    ) -> None:
+        self._folder = folder
+        self.manifest = manifest
+        self._shard: edge.EdgeShard | None = shard
+        self._settings = settings
+        self._gate = asyncio.Event()
+        self._gate.set()
+        self._unflushed = 0
+        self._deleted = 0
+        self._last_write = 0.0
+        self._touched: set[str] | None = None
+        """Ids written since the running optimisation copied the shard; None while none runs."""
+        self._optimizing = asyncio.Lock()
+        self._optimizer: ShardOptimizer | None = None
+        self._housekeeping: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        *,
+        vector: VectorSpec | None,
+        dimension: int | None,
+        fingerprint: str | None,
+        fields: tuple[FieldSpec, ...],
+        lock_wait_seconds: float,
+    ) -> EdgeStore:
+        folder = await EdgeFolder.acquire(path, lock_wait_seconds)
+        try:
+            manifest = folder.read_manifest()
+            settings = "" if vector is None else vector.model_dump_json()
+            if manifest is None:
+                manifest = Manifest(
+                    dimension=dimension,
+                    distance=None if vector is None else vector.distance.value,
+                    fingerprint=fingerprint,
+                    datatype=None if vector is None else storage_datatype(vector),
+                    settings=settings,
+                )
+                folder.remove_leftovers(None)
+                shard = _create(folder, manifest, vector)
+            else:
+                distance = None if vector is None else vector.distance.value
+                manifest.check(folder.path, dimension, distance, fingerprint)
+                folder.remove_leftovers(manifest.generation)
+                shard = _load(folder, manifest, vector)
+            with translated(f"making the payload indexes of {path}"):
+                _match_payload_indexes(shard, fields)
+        except BaseException:
+            folder.release()
+            raise
+        return cls(folder, manifest, shard, settings)
+
+    @property
+    def path(self) -> Path:
+        return self._folder.path
+
+    @property
+    def shard(self) -> edge.EdgeShard:
+        """The shard that counts now: ask anew after each `await`."""
+        if self._shard is None:
+            raise IndexUnavailable(f"the index in {self.path} is closed: open it again")
+        return self._shard
+
+    @property
+    def status(self) -> str:
+        if self._touched is not None:
+            return "yellow"
+        return "grey" if self._due(*_WORTH_OPTIMIZING) else "green"
+
+    # Writing
+
+    async def write(
+        self, operation: edge.UpdateOperation, ids: list[Any], *, existing: bool = False
+    ) -> None:
+        """Apply one operation on the points `ids`; then give other coroutines a turn.
+
+        `existing`: refuse where one of them does not exist.
+        """
+        # Event.wait() returns a turn after the event was set; it may be clear again by then.
+        while not self._gate.is_set():
+            await self._gate.wait()
+        shard = self.shard
+        self._folder.check_present()
+        with translated(f"writing to the index in {self.path}"):
+            if existing and len(shard.retrieve(ids, False, False)) < len(ids):
+                raise IndexRefused(f"no point {ids[0]}: it was deleted meanwhile; write it anew")
+            shard.update(operation)
+            self._unflushed += len(ids)
+            if self._unflushed >= _FLUSH_EVERY:
+                shard.flush()
+                self._unflushed = 0
+        if self._touched is not None:
+            self._touched.update(ids)
+        loop = asyncio.get_running_loop()
+        self._last_write = loop.time()
+        if self._housekeeping is None or self._housekeeping.done():
+            self._housekeeping = loop.create_task(self._housekeep())
+        await asyncio.sleep(0)
+
+    async def delete(self, ids: list[Any]) -> None:
+        await self.write(edge.UpdateOperation.delete_points(ids), ids)
+        self._deleted += len(ids)
+
+    # Optimising
+
+    async def optimize(self) -> None:
+        async with self._optimizing:
+            changed = self.manifest.settings != self._settings and self.shard.info().points_count
+            if changed or self._due(*_WORTH_OPTIMIZING):
+                await self._optimize_copy()
+
+    def _due(self, bytes_waiting: int, share_waiting: float) -> bool:
+        if self.manifest.dimension is None:
+            return False
+        info = self.shard.info()
+        points, waiting = info.points_count, info.points_count - info.indexed_vectors_count
+        vector_bytes = self.manifest.dimension * (2 if self.manifest.datatype == "Float16" else 4)
+        deleted, deleted_share = _VACUUM
+        return (waiting * vector_bytes >= bytes_waiting and waiting >= share_waiting * points) or (
+            self._deleted >= deleted and self._deleted >= deleted_share * points
+        )
+
+    async def _optimize_copy(self) -> None:
+        generation = self.manifest.generation
+        source, target = self._folder.shard(generation), self._folder.shard(generation + 1)
+        loop = asyncio.get_running_loop()
+        # A thread of its own waits for the child: the default pool's may all be taken.
+        with ThreadPoolExecutor(1, thread_name_prefix="edge-optimize") as waiting:
+            try:
+                await loop.run_in_executor(waiting, self._make_room, source)
+                self._gate.clear()
+                with translated(f"flushing the index in {self.path}"):
+                    self.shard.flush()
+                self._touched = set()
+                self._optimizer = ShardOptimizer(source, target)
+                await loop.run_in_executor(waiting, self._optimizer.wait_copied)
+                self._gate.set()
+                await loop.run_in_executor(waiting, self._optimizer.wait_finished)
+                self._gate.clear()
+                await self._swap(target)
+            finally:
+                if self._optimizer is not None:
+                    self._optimizer.kill()  # it has ended, unless this was interrupted
+                self._optimizer, self._touched = None, None
+                self._gate.set()
+        await asyncio.to_thread(self._folder.remove_leftovers, self.manifest.generation)
+
+    def _make_room(self, source: Path) -> None:
+        self._folder.remove_leftovers(self.manifest.generation)
+        needed, free = 3 * size_on_disk(source), shutil.disk_usage(source).free
+        if free < needed:
+            raise IndexFailure(
+                f"optimising the index in {self.path} needs {needed / 1e9:.1f} GB of free disk for "
+                f"its copy, there are {free / 1e9:.1f} GB: free some, then call optimize() again"
+            )
+
+    async def _swap(self, target: Path) -> None:
+        """Bring the optimised copy up to date and let it count. The gate is shut meanwhile."""
+        old = self.shard
+        with translated(f"opening the optimised index {target}"):
+            new = edge.EdgeShard.load(str(target))
+        try:
+            ids = sorted(self._touched or ())
+            for start in range(0, len(ids), SLICE):
+                with translated(f"bringing the optimised index {target} up to date"):
+                    _copy_points(old, new, ids[start : start + SLICE])
+                await asyncio.sleep(0)
+            with translated(f"flushing the optimised index {target}"):
+                new.flush()
+            manifest = self.manifest.model_copy(
+                update={"generation": self.manifest.generation + 1, "settings": self._settings}
+            )
+            self._folder.check_present()
+            self._folder.write_manifest(manifest)
+        except BaseException:
+            new.close()
+            raise
+        self.manifest, self._shard, self._deleted = manifest, new, 0
+        old.close()
+
+    async def _housekeep(self) -> None:
+        """Runs while there are writes, and until they have been quiet for a while."""
+        loop = asyncio.get_running_loop()
+        patience = 1
+        while self._shard is not None:
+            await asyncio.sleep(IDLE_SECONDS * patience)
+            idle = loop.time() - self._last_write >= IDLE_SECONDS
+            if self._shard is not None and self._due(*(_DUE_WHEN_IDLE if idle else _DUE_WHEN_BUSY)):
+                try:
+                    await self.optimize()
+                except IndexFailure as failure:
+                    log.warning("%s", failure)
+                    patience = min(patience * 4, 1024)
+                    continue
+            if idle:
+                return
+
+    # Ending
+
+    async def drop(self) -> None:
+        await self._end()
+        self._folder.drop()
+
+    async def close(self) -> None:
+        if self._shard is not None:
+            await self._end()
+            self._folder.release()
+
+    async def _end(self) -> None:
+        """Close the shard. A running optimisation is given up, and fails for who asked for it."""
+        shard, self._shard = self.shard, None
+        if self._optimizer is not None:
+            self._optimizer.kill()
+        if self._housekeeping is not None:
+            self._housekeeping.cancel()
+            await asyncio.wait([self._housekeeping])
+        async with self._optimizing:
+            with translated(f"closing the index in {self.path}"):
+                shard.close()
+
+
+def _config(manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeConfig:
+    if vector is None or manifest.dimension is None or manifest.datatype is None:
+        return edge_settings.payload_only_config()
+    return edge_settings.edge_config(vector, manifest.dimension, manifest.datatype)
+
+
+def _create(folder: EdgeFolder, manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeShard:
+    with translated(f"making the index in {folder.path}"):
+        shard = edge.EdgeShard.create(
+            str(folder.shard(manifest.generation)), _config(manifest, vector)
+        )
+        folder.write_manifest(manifest)
+    return shard
+
+
+def _load(folder: EdgeFolder, manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeShard:
+    where = folder.shard(manifest.generation)
+    if not where.is_dir():
+        raise IndexFailure(
+            f"the index's files in {where} are gone: restore the folder from a backup, or "
+            f"delete {folder.path} and ingest again"
+        )
+    with translated(f"opening the index in {folder.path}"):
+        return edge.EdgeShard.load(str(where), _config(manifest, vector))
+
+
+def _match_payload_indexes(shard: edge.EdgeShard, fields: tuple[FieldSpec, ...]) -> None:
+    """Make the payload indexes that `fields` ask for and delete those they do not."""
+    wanted = {field.name: field.type for field in fields}
+    for key, index in shard.info().payload_schema.items():
+        field_type = edge_settings.field_type_of(index.data_type)
+        if field_type is not None and wanted.get(key) is field_type:
+            del wanted[key]
+        else:
+            shard.update(edge.UpdateOperation.delete_field_index(key))
+    for key, field_type in wanted.items():
+        shard.update(
+            edge.UpdateOperation.create_field_index(key, edge_settings.payload_schema(field_type))
+        )
+
+
+def _copy_points(old: edge.EdgeShard, new: edge.EdgeShard, ids: list[Any]) -> None:
+    """Make `new` agree with `old` on `ids`."""
+    records = {str(record.id): record for record in old.retrieve(ids, True, True)}
+    gone: list[Any] = [id for id in ids if id not in records]
+    if gone:
+        new.update(edge.UpdateOperation.delete_points(gone))
+    if records:
+        new.update(
+            edge.UpdateOperation.upsert_points(
+                [edge.Point(id, r.vector or {}, r.payload or {}) for id, r in records.items()]
+            )
+        )
+
+
+@contextlib.contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Edge's exceptions as ours."""
+    try:
+        yield
+    except IndexFailure:
+        raise
+    except (ValueError, TypeError) as error:
+        raise IndexRefused(f"{doing}: {error}") from error
+    except Exception as error:
+        # Edge raises bare `Exception`s. Values are checked before it sees them, so what is left
+        # is the disk, or damaged files.
+        raise IndexFailure(
+            f"{doing} failed: {error}; check the disk, restore the folder from a backup, or "
+            "delete it and ingest again"
+        ) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise IndexFailure(
+            f"{doing} failed inside Qdrant Edge: {error}; its files may be damaged: restore the "
+            "folder from a backup, or delete it and ingest again"
+        ) from error

@@ -1,0 +1,235 @@
+"""A collection of a Qdrant server: made as configured, or checked that it was.
+
+What a collection was made for – dimension, distance, model – is in its own metadata under
+`lookalike`, beside the settings last applied; Qdrant keeps metadata from version 1.16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from grpc import StatusCode  # type: ignore[import-untyped]
+from grpc.aio import AioRpcError  # type: ignore[import-untyped]
+from qdrant_client import AsyncQdrantClient, models
+from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
+from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+
+from lookalike_crds.image_collection import Distance, FieldSpec, FieldType, Quantization, VectorSpec
+from lookalike_serving.index.protocol import (
+    IndexFailure,
+    IndexMismatch,
+    IndexRefused,
+    IndexUnavailable,
+)
+from lookalike_serving.index.tuning import QUANTILE, storage_datatype
+
+_METADATA = "lookalike"
+
+_SCHEMAS = {
+    FieldType.KEYWORD: models.PayloadSchemaType.KEYWORD,
+    FieldType.INTEGER: models.PayloadSchemaType.INTEGER,
+    FieldType.FLOAT: models.PayloadSchemaType.FLOAT,
+    FieldType.BOOL: models.PayloadSchemaType.BOOL,
+    FieldType.DATETIME: models.PayloadSchemaType.DATETIME,
+    FieldType.GEO: models.PayloadSchemaType.GEO,
+    FieldType.TEXT: models.PayloadSchemaType.TEXT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a collection is to be. `None`s: payloads only."""
+
+    name: str
+    vector: VectorSpec | None
+    dimension: int | None
+    fingerprint: str | None
+    fields: tuple[FieldSpec, ...]
+    shards: int = 1
+    replication_factor: int = 1
+
+    @property
+    def made_for(self) -> dict[str, Any]:
+        return {
+            "version": 1,
+            "dimension": self.dimension,
+            "distance": None if self.vector is None else self.vector.distance.value,
+            "fingerprint": self.fingerprint,
+        }
+
+    @property
+    def settings(self) -> str:
+        return "" if self.vector is None else self.vector.model_dump_json()
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return {_METADATA: {**self.made_for, "settings": self.settings}}
+
+
+async def ensure_collection(
+    client: AsyncQdrantClient, wanted: Wanted, where: str, *, local: bool
+) -> None:
+    """Make the collection, or check it and bring its settings up to date.
+
+    Raises IndexMismatch where it was made for something else. `local`: the client runs
+    qdrant-client's local mode, which has neither payload indexes nor HNSW.
+    """
+    if not await client.collection_exists(wanted.name):
+        try:
+            await _create(client, wanted)
+        except (AioRpcError, UnexpectedResponse, ValueError):
+            # Another replica may have made it in between; whatever else failed shows below.
+            if not await client.collection_exists(wanted.name):
+                raise
+    info = await client.get_collection(wanted.name)
+    stored = (info.config.metadata or {}).get(_METADATA)
+    if not isinstance(stored, dict):
+        raise IndexMismatch(
+            f"collection {wanted.name} at {where} was not made by Lookalike, or by a Qdrant older "
+            "than 1.16: choose another index name, or delete the collection and ingest again"
+        )
+    for key, value in wanted.made_for.items():
+        if stored.get(key) != value:
+            raise IndexMismatch(
+                f"collection {wanted.name} at {where} has {key} {stored.get(key)}, the "
+                f"configuration {value}: configure what it was made for, or give the collection "
+                "another index name (or delete it) and ingest again"
+            )
+    if local:
+        return
+    if stored.get("settings") != wanted.settings and wanted.vector is not None:
+        await client.update_collection(
+            wanted.name,
+            hnsw_config=_hnsw(wanted.vector),
+            vectors_config={"": models.VectorParamsDiff(on_disk=wanted.vector.on_disk)},
+            quantization_config=_quantization(wanted.vector) or models.Disabled.DISABLED,
+            metadata=wanted.metadata,
+        )
+    for field in wanted.fields:
+        existing = info.payload_schema.get(field.name)
+        if existing is not None:
+            if existing.data_type == _SCHEMAS[field.type]:
+                continue
+            await client.delete_payload_index(wanted.name, field.name, wait=True)
+        await client.create_payload_index(
+            wanted.name, field.name, field_schema=_payload_schema(field.type), wait=True
+        )
+
+
+async def _create(client: AsyncQdrantClient, wanted: Wanted) -> None:
+    if wanted.vector is None or wanted.dimension is None:
+        await client.create_collection(
+            wanted.name,
+            vectors_config={},
+            shard_number=wanted.shards,
+            replication_factor=wanted.replication_factor,
+            metadata=wanted.metadata,
+        )
+        return
+    await client.create_collection(
+        wanted.name,
+        vectors_config=models.VectorParams(
+            size=wanted.dimension,
+            distance=_DISTANCES[wanted.vector.distance],
+            on_disk=wanted.vector.on_disk,
+            datatype=models.Datatype(storage_datatype(wanted.vector).lower()),
+        ),
+        hnsw_config=_hnsw(wanted.vector),
+        quantization_config=_quantization(wanted.vector),
+        shard_number=wanted.shards,
+        replication_factor=wanted.replication_factor,
+        metadata=wanted.metadata,
+    )
+
+
+_DISTANCES = {
+    Distance.COSINE: models.Distance.COSINE,
+    Distance.DOT: models.Distance.DOT,
+    Distance.EUCLID: models.Distance.EUCLID,
+}
+
+
+def _hnsw(vector: VectorSpec) -> models.HnswConfigDiff:
+    return models.HnswConfigDiff(m=vector.hnsw.m, ef_construct=vector.hnsw.ef_construct)
+
+
+def _quantization(
+    vector: VectorSpec,
+) -> models.ScalarQuantization | models.BinaryQuantization | None:
+    match vector.quantization:
+        case Quantization.NONE:
+            return None
+        case Quantization.SCALAR:
+            return models.ScalarQuantization(
+                scalar=models.ScalarQuantizationConfig(
+                    type=models.ScalarType.INT8, quantile=QUANTILE, always_ram=True
+                )
+            )
+        case Quantization.BINARY:
+            return models.BinaryQuantization(
+                binary=models.BinaryQuantizationConfig(always_ram=True)
+            )
+
+
+def _payload_schema(field_type: FieldType) -> Any:
+    match field_type:
+        case FieldType.KEYWORD:
+            return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=True)
+        case FieldType.TEXT:
+            return models.TextIndexParams(
+                type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WORD, lowercase=True
+            )
+        case _:
+            return _SCHEMAS[field_type]
+
+
+def field_type_of(schema: models.PayloadSchemaType) -> FieldType | None:
+    """The field type of a stored payload index; None for one we never make."""
+    return next((ours for ours, theirs in _SCHEMAS.items() if theirs == schema), None)
+
+
+@contextmanager
+def translated(doing: str, where: str) -> Iterator[None]:
+    """The client's exceptions as ours. `where` is the server's address."""
+    try:
+        yield
+    except IndexFailure:
+        raise
+    except AioRpcError as error:
+        raise _failure(error.code(), error.details() or "", doing, where) from error
+    except UnexpectedResponse as error:
+        text = error.content.decode(errors="replace")
+        raise _failure(error.status_code, text, doing, where) from error
+    except (ResponseHandlingException, ResourceExhaustedResponse, OSError) as error:
+        raise IndexUnavailable(_unreachable(doing, where, str(error))) from error
+    except ValueError as error:  # local mode's refusals
+        raise IndexRefused(f"{doing}: {error}") from error
+
+
+def _unreachable(doing: str, where: str, why: str) -> str:
+    return (
+        f"{doing} failed: Qdrant at {where} does not answer ({why}): "
+        "check that it runs and index.url names it, then try again"
+    )
+
+
+def _failure(status: StatusCode | int | None, text: str, doing: str, where: str) -> IndexFailure:
+    match status:
+        case StatusCode.UNAUTHENTICATED | StatusCode.PERMISSION_DENIED | 401 | 403:
+            return IndexFailure(
+                f"{doing}: Qdrant at {where} refused the API key ({text}): check index.api_key_file"
+            )
+        case StatusCode.NOT_FOUND | 404 if "No point with id" in text:
+            return IndexRefused(f"{doing}: {text}: it was deleted meanwhile; write it anew")
+        case StatusCode.NOT_FOUND | 404:
+            return IndexUnavailable(
+                f"{doing}: Qdrant at {where} has lost the collection ({text}): "
+                "restart the process to make it anew, then ingest again"
+            )
+        case StatusCode.INVALID_ARGUMENT | StatusCode.UNIMPLEMENTED | 400 | 422:
+            return IndexRefused(f"{doing}: Qdrant at {where} refused it: {text}")
+        case _:
+            return IndexUnavailable(_unreachable(doing, where, f"{status}: {text}"))

@@ -1,0 +1,25 @@
+"""Search and storage settings that every engine of Qdrant shares, as bench/search.py tuned them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from lookalike_crds.image_collection import Distance, Quantization, VectorSpec
+
+EF = 128
+"""HNSW beam width where a query names none: recall@10 .999 with rescoring (bench/search.py)."""
+OVERSAMPLING = 2.0
+"""Candidates taken from quantised storage for each result, before rescoring with the originals."""
+QUANTILE = 0.99
+"""Scalar quantisation clips components beyond this quantile, Qdrant's own recommendation."""
+
+Datatype = Literal["Float32", "Float16"]
+
+
+def storage_datatype(vector: VectorSpec) -> Datatype:
+    """Half precision beside quantised vectors, where it only rescores; and only for cosine.
+
+    Its components are then within [-1, 1]; those of dot and Euclid may exceed its range.
+    """
+    quantised = vector.quantization is not Quantization.NONE
+    return "Float16" if quantised and vector.distance is Distance.COSINE else "Float32"
