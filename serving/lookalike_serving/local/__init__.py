@@ -1,0 +1,14 @@
+"""One machine: the server process behind `lookalike up`, and the traces it leaves on disk.
+
+    lookalike up  --writes-->  D/run/serving.json, ingest-<collection>.json
+                  --starts-->  python -m lookalike_serving.local --config D/run/serving.json
+                                   cluster.py   Ray, Serve and its ingress, on loopback
+                                   ingestions.py  one child process a collection, in turn
+    lookalike status, down  --read-->  D/run/state.json, D/run/progress-<collection>.json
+
+`rundir.py` and `processes.py` import nothing beyond the standard library: the command line uses
+them in the light install, too.
+
+Whatever is killed, and when, the next start finds it: a lock that the kernel drops with its holder
+says whether a server lives, and all that a server starts carries the run's mark in its environment.
+"""

@@ -1,0 +1,145 @@
+"""Ray and Ray Serve for one machine: small, on loopback, apart from any other on the machine.
+
+Everything is set before Ray is imported, since Ray reads it then.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from lookalike_crds.config import HttpConfig, ServingConfig
+from lookalike_serving.local.processes import MARK
+from lookalike_serving.local.rundir import RunDirectory, write_atomically
+from lookalike_serving.ray_environment import RAY_SERVE_ENVIRONMENT
+
+_OBJECT_STORE_BYTES = 100 * 1024 * 1024
+"""Requests and documents do not pass through it."""
+
+log = logging.getLogger("lookalike.local")
+
+
+class CannotStart(Exception):
+    """The server cannot start; the message names the cause and the remedy."""
+
+
+def check_port(http: HttpConfig) -> None:
+    """Raises CannotStart where the address cannot be listened on."""
+    family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((http.host, http.port))
+        except PermissionError:
+            raise CannotStart(
+                f"port {http.port} needs more rights: choose one above 1023 with --port"
+            ) from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise CannotStart(
+                f"cannot listen on {http.host}:{http.port}: {reason}. Choose another with --port"
+            ) from None
+
+
+def prepare(run: RunDirectory) -> None:
+    """Make Ray's folder anew, and the environment that everything started later inherits."""
+    ray_dir = _own_folder(run.ray_dir)
+    if not run.ray_token.exists():
+        write_atomically(run.ray_token, secrets.token_hex(32).encode(), mode=0o600)
+    os.environ.update(_environment(run, ray_dir))
+
+
+def _environment(run: RunDirectory, ray_dir: Path) -> dict[str, str]:
+    haproxy = ray_dir / "h"
+    fallback, fallback_grpc, stats, metrics, replicas = _free_ports(5)
+    return {
+        **RAY_SERVE_ENVIRONMENT,
+        MARK: run.mark,
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(run.ray_token),
+        "RAY_DEDUP_LOGS": "0",
+        "RAY_COLOR_PREFIX": "0",
+        "RAY_enable_worker_prestart": "0",
+        # Two servers on one machine must not meet at Serve's fixed ports or files.
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
+        "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(min(replicas + 64, 65535)),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "metrics.sock"),
+        # Nobody else balances over this one replica, so nobody has to be drained away from it.
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",
+        "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "0.5",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
+    }
+
+
+@contextmanager
+def serving(config: ServingConfig, run: RunDirectory) -> Iterator[str]:
+    """Ray and Serve up and answering at `config.http`; yields Ray's address. Down at the end.
+
+    Raises CannotStart.
+    """
+    import ray
+    from ray import serve
+
+    from lookalike_serving.app import build_app
+
+    with ExitStack() as stack:
+        stack.callback(ray.shutdown)
+        context = ray.init(
+            "local",  # whatever RAY_ADDRESS says
+            # One for the server's replica, and the machine's own for ingestion.
+            num_cpus=(os.cpu_count() or 1) + 1,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            include_dashboard=False,
+            logging_level=logging.WARNING,
+            _temp_dir=str(run.ray_dir),
+            _node_ip_address="127.0.0.1",
+        )
+        stack.callback(serve.shutdown)
+        serve.start(
+            proxy_location="HeadOnly",
+            http_options={"host": config.http.host, "port": config.http.port},
+        )
+        serve.run(build_app(config), name="lookalike", route_prefix="/")
+        yield str(context.address_info["gcs_address"])
+
+
+def remove_ray_dir(run: RunDirectory) -> None:
+    shutil.rmtree(run.ray_dir, ignore_errors=True)
+
+
+def _own_folder(path: Path) -> Path:
+    """An empty folder that nobody else can write to, though its parent is everybody's."""
+    shutil.rmtree(path, ignore_errors=True)
+    with suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise CannotStart(f"{path} belongs to somebody else: remove it")
+    path.chmod(0o700)
+    return path
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now, on any address."""
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("", 0))
+        return [probe.getsockname()[1] for probe in probes]

@@ -1,0 +1,136 @@
+"""Finds and ends the processes that belong to one data directory, and only those.
+
+Ray, its workers and HAProxy do not all end with the process that started them: after a SIGKILL of
+the driver HAProxy keeps the port and Ray's agents linger (Ray 2.60). Their command lines say little
+– Ray's workers rewrite theirs – but all inherit the environment, and with it the mark.
+
+Linux reads /proc; elsewhere `ps` tells the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+MARK = "LOOKALIKE_DATA_DIR_OF_RUN"
+"""Environment variable that says which data directory a process works for."""
+
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    pid: int
+    identity: str
+    command: str
+
+
+def identity(pid: int) -> str | None:
+    """What differs between two processes that had the same pid; None where there is none.
+
+    Linux: boot id and start time in clock ticks since boot. Elsewhere the start time, as `ps` says.
+    """
+    if not _PROC.joinpath("self/stat").exists():
+        return _ps("-o", "lstart=", "-p", str(pid)).strip() or None
+    fields = _stat(pid)
+    if fields is None or fields[0] == "Z":
+        return None
+    boot = _PROC.joinpath("sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}:{fields[19]}"
+
+
+def is_alive(pid: int, known_identity: str) -> bool:
+    """Whether the very process lives, and not another that has its pid by now."""
+    return identity(pid) == known_identity
+
+
+def marked(mark: str) -> list[Process]:
+    """Every process of this user that carries the mark, but not this one."""
+    find = _marked_by_proc if _PROC.joinpath("self/environ").exists() else _marked_by_ps
+    return [process for process in find(mark) if process.pid != os.getpid()]
+
+
+def end(find: Callable[[], Iterable[Process]], *, patience_seconds: float = 3.0) -> list[Process]:
+    """Ask the found processes to end, then make them; returns those there were.
+
+    `find` is asked again and again, since a process may start another on its way out. Raises
+    TimeoutError for a process that even SIGKILL does not end (one that waits for a dead disk).
+    """
+    ended: dict[tuple[int, str], Process] = {}
+    started = time.monotonic()
+    wait = 0.02
+    while True:
+        left = list(find())
+        elapsed = time.monotonic() - started
+        if not left:
+            return list(ended.values())
+        if elapsed > patience_seconds + 10:
+            names = ", ".join(f"{process.pid} ({process.command[:60]})" for process in left)
+            raise TimeoutError(f"cannot end process {names}: end it by hand")
+        for process in left:
+            key = (process.pid, process.identity)
+            if elapsed > patience_seconds:
+                _signal(process, signal.SIGKILL)
+            elif key not in ended:
+                _signal(process, signal.SIGTERM)
+            ended[key] = process
+        time.sleep(wait)
+        wait = min(wait * 1.5, 0.25)
+
+
+def _signal(process: Process, number: signal.Signals) -> None:
+    if is_alive(process.pid, process.identity):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process.pid, number)
+
+
+def _marked_by_proc(mark: str) -> list[Process]:
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for entry in _PROC.iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if wanted not in entry.joinpath("environ").read_bytes().split(b"\0"):
+                continue
+            command = (
+                entry.joinpath("cmdline")
+                .read_bytes()
+                .replace(b"\0", b" ")
+                .decode("utf-8", "replace")
+            )
+        except OSError:  # ended meanwhile, or another user's
+            continue
+        pid = int(entry.name)
+        if (known := identity(pid)) is not None:
+            found.append(Process(pid, known, command.strip()))
+    return found
+
+
+def _marked_by_ps(mark: str) -> list[Process]:
+    """`ps` prints the environment behind the command."""
+    found = []
+    for line in _ps("-E", "-ww", "-U", str(os.getuid()), "-o", "pid=,command=").splitlines():
+        pid, _, rest = line.strip().partition(" ")
+        if f" {MARK}={mark}" in f"{rest} " and (known := identity(int(pid))) is not None:
+            found.append(Process(int(pid), known, rest.split(f" {MARK}=")[0]))
+    return found
+
+
+def _ps(*arguments: str) -> str:
+    return subprocess.run(["ps", *arguments], capture_output=True, text=True, check=False).stdout
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Fields of /proc/<pid>/stat from the third (state) on: the second may hold anything."""
+    try:
+        text = _PROC.joinpath(str(pid), "stat").read_text()
+    except OSError:
+        return None
+    return text.rpartition(")")[2].split()

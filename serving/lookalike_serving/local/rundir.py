@@ -1,0 +1,211 @@
+"""`D/run`: what a running server writes down for the commands that look for it.
+
+The lock is the truth about whether a server lives: the kernel lets go of it when its holder ends,
+however it ends. `state.json` says more, and may be stale where nobody holds the lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+class Phase(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    STOPPING = "stopping"
+    FAILED = "failed"
+
+
+class IngestionPhase(StrEnum):
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+class DataDirInUse(Exception):
+    """Another process holds the lock."""
+
+
+@dataclass(frozen=True, slots=True)
+class IngestionState:
+    """One collection's ingestion, as its parent sees it; the counts are in the progress file."""
+
+    collection: str
+    phase: IngestionPhase = IngestionPhase.WAITING
+    pid: int | None = None
+    error: str | None = None
+    """FAILED: the last words of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`state.json`."""
+
+    pid: int
+    identity: str
+    """Tells this process from a later one of the same pid: see `processes.identity`."""
+    phase: Phase
+    url: str
+    started_at: str
+    """RFC 3339, UTC."""
+    config_digest: str
+    """SHA-256 of the serving config."""
+    versions: dict[str, str] = field(default_factory=dict)
+    ray_address: str | None = None
+    error: str | None = None
+    """FAILED: why the server did not start."""
+    ingestions: tuple[IngestionState, ...] = ()
+
+    def with_ingestion(self, ingestion: IngestionState) -> State:
+        others = [i for i in self.ingestions if i.collection != ingestion.collection]
+        return replace(self, ingestions=(*others, ingestion))
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """The places of one data directory that concern its server."""
+
+    data_dir: Path
+    """Absolute."""
+
+    @classmethod
+    def of(cls, data_dir: Path) -> RunDirectory:
+        return cls(data_dir.expanduser().resolve())
+
+    @property
+    def path(self) -> Path:
+        return self.data_dir / "run"
+
+    @property
+    def state_file(self) -> Path:
+        return self.path / "state.json"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def serving_config(self) -> Path:
+        return self.path / "serving.json"
+
+    @property
+    def server_log(self) -> Path:
+        return self.path / "server.log"
+
+    @property
+    def internal_token(self) -> Path:
+        return self.path / "internal-token"
+
+    @property
+    def ray_token(self) -> Path:
+        return self.path / "ray-token"
+
+    def ingestion_config(self, collection: str) -> Path:
+        return self.path / f"ingest-{collection}.json"
+
+    def ingestion_log(self, collection: str) -> Path:
+        return self.path / f"ingest-{collection}.log"
+
+    def progress_file(self, collection: str) -> Path:
+        return self.path / f"progress-{collection}.json"
+
+    def ingestion_configs(self) -> dict[str, Path]:
+        """Collection -> its rendered ingestion config, in the order of names."""
+        found = sorted(self.path.glob("ingest-*.json"))
+        return {path.stem.removeprefix("ingest-"): path for path in found}
+
+    @property
+    def mark(self) -> str:
+        """Value of `processes.MARK` in the environment of everything the server starts."""
+        return str(self.data_dir)
+
+    @property
+    def ray_dir(self) -> Path:
+        """Ray's temporary files and sockets.
+
+        Outside the data directory, since a socket's path has at most 107 characters, and Ray
+        adds some 60 of its own.
+        """
+        root = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
+        digest = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:10]
+        return root / f"lookalike-{os.getuid()}-{digest}"
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the data directory. Raises DataDirInUse where a living process does."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _flock(handle)
+            yield
+        finally:
+            os.close(handle)
+
+    def is_locked(self) -> bool:
+        """Whether a living process holds the data directory."""
+        try:
+            handle = os.open(self.lock_file, os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            _flock(handle)
+        except DataDirInUse:
+            return True
+        finally:
+            os.close(handle)
+        return False
+
+    def read_state(self) -> State | None:
+        """What the last server wrote; None where there is nothing readable."""
+        try:
+            return _state(json.loads(self.state_file.read_bytes()))
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def write_state(self, state: State) -> None:
+        write_atomically(self.state_file, json.dumps(asdict(state), indent=2).encode())
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Readers see the old content or the new, never a part."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, mode)
+        os.replace(name, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _flock(handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise DataDirInUse from None
+        raise
+
+
+def _state(document: dict[str, Any]) -> State:
+    ingestions = tuple(
+        IngestionState(**{**each, "phase": IngestionPhase(each["phase"])})
+        for each in document.pop("ingestions")
+    )
+    return State(**{**document, "phase": Phase(document["phase"]), "ingestions": ingestions})

@@ -1,0 +1,220 @@
+"""The life of one server: take the data directory, clear what a killed one left, serve, go.
+
+A signal (SIGTERM, SIGINT), or the end of the process that started it in the foreground, raises
+`StopRequested` in the main thread, wherever it is; the way out is the same from everywhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from http.client import HTTPException
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from lookalike_crds.config import HttpConfig, ServingConfig
+from lookalike_serving.local import cluster, processes
+from lookalike_serving.local.ingestions import Ingestions
+from lookalike_serving.local.rundir import IngestionState, Phase, RunDirectory, State
+
+_READY_WITHIN_SECONDS = 300.0
+_SAME_REASON_SECONDS = 6.0
+"""A collection that has not opened for the same reason for so long will not open by itself."""
+_STOP_WITHIN_SECONDS = 30.0
+
+log = logging.getLogger("lookalike.local")
+
+
+class StopRequested(BaseException):
+    """Somebody wants the server to end."""
+
+
+class Server:
+    """One run."""
+
+    def __init__(self, config: ServingConfig, config_path: Path, parent_fd: int | None) -> None:
+        self._config = config
+        self._run = RunDirectory.of(config.data_dir)
+        self._parent_fd = parent_fd
+        self._changes = threading.Lock()
+        pid = os.getpid()
+        self._state = State(
+            pid=pid,
+            identity=processes.identity(pid) or "",
+            phase=Phase.STARTING,
+            url=address_of(config.http),
+            started_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            config_digest=hashlib.sha256(config_path.read_bytes()).hexdigest(),
+            versions={"lookalike": version("lookalike"), "ray": version("ray")},
+        )
+
+    def run(self, ingestion_configs: dict[str, Path]) -> None:
+        """Serve until somebody wants it to end.
+
+        Raises DataDirInUse, and CannotStart with the cause.
+        """
+        with self._run.lock():
+            self._change(phase=Phase.STARTING)
+            try:
+                self._serve(ingestion_configs)
+            except StopRequested:
+                pass
+            except Exception as failure:
+                self._change(phase=Phase.FAILED, error=_cause(failure))
+                raise
+            self._run.state_file.unlink(missing_ok=True)
+
+    def _serve(self, ingestion_configs: dict[str, Path]) -> None:
+        with self._stoppable():
+            self._end_leftovers()
+            cluster.check_port(self._config.http)
+            cluster.prepare(self._run)
+            with cluster.serving(self._config, self._run) as ray_address, self._noting_the_stop():
+                # Ray has put its own handlers in place of ours.
+                self._handle_signals()
+                self._wait_until_ready()
+                self._change(phase=Phase.READY, ray_address=ray_address)
+                log.info("ready at %s", self._state.url)
+                ingestions = Ingestions(self._run, ray_address, self._note_ingestion)
+                try:
+                    ingestions.start(ingestion_configs)
+                    while True:
+                        time.sleep(3600)
+                finally:
+                    ingestions.stop()
+
+    @contextlib.contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Signals raise StopRequested inside; on the way out everything of ours is ended."""
+        self._handle_signals()
+        if self._parent_fd is not None:
+            threading.Thread(target=self._follow_parent, daemon=True).start()
+        try:
+            yield
+        finally:
+            _ignore_signals()
+            self._end_leftovers()
+            cluster.remove_ray_dir(self._run)
+
+    @contextlib.contextmanager
+    def _noting_the_stop(self) -> Iterator[None]:
+        """On the way out: say so, and lose patience with a Ray that does not end."""
+        try:
+            yield
+        finally:
+            _ignore_signals()
+            self._change(phase=Phase.STOPPING)
+            impatience = threading.Timer(_STOP_WITHIN_SECONDS, self._end_leftovers)
+            impatience.daemon = True
+            impatience.start()
+
+    def _end_leftovers(self) -> None:
+        ended = processes.end(lambda: processes.marked(self._run.mark))
+        if ended:
+            log.info("ended %d processes of this data directory", len(ended))
+
+    def _handle_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, _stop)
+
+    def _follow_parent(self) -> None:
+        """Blocks until the other end of the pipe closes: the process that started us has ended."""
+        assert self._parent_fd is not None
+        while os.read(self._parent_fd, 1):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _wait_until_ready(self) -> None:
+        """Until /readyz says so. Raises CannotStart with the reason it gives all the time."""
+        deadline = time.monotonic() + _READY_WITHIN_SECONDS
+        reason, since = "", time.monotonic()
+        while (answer := _not_ready(self._state.url)) is not None:
+            now = time.monotonic()
+            if answer != reason:
+                reason, since = answer, now
+            if answer and now - since > _SAME_REASON_SECONDS:
+                raise cluster.CannotStart(answer)
+            if now > deadline:
+                raise cluster.CannotStart(f"not ready after {_READY_WITHIN_SECONDS:g} s: {answer}")
+            time.sleep(0.1)
+
+    def _note_ingestion(self, ingestion: IngestionState) -> None:
+        with self._changes:
+            self._state = self._state.with_ingestion(ingestion)
+            self._run.write_state(self._state)
+
+    def _change(
+        self,
+        *,
+        phase: Phase,
+        ray_address: str | None = None,
+        error: str | None = None,
+    ) -> None:
+        with self._changes:
+            self._state = replace(
+                self._state,
+                phase=phase,
+                ray_address=ray_address or self._state.ray_address,
+                error=error,
+            )
+            self._run.write_state(self._state)
+
+
+def address_of(http: HttpConfig) -> str:
+    """Where this machine reaches the server: a wildcard address is no place to connect to."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
+    return f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
+
+
+def _not_ready(url: str) -> str | None:
+    """None where the server is ready, else the reason, empty where it does not answer yet."""
+    try:
+        with _direct.open(f"{url}/readyz", timeout=10):
+            return None
+    except urllib.error.HTTPError as refusal:
+        with refusal:
+            return _detail(refusal.read())
+    except (OSError, HTTPException):
+        return ""
+
+
+_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Asks no proxy of the environment, which could not reach this machine."""
+
+
+def _detail(problem: bytes) -> str:
+    try:
+        return str(json.loads(problem)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    _ignore_signals()
+    raise StopRequested
+
+
+def _ignore_signals() -> None:
+    """A second signal must not break the way out; only SIGKILL can."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda number, frame: None)
+
+
+def _cause(failure: Exception) -> str:
+    if isinstance(failure, cluster.CannotStart | TimeoutError):
+        return str(failure)
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip()]
+    return f"{type(failure).__name__}: {lines[-1] if lines else ''}"

@@ -1,0 +1,14 @@
+"""Ray Serve's settings that the request path rests on (docs/adr/0001).
+
+Serve reads them when it is imported, in every process: they must be in the environment before that,
+so this module imports nothing.
+"""
+
+RAY_SERVE_ENVIRONMENT: dict[str, str] = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
+    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
+    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
+    "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+}
