@@ -1,0 +1,325 @@
+// The page: address -> state -> request -> results, always in that direction. Whatever a person does
+// makes a new state; `go` writes it into the address and shows it.
+
+import * as api from "./api.js";
+import * as bar from "./query-bar.js";
+import * as details from "./details.js";
+import * as filters from "./filters.js";
+import * as results from "./results.js";
+import { byId, copyFrom, el, icon, ICONS, settled } from "./dom.js";
+import { asCurl, asPython } from "./snippets.js";
+import { EMPTY, fromQuery, isSearch, isShareable, toFilters, toQuery, toRequest } from "./state.js";
+import { fileOf } from "./uploads.js";
+
+const SAMPLE = 500;
+const BROWSED = 48;
+const LARGEST = 1000;
+
+let state = EMPTY;
+let retrievers = [];
+let collections = new Map();
+let fields = [];
+let types = new Map();
+let showFilters = () => {};
+let running = new AbortController();
+let shownDocuments = 0;
+let shownEntry = null;
+
+const place = byId("results");
+
+// -- from one state to the next ------------------------------------------------------------------
+
+function go(change, { replace = false } = {}) {
+  const next = { ...state, ...change };
+  const moved = next.retriever !== state.retriever;
+  state = next;
+  const query = toQuery(state, retrievers[0]?.name);
+  const url = query ? `?${query}` : location.pathname;
+  history[replace ? "replaceState" : "pushState"]({ upload: state.image?.kind === "upload" ? state.image : null }, "", url);
+  shownEntry = entry();
+  if (moved) prepare();
+  render();
+  run();
+}
+
+/** What tells one entry of the history from another; two uploads have the same address. */
+const entry = () => location.search + (history.state?.upload?.id ?? "");
+
+function restore() {
+  shownEntry = entry();
+  const next = fromQuery(location.search, history.state?.upload ?? null);
+  const known = retrievers.some(({ name }) => name === next.retriever);
+  const before = state;
+  state = { ...next, retriever: known ? next.retriever : (retrievers[0]?.name ?? null) };
+  if (state.image?.kind === "document" && !state.image.collection) {
+    state.image.collection = collectionsOf(state.retriever)[0]?.name ?? null;
+  }
+  if (before.retriever !== state.retriever) prepare();
+  render();
+  run();
+  if (next.retriever && !known) notice(`There is no retriever “${next.retriever}” here: this is ${state.retriever}.`);
+}
+
+const collectionsOf = (name) => {
+  const retriever = retrievers.find((each) => each.name === name);
+  return (retriever?.collections ?? []).map((each) => collections.get(each.name)).filter(Boolean);
+};
+
+/** What depends on the retriever: its fields, and values to choose from. */
+async function prepare() {
+  const searched = collectionsOf(state.retriever);
+  const named = new Map(searched.flatMap((each) => each.fields ?? []).map((field) => [field.name, field]));
+  fields = [...named.values()];
+  types = new Map(fields.map((field) => [field.name, field.type]));
+  const rebuild = (documents) => {
+    showFilters = filters.build(byId("filters"), fields, filters.countValues(fields, documents), changeFilter);
+    showFilters(state.filters);
+  };
+  rebuild([]);
+  byId("filters-toggle").hidden = fields.length === 0;
+  document.body.classList.toggle("no-filters", fields.length === 0);
+  if (!fields.length) return;
+  const { retriever } = state;
+  const pages = await Promise.all(searched.map((each) => api.documents(each.name, { limit: SAMPLE }).catch(() => ({ items: [] }))));
+  if (retriever === state.retriever) rebuild(pages.flatMap((page) => page.items));
+}
+
+function changeFilter(field, value) {
+  if (field === null) return go({ filters: {} });
+  const { [field]: _, ...rest } = state.filters;
+  return go({ filters: value ? { ...rest, [field]: value } : rest, ...resetLength() });
+}
+
+const resetLength = () => ({ topK: Number(byId("top-k").value) || EMPTY.topK });
+
+// -- showing a state -----------------------------------------------------------------------------
+
+function render() {
+  bar.render(state);
+  showFilters(state.filters);
+  byId("retriever").value = state.retriever ?? "";
+  byId("min-score").value = String(state.minScore ?? byId("min-score").min);
+  byId("min-score-value").textContent = state.minScore === null ? "any" : state.minScore.toFixed(2);
+  byId("min-score-tool").hidden = !isSearch(state);
+  const topK = byId("top-k");
+  if (![...topK.options].some((option) => option.value === String(state.topK))) topK.append(el("option", {}, String(state.topK)));
+  topK.value = String(state.topK);
+  byId("top-k").closest("label").hidden = !isSearch(state);
+  const active = Object.entries(state.filters);
+  byId("chips").hidden = active.length === 0;
+  byId("chips").replaceChildren(...active.map(([field, value]) => el("li", {},
+    el("button", { type: "button", class: "chip", "aria-label": `Remove the filter ${filters.told(field, value)}`, onclick: () => changeFilter(field, null) }, el("span", {}, filters.told(field, value)), icon(ICONS.close)))));
+  byId("filters-toggle").textContent = active.length ? `Filters (${active.length})` : "Filters";
+  document.title = state.text.trim() ? `${state.text.trim()} – Lookalike` : state.image ? "More like this – Lookalike" : "Lookalike";
+  notice(state.image?.kind === "upload" && fileOf(state.image) ? "Your picture stays in this tab: the page’s address cannot carry it." : null);
+}
+
+function notice(message) {
+  byId("notice").textContent = message ?? "";
+  byId("notice").hidden = !message;
+}
+
+/** Announced to screen readers, shown above the results. */
+function say(message) {
+  byId("status").textContent = message;
+}
+
+// -- asking the service --------------------------------------------------------------------------
+
+async function run() {
+  running.abort();
+  const { signal } = (running = new AbortController());
+  if (!state.retriever) return;
+  if (state.image?.kind === "upload" && !fileOf(state.image)) {
+    say("");
+    results.showWarnings(byId("warnings"), []);
+    results.showMessage(place, {
+      title: "This search was made with an uploaded picture",
+      detail: "Pictures are not part of a page’s address. Choose the picture again to repeat the search.",
+      actions: [["Choose the picture", () => byId("file").click()], ["Search without it", () => go({ image: null })]],
+    });
+    return;
+  }
+  document.body.classList.add("busy");
+  const patience = setTimeout(() => { if (!place.querySelector(".grid:not([aria-hidden])")) results.showWaiting(place, 12); }, 120);
+  try {
+    await (isSearch(state) ? find(signal) : browse(signal));
+  } catch (failure) {
+    if (signal.aborted) return;
+    fail(failure);
+  } finally {
+    clearTimeout(patience);
+    if (!signal.aborted) document.body.classList.remove("busy");
+  }
+}
+
+async function find(signal) {
+  const asked = state;
+  const request = toRequest(asked, types);
+  const upload = fileOf(asked.image);
+  const answer = await api.search(asked.retriever, request, upload, signal);
+  if (signal.aborted) return;
+  const found = answer.results;
+  results.showWarnings(byId("warnings"), answer.warnings ?? []);
+  say(`${counted(found.length)} in ${Math.max(1, Math.round(answer.took_ms))} ms`);
+  if (!found.length) {
+    shownDocuments = 0;
+    results.showMessage(place, nothingFound(asked));
+    return;
+  }
+  const name = upload ? asked.image.name : null;
+  const code = [["curl", asCurl(asked.retriever, request, name)], ["Python", asPython(asked.retriever, request, name)]];
+  const onMore = found.length === asked.topK && asked.topK < LARGEST
+    ? () => go({ topK: Math.min(LARGEST, asked.topK * 2) }, { replace: true }) : null;
+  results.showDocuments(place, found, fields, { onOpen: (each) => open(each, code), onSimilar: similar, onMore }, shownDocuments);
+  shownDocuments = onMore ? found.length : 0;
+}
+
+const counted = (number) => (number === 1 ? "1 result" : `${number} results`);
+
+function nothingFound(asked) {
+  const actions = [];
+  if (Object.keys(asked.filters).length) actions.push(["Clear the filters", () => go({ filters: {} })]);
+  if (asked.minScore !== null) actions.push(["Any score", () => go({ minScore: null })]);
+  return { title: "Nothing found", detail: actions.length ? "Nothing scores high enough with these settings." : "This retriever’s collections hold no documents yet.", actions };
+}
+
+/** Without a query: what there is, collection by collection. */
+async function browse(signal) {
+  const searched = collectionsOf(state.retriever);
+  const conditions = toFilters(state.filters, types);
+  const closed = searched.filter((each) => each.state === "Unavailable");
+  const available = searched.filter((each) => each.state !== "Unavailable");
+  results.showWarnings(byId("warnings"), closed.map((each) => `${each.name} is unavailable: ${each.reason ?? "no reason was given"}`));
+  const documents = [];
+  let at = 0;
+  let cursor = null;
+  const next = async () => {
+    while (at < available.length) {
+      const page = await api.documents(available[at].name, { filters: conditions, limit: BROWSED, cursor, signal });
+      cursor = page.next_cursor;
+      if (!cursor) at += 1;
+      documents.push(...page.items);
+      if (page.items.length) break;
+    }
+    if (signal.aborted) return;
+    const total = available.reduce((sum, each) => sum + (each.documents ?? 0), 0);
+    say(conditions ? "" : total === 1 ? "1 document" : `${total.toLocaleString()} documents`);
+    if (!documents.length) {
+      results.showMessage(place, conditions
+        ? { title: "Nothing found", detail: "No document matches these filters.", actions: [["Clear the filters", () => go({ filters: {} })]] }
+        : { title: "Nothing here yet", detail: `Documents appear here as soon as they are in ${available.map((each) => each.name).join(", ") || "a collection"}.` });
+      return;
+    }
+    const onMore = at < available.length ? () => next().catch(fail) : null;
+    results.showDocuments(place, documents, fields, { onOpen: (each) => open(each, null), onSimilar: similar, onMore }, shownDocuments);
+    shownDocuments = documents.length;
+  };
+  shownDocuments = 0;
+  await next();
+}
+
+function fail(failure) {
+  if (!(failure instanceof api.Problem)) {
+    console.error(failure);
+    failure = new api.Problem("Something failed on this page", String(failure.message ?? failure));
+  }
+  say("");
+  results.showWarnings(byId("warnings"), []);
+  results.showMessage(place, {
+    kind: "error", title: failure.title, detail: failure.detail, errors: failure.errors,
+    foot: failure.requestId ? `Request ${failure.requestId}` : null, actions: [["Try again", run]],
+  });
+}
+
+// -- one document --------------------------------------------------------------------------------
+
+/** The panel has an entry of its own in the history, so that Back closes it. */
+function open(document, code) {
+  history.pushState({ ...history.state, details: true }, "");
+  details.open(document, fields, { onSimilar: similar, code });
+}
+
+function similar(document) {
+  const change = { text: "", minScore: null, image: { kind: "document", id: document.document_id, collection: document.collection } };
+  const replace = history.state?.details === true;
+  if (details.isOpen()) {
+    history.replaceState({ ...history.state, details: false }, "");
+    details.close();
+  }
+  go(change, { replace });
+  scrollTo({ top: 0, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+}
+
+// -- starting ------------------------------------------------------------------------------------
+
+function askForKey(problem) {
+  const dialog = byId("key");
+  byId("key-detail").textContent = problem.detail;
+  byId("key-value").value = "";
+  if (!dialog.open) dialog.showModal();
+  return new Promise((resolve, reject) => {
+    let given = false;
+    const submitted = () => {
+      given = true;
+      api.setApiKey(byId("key-value").value.trim());
+    };
+    byId("key-form").addEventListener("submit", submitted, { once: true });
+    dialog.addEventListener("close", () => {
+      byId("key-form").removeEventListener("submit", submitted);
+      if (given) resolve();
+      else reject(problem);
+    }, { once: true });
+  });
+}
+
+function listen() {
+  bar.start({
+    onSearch: (change) => go({ ...change, ...resetLength() }),
+    onImage: (image) => go({ image, text: byId("text").value.trim().match(/^(https?:|data:)/) ? "" : byId("text").value.trim() }),
+    onBalance: (balance) => go({ balance }, { replace: true }),
+    onRefused: notice,
+  });
+  details.start(() => { if (history.state?.details) history.back(); });
+  byId("retriever").addEventListener("change", (event) => go({ retriever: event.target.value, filters: {}, image: state.image?.kind === "document" ? null : state.image }));
+  const slide = settled((value) => go({ minScore: value }, { replace: true }), 160);
+  byId("min-score").addEventListener("input", ({ target }) => {
+    const value = target.value === target.min ? null : Number(target.value);
+    byId("min-score-value").textContent = value === null ? "any" : value.toFixed(2);
+    slide(value);
+  });
+  byId("top-k").addEventListener("change", (event) => go({ topK: Number(event.target.value) }, { replace: true }));
+  byId("share").addEventListener("click", ({ currentTarget }) => copyFrom(currentTarget, location.href, isShareable(state) ? "Copied" : "Copied, without your picture"));
+  byId("filters-toggle").addEventListener("click", ({ currentTarget }) => {
+    currentTarget.setAttribute("aria-expanded", String(document.body.classList.toggle("filters-open")));
+  });
+  addEventListener("popstate", () => {
+    if (details.isOpen()) details.close();
+    if (entry() !== shownEntry) restore();
+  });
+}
+
+async function begin() {
+  api.onKeyNeeded(askForKey);
+  results.showWaiting(place, 12);
+  try {
+    const [found, known] = await Promise.all([api.retrievers(), api.collections()]);
+    retrievers = found;
+    collections = new Map(known.map((each) => [each.name, each]));
+  } catch (failure) {
+    fail(failure);
+    place.querySelector(".actions button").addEventListener("click", begin, { once: true });
+    return;
+  }
+  byId("retriever").replaceChildren(...retrievers.map(({ name }) => el("option", { value: name }, name)));
+  byId("retriever-label").hidden = retrievers.length < 2;
+  if (!retrievers.length) {
+    results.showMessage(place, { title: "There is nothing to search yet", detail: "This service serves no retriever: add one to its YAML file and apply it." });
+    return;
+  }
+  restore();
+  if (!matchMedia("(pointer: coarse)").matches && !isSearch(state)) byId("text").focus();
+}
+
+listen();
+begin();
