@@ -97,15 +97,18 @@ class IndexInfo:
     """`green`, `yellow` (optimising) or `grey` (waits for an optimisation)."""
 
 
-class Index(Protocol):
-    """One collection's points. Safe to use from many coroutines at once."""
+class PointStore(Protocol):
+    """One collection's points: what ingestion needs. Safe to use from many coroutines at once."""
 
     async def upsert(self, points: Sequence[Point]) -> None:
         """Write points; durable and visible to every later query when it returns."""
         ...
 
     async def merge_payload(self, id: str, payload: dict[str, Any]) -> None:
-        """Set the given top-level keys of one point's payload; the others stay."""
+        """Set the given top-level keys of one point's payload; the others stay.
+
+        Raises IndexRefused where the point does not exist, as `replace_payload` does.
+        """
         ...
 
     async def replace_payload(self, id: str, payload: dict[str, Any]) -> None: ...
@@ -138,18 +141,22 @@ class Index(Protocol):
         """Exact."""
         ...
 
-    async def query(self, query: Query) -> list[Hit]: ...
-
-    async def query_batch(self, queries: Sequence[Query]) -> list[list[Hit]]: ...
-
     async def info(self) -> IndexInfo: ...
 
     async def optimize(self) -> None:
         """Bring HNSW and quantised storage up to date with the points."""
         ...
 
+    async def close(self) -> None: ...
+
+
+class Index(PointStore, Protocol):
+    """A PointStore that can be searched."""
+
+    async def query(self, query: Query) -> list[Hit]: ...
+
+    async def query_batch(self, queries: Sequence[Query]) -> list[list[Hit]]: ...
+
     async def drop(self) -> None:
         """Delete the index and all its data."""
         ...
-
-    async def close(self) -> None: ...

@@ -1,0 +1,195 @@
+"""The bulk route: how ingestion writes to an Edge index that the serving process holds.
+
+    POST /internal/v1/collections/{name}/points/{operation}
+
+with msgpack both ways (`wire.py`) and a bearer token that operator or CLI made for this purpose.
+`RemoteIndex` (`remote.py`) is its client; the route is no part of the public API. Errors carry
+`{"error": <class of the index's error>, "message": …}`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from lookalike_serving.index import wire
+from lookalike_serving.index.protocol import (
+    Index,
+    IndexFailure,
+    IndexMismatch,
+    IndexRefused,
+    IndexUnavailable,
+)
+
+OPTIMIZE_ANSWER_SECONDS = 10.0
+"""`optimize` may take minutes; a proxy between would give up. So it answers after this long,
+done or not, and the client asks again."""
+
+_Operation = Callable[[Index, bytes], Awaitable[Any]]
+
+
+class _Refusal(Exception):
+    """An answer other than 200, before the index is asked."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def bulk_router(
+    indexes: Callable[[str], Index | None], token: Callable[[], str | None]
+) -> APIRouter:
+    """The route. `indexes` finds a collection's open index; `token` is the one to demand.
+
+    Where there is no token the route is off: it would let anyone rewrite the index.
+    """
+    router = APIRouter(prefix="/internal/v1/collections", include_in_schema=False)
+    optimizations = _Optimizations()
+    operations: dict[str, _Operation] = {**_OPERATIONS, "optimize": optimizations.join}
+
+    @router.post("/{name}/points/{operation}")
+    async def bulk(name: str, operation: str, request: Request) -> Response:
+        try:
+            _authorise(request, token())
+            index = indexes(name)
+            if index is None:
+                raise _Refusal(404, f"no collection {name!r} is served here")
+            run = operations.get(operation)
+            if run is None:
+                raise _Refusal(404, f"no operation {operation!r}: {', '.join(sorted(operations))}")
+            answer = await run(index, await _read(request))
+            return _respond(200, answer)
+        except _Refusal as refusal:
+            return _respond(refusal.status, _error(IndexRefused.__name__, str(refusal)))
+        except IndexFailure as failure:
+            return _respond(_status(failure), _error(type(failure).__name__, str(failure)))
+
+    return router
+
+
+def _authorise(request: Request, token: str | None) -> None:
+    if not token:
+        raise _Refusal(403, "the bulk route is off: set access.internal_token_file")
+    sent = request.headers.get("authorization", "")
+    if not hmac.compare_digest(sent.encode(), f"Bearer {token}".encode()):
+        raise _Refusal(401, "the internal token is missing or wrong: see internal_token_file")
+
+
+async def _read(request: Request) -> bytes:
+    too_large = _Refusal(
+        413, f"the body exceeds {wire.MAX_BODY_BYTES} bytes: send fewer or smaller points"
+    )
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdecimal() or int(declared) > wire.MAX_BODY_BYTES:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > wire.MAX_BODY_BYTES:
+            raise too_large
+    return bytes(body)
+
+
+def _respond(status: int, answer: Any) -> Response:
+    return Response(wire.pack(answer), status_code=status, media_type=wire.MEDIA_TYPE)
+
+
+def _error(kind: str, message: str) -> dict[str, str]:
+    return {"error": kind, "message": message}
+
+
+def _status(failure: IndexFailure) -> int:
+    match failure:
+        case IndexUnavailable():
+            return 503
+        case IndexRefused():
+            return 422
+        case IndexMismatch():
+            return 409
+        case _:
+            return 500
+
+
+async def _upsert(index: Index, body: bytes) -> None:
+    await index.upsert([point.point() for point in wire.parse(wire.Upsert, body).points])
+
+
+async def _merge(index: Index, body: bytes) -> None:
+    asked = wire.parse(wire.Payload, body)
+    await index.merge_payload(asked.id, asked.payload)
+
+
+async def _replace(index: Index, body: bytes) -> None:
+    asked = wire.parse(wire.Payload, body)
+    await index.replace_payload(asked.id, asked.payload)
+
+
+async def _delete(index: Index, body: bytes) -> None:
+    await index.delete(wire.parse(wire.Ids, body).ids)
+
+
+async def _retrieve(index: Index, body: bytes) -> list[dict[str, Any]]:
+    asked = wire.parse(wire.Retrieve, body)
+    records = await index.retrieve(
+        asked.ids, with_payload=asked.keys, with_vector=asked.with_vector
+    )
+    return [wire.encode_record(record) for record in records]
+
+
+async def _scroll(index: Index, body: bytes) -> dict[str, Any]:
+    asked = wire.parse(wire.Scroll, body)
+    page = await index.scroll(
+        filter=wire.decode_filter(asked.filter),
+        limit=asked.limit,
+        after=asked.after,
+        with_payload=asked.keys,
+        with_vector=asked.with_vector,
+    )
+    return wire.encode_page(page)
+
+
+async def _count(index: Index, body: bytes) -> int:
+    return await index.count(wire.decode_filter(wire.parse(wire.Count, body).filter))
+
+
+async def _info(index: Index, body: bytes) -> dict[str, Any]:
+    wire.parse(wire.Empty, body)
+    return asdict(await index.info())
+
+
+_OPERATIONS: dict[str, _Operation] = {
+    "upsert": _upsert,
+    "merge": _merge,
+    "replace": _replace,
+    "delete": _delete,
+    "retrieve": _retrieve,
+    "scroll": _scroll,
+    "count": _count,
+    "info": _info,
+}
+
+
+class _Optimizations:
+    """The running `optimize` of each index: who asks while one runs waits for that one."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, asyncio.Task[None]] = {}
+
+    async def join(self, index: Index, body: bytes) -> bool:
+        """Whether the optimisation is done. False: ask again."""
+        wire.parse(wire.Empty, body)
+        key = id(index)
+        if key not in self._running:
+            self._running[key] = asyncio.create_task(index.optimize())
+        task = self._running[key]
+        await asyncio.wait([task], timeout=OPTIMIZE_ANSWER_SECONDS)
+        if not task.done():
+            return False
+        self._running.pop(key, None)
+        task.result()
+        return True

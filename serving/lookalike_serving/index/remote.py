@@ -1,0 +1,183 @@
+"""An Edge index that a serving process holds, reached through its bulk route (`bulk.py`).
+
+Every operation may be repeated without harm – points have deterministic ids – so connection
+errors and "unavailable" answers are retried for a while: a server that restarts in the middle
+of an ingestion is waited for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import httpx
+
+from lookalike_serving.index import wire
+from lookalike_serving.index.filters import Filter
+from lookalike_serving.index.protocol import (
+    IndexFailure,
+    IndexInfo,
+    IndexMismatch,
+    IndexRefused,
+    IndexUnavailable,
+    Page,
+    Point,
+    Record,
+)
+
+RETRY_SECONDS = 60.0
+"""How long an unavailable server is waited for."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_TIMEOUT = httpx.Timeout(60.0, connect=5.0)
+_BODY_BYTES = 8 * 1024 * 1024
+"""Size of one upsert's body, about; large enough to be quick, small beside the route's bound."""
+_UNAVAILABLE = frozenset({502, 503, 504})
+_ERRORS = {
+    kind.__name__: kind for kind in (IndexFailure, IndexMismatch, IndexRefused, IndexUnavailable)
+}
+
+
+class RemoteIndex:
+    """A `PointStore` over HTTP.
+
+    `transport` replaces the network, to call an ASGI application in this process.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        collection: str,
+        token: str,
+        *,
+        retry_seconds: float = RETRY_SECONDS,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._where = f"{base_url.rstrip('/')}/internal/v1/collections/{collection}/points"
+        self._retry_seconds = retry_seconds
+        self._client = httpx.AsyncClient(
+            headers={"authorization": f"Bearer {token}", "content-type": wire.MEDIA_TYPE},
+            timeout=_TIMEOUT,
+            transport=transport,
+        )
+
+    async def upsert(self, points: Sequence[Point]) -> None:
+        for body in _bodies(points):
+            await self._call("upsert", body)
+
+    async def merge_payload(self, id: str, payload: dict[str, Any]) -> None:
+        await self._ask("merge", id=id, payload=payload)
+
+    async def replace_payload(self, id: str, payload: dict[str, Any]) -> None:
+        await self._ask("replace", id=id, payload=payload)
+
+    async def delete(self, ids: Sequence[str]) -> None:
+        for start in range(0, len(ids), wire.MAX_IDS):
+            await self._ask("delete", ids=list(ids[start : start + wire.MAX_IDS]))
+
+    async def retrieve(
+        self,
+        ids: Sequence[str],
+        *,
+        with_payload: bool | tuple[str, ...] = True,
+        with_vector: bool = False,
+    ) -> list[Record]:
+        records: list[Record] = []
+        for start in range(0, len(ids), wire.MAX_PAGE):
+            answer = await self._ask(
+                "retrieve",
+                ids=list(ids[start : start + wire.MAX_PAGE]),
+                with_payload=with_payload,
+                with_vector=with_vector,
+            )
+            records.extend(wire.decode_record(each) for each in answer)
+        return records
+
+    async def scroll(
+        self,
+        *,
+        filter: Filter | None = None,
+        limit: int = 100,
+        after: str | None = None,
+        with_payload: bool | tuple[str, ...] = True,
+        with_vector: bool = False,
+    ) -> Page:
+        """`limit` at most 10,000."""
+        answer = await self._ask(
+            "scroll",
+            filter=wire.encode_filter(filter),
+            limit=limit,
+            after=after,
+            with_payload=with_payload,
+            with_vector=with_vector,
+        )
+        return wire.decode_page(answer)
+
+    async def count(self, filter: Filter | None = None) -> int:
+        return int(await self._ask("count", filter=wire.encode_filter(filter)))
+
+    async def info(self) -> IndexInfo:
+        return IndexInfo(**await self._ask("info"))
+
+    async def optimize(self) -> None:
+        while not await self._ask("optimize"):
+            pass
+
+    async def close(self) -> None:
+        """Ends the connections; the index stays open in the server."""
+        await self._client.aclose()
+
+    async def _ask(self, operation: str, **body: Any) -> Any:
+        return await self._call(operation, wire.pack(body))
+
+    async def _call(self, operation: str, body: bytes) -> Any:
+        give_up = time.monotonic() + self._retry_seconds
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await self._once(operation, body)
+            except IndexUnavailable:
+                if time.monotonic() + pause >= give_up:
+                    raise
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _once(self, operation: str, body: bytes) -> Any:
+        try:
+            response = await self._client.post(f"{self._where}/{operation}", content=body)
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise IndexUnavailable(
+                f"the index at {self._where} does not answer ({error or type(error).__name__}): "
+                "check that `lookalike up` or the retriever runs"
+            ) from error
+        if response.headers.get("content-type") != wire.MEDIA_TYPE:
+            # Not our route's answer: a proxy's, or another program's.
+            kind = IndexUnavailable if response.status_code in _UNAVAILABLE else IndexFailure
+            raise kind(
+                f"{self._where}/{operation} answered {response.status_code} and no index's "
+                "answer: check that the address is a Lookalike server's"
+            )
+        answer = wire.unpack(response.content)
+        if response.status_code == httpx.codes.OK:
+            return answer
+        kind = _ERRORS.get(answer.get("error"), IndexFailure)
+        raise kind(f"{self._where}/{operation}: {answer.get('message')}")
+
+
+def _bodies(points: Sequence[Point]) -> Iterator[bytes]:
+    """Upsert bodies of about _BODY_BYTES each."""
+    packed: list[dict[str, Any]] = []
+    size = 0
+    for point in points:
+        vector = wire.encode_vector(point.vector)
+        each = {"id": point.id, "vector": vector, "payload": point.payload}
+        length = len(wire.pack(each))
+        if packed and size + length > _BODY_BYTES:
+            yield wire.pack({"points": packed})
+            packed, size = [], 0
+        packed.append(each)
+        size += length
+    if packed:
+        yield wire.pack({"points": packed})

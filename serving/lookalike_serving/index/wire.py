@@ -1,0 +1,191 @@
+"""The bulk route's bodies: msgpack, vectors as raw little-endian float32.
+
+Both ends are here – `bulk.py` answers, `remote.py` asks – so that a change of one is a change of
+the other. What is decoded comes from the network: every shape is checked, by pydantic or by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+import msgpack
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lookalike_serving.index.filters import And, Condition, Filter, HasId, Not, Operator, Or
+from lookalike_serving.index.protocol import IndexRefused, Page, Point, Record, Vector
+from lookalike_serving.index.values import MAX_DEPTH
+
+MEDIA_TYPE = "application/msgpack"
+MAX_BODY_BYTES = 64 * 1024 * 1024
+MAX_IDS = 100_000
+MAX_PAGE = 10_000
+
+_FLOAT32 = np.dtype("<f4")
+
+
+class Body(BaseModel):
+    """A request of the bulk route."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class WirePoint(Body):
+    id: str
+    vector: bytes | None
+    payload: dict[str, Any]
+
+    def point(self) -> Point:
+        vector = None if self.vector is None else decode_vector(self.vector)
+        return Point(self.id, vector, self.payload)
+
+
+_Ids = Annotated[list[str], Field(max_length=MAX_IDS)]
+
+
+class Upsert(Body):
+    points: list[WirePoint]
+
+
+class Payload(Body):
+    id: str
+    payload: dict[str, Any]
+
+
+class Ids(Body):
+    ids: _Ids
+
+
+class _Selection(Body):
+    with_payload: bool | list[str] = True
+    with_vector: bool = False
+
+    @property
+    def keys(self) -> bool | tuple[str, ...]:
+        return (
+            tuple(self.with_payload) if isinstance(self.with_payload, list) else self.with_payload
+        )
+
+
+class Retrieve(_Selection):
+    ids: _Ids
+
+
+class Scroll(_Selection):
+    filter: Any = None
+    limit: int = Field(ge=1, le=MAX_PAGE)
+    after: str | None = None
+
+
+class Count(Body):
+    filter: Any = None
+
+
+class Empty(Body):
+    pass
+
+
+B = TypeVar("B", bound=Body)
+
+
+def pack(value: Any) -> bytes:
+    """Raises IndexRefused where `value` has no msgpack form."""
+    try:
+        packed: bytes = msgpack.packb(value, use_bin_type=True)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise IndexRefused(f"the payload cannot be sent: {error}") from error
+    return packed
+
+
+def unpack(body: bytes) -> Any:
+    """Raises IndexRefused where `body` is not msgpack."""
+    try:
+        return msgpack.unpackb(body, raw=False, strict_map_key=True)
+    except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
+        raise IndexRefused(f"the body is not msgpack: {error}") from error
+
+
+def parse(kind: type[B], body: bytes) -> B:
+    """Raises IndexRefused where `body` is not a `kind`."""
+    try:
+        return kind.model_validate(unpack(body))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the body"
+        raise IndexRefused(f"{where}: {first['msg']}") from error
+
+
+def encode_vector(vector: Vector | None) -> bytes | None:
+    return None if vector is None else np.asarray(vector, dtype=_FLOAT32).tobytes()
+
+
+def decode_vector(raw: bytes) -> Vector:
+    """(d,) float32. Raises IndexRefused."""
+    if len(raw) % _FLOAT32.itemsize:
+        raise IndexRefused(f"a vector has {len(raw)} bytes, no multiple of 4: send float32")
+    return np.frombuffer(raw, dtype=_FLOAT32).astype(np.float32)
+
+
+def encode_record(record: Record) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "payload": record.payload,
+        "vector": encode_vector(record.vector),
+    }
+
+
+def decode_record(value: Mapping[str, Any]) -> Record:
+    raw = value["vector"]
+    return Record(value["id"], value["payload"], None if raw is None else decode_vector(raw))
+
+
+def encode_page(page: Page) -> dict[str, Any]:
+    return {"records": [encode_record(record) for record in page.records], "next": page.next}
+
+
+def decode_page(value: Mapping[str, Any]) -> Page:
+    return Page(tuple(decode_record(each) for each in value["records"]), value["next"])
+
+
+def encode_filter(filter: Filter | None) -> Any:
+    match filter:
+        case None:
+            return None
+        case Condition(key, operator, value):
+            return {"key": key, "operator": operator.value, "value": value}
+        case And(of):
+            return {"and": [encode_filter(each) for each in of]}
+        case Or(of):
+            return {"or": [encode_filter(each) for each in of]}
+        case Not(of):
+            return {"not": [encode_filter(each) for each in of]}
+        case HasId(ids):
+            return {"ids": list(ids)}
+
+
+def decode_filter(value: Any, depth: int = 0) -> Filter | None:
+    """Raises IndexRefused for what `encode_filter` never makes."""
+    if value is None and depth == 0:
+        return None
+    if depth > MAX_DEPTH:
+        raise IndexRefused(f"the filter is nested deeper than {MAX_DEPTH} levels: flatten it")
+    match value:
+        case {"key": str(key), "operator": str(operator), "value": operand}:
+            if operator not in set(Operator):
+                raise IndexRefused(f"unknown filter operator {operator!r}")
+            return Condition(key, Operator(operator), operand)
+        case {"and": list(of)}:
+            return And(_decode_all(of, depth))
+        case {"or": list(of)}:
+            return Or(_decode_all(of, depth))
+        case {"not": list(of)}:
+            return Not(_decode_all(of, depth))
+        case {"ids": list(ids)} if all(isinstance(id, str) for id in ids):
+            return HasId(tuple(ids))
+    raise IndexRefused(f"no filter: {value!r:.80}")
+
+
+def _decode_all(of: list[Any], depth: int) -> tuple[Filter, ...]:
+    decoded = (decode_filter(each, depth + 1) for each in of)
+    return tuple(each for each in decoded if each is not None)
