@@ -21,7 +21,9 @@ MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 16
 _MAX_KEY_LENGTH = 128
 _INTEGERS = range(-(2**63), 2**63)
-_DATETIME = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?)?")
+_DATETIME = re.compile(
+    r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?)?"
+)
 
 _EXPECTED = {
     FieldType.KEYWORD: 'a string, such as "active"',
@@ -60,7 +62,9 @@ def checked_metadata(
                 message = f"{_shown(value)} does not fit the field's type {types[key]}: {expected}"
                 errors.append(Wrong(at, message))
     if not errors and len(json.dumps(checked, ensure_ascii=False)) > MAX_METADATA_BYTES:
-        message = f"is larger than {MAX_METADATA_BYTES // 1024} KiB as JSON: store less per document"
+        message = (
+            f"is larger than {MAX_METADATA_BYTES // 1024} KiB as JSON: store less per document"
+        )
         errors.append(Wrong(path, message))
     if errors:
         raise invalid(errors)

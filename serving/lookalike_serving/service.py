@@ -25,9 +25,11 @@ import numpy as np
 
 from lookalike_crds.config import CollectionConfig, RetrieverConfig, ServingConfig
 from lookalike_crds.image_collection import ModelSpec
-from lookalike_serving.embed import BatchedEmbedder, ModelError, load_embedder
+from lookalike_serving.embed.batching import BatchedEmbedder
+from lookalike_serving.embed.load import load_embedder
+from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.images import ImageFetcher, ImageStore
-from lookalike_serving.index import open_index, open_payload_index
+from lookalike_serving.index.open import open_index, open_payload_index
 from lookalike_serving.index.protocol import Index, IndexFailure, Query, Vector
 from lookalike_serving.problems import Problem
 
@@ -36,6 +38,8 @@ log = logging.getLogger("lookalike.service")
 _FIRST_RETRY_SECONDS = 2.0
 _LAST_RETRY_SECONDS = 60.0
 _LOCK_STRIPES = 256
+_REMEMBERED_TEXTS = 1024
+"""Vectors of recent text queries: paging and filtering ask with the same text again."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -70,7 +74,7 @@ class Service:
         self.batches_failure: str | None = "not opened yet"
         """Why batch records cannot be kept; None where they can."""
         self._canaries: dict[str, Vector] = {}
-        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "decode")
+        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "service")
         self._document_locks = [asyncio.Lock() for _ in range(_LOCK_STRIPES)]
         self._reopening: asyncio.Task[None] | None = None
 
@@ -91,7 +95,7 @@ class Service:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reopening
         for embedder in self.models.values():
-            await embedder.close()
+            await asyncio.to_thread(embedder.close)
         for state in self.collections.values():
             await state.index.close()
         if self._batches is not None:
@@ -200,11 +204,14 @@ class Service:
                 self.config.data_dir / "weights",
                 random_weights_for_benchmarks=self.config.random_weights_for_benchmarks,
             )
-            embedder = self.models[collection.model] = BatchedEmbedder(loaded)
+            embedder = BatchedEmbedder(
+                loaded,
+                max_pixels=self.config.fetch.max_pixels,
+                text_cache=_REMEMBERED_TEXTS,
+            )
+            self.models[collection.model] = embedder
         info = embedder.info
-        index = await open_index(
-            collection, dimension=info.dimension, fingerprint=info.fingerprint
-        )
+        index = await open_index(collection, dimension=info.dimension, fingerprint=info.fingerprint)
         return CollectionState(collection, index, embedder)
 
     async def _reopen(self) -> None:

@@ -78,9 +78,7 @@ async def remove_document(service: Service, collection: str, document_id: str) -
         await index.delete([point_id(collection, document_id)])
 
 
-def document_json(
-    service: Service, collection: str, document: FoundDocument
-) -> dict[str, Any]:
+def document_json(service: Service, collection: str, document: FoundDocument) -> dict[str, Any]:
     """What the API tells about a document."""
     origin = document.origin
     base = (service.config.http.public_url or "").rstrip("/")

@@ -12,11 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lookalike_serving.documents import Origin, payload, point_id, split
-from lookalike_serving.images import decode_image
-from lookalike_serving.index.protocol import Point
+from lookalike_serving.index.protocol import Point, Vector
 from lookalike_serving.metadata import checked_metadata
 from lookalike_serving.problems import wrong
-from lookalike_serving.service import Service
+from lookalike_serving.service import CollectionState, Service
 
 MAX_DOCUMENT_ID_LENGTH = 512
 _GENERATED_ID_LENGTH = 32
@@ -53,30 +52,34 @@ async def store_document(
         document_id = checked_document_id(document_id)
     digest = await service.in_thread(lambda: hashlib.sha256(image).hexdigest())
     document_id = document_id or digest[:_GENERATED_ID_LENGTH]
-    decoded = await service.in_thread(
-        decode_image, image, service.config.fetch.max_pixels, state.embedder.info.image_size
-    )
-    vector = await state.embedder.embed_image(decoded.pixels)
-    reference = await service.images.put(image, decoded.format)
+    embedded = await state.embedder.embed_image_timed(image)
+    facts = embedded.image
+    assert facts is not None
+    assert facts.format is not None
+    reference = await service.images.put(image, facts.format)
     origin = Origin(
         document_id=document_id,
         image=reference,
         fingerprint=digest,
         sha256=digest,
-        width=decoded.width,
-        height=decoded.height,
-        format=decoded.format,
+        width=facts.width,
+        height=facts.height,
+        format=facts.format,
         bytes=len(image),
     )
-    return await _write(service, collection, checked, origin, vector)
+    return await _write(service, state, checked, origin, embedded.vector)
 
 
 async def _write(
-    service: Service, collection: str, metadata: dict[str, Any], origin: Origin, vector: Any
+    service: Service,
+    state: CollectionState,
+    metadata: dict[str, Any],
+    origin: Origin,
+    vector: Vector,
 ) -> StoredDocument:
-    index = service.collection(collection).index
-    point = point_id(collection, origin.document_id)
-    async with service.document_lock(collection, origin.document_id):
+    index = state.index
+    point = point_id(state.name, origin.document_id)
+    async with service.document_lock(state.name, origin.document_id):
         existing = await index.retrieve([point])
         now = utc_now()
         created_at = split(existing[0].payload)[1].created_at if existing else now
@@ -100,5 +103,3 @@ def checked_document_id(document_id: str) -> str:
 def utc_now() -> str:
     """RFC 3339 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-

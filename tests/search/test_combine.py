@@ -53,9 +53,7 @@ def test_euclid_ranks_as_the_weighted_sum_of_squared_distances(
     parts = random_queries(seed, weights)
     combined = combine(parts, Distance.EUCLID)
     documents = np.random.default_rng(seed + 1).standard_normal((20, 8))
-    summed = [
-        sum(p.weight * float(np.sum((p.vector - d) ** 2)) for p in parts) for d in documents
-    ]
+    summed = [sum(p.weight * float(np.sum((p.vector - d) ** 2)) for p in parts) for d in documents]
     asked = [float(np.sum((combined.vector - d) ** 2)) for d in documents]
     constant = np.array(summed) / sum(weights) - np.array(asked)
     assert np.allclose(constant, constant[0], atol=1e-3)

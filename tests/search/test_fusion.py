@@ -56,7 +56,10 @@ def test_a_document_that_two_collections_find_is_one_result() -> None:
 
 def test_equal_ids_of_different_images_stay_two_documents() -> None:
     fused = fuse(
-        {"a": [hit("1.jpg", 0.9, "file:///shoes/1.jpg")], "b": [hit("1.jpg", 0.8, "file:///bags/1.jpg")]},
+        {
+            "a": [hit("1.jpg", 0.9, "file:///shoes/1.jpg")],
+            "b": [hit("1.jpg", 0.8, "file:///bags/1.jpg")],
+        },
         {"a": 1.0, "b": 1.0},
         Fusion.WEIGHTED,
     )

@@ -50,8 +50,10 @@ def test_diversity_keeps_scores_and_loses_no_candidate() -> None:
 
 def test_diversity_matches_its_definition() -> None:
     rng = np.random.default_rng(1)
-    found = [candidate(str(i), float(s), list(rng.standard_normal(6))) for i, s in
-             enumerate(sorted(rng.random(30), reverse=True))]
+    found = [
+        candidate(str(i), float(s), list(rng.standard_normal(6)))
+        for i, s in enumerate(sorted(rng.random(30), reverse=True))
+    ]
     vectors = np.stack([c.hit.vector for c in found if c.hit.vector is not None])
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     scores = np.array([c.score for c in found])

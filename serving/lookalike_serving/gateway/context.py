@@ -1,6 +1,6 @@
 """What belongs to one request: its id, and the service it talks to.
 
-Kept in the ASGI scope, so that every layer, from the outermost middleware to a route, sees the same.
+Kept in the ASGI scope, so that every layer from the outermost middleware to a route sees the same.
 """
 
 from __future__ import annotations

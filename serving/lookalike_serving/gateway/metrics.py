@@ -5,7 +5,7 @@ Each app has its own registry, so that two in one process, as in tests, do not m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import (
     CollectorRegistry,
@@ -16,9 +16,19 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from lookalike_crds.image_collection import ModelSpec
+from lookalike_serving.embed.batching import BatchedEmbedder
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class Metrics:
@@ -51,19 +61,6 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.batch_sizes = Histogram(
-            "lookalike_embed_batch_size",
-            "Images or texts that the model embedded in one call.",
-            ("kind",),
-            buckets=_SIZES,
-            registry=self.registry,
-        )
-        self.queue_depth = Gauge(
-            "lookalike_embed_queue_depth",
-            "Images and texts waiting for the model.",
-            ("model",),
-            registry=self.registry,
-        )
         self.documents = Gauge(
             "lookalike_documents", "Documents stored.", ("collection",), registry=self.registry
         )
@@ -74,6 +71,10 @@ class Metrics:
             registry=self.registry,
         )
 
+    def watch(self, models: Mapping[ModelSpec, BatchedEmbedder]) -> None:
+        """Tell of these models too, of each as it is when metrics are read."""
+        self.registry.register(_Models(models))
+
     def observe_stages(self, seconds: Mapping[str, float]) -> None:
         for stage, spent in seconds.items():
             self.stages.labels(stage).observe(spent)
@@ -81,3 +82,46 @@ class Metrics:
     def exposition(self) -> bytes:
         """The text format."""
         return generate_latest(self.registry)
+
+
+class _Models(Collector):
+    """What dynamic batching does, read from the embedders' own figures."""
+
+    def __init__(self, models: Mapping[ModelSpec, BatchedEmbedder]) -> None:
+        self._models = models
+
+    def collect(self) -> Iterable[Metric]:
+        labels = ("model", "kind")
+        sizes = HistogramMetricFamily(
+            "lookalike_embed_batch_size",
+            "Images or texts that the model embedded in one call.",
+            labels=labels,
+        )
+        waiting = GaugeMetricFamily(
+            "lookalike_embed_queue_depth",
+            "Images or texts that wait for the model.",
+            labels=labels,
+        )
+        seconds = CounterMetricFamily(
+            "lookalike_embed_model_seconds", "Time the model worked.", labels=labels
+        )
+        refused = CounterMetricFamily(
+            "lookalike_embed_overloaded",
+            "Images and texts refused since too many were under way.",
+            labels=("model",),
+        )
+        for embedder in list(self._models.values()):
+            name, stats = embedder.info.name, embedder.stats
+            for kind, figures in (("image", stats.images), ("text", stats.texts)):
+                made = figures.batch_sizes
+                buckets = [
+                    (str(bound), sum(n for size, n in made.items() if size <= bound))
+                    for bound in _BATCHES
+                ]
+                sizes.add_metric(
+                    (name, kind), [*buckets, ("+Inf", figures.batches)], sum_value=figures.items
+                )
+                waiting.add_metric((name, kind), figures.waiting)
+                seconds.add_metric((name, kind), figures.model_seconds)
+            refused.add_metric((name,), stats.overloaded)
+        return (sizes, waiting, seconds, refused)

@@ -1,4 +1,4 @@
-"""The API's description. Routes read bodies themselves (see bodies.py), so their schemas are added here."""
+"""The API's description. Routes read bodies themselves: their schemas are added here."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
         status: {
             "description": _WHEN[status],
             "content": {
-                "application/problem+json": {"schema": {"$ref": _REF.format(model="ProblemDocument")}}
+                "application/problem+json": {
+                    "schema": {"$ref": _REF.format(model="ProblemDocument")}
+                }
             },
         }
         for status in sorted({401, 429, *statuses})
@@ -94,7 +96,8 @@ def describe(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
             )
             components = schema.setdefault("components", {})
             schemas = components.setdefault("schemas", {})
-            for model in (ProblemDocument, *bodies):
+            models: list[type[BaseModel]] = [ProblemDocument, *bodies]
+            for model in models:
                 part = model.model_json_schema(ref_template=_REF)
                 for name, definition in part.pop("$defs", {}).items():
                     schemas.setdefault(name, definition)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from lookalike_serving.documents import point_id, split
-from lookalike_serving.embed import BatchedEmbedder
-from lookalike_serving.embed.protocol import EmbedderInfo, Pixels
+from lookalike_serving.embed.batching import BatchedEmbedder
+from lookalike_serving.embed.protocol import EmbedderInfo
 from lookalike_serving.index.protocol import Vector
 from lookalike_serving.problems import Wrong, invalid, wrong
-from lookalike_serving.references import document_image, query_image
+from lookalike_serving.references import document_bytes, query_bytes
 from lookalike_serving.search.combine import EmbeddedQuery
 from lookalike_serving.search.plan import SearchPlan, Target
 from lookalike_serving.search.request import QueryPart, QueryType
@@ -25,8 +25,8 @@ from lookalike_serving.service import Service
 from lookalike_serving.together import together
 
 MAX_TEXT = 2000
-_LARGEST_NORM = 1e18
-"""Longer vectors overflow float32 when they are multiplied."""
+_LARGEST = 1e15
+"""Vectors of larger numbers overflow float32 when they are multiplied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +61,20 @@ async def embed_queries(
             for position, query in queries
             if query.type is QueryType.DOCUMENT
         }
-        pixels = await _load_pixels(service, plan.targets, queries, documents, parts)
+        images = await _load_images(service, plan.targets, queries, documents, parts)
     with clock.stage("embed"):
         spaces = {id(t.state.embedder): t.state.embedder for t in plan.targets}
         wanted = [
             (space, position, query)
             for space in spaces
             for position, query in queries
-            if query.type is not QueryType.DOCUMENT or position in pixels
+            if query.type is not QueryType.DOCUMENT or position in images
         ]
         vectors = dict(
             zip(
                 [(space, position) for space, position, _ in wanted],
                 await together(
-                    [_embed(spaces[s], position, q, pixels) for s, position, q in wanted]
+                    [_embed(spaces[s], position, q, images) for s, position, q in wanted]
                 )
                 if wanted
                 else [],
@@ -110,7 +110,9 @@ def _check(targets: Sequence[Target], queries: Sequence[tuple[int, QueryPart]]) 
         if message := _wrong_value(query):
             errors.append(Wrong(f"{at}.value", message))
             continue
-        for info in {t.state.embedder.info.fingerprint: t.state.embedder.info for t in targets}.values():
+        for info in {
+            t.state.embedder.info.fingerprint: t.state.embedder.info for t in targets
+        }.values():
             if message := _unservable(query, info):
                 errors.append(Wrong(f"{at}.value", message))
         for target in targets:
@@ -142,8 +144,8 @@ def _wrong_value(query: QueryPart) -> str | None:
             vector = np.asarray(value, dtype=np.float64)
             if not np.isfinite(vector).all():
                 return f"holds {value[int((~np.isfinite(vector)).argmax())]}: only finite numbers"
-            if float(np.linalg.norm(vector)) > _LARGEST_NORM:
-                return f"is longer than {_LARGEST_NORM:g}: scale it down"
+            if float(np.abs(vector).max()) > _LARGEST:
+                return f"holds numbers beyond {_LARGEST:g}: scale it down"
         case QueryType.TEXT:
             if not isinstance(value, str) or not value.strip():
                 return "a text query takes a text that is not empty"
@@ -195,7 +197,7 @@ def _unknown_words(targets: Sequence[Target], at: str, text: str) -> list[str]:
 
 
 async def _find(targets: Sequence[Target], position: int, query: QueryPart) -> _StoredDocument:
-    """The document a query names. Raises Problem 422 where none, or several different ones, have the id."""
+    """The document a query names. Raises Problem 422 where none has the id, or several have."""
     document_id = str(query.value)
     at = f"queries[{position}]"
     names = [target.name for target in targets]
@@ -239,34 +241,33 @@ def _stored_vector(
     return None
 
 
-async def _load_pixels(
+async def _load_images(
     service: Service,
     targets: Sequence[Target],
     queries: Sequence[tuple[int, QueryPart]],
     documents: Mapping[int, _StoredDocument],
     parts: Mapping[str, bytes],
-) -> dict[int, Pixels]:
-    """Decoded images by position: of image queries, and of documents some model has not embedded."""
-    side = max(target.state.embedder.info.image_size for target in targets)
+) -> dict[int, bytes]:
+    """Image files by position: of image queries, and of documents some model has not embedded."""
     loading = {}
     for position, query in queries:
         if query.type is QueryType.IMAGE:
             at = f"queries[{position}].value"
-            loading[position] = query_image(service, str(query.value), parts, side, at)
+            loading[position] = query_bytes(service, str(query.value), parts, at)
         elif position in documents and any(
             _stored_vector(target, targets, documents[position]) is None for target in targets
         ):
-            loading[position] = document_image(service, documents[position].image, side)
+            loading[position] = document_bytes(service, documents[position].image)
     if not loading:
         return {}
     return dict(zip(loading, await together(list(loading.values())), strict=True))
 
 
 async def _embed(
-    embedder: BatchedEmbedder, position: int, query: QueryPart, pixels: Mapping[int, Pixels]
+    embedder: BatchedEmbedder, position: int, query: QueryPart, images: Mapping[int, bytes]
 ) -> Vector:
-    if position in pixels:
-        return await embedder.embed_image(pixels[position])
+    if position in images:
+        return await embedder.embed_image(images[position])
     if isinstance(query.value, list):
         return np.asarray(query.value, dtype=np.float32)
     return await embedder.embed_text(str(query.value))

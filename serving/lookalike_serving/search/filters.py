@@ -96,12 +96,20 @@ class _Parser:
             for i, part in enumerate(parts)
             if (tree := self.parse(part, f"{path}.{name}[{i}]", depth + 1)) is not None
         )
-        return {"AND": And, "OR": Or, "NOT": Not}[combinator](of)
+        match combinator:
+            case "AND":
+                return And(of)
+            case "OR":
+                return Or(of)
+            case _:
+                return Not(of)
 
     def _condition(self, node: dict[str, Any], path: str) -> Filter | None:
         for name in node.keys() - _CONDITION_KEYS:
             close = difflib.get_close_matches(name, _CONDITION_KEYS, 1)
-            hint = f"did you mean {close[0]!r}?" if close else "a condition has key, operator, value"
+            hint = (
+                f"did you mean {close[0]!r}?" if close else "a condition has key, operator, value"
+            )
             self.wrong(f"{path}.{name}"[:200], f"is not part of a condition: {hint}")
         if "key" in node and "field" in node:
             self.wrong(f"{path}.field", "means the same as key: write one of them")
@@ -192,7 +200,7 @@ def _wrong_value(operator: Operator, value: Any) -> str | None:
     """What keeps a value from being compared by an operator; None where it can be."""
     if operator in _LISTS:
         if not isinstance(value, list) or not value:
-            return f"{operator} takes a list of values, such as [\"a\", \"b\"], not {_shown(value)}"
+            return f'{operator} takes a list of values, such as ["a", "b"], not {_shown(value)}'
         if len(value) > MAX_VALUES:
             return f"{operator} takes at most {MAX_VALUES} values, not {len(value)}"
         if not all(_is_scalar(each) for each in value):
@@ -202,7 +210,7 @@ def _wrong_value(operator: Operator, value: Any) -> str | None:
         if _is_number(value) or (isinstance(value, str) and is_rfc3339(value)):
             return None
         return (
-            f"{operator} takes a number, or a time such as \"2026-05-01T12:00:00Z\", "
+            f'{operator} takes a number, or a time such as "2026-05-01T12:00:00Z", '
             f"not {_shown(value)}"
         )
     if operator in _TEXTS:

@@ -53,9 +53,7 @@ async def search(
     kept = [c for c in ranked if plan.min_score is None or c.score >= plan.min_score]
     if ranked and not kept:
         best = max(candidate.score for candidate in ranked)
-        warnings.append(
-            f"min_score {plan.min_score:g} left nothing: the best score was {best:.4g}"
-        )
+        warnings.append(f"min_score {plan.min_score:g} left nothing: the best score was {best:.4g}")
     return respond(
         kept[: plan.top_k],
         plan,
@@ -111,7 +109,10 @@ async def _query(
 ) -> bool:
     """Add a round's hits to each collection's; True where no collection has more."""
     answers = await together(
-        [_query_one(plan, target, embedded, queries[target.name], unseen) for target in plan.targets]
+        [
+            _query_one(plan, target, embedded, queries[target.name], unseen)
+            for target in plan.targets
+        ]
     )
     for target, (found, _) in zip(plan.targets, answers, strict=True):
         known = {hit.id for hit in hits[target.name]}

@@ -83,7 +83,7 @@ class SearchPlan:
 
 
 def plan_search(service: Service, retriever: RetrieverConfig, request: SearchRequest) -> SearchPlan:
-    """Raises Problem: 422 for what is wrong with the request, 503 where a collection is not open."""
+    """Raises Problem: 422 for a wrong request, 503 where a collection is not open."""
     targets = tuple(Target(service.collection(c.name), c.weight) for c in retriever.collections)
     defaults = retriever.search
     tree = parse_filters(request.filters)
@@ -107,7 +107,7 @@ def plan_search(service: Service, retriever: RetrieverConfig, request: SearchReq
         fetch_limit=limit,
         with_payload=_payload_keys(include, stages, request.group_by),
         with_vector=include.vector or request.explain or rerank.needs_vectors(stages),
-        warnings=tuple([*_unindexed(tree, targets), *_mixed_scores(targets, defaults.fusion)]),
+        warnings=(*_unindexed(tree, targets), *_mixed_scores(targets, defaults.fusion)),
     )
 
 

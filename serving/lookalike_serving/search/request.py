@@ -10,7 +10,15 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+)
 
 from lookalike_crds.base import FieldName
 from lookalike_crds.retriever import BoostStage, DiversityStage, Stage
@@ -102,7 +110,10 @@ RerankPart = Annotated[
     Discriminator(_stage_type),
 ]
 
-_INCLUDE = r"^(metadata(\.[^.\s]{1,128})?|image_url|thumbnail_url|vector|distance|collection|query_document)$"
+_INCLUDE = (
+    r"^(metadata(\.[^.\s]{1,128})?"
+    r"|image_url|thumbnail_url|vector|distance|collection|query_document)$"
+)
 
 Include = Annotated[str, StringConstraints(pattern=_INCLUDE, max_length=160)]
 

@@ -1,8 +1,8 @@
 """Stages that reorder candidates after fusion, in the order they are listed.
 
-`needs_vectors`, `extra_filters` and `fetch_limit` tell the index query what the stages will want; `rerank`
-applies them. A Boost looks beyond the nearest documents: the index is asked once more among those
-it favours, so that a boosted document is found however far down it was.
+`needs_vectors`, `fields_of`, `extra_filters` and `fetch_limit` tell the index query what the stages
+will want; `rerank` applies them. A Boost looks beyond the nearest documents: the index is asked
+once more among those it favours, so that a boosted document is found however far down it was.
 """
 
 from __future__ import annotations

@@ -1,0 +1,89 @@
+"""The HTTP API as an ASGI app: `create_api(start)` puts routers, errors and middleware together.
+
+The app starts its service when the server starts it (ASGI lifespan) and closes it when it ends, so
+the same app runs under Ray Serve, uvicorn or in a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from lookalike_serving import batches, web
+from lookalike_serving.gateway import (
+    collections,
+    documents,
+    errors,
+    health,
+    models,
+    openapi,
+    retrievers,
+    search,
+)
+from lookalike_serving.gateway.auth import ApiKeys, Authentication
+from lookalike_serving.gateway.internal import internal_router
+from lookalike_serving.gateway.limits import Limits
+from lookalike_serving.gateway.metrics import Metrics
+from lookalike_serving.gateway.middleware import EscapedDocumentIds, Observation
+from lookalike_serving.search.request import SearchRequest
+from lookalike_serving.service import Service
+
+BODIES = (
+    SearchRequest,
+    documents.UploadRequest,
+    documents.PatchRequest,
+    batches.schemas.SubmittedBatch,
+)
+"""Bodies that routes read themselves."""
+
+_ABOUT = """
+Find similar images by image, text, vector or stored document.
+
+Errors are `application/problem+json` (RFC 9457); `errors` names each wrong part of a request and
+what to write instead. Every answer has an `X-Request-ID`, which the server's log repeats.
+"""
+
+
+def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool = True) -> FastAPI:
+    """The app around a service that `start` makes.
+
+    `echo_request_id=False` where a proxy in the same process adds the header itself.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service = await start()
+        try:
+            app.state.service = service
+            path = service.config.access.api_keys_file
+            app.state.keys = None if path is None else ApiKeys(path)
+            app.state.metrics.watch(service.models)
+            yield
+        finally:
+            await service.close()
+
+    app = FastAPI(
+        title="Lookalike",
+        version=version("lookalike"),
+        description=_ABOUT,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.metrics = Metrics()
+    for resource in (search, documents, collections, retrievers, models, health):
+        app.include_router(resource.router)
+    app.include_router(batches.routes.router)
+    app.include_router(internal_router(app))
+    app.include_router(web.router)
+    errors.install(app)
+    openapi.describe(app, BODIES)
+    # The last added is the outermost.
+    app.add_middleware(EscapedDocumentIds)
+    app.add_middleware(Limits)
+    app.add_middleware(Authentication)
+    app.add_middleware(Observation, echo_request_id=echo_request_id)
+    return app

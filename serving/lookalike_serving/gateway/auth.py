@@ -1,0 +1,112 @@
+"""API keys: `Authorization: Bearer <key>` on everything below /v1.
+
+Keys lie in a file, one a line; empty lines and lines that begin with # do not count. The file is
+looked at again whenever it changes, so that a rotated Secret takes effect without a restart. Only
+digests are kept, and every one is compared in constant time.
+
+Health, metrics, the API's description and the search page stay open: they show no document.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lookalike_serving.gateway.context import header, request_id_of
+from lookalike_serving.gateway.responses import problem_response
+from lookalike_serving.problems import Problem
+
+log = logging.getLogger("lookalike.auth")
+
+CALLER = "lookalike.caller"
+"""Scope key: a short digest of the key that was presented; absent where none is needed."""
+
+
+class ApiKeys:
+    """The keys of one file. A file that cannot be read later leaves the last keys in force."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._version: tuple[int, int, int] | None = None
+        self._digests: tuple[bytes, ...] = ()
+        self._reported = False
+
+    def accepts(self, key: bytes) -> bool:
+        """Whether a presented key is one of the file's. Takes as long for a wrong one."""
+        self._reread()
+        digest = hashlib.sha256(key).digest()
+        matches = 0
+        for known in self._digests:
+            matches |= hmac.compare_digest(digest, known)
+        return bool(matches)
+
+    def _reread(self) -> None:
+        try:
+            found = self._path.stat()
+            version = (found.st_mtime_ns, found.st_size, found.st_ino)
+            if version == self._version:
+                return
+            lines = self._path.read_bytes().splitlines()
+        except OSError as failure:
+            if not self._reported:
+                log.error("the API keys in %s cannot be read: %s", self._path, failure)
+            self._reported = True
+            return
+        keys = [key for line in lines if (key := line.strip()) and not key.startswith(b"#")]
+        if not keys:
+            log.error("%s holds no API key: every request is refused", self._path)
+        self._digests = tuple(hashlib.sha256(key).digest() for key in keys)
+        self._version = version
+        self._reported = False
+
+
+class Authentication:
+    """ASGI middleware: 401 below /v1 without a valid key, where keys are configured."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/v1"):
+            refusal = self._refusal(scope)
+            if refusal is not None:
+                await problem_response(refusal, request_id_of(scope))(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> Problem | None:
+        keys: ApiKeys | None = scope["app"].state.keys
+        if keys is None:
+            return None
+        key = bearer(scope)
+        if key is not None and keys.accepts(key):
+            scope[CALLER] = hashlib.sha256(key).hexdigest()[:16]
+            return None
+        told = "The API key is not valid." if key else "This service needs an API key."
+        return Problem(
+            401,
+            "unauthorized",
+            f"{told} Send it as `Authorization: Bearer <key>`.",
+            headers={"WWW-Authenticate": 'Bearer realm="lookalike"'},
+        )
+
+
+def may_see_reasons(request: Request) -> bool:
+    """Whether an open route may tell what is wrong inside: where there are keys, with one."""
+    keys: ApiKeys | None = request.app.state.keys
+    key = bearer(request.scope)
+    return keys is None or (key is not None and keys.accepts(key))
+
+
+def bearer(scope: Scope) -> bytes | None:
+    """The token of `Authorization: Bearer <token>`; None without one."""
+    given = header(scope["headers"], b"authorization")
+    if given is None:
+        return None
+    scheme, _, token = given.partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" and token.strip() else None

@@ -1,0 +1,103 @@
+"""`/v1/collections`: what is searched, and whether it is open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from lookalike_crds.config import CollectionConfig
+from lookalike_serving.gateway.context import service_of
+from lookalike_serving.gateway.listing import CURSOR, LIMIT, page_by_name
+from lookalike_serving.gateway.openapi import problems
+from lookalike_serving.gateway.responses import json_response
+from lookalike_serving.index.protocol import IndexFailure
+from lookalike_serving.service import Service
+from lookalike_serving.together import together
+
+router = APIRouter(tags=["collections"])
+
+
+class CollectionField(BaseModel):
+    name: str
+    type: str
+
+
+class Collection(BaseModel):
+    """One collection of this service."""
+
+    name: str
+    state: str = Field(description="Ready or Unavailable.")
+    reason: str | None = Field(default=None, description="Why it is unavailable.")
+    documents: int | None = None
+    indexed_vectors: int | None = None
+    index_status: str | None = Field(
+        default=None, description="green, yellow (optimising) or grey (waits to be optimised)."
+    )
+    engine: str
+    distance: str
+    dimension: int | None = None
+    model: str = Field(description="Name of the model, as in /v1/models.")
+    fields: list[CollectionField]
+
+
+class CollectionList(BaseModel):
+    items: list[Collection]
+    next_cursor: str | None
+
+
+@router.get(
+    "/v1/collections",
+    summary="List the collections",
+    response_model=None,
+    responses={200: {"model": CollectionList}, **problems(422)},
+)
+async def list_collections(
+    request: Request, limit: int = LIMIT, cursor: str | None = CURSOR
+) -> Response:
+    service = service_of(request)
+    configs = service.config.collections
+    told = await together([_told(service, config) for config in configs]) if configs else []
+    items = {each["name"]: each for each in told}
+    return json_response(request, page_by_name(items, limit, cursor))
+
+
+@router.get(
+    "/v1/collections/{collection}",
+    summary="One collection",
+    response_model=None,
+    responses={200: {"model": Collection}, **problems(404)},
+)
+async def get_collection(collection: str, request: Request) -> Response:
+    service = service_of(request)
+    for config in service.config.collections:
+        if config.name == collection:
+            return json_response(request, await _told(service, config))
+    service.collection(collection)
+    raise AssertionError(collection)
+
+
+async def _told(service: Service, config: CollectionConfig) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "name": config.name,
+        "engine": config.index.engine.value,
+        "distance": config.vector.distance.value,
+        "model": config.model.name or config.model.provider.value,
+        "fields": [{"name": field.name, "type": field.type.value} for field in config.fields],
+    }
+    state = service.collections.get(config.name)
+    if state is None:
+        return told | {"state": "Unavailable", "reason": service.failures.get(config.name)}
+    try:
+        info = await state.index.info()
+    except IndexFailure as failure:
+        return told | {"state": "Unavailable", "reason": str(failure)}
+    return told | {
+        "state": "Ready",
+        "documents": info.points,
+        "indexed_vectors": info.indexed_vectors,
+        "index_status": info.status,
+        "dimension": info.dimension,
+        "model": state.embedder.info.name,
+    }

@@ -1,0 +1,273 @@
+"""`/v1/collections/{collection}/documents`: upload, read, change, delete, list, show."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from lookalike_serving.gateway.bodies import (
+    REQUEST_PART,
+    is_multipart,
+    parse,
+    parse_object,
+    read_json,
+    read_multipart,
+)
+from lookalike_serving.gateway.context import service_of
+from lookalike_serving.gateway.cursors import read_cursor, write_cursor
+from lookalike_serving.gateway.images import image_response
+from lookalike_serving.gateway.openapi import FILE_PART, json_body, json_or_multipart, problems
+from lookalike_serving.gateway.responses import json_response
+from lookalike_serving.links import document_path
+from lookalike_serving.problems import wrong
+from lookalike_serving.references import image_bytes
+from lookalike_serving.search.filters import parse_filters
+from lookalike_serving.stored import (
+    FoundDocument,
+    change_metadata,
+    document_json,
+    find_document,
+    read_record,
+    remove_document,
+)
+from lookalike_serving.upload import checked_document_id, store_document
+
+router = APIRouter(tags=["documents"])
+
+_DOCUMENTS = "/v1/collections/{collection}/documents"
+_DOCUMENT = _DOCUMENTS + "/{document_id:path}"
+
+
+class UploadRequest(BaseModel):
+    """One image and what to remember about it."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "document_id": "mug-0042",
+                    "image": "https://example.com/mug.jpg",
+                    "metadata": {"kind": "mug", "price": 9.5, "status": "active"},
+                }
+            ]
+        },
+    )
+
+    image: str = Field(min_length=1, description="https URL, data URL or base64.")
+    document_id: str | None = Field(
+        default=None, description="Replaces the document of this id. From the content if left out."
+    )
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class PatchRequest(BaseModel):
+    """Metadata keys to set; null removes a key, keys not named stay."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"metadata": {"status": "sold", "discount": None}}]},
+    )
+
+    metadata: dict[str, Any]
+
+
+class Document(BaseModel):
+    """A stored document."""
+
+    document_id: str
+    collection: str
+    metadata: dict[str, Any]
+    image_url: str
+    thumbnail_url: str
+    source: str | None = Field(default=None, description="The source that brought it.")
+    sha256: str | None = None
+    width: int | None = None
+    height: int | None = None
+    format: str | None = None
+    bytes: int | None = None
+    created_at: str | None = None
+    updated_at: str | None = None
+    vector: list[float] | None = Field(default=None, description="With ?include=vector.")
+
+
+class DocumentList(BaseModel):
+    items: list[Document]
+    next_cursor: str | None
+
+
+_UPLOAD_PARTS = {
+    "image": FILE_PART,
+    "document_id": {"type": "string"},
+    "metadata": {"type": "string", "description": "A JSON object."},
+    REQUEST_PART: {"type": "string", "description": "Instead of the two: both in one JSON object."},
+}
+
+
+class _UploadForm(BaseModel):
+    """The JSON of a multipart upload's `request` part."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    document_id: str | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+@router.post(
+    _DOCUMENTS,
+    summary="Upload one image; it answers searches when this returns",
+    response_model=None,
+    responses={
+        200: {"model": Document, "description": "Replaced"},
+        201: {"model": Document, "description": "Created"},
+        **problems(400, 404, 413, 415, 422, 503),
+    },
+    openapi_extra=json_or_multipart(UploadRequest, _UPLOAD_PARTS),
+)
+async def upload(collection: str, request: Request) -> Response:
+    service = service_of(request)
+    service.collection(collection)
+    if is_multipart(request):
+        image, document_id, metadata = await _uploaded_form(request)
+    else:
+        asked = await read_json(request, UploadRequest)
+        document_id, metadata = asked.document_id, asked.metadata
+        image = await image_bytes(service, asked.image, "image")
+    stored = await store_document(service, collection, image, metadata, document_id)
+    return json_response(
+        request,
+        document_json(service, collection, FoundDocument(stored.metadata, stored.origin)),
+        201 if stored.created else 200,
+        {"Location": document_path(collection, stored.document_id)},
+    )
+
+
+async def _uploaded_form(request: Request) -> tuple[bytes, str | None, dict[str, Any]]:
+    """(image, document id, metadata) of a multipart upload. Raises Problem 422."""
+    body = await read_multipart(request)
+    for name in body.fields.keys() - {REQUEST_PART, "document_id", "metadata"}:
+        raise wrong(name, "is not a part of an upload: send image, document_id, metadata")
+    if len(body.files) != 1:
+        raise wrong("image", f"send one image file, not {len(body.files)}; for many use batches")
+    form = _UploadForm()
+    if REQUEST_PART in body.fields:
+        form = parse(_UploadForm, body.fields[REQUEST_PART], REQUEST_PART)
+    metadata = form.metadata
+    if "metadata" in body.fields:
+        metadata = parse_object(body.fields["metadata"], "metadata")
+    document_id = body.fields.get("document_id") or form.document_id
+    return next(iter(body.files.values())), document_id, metadata
+
+
+@router.get(
+    _DOCUMENTS,
+    summary="List documents, page by page",
+    response_model=None,
+    responses={200: {"model": DocumentList}, **problems(404, 422, 503)},
+)
+async def list_documents(
+    collection: str,
+    request: Request,
+    filters: str | None = Query(None, max_length=65_536, description="As in a search, as JSON."),
+    cursor: str | None = Query(
+        None, max_length=512, description="`next_cursor` of the page before."
+    ),
+    limit: int = Query(100, ge=1, le=1000),
+    include: str | None = Query(None, pattern="^vector$"),
+) -> Response:
+    service = service_of(request)
+    state = service.collection(collection)
+    tree = parse_filters(parse_object(filters, "filters")) if filters else None
+    page = await state.index.scroll(
+        filter=tree,
+        limit=limit,
+        after=read_cursor(cursor),
+        with_vector=include == "vector",
+    )
+    items = [
+        document_json(service, collection, found)
+        for record in page.records
+        if (found := read_record(record)) is not None
+    ]
+    return json_response(request, {"items": items, "next_cursor": write_cursor(page.next)})
+
+
+@router.get(
+    _DOCUMENT + "/image",
+    summary="A document's image, as it was stored",
+    response_class=Response,
+    responses={200: {"content": {"image/*": {}}}, **problems(404, 422, 503)},
+)
+async def get_image(collection: str, document_id: str, request: Request) -> Response:
+    return await image_response(request, collection, decoded(document_id), None)
+
+
+@router.get(
+    _DOCUMENT + "/thumbnail",
+    summary="A document's image, scaled down",
+    response_class=Response,
+    responses={200: {"content": {"image/*": {}}}, **problems(404, 422, 503)},
+)
+async def get_thumbnail(
+    collection: str,
+    document_id: str,
+    request: Request,
+    size: int = Query(256, ge=16, le=1024, description="Longest side, pixels."),
+) -> Response:
+    return await image_response(request, collection, decoded(document_id), size)
+
+
+@router.get(
+    _DOCUMENT,
+    summary="One document",
+    response_model=None,
+    responses={200: {"model": Document}, **problems(404, 422, 503)},
+)
+async def get_document(
+    collection: str,
+    document_id: str,
+    request: Request,
+    include: str | None = Query(None, pattern="^vector$"),
+) -> Response:
+    service = service_of(request)
+    found = await find_document(
+        service, collection, decoded(document_id), with_vector=include == "vector"
+    )
+    return json_response(request, document_json(service, collection, found))
+
+
+@router.patch(
+    _DOCUMENT,
+    summary="Change a document's metadata",
+    response_model=None,
+    responses={200: {"model": Document}, **problems(404, 415, 422, 503)},
+    openapi_extra=json_body(PatchRequest),
+)
+async def patch_document(collection: str, document_id: str, request: Request) -> Response:
+    service = service_of(request)
+    asked = await read_json(request, PatchRequest)
+    changed = await change_metadata(service, collection, decoded(document_id), asked.metadata)
+    return json_response(request, document_json(service, collection, changed))
+
+
+@router.delete(
+    _DOCUMENT,
+    status_code=204,
+    summary="Delete a document",
+    response_class=Response,
+    responses={**problems(404, 503)},
+)
+async def delete_document(collection: str, document_id: str, request: Request) -> Response:
+    await remove_document(service_of(request), collection, decoded(document_id))
+    return Response(status_code=204)
+
+
+def decoded(document_id: str) -> str:
+    """The id in a path (see `middleware.EscapedDocumentIds`). Raises Problem 422."""
+    try:
+        return checked_document_id(unquote_to_bytes(document_id).decode())
+    except UnicodeDecodeError:
+        raise wrong("document_id", "is not UTF-8: percent-encode its UTF-8 bytes") from None

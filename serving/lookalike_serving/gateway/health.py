@@ -1,0 +1,96 @@
+"""`/healthz`: the process is alive. `/readyz`: it answers, part by part. `/metrics`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from lookalike_serving.gateway.auth import may_see_reasons
+from lookalike_serving.gateway.context import metrics_of, request_id_of, service_of
+from lookalike_serving.gateway.responses import json_response, problem_response
+from lookalike_serving.index.protocol import IndexFailure
+from lookalike_serving.problems import Problem, Wrong
+from lookalike_serving.service import Service
+from lookalike_serving.together import together
+
+router = APIRouter(tags=["health"])
+
+_CANARY_SECONDS = 5.0
+
+
+@router.get("/healthz", summary="Whether the process is alive", response_model=None)
+async def healthz(request: Request) -> Response:
+    return json_response(request, {"status": "alive"})
+
+
+@router.get(
+    "/readyz",
+    summary="Whether every collection answers a canary query",
+    response_model=None,
+    responses={503: {"description": "Some do not; `errors` tells which and why."}},
+)
+async def readyz(request: Request) -> Response:
+    service = service_of(request)
+    names = [config.name for config in service.config.collections]
+    reasons = await together([_canary(service, name) for name in names]) if names else []
+    parts = {f"collections.{n}": reason for n, reason in zip(names, reasons, strict=True)}
+    parts["batches"] = service.batches_failure
+    if not may_see_reasons(request):
+        parts = {part: reason and "does not answer" for part, reason in parts.items()}
+    failed = [Wrong(part, reason) for part, reason in parts.items() if reason is not None]
+    if failed:
+        answering = len(parts) - len(failed)
+        problem = Problem(
+            503,
+            "not-ready",
+            f"{answering} of {len(parts)} parts answer; {failed[0].path}: {failed[0].message}",
+            errors=failed,
+            headers={"Retry-After": "2"},
+        )
+        return problem_response(problem, request_id_of(request.scope))
+    return json_response(request, {"status": "ready", "parts": sorted(parts)})
+
+
+async def _canary(service: Service, name: str) -> str | None:
+    """None where a query went through model and index, else what kept it from doing so."""
+    if name in service.failures:
+        return service.failures[name]
+    try:
+        async with asyncio.timeout(_CANARY_SECONDS):
+            await service.canary(name)
+    except TimeoutError:
+        return f"a canary query was not answered within {_CANARY_SECONDS:g} s"
+    except (IndexFailure, Problem) as failure:
+        return str(failure)
+    except Exception as failure:
+        return f"{type(failure).__name__}: {failure}"
+    return None
+
+
+@router.get(
+    "/metrics",
+    summary="Prometheus metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {}}}},
+)
+async def metrics(request: Request) -> Response:
+    service, told = service_of(request), metrics_of(request)
+    for config in service.config.collections:
+        points = await _documents(service, config.name)
+        told.open.labels(config.name).set(points is not None)
+        if points is not None:
+            told.documents.labels(config.name).set(points)
+    return Response(told.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _documents(service: Service, name: str) -> int | None:
+    state = service.collections.get(name)
+    if state is None:
+        return None
+    try:
+        async with asyncio.timeout(_CANARY_SECONDS):
+            return (await state.index.info()).points
+    except (IndexFailure, TimeoutError):
+        return None

@@ -1,0 +1,37 @@
+"""The bulk route of index/bulk.py, through which ingestion writes this service's Edge indexes."""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import APIRouter, FastAPI
+
+from lookalike_serving.index.bulk import bulk_router
+from lookalike_serving.index.protocol import Index, IndexUnavailable
+from lookalike_serving.service import Service
+
+log = logging.getLogger("lookalike.gateway")
+
+
+def internal_router(app: FastAPI) -> APIRouter:
+    """Finds index and token anew for each request: collections open late, tokens rotate."""
+
+    def index_of(name: str) -> Index | None:
+        service: Service = app.state.service
+        if name in service.failures:
+            raise IndexUnavailable(f"collection {name!r} is not open: {service.failures[name]}")
+        state = service.collections.get(name)
+        return None if state is None else state.index
+
+    def token() -> str | None:
+        service: Service = app.state.service
+        path = service.config.access.internal_token_file
+        if path is None:
+            return None
+        try:
+            return path.read_text().strip() or None
+        except (OSError, UnicodeDecodeError) as failure:
+            log.error("the internal token in %s cannot be read: %s", path, failure)
+            return None
+
+    return bulk_router(index_of, token)

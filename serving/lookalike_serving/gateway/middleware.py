@@ -1,0 +1,104 @@
+"""The outermost layer: a request id in and out, one log line and one measurement a request.
+
+Plain ASGI, since Starlette's function middleware costs a task a request. What nothing inside has
+answered becomes a 500 here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from urllib.parse import quote, unquote_to_bytes
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lookalike_serving.gateway.context import assign_request_id
+
+log = logging.getLogger("lookalike.requests")
+
+_DOCUMENTS = b"/documents/"
+_METHODS = {"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"}
+
+
+class Observation:
+    """ASGI middleware: `X-Request-ID`, log line, metrics."""
+
+    def __init__(self, app: ASGIApp, echo_request_id: bool = True) -> None:
+        self._app = app
+        self._echo = echo_request_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = assign_request_id(scope)
+        metrics = scope["app"].state.metrics
+        started = time.perf_counter()
+        status = 499  # what is logged where the caller left before an answer began
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if self._echo:
+                    message["headers"] = [
+                        *message.get("headers", ()),
+                        (b"x-request-id", request_id.encode()),
+                    ]
+            await send(message)
+
+        metrics.in_flight.inc()
+        try:
+            await self._app(scope, receive, observed)
+        finally:
+            metrics.in_flight.dec()
+            spent = time.perf_counter() - started
+            route = _route(scope)
+            method = scope["method"] if scope["method"] in _METHODS else "other"
+            metrics.requests.labels(route, method, str(status)).observe(spent)
+            _log(scope, request_id, route, status, spent)
+
+
+def _route(scope: Scope) -> str:
+    """The route's template, so that a metric has few values."""
+    route = scope.get("route")
+    return getattr(route, "path", "unmatched") if route is not None else "unmatched"
+
+
+def _log(scope: Scope, request_id: str, route: str, status: int, seconds: float) -> None:
+    level = logging.INFO if status < 500 else logging.ERROR
+    if not log.isEnabledFor(level):
+        return
+    line = {
+        "event": "request",
+        "request_id": request_id,
+        "method": scope["method"],
+        "route": route,
+        "path": scope["path"][:300],
+        "status": status,
+        "ms": round(seconds * 1000, 2),
+    }
+    log.log(level, json.dumps(line, ensure_ascii=False))
+
+
+class EscapedDocumentIds:
+    """ASGI middleware: a document id's escaped slashes stay part of the id.
+
+    Servers decode the path before it is routed, and `a%2Fimage` becomes `a/image`: another
+    document's image. Below `/documents/` the route therefore sees the path as it was sent, still
+    escaped, and `document_id_of` decodes it once.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and "/documents/" in scope["path"]:
+            raw = scope.get("raw_path") or quote(scope["path"]).encode()
+            raw = raw.split(b"?", 1)[0]
+            before, found, after = raw.partition(_DOCUMENTS)
+            if found:
+                path = unquote_to_bytes(before).decode("utf-8", "replace")
+                scope["path"] = f"{path}/documents/{after.decode('ascii', 'replace')}"
+        await self._app(scope, receive, send)
