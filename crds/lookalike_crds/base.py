@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 GROUP = "lookalike.dev"
 VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
+API_VERSION: Literal["lookalike.dev/v1alpha1"] = "lookalike.dev/v1alpha1"
 
-Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+Name = Annotated[
+    str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+]
 """A Kubernetes object name that is also a DNS label."""
 
 FieldName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -19,7 +21,7 @@ FieldName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z
 
 
 class Spec(BaseModel):
-    """A part of a resource: camelCase in YAML, snake_case in Python, frozen, unknown keys refused."""
+    """A part of a resource: camelCase in YAML, snake_case here, frozen, unknown keys refused."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,

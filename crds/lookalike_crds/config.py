@@ -34,8 +34,13 @@ class FetchPolicy(Config):
     """What the service may fetch on a caller's behalf, and how much of it."""
 
     schemes: tuple[str, ...] = ("https", "http")
-    allow_private_addresses: bool = Field(default=False, description="Loopback, private, link-local and metadata addresses.")
-    allowed_hosts: tuple[str, ...] = Field(default=(), description="Hosts exempt from the address check, such as an in-cluster image server.")
+    allow_private_addresses: bool = Field(
+        default=False, description="Loopback, private, link-local and metadata addresses."
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        default=(),
+        description="Hosts exempt from the address check, such as an in-cluster image server.",
+    )
     max_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     max_pixels: int = Field(default=100_000_000, ge=4096)
     max_redirects: int = Field(default=5, ge=0, le=20)
@@ -48,7 +53,9 @@ class IndexConfig(Config):
     engine: Engine
     name: str
     path: Path | None = Field(default=None, description="Edge: the shard's folder.")
-    url: str | None = Field(default=None, description="Qdrant: http(s)://host:port; `:memory:` for tests.")
+    url: str | None = Field(
+        default=None, description="Qdrant: http(s)://host:port; `:memory:` for tests."
+    )
     grpc_port: int = 6334
     api_key_file: Path | None = None
     shards: int = 1
@@ -79,7 +86,9 @@ class AccessConfig(Config):
     """Bearer keys, one a line in `api_keys_file`; none configured means open (loopback only)."""
 
     api_keys_file: Path | None = None
-    internal_token_file: Path | None = Field(default=None, description="Token of the bulk route that ingestion writes through.")
+    internal_token_file: Path | None = Field(
+        default=None, description="Token of the bulk route that ingestion writes through."
+    )
     rate_limit_per_second: float | None = Field(default=None, gt=0)
 
 
@@ -89,13 +98,20 @@ class ServingConfig(Config):
     version: Literal[1] = CONFIG_VERSION
     collections: tuple[CollectionConfig, ...]
     retrievers: tuple[RetrieverConfig, ...]
-    data_dir: Path = Field(description="Uploaded images, thumbnails and weights; with Edge the indexes too.")
-    image_roots: tuple[Path, ...] = Field(default=(), description="Folders whose files may be served as document images.")
+    data_dir: Path = Field(
+        description="Uploaded images, thumbnails and weights; with Edge the indexes too."
+    )
+    image_roots: tuple[Path, ...] = Field(
+        default=(), description="Folders whose files may be served as document images."
+    )
     http: HttpConfig = HttpConfig()
     access: AccessConfig = AccessConfig()
     fetch: FetchPolicy = FetchPolicy()
     batches_index: IndexConfig = Field(description="Payload-only index that holds batch records.")
-    random_weights_for_benchmarks: bool = Field(default=False, description="Speed work only: OpenClip models without weights get random ones.")
+    random_weights_for_benchmarks: bool = Field(
+        default=False,
+        description="Speed work only: OpenClip models without weights get random ones.",
+    )
 
 
 class IngestionConfig(Config):
@@ -106,9 +122,16 @@ class IngestionConfig(Config):
     sources: tuple[SourceSpec, ...]
     ingestion: IngestionSpec = IngestionSpec()
     data_dir: Path = Field(description="Weights cache, scratch files, run lock.")
-    gateway_url: str | None = Field(default=None, description="Engine Edge: the running server whose bulk route takes the writes.")
+    gateway_url: str | None = Field(
+        default=None,
+        description="Engine Edge: the running server whose bulk route takes the writes.",
+    )
     internal_token_file: Path | None = None
-    ray_address: str | None = Field(default=None, description="Join this Ray; start one of our own where unset.")
+    ray_address: str | None = Field(
+        default=None, description="Join this Ray; start one of our own where unset."
+    )
     fetch: FetchPolicy = FetchPolicy()
-    progress_file: Path = Field(description="Rewritten atomically while the run goes on: see lookalike_serving.ingest.progress.")
+    progress_file: Path = Field(
+        description="Rewritten atomically while the run goes on: see lookalike_crds.progress."
+    )
     random_weights_for_benchmarks: bool = False

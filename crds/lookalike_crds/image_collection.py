@@ -54,8 +54,15 @@ class FieldType(StrEnum):
 
 class ModelSpec(Spec):
     provider: Provider = Provider.DEMO
-    name: str | None = Field(default=None, max_length=253, description="The provider's model name, such as `ViT-B-32`.")
-    weights: str | None = Field(default=None, max_length=2048, description="Pretrained tag, file path, `hf-hub:org/model`, or `s3://`, `gs://`, `az://` address.")
+    name: str | None = Field(
+        default=None, max_length=253, description="The provider's model name, such as `ViT-B-32`."
+    )
+    weights: str | None = Field(
+        default=None,
+        max_length=2048,
+        description="Pretrained tag, file path, `hf-hub:org/model`, or `s3://`, `gs://` or `az://` "
+        "address.",
+    )
     precision: Precision = Precision.AUTO
     revision: str | None = Field(default=None, max_length=128)
 
@@ -81,7 +88,9 @@ class QdrantSpec(Spec):
 
 
 class StorageSpec(Spec):
-    size: str = Field(default="10Gi", max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi)?$")
+    size: str = Field(
+        default="10Gi", max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi)?$"
+    )
     storage_class_name: str | None = Field(default=None, max_length=253)
 
 
@@ -97,17 +106,27 @@ class FieldSpec(Spec):
 
 
 class VolumeSource(Spec):
-    """A folder of images: on one machine a path; on a cluster a path inside a PersistentVolumeClaim."""
+    """A folder of images: a path on one machine; on a cluster, one inside a volume claim."""
 
-    path: str = Field(min_length=1, max_length=4096, description="Folder; relative paths are resolved against the YAML file by `lookalike up`.")
-    glob: str = Field(default="**/*", max_length=1024, description="Which files below the folder; anything that is not an image is skipped and counted.")
+    path: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="Folder; relative paths are resolved against the YAML file by `lookalike up`.",
+    )
+    glob: str = Field(
+        default="**/*",
+        max_length=1024,
+        description="Which files below the folder; what is not an image is skipped and counted.",
+    )
     claim_name: Name | None = None
 
 
 class UrlsSource(Spec):
-    """A manifest that lists image addresses (or paths relative to it), with metadata beside them."""
+    """A manifest that lists image addresses, or paths relative to it, with their metadata."""
 
-    manifest: str = Field(min_length=1, max_length=4096, description="Path or https:// address of the manifest.")
+    manifest: str = Field(
+        min_length=1, max_length=4096, description="Path or https:// address of the manifest."
+    )
     format: Literal["Auto", "Text", "Csv", "JsonLines", "Parquet"] = "Auto"
     url_column: str = Field(default="url", max_length=128)
 
@@ -138,11 +157,30 @@ class AzureBlobSource(Spec):
 class MetadataMapping(Spec):
     """Where a document's id and metadata come from."""
 
-    file: str | None = Field(default=None, max_length=4096, description="JSON Lines, CSV or Parquet file with one row an image, relative to the source's root.")
-    key_column: str = Field(default="file", max_length=128, description="Column of `file` that holds the image's path relative to the source's root.")
-    document_id: str | None = Field(default=None, max_length=128, description="Column that holds the document id; the path or URL is the id where unset.")
-    columns: dict[FieldName, Annotated[str, Field(max_length=128)]] = Field(default_factory=dict, max_length=128, description="Metadata key -> column. Empty: every column under its own name.")
-    constants: dict[FieldName, str | int | float | bool] = Field(default_factory=dict, max_length=64)
+    file: str | None = Field(
+        default=None,
+        max_length=4096,
+        description="JSON Lines, CSV or Parquet file with one row an image, relative to the "
+        "source's root.",
+    )
+    key_column: str = Field(
+        default="file",
+        max_length=128,
+        description="Column of `file` that holds the image's path relative to the source's root.",
+    )
+    document_id: str | None = Field(
+        default=None,
+        max_length=128,
+        description="Column that holds the document id; the path or URL is the id where unset.",
+    )
+    columns: dict[FieldName, Annotated[str, Field(max_length=128)]] = Field(
+        default_factory=dict,
+        max_length=128,
+        description="Metadata key -> column. Empty: every column under its own name.",
+    )
+    constants: dict[FieldName, str | int | float | bool] = Field(
+        default_factory=dict, max_length=64
+    )
 
 
 class SourceSpec(Spec):
@@ -160,9 +198,13 @@ class SourceSpec(Spec):
 
 
 class IngestionSpec(Spec):
-    parallelism: int | None = Field(default=None, ge=1, le=1000, description="Workers; one for each CPU where unset.")
+    parallelism: int | None = Field(
+        default=None, ge=1, le=1000, description="Workers; one for each CPU where unset."
+    )
     batch_size: int = Field(default=32, ge=1, le=1024)
-    max_failures: int | None = Field(default=None, ge=0, description="Stop after so many failed images; no limit where unset.")
+    max_failures: int | None = Field(
+        default=None, ge=0, description="Stop after so many failed images; no limit where unset."
+    )
 
 
 class ImageCollectionSpec(Spec):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -25,20 +25,22 @@ class CollectionRef(Spec):
 class DiversityStage(Spec):
     """Maximal marginal relevance (Carbonell & Goldstein 1998): relevance against sameness."""
 
-    type: Literal["Diversity"] = "Diversity"
-    trade_off: float = Field(default=0.7, ge=0, le=1, description="1: relevance alone; 0: difference alone.")
+    type: Literal["Diversity"]
+    trade_off: float = Field(
+        default=0.7, ge=0, le=1, description="1: relevance alone; 0: difference alone."
+    )
 
 
 class BoostStage(Spec):
     """Adds `weight` to the score of documents whose `field` equals `value`."""
 
-    type: Literal["Boost"] = "Boost"
+    type: Literal["Boost"]
     field: FieldName
     value: str | int | float | bool
     weight: float = Field(ge=-10, le=10)
 
 
-Stage = DiversityStage | BoostStage
+Stage = Annotated[DiversityStage | BoostStage, Field(discriminator="type")]
 
 
 class SearchSpec(Spec):

@@ -1,0 +1,187 @@
+"""Rules that tie fields together, each once for both layers.
+
+A `Rule` holds the CEL expression the API server evaluates and the Python predicate `lookalike
+validate` and the operator evaluate, with one message for both. Transition rules compare with the
+stored object (`oldSelf`); in Python they are checked where an old object is given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lookalike_crds.image_collection import (
+    Engine,
+    ImageCollectionSpec,
+    IndexSpec,
+    ModelSpec,
+    Provider,
+    QdrantSpec,
+    SourceSpec,
+    VectorSpec,
+)
+from lookalike_crds.resources import Resource
+from lookalike_crds.retriever import RetrieverSpec
+
+_SOURCES = ("volume", "urls", "s3", "gcs", "azure_blob")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule, attached to every value of type `on`."""
+
+    name: str
+    on: type[Any]
+    cel: str
+    message: str
+    holds: Callable[[Any], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Immutable:
+    """A field that may not change once set. `path` in snake case below `on`."""
+
+    on: type[Any]
+    field: str
+    message: str
+
+    @property
+    def cel(self) -> str:
+        return "self == oldSelf"
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    path: str
+    message: str
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "one-kind-of-source",
+        SourceSpec,
+        "[has(self.volume), has(self.urls), has(self.s3), has(self.gcs), has(self.azureBlob)]"
+        ".filter(x, x).size() == 1",
+        "write exactly one of volume, urls, s3, gcs, azureBlob: one source is one place",
+        lambda s: sum(getattr(s, k) is not None for k in _SOURCES) == 1,
+    ),
+    Rule(
+        "unique-sources",
+        ImageCollectionSpec,
+        "!has(self.sources) || self.sources.all(s, self.sources.exists_one(t, t.name == s.name))",
+        "sources: two have the same name; rename one",
+        lambda c: len({s.name for s in c.sources}) == len(c.sources),
+    ),
+    Rule(
+        "unique-fields",
+        ImageCollectionSpec,
+        "!has(self.fields) || self.fields.all(f, self.fields.exists_one(g, g.name == f.name))",
+        "fields: two have the same name; remove one",
+        lambda c: len({f.name for f in c.fields}) == len(c.fields),
+    ),
+    Rule(
+        "model-has-name",
+        ModelSpec,
+        "self.provider == 'Demo' || has(self.name)",
+        "model.name is required: which of the provider's models, such as ViT-B-32",
+        lambda m: m.provider == Provider.DEMO or m.name is not None,
+    ),
+    Rule(
+        "model-has-weights",
+        ModelSpec,
+        "self.provider != 'OpenClip' || has(self.weights)"
+        " || (has(self.name) && self.name.startsWith('hf-hub:'))",
+        "model.weights is required with provider OpenClip: a pretrained tag such as "
+        "laion2b_s34b_b79k, a file, or hf-hub:org/model. Random numbers are never used instead",
+        lambda m: (
+            m.provider != Provider.OPEN_CLIP
+            or m.weights is not None
+            or (m.name or "").startswith("hf-hub:")
+        ),
+    ),
+    Rule(
+        "demo-model-is-fixed",
+        ModelSpec,
+        "self.provider != 'Demo' || (!has(self.name) && !has(self.weights) && !has(self.revision))",
+        "the Demo model is the bundled one: remove name, weights and revision, or choose another "
+        "provider",
+        lambda m: m.provider != Provider.DEMO or not (m.name or m.weights or m.revision),
+    ),
+    Rule(
+        "qdrant-block-with-qdrant",
+        IndexSpec,
+        "!has(self.qdrant) || self.engine == 'Qdrant'",
+        "index.qdrant is for engine Qdrant: remove it, or write engine: Qdrant",
+        lambda i: i.qdrant is None or i.engine == Engine.QDRANT,
+    ),
+    Rule(
+        "storage-block-with-edge",
+        IndexSpec,
+        "!has(self.storage) || self.engine == 'Edge'",
+        "index.storage is for engine Edge: remove it, or write engine: Edge",
+        lambda i: i.storage is None or i.engine == Engine.EDGE,
+    ),
+    Rule(
+        "one-qdrant-address",
+        QdrantSpec,
+        "!(has(self.url) && has(self.serviceRef))",
+        "write index.qdrant.url or index.qdrant.serviceRef, not both",
+        lambda q: not (q.url and q.service_ref),
+    ),
+    Rule(
+        "unique-collections",
+        RetrieverSpec,
+        "self.collections.all(c, self.collections.exists_one(d, d.name == c.name))",
+        "collections: one is listed twice; write it once and set its weight",
+        lambda r: len({c.name for c in r.collections}) == len(r.collections),
+    ),
+)
+
+IMMUTABLE: tuple[Immutable, ...] = (
+    Immutable(
+        VectorSpec,
+        "distance",
+        "vector.distance is immutable: create a second collection and point the Retriever at it",
+    ),
+    Immutable(
+        IndexSpec,
+        "engine",
+        "index.engine is immutable: create a second collection and point the Retriever at it",
+    ),
+)
+
+
+def broken_rules(resource: Resource) -> Iterator[Broken]:
+    """The rules that a resource breaks."""
+    for path, value in _parts(resource.spec, "spec"):
+        for rule in RULES:
+            if isinstance(value, rule.on) and not rule.holds(value):
+                yield Broken(path, rule.message)
+
+
+def broken_transitions(old: Resource, new: Resource) -> Iterator[Broken]:
+    """What an update may not change."""
+    before = dict(_parts(old.spec, "spec"))
+    for path, value in _parts(new.spec, "spec"):
+        for each in IMMUTABLE:
+            if (
+                isinstance(value, each.on)
+                and path in before
+                and getattr(before[path], each.field) != getattr(value, each.field)
+            ):
+                yield Broken(f"{path}.{each.field}", each.message)
+
+
+def _parts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    """A spec and every spec below it, with its path in YAML."""
+    yield path, value
+    for name, field in type(value).model_fields.items():
+        inner = getattr(value, name)
+        at = f"{path}.{field.alias or name}"
+        if hasattr(inner, "model_fields_set"):
+            yield from _parts(inner, at)
+        elif isinstance(inner, tuple):
+            for i, each in enumerate(inner):
+                if hasattr(each, "model_fields_set"):
+                    yield from _parts(each, f"{at}[{i}]")
