@@ -1,0 +1,198 @@
+"""Document images by their address: uploads of ours, files of allowed folders, URLs.
+
+| address                     | where                                            |
+|-----------------------------|--------------------------------------------------|
+| `upload:<sha256>.<ext>`     | `data_dir/images/ab/<sha256>.<ext>`; ours        |
+| `file:///…`                 | as it is, only inside `image_roots`; not ours    |
+| `https://…`, `http://…`     | fetched each time, within the policy; not ours   |
+
+Uploads are named by their content: the same bytes are kept once, and an address never
+changes its meaning. Only they are ever deleted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lookalike_serving.images import thumbnails
+from lookalike_serving.images.errors import Code, ImageError
+from lookalike_serving.images.fetch import ImageFetcher, shown
+from lookalike_serving.images.files import write_atomically
+from lookalike_serving.images.sniff import EXTENSIONS, MEDIA_TYPES, sniff
+
+DEFAULT_CACHE_BYTES = 512 * 1024 * 1024
+_UPLOAD = re.compile(r"upload:([0-9a-f]{64})\.([a-z0-9]{1,8})")
+_UNKNOWN_MEDIA_TYPE = "application/octet-stream"
+
+
+class ImageStore:
+    """The images of one data folder. No method blocks the event loop.
+
+    `image_roots` are the folders whose files may be served; with none, no file is.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path,
+        image_roots: Iterable[Path],
+        fetcher: ImageFetcher,
+        *,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
+    ) -> None:
+        self._folder = data_dir / "images"
+        self._roots = tuple(root.resolve() for root in image_roots)
+        self._fetcher = fetcher
+        self._thumbnails = thumbnails.ThumbnailCache(data_dir / "thumbnails", cache_bytes)
+        self._rendering: dict[tuple[str, int], asyncio.Task[bytes]] = {}
+
+    async def put(self, data: bytes, format: str) -> str:
+        """Keep `data`, on disk when this returns, and say its address.
+
+        `format` is `DecodedImage.format`. Raises OSError where the disk does not take it.
+        """
+        return await asyncio.to_thread(self._put, data, EXTENSIONS[format])
+
+    async def get(self, uri: str) -> tuple[bytes, str]:
+        """(bytes, media type by content). Raises ImageError: `not_found`, `forbidden_path`, …"""
+        data = await self._read(uri)
+        return data, MEDIA_TYPES.get(sniff(data).format or "", _UNKNOWN_MEDIA_TYPE)
+
+    async def delete(self, uri: str) -> bool:
+        """Remove an upload and its thumbnails; whether there was one.
+
+        Of files and URLs only the thumbnails go: the images are not ours.
+        """
+        return await asyncio.to_thread(self._delete, uri)
+
+    async def thumbnail(self, uri: str, size: int) -> bytes:
+        """WebP (`thumbnails.MEDIA_TYPE`), longest side `size` pixels rounded up to a step of
+        `thumbnails.STEPS`, or the image's own if that is less. Raises ImageError.
+        """
+        key = (uri, thumbnails.step(size))
+        # A page asks for the same picture twice at once; it is made once.
+        task = self._rendering.get(key)
+        if task is None:
+            task = self._rendering[key] = asyncio.create_task(self._thumbnail(*key))
+            task.add_done_callback(lambda _: self._rendering.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _thumbnail(self, uri: str, size: int) -> bytes:
+        version = await asyncio.to_thread(self._version, uri)
+        known = await asyncio.to_thread(self._thumbnails.get, uri, version, size)
+        if known is not None:
+            return known
+        data = await self._read(uri)
+        max_pixels = self._fetcher.policy.max_pixels
+        made = await asyncio.to_thread(thumbnails.render, data, size, max_pixels)
+        await asyncio.to_thread(self._thumbnails.put, uri, version, size, made)
+        return made
+
+    async def _read(self, uri: str) -> bytes:
+        match _scheme(uri):
+            case "upload" | "file":
+                return await asyncio.to_thread(self._read_file, uri)
+            case "https" | "http":
+                return (await self._fetcher.fetch(uri)).data
+            case scheme:
+                raise ImageError(
+                    Code.FORBIDDEN_SCHEME,
+                    f"images at {scheme or '(none)'!r} addresses cannot be served: {shown(uri)} "
+                    "must be upload:, file:// or https://",
+                )
+
+    # --- blocking, in threads -------------------------------------------------------------
+
+    def _put(self, data: bytes, extension: str) -> str:
+        digest = hashlib.sha256(data).hexdigest()
+        path = self._upload_path(digest, extension)
+        if not path.exists():  # names are contents: what is there is right
+            write_atomically(path, data, durable=True)
+        return f"upload:{digest}.{extension}"
+
+    def _read_file(self, uri: str) -> bytes:
+        path = self._locate(uri)
+        try:
+            # Opened without following: between the check and now a link may have been put there.
+            handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK)
+            with os.fdopen(handle, "rb") as file:
+                state = os.fstat(file.fileno())
+                if not stat.S_ISREG(state.st_mode):
+                    raise _not_found(uri)
+                limit = self._fetcher.policy.max_bytes
+                if state.st_size > limit:
+                    raise ImageError(
+                        Code.TOO_LARGE,
+                        f"{shown(uri)} has {state.st_size:,} bytes, more than the limit of "
+                        f"{limit:,}: use a smaller version of it",
+                    )
+                return file.read()
+        except OSError:
+            raise _not_found(uri) from None
+
+    def _delete(self, uri: str) -> bool:
+        self._thumbnails.forget(uri)
+        upload = _UPLOAD.fullmatch(uri)
+        if not upload:
+            return False
+        with contextlib.suppress(FileNotFoundError):
+            self._upload_path(*upload.groups()).unlink()
+            return True
+        return False
+
+    def _version(self, uri: str) -> str:
+        """Changes when a file does; uploads never change, and of URLs we cannot know."""
+        if _scheme(uri) != "file":
+            return ""
+        try:
+            state = self._locate(uri).stat()
+        except OSError:
+            raise _not_found(uri) from None
+        return f"{state.st_mtime_ns}:{state.st_size}"
+
+    def _locate(self, uri: str) -> Path:
+        """The real path of an `upload:` or `file:` address, links followed. Raises ImageError."""
+        if upload := _UPLOAD.fullmatch(uri):
+            return self._upload_path(*upload.groups())
+        if _scheme(uri) == "upload":
+            raise _not_found(uri)
+        address = urlsplit(uri)
+        if address.netloc not in ("", "localhost") or "\x00" in unquote(address.path):
+            raise _forbidden(uri)
+        path = Path(unquote(address.path))
+        if not path.is_absolute():
+            raise _forbidden(uri)
+        try:
+            real = path.resolve()
+        except (OSError, RuntimeError):  # a loop of links
+            raise _not_found(uri) from None
+        # The same answer for what is outside whether it exists or not: no probing of the disk.
+        if not any(real.is_relative_to(root) for root in self._roots):
+            raise _forbidden(uri)
+        return real
+
+    def _upload_path(self, digest: str, extension: str) -> Path:
+        return self._folder / digest[:2] / f"{digest}.{extension}"
+
+
+def _scheme(uri: str) -> str:
+    return uri.partition(":")[0].lower() if ":" in uri else ""
+
+
+def _not_found(uri: str) -> ImageError:
+    return ImageError(Code.NOT_FOUND, f"there is no image at {shown(uri)} any more: add it again")
+
+
+def _forbidden(uri: str) -> ImageError:
+    return ImageError(
+        Code.FORBIDDEN_PATH,
+        f"{shown(uri)} is outside the folders whose images may be served: add its folder to "
+        "image_roots",
+    )
