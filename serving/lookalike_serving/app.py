@@ -1,8 +1,8 @@
 """The Ray Serve application: one deployment whose replicas do everything in their process.
 
-`RAY_SERVE_ENVIRONMENT` must be in the environment before Ray starts, on every node: it is the
-difference between 5 ms and half a millisecond of overhead a request (docs/adr/0001). Under it user
-code shares the event loop with Serve's, so nothing in the gateway may block.
+`RAY_SERVE_ENVIRONMENT` must be in the environment before Ray Serve is imported, on every node: it is
+the difference between 5 ms and half a millisecond of overhead a request (docs/adr/0001). Under it
+user code shares the event loop with Serve's, so nothing in the gateway may block.
 """
 
 from __future__ import annotations
@@ -18,16 +18,10 @@ from ray import serve
 from lookalike_crds.config import ServingConfig
 from lookalike_crds.image_collection import Engine
 from lookalike_serving.gateway.api import create_api
+from lookalike_serving.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_serving.service import Service
 
-RAY_SERVE_ENVIRONMENT: dict[str, str] = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",
-    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
-    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
-    "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
-    "RAY_SERVE_HAPROXY_NBTHREAD": "1",
-}
+__all__ = ["RAY_SERVE_ENVIRONMENT", "Retriever", "build_app"]
 
 _MAX_ONGOING_REQUESTS = 1024
 """Above what the gateway's own limit lets through, so that callers get its 429, not a queue."""
