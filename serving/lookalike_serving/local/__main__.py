@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from lookalike_crds.config import ServingConfig
 from lookalike_serving.local.cluster import CannotStart
 from lookalike_serving.local.rundir import DataDirInUse
-from lookalike_serving.local.server import Server
+from lookalike_serving.local.server import Parent, Server
 
 
 def main() -> int:
@@ -26,9 +26,8 @@ def main() -> int:
         metavar="FILE",
         help="an IngestionConfig as JSON; run when the server is ready",
     )
-    parser.add_argument(
-        "--parent-fd", type=int, help="end when the other end of this pipe is closed"
-    )
+    parser.add_argument("--parent", type=int, metavar="PID", help="whose end is ours")
+    parser.add_argument("--parent-pipe", type=int, metavar="FD", help="closed when it ends")
     arguments = parser.parse_args()
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.INFO
@@ -38,9 +37,12 @@ def main() -> int:
     except (OSError, ValidationError) as failure:
         print(f"{arguments.config}: {failure}", file=sys.stderr)
         return 2
+    parent = None
+    if arguments.parent is not None and arguments.parent_pipe is not None:
+        parent = Parent(arguments.parent, arguments.parent_pipe)
     ingestions = {path.stem.removeprefix("ingest-"): path for path in arguments.ingest}
     try:
-        Server(config, arguments.config, arguments.parent_fd).run(ingestions)
+        Server(config, arguments.config, parent).run(ingestions)
     except DataDirInUse:
         print(f"another server works in {config.data_dir}", file=sys.stderr)
         return 3

@@ -63,6 +63,9 @@ class State:
     config_digest: str
     """SHA-256 of the serving config."""
     versions: dict[str, str] = field(default_factory=dict)
+    parent_pid: int | None = None
+    """The `up` in the foreground that the server ends with; None for a detached server."""
+    parent_identity: str | None = None
     ray_address: str | None = None
     error: str | None = None
     """FAILED: why the server did not start."""

@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http.client import HTTPException
 from importlib.metadata import version
@@ -42,13 +42,22 @@ class StopRequested(BaseException):
     """Somebody wants the server to end."""
 
 
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The `up` in the foreground, whose end is ours."""
+
+    pid: int
+    pipe: int
+    """A file descriptor to read from; it ends when the parent does, however it does."""
+
+
 class Server:
     """One run."""
 
-    def __init__(self, config: ServingConfig, config_path: Path, parent_fd: int | None) -> None:
+    def __init__(self, config: ServingConfig, config_path: Path, parent: Parent | None) -> None:
         self._config = config
         self._run = RunDirectory.of(config.data_dir)
-        self._parent_fd = parent_fd
+        self._parent = parent
         self._changes = threading.Lock()
         pid = os.getpid()
         self._state = State(
@@ -59,6 +68,8 @@ class Server:
             started_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             config_digest=hashlib.sha256(config_path.read_bytes()).hexdigest(),
             versions={"lookalike": version("lookalike"), "ray": version("ray")},
+            parent_pid=parent.pid if parent else None,
+            parent_identity=processes.identity(parent.pid) if parent else None,
         )
 
     def run(self, ingestion_configs: dict[str, Path]) -> None:
@@ -100,8 +111,8 @@ class Server:
     def _stoppable(self) -> Iterator[None]:
         """Signals raise StopRequested inside; on the way out everything of ours is ended."""
         self._handle_signals()
-        if self._parent_fd is not None:
-            threading.Thread(target=self._follow_parent, daemon=True).start()
+        if self._parent is not None:
+            threading.Thread(target=_follow, args=(self._parent,), daemon=True).start()
         try:
             yield
         finally:
@@ -129,13 +140,6 @@ class Server:
     def _handle_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, _stop)
-
-    def _follow_parent(self) -> None:
-        """Blocks until the other end of the pipe closes: the process that started us has ended."""
-        assert self._parent_fd is not None
-        while os.read(self._parent_fd, 1):
-            pass
-        os.kill(os.getpid(), signal.SIGTERM)
 
     def _wait_until_ready(self) -> None:
         """Until /readyz says so. Raises CannotStart with the reason it gives all the time."""
@@ -171,6 +175,13 @@ class Server:
                 error=error,
             )
             self._run.write_state(self._state)
+
+
+def _follow(parent: Parent) -> None:
+    """Blocks until the other end of the pipe closes: the process that started us has ended."""
+    while os.read(parent.pipe, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def address_of(http: HttpConfig) -> str:
