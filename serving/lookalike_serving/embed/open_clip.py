@@ -2,106 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import open_clip
 import torch
 
 from lookalike_crds.image_collection import Distance, ModelSpec, Provider
+from lookalike_serving.embed.clip import ClipEmbedder, Tokenizer
 from lookalike_serving.embed.cpus import usable_cpus
 from lookalike_serving.embed.device import best_device
+from lookalike_serving.embed.fingerprint import fingerprint
 from lookalike_serving.embed.precision import DTYPES, settle
 from lookalike_serving.embed.preprocess import Preprocessing
-from lookalike_serving.embed.protocol import (
-    EmbedderInfo,
-    ModelError,
-    Pixels,
-    Tensor,
-    Vectors,
-)
+from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
 from lookalike_serving.embed.text import text_encoder
 from lookalike_serving.embed.weights import Weights, content_hash, known_architecture, locate
 
 _BENCHMARK_MODEL = "ViT-B-32"
 _BENCHMARK_SEED = 20240229
 
-Tokenizer = Callable[[list[str]], torch.Tensor]
-
-
-class OpenClipEmbedder:
-    """A CLIP model on one device.
-
-    One call at a time, except `preprocess`, which any thread may call at any time.
-    """
-
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Tokenizer,
-        preprocessing: Preprocessing,
-        info: EmbedderInfo,
-        dtype: torch.dtype,
-    ) -> None:
-        self._model = model
-        self._tokenizer = tokenizer
-        self._preprocessing = preprocessing
-        self._info = info
-        self._dtype = dtype
-        self._device = torch.device(info.device)
-        self._encode_text = text_encoder(model)
-        mean = torch.tensor(preprocessing.mean, device=self._device).view(1, 3, 1, 1)
-        std = torch.tensor(preprocessing.std, device=self._device).view(1, 3, 1, 1)
-        # (x / 255 - mean) / std, as one multiplication and one addition.
-        self._scale, self._shift = 1 / (255 * std), -mean / std
-
-    @property
-    def info(self) -> EmbedderInfo:
-        return self._info
-
-    def preprocess(self, image: Pixels) -> Tensor:
-        """(h, w, 3) uint8 -> (3, s, s) uint8."""
-        return self._preprocessing(image)
-
-    def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors:
-        """(n, d) float32, L2-normalised. Raises ModelError where a number is not finite."""
-        if not batch:
-            return np.zeros((0, self._info.dimension), np.float32)
-        with torch.inference_mode():
-            pixels = torch.from_numpy(np.stack(batch)).to(self._device)
-            images = pixels.float().mul_(self._scale).add_(self._shift).to(self._dtype)
-            return self._unit(self._model.encode_image(images))
-
-    def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """(n, d) float32, L2-normalised. Texts longer than the model's context are cut."""
-        if not texts:
-            return np.zeros((0, self._info.dimension), np.float32)
-        with torch.inference_mode():
-            tokens = self._tokenizer(list(texts)).to(self._device)
-            return self._unit(self._encode_text(tokens))
-
-    def unknown_words(self, text: str) -> list[str]:
-        """Always empty: subword tokenizers can spell every word."""
-        return []
-
-    def _unit(self, features: torch.Tensor) -> Vectors:
-        vectors = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
-        if not np.isfinite(vectors).all():
-            raise ModelError(
-                f"{self._info.name} gave numbers that are not finite in {self._info.precision}: "
-                "set spec.model.precision to FP32 or BF16"
-            )
-        return np.asarray(vectors, np.float32)
-
 
 def load_open_clip(
     spec: ModelSpec, cache_dir: Path, *, random_weights: bool, threads: int | None
-) -> OpenClipEmbedder:
+) -> ClipEmbedder:
     """Build and warm the model that `spec` names.
 
     With `random_weights` a spec without weights gets seeded random ones: for speed work alone.
@@ -129,7 +53,7 @@ def load_open_clip(
         provider=Provider.OPEN_CLIP,
         name=name,
         weights=said,
-        fingerprint=_fingerprint(name, content, preprocessing),
+        fingerprint=fingerprint(Provider.OPEN_CLIP, name, content, preprocessing),
         dimension=_dimension(model, device, DTYPES[precision], size),
         image_size=max(size),
         device=str(device),
@@ -139,7 +63,14 @@ def load_open_clip(
         supports_text=True,
     )
     tokenizer = _tokenizer(architecture, cache_dir)
-    embedder = OpenClipEmbedder(model, tokenizer, preprocessing, info, DTYPES[precision])
+    embedder = ClipEmbedder(
+        encode_image=model.encode_image,
+        encode_text=text_encoder(model),
+        tokenizer=tokenizer,
+        preprocessing=preprocessing,
+        info=info,
+        dtype=DTYPES[precision],
+    )
     embedder.embed_texts(["warm"])  # the first call of a tower costs a multiple of the next
     return embedder
 
@@ -201,13 +132,3 @@ def _dimension(model: Any, device: torch.device, dtype: torch.dtype, size: tuple
         return int(
             model.encode_image(torch.zeros(1, 3, *size, device=device, dtype=dtype)).shape[1]
         )
-
-
-def _fingerprint(name: str, content: str, preprocessing: Preprocessing) -> str:
-    facts = {
-        "provider": str(Provider.OPEN_CLIP),
-        "name": name,
-        "weights": content,
-        "preprocessing": asdict(preprocessing),
-    }
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,89 @@
+"""Any two-tower torch model behind the `Embedder` protocol, whoever built it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from lookalike_serving.embed.preprocess import Preprocessing
+from lookalike_serving.embed.protocol import EmbedderInfo, ModelError, Pixels, Tensor, Vectors
+
+Encoder = Callable[[torch.Tensor], torch.Tensor]
+"""(n, 3, s, s) normalised images, or (n, context) token ids -> (n, d); of any length."""
+Tokenizer = Callable[[list[str]], torch.Tensor]
+"""Texts -> (n, context) int64."""
+
+
+def _knows_all(text: str) -> list[str]:
+    return []
+
+
+class ClipEmbedder:
+    """A model with an image and a text tower, on one device.
+
+    One call at a time, except `preprocess`, which any thread may call at any time.
+    `unknown_words` is for tokenizers that know a list of words; others can spell anything.
+    """
+
+    def __init__(
+        self,
+        *,
+        encode_image: Encoder,
+        encode_text: Encoder,
+        tokenizer: Tokenizer,
+        preprocessing: Preprocessing,
+        info: EmbedderInfo,
+        dtype: torch.dtype,
+        unknown_words: Callable[[str], list[str]] = _knows_all,
+    ) -> None:
+        self._encode_image = encode_image
+        self._encode_text = encode_text
+        self._tokenizer = tokenizer
+        self._preprocessing = preprocessing
+        self._info = info
+        self._dtype = dtype
+        self._unknown_words = unknown_words
+        self._device = torch.device(info.device)
+        mean = torch.tensor(preprocessing.mean, device=self._device).view(1, 3, 1, 1)
+        std = torch.tensor(preprocessing.std, device=self._device).view(1, 3, 1, 1)
+        # (x / 255 - mean) / std, as one multiplication and one addition.
+        self._scale, self._shift = 1 / (255 * std), -mean / std
+
+    @property
+    def info(self) -> EmbedderInfo:
+        return self._info
+
+    def preprocess(self, image: Pixels) -> Tensor:
+        """(h, w, 3) uint8 -> (3, s, s) uint8."""
+        return self._preprocessing(image)
+
+    def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors:
+        """(n, d) float32, L2-normalised. Raises ModelError where a number is not finite."""
+        if not batch:
+            return np.zeros((0, self._info.dimension), np.float32)
+        with torch.inference_mode():
+            pixels = torch.from_numpy(np.stack(batch)).to(self._device)
+            images = pixels.float().mul_(self._scale).add_(self._shift).to(self._dtype)
+            return self._unit(self._encode_image(images))
+
+    def embed_texts(self, texts: Sequence[str]) -> Vectors:
+        """(n, d) float32, L2-normalised. Texts longer than the model's context are cut."""
+        if not texts:
+            return np.zeros((0, self._info.dimension), np.float32)
+        with torch.inference_mode():
+            tokens = self._tokenizer(list(texts)).to(self._device)
+            return self._unit(self._encode_text(tokens))
+
+    def unknown_words(self, text: str) -> list[str]:
+        return self._unknown_words(text)
+
+    def _unit(self, features: torch.Tensor) -> Vectors:
+        vectors = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
+        if not np.isfinite(vectors).all():
+            raise ModelError(
+                f"{self._info.name} gave numbers that are not finite in {self._info.precision}: "
+                "set spec.model.precision to FP32 or BF16"
+            )
+        return np.asarray(vectors, np.float32)

@@ -1,0 +1,66 @@
+"""Provider Demo: the small CLIP that comes with the package, on the CPU."""
+
+from __future__ import annotations
+
+import torch
+
+from lookalike_crds.image_collection import Distance, Precision, Provider
+from lookalike_serving.demo.model import CorruptWeights, load_demo_model
+from lookalike_serving.embed.clip import ClipEmbedder
+from lookalike_serving.embed.cpus import usable_cpus
+from lookalike_serving.embed.fingerprint import fingerprint
+from lookalike_serving.embed.preprocess import Preprocessing
+from lookalike_serving.embed.protocol import EmbedderInfo, ModelError, WeightsNotFound
+
+NAME = "demo-clip"
+
+
+def load_demo(*, threads: int | None) -> ClipEmbedder:
+    """The shipped model, in float32: it is too small to gain by less.
+
+    Raises WeightsNotFound or ModelError where the installation is damaged.
+    """
+    torch.set_num_threads(threads or usable_cpus())
+    try:
+        demo = load_demo_model()
+    except FileNotFoundError as error:
+        raise WeightsNotFound(
+            f"the demo model's weights are missing ({error.filename}): install lookalike again"
+        ) from None
+    except CorruptWeights as error:
+        raise ModelError(str(error)) from None
+    model, size = demo.model.requires_grad_(False), demo.preprocess.image_size
+    preprocessing = Preprocessing(
+        height=size,
+        width=size,
+        mean=demo.preprocess.mean,
+        std=demo.preprocess.std,
+        interpolation="bicubic",
+        resize_mode="squash",
+    )
+    with torch.inference_mode():
+        dimension = model.encode_image(torch.zeros(1, 3, size, size)).shape[1]
+    info = EmbedderInfo(
+        provider=Provider.DEMO,
+        name=NAME,
+        weights=f"sha256:{demo.sha256}",
+        fingerprint=fingerprint(Provider.DEMO, NAME, demo.sha256, preprocessing),
+        dimension=dimension,
+        image_size=size,
+        device="cpu",
+        precision=Precision.FP32,
+        distance_hint=Distance.COSINE,
+        logit_scale=float(model.logit_scale.exp()),
+        supports_text=True,
+    )
+    embedder = ClipEmbedder(
+        encode_image=model.encode_image,
+        encode_text=model.encode_text,
+        tokenizer=demo.tokenizer,
+        preprocessing=preprocessing,
+        info=info,
+        dtype=torch.float32,
+        unknown_words=demo.tokenizer.unknown_words,
+    )
+    embedder.embed_texts(["warm"])  # the first call of a tower costs a multiple of the next
+    return embedder

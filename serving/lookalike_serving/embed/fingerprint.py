@@ -1,0 +1,20 @@
+"""What tells one model's vectors from another's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+
+from lookalike_serving.embed.preprocess import Preprocessing
+
+
+def fingerprint(provider: str, name: str, content: str, preprocessing: Preprocessing) -> str:
+    """Hex digest. `content` identifies the weights: their SHA-256, or the seed of random ones."""
+    facts = {
+        "provider": str(provider),
+        "name": name,
+        "weights": content,
+        "preprocessing": asdict(preprocessing),
+    }
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
