@@ -25,7 +25,7 @@ class CollectionRef(Spec):
 class DiversityStage(Spec):
     """Maximal marginal relevance (Carbonell & Goldstein 1998): relevance against sameness."""
 
-    type: Literal["Diversity"]
+    type: Literal["Diversity"] = "Diversity"
     trade_off: float = Field(
         default=0.7, ge=0, le=1, description="1: relevance alone; 0: difference alone."
     )
@@ -34,7 +34,7 @@ class DiversityStage(Spec):
 class BoostStage(Spec):
     """Adds `weight` to the score of documents whose `field` equals `value`."""
 
-    type: Literal["Boost"]
+    type: Literal["Boost"] = "Boost"
     field: FieldName
     value: str | int | float | bool
     weight: float = Field(ge=-10, le=10)

@@ -1,0 +1,37 @@
+"""Which documents a run has seen, in bounded memory: a scratch database that goes with the run."""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class Ledger:
+    """Point ids by source. One row a document: 16 bytes of id and the name it came under."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._database = sqlite3.connect(scratch)
+        self._database.execute("PRAGMA journal_mode=OFF")
+        self._database.execute("PRAGMA synchronous=OFF")
+        self._database.execute("CREATE TABLE seen (id BLOB PRIMARY KEY, key TEXT) WITHOUT ROWID")
+
+    def enter(self, point: str, key: str) -> str | None:
+        """Note a document. None the first time; then the key that had its id before."""
+        id_ = uuid.UUID(point).bytes
+        try:
+            self._database.execute("INSERT INTO seen VALUES (?, ?)", (id_, key))
+        except sqlite3.IntegrityError:
+            row = self._database.execute("SELECT key FROM seen WHERE id = ?", (id_,)).fetchone()
+            return str(row[0])
+        return None
+
+    def missing(self, points: Iterable[str]) -> list[str]:
+        """Those of `points` that the run has not seen."""
+        find = "SELECT 1 FROM seen WHERE id = ?"
+        return [
+            p
+            for p in points
+            if self._database.execute(find, (uuid.UUID(p).bytes,)).fetchone() is None
+        ]

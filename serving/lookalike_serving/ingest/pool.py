@@ -1,0 +1,127 @@
+"""The workers of a run: one in this process for a small run, Ray actors for a large one."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from lookalike_crds.config import IngestionConfig
+from lookalike_serving.ingest.work import Failure, Outcome, Task
+from lookalike_serving.ingest.worker import Worker
+
+_TRIES = 3
+_PER_WORKER = 2  # chunks at once: one in the model, one being fetched
+
+
+class Pool(Protocol):
+    @property
+    def capacity(self) -> int:
+        """How many chunks may be under way at once."""
+        ...
+
+    async def process(self, tasks: Sequence[Task]) -> Outcome: ...
+
+    async def close(self) -> None: ...
+
+
+class LocalPool:
+    """One worker in this process, with all its cores: no start-up but the model's."""
+
+    capacity = 2
+
+    def __init__(self, config: IngestionConfig) -> None:
+        self._config = config
+        self._worker: Worker | None = None
+        self._starting = asyncio.Lock()
+
+    async def process(self, tasks: Sequence[Task]) -> Outcome:
+        async with self._starting:
+            if self._worker is None:
+                self._worker = await asyncio.to_thread(Worker, self._config, threads=None)
+        return await self._worker.process(tasks)
+
+    async def close(self) -> None:
+        if self._worker is not None:
+            await self._worker.close()
+
+
+class RayPool:
+    """Ray actors, one for each core unless `ingestion.parallelism` says otherwise.
+
+    An actor that dies – killed, out of memory, its node gone – is replaced, and its chunk is
+    given to the next free one; a chunk that has ended three actors is reported as failed.
+    """
+
+    def __init__(self, config: IngestionConfig) -> None:
+        import ray
+
+        self._ray = ray
+        if not ray.is_initialized():
+            ray.init(
+                address=config.ray_address,
+                log_to_driver=False,
+                logging_level="ERROR",
+                include_dashboard=None if config.ray_address else False,
+            )
+        cpus = int(ray.cluster_resources().get("CPU", 1))
+        count = config.ingestion.parallelism or min(cpus, os.cpu_count() or 1)
+        self.capacity = count * _PER_WORKER
+        # Reserve a CPU each where that many are free; otherwise share with what runs here.
+        reserve = 1 if ray.available_resources().get("CPU", 0) >= count else 0
+        self._actor = ray.remote(num_cpus=reserve, max_concurrency=_PER_WORKER)(_Actor)
+        self._config = config.model_dump_json()
+        self._free: asyncio.Queue[_Slot] = asyncio.Queue()
+        self._slots = [_Slot(self._start()) for _ in range(count)]
+        for slot in self._slots * _PER_WORKER:
+            self._free.put_nowait(slot)
+
+    async def process(self, tasks: Sequence[Task]) -> Outcome:
+        slot = await self._free.get()
+        try:
+            for _ in range(_TRIES):
+                actor = slot.actor
+                try:
+                    outcome: Outcome = await actor.process.remote(list(tasks))
+                    return outcome
+                except self._ray.exceptions.RayTaskError as error:
+                    # What the worker itself raised (IndexFailure, ModelError), not its death.
+                    raise error.as_instanceof_cause() from None
+                except self._ray.exceptions.RayActorError:
+                    if slot.actor is actor:  # the other chunk in it may have replaced it already
+                        slot.actor = self._start()
+        finally:
+            self._free.put_nowait(slot)
+        cause = f"the worker died {_TRIES} times over the chunk this image was in"
+        failures = tuple(Failure(t.source, t.item.key, cause) for t in tasks)
+        return Outcome({}, {}, {}, failures)
+
+    async def close(self) -> None:
+        for slot in self._slots:
+            self._ray.kill(slot.actor)
+
+    def _start(self) -> Any:
+        return self._actor.remote(self._config)
+
+
+class _Slot:
+    """A place for one actor, which may be replaced."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+
+
+class _Actor:
+    """A Worker in a process of its own, with one thread for its model."""
+
+    def __init__(self, config: str) -> None:
+        self._worker: Worker | None = None
+        self._config = IngestionConfig.model_validate_json(config)
+        self._starting = asyncio.Lock()
+
+    async def process(self, tasks: list[Task]) -> Outcome:
+        async with self._starting:
+            if self._worker is None:
+                self._worker = await asyncio.to_thread(Worker, self._config, threads=1)
+        return await self._worker.process(tasks)

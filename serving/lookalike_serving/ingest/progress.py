@@ -1,0 +1,84 @@
+"""Writes the progress file and the list of errors while a run goes on."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self, TextIO
+
+from lookalike_crds.progress import Counts, ItemError, Progress, RunState, errors_file
+from lookalike_serving.ingest.work import Failure
+
+_EVERY_SECONDS = 0.5
+_LAST_ERRORS = 20
+_RATE_WINDOW_SECONDS = 10.0
+
+
+class ProgressWriter:
+    """Counts, and a file that says them. The file is whole at any moment it is read."""
+
+    def __init__(self, path: Path, collection: str) -> None:
+        now = datetime.now(UTC)
+        self.progress = Progress(
+            collection=collection, started_at=now, updated_at=now, pid=os.getpid()
+        )
+        self.listed_all = False
+        self._path = path
+        self._written = 0.0
+        self._rates: deque[tuple[float, int]] = deque()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._errors: TextIO = errors_file(path).open("w", encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._errors.close()
+
+    def counts(self, source: str) -> Counts:
+        return self.progress.sources.setdefault(source, Counts())
+
+    @property
+    def failed(self) -> int:
+        return sum(c.failed for c in self.progress.sources.values())
+
+    def fail(self, failure: Failure) -> None:
+        error = ItemError(source=failure.source, key=failure.key, cause=failure.cause)
+        self.counts(failure.source).failed += 1
+        self._errors.write(error.model_dump_json() + "\n")
+        self.progress.errors = [*self.progress.errors, error][-_LAST_ERRORS:]
+
+    def enter(self, state: RunState, message: str | None = None) -> None:
+        """Begin a phase, and say so at once."""
+        self.progress.state = state
+        if message is not None:
+            self.progress.message = message
+        self.write(now=True)
+
+    def write(self, *, now: bool = False) -> None:
+        """Bring the file up to date, at most twice a second unless `now`."""
+        moment = time.monotonic()
+        if not now and moment - self._written < _EVERY_SECONDS:
+            return
+        self._written = moment
+        self._estimate(moment)
+        self.progress.updated_at = datetime.now(UTC)
+        self._errors.flush()
+        scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        scratch.write_text(self.progress.model_dump_json(indent=1))
+        scratch.replace(self._path)
+
+    def _estimate(self, moment: float) -> None:
+        total = self.progress.total
+        self._rates.append((moment, total.new + total.updated))
+        while moment - self._rates[0][0] > _RATE_WINDOW_SECONDS and len(self._rates) > 2:
+            self._rates.popleft()
+        (t0, n0), (t1, n1) = self._rates[0], self._rates[-1]
+        rate = (n1 - n0) / (t1 - t0) if t1 > t0 and n1 > n0 else None
+        self.progress.images_per_second = None if rate is None else round(rate, 2)
+        left = total.listed - total.done
+        known = self.listed_all and rate and not self.progress.state.ended
+        self.progress.eta_seconds = round(left / rate, 1) if known and rate else None

@@ -1,0 +1,283 @@
+"""One ingestion run, from listing to the last point.
+
+    list -> what does the index have of it? -> nothing to do | new payload | a task for a worker
+
+The driver asks the index for fingerprints, so a rerun over an unchanged collection loads no model
+and starts no worker. What is in memory is bounded: one chunk being listed, and as many chunks of
+tasks as the workers take at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from lookalike_crds.config import IngestionConfig
+from lookalike_crds.image_collection import Engine, SourceSpec
+from lookalike_crds.progress import RunState
+from lookalike_serving.documents import RESERVED, point_id, split
+from lookalike_serving.embed.load import load_embedder
+from lookalike_serving.images import ImageFetcher
+from lookalike_serving.index.filters import Condition, Operator
+from lookalike_serving.index.protocol import PointStore
+from lookalike_serving.ingest.ledger import Ledger
+from lookalike_serving.ingest.pool import LocalPool, Pool, RayPool
+from lookalike_serving.ingest.progress import ProgressWriter
+from lookalike_serving.ingest.sources import Item, Rejected, SourceError, open_source
+from lookalike_serving.ingest.store import open_remote, open_store
+from lookalike_serving.ingest.versions import Change, change, fingerprint
+from lookalike_serving.ingest.work import Failure, Task
+from lookalike_serving.ingest.worker import rewrite_payload
+
+SMALL_RUN = 200
+"""Up to so many images one process is done before two have started."""
+_LISTED_AT_ONCE = 256
+_TASKS_AT_ONCE = 64
+_PAGE = 1000
+
+
+class TooManyFailures(Exception):
+    """More images failed than `ingestion.maxFailures` allows."""
+
+
+async def run(config: IngestionConfig, progress: ProgressWriter) -> RunState:
+    """Bring the collection up to date with its sources; the state it ended in.
+
+    Raises IndexFailure, ModelError, TooManyFailures: the run as a whole cannot go on, and what it
+    wrote so far stays. A source that cannot be read fails on its own; the others go on.
+    """
+    scratch_home = config.data_dir / "scratch"
+    scratch_home.mkdir(parents=True, exist_ok=True)
+    fetcher = ImageFetcher(config.fetch)
+    progress.enter(RunState.LISTING)
+    with tempfile.TemporaryDirectory(dir=scratch_home) as folder:
+        store = await _driver_store(config)
+        try:
+            return await _Run(config, progress, store, fetcher, Path(folder)).go()
+        finally:
+            await store.close()
+            await fetcher.close()
+
+
+async def _driver_store(config: IngestionConfig) -> PointStore:
+    if config.collection.index.engine is Engine.EDGE:
+        return open_remote(config)
+    embedder = await asyncio.to_thread(
+        load_embedder,
+        config.collection.model,
+        config.data_dir / "weights",
+        random_weights_for_benchmarks=config.random_weights_for_benchmarks,
+    )
+    return await open_store(config, embedder.info)
+
+
+class _Run:
+    def __init__(
+        self,
+        config: IngestionConfig,
+        progress: ProgressWriter,
+        store: PointStore,
+        fetcher: ImageFetcher,
+        scratch: Path,
+    ) -> None:
+        self._config = config
+        self._collection = config.collection.name
+        self._progress = progress
+        self._store = store
+        self._fetcher = fetcher
+        self._scratch = scratch
+        self._ledger = Ledger(scratch / "seen.sqlite")
+        self._notes: list[str] = []
+
+    async def go(self) -> RunState:
+        listed: list[SourceSpec] = []
+        async with self._workers() as dispatch:
+            for spec in self._config.sources:
+                try:
+                    await self._source(spec, dispatch)
+                    listed.append(spec)
+                except SourceError as error:
+                    self._notes.append(str(error))
+            self._progress.listed_all = True
+            self._progress.enter(RunState.RUNNING)
+            await dispatch.finish()
+        for spec in listed:
+            if spec.delete_missing:
+                await self._delete_missing(spec)
+        self._progress.enter(RunState.OPTIMIZING)
+        await self._store.optimize()
+        failed = self._progress.failed
+        if not listed and self._config.sources:
+            state = RunState.FAILED
+        elif failed or self._notes:
+            state = RunState.COMPLETED_WITH_ERRORS
+        else:
+            state = RunState.COMPLETED
+        if failed:
+            self._notes.append(f"{failed} images could not be ingested")
+        self._progress.enter(state, "; ".join(self._notes) or None)
+        return state
+
+    @asynccontextmanager
+    async def _workers(self) -> AsyncIterator[_Dispatch]:
+        dispatch = _Dispatch(self._config, self._progress)
+        try:
+            yield dispatch
+        finally:
+            await dispatch.close()
+
+    async def _source(self, spec: SourceSpec, dispatch: _Dispatch) -> None:
+        """List one source and hand out what changed. Raises SourceError."""
+        source = open_source(spec, self._config.collection.fields, self._scratch, self._fetcher)
+        counts = self._progress.counts(spec.name)
+        chunk: list[Item] = []
+        async for entry in source.list():
+            counts.listed += 1
+            counts.skipped = source.skipped
+            if isinstance(entry, Rejected):
+                self._progress.fail(Failure(spec.name, entry.key, entry.cause))
+                dispatch.check_failures()
+                continue
+            chunk.append(entry)
+            if len(chunk) == _LISTED_AT_ONCE:
+                await self._sort_out(spec.name, chunk, dispatch)
+                chunk = []
+        counts.skipped = source.skipped
+        await self._sort_out(spec.name, chunk, dispatch)
+
+    async def _sort_out(self, source: str, items: list[Item], dispatch: _Dispatch) -> None:
+        """What is new, what changed, what is as it was."""
+        first: list[tuple[str, Item]] = []
+        for item in items:
+            id_ = point_id(self._collection, item.document_id)
+            earlier = self._ledger.enter(id_, item.key)
+            if earlier is None:
+                first.append((id_, item))
+                continue
+            cause = (
+                f"its document id {item.document_id!r} is taken by {earlier}: ids are unique "
+                "within a collection"
+            )
+            self._progress.fail(Failure(source, item.key, cause))
+        records = await self._store.retrieve([id_ for id_, _ in first], with_payload=(RESERVED,))
+        stored = {r.id: split(r.payload)[1] for r in records if RESERVED in r.payload}
+        counts = self._progress.counts(source)
+        for id_, item in first:
+            match change(item, source, stored.get(id_)):
+                case Change.NONE:
+                    counts.unchanged += 1
+                case Change.METADATA:
+                    await self._rewrite(Task(source, item, stored[id_]))
+                    counts.updated += 1
+                case _:
+                    await dispatch.add(Task(source, item, stored.get(id_)))
+        self._progress.write()
+
+    async def _rewrite(self, task: Task) -> None:
+        assert task.item.version is not None
+        mark = fingerprint(task.item, task.item.version)
+        await rewrite_payload(self._store, self._collection, task, mark)
+
+    async def _delete_missing(self, spec: SourceSpec) -> None:
+        """Delete the documents that this source no longer lists, if its listing can be trusted."""
+        counts = self._progress.counts(spec.name)
+        mine = Condition(f"{RESERVED}.source", Operator.EQ, spec.name)
+        if counts.listed == 0:
+            if held := await self._store.count(mine):
+                self._notes.append(
+                    f"source {spec.name} lists no image while the index holds {held} of it: "
+                    "nothing was deleted. If that is meant, delete the documents or the source"
+                )
+            return
+        if counts.failed:
+            self._notes.append(
+                f"source {spec.name}: deleteMissing waits for a run without failures"
+            )
+            return
+        after: str | None = None
+        while True:
+            page = await self._store.scroll(
+                filter=mine, limit=_PAGE, after=after, with_payload=False
+            )
+            gone = self._ledger.missing(r.id for r in page.records)
+            if gone:
+                await self._store.delete(gone)
+                counts.deleted += len(gone)
+                self._progress.write()
+            if page.next is None:
+                return
+            after = page.next
+
+
+class _Dispatch:
+    """Gathers tasks into chunks and keeps the workers busy, never more than they take at once."""
+
+    def __init__(self, config: IngestionConfig, progress: ProgressWriter) -> None:
+        self._config = config
+        self._progress = progress
+        self._waiting: list[Task] = []
+        self._pool: Pool | None = None
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    async def add(self, task: Task) -> None:
+        self._waiting.append(task)
+        if self._pool is None and len(self._waiting) > SMALL_RUN:
+            # On this thread: Ray's handles belong to the event loop that awaits them.
+            self._pool = RayPool(self._config)
+        while self._pool is not None and len(self._waiting) >= _TASKS_AT_ONCE:
+            await self._send()
+
+    async def finish(self) -> None:
+        """Hand out what is left and wait for all of it."""
+        if self._pool is None and self._waiting:
+            self._pool = LocalPool(self._config)
+        while self._waiting:
+            await self._send()
+        await self._wait(all_=True)
+
+    async def close(self) -> None:
+        for task in self._under_way:
+            task.cancel()
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        if self._pool is not None:
+            await self._pool.close()
+
+    def check_failures(self) -> None:
+        """Raises TooManyFailures."""
+        bound, failed = self._config.ingestion.max_failures, self._progress.failed
+        if bound is not None and failed > bound:
+            raise TooManyFailures(
+                f"{failed} images failed, more than ingestion.maxFailures ({bound}) allows; the "
+                f"last: {self._progress.progress.errors[-1].key}: "
+                f"{self._progress.progress.errors[-1].cause}"
+            )
+
+    async def _send(self) -> None:
+        assert self._pool is not None
+        while len(self._under_way) >= self._pool.capacity:
+            await self._wait(all_=False)
+        chunk, self._waiting = self._waiting[:_TASKS_AT_ONCE], self._waiting[_TASKS_AT_ONCE:]
+        self._under_way.add(asyncio.create_task(self._process(self._pool, chunk)))
+
+    async def _process(self, pool: Pool, chunk: list[Task]) -> None:
+        outcome = await pool.process(chunk)
+        for name in ("new", "updated", "unchanged"):
+            for source, count in getattr(outcome, name).items():
+                counts = self._progress.counts(source)
+                setattr(counts, name, getattr(counts, name) + count)
+        for failure in outcome.failures:
+            self._progress.fail(failure)
+        self._progress.write()
+        self.check_failures()
+
+    async def _wait(self, *, all_: bool) -> None:
+        """Wait for chunks; raises what any of them raised."""
+        if not self._under_way:
+            return
+        when = asyncio.FIRST_EXCEPTION if all_ else asyncio.FIRST_COMPLETED
+        done, self._under_way = await asyncio.wait(self._under_way, return_when=when)
+        for task in done:
+            task.result()

@@ -1,0 +1,31 @@
+"""Where images come from, behind one protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lookalike_crds.image_collection import FieldSpec, SourceSpec
+from lookalike_serving.images import ImageFetcher
+from lookalike_serving.ingest.sources.manifest import ManifestSource
+from lookalike_serving.ingest.sources.protocol import Item, Rejected, Source, SourceError
+from lookalike_serving.ingest.sources.volume import VolumeSource
+
+__all__ = ["Item", "Rejected", "Source", "SourceError", "open_source"]
+
+
+def open_source(
+    spec: SourceSpec, fields: tuple[FieldSpec, ...], scratch: Path, fetcher: ImageFetcher
+) -> Source:
+    """The source a spec describes. `scratch` is a folder for files that may be thrown away.
+
+    Raises SourceError for a kind that this version does not read.
+    """
+    if spec.volume is not None:
+        return VolumeSource(spec.name, spec.volume, spec.metadata, fields, scratch)
+    if spec.urls is not None:
+        return ManifestSource(spec.name, spec.urls, spec.metadata, fields, fetcher, scratch)
+    kind = next(k for k in ("s3", "gcs", "azure_blob") if getattr(spec, k) is not None)
+    raise SourceError(
+        f"source {spec.name}: {kind} comes with a later version; until then, list the images' "
+        "https:// addresses in a manifest and use urls"
+    )

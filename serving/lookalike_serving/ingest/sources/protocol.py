@@ -1,0 +1,52 @@
+"""What a place of images must be able to do: list what it has, in bounded memory.
+
+Reading an item's bytes is not here: an item's `uri` says all that is needed
+(`lookalike_serving.ingest.reading`), so that workers elsewhere can read it without the source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+class SourceError(Exception):
+    """The source as a whole cannot be read; the message names it and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image to be in the collection."""
+
+    key: str
+    """Its name within the source, for people: a path or an address."""
+    document_id: str
+    uri: str
+    """`file:///…` or `https://…`."""
+    version: str | None
+    """Changes when the image does (size and modification time, or an etag); None where listing
+    cannot tell: then the bytes' own hash does."""
+    metadata: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """An entry that cannot become a document, and why."""
+
+    key: str
+    cause: str
+
+
+class Source(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def skipped(self) -> int:
+        """Entries passed over since they do not look like images."""
+        ...
+
+    def list(self) -> AsyncIterator[Item | Rejected]:
+        """Everything there is, in an order that stays the same. Raises SourceError."""
+        ...

@@ -1,0 +1,30 @@
+"""How a run reaches its index: through the server that holds it, or straight to Qdrant."""
+
+from __future__ import annotations
+
+from lookalike_crds.config import IngestionConfig
+from lookalike_crds.image_collection import Engine
+from lookalike_serving.embed.protocol import EmbedderInfo
+from lookalike_serving.index.open import open_index
+from lookalike_serving.index.protocol import IndexFailure, PointStore
+from lookalike_serving.index.remote import RemoteIndex
+
+
+def open_remote(config: IngestionConfig) -> RemoteIndex:
+    """The Edge index of the server at `gateway_url`. Raises IndexFailure where that is not set."""
+    if config.gateway_url is None or config.internal_token_file is None:
+        raise IndexFailure(
+            f"collection {config.collection.name}: an Edge index is written through the server "
+            "that holds it: gateway_url and internal_token_file must be set"
+        )
+    token = config.internal_token_file.read_text().strip()
+    return RemoteIndex(config.gateway_url, config.collection.name, token)
+
+
+async def open_store(config: IngestionConfig, info: EmbedderInfo) -> PointStore:
+    """For a worker, which knows the model. Raises IndexFailure."""
+    if config.collection.index.engine is Engine.EDGE:
+        return open_remote(config)
+    return await open_index(
+        config.collection, dimension=info.dimension, fingerprint=info.fingerprint
+    )

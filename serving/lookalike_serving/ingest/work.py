@@ -1,0 +1,35 @@
+"""What passes between the driver and its workers: keys and facts, never pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lookalike_serving.documents import Origin
+from lookalike_serving.ingest.sources import Item
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One image to bring up to date."""
+
+    source: str
+    item: Item
+    stored: Origin | None
+    """What the index holds of it; None for a new document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    source: str
+    key: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of some tasks. `new`, `updated`, `unchanged`: images, by source."""
+
+    new: dict[str, int]
+    updated: dict[str, int]
+    unchanged: dict[str, int]
+    failures: tuple[Failure, ...]

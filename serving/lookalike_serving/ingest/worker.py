@@ -1,0 +1,174 @@
+"""One worker: fetch -> decode -> embed -> upsert, for the tasks it is given.
+
+Fetching and decoding of the next images overlap with the model's work on these: reading runs in
+threads, the embedder batches whatever is ready, and a bounded number of images is in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from lookalike_crds.config import FetchPolicy, IngestionConfig
+from lookalike_serving.documents import Origin, payload, point_id
+from lookalike_serving.embed.batching import BatchedEmbedder
+from lookalike_serving.embed.load import load_embedder
+from lookalike_serving.embed.protocol import ModelError
+from lookalike_serving.images import ImageError, ImageFetcher
+from lookalike_serving.index.protocol import Point, PointStore
+from lookalike_serving.ingest.store import open_store
+from lookalike_serving.ingest.versions import fingerprint, image_part
+from lookalike_serving.ingest.work import Failure, Outcome, Task
+
+
+class Worker:
+    """Holds the model and a connection to the index. Lives in one event loop."""
+
+    def __init__(self, config: IngestionConfig, *, threads: int | None) -> None:
+        """Loads the model: seconds. `threads`: the model's CPU threads. Raises ModelError."""
+        batch = config.ingestion.batch_size
+        self._collection = config.collection.name
+        self._policy = config.fetch
+        self._batch = batch
+        embedder = load_embedder(
+            config.collection.model,
+            config.data_dir / "weights",
+            random_weights_for_benchmarks=config.random_weights_for_benchmarks,
+            threads=threads,
+        )
+        self._embedder = BatchedEmbedder(
+            embedder,
+            max_batch=batch,
+            max_waiting=4 * batch + 64,
+            max_pixels=config.fetch.max_pixels,
+            threads=threads,
+        )
+        self._config = config
+        self._store: PointStore | None = None
+        self._fetcher = ImageFetcher(config.fetch)
+
+    async def process(self, tasks: Sequence[Task]) -> Outcome:
+        """Bring the tasks' documents up to date. Raises IndexFailure and ModelError: both concern
+        all of them; what concerns one image is in the outcome."""
+        if self._store is None:
+            self._store = await open_store(self._config, self._embedder.info)
+        failures: list[Failure] = []
+        new: Counter[str] = Counter()
+        updated: Counter[str] = Counter()
+        unchanged: Counter[str] = Counter()
+        # Twice the batch: one batch in the model while the next is fetched and decoded.
+        room = asyncio.Semaphore(2 * self._batch)
+
+        async def prepared(task: Task) -> tuple[Task, Point | None] | Failure:
+            async with room:
+                try:
+                    return task, await self._point(task)
+                except (ImageError, OSError, ModelError) as error:
+                    if isinstance(error, ModelError):
+                        raise
+                    return Failure(task.source, task.item.key, _cause(error))
+
+        waiting = [asyncio.ensure_future(prepared(task)) for task in tasks]
+        ready: list[Point] = []
+        try:
+            for done in asyncio.as_completed(waiting):
+                result = await done
+                if isinstance(result, Failure):
+                    failures.append(result)
+                    continue
+                task, point = result
+                if point is None:
+                    unchanged[task.source] += 1
+                    continue
+                (updated if task.stored else new)[task.source] += 1
+                ready.append(point)
+                if len(ready) >= self._batch:
+                    await self._store.upsert(ready)
+                    ready = []
+        finally:
+            for each in waiting:
+                each.cancel()
+        if ready:
+            await self._store.upsert(ready)
+        return Outcome(dict(new), dict(updated), dict(unchanged), tuple(failures))
+
+    async def close(self) -> None:
+        self._embedder.close()
+        await self._fetcher.close()
+        if self._store is not None:
+            await self._store.close()
+
+    async def _point(self, task: Task) -> Point | None:
+        """The document as it should be; None where its bytes turn out to be the stored ones."""
+        item, stored = task.item, task.stored
+        data = await read(item.uri, self._fetcher, self._policy)
+        digest = hashlib.sha256(data).hexdigest()
+        version = item.version or f"sha256:{digest}"
+        mark = fingerprint(item, version)
+        if item.version is None and stored is not None and image_part(stored) == version:
+            if stored.fingerprint == mark:
+                return None
+            await self._rewrite(task, mark)
+            return None
+        embedded = await self._embedder.embed_image_timed(data)
+        facts = embedded.image
+        assert facts is not None
+        now = _now()
+        origin = Origin(
+            document_id=item.document_id,
+            image=item.uri,
+            source=task.source,
+            fingerprint=mark,
+            sha256=digest,
+            width=facts.width,
+            height=facts.height,
+            format=facts.format,
+            bytes=len(data),
+            created_at=(stored.created_at if stored else None) or now,
+            updated_at=now,
+        )
+        id_ = point_id(self._collection, item.document_id)
+        return Point(id_, embedded.vector, payload(item.metadata, origin))
+
+    async def _rewrite(self, task: Task, mark: str) -> None:
+        assert self._store is not None
+        await rewrite_payload(self._store, self._collection, task, mark)
+
+
+async def rewrite_payload(store: PointStore, collection: str, task: Task, mark: str) -> None:
+    """New metadata for an image that is still the same one: nothing is embedded."""
+    assert task.stored is not None
+    origin = replace(task.stored, image=task.item.uri, fingerprint=mark, updated_at=_now())
+    id_ = point_id(collection, task.item.document_id)
+    await store.replace_payload(id_, payload(task.item.metadata, origin))
+
+
+async def read(uri: str, fetcher: ImageFetcher, policy: FetchPolicy) -> bytes:
+    """An item's bytes. Raises ImageError or OSError."""
+    if uri.startswith("file://"):
+        return await asyncio.to_thread(_read_file, uri, policy.max_bytes)
+    return (await fetcher.fetch(uri)).data
+
+
+def _read_file(uri: str, max_bytes: int) -> bytes:
+    path = Path(unquote(urlsplit(uri).path))
+    size = path.stat().st_size
+    if size > max_bytes:
+        raise OSError(f"has {size} bytes: at most {max_bytes} are read (fetch.max_bytes)")
+    return path.read_bytes()
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    return str(error)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
