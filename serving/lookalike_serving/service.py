@@ -68,7 +68,7 @@ class Service:
         """Collections that are not open, and why."""
         self.retrievers: dict[str, RetrieverConfig] = {r.name: r for r in config.retrievers}
         self.fetcher = ImageFetcher(config.fetch)
-        self.images = ImageStore(config.data_dir / "images")
+        self.images = ImageStore(config.data_dir, config.image_roots, self.fetcher)
         self.models: dict[ModelSpec, BatchedEmbedder] = {}
         self._batches: Index | None = None
         self.batches_failure: str | None = "not opened yet"

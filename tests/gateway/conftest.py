@@ -6,7 +6,8 @@ One for each test module, since loading the model takes longer than all of a mod
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -118,9 +119,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")
 
 
+@pytest.fixture(scope="module")
+def serving(folder: Path) -> Callable[..., ServingConfig]:
+    """Makes the usual config, with changes."""
+    return partial(serving_config, folder)
+
+
+@pytest.fixture(scope="module")
+def config(serving: Callable[..., ServingConfig]) -> ServingConfig:
+    """What `gateway` serves; a module may put its own in its place."""
+    return serving()
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def gateway(folder: Path) -> AsyncIterator[Gateway]:
-    async for each in running(serving_config(folder)):
+async def gateway(config: ServingConfig) -> AsyncIterator[Gateway]:
+    async for each in running(config):
         yield each
 
 

@@ -146,8 +146,9 @@ async def test_a_caller_who_has_the_image_gets_304(
 
 async def test_a_thumbnail_is_scaled_down(client: httpx.AsyncClient, picture: Picture) -> None:
     stored = (await upload(client, "large", picture("orange", side=600))).json()
-    thumbnail = await client.get(stored["thumbnail_url"], params={"size": 100})
-    assert max(Image.open(io.BytesIO(thumbnail.content)).size) == 100
+    thumbnail = await client.get(stored["thumbnail_url"], params={"size": 128})
+    assert thumbnail.headers["content-type"] == "image/webp"
+    assert max(Image.open(io.BytesIO(thumbnail.content)).size) == 128
     refused = await client.get(stored["thumbnail_url"], params={"size": 5000})
     assert refused.status_code == 422
 
@@ -211,6 +212,11 @@ async def test_bytes_that_are_no_image_are_refused(
     answer = await upload(client, "broken", content)
     assert (answer.status_code, answer.json()["code"]) == (422, code)
     assert (await client.get(f"{DOCUMENTS}/broken")).status_code == 404
+
+
+async def test_an_image_over_the_limit_is_413(client: httpx.AsyncClient) -> None:
+    answer = await upload(client, "heavy", b"x" * (1024 * 1024 + 1))
+    assert (answer.status_code, answer.json()["code"]) == (413, "image-too-large")
 
 
 async def test_lists_page_through_every_document_once(

@@ -23,7 +23,7 @@ from lookalike_serving.gateway.openapi import FILE_PART, json_body, json_or_mult
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.links import document_path
 from lookalike_serving.problems import wrong
-from lookalike_serving.references import image_bytes
+from lookalike_serving.references import checked_size, image_bytes
 from lookalike_serving.search.filters import parse_filters
 from lookalike_serving.stored import (
     FoundDocument,
@@ -135,7 +135,7 @@ async def upload(collection: str, request: Request) -> Response:
     else:
         asked = await read_json(request, UploadRequest)
         document_id, metadata = asked.document_id, asked.metadata
-        image = await image_bytes(service, asked.image, "image")
+        image = await image_bytes(service, asked.image)
     stored = await store_document(service, collection, image, metadata, document_id)
     return json_response(
         request,
@@ -159,7 +159,8 @@ async def _uploaded_form(request: Request) -> tuple[bytes, str | None, dict[str,
     if "metadata" in body.fields:
         metadata = parse_object(body.fields["metadata"], "metadata")
     document_id = body.fields.get("document_id") or form.document_id
-    return next(iter(body.files.values())), document_id, metadata
+    image = checked_size(service_of(request), next(iter(body.files.values())))
+    return image, document_id, metadata
 
 
 @router.get(
@@ -199,7 +200,7 @@ async def list_documents(
     _DOCUMENT + "/image",
     summary="A document's image, as it was stored",
     response_class=Response,
-    responses={200: {"content": {"image/*": {}}}, **problems(404, 422, 503)},
+    responses={200: {"content": {"image/*": {}}}, **problems(404, 422, 502, 503)},
 )
 async def get_image(collection: str, document_id: str, request: Request) -> Response:
     return await image_response(request, collection, decoded(document_id), None)
@@ -209,13 +210,13 @@ async def get_image(collection: str, document_id: str, request: Request) -> Resp
     _DOCUMENT + "/thumbnail",
     summary="A document's image, scaled down",
     response_class=Response,
-    responses={200: {"content": {"image/*": {}}}, **problems(404, 422, 503)},
+    responses={200: {"content": {"image/webp": {}}}, **problems(404, 422, 502, 503)},
 )
 async def get_thumbnail(
     collection: str,
     document_id: str,
     request: Request,
-    size: int = Query(256, ge=16, le=1024, description="Longest side, pixels."),
+    size: int = Query(256, ge=16, le=512, description="Longest side, rounded up to a step."),
 ) -> Response:
     return await image_response(request, collection, decoded(document_id), size)
 

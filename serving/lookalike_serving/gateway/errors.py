@@ -36,8 +36,7 @@ _CODES = {
 
 
 def install(app: FastAPI) -> None:
-    """Answer every failure of the app's routes with a problem."""
-    app.add_exception_handler(Exception, handle)
+    """Answer every failure the routes can name with a problem. The rest: middleware.Observation."""
     for kind in (
         Problem,
         HTTPException,

@@ -6,11 +6,16 @@ headers keep a browser from guessing another or running anything in it.
 
 from __future__ import annotations
 
+import hashlib
+
 from fastapi import Request, Response
 
+from lookalike_serving.documents import Origin
 from lookalike_serving.gateway.context import service_of
-from lookalike_serving.images.sniff import MEDIA_TYPES, sniff
-from lookalike_serving.references import document_bytes, document_thumbnail
+from lookalike_serving.images import Code, ImageError
+from lookalike_serving.images.thumbnails import MEDIA_TYPE
+from lookalike_serving.problems import Problem
+from lookalike_serving.service import Service
 from lookalike_serving.stored import find_document
 
 _SAFE = {
@@ -18,23 +23,37 @@ _SAFE = {
     "Content-Security-Policy": "default-src 'none'; sandbox",
     "Cache-Control": "private, max-age=300",
 }
+_GONE = {Code.NOT_FOUND, Code.FORBIDDEN_PATH}
 
 
 async def image_response(
     request: Request, collection: str, document_id: str, size: int | None
 ) -> Response:
-    """The stored image, or with `size` its thumbnail; 304 where the caller has it."""
+    """The stored image, or with `size` its thumbnail; 304 where the caller has it.
+
+    Raises Problem: 404 without document or image, 502 where the image's own address fails.
+    """
     service = service_of(request)
     origin = (await find_document(service, collection, document_id)).origin
-    version = origin.fingerprint or origin.updated_at or ""
-    tag = f'"{version.encode().hex()[:64]}-{size or "full"}"'
-    headers = {**_SAFE, "ETag": tag}
-    if tag in request.headers.get("if-none-match", ""):
+    headers = {**_SAFE, "ETag": _tag(origin, size)}
+    if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
-    if size is None:
-        content = await document_bytes(service, origin.image)
-    else:
-        content = await document_thumbnail(service, origin.image, size)
-    kind = sniff(content).format
-    media_type = MEDIA_TYPES.get(kind or "", "application/octet-stream")
+    try:
+        content, media_type = await _content(service, origin.image, size)
+    except ImageError as failure:
+        status = 404 if failure.code in _GONE else 502
+        code = f"image-{failure.code.replace('_', '-')}"
+        raise Problem(status, code, failure.message) from None
     return Response(content, headers=headers, media_type=media_type)
+
+
+async def _content(service: Service, image: str, size: int | None) -> tuple[bytes, str]:
+    if size is None:
+        return await service.images.get(image)
+    return await service.images.thumbnail(image, size), MEDIA_TYPE
+
+
+def _tag(origin: Origin, size: int | None) -> str:
+    """Changes with the image; of an image at a URL we know no more than when it was read."""
+    version = f"{origin.image} {origin.sha256 or origin.fingerprint} {size}"
+    return f'"{hashlib.sha256(version.encode()).hexdigest()[:32]}"'

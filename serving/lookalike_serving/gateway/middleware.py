@@ -11,13 +11,17 @@ import logging
 import time
 from urllib.parse import quote, unquote_to_bytes
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lookalike_serving.gateway import errors
 from lookalike_serving.gateway.context import assign_request_id
 
 log = logging.getLogger("lookalike.requests")
 
 _DOCUMENTS = b"/documents/"
+_NOT_BEGUN = 499
+"""What is logged where the caller left before an answer began."""
 _METHODS = {"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"}
 
 
@@ -35,7 +39,7 @@ class Observation:
         request_id = assign_request_id(scope)
         metrics = scope["app"].state.metrics
         started = time.perf_counter()
-        status = 499  # what is logged where the caller left before an answer began
+        status = _NOT_BEGUN
 
         async def observed(message: Message) -> None:
             nonlocal status
@@ -51,6 +55,12 @@ class Observation:
         metrics.in_flight.inc()
         try:
             await self._app(scope, receive, observed)
+        except Exception as failure:
+            if status != _NOT_BEGUN:
+                raise
+            # Here, not in Starlette's outermost handler, which raises again what it has answered.
+            response = await errors.handle(Request(scope, receive), failure)
+            await response(scope, receive, observed)
         finally:
             metrics.in_flight.dec()
             spent = time.perf_counter() - started

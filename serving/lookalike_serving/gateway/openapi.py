@@ -38,6 +38,7 @@ _WHEN = {
     415: "The body is of another media type",
     422: "The request is wrong; `errors` lists each wrong part",
     429: "Too many requests: see Retry-After",
+    502: "The image's own address does not give it",
     503: "A collection, its index or its model does not answer: see Retry-After",
 }
 
