@@ -63,6 +63,8 @@ def _environment(run: RunDirectory, ray_dir: Path) -> dict[str, str]:
         **RAY_SERVE_ENVIRONMENT,
         MARK: run.mark,
         "RAY_USAGE_STATS_ENABLED": "0",
+        # Despite its name it says, on Linux too, that Ray listens on loopback only.
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(run.ray_token),
         "RAY_DEDUP_LOGS": "0",
@@ -109,7 +111,6 @@ def serving(config: ServingConfig, run: RunDirectory) -> Iterator[str]:
             include_dashboard=False,
             logging_level=logging.WARNING,
             _temp_dir=str(run.ray_dir),
-            _node_ip_address="127.0.0.1",
         )
         stack.callback(serve.shutdown)
         serve.start(

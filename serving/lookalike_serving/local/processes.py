@@ -2,7 +2,9 @@
 
 Ray, its workers and HAProxy do not all end with the process that started them: after a SIGKILL of
 the driver HAProxy keeps the port and Ray's agents linger (Ray 2.60). Their command lines say little
-– Ray's workers rewrite theirs – but all inherit the environment, and with it the mark.
+– Ray's rewrite theirs – but all inherit the environment, and with it the mark. Two of Ray's
+agents write their new name over it; these are known by the log files they hold open, which lie in
+the folder that Ray was given.
 
 Linux reads /proc; elsewhere `ps` tells the same.
 """
@@ -17,6 +19,8 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+
+from lookalike_serving.local.rundir import RunDirectory
 
 MARK = "LOOKALIKE_DATA_DIR_OF_RUN"
 """Environment variable that says which data directory a process works for."""
@@ -50,10 +54,10 @@ def is_alive(pid: int, known_identity: str) -> bool:
     return identity(pid) == known_identity
 
 
-def marked(mark: str) -> list[Process]:
-    """Every process of this user that carries the mark, but not this one."""
-    find = _marked_by_proc if _PROC.joinpath("self/environ").exists() else _marked_by_ps
-    return [process for process in find(mark) if process.pid != os.getpid()]
+def of_run(run: RunDirectory) -> list[Process]:
+    """Every process of this user that works for the data directory, but not this one."""
+    find = _by_proc if _PROC.joinpath("self/environ").exists() else _by_ps
+    return [process for process in find(run) if process.pid != os.getpid()]
 
 
 def end(find: Callable[[], Iterable[Process]], *, patience_seconds: float = 3.0) -> list[Process]:
@@ -90,35 +94,38 @@ def _signal(process: Process, number: signal.Signals) -> None:
             os.kill(process.pid, number)
 
 
-def _marked_by_proc(mark: str) -> list[Process]:
-    wanted = f"{MARK}={mark}".encode()
+def _by_proc(run: RunDirectory) -> list[Process]:
+    wanted = f"{MARK}={run.mark}".encode()
     found = []
     for entry in _PROC.iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            if wanted not in entry.joinpath("environ").read_bytes().split(b"\0"):
-                continue
-            command = (
-                entry.joinpath("cmdline")
-                .read_bytes()
-                .replace(b"\0", b" ")
-                .decode("utf-8", "replace")
+            environment = entry.joinpath("environ").read_bytes().split(b"\0")
+            command = entry.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode()
+            ours = wanted in environment or (
+                command.startswith("ray::") and _holds_open(entry, run.ray_dir)
             )
-        except OSError:  # ended meanwhile, or another user's
+        except (OSError, UnicodeDecodeError):  # ended meanwhile, or another user's
             continue
         pid = int(entry.name)
-        if (known := identity(pid)) is not None:
+        if ours and (known := identity(pid)) is not None:
             found.append(Process(pid, known, command.strip()))
     return found
 
 
-def _marked_by_ps(mark: str) -> list[Process]:
+def _holds_open(process: Path, folder: Path) -> bool:
+    prefix = f"{folder}/"
+    return any(os.readlink(link).startswith(prefix) for link in process.joinpath("fd").iterdir())
+
+
+def _by_ps(run: RunDirectory) -> list[Process]:
     """`ps` prints the environment behind the command."""
     found = []
     for line in _ps("-E", "-ww", "-U", str(os.getuid()), "-o", "pid=,command=").splitlines():
         pid, _, rest = line.strip().partition(" ")
-        if f" {MARK}={mark}" in f"{rest} " and (known := identity(int(pid))) is not None:
+        ours = f" {MARK}={run.mark} " in f"{rest} "
+        if ours and (known := identity(int(pid))) is not None:
             found.append(Process(int(pid), known, rest.split(f" {MARK}=")[0]))
     return found
 

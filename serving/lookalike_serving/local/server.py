@@ -133,7 +133,7 @@ class Server:
             impatience.start()
 
     def _end_leftovers(self) -> None:
-        ended = processes.end(lambda: processes.marked(self._run.mark))
+        ended = processes.end(lambda: processes.of_run(self._run))
         if ended:
             log.info("ended %d processes of this data directory", len(ended))
 
