@@ -9,7 +9,7 @@
 `record.py` holds what a batch is and its rules, all pure; `store.py` keeps records in the index
 engine; `intake.py` reads requests as a stream; `runner.py` does the work; `routes.py` is HTTP.
 
-A batch outlives its process: everything needed to go on is in the index and the image folder before
+A batch outlives its process: everything needed to go on is in the index and the data folder before
 the caller gets its 202. Document ids are settled at that moment too, so an image stored twice – the
 process killed between storing it and noting so – is still one document.
 """

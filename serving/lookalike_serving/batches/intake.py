@@ -144,8 +144,7 @@ class Intake:
         """(reference, SHA-256 of what the caller sent, why it cannot be an image)."""
         if submission.staged is not None:
             return submission.staged.reference, submission.staged.sha256, None
-        value = submission.item.image if submission.item is not None else None
-        assert value is not None
+        value = ((submission.item and submission.item.image) or "").strip()
         if value.lower().startswith(("http://", "https://")):
             return value, hashlib.sha256(value.encode()).hexdigest(), None
         try:

@@ -20,7 +20,7 @@ from lookalike_serving.upload import store_document
 def open_batches(service: Service) -> Batches:
     """Not yet running: `start` begins."""
     store = BatchStore(lambda: service.batches_index)
-    staging = Staging(service.config.data_dir / "images" / "staged")
+    staging = Staging(service.config.data_dir / "staged")
 
     async def load(reference: str) -> bytes:
         return await load_reference(reference, service.fetcher)

@@ -82,8 +82,10 @@ class Runner:
                 await self._take_up()
             except (IndexFailure, Problem, OSError) as failure:
                 log.warning("batches wait: %s", failure)
+            # Not wait_for: in Python 3.11 it can swallow the cancellation that `close` sends.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _LOOK_SECONDS)
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._wake.wait()
 
     async def _take_up(self) -> None:
         if len(self._runs) >= AT_ONCE:

@@ -1,4 +1,4 @@
-"""Bytes of images that wait in a batch: one file each, below the image folder.
+"""Bytes of images that wait in a batch: one file each, below the data folder.
 
 They are kept apart from the images of documents because they may be no images at all, and because
 they go when their item is done.

@@ -138,4 +138,5 @@ def judge(failure: Exception) -> tuple[Cause, bool]:
 async def wait(stop: asyncio.Event, seconds: float) -> None:
     """Until `stop`, or for so many seconds."""
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
+        async with asyncio.timeout(seconds):
+            await stop.wait()
