@@ -35,6 +35,7 @@ from lookalike_serving.index.protocol import (
     Record,
 )
 from lookalike_serving.index.scores import engine_threshold, score_of
+from lookalike_serving.index.tuning import oversampling
 from lookalike_serving.index.values import checked_id, checked_payload, checked_vector
 
 LOCK_WAIT_SECONDS = 10.0
@@ -45,12 +46,15 @@ _BATCH_SLICE = 16
 class EdgeIndex:
     """An `Index` on one Edge shard. Make one with `open`; use it from one event loop."""
 
-    def __init__(self, store: EdgeStore, fields: tuple[FieldSpec, ...]) -> None:
+    def __init__(
+        self, store: EdgeStore, vector: VectorSpec | None, fields: tuple[FieldSpec, ...]
+    ) -> None:
         self._store = store
         self._fields = fields
         self._dimension = store.manifest.dimension
         self._distance = Distance(store.manifest.distance or Distance.COSINE)
-        self._tuned = edge_settings.search_params(None, exact=False)
+        self._oversampling = oversampling(vector)
+        self._tuned = self._params(None, exact=False)
 
     @classmethod
     async def open(
@@ -77,7 +81,7 @@ class EdgeIndex:
             fields=fields,
             lock_wait_seconds=lock_wait_seconds,
         )
-        return cls(store, fields)
+        return cls(store, vector, fields)
 
     # Writing
 
@@ -227,8 +231,11 @@ class EdgeIndex:
             score_threshold=engine_threshold(self._distance, query.min_score),
             params=self._tuned
             if query.ef is None and not query.exact
-            else edge_settings.search_params(query.ef, query.exact),
+            else self._params(query.ef, query.exact),
         )
+
+    def _params(self, ef: int | None, exact: bool) -> edge.SearchParams:
+        return edge_settings.search_params(ef, exact, self._oversampling)
 
     def _hits(self, points: list[edge.ScoredPoint], query: Query) -> list[Hit]:
         hits = []

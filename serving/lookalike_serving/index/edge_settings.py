@@ -7,7 +7,7 @@ from typing import Any
 import qdrant_edge as edge
 
 from lookalike_crds.image_collection import Distance, FieldType, Quantization, VectorSpec
-from lookalike_serving.index.tuning import EF, OVERSAMPLING, QUANTILE, Datatype
+from lookalike_serving.index.tuning import EF, QUANTILE, Datatype
 
 INDEXING_THRESHOLD_KB = 10_000
 """Segments with fewer KB of vectors are searched one by one; that is quick enough for them."""
@@ -67,14 +67,14 @@ def _quantization(quantization: Quantization) -> Any:
             return edge.BinaryQuantizationConfig(memory=edge.Memory.Pinned)
 
 
-def search_params(ef: int | None, exact: bool) -> edge.SearchParams:
+def search_params(ef: int | None, exact: bool, oversampling: float) -> edge.SearchParams:
     if exact:
         return edge.SearchParams(
             exact=True, quantization=edge.QuantizationSearchParams(ignore=True)
         )
     return edge.SearchParams(
         hnsw_ef=ef or EF,
-        quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
+        quantization=edge.QuantizationSearchParams(rescore=True, oversampling=oversampling),
     )
 
 

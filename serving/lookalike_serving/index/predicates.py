@@ -193,7 +193,7 @@ def _condition(condition: Condition, types: Mapping[str, FieldType]) -> Predicat
         case Operator.NIN:
             return NoneOf((_among(key, value, field_type, condition),))
         case Operator.GT | Operator.GTE | Operator.LT | Operator.LTE:
-            return _ordered(key, value, condition)
+            return _ordered(key, value, field_type, condition)
         case Operator.CONTAINS:
             return _contains(key, value, field_type, condition)
         case Operator.STARTS_WITH:
@@ -226,10 +226,10 @@ def _equals(key: str, value: Any, field_type: FieldType | None, condition: Condi
         if field_type is FieldType.INTEGER or abs(value) > MAX_EXACT_INTEGER:
             return Matches(key, (value,))
         # As a range, because an exact match on 1 would not find a stored 1.0.
-        return Between(key, gte=float(value), lte=float(value))
+        return _between(key, {"gte": float(value), "lte": float(value)}, field_type)
     if isinstance(value, float):
         number = _number(value, condition)
-        return Between(key, gte=number, lte=number)
+        return _between(key, {"gte": number, "lte": number}, field_type)
     if isinstance(value, str):
         if field_type is FieldType.DATETIME:
             moment = _moment(value, condition)
@@ -262,11 +262,25 @@ def _among(key: str, value: Any, field_type: FieldType | None, condition: Condit
     return AnyOf(tuple(rest)) if rest else NEVER
 
 
-def _ordered(key: str, value: Any, condition: Condition) -> Predicate:
+def _ordered(
+    key: str, value: Any, field_type: FieldType | None, condition: Condition
+) -> Predicate:
     bound = condition.operator.value
     if isinstance(value, str):
-        return During(key, **{bound: _moment(value, condition)})
-    return Between(key, **{bound: _number(value, condition)})
+        return _during(key, {bound: _moment(value, condition)}, field_type)
+    return _between(key, {bound: _number(value, condition)}, field_type)
+
+
+# Qdrant's indexes of datetimes hold numbers, microseconds, and answer either kind of range.
+
+
+def _during(key: str, bounds: dict[str, datetime], field_type: FieldType | None) -> Predicate:
+    numeric = field_type in (FieldType.INTEGER, FieldType.FLOAT)
+    return NEVER if numeric else During(key, **bounds)
+
+
+def _between(key: str, bounds: dict[str, float], field_type: FieldType | None) -> Predicate:
+    return NEVER if field_type is FieldType.DATETIME else Between(key, **bounds)
 
 
 def _contains(

@@ -105,7 +105,7 @@ class PointStore(Protocol):
         ...
 
     async def merge_payload(self, id: str, payload: dict[str, Any]) -> None:
-        """Set the given top-level keys of one point's payload; the others stay.
+        """Set the given top-level keys of one point's payload; the others stay, null removes.
 
         Raises IndexRefused where the point does not exist, as `replace_payload` does.
         """

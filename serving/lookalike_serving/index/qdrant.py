@@ -36,7 +36,7 @@ from lookalike_serving.index.qdrant_collection import (
 )
 from lookalike_serving.index.qdrant_filters import compile_filter
 from lookalike_serving.index.scores import engine_threshold, score_of
-from lookalike_serving.index.tuning import EF, OVERSAMPLING
+from lookalike_serving.index.tuning import EF, oversampling
 from lookalike_serving.index.values import checked_id, checked_payload, checked_vector
 
 TIMEOUT_SECONDS = 20
@@ -55,7 +55,7 @@ class QdrantIndex:
         self._name = wanted.name
         self._where = where
         self._distance = Distance.COSINE if wanted.vector is None else wanted.vector.distance
-        self._tuned = _search_params(None, exact=False)
+        self._tuned = self._params(None, exact=False)
 
     @classmethod
     async def open(
@@ -226,8 +226,19 @@ class QdrantIndex:
             with_vector=query.with_vector,
             params=self._tuned
             if query.ef is None and not query.exact
-            else _search_params(query.ef, query.exact),
+            else self._params(query.ef, query.exact),
         )
+
+    def _params(self, ef: int | None, exact: bool) -> models.SearchParams | None:
+        if self._where == _IN_MEMORY:
+            return None  # local mode is always exact, and warns of parameters
+        if exact:
+            ignored = models.QuantizationSearchParams(ignore=True)
+            return models.SearchParams(exact=True, quantization=ignored)
+        rescored = models.QuantizationSearchParams(
+            rescore=True, oversampling=oversampling(self._wanted.vector)
+        )
+        return models.SearchParams(hnsw_ef=ef or EF, quantization=rescored)
 
     def _hit(self, point: models.ScoredPoint, query: Query) -> Hit:
         score, distance = score_of(self._distance, point.score)
@@ -312,17 +323,6 @@ def connect(url: str, grpc_port: int, api_key_file: Path | None) -> AsyncQdrantC
         raise IndexFailure(
             f"index.url {url!r} is no address of a Qdrant server: {error}"
         ) from error
-
-
-def _search_params(ef: int | None, exact: bool) -> models.SearchParams:
-    if exact:
-        return models.SearchParams(
-            exact=True, quantization=models.QuantizationSearchParams(ignore=True)
-        )
-    return models.SearchParams(
-        hnsw_ef=ef or EF,
-        quantization=models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING),
-    )
 
 
 def _payload_selector(with_payload: bool | tuple[str, ...]) -> bool | list[str]:

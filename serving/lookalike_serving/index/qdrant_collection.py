@@ -205,7 +205,9 @@ def translated(doing: str, where: str) -> Iterator[None]:
         raise _failure(error.status_code, text, doing, where) from error
     except (ResponseHandlingException, ResourceExhaustedResponse, OSError) as error:
         raise IndexUnavailable(_unreachable(doing, where, str(error))) from error
-    except ValueError as error:  # local mode's refusals
+    except KeyError as error:  # local mode's "no such point"
+        raise IndexRefused(_no_point(doing, f"no point {error}")) from error
+    except ValueError as error:  # local mode's other refusals
         raise IndexRefused(f"{doing}: {error}") from error
 
 
@@ -216,6 +218,10 @@ def _unreachable(doing: str, where: str, why: str) -> str:
     )
 
 
+def _no_point(doing: str, text: str) -> str:
+    return f"{doing}: {text}: it was deleted meanwhile; write it anew"
+
+
 def _failure(status: StatusCode | int | None, text: str, doing: str, where: str) -> IndexFailure:
     match status:
         case StatusCode.UNAUTHENTICATED | StatusCode.PERMISSION_DENIED | 401 | 403:
@@ -223,7 +229,7 @@ def _failure(status: StatusCode | int | None, text: str, doing: str, where: str)
                 f"{doing}: Qdrant at {where} refused the API key ({text}): check index.api_key_file"
             )
         case StatusCode.NOT_FOUND | 404 if "No point with id" in text:
-            return IndexRefused(f"{doing}: {text}: it was deleted meanwhile; write it anew")
+            return IndexRefused(_no_point(doing, text))
         case StatusCode.NOT_FOUND | 404:
             return IndexUnavailable(
                 f"{doing}: Qdrant at {where} has lost the collection ({text}): "

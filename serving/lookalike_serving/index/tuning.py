@@ -8,10 +8,18 @@ from lookalike_crds.image_collection import Distance, Quantization, VectorSpec
 
 EF = 128
 """HNSW beam width where a query names none: recall@10 .999 with rescoring (bench/search.py)."""
-OVERSAMPLING = 2.0
-"""Candidates taken from quantised storage for each result, before rescoring with the originals."""
+_OVERSAMPLING = {Quantization.NONE: 1.0, Quantization.SCALAR: 2.0, Quantization.BINARY: 4.0}
 QUANTILE = 0.99
 """Scalar quantisation clips components beyond this quantile, Qdrant's own recommendation."""
+
+
+def oversampling(vector: VectorSpec | None) -> float:
+    """Candidates taken from quantised storage for each result, to be rescored with the originals.
+
+    Bits rank far more coarsely than bytes do; Qdrant's guide recommends 3 and more for them.
+    """
+    return _OVERSAMPLING[Quantization.NONE if vector is None else vector.quantization]
+
 
 Datatype = Literal["Float32", "Float16"]
 

@@ -1,0 +1,141 @@
+"""The engines that the contract tests run against.
+
+Qdrant Edge and qdrant-client's local mode always; a real Qdrant server where
+LOOKALIKE_QDRANT_URL names one.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from qdrant_client import AsyncQdrantClient
+
+from lookalike_crds.image_collection import FieldSpec, VectorSpec
+from lookalike_serving.index.edge import EdgeIndex
+from lookalike_serving.index.protocol import Index
+from lookalike_serving.index.qdrant import QdrantIndex, connect
+from lookalike_serving.index.qdrant_collection import Wanted
+
+QDRANT_URL = os.environ.get("LOOKALIKE_QDRANT_URL")
+
+
+class Engine(Protocol):
+    """Opens one and the same index as often as it is asked to."""
+
+    name: str
+
+    async def open(
+        self,
+        *,
+        dimension: int | None = 4,
+        vector: VectorSpec | None = None,
+        fingerprint: str | None = "model-a",
+        fields: tuple[FieldSpec, ...] = (),
+    ) -> Index: ...
+
+    async def open_payload(self) -> Index: ...
+
+    async def end(self) -> None: ...
+
+
+class EdgeEngine:
+    name = "edge"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._opened: list[EdgeIndex] = []
+
+    async def open(self, *, dimension=4, vector=None, fingerprint="model-a", fields=()):
+        return await self._open(vector or VectorSpec(), dimension, fingerprint, fields)
+
+    async def open_payload(self):
+        return await self._open(None, None, None, ())
+
+    async def _open(self, vector, dimension, fingerprint, fields):
+        index = await EdgeIndex.open(
+            self._folder,
+            vector=vector,
+            dimension=dimension,
+            fingerprint=fingerprint,
+            fields=fields,
+            lock_wait_seconds=0,
+        )
+        self._opened.append(index)
+        return index
+
+    async def end(self) -> None:
+        for index in self._opened:
+            await index.close()
+
+
+class QdrantEngine:
+    """One client for all openings: local mode keeps its data in it."""
+
+    def __init__(self, name: str, client: AsyncQdrantClient, where: str) -> None:
+        self.name = name
+        self._client = client
+        self._where = where
+        self._collection = f"test-{uuid.uuid4()}"
+
+    async def open(self, *, dimension=4, vector=None, fingerprint="model-a", fields=()):
+        return await self._open(vector or VectorSpec(), dimension, fingerprint, fields)
+
+    async def open_payload(self):
+        return await self._open(None, None, None, ())
+
+    async def _open(self, vector, dimension, fingerprint, fields):
+        wanted = Wanted(self._collection, vector, dimension, fingerprint, tuple(fields))
+        index = await QdrantIndex.open_with(self._client, wanted, self._where)
+        index.close = _nothing  # the client is shared with the next opening
+        return index
+
+    async def end(self) -> None:
+        await self._client.delete_collection(self._collection)
+        await self._client.close()
+
+
+async def _nothing() -> None: ...
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """An empty folder, in memory where the system has that: Edge syncs often, disks are slow."""
+    memory = Path("/dev/shm")
+    usable = memory.is_dir() and os.access(memory, os.W_OK)
+    with tempfile.TemporaryDirectory(dir=memory if usable else None) as made:
+        yield Path(made)
+
+
+@pytest.fixture(
+    params=[
+        "edge",
+        "local",
+        pytest.param(
+            "server",
+            marks=[
+                pytest.mark.qdrant,
+                pytest.mark.skipif(
+                    QDRANT_URL is None,
+                    reason="no Qdrant server: set LOOKALIKE_QDRANT_URL, such as http://host:6333",
+                ),
+            ],
+        ),
+    ]
+)
+async def engine(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Engine]:
+    match request.param:
+        case "edge":
+            made: Engine = EdgeEngine(folder / "index")
+        case "local":
+            made = QdrantEngine("local", connect(":memory:", 6334, None), ":memory:")
+        case "server":
+            assert QDRANT_URL is not None
+            made = QdrantEngine("server", connect(QDRANT_URL, 6334, None), QDRANT_URL)
+    yield made
+    await made.end()

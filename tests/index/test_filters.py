@@ -1,0 +1,441 @@
+"""Filters mean the same in every engine: each is compared with a plain Python reading of them."""
+
+from __future__ import annotations
+
+import math
+import re
+import uuid
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_serving.index.filters import (
+    And,
+    Condition,
+    Filter,
+    HasId,
+    Not,
+    Operator,
+    Or,
+    unindexed_keys,
+)
+from lookalike_serving.index.predicates import lower
+from lookalike_serving.index.protocol import IndexRefused, Point, Query
+
+FIELDS = tuple(
+    FieldSpec(name=name, type=FieldType(type_))
+    for name, type_ in (
+        ("kind", "Keyword"),
+        ("count", "Integer"),
+        ("price", "Float"),
+        ("sold", "Bool"),
+        ("added", "Datetime"),
+        ("place", "Geo"),
+        ("title", "Text"),
+    )
+)
+
+
+# The plain reading
+
+
+def holds(filter: Filter, id: str, document: dict[str, Any]) -> bool:
+    match filter:
+        case And(of):
+            return all(holds(each, id, document) for each in of)
+        case Or(of):
+            return any(holds(each, id, document) for each in of)
+        case Not(of):
+            return not any(holds(each, id, document) for each in of)
+        case HasId(ids):
+            return id in ids
+        case Condition(key, operator, value):
+            stored = at(document, key)
+            return condition_holds(stored, operator, value, key)
+
+
+MISSING = object()
+
+
+def at(document: Any, key: str) -> Any:
+    for part in key.split("."):
+        if not isinstance(document, dict) or part not in document:
+            return MISSING
+        document = document[part]
+    return document
+
+
+def condition_holds(stored: Any, operator: Operator, value: Any, key: str) -> bool:
+    elements = stored if isinstance(stored, list) else [] if stored is MISSING else [stored]
+    match operator:
+        case Operator.EQ:
+            if value is None:
+                return condition_holds(stored, Operator.IS_NULL, True, key)
+            return any(equal(element, value, key) for element in elements)
+        case Operator.NE:
+            return not condition_holds(stored, Operator.EQ, value, key)
+        case Operator.IN:
+            return any(condition_holds(stored, Operator.EQ, each, key) for each in value)
+        case Operator.NIN:
+            return not condition_holds(stored, Operator.IN, value, key)
+        case Operator.GT | Operator.GTE | Operator.LT | Operator.LTE:
+            return any(ordered(element, operator, value) for element in elements)
+        case Operator.CONTAINS:
+            if isinstance(stored, list):
+                return any(equal(element, value, key) for element in elements)
+            return isinstance(value, str) and isinstance(stored, str) and value in stored
+        case Operator.STARTS_WITH:
+            return any(isinstance(e, str) and e.startswith(value) for e in elements)
+        case Operator.TEXT:
+            return any(isinstance(e, str) and words(value) <= words(e) for e in elements)
+        case Operator.EXISTS:
+            return (stored is not MISSING and stored is not None and stored != []) == value
+        case Operator.IS_NULL:
+            return any(element is None for element in elements) == value
+        case Operator.GEO_RADIUS:
+            return any(is_point(e) and metres(e, value) <= value["radius_m"] for e in elements)
+        case Operator.GEO_BOX:
+            return any(is_point(e) and in_box(e, value) for e in elements)
+
+
+def equal(stored: Any, value: Any, key: str) -> bool:
+    if isinstance(stored, bool) or isinstance(value, bool):
+        return stored is value
+    if isinstance(value, str) and key == "added":
+        return (m := moment(stored)) is not None and m == moment(value)
+    if isinstance(stored, str) or isinstance(value, str):
+        return isinstance(stored, str) and isinstance(value, str) and stored == value
+    return isinstance(stored, int | float) and stored == value
+
+
+def ordered(stored: Any, operator: Operator, value: Any) -> bool:
+    if isinstance(value, str):
+        stored, value = moment(stored), moment(value)
+    elif isinstance(stored, bool) or not isinstance(stored, int | float):
+        stored = None
+    if stored is None:
+        return False
+    return {
+        Operator.GT: stored > value,
+        Operator.GTE: stored >= value,
+        Operator.LT: stored < value,
+        Operator.LTE: stored <= value,
+    }[operator]
+
+
+def moment(value: Any) -> datetime | None:
+    if not isinstance(value, str) or not re.match(r"\d{4}-", value):
+        return None
+    read = datetime.fromisoformat(value)
+    return read if read.tzinfo else read.replace(tzinfo=UTC)
+
+
+def words(text: str) -> set[str]:
+    return {word.lower() for word in re.findall(r"[^\W_]+", text)}
+
+
+def is_point(value: Any) -> bool:
+    return isinstance(value, dict) and {"lat", "lon"} <= value.keys()
+
+
+def metres(a: dict[str, float], b: dict[str, float]) -> float:
+    """Great-circle distance by the haversine formula."""
+    lat_a, lon_a, lat_b, lon_b = (math.radians(x) for x in (a["lat"], a["lon"], b["lat"], b["lon"]))
+    h = (
+        math.sin((lat_b - lat_a) / 2) ** 2
+        + math.cos(lat_a) * math.cos(lat_b) * math.sin((lon_b - lon_a) / 2) ** 2
+    )
+    return 2 * 6_371_000 * math.asin(math.sqrt(h))
+
+
+def in_box(point: dict[str, float], box: dict[str, dict[str, float]]) -> bool:
+    top_left, bottom_right = box["top_left"], box["bottom_right"]
+    if not bottom_right["lat"] <= point["lat"] <= top_left["lat"]:
+        return False
+    west, east = top_left["lon"], bottom_right["lon"]
+    if west <= east:
+        return west <= point["lon"] <= east
+    return point["lon"] >= west or point["lon"] <= east
+
+
+# Random documents and filters: few values, so that they often meet
+
+texts = st.sampled_from(["red", "Red", "red mug", "mug red_blue", "redder", "é café", "", "1"])
+integers = st.sampled_from([-5, 0, 1, 2, 7, 2**53 + 1, 2**53 + 2, 2**63 - 1, -(2**63)])
+floats = st.sampled_from([-2.5, 0.0, 0.5, 1.0, 2.0, 7.25, 1e18])
+zones = st.sampled_from(
+    [UTC, timezone(timedelta(hours=5, minutes=30)), timezone(timedelta(hours=-8))]
+)
+moments = st.builds(
+    lambda minutes, zone: (
+        (datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=minutes, microseconds=minutes))
+        .astimezone(zone)
+        .isoformat()
+    ),
+    st.integers(0, 3),
+    zones,
+)
+# Off the boundaries of circles and boxes below: engines may round there.
+points = st.builds(
+    lambda lat, lon: {"lat": lat + 0.137, "lon": lon + 0.211},
+    st.sampled_from([-60, -1, 0, 1, 48]),
+    st.sampled_from([-179, -1, 0, 1, 170, 179]),
+)
+scalars = st.one_of(texts, integers, floats, st.booleans(), st.none(), moments)
+anything = st.one_of(
+    scalars, st.lists(scalars, max_size=3), points, st.fixed_dictionaries({"leaf": scalars})
+)
+
+
+def some(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(values, st.lists(values, max_size=3), st.none())
+
+
+documents = st.fixed_dictionaries(
+    {},
+    optional={
+        "kind": some(texts),
+        "count": some(integers),
+        "price": some(st.one_of(floats, st.integers(-3, 3))),
+        "sold": some(st.booleans()),
+        "added": some(moments),
+        "place": some(points),
+        "title": some(texts),
+        "free": anything,
+        "odd-key ü": anything,
+        "deep": st.fixed_dictionaries({}, optional={"leaf": anything, "place": points}),
+    },
+)
+keys = st.sampled_from(
+    ["kind", "count", "price", "sold", "added", "title", "free", "odd-key ü", "deep.leaf", "nope"]
+)
+geo_keys = st.sampled_from(["place", "free", "deep.place", "kind"])
+operands = {
+    "added": moments,
+    "count": st.one_of(integers, floats, texts, st.booleans(), st.none()),
+}
+
+
+def equality(key: str) -> st.SearchStrategy[Filter]:
+    value = operands.get(key, scalars)
+    return st.one_of(
+        st.builds(Condition, st.just(key), st.sampled_from([Operator.EQ, Operator.NE]), value),
+        st.builds(
+            Condition,
+            st.just(key),
+            st.sampled_from([Operator.IN, Operator.NIN]),
+            st.lists(value, max_size=4),
+        ),
+        st.builds(
+            Condition,
+            st.just(key),
+            st.just(Operator.CONTAINS),
+            value.filter(lambda v: v is not None),
+        ),
+    )
+
+
+conditions = st.one_of(
+    keys.flatmap(equality),
+    st.builds(
+        Condition,
+        keys,
+        st.sampled_from([Operator.GT, Operator.GTE, Operator.LT, Operator.LTE]),
+        st.one_of(st.integers(-5, 8), floats, moments),
+    ),
+    st.builds(Condition, keys, st.just(Operator.STARTS_WITH), texts),
+    st.builds(Condition, keys, st.just(Operator.TEXT), texts.filter(words)),
+    st.builds(Condition, keys, st.sampled_from([Operator.EXISTS, Operator.IS_NULL]), st.booleans()),
+    st.builds(
+        Condition,
+        geo_keys,
+        st.just(Operator.GEO_RADIUS),
+        st.fixed_dictionaries(
+            {
+                "lat": st.sampled_from([0, 48.5]),
+                "lon": st.sampled_from([0, 179.5]),
+                "radius_m": st.sampled_from([50_000, 200_000, 5_000_000]),
+            }
+        ),
+    ),
+    st.builds(
+        lambda key, south, north, west, east: Condition(
+            key,
+            Operator.GEO_BOX,
+            {"top_left": {"lat": north, "lon": west}, "bottom_right": {"lat": south, "lon": east}},
+        ),
+        geo_keys,
+        st.sampled_from([-70, -0.5]),
+        st.sampled_from([0.5, 60]),
+        st.sampled_from([-0.5, 160]),
+        st.sampled_from([0.5, 175, -170]),
+    ),
+    st.builds(HasId, st.lists(st.integers(0, 11).map(lambda n: str(uuid.UUID(int=n)))).map(tuple)),
+)
+filters = st.recursive(
+    conditions,
+    lambda children: st.one_of(
+        *(st.builds(kind, st.lists(children, max_size=3).map(tuple)) for kind in (And, Or, Not))
+    ),
+    max_leaves=6,
+)
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    stored=st.lists(documents, min_size=12, max_size=12),
+    asked=st.lists(filters, min_size=8, max_size=8),
+)
+async def test_every_engine_filters_as_plain_python_does(engine, stored, asked):
+    index = await opened_once(engine)
+    vector = np.ones(4, np.float32)
+    await index.upsert(
+        [Point(str(uuid.UUID(int=n)), vector, document) for n, document in enumerate(stored)]
+    )
+    for filter in asked:
+        expected = {
+            str(uuid.UUID(int=n))
+            for n, document in enumerate(stored)
+            if holds(filter, str(uuid.UUID(int=n)), document)
+        }
+        page = await index.scroll(filter=filter)
+        assert {record.id for record in page.records} == expected
+        assert await index.count(filter) == len(expected)
+        hits = await index.query(Query(vector, limit=20, filter=filter, with_payload=False))
+        assert {hit.id for hit in hits} == expected
+
+
+async def opened_once(engine):
+    """Opening costs more than an example: the twelve points are overwritten each time."""
+    if not hasattr(engine, "shared"):
+        engine.shared = await engine.open(fields=FIELDS)
+    return engine.shared
+
+
+# What has no meaning is refused
+
+
+@pytest.mark.parametrize(
+    ("condition", "message"),
+    [
+        (Condition("price", Operator.GT, "cheap"), "is no RFC 3339 datetime: write one like"),
+        (Condition("price", Operator.GT, True), "cannot be ordered"),
+        (Condition("price", Operator.LT, None), "cannot be ordered"),
+        (Condition("price", Operator.LT, float("nan")), "is not a finite number"),
+        (Condition("price", Operator.LT, 10**400), "is not a finite number"),
+        (Condition("price", Operator.EQ, float("inf")), "is not a finite number"),
+        (Condition("added", Operator.EQ, "yesterday"), "is no RFC 3339 datetime"),
+        (Condition("added", Operator.GTE, "2026-13-01"), "is no RFC 3339 datetime"),
+        (Condition("added", Operator.GTE, "2026-W01-1"), "is no RFC 3339 datetime"),
+        (Condition("count", Operator.EQ, 2**63), "does not fit 64 signed bits"),
+        (Condition("kind", Operator.EQ, ["a"]), "is no single value"),
+        (Condition("kind", Operator.EQ, {"a": 1}), "is no single value"),
+        (Condition("kind", Operator.EQ, "\ud800"), "is not valid Unicode"),
+        (Condition("kind", Operator.IN, "red"), "is no list"),
+        (Condition("kind", Operator.STARTS_WITH, 3), "is no text"),
+        (Condition("title", Operator.TEXT, " - "), "has no word in it"),
+        (Condition("kind", Operator.EXISTS, "yes"), "must be true or false"),
+        (Condition("place", Operator.GEO_RADIUS, {"lat": 91, "lon": 0, "radius_m": 1}), '"lat"'),
+        (Condition("place", Operator.GEO_RADIUS, {"lat": 1, "lon": 0}), '"radius_m"'),
+        (Condition("place", Operator.GEO_RADIUS, [1, 2, 3]), '"lat"'),
+        (Condition("place", Operator.GEO_BOX, {"top_left": {"lat": 1, "lon": 1}}), '"lat"'),
+        (
+            Condition(
+                "place",
+                Operator.GEO_BOX,
+                {"top_left": {"lat": 1, "lon": 1}, "bottom_right": {"lat": 2, "lon": 2}},
+            ),
+            "swap the latitudes",
+        ),
+        (Condition("", Operator.EXISTS), "is no path"),
+        (Condition("a..b", Operator.EXISTS), "is no path"),
+        (Condition('a"b', Operator.EXISTS), "is no path"),
+    ],
+)
+def test_a_condition_without_meaning_is_refused_by_name(condition, message):
+    with pytest.raises(IndexRefused, match=re.escape(message)) as raised:
+        lower(condition, FIELDS)
+    assert repr(condition.key) in str(raised.value)
+
+
+def test_a_filter_nested_without_end_is_refused():
+    filter: Filter = Condition("kind", Operator.EXISTS)
+    for _ in range(5000):
+        filter = Not((filter,))
+    with pytest.raises(IndexRefused, match="deeper than 32 levels"):
+        lower(filter, FIELDS)
+
+
+def test_a_long_value_is_cut_in_the_message():
+    with pytest.raises(IndexRefused) as raised:
+        lower(Condition("kind", Operator.GT, "x" * 100_000), ())
+    assert len(str(raised.value)) < 300
+
+
+# Rules worth naming
+
+
+async def matches(engine, document: dict[str, Any], condition: Condition) -> bool:
+    index = await engine.open(fields=FIELDS)
+    await index.upsert([Point(str(uuid.UUID(int=1)), np.ones(4, np.float32), document)])
+    return await index.count(condition) == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "condition", "expected"),
+    [
+        ({"n": 1}, Condition("n", Operator.EQ, True), False),
+        ({"n": True}, Condition("n", Operator.EQ, 1), False),
+        ({"n": True}, Condition("n", Operator.EQ, True), True),
+        ({"n": "1"}, Condition("n", Operator.EQ, 1), False),
+        ({"n": 1.0}, Condition("n", Operator.EQ, 1), True),
+        ({"n": 2**53 + 1}, Condition("n", Operator.EQ, 2**53), False),
+        ({"tags": ["redder"]}, Condition("tags", Operator.CONTAINS, "red"), False),
+        ({"tags": ["red"]}, Condition("tags", Operator.CONTAINS, "red"), True),
+        ({"tags": "redder"}, Condition("tags", Operator.CONTAINS, "red"), True),
+        ({}, Condition("kind", Operator.NE, "mug"), True),
+        ({}, Condition("kind", Operator.NIN, []), True),
+        ({}, Or(()), False),
+        ({}, And(()), True),
+        (
+            {"added": "2026-03-01T12:00:00+02:00"},
+            Condition("added", Operator.EQ, "2026-03-01T10:00:00Z"),
+            True,
+        ),
+        ({"added": "2026-03-01"}, Condition("added", Operator.LT, "2026-03-01T00:00:01"), True),
+        ({"added": "2026-03-01"}, Condition("added", Operator.GT, 5), False),
+        ({"title": "The Red-Striped Mug"}, Condition("title", Operator.TEXT, "mug RED"), True),
+        ({"title": "The Red-Striped Mug"}, Condition("title", Operator.TEXT, "mu"), False),
+    ],
+)
+async def test_a_rule_of_filters(engine, document, condition, expected):
+    assert await matches(engine, document, condition) is expected
+
+
+# Which keys an index serves
+
+
+def test_keys_that_no_index_serves_are_named_once_in_order():
+    filter = And(
+        (
+            Condition("maker", Operator.EQ, "Ada"),
+            Condition("kind", Operator.EQ, "mug"),
+            Or((Condition("kind", Operator.TEXT, "mug"), Condition("price", Operator.LT, 3))),
+            Not((Condition("deep.leaf", Operator.EXISTS), Condition("maker", Operator.NE, "Bo"))),
+            HasId(()),
+        )
+    )
+    assert unindexed_keys(filter, FIELDS) == ["maker", "kind", "deep.leaf"]
+
+
+def test_lookalikes_own_keys_are_not_reported_as_unindexed():
+    assert unindexed_keys(Condition("_lookalike.source", Operator.EQ, "shop"), ()) == []
