@@ -120,8 +120,10 @@ class ImageFetcher:
                 Code.BAD_REFERENCE,
                 f"{where} carries a user name or password: use an address that needs neither",
             )
-        if not parsed.host:
-            raise ImageError(Code.BAD_REFERENCE, f"{where} names no host: write https://host/path")
+        if not parsed.host or not 1 <= (parsed.port or 1) <= 65535:
+            raise ImageError(
+                Code.BAD_REFERENCE, f"{where} names no host and port: write https://host/path"
+            )
         return parsed
 
     @contextlib.asynccontextmanager

@@ -30,6 +30,8 @@ from lookalike_serving.images.sniff import EXTENSIONS, MEDIA_TYPES, sniff
 
 DEFAULT_CACHE_BYTES = 512 * 1024 * 1024
 _UPLOAD = re.compile(r"upload:([0-9a-f]{64})\.([a-z0-9]{1,8})")
+# Links are not followed, and a pipe that nobody writes to does not block.
+_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _UNKNOWN_MEDIA_TYPE = "application/octet-stream"
 
 
@@ -81,8 +83,13 @@ class ImageStore:
         task = self._rendering.get(key)
         if task is None:
             task = self._rendering[key] = asyncio.create_task(self._thumbnail(*key))
-            task.add_done_callback(lambda _: self._rendering.pop(key, None))
+            task.add_done_callback(lambda done: self._rendered(key, done))
         return await asyncio.shield(task)
+
+    def _rendered(self, key: tuple[str, int], done: asyncio.Task[bytes]) -> None:
+        del self._rendering[key]
+        if not done.cancelled():
+            done.exception()  # seen, even where every caller has left: no complaint from asyncio
 
     async def _thumbnail(self, uri: str, size: int) -> bytes:
         version = await asyncio.to_thread(self._version, uri)
@@ -121,7 +128,7 @@ class ImageStore:
         path = self._locate(uri)
         try:
             # Opened without following: between the check and now a link may have been put there.
-            handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | os.O_NONBLOCK)
+            handle = os.open(path, _READ)
             with os.fdopen(handle, "rb") as file:
                 state = os.fstat(file.fileno())
                 if not stat.S_ISREG(state.st_mode):

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import base64
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookalike_crds.config import FetchPolicy
+from lookalike_serving.images import ImageError, ImageFetcher, load_reference
+from lookalike_serving.images.reference import _plain_base64
+
+DATA = bytes(range(256)) * 5  # holds every base64 digit, + and / among them
+
+
+@pytest.fixture
+async def fetcher() -> AsyncIterator[ImageFetcher]:
+    fetcher = ImageFetcher(FetchPolicy(max_bytes=100_000))
+    yield fetcher
+    await fetcher.close()
+
+
+async def refused(value: str, fetcher: ImageFetcher) -> ImageError:
+    with pytest.raises(ImageError) as caught:
+        await load_reference(value, fetcher)
+    return caught.value
+
+
+STANDARD = base64.b64encode(DATA).decode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        STANDARD,
+        STANDARD.rstrip("="),
+        base64.urlsafe_b64encode(DATA).decode(),
+        base64.urlsafe_b64encode(DATA).decode().rstrip("="),
+        base64.encodebytes(DATA).decode(),
+        STANDARD.replace("A", "A\r\n\t "),
+        "\n  " + STANDARD + "  \n",
+        "data:image/png;base64," + STANDARD,
+        "DATA:IMAGE/PNG;BASE64," + STANDARD,
+        "data:;base64," + STANDARD,
+        "data:image/png;charset=x;base64," + STANDARD.replace("+", "%2B").replace("/", "%2F"),
+        "data:application/octet-stream," + "".join(f"%{b:02x}" for b in DATA),
+    ],
+)
+async def test_every_spelling_gives_the_bytes(value, fetcher):
+    assert await load_reference(value, fetcher) == DATA
+
+
+async def test_a_long_one_is_decoded_too(fetcher):
+    data = b"\xff\xd8\xff" + bytes(99_000)
+    fetcher.policy = FetchPolicy(max_bytes=10**6)
+    long = data * 4
+    assert await load_reference(base64.b64encode(long).decode(), fetcher) == long
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "words"),
+    [
+        ("", "empty", "empty"),
+        ("   ", "empty", "empty"),
+        ("data:image/png;base64,", "empty", "0 bytes"),
+        ("data:image/png;base64", "bad_reference", "no comma"),
+        ("data:image/png;base64,§§§§", "bad_reference", "not base64"),
+        ("abc$def", "bad_reference", "'$' at position 3"),
+        ("abcde", "bad_reference", "cut"),
+        ("shoe.jpg", "bad_reference", "https://"),
+        ("./shoe.jpg", "bad_reference", "uploaded"),
+        ("example.com/shoe.jpg", "bad_reference", "https://"),
+        ("C:\\shoe.jpg", "forbidden_scheme", "https://"),
+        ("file:///etc/passwd", "forbidden_scheme", "https://"),
+        ("s3://bucket/key.jpg", "forbidden_scheme", "https://"),
+        ("http://127.0.0.1:1/x", "forbidden_address", "127.0.0.1"),
+    ],
+)
+async def test_what_is_wrong_is_said(value, code, words, fetcher):
+    error = await refused(value, fetcher)
+    assert error.code == code
+    assert words in error.message
+
+
+@pytest.mark.parametrize("size", [100_001, 300_000, 2_000_000])
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
+async def test_the_byte_limit_holds(size, prefix, fetcher):
+    value = prefix + base64.b64encode(bytes(size)).decode()
+    assert (await refused(value, fetcher)).code == "too_large"
+
+
+async def test_the_byte_limit_is_exact(fetcher):
+    assert len(await load_reference(base64.b64encode(bytes(100_000)).decode(), fetcher)) == 100_000
+
+
+@given(st.text())
+def test_any_text_gives_bytes_or_an_image_error(text):
+    with contextlib.suppress(ImageError):
+        assert isinstance(_plain_base64(text, 1000), bytes)
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_what_was_encoded_comes_back(data):
+    for encoded in (base64.b64encode(data), base64.urlsafe_b64encode(data)):
+        assert _plain_base64(encoded.decode(), 1000) == data
