@@ -24,6 +24,8 @@ from lookalike_serving.local.rundir import (
 )
 
 _ATTEMPTS = 3
+_COMPLETE = (0, 3)
+"""3: some images failed, and the progress file says which."""
 _TAIL_BYTES = 4096
 _PATIENCE_SECONDS = 10.0
 
@@ -48,9 +50,6 @@ class Ingestions:
         self._thread: threading.Thread | None = None
 
     def start(self, configs: dict[str, Path]) -> None:
-        for collection in configs:
-            self._run.progress_file(collection).unlink(missing_ok=True)
-            self._report(IngestionState(collection))
         self._thread = threading.Thread(
             target=self._work, args=(configs,), name="ingestions", daemon=True
         )
@@ -90,7 +89,7 @@ class Ingestions:
         write_atomically(path, config.model_dump_json(indent=2, by_alias=True).encode())
         for attempt in range(1, _ATTEMPTS + 1):
             code = self._attempt(collection, path)
-            if code == 0 or self._stopping.is_set():
+            if code in _COMPLETE or self._stopping.is_set():
                 return None
             if code > 0:
                 break

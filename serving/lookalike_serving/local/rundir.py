@@ -71,9 +71,18 @@ class State:
     """FAILED: why the server did not start."""
     ingestions: tuple[IngestionState, ...] = ()
 
+    @property
+    def ingestions_ended(self) -> bool:
+        ends = (IngestionPhase.DONE, IngestionPhase.FAILED)
+        return all(ingestion.phase in ends for ingestion in self.ingestions)
+
     def with_ingestion(self, ingestion: IngestionState) -> State:
-        others = [i for i in self.ingestions if i.collection != ingestion.collection]
-        return replace(self, ingestions=(*others, ingestion))
+        """With one of its ingestions as it now is."""
+        known = tuple(
+            ingestion if each.collection == ingestion.collection else each
+            for each in self.ingestions
+        )
+        return replace(self, ingestions=known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,13 @@ class Server:
                 # Ray has put its own handlers in place of ours.
                 self._handle_signals()
                 self._wait_until_ready()
-                self._change(phase=Phase.READY, ray_address=ray_address)
+                for collection in ingestion_configs:
+                    self._run.progress_file(collection).unlink(missing_ok=True)
+                self._change(
+                    phase=Phase.READY,
+                    ray_address=ray_address,
+                    ingestions=tuple(IngestionState(name) for name in ingestion_configs),
+                )
                 log.info("ready at %s", self._state.url)
                 ingestions = Ingestions(self._run, ray_address, self._note_ingestion)
                 try:
@@ -166,6 +172,7 @@ class Server:
         phase: Phase,
         ray_address: str | None = None,
         error: str | None = None,
+        ingestions: tuple[IngestionState, ...] | None = None,
     ) -> None:
         with self._changes:
             self._state = replace(
@@ -173,6 +180,7 @@ class Server:
                 phase=phase,
                 ray_address=ray_address or self._state.ray_address,
                 error=error,
+                ingestions=self._state.ingestions if ingestions is None else ingestions,
             )
             self._run.write_state(self._state)
 

@@ -1,0 +1,38 @@
+"""The commands, each in a file of its own. What a command needs it imports when it runs, so that
+`lookalike --help` answers at once and in the light install."""
+
+from __future__ import annotations
+
+import typer
+
+from lookalike.cli import (
+    demo_catalogue,
+    down,
+    get,
+    ingest,
+    search,
+    status,
+    up,
+    validate,
+    version,
+)
+
+app = typer.Typer(
+    name="lookalike",
+    help="Image similarity search you own. Start it with [bold]lookalike up -f FILE[/bold].",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server, 4 the server refused.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+app.command("up", epilog=up.EXAMPLES)(up.up)
+app.command("search", epilog=search.EXAMPLES)(search.search)
+app.command("status", epilog=status.EXAMPLES)(status.status)
+app.command("get", epilog=get.EXAMPLES)(get.get)
+app.command("ingest", epilog=ingest.EXAMPLES)(ingest.ingest)
+app.command("down", epilog=down.EXAMPLES)(down.down)
+app.command("validate", epilog=validate.EXAMPLES)(validate.validate)
+app.command("demo-catalogue", epilog=demo_catalogue.EXAMPLES)(demo_catalogue.demo_catalogue)
+app.command("version")(version.version)

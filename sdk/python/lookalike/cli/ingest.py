@@ -1,0 +1,125 @@
+"""`lookalike ingest`: read the sources of a running server's collections again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lookalike.cli.failure import ExitCode, Failure
+from lookalike.cli.options import DEFAULT_DATA_DIR, DataDir, Output, OutputFormat
+
+if TYPE_CHECKING:
+    from lookalike_serving.local.rundir import RunDirectory
+
+EXAMPLES = """Examples:
+
+lookalike ingest
+
+lookalike ingest -c catalogue --output json"""
+
+_COMPLETE, _COMPLETE_WITH_ERRORS, _BUSY = 0, 3, 4
+_POLL_SECONDS = 0.2
+
+
+def ingest(
+    collection: Annotated[
+        list[str] | None, typer.Option("--collection", "-c", help="Only this one; repeatable.")
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    output: OutputFormat = Output.TEXT,
+) -> None:
+    """Read the collections' sources again: what changed is updated, what did not is skipped."""
+    from lookalike.cli.printing import print_json
+
+    run, configs = _configs(data_dir, collection or [])
+    reports = [_ingest(run, name, path) for name, path in configs.items()]
+    if output is Output.JSON:
+        print_json(reports)
+    if any(report["error"] for report in reports):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _configs(data_dir: Path, names: list[str]) -> tuple[RunDirectory, dict[str, Path]]:
+    from lookalike_serving.local.rundir import Phase, RunDirectory
+
+    run = RunDirectory.of(data_dir)
+    state = run.read_state()
+    if state is None or not run.is_locked() or state.phase is not Phase.READY:
+        raise Failure(
+            f"no server is running in {data_dir}: lookalike up -f FILE --data-dir {data_dir}",
+            ExitCode.UNREACHABLE,
+        )
+    known = run.ingestion_configs()
+    for name in names:
+        if name not in known:
+            have = ", ".join(known) or "none"
+            raise Failure(f"no collection {name!r} with sources (there are: {have})")
+    return run, {name: known[name] for name in names} if names else known
+
+
+def _ingest(run: RunDirectory, collection: str, config: Path) -> dict[str, Any]:
+    """Run one ingestion, showing how it goes; returns its report."""
+    from lookalike.cli.following import ProgressBars, read_progress, summary
+    from lookalike.cli.printing import notice, notices
+    from lookalike.cli.server_process import last_lines
+
+    log = run.ingestion_log(collection)
+    started_at = time.time()
+    with log.open("wb") as file, ProgressBars(run, notices()) as bars:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "lookalike_serving.ingest", "--config", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env=_environment(run),
+            start_new_session=True,  # Ctrl-C is ours to pass on
+        )
+        try:
+            while child.poll() is None:
+                if _is_newer(run.progress_file(collection), started_at):
+                    bars.refresh([collection])
+                time.sleep(_POLL_SECONDS)
+        except BaseException:
+            child.send_signal(signal.SIGTERM)
+            child.wait()
+            raise
+    progress = read_progress(run.progress_file(collection))
+    lines = last_lines(log)
+    error = None
+    if child.returncode not in (_COMPLETE, _COMPLETE_WITH_ERRORS):
+        error = lines[-1] if lines else f"it ended with code {child.returncode}"
+        notice(f"the ingestion of {collection} failed: {error}. Its log: {log}")
+    elif progress is not None:
+        summary(progress, lambda text: notices().print(text, markup=False, soft_wrap=True))
+    ours = progress is not None and child.returncode != _BUSY
+    return {
+        "collection": collection,
+        "error": error,
+        "progress": progress.model_dump(mode="json") if progress is not None and ours else None,
+    }
+
+
+def _environment(run: RunDirectory) -> dict[str, str]:
+    """The server's own, as far as its Ray lets in only who knows its token."""
+    from lookalike_serving.local.processes import MARK
+
+    return {
+        **os.environ,
+        MARK: run.mark,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(run.ray_token),
+    }
+
+
+def _is_newer(path: Path, moment: float) -> bool:
+    try:
+        return path.stat().st_mtime >= moment - 1
+    except FileNotFoundError:
+        return False

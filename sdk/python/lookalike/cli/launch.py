@@ -1,0 +1,129 @@
+"""What `up` does, in order: claim the directory, start the server, follow it, stay or leave."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from lookalike.cli.failure import ExitCode
+from lookalike.cli.following import ProgressBars, read_progress, summary
+from lookalike.cli.options import DEFAULT_DATA_DIR, Output
+from lookalike.cli.printing import console, notice, notices, print_json
+from lookalike.cli.rendering import render
+from lookalike.cli.server_process import ServerProcess, Start, claim, spawn
+from lookalike_crds.config import HttpConfig
+from lookalike_serving.local.rundir import IngestionPhase, RunDirectory, State
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from lookalike_crds.load import Loaded
+
+_POLL_SECONDS = 0.2
+
+
+def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
+    """Start everything; return when that is done, or, in the foreground, after Ctrl-C."""
+    started = time.monotonic()
+    with notices().status("starting") as status:
+        run = claim(start.data_dir, status.update)
+        http = HttpConfig(host=start.host, port=start.port)
+        rendered = render(loaded, run, http, start.api_keys_file)
+        for text in rendered.notices:
+            notice(text)
+        server = spawn(run, rendered, start)
+        try:
+            state = server.wait_until_ready(_Clock(status, started))
+        except BaseException:
+            _stop(server)
+            raise
+    notices().print(f"[dim]ready after {time.monotonic() - started:.0f} s[/dim]")
+    try:
+        if start.ingest and (wait or not start.detached):
+            _follow_ingestions(server)
+        state = server.state() or state
+        _say_where(loaded, start, state, run, output)
+        if not start.detached:
+            _stay(server)
+    except BaseException as error:
+        # A detached server outlives what goes wrong here, but not a person who calls it off.
+        if not start.detached or isinstance(error, KeyboardInterrupt):
+            _stop(server)
+        raise
+    if any(each.phase is IngestionPhase.FAILED for each in state.ingestions):
+        raise typer.Exit(ExitCode.FAILED)
+
+
+@dataclass(slots=True)
+class _Clock:
+    """Shows how long the start takes, so that nobody wonders whether it hangs."""
+
+    status: Status
+    started: float
+
+    def __call__(self) -> None:
+        self.status.update(f"starting the server ({time.monotonic() - self.started:.0f} s)")
+
+
+def _follow_ingestions(server: ServerProcess) -> None:
+    """Show the ingestions until all have ended. Raises Failure where the server ends before."""
+    with ProgressBars(server.run, notices()) as bars:
+        while True:
+            if server.process.poll() is not None:
+                raise server.failure()
+            state = server.state()
+            if state is not None:
+                bars.refresh([each.collection for each in state.ingestions])
+                if state.ingestions_ended:
+                    break
+            time.sleep(_POLL_SECONDS)
+    for ingestion in state.ingestions:
+        progress = read_progress(server.run.progress_file(ingestion.collection))
+        if progress is not None:
+            summary(progress, lambda text: notices().print(text, markup=False, soft_wrap=True))
+        if ingestion.phase is IngestionPhase.FAILED:
+            notice(
+                f"the ingestion of {ingestion.collection} failed: {ingestion.error}. Its log: "
+                f"{server.run.ingestion_log(ingestion.collection)}"
+            )
+
+
+def _say_where(
+    loaded: Loaded, start: Start, state: State, run: RunDirectory, output: Output
+) -> None:
+    if output is Output.JSON:
+        print_json({"url": state.url, "pid": state.pid, "data_dir": str(run.data_dir)})
+        return
+    where = "" if start.data_dir == DEFAULT_DATA_DIR else f" --data-dir {start.data_dir}"
+    retrievers = [r.metadata.name for r in loaded.retrievers]
+    which = f" --retriever {retrievers[0]}" if len(retrievers) > 1 else ""
+    say = console().print
+    say(f"\n[bold]The search page:[/bold]  {state.url}/", soft_wrap=True)
+    say(f"[bold]The API:[/bold]          {state.url}/docs", soft_wrap=True)
+    if retrievers:
+        first = f'lookalike search "red striped mug"{which}{where}'
+        say(f"[bold]A first query:[/bold]    {first}", soft_wrap=True)
+    if start.detached:
+        say(f"[bold]To end it:[/bold]        lookalike down{where}", soft_wrap=True)
+    else:
+        say("[dim]Ctrl-C ends it.[/dim]")
+
+
+def _stay(server: ServerProcess) -> None:
+    """Until Ctrl-C. Raises Failure where the server ends by itself."""
+    try:
+        server.process.wait()
+    except KeyboardInterrupt:
+        _stop(server)
+        raise typer.Exit(ExitCode.OK) from None
+    if server.process.returncode != 0:
+        raise server.failure()
+    notice("the server was ended from elsewhere")
+
+
+def _stop(server: ServerProcess) -> None:
+    with notices().status("stopping"):
+        server.stop()

@@ -1,0 +1,188 @@
+"""Resources to what the server process reads: one ServingConfig, one IngestionConfig a collection.
+
+On one machine every index is Qdrant Edge in the data directory, unless the resource names a Qdrant
+server by its address.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lookalike.cli.failure import Failure
+from lookalike_crds.config import (
+    AccessConfig,
+    CollectionConfig,
+    HttpConfig,
+    IndexConfig,
+    IngestionConfig,
+    RetrieverConfig,
+    ServingConfig,
+)
+from lookalike_crds.image_collection import Engine, ModelSpec, SourceSpec
+from lookalike_crds.naming import index_name
+from lookalike_serving.local.rundir import RunDirectory, write_atomically
+
+if TYPE_CHECKING:
+    from lookalike_crds.load import Loaded
+    from lookalike_crds.resources import ImageCollection
+
+_QDRANT_KEY_VARIABLE = "LOOKALIKE_QDRANT_API_KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    serving: ServingConfig
+    ingestions: tuple[IngestionConfig, ...]
+    """Of the collections that have sources."""
+    notices: tuple[str, ...]
+    """Where this machine differs from what the resources say."""
+
+    def write(self, run: RunDirectory) -> None:
+        """Write the files the server process reads, and forget those of an earlier start."""
+        for stale in run.ingestion_configs().values():
+            stale.unlink()
+        if not run.internal_token.exists():
+            write_atomically(run.internal_token, secrets.token_urlsafe(32).encode(), mode=0o600)
+        key = os.environ.get(_QDRANT_KEY_VARIABLE)
+        if key:
+            write_atomically(_qdrant_key_file(run), key.encode(), mode=0o600)
+        for ingestion in self.ingestions:
+            path = run.ingestion_config(ingestion.collection.name)
+            write_atomically(path, ingestion.model_dump_json(indent=2, by_alias=True).encode())
+        content = self.serving.model_dump_json(indent=2, by_alias=True).encode()
+        write_atomically(run.serving_config, content)
+
+
+def render(
+    loaded: Loaded, run: RunDirectory, http: HttpConfig, api_keys_file: Path | None
+) -> Rendered:
+    """Everything the server needs to know. Raises Failure where the resources cannot run here."""
+    if not loaded.collections:
+        raise Failure("the files describe no ImageCollection: there is nothing to serve")
+    notices: list[str] = []
+    collections: list[CollectionConfig] = []
+    ingestions: list[IngestionConfig] = []
+    roots: list[Path] = []
+    gateway = f"http://{_connectable(http.host)}:{http.port}"
+    for resource in loaded.collections:
+        folder = loaded.folder_of(resource)
+        index = _index(resource, run, notices)
+        collection = CollectionConfig(
+            name=resource.metadata.name,
+            model=_with_resolved_weights(resource.spec.model, folder),
+            vector=resource.spec.vector,
+            index=index,
+            fields=resource.spec.fields,
+        )
+        collections.append(collection)
+        sources = tuple(_resolved(source, folder) for source in resource.spec.sources)
+        roots += [root for source in sources if (root := _root(source)) is not None]
+        if not sources:
+            continue
+        ingestions.append(
+            IngestionConfig(
+                collection=collection,
+                sources=sources,
+                ingestion=resource.spec.ingestion,
+                data_dir=run.data_dir,
+                gateway_url=gateway if index.engine is Engine.EDGE else None,
+                internal_token_file=run.internal_token,
+                progress_file=run.progress_file(collection.name),
+            )
+        )
+    serving = ServingConfig(
+        collections=tuple(collections),
+        retrievers=tuple(
+            RetrieverConfig(
+                name=r.metadata.name, collections=r.spec.collections, search=r.spec.search
+            )
+            for r in loaded.retrievers
+        ),
+        data_dir=run.data_dir,
+        image_roots=tuple(dict.fromkeys(roots)),
+        http=http,
+        access=AccessConfig(
+            api_keys_file=api_keys_file.resolve() if api_keys_file is not None else None,
+            internal_token_file=run.internal_token,
+        ),
+        batches_index=IndexConfig(
+            engine=Engine.EDGE, name="batches", path=run.data_dir / "indexes" / "batches"
+        ),
+    )
+    return Rendered(serving, tuple(ingestions), tuple(notices))
+
+
+def _index(resource: ImageCollection, run: RunDirectory, notices: list[str]) -> IndexConfig:
+    spec = resource.spec.index
+    name = index_name(resource.metadata.name, resource.spec.model)
+    qdrant = spec.qdrant
+    if spec.engine is Engine.QDRANT and qdrant is not None and qdrant.url is not None:
+        needs_key = qdrant.api_key_secret_ref is not None
+        if needs_key and not os.environ.get(_QDRANT_KEY_VARIABLE):
+            raise Failure(
+                f"ImageCollection/{resource.metadata.name} spec.index.qdrant.apiKeySecretRef: "
+                f"there are no Secrets on one machine: set {_QDRANT_KEY_VARIABLE}"
+            )
+        return IndexConfig(
+            engine=Engine.QDRANT,
+            name=name,
+            url=qdrant.url,
+            api_key_file=_qdrant_key_file(run) if needs_key else None,
+            shards=qdrant.shards,
+            replication_factor=qdrant.replication_factor,
+        )
+    if spec.engine is Engine.QDRANT and "engine" in spec.model_fields_set:
+        notices.append(
+            f"ImageCollection/{resource.metadata.name} spec.index.engine is Qdrant without "
+            "qdrant.url: this machine uses Edge, in the data directory"
+        )
+    return IndexConfig(engine=Engine.EDGE, name=name, path=run.data_dir / "indexes" / name)
+
+
+def _qdrant_key_file(run: RunDirectory) -> Path:
+    return run.path / "qdrant-api-key"
+
+
+def _resolved(source: SourceSpec, folder: Path) -> SourceSpec:
+    """The source with its paths made absolute: they are written relative to the YAML file."""
+    if source.volume is not None:
+        path = _absolute(source.volume.path, folder)
+        return source.model_copy(
+            update={"volume": source.volume.model_copy(update={"path": str(path)})}
+        )
+    if source.urls is not None and "://" not in source.urls.manifest:
+        path = _absolute(source.urls.manifest, folder)
+        return source.model_copy(
+            update={"urls": source.urls.model_copy(update={"manifest": str(path)})}
+        )
+    return source
+
+
+def _root(source: SourceSpec) -> Path | None:
+    """The folder that the source's images lie below, where it is on this machine."""
+    if source.volume is not None:
+        return Path(source.volume.path)
+    if source.urls is not None and "://" not in source.urls.manifest:
+        return Path(source.urls.manifest).parent
+    return None
+
+
+def _with_resolved_weights(model: ModelSpec, folder: Path) -> ModelSpec:
+    """A weights file that lies beside the YAML; tags and addresses stay."""
+    if model.weights is None or "://" in model.weights:
+        return model
+    path = _absolute(model.weights, folder)
+    return model.model_copy(update={"weights": str(path)}) if path.is_file() else model
+
+
+def _absolute(path: str, folder: Path) -> Path:
+    return (folder / Path(path).expanduser()).resolve()
+
+
+def _connectable(host: str) -> str:
+    plain = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{plain}]" if ":" in plain else plain
