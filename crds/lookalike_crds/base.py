@@ -37,3 +37,30 @@ class SecretKeyRef(Spec):
 
     name: Name = Field(description="Name of the Secret.")
     key: str = Field(min_length=1, max_length=253, description="Key within the Secret.")
+
+
+Quantity = Annotated[str, Field(min_length=1, max_length=128)]
+"""A resource name such as `nvidia.com/gpu`, or an amount such as `500m` or `2Gi`."""
+
+
+class Status(BaseModel):
+    """A part of a status: written by the operator, read by anyone; unknown keys are left alone."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        extra="ignore",
+        frozen=True,
+        protected_namespaces=(),
+    )
+
+
+class Condition(Status):
+    """A condition as Kubernetes writes them (metav1.Condition)."""
+
+    type: str = Field(min_length=1, max_length=316)
+    status: Literal["True", "False", "Unknown"]
+    observed_generation: int | None = Field(default=None, ge=0)
+    last_transition_time: str = Field(max_length=64, description="RFC 3339.")
+    reason: str = Field(min_length=1, max_length=1024, description="One word, CamelCase.")
+    message: str = Field(max_length=32768, description="What is so, and what to do about it.")

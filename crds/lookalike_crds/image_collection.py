@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from lookalike_crds.base import FieldName, Name, SecretKeyRef, Spec
+from lookalike_crds.base import (
+    Condition,
+    FieldName,
+    Name,
+    Quantity,
+    SecretKeyRef,
+    Spec,
+    Status,
+)
 
 
 class Provider(StrEnum):
@@ -197,20 +205,133 @@ class SourceSpec(Spec):
     delete_missing: bool = False
 
 
+class ResourceList(Spec):
+    """Requests and limits of a container, as Kubernetes writes them."""
+
+    requests: dict[Quantity, Quantity] = Field(default_factory=dict, max_length=16)
+    limits: dict[Quantity, Quantity] = Field(default_factory=dict, max_length=16)
+
+
 class IngestionSpec(Spec):
+    """How images become vectors."""
+
     parallelism: int | None = Field(
         default=None, ge=1, le=1000, description="Workers; one for each CPU where unset."
     )
-    batch_size: int = Field(default=32, ge=1, le=1024)
+    resources: ResourceList | None = Field(
+        default=None, description="Of one worker's container, on a cluster."
+    )
+    batch_size: int = Field(
+        default=32, ge=1, le=1024, description="Images that go through the model together."
+    )
     max_failures: int | None = Field(
-        default=None, ge=0, description="Stop after so many failed images; no limit where unset."
+        default=None,
+        ge=0,
+        le=1_000_000_000,
+        description="Stop a run after so many failed images; no limit where unset.",
+    )
+    pod_template: dict[str, Any] | None = Field(
+        default=None,
+        description="A PodTemplateSpec, merged into the ingestion pods: node selectors, "
+        "tolerations, volumes, more containers.",
     )
 
 
+class DuplicatesAction(StrEnum):
+    REPORT = "Report"
+    TAG = "Tag"
+    DELETE = "Delete"
+
+
+class Keep(StrEnum):
+    OLDEST = "Oldest"
+    NEWEST = "Newest"
+    LARGEST = "Largest"
+
+
+class DuplicatesSpec(Spec):
+    """Scans for near-duplicates within the collection."""
+
+    schedule: str | None = Field(
+        default=None,
+        max_length=128,
+        description="Cron expression, UTC; scans on request where unset.",
+    )
+    threshold: float = Field(
+        default=0.95, ge=0, le=1, description="Score from which two images are near-duplicates."
+    )
+    action: DuplicatesAction = Field(
+        default=DuplicatesAction.REPORT,
+        description="Report: list them; Tag: mark them in their metadata; Delete: keep one.",
+    )
+    keep: Keep = Field(default=Keep.OLDEST, description="Which one of a group stays.")
+
+
+class DeletionPolicy(StrEnum):
+    DELETE = "Delete"
+    RETAIN = "Retain"
+
+
 class ImageCollectionSpec(Spec):
-    model: ModelSpec = ModelSpec()
-    vector: VectorSpec = VectorSpec()
-    index: IndexSpec = IndexSpec()
-    fields: tuple[FieldSpec, ...] = Field(default=(), max_length=128)
-    sources: tuple[SourceSpec, ...] = Field(default=(), max_length=64)
-    ingestion: IngestionSpec = IngestionSpec()
+    """Which images, which embedding model, which index."""
+
+    model: ModelSpec = Field(default=ModelSpec(), description="The embedding model.")
+    vector: VectorSpec = Field(
+        default=VectorSpec(), description="How vectors are compared and kept."
+    )
+    index: IndexSpec = Field(default=IndexSpec(), description="Where vectors live.")
+    fields: tuple[FieldSpec, ...] = Field(
+        default=(),
+        max_length=128,
+        description="Metadata that filters are to be fast on. Others can be filtered, more slowly.",
+    )
+    sources: tuple[SourceSpec, ...] = Field(
+        default=(), max_length=64, description="Where images come from; none: direct uploads alone."
+    )
+    ingestion: IngestionSpec = Field(
+        default=IngestionSpec(), description="How images become vectors."
+    )
+    duplicates: DuplicatesSpec | None = Field(
+        default=None, description="Scans for near-duplicates; none where unset."
+    )
+    deletion_policy: DeletionPolicy = Field(
+        default=DeletionPolicy.DELETE,
+        description="What becomes of the index when this resource is deleted.",
+    )
+    suspend: bool = Field(
+        default=False, description="True: start no ingestion and no scan until it is false again."
+    )
+
+
+class SourceStatus(Status):
+    """What is known of one source."""
+
+    name: Name
+    cursor: str | None = Field(default=None, max_length=1024)
+    last_run: str | None = Field(default=None, max_length=64, description="RFC 3339.")
+    listed: int = Field(default=0, ge=0)
+    ingested: int = Field(default=0, ge=0)
+    failed: int = Field(default=0, ge=0)
+
+
+class ImageCollectionStatus(Status):
+    """What the operator last saw."""
+
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="The generation of the spec that this status is about."
+    )
+    conditions: tuple[Condition, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Ready, ModelReady, IndexReady, Ingested, Degraded, Stalled.",
+    )
+    documents: int | None = Field(default=None, ge=0, description="Documents in the index.")
+    failed: int | None = Field(
+        default=None, ge=0, description="Images that failed in the last run."
+    )
+    sources: tuple[SourceStatus, ...] = Field(default=(), max_length=64)
+    active_model: str | None = Field(
+        default=None, max_length=512, description="The model that answers queries now."
+    )
+    index_name: str | None = Field(default=None, max_length=63)
+    last_duplicate_scan: str | None = Field(default=None, max_length=64, description="RFC 3339.")

@@ -22,7 +22,14 @@ from lookalike_crds.image_collection import (
     VectorSpec,
 )
 from lookalike_crds.resources import Resource
-from lookalike_crds.retriever import RetrieverSpec
+from lookalike_crds.retriever import (
+    AccessSpec,
+    AutoscalingSpec,
+    Metric,
+    RetrieverSpec,
+    Runtime,
+    ServingSpec,
+)
 
 _SOURCES = ("volume", "urls", "s3", "gcs", "azure_blob")
 
@@ -33,7 +40,8 @@ class Rule:
 
     name: str
     on: type[Any]
-    cel: str
+    cel: str | None
+    """None where the schema itself says it: lists with unique keys are `list-type: map`."""
     message: str
     holds: Callable[[Any], bool]
 
@@ -46,9 +54,7 @@ class Immutable:
     field: str
     message: str
 
-    @property
-    def cel(self) -> str:
-        return "self == oldSelf"
+    cel: str = "self == oldSelf"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +75,14 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "unique-sources",
         ImageCollectionSpec,
-        "!has(self.sources) || self.sources.all(s, self.sources.exists_one(t, t.name == s.name))",
+        None,
         "sources: two have the same name; rename one",
         lambda c: len({s.name for s in c.sources}) == len(c.sources),
     ),
     Rule(
         "unique-fields",
         ImageCollectionSpec,
-        "!has(self.fields) || self.fields.all(f, self.fields.exists_one(g, g.name == f.name))",
+        None,
         "fields: two have the same name; remove one",
         lambda c: len({f.name for f in c.fields}) == len(c.fields),
     ),
@@ -132,9 +138,37 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "unique-collections",
         RetrieverSpec,
-        "self.collections.all(c, self.collections.exists_one(d, d.name == c.name))",
+        None,
         "collections: one is listed twice; write it once and set its weight",
         lambda r: len({c.name for c in r.collections}) == len(r.collections),
+    ),
+    Rule(
+        "min-below-max-replicas",
+        AutoscalingSpec,
+        "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+        "autoscaling.minReplicas is above maxReplicas: lower it, or raise maxReplicas",
+        lambda a: a.min_replicas <= a.max_replicas,
+    ),
+    Rule(
+        "preset-or-query",
+        Metric,
+        "has(self.preset) != has(self.query)",
+        "write exactly one of preset and query",
+        lambda m: (m.preset is None) != (m.query is None),
+    ),
+    Rule(
+        "ingress-or-route",
+        AccessSpec,
+        "!(has(self.ingress) && has(self.httpRoute))",
+        "write access.ingress or access.httpRoute, not both",
+        lambda a: a.ingress is None or a.http_route is None,
+    ),
+    Rule(
+        "ray-cluster-with-kuberay",
+        ServingSpec,
+        "!has(self.rayCluster) || self.runtime == 'KubeRay'",
+        "serving.rayCluster is for runtime KubeRay: remove it, or write runtime: KubeRay",
+        lambda s: s.ray_cluster is None or s.runtime == Runtime.KUBE_RAY,
     ),
 )
 
