@@ -1,0 +1,176 @@
+"""Specs that a rule accepts and refuses: one table for every layer that checks them.
+
+Each entry: the rule's name, a spec of `kind`, and whether the rule holds.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Example(NamedTuple):
+    rule: str
+    kind: str
+    spec: dict[str, Any]
+    holds: bool
+
+
+def _source(**places: Any) -> dict[str, Any]:
+    return {"sources": [{"name": "a", **places}]}
+
+
+def _retriever(**rest: Any) -> dict[str, Any]:
+    return {"collections": [{"name": "a"}], **rest}
+
+
+_VOLUME = {"path": "/images"}
+_URLS = {"manifest": "list.csv"}
+_QUERY = {"query": "sum(rate(x[1m]))", "target": 3}
+
+EXAMPLES: tuple[Example, ...] = (
+    Example("one-kind-of-source", "ImageCollection", _source(volume=_VOLUME), True),
+    Example("one-kind-of-source", "ImageCollection", _source(urls=_URLS), True),
+    Example("one-kind-of-source", "ImageCollection", _source(), False),
+    Example("one-kind-of-source", "ImageCollection", _source(volume=_VOLUME, urls=_URLS), False),
+    Example(
+        "unique-sources",
+        "ImageCollection",
+        {"sources": [{"name": n, "volume": _VOLUME} for n in "ab"]},
+        True,
+    ),
+    Example(
+        "unique-sources",
+        "ImageCollection",
+        {"sources": [{"name": n, "volume": _VOLUME} for n in "aa"]},
+        False,
+    ),
+    Example(
+        "unique-fields",
+        "ImageCollection",
+        {"fields": [{"name": n, "type": "Float"} for n in "ab"]},
+        True,
+    ),
+    Example(
+        "unique-fields",
+        "ImageCollection",
+        {"fields": [{"name": n, "type": "Float"} for n in "aa"]},
+        False,
+    ),
+    Example("model-has-name", "ImageCollection", {"model": {"provider": "Demo"}}, True),
+    Example(
+        "model-has-name", "ImageCollection", {"model": {"provider": "Timm", "name": "vit"}}, True
+    ),
+    Example("model-has-name", "ImageCollection", {"model": {"provider": "Timm"}}, False),
+    Example(
+        "model-has-weights",
+        "ImageCollection",
+        {"model": {"provider": "OpenClip", "name": "ViT-B-32", "weights": "openai"}},
+        True,
+    ),
+    Example(
+        "model-has-weights",
+        "ImageCollection",
+        {"model": {"provider": "OpenClip", "name": "hf-hub:org/model"}},
+        True,
+    ),
+    Example(
+        "model-has-weights",
+        "ImageCollection",
+        {"model": {"provider": "OpenClip", "name": "ViT-B-32"}},
+        False,
+    ),
+    Example("demo-model-is-fixed", "ImageCollection", {}, True),
+    Example(
+        "demo-model-is-fixed",
+        "ImageCollection",
+        {"model": {"provider": "Demo", "weights": "mine.pt"}},
+        False,
+    ),
+    Example(
+        "qdrant-block-with-qdrant",
+        "ImageCollection",
+        {"index": {"engine": "Qdrant", "qdrant": {"shards": 2}}},
+        True,
+    ),
+    Example(
+        "qdrant-block-with-qdrant",
+        "ImageCollection",
+        {"index": {"engine": "Edge", "qdrant": {"shards": 2}}},
+        False,
+    ),
+    Example(
+        "storage-block-with-edge",
+        "ImageCollection",
+        {"index": {"engine": "Edge", "storage": {"size": "5Gi"}}},
+        True,
+    ),
+    Example(
+        "storage-block-with-edge",
+        "ImageCollection",
+        {"index": {"engine": "Qdrant", "storage": {"size": "5Gi"}}},
+        False,
+    ),
+    Example(
+        "one-qdrant-address",
+        "ImageCollection",
+        {"index": {"engine": "Qdrant", "qdrant": {"url": "http://q:6333"}}},
+        True,
+    ),
+    Example(
+        "one-qdrant-address",
+        "ImageCollection",
+        {"index": {"engine": "Qdrant", "qdrant": {"url": "http://q:6333", "serviceRef": "q"}}},
+        False,
+    ),
+    Example("unique-collections", "Retriever", _retriever(), True),
+    Example(
+        "unique-collections", "Retriever", {"collections": [{"name": "a"}, {"name": "a"}]}, False
+    ),
+    Example(
+        "min-below-max-replicas",
+        "Retriever",
+        _retriever(autoscaling={"minReplicas": 2, "maxReplicas": 2, "metrics": [_QUERY]}),
+        True,
+    ),
+    Example(
+        "min-below-max-replicas",
+        "Retriever",
+        _retriever(autoscaling={"minReplicas": 3, "maxReplicas": 2, "metrics": [_QUERY]}),
+        False,
+    ),
+    Example("preset-or-query", "Retriever", _retriever(autoscaling={"metrics": [_QUERY]}), True),
+    Example(
+        "preset-or-query",
+        "Retriever",
+        _retriever(autoscaling={"metrics": [{"preset": "Latency", "target": 50}]}),
+        True,
+    ),
+    Example(
+        "preset-or-query",
+        "Retriever",
+        _retriever(autoscaling={"metrics": [{**_QUERY, "preset": "Latency"}]}),
+        False,
+    ),
+    Example(
+        "preset-or-query", "Retriever", _retriever(autoscaling={"metrics": [{"target": 5}]}), False
+    ),
+    Example("ingress-or-route", "Retriever", _retriever(access={"ingress": {"host": "a.b"}}), True),
+    Example(
+        "ingress-or-route",
+        "Retriever",
+        _retriever(access={"ingress": {"host": "a.b"}, "httpRoute": {"gateway": "g"}}),
+        False,
+    ),
+    Example(
+        "ray-cluster-with-kuberay",
+        "Retriever",
+        _retriever(serving={"runtime": "KubeRay", "rayCluster": {"rayVersion": "2.60.0"}}),
+        True,
+    ),
+    Example(
+        "ray-cluster-with-kuberay",
+        "Retriever",
+        _retriever(serving={"rayCluster": {"rayVersion": "2.60.0"}}),
+        False,
+    ),
+)
