@@ -88,7 +88,9 @@ def condition_holds(stored: Any, operator: Operator, value: Any, key: str) -> bo
         case Operator.CONTAINS:
             if isinstance(stored, list):
                 return any(equal(element, value, key) for element in elements)
-            return isinstance(value, str) and isinstance(stored, str) and value in stored
+            # Points in time are no texts, so they have no parts.
+            both = isinstance(value, str) and isinstance(stored, str)
+            return both and key != "added" and value in stored
         case Operator.STARTS_WITH:
             return any(isinstance(e, str) and e.startswith(value) for e in elements)
         case Operator.TEXT:

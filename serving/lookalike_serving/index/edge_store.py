@@ -36,7 +36,12 @@ from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_serving.index import edge_settings
 from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
 from lookalike_serving.index.edge_optimize import ShardOptimizer, size_on_disk
-from lookalike_serving.index.protocol import IndexFailure, IndexRefused, IndexUnavailable
+from lookalike_serving.index.protocol import (
+    IndexFailure,
+    IndexMismatch,
+    IndexRefused,
+    IndexUnavailable,
+)
 from lookalike_serving.index.tuning import storage_datatype
 
 log = logging.getLogger(__name__)
@@ -101,6 +106,7 @@ class EdgeStore:
                     datatype=None if vector is None else storage_datatype(vector),
                     settings=settings,
                 )
+                _check_without_points(folder, manifest)
                 folder.remove_leftovers(None)
                 shard = _create(folder, manifest, vector)
             else:
@@ -288,6 +294,25 @@ def _config(manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeConfig:
     if vector is None or manifest.dimension is None or manifest.datatype is None:
         return edge_settings.payload_only_config()
     return edge_settings.edge_config(vector, manifest.dimension, manifest.datatype)
+
+
+def _check_without_points(folder: EdgeFolder, manifest: Manifest) -> None:
+    """Raises IndexMismatch where a first shard without a manifest is more than a killed creation.
+
+    The manifest is written before the first point: somebody removed it.
+    """
+    where = folder.shard(manifest.generation)
+    if not (where / "segments").is_dir():
+        return
+    with translated(f"opening {where}, which has no lookalike.json beside it,"):
+        shard = edge.EdgeShard.load(str(where))
+        points = shard.info().points_count
+        shard.close()
+    if points:
+        raise IndexMismatch(
+            f"the folder {folder.path} holds {points} points but no lookalike.json: restore that "
+            "file from a backup, or delete the folder and ingest again"
+        )
 
 
 def _create(folder: EdgeFolder, manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeShard:

@@ -262,9 +262,7 @@ def _among(key: str, value: Any, field_type: FieldType | None, condition: Condit
     return AnyOf(tuple(rest)) if rest else NEVER
 
 
-def _ordered(
-    key: str, value: Any, field_type: FieldType | None, condition: Condition
-) -> Predicate:
+def _ordered(key: str, value: Any, field_type: FieldType | None, condition: Condition) -> Predicate:
     bound = condition.operator.value
     if isinstance(value, str):
         return _during(key, {bound: _moment(value, condition)}, field_type)
