@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 from qdrant_client import AsyncQdrantClient, models
@@ -302,6 +303,11 @@ def connect(url: str, grpc_port: int, api_key_file: Path | None) -> AsyncQdrantC
     """A client for `url`; reads the API key from the file's first line. Does not connect yet."""
     if url == _IN_MEMORY:
         return AsyncQdrantClient(location=_IN_MEMORY)
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise IndexFailure(
+            f"index.url {url!r} is no address of a Qdrant server: write http(s)://host:port"
+        )
     api_key = None
     if api_key_file is not None:
         try:
@@ -310,19 +316,14 @@ def connect(url: str, grpc_port: int, api_key_file: Path | None) -> AsyncQdrantC
             raise IndexFailure(
                 f"index.api_key_file {api_key_file} cannot be read: {error.strerror}"
             ) from error
-    try:
-        return AsyncQdrantClient(
-            url=url,
-            grpc_port=grpc_port,
-            prefer_grpc=True,
-            api_key=api_key,
-            timeout=TIMEOUT_SECONDS,
-            check_compatibility=False,  # it would ask the server here, blocking the event loop
-        )
-    except ValueError as error:
-        raise IndexFailure(
-            f"index.url {url!r} is no address of a Qdrant server: {error}"
-        ) from error
+    return AsyncQdrantClient(
+        url=url,
+        grpc_port=grpc_port,
+        prefer_grpc=True,
+        api_key=api_key,
+        timeout=TIMEOUT_SECONDS,
+        check_compatibility=False,  # it would ask the server here, blocking the event loop
+    )
 
 
 def _payload_selector(with_payload: bool | tuple[str, ...]) -> bool | list[str]:
