@@ -72,7 +72,7 @@ async function prepare() {
   fields = [...named.values()];
   types = new Map(fields.map((field) => [field.name, field.type]));
   const rebuild = (documents) => {
-    showFilters = filters.build(byId("filters"), fields, filters.countValues(fields, documents), changeFilter);
+    showFilters = filters.build(byId("filters"), fields, filters.countValues(fields, documents), { onChange: changeFilter, onDone: () => openFilters(false) });
     showFilters(state.filters);
   };
   rebuild([]);
@@ -90,6 +90,15 @@ function changeFilter(field, value) {
   return go({ filters: value ? { ...rest, [field]: value } : rest, ...resetLength() });
 }
 
+/** On a narrow screen the filters are a sheet over the results. */
+function openFilters(shown) {
+  const was = document.body.classList.contains("filters-open");
+  document.body.classList.toggle("filters-open", shown);
+  byId("filters-toggle").setAttribute("aria-expanded", String(shown));
+  if (shown) byId("filters").querySelector("input, button")?.focus({ preventScroll: true });
+  else if (was) byId("filters-toggle").focus({ preventScroll: true });
+}
+
 const resetLength = () => ({ topK: Number(byId("top-k").value) || EMPTY.topK });
 
 // -- showing a state -----------------------------------------------------------------------------
@@ -101,6 +110,7 @@ function render() {
   byId("min-score").value = String(state.minScore ?? byId("min-score").min);
   byId("min-score-value").textContent = state.minScore === null ? "any" : state.minScore.toFixed(2);
   byId("min-score-tool").hidden = !isSearch(state);
+  document.body.classList.toggle("searching", isSearch(state));
   const topK = byId("top-k");
   if (![...topK.options].some((option) => option.value === String(state.topK))) topK.append(el("option", {}, String(state.topK)));
   topK.value = String(state.topK);
@@ -290,9 +300,8 @@ function listen() {
   });
   byId("top-k").addEventListener("change", (event) => go({ topK: Number(event.target.value) }, { replace: true }));
   byId("share").addEventListener("click", ({ currentTarget }) => copyFrom(currentTarget, location.href, isShareable(state) ? "Copied" : "Copied, without your picture"));
-  byId("filters-toggle").addEventListener("click", ({ currentTarget }) => {
-    currentTarget.setAttribute("aria-expanded", String(document.body.classList.toggle("filters-open")));
-  });
+  byId("filters-toggle").addEventListener("click", () => openFilters(!document.body.classList.contains("filters-open")));
+  byId("filters").addEventListener("keydown", (event) => { if (event.key === "Escape") openFilters(false); });
   addEventListener("popstate", () => {
     if (details.isOpen()) details.close();
     if (entry() !== shownEntry) restore();

@@ -36,8 +36,11 @@ export function countValues(fields, documents) {
   return counts;
 }
 
-/** Fills the panel; returns the function that shows a state's filters in it. */
-export function build(panel, fields, counts, onChange) {
+/**
+ * Fills the panel; returns the function that shows a state's filters in it. `onChange(field, filter)`,
+ * `onChange(null, null)` for all; `onDone` closes the panel where it covers the results.
+ */
+export function build(panel, fields, counts, { onChange, onDone }) {
   const groups = fields.map((field) => {
     const set = (value) => onChange(field.name, value);
     const make = MAKERS[field.type] ?? MAKERS.Keyword;
@@ -46,7 +49,8 @@ export function build(panel, fields, counts, onChange) {
     return { name: field.name, group, show };
   });
   const clear = el("button", { type: "button", class: "text-button", onclick: () => onChange(null, null) }, "Clear all");
-  const head = el("div", { class: "filters-head" }, el("h2", {}, "Filters"), clear);
+  const head = el("div", { class: "filters-head" }, el("h2", {}, "Filters"), clear,
+    el("button", { type: "button", class: "primary only-narrow", onclick: onDone }, "Done"));
   panel.replaceChildren(...(fields.length ? [head, ...groups.map(({ group }) => group)] : []));
   return (filters) => {
     clear.hidden = Object.keys(filters).length === 0;
@@ -80,7 +84,7 @@ function keyword(field, counts, set) {
     more.hidden = known.length <= SHOWN;
     more.textContent = open ? "Show fewer" : `Show all ${known.length}`;
     more.setAttribute("aria-expanded", String(open));
-    other.hidden = known.length > 0 && known.length <= SHOWN;
+    other.hidden = known.length > 0 && !open;
   };
   more.addEventListener("click", () => { open = !open; draw(); });
   const add = () => {

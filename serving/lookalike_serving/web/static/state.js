@@ -69,7 +69,8 @@ function readFilters(text) {
   let given;
   try { given = JSON.parse(text ?? "{}"); } catch { return {}; }
   if (given === null || typeof given !== "object" || Array.isArray(given)) return {};
-  const kept = Object.entries(given).map(([field, value]) => [field, readFilter(value)]).filter(([, value]) => value);
+  const kept = Object.entries(given).map(([field, value]) => [field, readFilter(value)])
+    .filter(([field, value]) => value && /^[A-Za-z]\w{0,127}$/.test(field));
   return Object.fromEntries(kept);
 }
 
