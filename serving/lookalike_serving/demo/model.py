@@ -219,3 +219,10 @@ def load_demo_model(folder: Path = WEIGHTS) -> DemoModel:
         }
     )
     return DemoModel(model.eval(), tokenizer, preprocess, digest)
+
+
+def build_like(loaded: DemoModel) -> DemoModel:
+    """The same network with untrained weights: a baseline."""
+    config = json.loads((WEIGHTS / "config.json").read_text())
+    model, tokenizer, preprocess = build(config)
+    return DemoModel(model.eval(), tokenizer, preprocess, loaded.sha256)

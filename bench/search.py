@@ -1,0 +1,296 @@
+"""The index beside the bare engine and beside exact search, on synthetic clustered vectors.
+
+    python bench/search.py [--points 100000] [--million] [--sweep]
+
+What is measured, through `open_index` as the service uses it: recall@10 against exact search in
+float32; latency and searches a second of `Index.query` beside `EdgeShard.query` with the same
+settings on the same shard, each from a NumPy vector to read-out ids, scores and payloads, in
+alternating rounds so that both see the same machine. Goals: recall >= .999, throughput >= .95 of
+the bare engine's.
+
+Vectors are 5,000 random centres plus noise of .8 a component, normalised – harder than
+embeddings of real images, whose neighbourhoods are tighter. Data and indexes are kept in the
+user's cache folder; memory stays below that of the index plus a few hundred MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import resource
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import qdrant_edge as edge
+from numpy.typing import NDArray
+
+from lookalike_crds.config import CollectionConfig, IndexConfig
+from lookalike_crds.image_collection import Engine, ModelSpec, Quantization, VectorSpec
+from lookalike_serving.index import Point, Query, open_index
+from lookalike_serving.index.edge import EdgeIndex
+from lookalike_serving.index.edge_settings import search_params
+from lookalike_serving.index.tuning import EF, oversampling
+
+DIMENSION = 512
+CENTRES, NOISE = 5_000, 0.8
+TOP = 10
+QUERIES = 1_000
+ROUNDS = 10
+BATCH = 32
+_CHUNK = 20_000
+RECALL_GOAL, THROUGHPUT_GOAL = 0.999, 0.95
+
+VECTOR = VectorSpec(quantization=Quantization.SCALAR)
+Matrix = NDArray[np.float32]
+
+
+def cache() -> Path:
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = root / "lookalike" / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def clustered(count: int, seed: int) -> Iterator[Matrix]:
+    """`count` vectors in chunks of (n, 512) float32, L2-normalised."""
+    centres = np.random.default_rng(0).standard_normal((CENTRES, DIMENSION), dtype=np.float32)
+    rng = np.random.default_rng(seed)
+    for start in range(0, count, _CHUNK):
+        n = min(_CHUNK, count - start)
+        chunk = rng.standard_normal((n, DIMENSION), dtype=np.float32)
+        chunk *= NOISE
+        chunk += centres[rng.integers(0, CENTRES, n)]
+        chunk /= np.linalg.norm(chunk, axis=1, keepdims=True)
+        yield chunk
+
+
+def exact_neighbours(points: int, queries: Matrix) -> NDArray[np.int64]:
+    """(q, 10): the rows that exact search finds, best first."""
+    stored = cache() / f"exact-{points}.npy"
+    if stored.exists():
+        kept: NDArray[np.int64] = np.load(stored)
+        return kept
+    best = np.full((len(queries), TOP), -np.inf, dtype=np.float32)
+    rows = np.zeros((len(queries), TOP), dtype=np.int64)
+    start = 0
+    for chunk in clustered(points, seed=1):
+        scores = np.concatenate([best, queries @ chunk.T], axis=1)
+        numbers = np.concatenate(
+            [rows, np.tile(np.arange(start, start + len(chunk)), (len(queries), 1))], axis=1
+        )
+        top = np.argpartition(-scores, TOP, axis=1)[:, :TOP]
+        best = np.take_along_axis(scores, top, axis=1)
+        rows = np.take_along_axis(numbers, top, axis=1)
+        start += len(chunk)
+    order = np.argsort(-best, axis=1)
+    rows = np.take_along_axis(rows, order, axis=1)
+    np.save(stored, rows)
+    return rows
+
+
+def point_id(row: int) -> str:
+    return str(uuid.UUID(int=row))
+
+
+async def built(points: int, fresh: bool) -> EdgeIndex:
+    """The index of `points` vectors, from the cache where it is complete."""
+    folder = cache() / f"index-{points}"
+    if fresh:
+        shutil.rmtree(folder, ignore_errors=True)
+    collection = CollectionConfig(
+        name="bench",
+        model=ModelSpec(),
+        vector=VECTOR,
+        index=IndexConfig(engine=Engine.EDGE, name="bench", path=folder),
+    )
+    index = await open_index(collection, dimension=DIMENSION, fingerprint="synthetic")
+    assert isinstance(index, EdgeIndex)
+    info = await index.info()
+    if info.points == info.indexed_vectors == points:
+        return index
+    started = time.perf_counter()
+    row = 0
+    for chunk in clustered(points, seed=1):
+        await index.upsert(
+            [
+                Point(point_id(row + n), vector, {"kind": f"kind-{n % 20}", "price": n % 500})
+                for n, vector in enumerate(chunk)
+            ]
+        )
+        row += len(chunk)
+    written = time.perf_counter()
+    await index.optimize()
+    optimised = time.perf_counter()
+    print(
+        f"  built: upsert {written - started:.0f} s "
+        f"({points / (written - started):,.0f} points/s), optimise {optimised - written:.0f} s"
+    )
+    return index
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Seconds of each query, in the order asked."""
+
+    seconds: NDArray[np.float64]
+
+    @property
+    def p50_ms(self) -> float:
+        return float(np.percentile(self.seconds, 50)) * 1e3
+
+    @property
+    def p99_ms(self) -> float:
+        return float(np.percentile(self.seconds, 99)) * 1e3
+
+    @property
+    def per_second(self) -> float:
+        return float(len(self.seconds) / self.seconds.sum())
+
+
+async def ours(index: EdgeIndex, queries: Matrix, times: list[float]) -> list[list[str]]:
+    answers = []
+    for vector in queries:
+        started = time.perf_counter()
+        hits = await index.query(Query(vector, TOP))
+        answers.append([hit.id for hit in hits])
+        times.append(time.perf_counter() - started)
+    return answers
+
+
+def bare(shard: edge.EdgeShard, queries: Matrix, times: list[float]) -> list[list[str]]:
+    params = search_params(EF, False, oversampling(VECTOR))
+    answers = []
+    for vector in queries:
+        started = time.perf_counter()
+        request = edge.QueryRequest(
+            TOP, query=edge.Query.Nearest(vector.tolist()), with_payload=True, params=params
+        )
+        hits = [(str(hit.id), hit.score, hit.payload) for hit in shard.query(request)]
+        answers.append([id for id, _, _ in hits])
+        times.append(time.perf_counter() - started)
+    return answers
+
+
+async def ours_batched(index: EdgeIndex, queries: Matrix, times: list[float]) -> None:
+    for start in range(0, len(queries), BATCH):
+        started = time.perf_counter()
+        batch = [Query(vector, TOP) for vector in queries[start : start + BATCH]]
+        await index.query_batch(batch)
+        times += [(time.perf_counter() - started) / len(batch)] * len(batch)
+
+
+def bare_batched(shard: edge.EdgeShard, queries: Matrix, times: list[float]) -> None:
+    params = search_params(EF, False, oversampling(VECTOR))
+    for start in range(0, len(queries), BATCH):
+        started = time.perf_counter()
+        batch = [
+            edge.QueryRequest(
+                TOP, query=edge.Query.Nearest(vector.tolist()), with_payload=True, params=params
+            )
+            for vector in queries[start : start + BATCH]
+        ]
+        for hits in shard.query_batch(edge.QueryBatchRequest(batch)):
+            [(str(hit.id), hit.score, hit.payload) for hit in hits]
+        times += [(time.perf_counter() - started) / len(batch)] * len(batch)
+
+
+def recall(answers: list[list[str]], truth: NDArray[np.int64]) -> float:
+    """Mean share of the exact top ten that was found."""
+    found = [
+        len(set(ids) & {point_id(int(row)) for row in rows})
+        for ids, rows in zip(answers, truth, strict=True)
+    ]
+    return float(np.mean(found)) / TOP
+
+
+async def measure(points: int, fresh: bool, sweep: bool) -> bool:
+    """Print the figures for one size; whether they reach the goals."""
+    print(f"{points:,} x {DIMENSION}, scalar quantisation, ef {EF}, top {TOP}")
+    queries = np.concatenate(list(clustered(QUERIES, seed=2)))
+    truth = exact_neighbours(points, queries)
+    index = await built(points, fresh)
+    shard = index._store.shard  # the same shard: a second one would measure another graph
+    if sweep:
+        await print_sweep(index, queries, truth)
+
+    await ours(index, queries, [])  # warms the page cache
+    slices = np.array_split(np.arange(QUERIES), ROUNDS)
+    mine, its, mine_batched, its_batched = ([] for _ in range(4))  # type: list[float], ...
+    answers: list[list[str]] = []
+    for number, rows in enumerate(slices):
+        part = queries[rows]
+
+        async def run_ours(part: Matrix = part) -> None:
+            answers.extend(await ours(index, part, mine))
+            await ours_batched(index, part, mine_batched)
+
+        async def run_bare(part: Matrix = part) -> None:
+            bare(shard, part, its)
+            bare_batched(shard, part, its_batched)
+
+        # Who goes first alternates: the second finds the graph's nodes in the CPU's caches.
+        order: list[Callable[[], object]] = [run_ours, run_bare]
+        for run in order if number % 2 == 0 else reversed(order):
+            await run()  # type: ignore[misc]
+    found = recall(answers, truth)
+    ratio = report("one by one", mine, its)
+    report(f"batches of {BATCH}", mine_batched, its_batched)
+    good = found >= RECALL_GOAL and ratio >= THROUGHPUT_GOAL
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"  recall@{TOP} against exact search {found:.4f} (goal {RECALL_GOAL})")
+    print(f"  most memory of the process {memory:.1f} GB; goals {'reached' if good else 'MISSED'}")
+    await index.close()
+    return good
+
+
+def report(what: str, mine: list[float], its: list[float]) -> float:
+    """Prints ours beside the bare engine's; returns the ratio of throughputs."""
+    a, b = Figures(np.array(mine)), Figures(np.array(its))
+    ratio = a.per_second / b.per_second
+    print(f"  {what:<14}  p50 ms   p99 ms   searches/s")
+    print(f"    Index         {a.p50_ms:6.3f}   {a.p99_ms:6.3f}   {a.per_second:8,.0f}")
+    print(f"    bare Edge     {b.p50_ms:6.3f}   {b.p99_ms:6.3f}   {b.per_second:8,.0f}")
+    print(f"    throughput of the bare engine's: {ratio:.3f} (goal {THROUGHPUT_GOAL})")
+    return ratio
+
+
+async def print_sweep(index: EdgeIndex, queries: Matrix, truth: NDArray[np.int64]) -> None:
+    """Recall and latency over beam widths and oversampling."""
+    shard = index._store.shard
+    for ef in (64, 96, 128, 192, 256):
+        for times_over in (1.0, 1.5, 2.0, 3.0):
+            params = search_params(ef, False, times_over)
+            answers, started = [], time.perf_counter()
+            for vector in queries:
+                request = edge.QueryRequest(
+                    TOP, query=edge.Query.Nearest(vector.tolist()), params=params
+                )
+                answers.append([str(hit.id) for hit in shard.query(request)])
+            each = (time.perf_counter() - started) / len(queries) * 1e3
+            print(
+                f"    ef {ef:3}  oversampling {times_over:.1f}  "
+                f"recall {recall(answers, truth):.4f}  {each:.3f} ms"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--points", type=int, default=100_000)
+    parser.add_argument("--million", action="store_true", help="1,000,000 points as well")
+    parser.add_argument("--fresh", action="store_true", help="build the indexes anew")
+    parser.add_argument("--sweep", action="store_true", help="print recall over ef, oversampling")
+    arguments = parser.parse_args()
+    sizes = [arguments.points] + ([1_000_000] if arguments.million else [])
+    reached = [asyncio.run(measure(n, arguments.fresh, arguments.sweep)) for n in sizes]
+    if not all(reached):
+        raise SystemExit("a goal was missed: see above")
+
+
+if __name__ == "__main__":
+    main()
