@@ -68,7 +68,10 @@ def wait(
 
 
 def cancel(batch_id: str) -> Operation[Batch]:
-    """Stop a batch. What is stored stays; items not tried yet are never stored."""
+    """Stop a batch. What is stored stays; items not tried yet are never stored.
+
+    Raises InvalidRequest (409) for a batch that has ended.
+    """
     request = Request("POST", f"{paths.batch(batch_id)}/cancel")
     return (yield from call(Call(request, _batch)))
 

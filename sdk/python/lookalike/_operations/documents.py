@@ -86,7 +86,10 @@ def image_bytes(collection: str, document_id: str) -> Operation[bytes]:
 
 
 def thumbnail(collection: str, document_id: str, *, size: int | None = None) -> Operation[bytes]:
-    """A small version of the document's image; `size` is its longest side in pixels, 16 to 1024."""
+    """A small version of the document's image.
+
+    size: its longest side in pixels, 16 to 1024; the server rounds up to a size that it keeps.
+    """
     params = {"size": str(size)} if size is not None else {}
     path = f"{paths.document(collection, document_id)}/thumbnail"
     request = Request("GET", path, params=params)

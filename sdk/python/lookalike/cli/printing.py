@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,18 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+_WIDE = 200
+_NEVER_BROKEN = "document"
+"""The column of ids, which people copy."""
+
+
 @cache
 def console() -> Console:
-    """For results."""
+    """For results. Where nobody looks, lines are not broken at the width of a terminal."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
+    return Console(highlight=False, width=wide)
 
 
 @cache
@@ -46,7 +53,12 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
 
     made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        made.add_column(
+            name,
+            justify="right" if name in right else "left",
+            overflow="fold",
+            no_wrap=name == _NEVER_BROKEN,
+        )
     return made
 
 

@@ -1,0 +1,273 @@
+"""The client against the real service: uvicorn on loopback, a real model, Edge indexes on disk."""
+
+from __future__ import annotations
+
+import io
+import threading
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from PIL import Image, ImageDraw
+
+from lookalike import (
+    AsyncLookalike,
+    BatchState,
+    InvalidRequest,
+    Lookalike,
+    NotFound,
+    Unauthorized,
+)
+from lookalike_crds.config import (
+    AccessConfig,
+    CollectionConfig,
+    IndexConfig,
+    RetrieverConfig,
+    ServingConfig,
+)
+from lookalike_crds.image_collection import (
+    Engine,
+    FieldSpec,
+    FieldType,
+    ModelSpec,
+    Precision,
+    Provider,
+    VectorSpec,
+)
+from lookalike_crds.retriever import CollectionRef
+from lookalike_serving.gateway.api import create_api
+from lookalike_serving.service import Service
+
+KEY = "test-key-0123456789"
+
+
+def picture(colour: str) -> Image.Image:
+    image = Image.new("RGB", (96, 96), "white")
+    ImageDraw.Draw(image).ellipse((16, 16, 80, 80), fill=colour)
+    return image
+
+
+def encoded(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    picture(colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def edge(folder: Path, name: str) -> IndexConfig:
+    return IndexConfig(engine=Engine.EDGE, name=name, path=folder / "indexes" / name)
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "keys").write_text(KEY)
+    model = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-S-32-alt", precision=Precision.FP32)
+    config = ServingConfig(
+        collections=(
+            CollectionConfig(
+                name="catalogue",
+                model=model,
+                vector=VectorSpec(),
+                index=edge(folder, "catalogue"),
+                fields=(
+                    FieldSpec(name="status", type=FieldType.KEYWORD),
+                    FieldSpec(name="price", type=FieldType.FLOAT),
+                ),
+            ),
+        ),
+        retrievers=(
+            RetrieverConfig(
+                name="similarity-retriever", collections=(CollectionRef(name="catalogue"),)
+            ),
+        ),
+        data_dir=folder,
+        access=AccessConfig(api_keys_file=folder / "keys"),
+        batches_index=edge(folder, "batches"),
+        random_weights_for_benchmarks=True,
+    )
+    app = create_api(lambda: Service.start(config))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        thread.join(0.02)
+        assert thread.is_alive(), "the gateway did not start"
+    port = server.servers[0].sockets[0].getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def client(url: str) -> Iterator[Lookalike]:
+    with Lookalike(url, KEY) as client:
+        for i, colour in enumerate(("red", "green", "blue", "orange")):
+            client.documents.upload(
+                "catalogue",
+                picture(colour),
+                document_id=f"{colour}/1",
+                metadata={"status": "active" if i % 2 == 0 else "sold", "price": 10.0 * (i + 1)},
+            )
+        yield client
+
+
+def test_the_snippet_of_the_documentation_runs(client: Lookalike, tmp_path: Path) -> None:
+    reference = tmp_path / "reference-image.png"
+    reference.write_bytes(encoded("red"))
+    results = client.retrievers.search(
+        retriever_id="similarity-retriever",
+        queries=[{"type": "image", "value": str(reference), "embedding_model": "ViT-S-32-alt"}],
+        filters={"AND": [{"key": "status", "value": "active", "operator": "eq"}]},
+        top_k=25,
+        min_score=0.75,
+    )
+    lines = [f"Score: {result.score:.3f}, ID: {result.document_id}" for result in results]
+    assert lines[0] == "Score: 1.000, ID: red/1"
+    assert {result.metadata["status"] for result in results} == {"active"}
+
+
+@pytest.mark.parametrize(
+    "value", [picture("green"), encoded("green"), io.BytesIO(encoded("green"))]
+)
+def test_an_image_is_found_however_it_is_handed_over(client: Lookalike, value: object) -> None:
+    queries = [{"type": "image", "value": value}]
+    best = client.retrievers.search("similarity-retriever", queries)[0]
+    assert (best.document_id, round(best.score, 3)) == ("green/1", 1.0)
+
+
+def test_text_document_and_vector_queries_go_together(client: Lookalike) -> None:
+    vector = client.documents.get("catalogue", "blue/1", include="vector").vector
+    assert vector is not None
+    queries = [
+        {"type": "vector", "value": vector},
+        {"type": "document", "value": "blue/1"},
+        {"type": "text", "value": "a blue circle", "weight": 0.1},
+    ]
+    results = client.retrievers.search(
+        "similarity-retriever", queries, include=["query_document"], explain=True, top_k=2
+    )
+    assert results[0].document_id == "blue/1"
+    assert results[0].explanation is not None
+    assert len(results) == 2
+
+
+def test_the_picture_of_a_result_can_be_fetched(client: Lookalike) -> None:
+    stored = client.documents.image("catalogue", "red/1")
+    small = client.documents.thumbnail("catalogue", "red/1", size=64)
+    assert Image.open(io.BytesIO(stored)).size == (96, 96)
+    assert max(Image.open(io.BytesIO(small)).size) == 64
+
+
+def test_image_urls_are_whole(client: Lookalike, url: str) -> None:
+    best = client.retrievers.search(
+        "similarity-retriever", [{"type": "document", "value": "red/1"}], top_k=1
+    )[0]
+    assert best.image_url is not None
+    assert best.image_url.startswith(f"{url}/v1/collections/catalogue/documents/")
+
+
+def test_metadata_can_be_changed_and_removed(client: Lookalike) -> None:
+    client.documents.upload(
+        "catalogue", encoded("pink"), document_id="pink", metadata={"status": "new", "price": 1}
+    )
+    client.documents.update("catalogue", "pink", metadata={"status": "sold", "price": None})
+    assert client.documents.get("catalogue", "pink").metadata == {"status": "sold"}
+    client.documents.delete("catalogue", "pink")
+    with pytest.raises(NotFound):
+        client.documents.get("catalogue", "pink")
+
+
+def test_an_upload_without_an_id_twice_is_one_document(client: Lookalike) -> None:
+    first = client.documents.upload("catalogue", encoded("brown"))
+    second = client.documents.upload("catalogue", encoded("brown"))
+    assert first.document_id == second.document_id
+    client.documents.delete("catalogue", first.document_id)
+
+
+def test_documents_are_listed_over_several_pages(client: Lookalike) -> None:
+    listed = list(client.documents.list("catalogue", limit=1))
+    assert sorted(d.document_id for d in listed) == ["blue/1", "green/1", "orange/1", "red/1"]
+    cheap = client.documents.list("catalogue", filters={"price": {"lt": 25}})
+    assert sorted(d.document_id for d in cheap) == ["green/1", "red/1"]
+
+
+def test_collections_retrievers_and_models_are_told(client: Lookalike) -> None:
+    (collection,) = client.collections.list()
+    (retriever,) = client.retrievers.list()
+    (model,) = client.models.list()
+    assert (collection.name, collection.documents, collection.state) == ("catalogue", 4, "Ready")
+    assert [f.name for f in collection.fields] == ["status", "price"]
+    assert retriever.collections[0].name == "catalogue"
+    assert model.dimension == collection.dimension
+    assert client.collections.get("catalogue").name == "catalogue"
+    assert client.retrievers.get("similarity-retriever").name == "similarity-retriever"
+
+
+def test_health_is_told(client: Lookalike) -> None:
+    assert client.health().ready
+
+
+def test_a_batch_runs_to_its_end_and_tells_of_what_failed(client: Lookalike) -> None:
+    batch = client.batches.create(
+        "catalogue",
+        [
+            {"image": picture("purple"), "document_id": "purple", "metadata": {"price": 5}},
+            {"image": b"no image at all", "document_id": "broken"},
+        ],
+    )
+    done = client.batches.wait(batch.batch_id, timeout=30)
+    assert done.state is BatchState.COMPLETED_WITH_ERRORS
+    assert (done.counts.succeeded, done.counts.failed) == (1, 1)
+    (failed,) = client.batches.items(batch.batch_id, state="FAILED")
+    assert failed.document_id == "broken"
+    assert failed.error is not None
+    assert batch.batch_id in [b.batch_id for b in client.batches.list(collection="catalogue")]
+    again = client.batches.wait(client.batches.retry(batch.batch_id).batch_id, timeout=30)
+    assert again.attempt == 2
+    client.documents.delete("catalogue", "purple")
+
+
+def test_the_same_idempotency_key_makes_one_batch(client: Lookalike) -> None:
+    key = str(uuid.uuid4())
+    items = [{"image": encoded("red"), "document_id": "red/1"}]
+    first = client.batches.create("catalogue", items, idempotency_key=key)
+    second = client.batches.create("catalogue", items, idempotency_key=key)
+    assert first.batch_id == second.batch_id
+    client.batches.wait(first.batch_id, timeout=30)
+
+
+def test_cancelling_a_finished_batch_is_refused(client: Lookalike) -> None:
+    items = [{"image": encoded("red"), "document_id": "red/1"}]
+    batch = client.batches.create("catalogue", items)
+    client.batches.wait(batch.batch_id, timeout=30)
+    with pytest.raises(InvalidRequest, match="COMPLETED already"):
+        client.batches.cancel(batch.batch_id)
+
+
+def test_every_wrong_part_of_a_request_is_named(client: Lookalike) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        client.retrievers.search(
+            "similarity-retriever", [{"type": "txt", "value": "x"}], top_k=5000
+        )
+    assert {error.path for error in caught.value.errors} == {"queries[0].type", "top_k"}
+
+
+def test_an_unknown_retriever_is_not_found_and_known_ones_are_named(client: Lookalike) -> None:
+    with pytest.raises(NotFound, match="similarity-retriever"):
+        client.retrievers.search("nope", [{"type": "text", "value": "x"}])
+
+
+def test_a_wrong_key_is_unauthorized(url: str) -> None:
+    with Lookalike(url, "wrong") as stranger, pytest.raises(Unauthorized):
+        next(stranger.collections.list())
+
+
+async def test_the_asyncio_client_does_the_same(url: str, client: Lookalike) -> None:
+    async with AsyncLookalike(url, KEY) as asynchronous:
+        queries = [{"type": "image", "value": encoded("blue")}]
+        best = (await asynchronous.retrievers.search("similarity-retriever", queries))[0]
+        listed = [d.document_id async for d in asynchronous.documents.list("catalogue", limit=3)]
+    assert best.document_id == "blue/1"
+    assert len(listed) == 4
