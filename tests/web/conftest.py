@@ -1,4 +1,4 @@
-"""A real Chromium in front of the real service. Skipped, with the reason, where there is no Chromium."""
+"""A real Chromium in front of the real service; skipped, with the reason, where there is none."""
 
 from __future__ import annotations
 

@@ -318,7 +318,7 @@ def test_an_address_brings_the_whole_search_back(open_page):
     searched(again)
     assert ids(again) == found
     expect(again.get_by_label("What to look for, in words")).to_have_value("blue shoe")
-    expect(again.get_by_label("Price from")).to_have_value("10")
+    expect(again.get_by_label("Price from", exact=True)).to_have_value("10")
 
 
 def test_an_uploaded_picture_is_not_in_the_address_and_the_page_says_so(open_page, site):
