@@ -1,7 +1,7 @@
 """The Ray Serve application: one deployment whose replicas do everything in their process.
 
-`RAY_SERVE_ENVIRONMENT` must be in the environment before Ray Serve is imported, on every node: it is
-the difference between 5 ms and half a millisecond of overhead a request (docs/adr/0001). Under it
+`RAY_SERVE_ENVIRONMENT` must be in the environment before Ray Serve is imported, on every node: it
+is the difference between 5 ms and half a millisecond a request (docs/adr/0001). Under it
 user code shares the event loop with Serve's, so nothing in the gateway may block.
 """
 

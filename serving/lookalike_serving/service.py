@@ -142,6 +142,11 @@ class Service:
             )
         return self._batches
 
+    async def until_open(self) -> None:
+        """Return when every part is open; at once where none failed."""
+        if self._reopening is not None:
+            await asyncio.shield(self._reopening)
+
     async def canary(self, name: str) -> None:
         """One query through a collection's model – the first time – and its index.
 

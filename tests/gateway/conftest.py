@@ -31,7 +31,6 @@ from lookalike_crds.image_collection import (
     FieldSpec,
     FieldType,
     ModelSpec,
-    Precision,
     Provider,
     VectorSpec,
 )
@@ -39,7 +38,7 @@ from lookalike_crds.retriever import CollectionRef, Fusion, SearchSpec
 from lookalike_serving.gateway.api import create_api
 from lookalike_serving.service import Service
 
-MODEL = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-S-32-alt", precision=Precision.FP32)
+MODEL = ModelSpec(provider=Provider.DEMO)
 FIELDS = (
     FieldSpec(name="status", type=FieldType.KEYWORD),
     FieldSpec(name="price", type=FieldType.FLOAT),
@@ -86,7 +85,6 @@ def serving_config(folder: Path, **changes: object) -> ServingConfig:
         data_dir=folder,
         access=AccessConfig(),
         fetch=FetchPolicy(max_bytes=1024 * 1024),
-        random_weights_for_benchmarks=True,
         batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=folder / "batches"),
     )
     return config.model_copy(update=changes)

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 Picture = Callable[..., bytes]
 COLOURS = ("red", "green", "blue", "orange", "black", "purple")
 SHAPES = ("ellipse", "rectangle")
+DIMENSION = 128
+"""Of the demo model's vectors."""
 
 
 def encoded(image: bytes) -> str:
@@ -41,7 +43,7 @@ def ids(answer: Any) -> list[str]:
     return [result["document_id"] for result in answer["results"]]
 
 
-def text(words: str = "something", **more: Any) -> list[dict[str, Any]]:
+def text(words: str = "red mug", **more: Any) -> list[dict[str, Any]]:
     return [{"type": "text", "value": words, **more}]
 
 
@@ -178,6 +180,18 @@ async def test_explain_contributions_add_up_to_the_score(
             assert result["explanation"]["steps"][0]["stage"] == "index"
 
 
+async def test_a_text_finds_what_it_says(client: httpx.AsyncClient) -> None:
+    found = await search(client, queries=text("blue"), top_k=2)
+    assert {name.split("-")[0] for name in ids(found)} == {"blue"}
+
+
+async def test_words_the_model_does_not_know_are_warned_of(client: httpx.AsyncClient) -> None:
+    found = await search(client, queries=text("red zeppelin"))
+    assert found["warnings"] == [
+        "queries[0].value: the model does not know 'zeppelin' and ignores such words"
+    ]
+
+
 @pytest.mark.parametrize(
     ("filters", "expected"),
     [
@@ -229,7 +243,7 @@ async def test_group_by_keeps_the_best_of_each_value(client: httpx.AsyncClient) 
 async def test_group_by_asks_again_until_there_are_enough_groups(
     client: httpx.AsyncClient,
 ) -> None:
-    vector = np.zeros(256)
+    vector = np.zeros(DIMENSION)
     vector[0] = 1
     service: Any = client._transport.app.state.service  # type: ignore[attr-defined]
     await _crowd(service, 400)
@@ -257,7 +271,7 @@ async def _crowd(service: Any, count: int) -> None:
 
     points = []
     for i, id in enumerate(_crowd_ids(count + 2)):
-        vector = np.zeros(256, dtype=np.float32)
+        vector = np.zeros(DIMENSION, dtype=np.float32)
         vector[:2] = (1, i / 1000)
         crowd = max(0, i - count + 1)
         origin = Origin(document_id=f"crowd-{i}", image=f"https://example.com/{i}.jpg")
@@ -318,7 +332,7 @@ async def test_a_restricted_include_still_groups_and_boosts(client: httpx.AsyncC
 
 
 async def test_the_answer_tells_time_by_stage(client: httpx.AsyncClient) -> None:
-    found = await search(client, queries=text("a text never asked before"))
+    found = await search(client, queries=text("a green mug"))
     assert [stage["name"] for stage in found["stages"]] == [
         "load",
         "embed",
@@ -344,7 +358,7 @@ async def test_the_embedding_model_is_checked(client: httpx.AsyncClient) -> None
     assert (await search(client, queries=text(embedding_model=model)))["warnings"] == []
     other = await search(client, queries=text(embedding_model="clip-vit-large"))
     assert "is not the model of collection 'catalogue'" in other["warnings"][0]
-    vector = {"type": "vector", "value": [1.0] * 256, "embedding_model": "clip-vit-large"}
+    vector = {"type": "vector", "value": [1.0] * DIMENSION, "embedding_model": "clip-vit-large"}
     problem = await refused(client, queries=[vector])
     assert problem["errors"][0]["path"] == "queries[0].embedding_model"
 
@@ -374,8 +388,12 @@ async def test_the_embedding_model_is_checked(client: httpx.AsyncClient) -> None
         ({"queries": [{"type": "vector", "value": "x"}]}, "queries[0].value", "list of numbers"),
         ({"queries": [{"type": "vector", "value": []}]}, "queries[0].value", "list of numbers"),
         ({"queries": [{"type": "vector", "value": [1.0]}]}, "queries[0].value", "1 numbers"),
-        ({"queries": [{"type": "vector", "value": [0.0] * 256}]}, "queries[0].value", "zero"),
-        ({"queries": [{"type": "vector", "value": [1e300] * 256}]}, "queries[0].value", "scale"),
+        ({"queries": [{"type": "vector", "value": [0.0] * DIMENSION}]}, "queries[0].value", "zero"),
+        (
+            {"queries": [{"type": "vector", "value": [1e300] * DIMENSION}]},
+            "queries[0].value",
+            "scale",
+        ),
         (
             {"queries": [{"type": "document", "value": "nowhere"}]},
             "queries[0].value",

@@ -1,0 +1,181 @@
+"""The real application: Ray Serve behind HAProxy, one replica, an Edge index."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from PIL import Image
+
+from lookalike_crds.config import (
+    CollectionConfig,
+    HttpConfig,
+    IndexConfig,
+    RetrieverConfig,
+    ServingConfig,
+)
+from lookalike_crds.image_collection import (
+    Engine,
+    FieldSpec,
+    FieldType,
+    ModelSpec,
+    Provider,
+    VectorSpec,
+)
+from lookalike_crds.retriever import CollectionRef
+from lookalike_serving.index.open import open_index
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+DOCUMENTS = "/v1/collections/catalogue/documents"
+START_SECONDS = 120.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def edge(folder: Path, name: str) -> IndexConfig:
+    return IndexConfig(engine=Engine.EDGE, name=name, path=folder / "indexes" / name)
+
+
+def serving_config(folder: Path) -> ServingConfig:
+    return ServingConfig(
+        collections=(
+            CollectionConfig(
+                name="catalogue",
+                model=ModelSpec(provider=Provider.DEMO),
+                vector=VectorSpec(),
+                index=edge(folder, "catalogue"),
+                fields=(FieldSpec(name="price", type=FieldType.FLOAT),),
+            ),
+        ),
+        retrievers=(RetrieverConfig(name="shop", collections=(CollectionRef(name="catalogue"),)),),
+        data_dir=folder,
+        http=HttpConfig(port=free_port()),
+        batches_index=edge(folder, "batches"),
+    )
+
+
+class Server:
+    """`python -m lookalike_serving.local` on one config; started and ended by the test."""
+
+    def __init__(self, config: ServingConfig) -> None:
+        run = config.data_dir / "run"
+        run.mkdir(exist_ok=True)
+        path = run / "serving.json"
+        path.write_text(config.model_dump_json())
+        self._log = (run / "test.log").open("w")
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "lookalike_serving.local", "--config", str(path)],
+            stdout=self._log,
+            stderr=self._log,
+        )
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{config.http.port}", timeout=30)
+        deadline = time.monotonic() + START_SECONDS
+        while not self._ready():
+            assert self._process.poll() is None, (run / "test.log").read_text()[-3000:]
+            assert time.monotonic() < deadline, (run / "test.log").read_text()[-3000:]
+            time.sleep(0.2)
+
+    def _ready(self) -> bool:
+        try:
+            return self.client.get("/readyz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def stop(self) -> None:
+        """May be called again."""
+        self.client.close()
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(60)
+        self._log.close()
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> ServingConfig:
+    return serving_config(tmp_path_factory.mktemp("serve"))
+
+
+@pytest.fixture(scope="module")
+def server(config: ServingConfig) -> Iterator[Server]:
+    server = Server(config)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> httpx.Client:
+    return server.client
+
+
+def picture(colour: str) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64), colour).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _stored(client: httpx.Client) -> None:
+    for number, colour in enumerate(("red", "green", "blue")):
+        answer = client.post(
+            DOCUMENTS,
+            data={"document_id": f"{colour}/1", "metadata": json.dumps({"price": number})},
+            files={"image": ("x.jpg", picture(colour))},
+        )
+        assert answer.status_code == 201, answer.text
+
+
+def test_an_uploaded_image_is_found_by_image(client: httpx.Client) -> None:
+    answer = client.post("/v1/retrievers/shop/search", files={"image": ("q", picture("green"))})
+    assert answer.json()["results"][0]["document_id"] == "green/1"
+
+
+def test_a_text_search_with_a_filter_answers(client: httpx.Client) -> None:
+    body = {"queries": [{"type": "text", "value": "a red square"}], "filters": {"price": {"gt": 0}}}
+    answer = client.post("/v1/retrievers/shop/search", json=body)
+    assert {r["document_id"] for r in answer.json()["results"]} == {"green/1", "blue/1"}
+
+
+def test_an_escaped_id_survives_the_proxy(client: httpx.Client) -> None:
+    assert client.get(f"{DOCUMENTS}/red%2F1").json()["document_id"] == "red/1"
+    assert client.get(f"{DOCUMENTS}/red%2F1/image").content == picture("red")
+
+
+def test_one_request_id_goes_in_and_comes_out(client: httpx.Client) -> None:
+    answer = client.get("/v1/nothing", headers={"X-Request-ID": "mine"})
+    assert answer.headers.get_list("x-request-id") == ["mine"]
+    assert answer.json()["request_id"] == "mine"
+
+
+def test_metrics_come_from_the_replica(client: httpx.Client) -> None:
+    text = client.get("/metrics").text
+    assert 'lookalike_documents{collection="catalogue"} 3.0' in text
+    assert 'route="/v1/collections/{collection}/documents"' in text
+
+
+async def test_a_stopped_server_gives_its_index_back_with_every_document(
+    server: Server, config: ServingConfig
+) -> None:
+    """The last test of the module: it ends the server."""
+    (model,) = server.client.get("/v1/models").json()["items"]
+    server.stop()
+    (collection,) = config.collections
+    index = await open_index(
+        collection, dimension=model["dimension"], fingerprint=model["fingerprint"]
+    )
+    assert await index.count() == 3
+    await index.close()
