@@ -183,7 +183,7 @@ class RunDirectory:
         """What the last server wrote; None where there is nothing readable."""
         try:
             return _state(json.loads(self.state_file.read_bytes()))
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
 
     def write_state(self, state: State) -> None:
