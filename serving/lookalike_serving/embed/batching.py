@@ -313,6 +313,9 @@ class BatchedEmbedder:
         if item.future.cancelled():
             self._forget(item)
             return
+        if self._closed:
+            self._fail(item, _closed())
+            return
         try:
             start = time.perf_counter()
             if isinstance(item.source, bytes):

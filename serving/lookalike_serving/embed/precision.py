@@ -3,12 +3,17 @@
 No table of processors says whether bfloat16 pays: with AMX it is four times as fast as
 float32, without it may be slower by ten. So `Auto` times both on one small batch when the
 model loads, about a second, and remembers the answer for the process.
+
+On a CPU it is processor time that is compared, of one thread: servers start when a machine is
+busiest, and the time on the wall then says more about the neighbours than about the model.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import nn
@@ -21,8 +26,9 @@ DTYPES = {
     Precision.FP16: torch.float16,
 }
 
-_BATCH = 4
+_BATCH = 2
 _ROUNDS = 3
+_ENOUGH_SECONDS = 2.0  # of measuring; one round is enough for a model that takes this long
 _WORTH_IT = 1.1  # bfloat16 must win by this factor: below it, float32's exactness is free
 _MUST_AGREE = 0.99  # least cosine between both precisions' vectors
 
@@ -52,20 +58,20 @@ def _measure(model: nn.Module, device: torch.device, size: tuple[int, int]) -> P
     images = torch.randn(_BATCH, 3, *size, generator=generator).to(device)
     visual = model.visual
     assert isinstance(visual, nn.Module)
-    with torch.inference_mode():
+    clock = time.thread_time if device.type == "cpu" else time.perf_counter
+    rounds: list[tuple[float, float]] = []
+    with torch.inference_mode(), _one_thread(device):
         exact = _vectors(visual, images)  # the first call is slow, and not counted
         try:
             halved, half_images = copy.deepcopy(visual).bfloat16(), images.bfloat16()
             agreement = float((_vectors(halved, half_images) * exact).sum(-1).min())
-            # In turns, and the best of each: whatever else the machine does at this moment
-            # then slows both or neither.
-            rounds = [
-                (_seconds(visual, images), _seconds(halved, half_images)) for _ in range(_ROUNDS)
-            ]
+            while len(rounds) < _ROUNDS and sum(map(sum, rounds)) < _ENOUGH_SECONDS:
+                exact_seconds = _seconds(visual, images, clock)
+                rounds.append((exact_seconds, _seconds(halved, half_images, clock)))
         except (RuntimeError, TypeError):  # an operator that this device lacks in bfloat16
             return Precision.FP32
-    exact_seconds, half_seconds = (min(column) for column in zip(*rounds, strict=True))
-    faster = exact_seconds > _WORTH_IT * half_seconds
+    exact_best, half_best = (min(column) for column in zip(*rounds, strict=True))
+    faster = exact_best > _WORTH_IT * half_best
     return Precision.BF16 if faster and agreement >= _MUST_AGREE else Precision.FP32
 
 
@@ -76,8 +82,20 @@ def _vectors(visual: nn.Module, images: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(pooled.float(), dim=-1)
 
 
-def _seconds(visual: nn.Module, images: torch.Tensor) -> float:
-    start = time.perf_counter()
+def _seconds(visual: nn.Module, images: torch.Tensor, clock: Callable[[], float]) -> float:
+    start = clock()
     # Reading a value back waits for a GPU to finish.
     float(_vectors(visual, images)[0, 0])
-    return time.perf_counter() - start
+    return clock() - start
+
+
+@contextlib.contextmanager
+def _one_thread(device: torch.device) -> Iterator[None]:
+    """On a CPU, work in the calling thread alone, whose processor time can be told."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
