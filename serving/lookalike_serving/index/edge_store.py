@@ -369,21 +369,29 @@ def translated(doing: str) -> Iterator[None]:
     """Edge's exceptions as ours."""
     try:
         yield
-    except IndexFailure:
-        raise
-    except (ValueError, TypeError) as error:
-        raise IndexRefused(f"{doing}: {error}") from error
-    except Exception as error:
+    except BaseException as error:
+        failure = failure_of(error, doing)
+        if failure is error:
+            raise
+        raise failure from error
+
+
+def failure_of(error: BaseException, doing: str) -> BaseException:
+    """What an exception of Edge's means; any other is returned as it is."""
+    if isinstance(error, IndexFailure):
+        return error
+    if isinstance(error, ValueError | TypeError):
+        return IndexRefused(f"{doing}: {error}")
+    if isinstance(error, Exception):
         # Edge raises bare `Exception`s. Values are checked before it sees them, so what is left
         # is the disk, or damaged files.
-        raise IndexFailure(
+        return IndexFailure(
             f"{doing} failed: {error}; check the disk, restore the folder from a backup, or "
             "delete it and ingest again"
-        ) from error
-    except BaseException as error:
-        if type(error).__name__ != "PanicException":
-            raise
-        raise IndexFailure(
+        )
+    if type(error).__name__ == "PanicException":
+        return IndexFailure(
             f"{doing} failed inside Qdrant Edge: {error}; its files may be damaged: restore the "
             "folder from a backup, or delete it and ingest again"
-        ) from error
+        )
+    return error
