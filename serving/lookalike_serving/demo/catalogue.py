@@ -7,12 +7,15 @@ metadata file; a second run over the same folder writes the same files again.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +28,8 @@ _MAKERS = ("Aldine", "Brightwater", "Corvo", "Dunmore", "Elska", "Fernhill", "Gr
 _SIZES = ((400, 400), (440, 360), (360, 440), (480, 400), (400, 480), (512, 512))
 _FORMATS = ("JPEG", "JPEG", "JPEG", "JPEG", "JPEG", "JPEG", "JPEG", "PNG", "WEBP", "WEBP")
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
+_ALWAYS_SOLD = (("mug", "red", "striped"), ("bag", "blue", "dotted"), ("sofa", "teal", "plain"))
+_PICTURE = re.compile(r"\d{6}-[a-z]+-[a-z]+-[a-z]+\.(jpg|png|webp)")
 _FIRST_DAY = datetime(2024, 1, 1, tzinfo=UTC)
 
 
@@ -63,6 +68,8 @@ def render_catalogue(
 ) -> CatalogueSummary:
     """Draw `count` products into `out`/images and describe them in `out`/catalogue.jsonl.
 
+    Pictures of an earlier catalogue in the same folder go; files of other names stay.
+
     `workers` processes draw; 0 means one a core. `progress` is told (done, count) as it goes.
     Raises ValueError for a count below 1, OSError where `out` cannot be written.
     """
@@ -78,16 +85,32 @@ def render_catalogue(
         if progress is not None:
             progress(len(entries), count)
     lines = "".join(json.dumps(asdict(entry)) + "\n" for entry in entries)
+    drawn = {Path(entry.file).name for entry in entries}
+    for earlier in (out / "images").iterdir():
+        if _PICTURE.fullmatch(earlier.name) and earlier.name not in drawn:
+            earlier.unlink()
     _write(out / METADATA_FILE, lines.encode())
     return CatalogueSummary(out, count, total)
+
+
+@cache
+def assortment(seed: int) -> tuple[tuple[str, str, str], ...]:
+    """What a catalogue of this seed sells: an eighth of all combinations, so that every product
+    has others like it. Those the documentation's examples ask for are always among them."""
+    others = [
+        product
+        for product in itertools.product(KINDS, COLOURS, PATTERNS)
+        if product not in _ALWAYS_SOLD
+    ]
+    order = np.random.default_rng(seed).permutation(len(others))
+    return _ALWAYS_SOLD + tuple(others[i] for i in order[: len(others) // 8])
 
 
 def entry(index: int, seed: int) -> tuple[Entry, np.random.Generator]:
     """What the `index`-th product of a seed is, and the generator that goes on to draw it."""
     rng = np.random.default_rng([seed, index])
-    kind = KINDS[int(rng.integers(len(KINDS)))]
-    colour = tuple(COLOURS)[int(rng.integers(len(COLOURS)))]
-    pattern = PATTERNS[int(rng.integers(len(PATTERNS)))]
+    sold = assortment(seed)
+    kind, colour, pattern = sold[int(rng.integers(len(sold)))]
     maker = _MAKERS[int(rng.integers(len(_MAKERS)))]
     extension = _EXTENSIONS[_FORMATS[index % len(_FORMATS)]]
     title = (
