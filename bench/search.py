@@ -131,7 +131,7 @@ async def built(points: int, fresh: bool) -> EdgeIndex:
     watching.cancel()
     optimised = time.perf_counter()
     print(
-        f"  built: upsert {written - started:.0f} s ({points / (written - started):,.0f} points/s), "
+        f"  built: upsert {written - started:.0f} s, {points / (written - started):,.0f} points/s; "
         f"optimise {optimised - written:.0f} s, during which the event loop paused for "
         f"{max(pauses) * 1e3:.0f} ms at most"
     )
