@@ -36,6 +36,7 @@ class ClipEmbedder:
         preprocessing: Preprocessing,
         info: EmbedderInfo,
         dtype: torch.dtype,
+        layout: torch.memory_format = torch.contiguous_format,
         unknown_words: Callable[[str], list[str]] = _knows_all,
     ) -> None:
         self._encode_image = encode_image
@@ -44,6 +45,7 @@ class ClipEmbedder:
         self._preprocessing = preprocessing
         self._info = info
         self._dtype = dtype
+        self._layout = layout
         self._unknown_words = unknown_words
         self._device = torch.device(info.device)
         mean = torch.tensor(preprocessing.mean, device=self._device).view(1, 3, 1, 1)
@@ -65,6 +67,7 @@ class ClipEmbedder:
             return np.zeros((0, self._info.dimension), np.float32)
         with torch.inference_mode():
             pixels = torch.from_numpy(np.stack(batch)).to(self._device)
+            pixels = pixels.contiguous(memory_format=self._layout)
             images = pixels.float().mul_(self._scale).add_(self._shift).to(self._dtype)
             return self._unit(self._encode_image(images))
 

@@ -11,6 +11,7 @@ from lookalike_serving.demo.model import WEIGHTS, CorruptWeights, load_demo_mode
 from lookalike_serving.embed.clip import ClipEmbedder
 from lookalike_serving.embed.cpus import usable_cpus
 from lookalike_serving.embed.fingerprint import fingerprint
+from lookalike_serving.embed.layout import layout_of
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError, WeightsNotFound
 
@@ -32,6 +33,8 @@ def load_demo(*, threads: int | None, folder: Path = WEIGHTS) -> ClipEmbedder:
     except CorruptWeights as error:
         raise ModelError(str(error)) from None
     model, size = demo.model.requires_grad_(False), demo.preprocess.image_size
+    layout = layout_of(model.image)
+    model.image.to(memory_format=layout)
     preprocessing = Preprocessing(
         height=size,
         width=size,
@@ -62,6 +65,7 @@ def load_demo(*, threads: int | None, folder: Path = WEIGHTS) -> ClipEmbedder:
         preprocessing=preprocessing,
         info=info,
         dtype=torch.float32,
+        layout=layout,
         unknown_words=demo.tokenizer.unknown_words,
     )
     embedder.embed_texts(["warm"])  # the first call of a tower costs a multiple of the next

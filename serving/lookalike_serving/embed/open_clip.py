@@ -13,6 +13,7 @@ from lookalike_serving.embed.clip import ClipEmbedder, Tokenizer
 from lookalike_serving.embed.cpus import usable_cpus
 from lookalike_serving.embed.device import best_device
 from lookalike_serving.embed.fingerprint import fingerprint
+from lookalike_serving.embed.layout import layout_of
 from lookalike_serving.embed.precision import DTYPES, settle
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
@@ -70,6 +71,7 @@ def load_open_clip(
         preprocessing=preprocessing,
         info=info,
         dtype=DTYPES[precision],
+        layout=layout_of(model.visual),
     )
     embedder.embed_texts(["warm"])  # the first call of a tower costs a multiple of the next
     return embedder

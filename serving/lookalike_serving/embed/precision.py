@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from lookalike_crds.image_collection import Precision
+from lookalike_serving.embed.layout import layout_of
 
 DTYPES = {
     Precision.FP32: torch.float32,
@@ -40,24 +41,28 @@ def settle(
 ) -> Precision:
     """Move `model` to `device` in the precision wanted, and say which that is. In place.
 
+    Its image tower is laid out as `layout_of` says.
+
     `size` is the (height, width) of the images it reads. `name` says which measurements of
     this process can be used again.
     """
+    visual = model.visual
+    assert isinstance(visual, nn.Module)
     model.to(device)
+    visual.to(memory_format=layout_of(visual))
     if wanted is Precision.AUTO:
         key = (name, device.type, torch.get_num_threads())
         if key not in _measured:
-            _measured[key] = _measure(model, device, size)
+            _measured[key] = _measure(visual, device, size)
         wanted = _measured[key]
     model.to(DTYPES[wanted])
     return wanted
 
 
-def _measure(model: nn.Module, device: torch.device, size: tuple[int, int]) -> Precision:
+def _measure(visual: nn.Module, device: torch.device, size: tuple[int, int]) -> Precision:
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(_BATCH, 3, *size, generator=generator).to(device)
-    visual = model.visual
-    assert isinstance(visual, nn.Module)
+    images = images.contiguous(memory_format=layout_of(visual))
     clock = time.thread_time if device.type == "cpu" else time.perf_counter
     rounds: list[tuple[float, float]] = []
     with torch.inference_mode(), _one_thread(device):
