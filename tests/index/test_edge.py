@@ -19,7 +19,8 @@ import pytest
 from lookalike_crds.image_collection import FieldSpec, FieldType, Quantization, VectorSpec
 from lookalike_serving.index import edge_settings, edge_store
 from lookalike_serving.index.edge import EdgeIndex
-from lookalike_serving.index.edge_optimize import copy_shard, size_on_disk
+from lookalike_serving.index.edge_optimize import size_on_disk
+from lookalike_serving.index.edge_optimizer import copy_shard
 from lookalike_serving.index.filters import Condition, Operator
 from lookalike_serving.index.protocol import (
     IndexFailure,
@@ -372,6 +373,20 @@ async def test_an_index_without_work_is_not_copied(folder):
     await index.optimize()
     await index.optimize()
     assert shards(folder) == ["shard-2"]
+    await index.close()
+
+
+async def test_points_written_again_are_indexed_again_even_after_reopening(folder):
+    index = await filled(folder)
+    await index.optimize()
+    await index.upsert([Point(uid(n), -v, {}) for n, v in enumerate(vectors())])
+    assert (await index.info()).status == "grey"
+    await index.close()
+    index = await opened(folder, WIDE)
+    assert (await index.info()).status == "grey"
+    await index.optimize()
+    assert (await index.info()).status == "green"
+    assert shards(folder) == ["shard-3"]
     await index.close()
 
 

@@ -22,7 +22,8 @@ import qdrant_edge as edge
 from lookalike_crds.image_collection import Distance, FieldSpec, VectorSpec
 from lookalike_serving.index import edge_settings
 from lookalike_serving.index.edge_filters import compile_filter
-from lookalike_serving.index.edge_store import SLICE, EdgeStore, failure_of, translated
+from lookalike_serving.index.edge_shard import failure_of, translated
+from lookalike_serving.index.edge_store import SLICE, EdgeStore
 from lookalike_serving.index.filters import Filter
 from lookalike_serving.index.predicates import json_path
 from lookalike_serving.index.protocol import (

@@ -41,6 +41,9 @@ class Manifest(BaseModel):
     datatype: Literal["Float32", "Float16"] | None
     settings: str
     """The vector settings (HNSW, quantisation) that the shard was last optimised with."""
+    written: int = 0
+    """Points written since then, noted now and again. Edge itself does not tell: a point that is
+    written again waits outside the graph, but still counts as indexed."""
 
     def check(
         self, where: Path, dimension: int | None, distance: str | None, fingerprint: str | None
@@ -107,22 +110,26 @@ class EdgeFolder:
     def release(self) -> None:
         os.close(self._lock)
 
+    @property
+    def is_present(self) -> bool:
+        """Whether the path still leads to the folder that was opened."""
+        try:
+            there = os.stat(self.path / "lock")
+        except FileNotFoundError:
+            return False
+        here = os.fstat(self._lock)
+        return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+
     def check_present(self) -> None:
         """Raises IndexUnavailable where the folder was deleted or replaced under us.
 
         Writes would go on succeeding, into files that no longer have a name.
         """
-        try:
-            there = os.stat(self.path / "lock")
-            here = os.fstat(self._lock)
-            if (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino):
-                return
-        except FileNotFoundError:
-            pass
-        raise IndexUnavailable(
-            f"the index folder {self.path} was deleted or replaced while open: "
-            "restart the process and ingest again"
-        )
+        if not self.is_present:
+            raise IndexUnavailable(
+                f"the index folder {self.path} was deleted or replaced while open: "
+                "restart the process and ingest again"
+            )
 
     def shard(self, generation: int) -> Path:
         return self.path / f"shard-{generation}"

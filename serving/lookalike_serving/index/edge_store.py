@@ -22,10 +22,8 @@ wait and writes have not.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import shutil
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -36,9 +34,15 @@ from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_serving.index import edge_settings
 from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
 from lookalike_serving.index.edge_optimize import ShardOptimizer, size_on_disk
+from lookalike_serving.index.edge_shard import (
+    check_without_points,
+    create_shard,
+    load_shard,
+    match_payload_indexes,
+    translated,
+)
 from lookalike_serving.index.protocol import (
     IndexFailure,
-    IndexMismatch,
     IndexRefused,
     IndexUnavailable,
 )
@@ -75,7 +79,10 @@ class EdgeStore:
         self._gate = asyncio.Event()
         self._gate.set()
         self._unflushed = 0
+        self._written = manifest.written
         self._deleted = 0
+        self._unindexable = 0
+        """Points that the last optimisation left out, in segments too small to need a graph."""
         self._last_write = 0.0
         self._touched: set[str] | None = None
         """Ids written since the running optimisation copied the shard; None while none runs."""
@@ -106,16 +113,16 @@ class EdgeStore:
                     datatype=None if vector is None else storage_datatype(vector),
                     settings=settings,
                 )
-                _check_without_points(folder, manifest)
+                check_without_points(folder, manifest)
                 folder.remove_leftovers(None)
-                shard = _create(folder, manifest, vector)
+                shard = create_shard(folder, manifest, vector)
             else:
                 distance = None if vector is None else vector.distance.value
                 manifest.check(folder.path, dimension, distance, fingerprint)
                 folder.remove_leftovers(manifest.generation)
-                shard = _load(folder, manifest, vector)
+                shard = load_shard(folder, manifest, vector)
             with translated(f"making the payload indexes of {path}"):
-                _match_payload_indexes(shard, fields)
+                match_payload_indexes(shard, fields)
         except BaseException:
             folder.release()
             raise
@@ -147,30 +154,51 @@ class EdgeStore:
 
         `existing`: refuse where one of them does not exist.
         """
+        await self._pass_gate()
+        if existing:
+            self._check_existing(ids)
+        self._apply(operation, ids)
+        self._written += len(ids)
+        await asyncio.sleep(0)
+
+    async def delete(self, ids: list[Any]) -> None:
+        await self._pass_gate()
+        self._apply(edge.UpdateOperation.delete_points(ids), ids)
+        self._deleted += len(ids)
+        await asyncio.sleep(0)
+
+    async def _pass_gate(self) -> None:
         # Event.wait() returns a turn after the event was set; it may be clear again by then.
         while not self._gate.is_set():
             await self._gate.wait()
+
+    def _check_existing(self, ids: list[Any]) -> None:
+        with translated(f"reading the index in {self.path}"):
+            found = self.shard.retrieve(ids, False, False)
+        if len(found) < len(ids):
+            raise IndexRefused(f"no point {ids[0]}: it was deleted meanwhile; write it anew")
+
+    def _apply(self, operation: edge.UpdateOperation, ids: list[Any]) -> None:
         shard = self.shard
         self._folder.check_present()
         with translated(f"writing to the index in {self.path}"):
-            if existing and len(shard.retrieve(ids, False, False)) < len(ids):
-                raise IndexRefused(f"no point {ids[0]}: it was deleted meanwhile; write it anew")
             shard.update(operation)
             self._unflushed += len(ids)
             if self._unflushed >= _FLUSH_EVERY:
                 shard.flush()
                 self._unflushed = 0
+                self._note_written()
         if self._touched is not None:
             self._touched.update(ids)
         loop = asyncio.get_running_loop()
         self._last_write = loop.time()
         if self._housekeeping is None or self._housekeeping.done():
             self._housekeeping = loop.create_task(self._housekeep())
-        await asyncio.sleep(0)
 
-    async def delete(self, ids: list[Any]) -> None:
-        await self.write(edge.UpdateOperation.delete_points(ids), ids)
-        self._deleted += len(ids)
+    def _note_written(self) -> None:
+        if self._written != self.manifest.written:
+            self.manifest = self.manifest.model_copy(update={"written": self._written})
+            self._folder.write_manifest(self.manifest)
 
     # Optimising
 
@@ -184,7 +212,9 @@ class EdgeStore:
         if self.manifest.dimension is None:
             return False
         info = self.shard.info()
-        points, waiting = info.points_count, info.points_count - info.indexed_vectors_count
+        points = info.points_count
+        unindexed = points - info.indexed_vectors_count - self._unindexable
+        waiting = max(unindexed, min(self._written, points))
         vector_bytes = self.manifest.dimension * (2 if self.manifest.datatype == "Float16" else 4)
         deleted, deleted_share = _VACUUM
         return (waiting * vector_bytes >= bytes_waiting and waiting >= share_waiting * points) or (
@@ -239,14 +269,21 @@ class EdgeStore:
             with translated(f"flushing the optimised index {target}"):
                 new.flush()
             manifest = self.manifest.model_copy(
-                update={"generation": self.manifest.generation + 1, "settings": self._settings}
+                update={
+                    "generation": self.manifest.generation + 1,
+                    "settings": self._settings,
+                    "written": len(ids),
+                }
             )
             self._folder.check_present()
             self._folder.write_manifest(manifest)
         except BaseException:
             new.close()
             raise
-        self.manifest, self._shard, self._deleted = manifest, new, 0
+        self.manifest, self._shard = manifest, new
+        self._written, self._deleted = len(ids), 0
+        info = new.info()
+        self._unindexable = max(0, info.points_count - info.indexed_vectors_count - len(ids))
         old.close()
 
     async def _housekeep(self) -> None:
@@ -288,66 +325,8 @@ class EdgeStore:
         async with self._optimizing:
             with translated(f"closing the index in {self.path}"):
                 shard.close()
-
-
-def _config(manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeConfig:
-    if vector is None or manifest.dimension is None or manifest.datatype is None:
-        return edge_settings.payload_only_config()
-    return edge_settings.edge_config(vector, manifest.dimension, manifest.datatype)
-
-
-def _check_without_points(folder: EdgeFolder, manifest: Manifest) -> None:
-    """Raises IndexMismatch where a first shard without a manifest is more than a killed creation.
-
-    The manifest is written before the first point: somebody removed it.
-    """
-    where = folder.shard(manifest.generation)
-    if not (where / "segments").is_dir():
-        return
-    with translated(f"opening {where}, which has no lookalike.json beside it,"):
-        shard = edge.EdgeShard.load(str(where))
-        points = shard.info().points_count
-        shard.close()
-    if points:
-        raise IndexMismatch(
-            f"the folder {folder.path} holds {points} points but no lookalike.json: restore that "
-            "file from a backup, or delete the folder and ingest again"
-        )
-
-
-def _create(folder: EdgeFolder, manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeShard:
-    with translated(f"making the index in {folder.path}"):
-        shard = edge.EdgeShard.create(
-            str(folder.shard(manifest.generation)), _config(manifest, vector)
-        )
-        folder.write_manifest(manifest)
-    return shard
-
-
-def _load(folder: EdgeFolder, manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeShard:
-    where = folder.shard(manifest.generation)
-    if not where.is_dir():
-        raise IndexFailure(
-            f"the index's files in {where} are gone: restore the folder from a backup, or "
-            f"delete {folder.path} and ingest again"
-        )
-    with translated(f"opening the index in {folder.path}"):
-        return edge.EdgeShard.load(str(where), _config(manifest, vector))
-
-
-def _match_payload_indexes(shard: edge.EdgeShard, fields: tuple[FieldSpec, ...]) -> None:
-    """Make the payload indexes that `fields` ask for and delete those they do not."""
-    wanted = {field.name: field.type for field in fields}
-    for key, index in shard.info().payload_schema.items():
-        field_type = edge_settings.field_type_of(index.data_type)
-        if field_type is not None and wanted.get(key) is field_type:
-            del wanted[key]
-        else:
-            shard.update(edge.UpdateOperation.delete_field_index(key))
-    for key, field_type in wanted.items():
-        shard.update(
-            edge.UpdateOperation.create_field_index(key, edge_settings.payload_schema(field_type))
-        )
+            if self._folder.is_present:
+                self._note_written()
 
 
 def _copy_points(old: edge.EdgeShard, new: edge.EdgeShard, ids: list[Any]) -> None:
@@ -362,36 +341,3 @@ def _copy_points(old: edge.EdgeShard, new: edge.EdgeShard, ids: list[Any]) -> No
                 [edge.Point(id, r.vector or {}, r.payload or {}) for id, r in records.items()]
             )
         )
-
-
-@contextlib.contextmanager
-def translated(doing: str) -> Iterator[None]:
-    """Edge's exceptions as ours."""
-    try:
-        yield
-    except BaseException as error:
-        failure = failure_of(error, doing)
-        if failure is error:
-            raise
-        raise failure from error
-
-
-def failure_of(error: BaseException, doing: str) -> BaseException:
-    """What an exception of Edge's means; any other is returned as it is."""
-    if isinstance(error, IndexFailure):
-        return error
-    if isinstance(error, ValueError | TypeError):
-        return IndexRefused(f"{doing}: {error}")
-    if isinstance(error, Exception):
-        # Edge raises bare `Exception`s. Values are checked before it sees them, so what is left
-        # is the disk, or damaged files.
-        return IndexFailure(
-            f"{doing} failed: {error}; check the disk, restore the folder from a backup, or "
-            "delete it and ingest again"
-        )
-    if type(error).__name__ == "PanicException":
-        return IndexFailure(
-            f"{doing} failed inside Qdrant Edge: {error}; its files may be damaged: restore the "
-            "folder from a backup, or delete it and ingest again"
-        )
-    return error
