@@ -1,0 +1,150 @@
+"""A real server on loopback with an Edge index and the demo model; runs that write into it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+
+from lookalike_crds.config import (
+    AccessConfig,
+    CollectionConfig,
+    HttpConfig,
+    IndexConfig,
+    IngestionConfig,
+    ServingConfig,
+)
+from lookalike_crds.image_collection import (
+    Engine,
+    FieldSpec,
+    FieldType,
+    IngestionSpec,
+    ModelSpec,
+    SourceSpec,
+    VectorSpec,
+)
+from lookalike_crds.progress import Progress
+from lookalike_serving.gateway.api import create_api
+from lookalike_serving.ingest.progress import ProgressWriter
+from lookalike_serving.ingest.run import run
+from lookalike_serving.service import Service
+
+FIELDS = (
+    FieldSpec(name="status", type=FieldType.KEYWORD),
+    FieldSpec(name="price", type=FieldType.FLOAT),
+    FieldSpec(name="stock", type=FieldType.INTEGER),
+)
+TOKEN = "ingestion-token-of-the-tests"
+
+
+def paint(path: Path, seed: int, size: tuple[int, int] = (96, 80)) -> Path:
+    """A picture no other seed gives."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@dataclass
+class Place:
+    """One collection behind a server, and a folder of images beside it."""
+
+    folder: Path
+    url: str
+    collection: CollectionConfig
+
+    @property
+    def images(self) -> Path:
+        return self.folder / "images"
+
+    def config(self, *sources: dict[str, Any], **ingestion: Any) -> IngestionConfig:
+        given = sources or ({"name": "disk", "volume": {"path": str(self.images)}},)
+        return IngestionConfig(
+            collection=self.collection,
+            sources=tuple(SourceSpec.model_validate(source) for source in given),
+            ingestion=IngestionSpec.model_validate(ingestion),
+            data_dir=self.folder / "data",
+            gateway_url=self.url,
+            internal_token_file=self.folder / "token",
+            progress_file=self.folder / "progress.json",
+        )
+
+    def ingest(self, *sources: dict[str, Any], **ingestion: Any) -> Progress:
+        """Run to the end in this process; what the progress file says then."""
+        config = self.config(*sources, **ingestion)
+        with ProgressWriter(config.progress_file, self.collection.name) as writer:
+            asyncio.run(run(config, writer))
+        return self.progress()
+
+    def progress(self) -> Progress:
+        return Progress.model_validate_json((self.folder / "progress.json").read_text())
+
+    def documents(self) -> dict[str, dict[str, Any]]:
+        """Every document of the index by its id, through the API, page by page."""
+        found: list[dict[str, Any]] = []
+        cursor = None
+        while True:
+            answer = httpx.get(
+                f"{self.url}/v1/collections/shop/documents",
+                params={"limit": 100, **({"cursor": cursor} if cursor else {})},
+            ).json()
+            found += answer["items"]
+            cursor = answer.get("next_cursor")
+            if not cursor:
+                break
+        by_id = {each["document_id"]: each for each in found}
+        assert len(by_id) == len(found), "a document is there twice"
+        return by_id
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    collection = CollectionConfig(
+        name="shop",
+        model=ModelSpec(),
+        vector=VectorSpec(),
+        index=IndexConfig(engine=Engine.EDGE, name="shop", path=tmp_path / "index"),
+        fields=FIELDS,
+    )
+    config = ServingConfig(
+        collections=(collection,),
+        retrievers=(),
+        data_dir=tmp_path / "served",
+        http=HttpConfig(port=port),
+        access=AccessConfig(internal_token_file=token),
+        batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=tmp_path / "batches"),
+    )
+    api = create_api(lambda: Service.start(config))
+    server = uvicorn.Server(uvicorn.Config(api, port=port, log_level="error", lifespan="on"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 60
+    while not server.started and thread.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert server.started
+    (tmp_path / "images").mkdir()
+    yield Place(tmp_path, f"http://127.0.0.1:{port}", collection)
+    server.should_exit = True
+    thread.join(30)
+
+
+@pytest.fixture(name="paint")
+def painting() -> Callable[..., Path]:
+    return paint
