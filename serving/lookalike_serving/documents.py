@@ -35,7 +35,7 @@ class Origin:
     source: str | None = None
     """Name of the source that brought it; None for direct uploads."""
     fingerprint: str | None = None
-    """Changes when the image or its metadata changes (etag, size + mtime, hash): a rerun skips equals."""
+    """Changes when the image or its metadata does (see ingest/versions.py): reruns skip equals."""
     sha256: str | None = None
     width: int | None = None
     height: int | None = None

@@ -111,7 +111,8 @@ class ImageTower(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         x = self.blocks(self.stem(pixels))
-        return self.project(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
+        vectors: Tensor = self.project(torch.cat([x.mean((2, 3)), x.amax((2, 3))], 1))
+        return vectors
 
 
 class TextTower(nn.Module):
@@ -132,7 +133,8 @@ class TextTower(nn.Module):
         padding[:, 0] = False
         x = self.layers(self.embedding(tokens) + self.position, src_key_padding_mask=padding)
         keep = (~padding)[..., None].to(x.dtype)
-        return self.project(self.norm((x * keep).sum(1) / keep.sum(1)))
+        vectors: Tensor = self.project(self.norm((x * keep).sum(1) / keep.sum(1)))
+        return vectors
 
 
 class DemoClip(nn.Module):

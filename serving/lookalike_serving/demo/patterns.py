@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,8 @@ class Surface:
 
     def inside(self, signed: Field) -> Field:
         """1 where `signed` (units, positive inside) is inside, softened over a pixel."""
-        return np.clip(signed / self.pixel + 0.5, 0, 1)
+        softened: Field = np.clip(signed / self.pixel + 0.5, 0, 1)
+        return softened
 
 
 def _cells(s: Surface, *, offset: bool) -> tuple[Field, Field, Field, Field]:

@@ -213,8 +213,10 @@ def _background(rng: np.random.Generator, width: int, height: int) -> Rgb:
         table = np.clip((y - horizon) * height / 2, 0, 1)
         wood = np.array([196, 164, 128], np.float32) * rng.uniform(0.75, 1.1)
         grain = 1 + 0.035 * np.sin(y * rng.uniform(60, 140) + 3 * np.sin(x * 5))
-        return (tone * (1.02 - 0.08 * y) * (1 - table) + wood * grain * table).astype(np.float32)
-    return (tone * shade * np.ones((height, width, 1), np.float32)).astype(np.float32)
+        room: Rgb = tone * (1.02 - 0.08 * y) * (1 - table) + wood * grain * table
+        return room.astype(np.float32)
+    whole: Rgb = (tone * shade * np.ones((height, width, 1))).astype(np.float32)
+    return whole
 
 
 def _shadow(canvas: Rgb, silhouette: Image.Image, rng: np.random.Generator) -> None:
