@@ -162,12 +162,23 @@ async def test_optimising_is_asked_for_until_it_is_done(app, index, monkeypatch)
 
     monkeypatch.setattr(index, "optimize", optimize)
     shoes = client(app)
-    asking = asyncio.gather(shoes.optimize(), shoes.optimize())
-    while len(shoes.transport.requests) < 6:  # noqa: ASYNC110
+    asking = asyncio.create_task(shoes.optimize())
+    while len(shoes.transport.requests) < 4:  # noqa: ASYNC110
         await asyncio.sleep(0)
     release.set()
     await asking
     assert started == 1
+    await shoes.optimize()
+    assert started == 2
+
+
+async def test_a_failed_optimisation_fails_for_who_asked(app, index, monkeypatch):
+    async def optimize():
+        raise IndexFailure("needs 3 GB of free disk")
+
+    monkeypatch.setattr(index, "optimize", optimize)
+    with pytest.raises(IndexFailure, match="needs 3 GB of free disk"):
+        await client(app).optimize()
 
 
 # What it refuses
@@ -245,6 +256,7 @@ async def test_a_body_of_undeclared_length_above_the_bound_is_refused(app, monke
         ("delete", msgpack.packb({"ids": "all"})),
         ("merge", msgpack.packb({"id": uid(1), "payload": 3})),
         ("info", msgpack.packb({"x": 1})),
+        ("optimize", msgpack.packb({})),
     ],
 )
 async def test_a_malformed_body_is_refused_and_changes_nothing(app, index, operation, body):

@@ -29,6 +29,7 @@ from lookalike_serving.index.protocol import (
 OPTIMIZE_ANSWER_SECONDS = 10.0
 """`optimize` may take minutes; a proxy between would give up. So it answers after this long,
 done or not, and the client asks again."""
+_FORGET_SECONDS = 600.0
 
 _Operation = Callable[[Index, bytes], Awaitable[Any]]
 
@@ -175,21 +176,30 @@ _OPERATIONS: dict[str, _Operation] = {
 
 
 class _Optimizations:
-    """The running `optimize` of each index: who asks while one runs waits for that one."""
+    """The runs of `optimize` that somebody asked for, by the name the client gave them.
+
+    Two clients' runs are two calls of the index, which finds nothing left to do in the second.
+    """
 
     def __init__(self) -> None:
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._runs: dict[str, asyncio.Task[None]] = {}
 
     async def join(self, index: Index, body: bytes) -> bool:
-        """Whether the optimisation is done. False: ask again."""
-        wire.parse(wire.Empty, body)
-        key = id(index)
-        if key not in self._running:
-            self._running[key] = asyncio.create_task(index.optimize())
-        task = self._running[key]
+        """Whether the run is done. False: ask again."""
+        name = wire.parse(wire.Optimize, body).run
+        if name not in self._runs:
+            self._runs[name] = asyncio.create_task(index.optimize())
+            self._runs[name].add_done_callback(lambda task: self._forget_later(name, task))
+        task = self._runs[name]
         await asyncio.wait([task], timeout=OPTIMIZE_ANSWER_SECONDS)
         if not task.done():
             return False
-        self._running.pop(key, None)
+        self._runs.pop(name, None)
         task.result()
         return True
+
+    def _forget_later(self, name: str, task: asyncio.Task[None]) -> None:
+        # Usually the client asks again within seconds; one that has died must not be kept for.
+        if not task.cancelled():
+            task.exception()  # marks it as seen
+        asyncio.get_running_loop().call_later(_FORGET_SECONDS, self._runs.pop, name, None)

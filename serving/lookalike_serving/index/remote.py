@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -122,7 +123,8 @@ class RemoteIndex:
         return IndexInfo(**await self._ask("info"))
 
     async def optimize(self) -> None:
-        while not await self._ask("optimize"):
+        run = uuid.uuid4().hex
+        while not await self._ask("optimize", run=run):
             pass
 
     async def close(self) -> None:

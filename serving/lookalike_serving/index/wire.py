@@ -7,7 +7,7 @@ the other. What is decoded comes from the network: every shape is checked, by py
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgpack
 import numpy as np
@@ -41,9 +41,6 @@ class WirePoint(Body):
         return Point(self.id, vector, self.payload)
 
 
-_Ids = Annotated[list[str], Field(max_length=MAX_IDS)]
-
-
 class Upsert(Body):
     points: list[WirePoint]
 
@@ -54,7 +51,7 @@ class Payload(Body):
 
 
 class Ids(Body):
-    ids: _Ids
+    ids: list[str] = Field(max_length=MAX_IDS)
 
 
 class _Selection(Body):
@@ -69,7 +66,7 @@ class _Selection(Body):
 
 
 class Retrieve(_Selection):
-    ids: _Ids
+    ids: list[str] = Field(max_length=MAX_PAGE)
 
 
 class Scroll(_Selection):
@@ -80,6 +77,11 @@ class Scroll(_Selection):
 
 class Count(Body):
     filter: Any = None
+
+
+class Optimize(Body):
+    run: str = Field(min_length=1, max_length=64)
+    """Names one call of `RemoteIndex.optimize`, which asks until its run is done."""
 
 
 class Empty(Body):
