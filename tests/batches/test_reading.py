@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from desk import MAX_IMAGE_BYTES, inline, items, request
+from desk import MAX_IMAGE_BYTES, inline, items, request, until
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,8 +33,12 @@ async def refusal(desk, sent) -> Problem:
     """The problem a request is refused with, after which nothing may be left."""
     with pytest.raises(Problem) as refused:
         await desk.send(sent)
-    assert desk.staging.batches() == []
     assert await desk.index.count() == 0
+
+    async def no_bytes():
+        return desk.staging.batches() == []
+
+    await until(no_bytes)
     return refused.value
 
 

@@ -163,6 +163,19 @@ async def test_a_full_disk_stops_the_batch_and_a_retry_finishes_it(desk, shelf):
     assert len(shelf.stored) == 50
 
 
+async def test_a_batch_leaves_the_disks_reserve_alone(desk, shelf):
+    batch = await desk.submit(b"one")
+    await desk.end(batch)
+    desk.staging._reserve = 2**62
+    with pytest.raises(Problem, match="no room") as refused:
+        await desk.submit(b"two")
+    assert refused.value.status == 507
+    shelf.urls["https://shop.example/a.jpg"] = b"picture"
+    stopped = await desk.end(await desk.submit("https://shop.example/a.jpg"))
+    assert stopped.progress.failure.code == "storage-failed"
+    assert set(shelf.stored) == {"d0"}
+
+
 async def test_an_index_that_is_away_for_a_moment_costs_no_item(desk, shelf):
     away = iter([True, True])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 from collections import defaultdict
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from lookalike_serving.batches.record import (
 from lookalike_serving.batches.runner import Runner
 from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import CHUNK, BatchStore
+from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem
 
 
@@ -38,12 +40,14 @@ class Batches:
         self._inline = inline
         self._keys: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
         self._control = asyncio.Lock()
+        self._removals: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         self._runner.start()
 
     async def close(self) -> None:
         await self._runner.close()
+        await asyncio.gather(*self._removals, return_exceptions=True)
 
     async def submit(
         self,
@@ -180,9 +184,11 @@ class Batches:
         return existing
 
     async def _discard(self, batch: str, items: int) -> None:
-        """What is not removed here – the disk full, the index away – the runner's sweep removes."""
-        try:
-            await asyncio.to_thread(self._staging.remove_batch, batch)
+        """Nobody waits for the files: ten thousand take seconds to remove. What stays behind – the
+        index away, the process killed – the runner's sweep removes.
+        """
+        removal = asyncio.create_task(asyncio.to_thread(self._staging.remove_batch, batch))
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
+        with contextlib.suppress(IndexFailure, Problem, OSError):
             await self._store.delete(batch, min(items + 1, MAX_ITEMS))
-        except Exception:
-            return

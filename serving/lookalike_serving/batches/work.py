@@ -69,6 +69,7 @@ class Work:
             try:
                 image = await self._image(item, stop)
                 async with self._slots:
+                    self._staging.check_room()
                     await self._store(collection, image, item)
                 return None
             except asyncio.CancelledError:
