@@ -7,18 +7,27 @@ import socket
 import numpy as np
 import pytest
 from grpc import StatusCode
+from grpc.aio import AioRpcError
 from qdrant_client import models
 
 from lookalike_crds.image_collection import FieldSpec, FieldType, VectorSpec
+from lookalike_serving.index.filters import And, Condition, HasId, Not, Operator, Or
 from lookalike_serving.index.protocol import (
     IndexFailure,
     IndexMismatch,
     IndexRefused,
     IndexUnavailable,
     Point,
+    Query,
 )
 from lookalike_serving.index.qdrant import QdrantIndex, connect
-from lookalike_serving.index.qdrant_collection import Wanted, _failure
+from lookalike_serving.index.qdrant_collection import (
+    Wanted,
+    _apply_settings,
+    _create,
+    _failure,
+    _payload_schema,
+)
 
 
 @pytest.fixture
@@ -123,3 +132,85 @@ def test_a_servers_answer_becomes_an_error_that_tells_the_remedy(status, text, k
     assert type(failure) is kind
     assert says in str(failure)
     assert "searching collection shoes" in str(failure)
+
+
+_EVERY_KIND_OF_FILTER = And(
+    (
+        Condition("a.b", Operator.EQ, 1),
+        Condition("a", Operator.EQ, 2**60),
+        Condition("sold", Operator.EQ, True),
+        Condition("kind", Operator.IN, ["mug", "cup", 3, 2**60, None]),
+        Condition("added", Operator.GTE, "2026-03-01T12:00:00Z"),
+        Condition("kind", Operator.STARTS_WITH, "m"),
+        Condition("kind", Operator.CONTAINS, "u"),
+        Condition("title", Operator.TEXT, "red mug"),
+        Condition("kind", Operator.EXISTS),
+        Condition("kind", Operator.IS_NULL),
+        Condition("place", Operator.GEO_RADIUS, {"lat": 1, "lon": 2, "radius_m": 3}),
+        Condition(
+            "place",
+            Operator.GEO_BOX,
+            {"top_left": {"lat": 2, "lon": 1}, "bottom_right": {"lat": 1, "lon": 2}},
+        ),
+        Or((HasId((_ID,)), Not((Condition("kind", Operator.NIN, [1.5, "x"]),)))),
+    )
+)
+_CALLS = {
+    "upsert": lambda i: i.upsert([Point(_ID, np.ones(4, np.float32), {"a": [1, None, {"b": 2}]})]),
+    "merge_payload": lambda i: i.merge_payload(_ID, {"a": 1}),
+    "replace_payload": lambda i: i.replace_payload(_ID, {"a": 1}),
+    "delete": lambda i: i.delete([_ID]),
+    "retrieve": lambda i: i.retrieve([_ID], with_payload=("a.b",), with_vector=True),
+    "scroll": lambda i: i.scroll(filter=_EVERY_KIND_OF_FILTER, after=_ID, with_vector=True),
+    "count": lambda i: i.count(_EVERY_KIND_OF_FILTER),
+    "query": lambda i: i.query(Query(np.ones(4, np.float32), 3, _EVERY_KIND_OF_FILTER, 0.5, 2)),
+    "exact query": lambda i: i.query(Query(np.ones(4, np.float32), 3, exact=True)),
+    "query_batch": lambda i: i.query_batch([Query(np.ones(4, np.float32), 3, ef=99)] * 3),
+    "info": lambda i: i.info(),
+    "optimize": lambda i: i.optimize(),
+    "drop": lambda i: i.drop(),
+}
+
+
+@pytest.mark.parametrize("call", _CALLS.values(), ids=_CALLS)
+@pytest.mark.parametrize("quantization", ["None", "Scalar"])
+async def test_every_call_finds_out_that_the_server_has_gone(nobody, call, quantization):
+    # Each is translated to gRPC before it fails, so a call that has no such form shows here too.
+    url = f"http://127.0.0.1:{nobody}"
+    vector = VectorSpec(quantization=quantization)
+    index = QdrantIndex(connect(url, nobody, None), wanted(vector=vector), url)
+    with pytest.raises(IndexUnavailable, match=f"Qdrant at {url} does not answer"):
+        await call(index)
+    await index.close()
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [
+        None,
+        VectorSpec(),
+        VectorSpec(quantization="Scalar"),
+        VectorSpec(quantization="Binary", on_disk=True),
+    ],
+)
+async def test_every_collection_can_be_asked_for(nobody, vector):
+    url = f"http://127.0.0.1:{nobody}"
+    client = connect(url, nobody, None)
+    asked = wanted(vector=vector, dimension=None if vector is None else 4)
+    with pytest.raises(AioRpcError) as raised:
+        await _create(client, asked)
+    assert raised.value.code() is StatusCode.UNAVAILABLE
+    if vector is not None:
+        with pytest.raises(AioRpcError) as raised:
+            await _apply_settings(client, asked, vector)
+        assert raised.value.code() is StatusCode.UNAVAILABLE
+    await client.close()
+
+
+@pytest.mark.parametrize("kind", list(FieldType))
+async def test_every_payload_index_can_be_asked_for(nobody, kind):
+    client = connect(f"http://127.0.0.1:{nobody}", nobody, None)
+    with pytest.raises(AioRpcError) as raised:
+        await client.create_payload_index("shoes", "field", field_schema=_payload_schema(kind))
+    assert raised.value.code() is StatusCode.UNAVAILABLE
+    await client.close()

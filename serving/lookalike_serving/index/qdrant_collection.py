@@ -101,13 +101,7 @@ async def ensure_collection(
     if local:
         return
     if stored.get("settings") != wanted.settings and wanted.vector is not None:
-        await client.update_collection(
-            wanted.name,
-            hnsw_config=_hnsw(wanted.vector),
-            vectors_config={"": models.VectorParamsDiff(on_disk=wanted.vector.on_disk)},
-            quantization_config=_quantization(wanted.vector) or models.Disabled.DISABLED,
-            metadata=wanted.metadata,
-        )
+        await _apply_settings(client, wanted, wanted.vector)
     for field in wanted.fields:
         existing = info.payload_schema.get(field.name)
         if existing is not None:
@@ -141,6 +135,16 @@ async def _create(client: AsyncQdrantClient, wanted: Wanted) -> None:
         quantization_config=_quantization(wanted.vector),
         shard_number=wanted.shards,
         replication_factor=wanted.replication_factor,
+        metadata=wanted.metadata,
+    )
+
+
+async def _apply_settings(client: AsyncQdrantClient, wanted: Wanted, vector: VectorSpec) -> None:
+    await client.update_collection(
+        wanted.name,
+        hnsw_config=_hnsw(vector),
+        vectors_config={"": models.VectorParamsDiff(on_disk=vector.on_disk)},  # "": the unnamed one
+        quantization_config=_quantization(vector) or models.Disabled.DISABLED,
         metadata=wanted.metadata,
     )
 
