@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from command import Command
 
+from lookalike.cli.server_process import claim
 from lookalike_serving.local import processes
 from lookalike_serving.local.rundir import Phase, RunDirectory, State
 
@@ -124,3 +127,20 @@ def test_a_server_that_is_gone_is_said_to_be(lookalike: Command, tmp_path: Path)
     assert ran.code == 3
     assert "is not running" in ran.err
     assert lookalike("status", "--data-dir", tmp_path / "data").code == 3
+
+
+def test_a_server_whose_command_was_killed_is_waited_for(tmp_path: Path) -> None:
+    run = RunDirectory.of(tmp_path / "data")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    said: list[str] = []
+    with ExitStack() as holder:
+        holder.enter_context(run.lock())
+        run.write_state(replace(state(), parent_pid=gone.pid, parent_identity="long ago"))
+
+        def waiting(text: str) -> None:
+            said.append(text)
+            holder.close()  # the server has ended
+
+        assert claim(tmp_path / "data", waiting) == run
+    assert said == ["waiting for the previous server to end"]

@@ -70,6 +70,8 @@ def _environment(run: RunDirectory, ray_dir: Path) -> dict[str, str]:
         "RAY_DEDUP_LOGS": "0",
         "RAY_COLOR_PREFIX": "0",
         "RAY_enable_worker_prestart": "0",
+        # Ray's workers would run at niceness 15, and every other program on the machine first.
+        "RAY_worker_niceness": "0",
         # Two servers on one machine must not meet at Serve's fixed ports or files.
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(fallback),
         "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(fallback_grpc),

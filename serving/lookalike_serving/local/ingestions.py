@@ -26,6 +26,8 @@ from lookalike_serving.local.rundir import (
 _ATTEMPTS = 3
 _COMPLETE = (0, 3)
 """3: some images failed, and the progress file says which."""
+_NICENESS = 10
+"""Searches go first."""
 _TAIL_BYTES = 4096
 _PATIENCE_SECONDS = 10.0
 
@@ -105,6 +107,8 @@ class Ingestions:
                 child = self._child = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
                 )
+            with contextlib.suppress(ProcessLookupError):
+                os.setpriority(os.PRIO_PROCESS, child.pid, _NICENESS)
             self._report(IngestionState(collection, IngestionPhase.RUNNING, child.pid))
             return child.wait()
 

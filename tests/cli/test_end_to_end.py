@@ -1,0 +1,210 @@
+"""The whole of it on this machine: `lookalike up` as a process, killed and started again.
+
+The tests of this file go on from one another, in order, since each start takes a while.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lookalike import Lookalike, LookalikeError
+from lookalike_serving.demo.catalogue import render_catalogue
+from lookalike_serving.local import processes
+from lookalike_serving.local.rundir import Phase, RunDirectory
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+IMAGES = 400
+EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart.yaml"
+PATIENCE_SECONDS = 240.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """A catalogue with its YAML, a data directory and a port."""
+
+    folder: Path
+    port: int
+
+    @property
+    def run(self) -> RunDirectory:
+        return RunDirectory.of(self.folder / "data")
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def command(self, *arguments: str) -> list[str]:
+        program = "import sys; from lookalike.cli import main; main()"
+        return [sys.executable, "-c", program, *arguments, "--data-dir", str(self.run.data_dir)]
+
+    def up(self, *arguments: str) -> list[str]:
+        file = str(self.folder / "quickstart.yaml")
+        return self.command("up", "-f", file, "--port", str(self.port), *arguments)
+
+    def lookalike(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False)
+
+    def json(self, *arguments: str) -> Any:
+        ran = self.lookalike(*arguments, "--output", "json")
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder = tmp_path_factory.mktemp("machine")
+    render_catalogue(folder / "catalogue", IMAGES, seed=5)
+    # Small batches, so that there is a middle of the ingestion to be killed in.
+    text = EXAMPLE.read_text().replace("  sources:", "  ingestion: { batchSize: 4 }\n  sources:")
+    (folder / "quickstart.yaml").write_text(text)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    place = Place(folder, port)
+    yield place
+    subprocess.run(place.command("down"), capture_output=True, check=False)
+
+
+def wait_for(what: str, condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert process.poll() is None, f"it ended before {what}"
+        assert time.monotonic() < deadline, f"no {what}"
+        time.sleep(0.01)
+
+
+def documents(place: Place) -> int:
+    """How many the server has; 0 where it does not answer yet."""
+    try:
+        with Lookalike(place.url, retries=0) as client:
+            return client.collections.get("catalogue").documents or 0
+    except LookalikeError:
+        return 0
+
+
+def test_everything_is_killed_in_the_middle_of_the_ingestion(place: Place) -> None:
+    up = subprocess.Popen(place.up(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for("a first image", lambda: documents(place) > 0, up)
+    up.kill()
+    victims = processes.of_run(place.run)
+    assert len(victims) > 5
+    for victim in victims:
+        os.kill(victim.pid, signal.SIGKILL)
+    up.wait()
+
+
+def test_the_next_start_has_every_image_exactly_once(place: Place) -> None:
+    ran = subprocess.run(
+        place.up("--detach", "--wait"), capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "lookalike search" in ran.stdout
+    with Lookalike(place.url) as client:
+        ids = sorted(document.document_id for document in client.documents.list("catalogue"))
+        assert client.collections.get("catalogue").documents == IMAGES
+    assert ids == [f"product-{i:06d}" for i in range(IMAGES)]
+    counts = place.json("status")["ingestions"][0]["progress"]["sources"]["products"]
+    assert counts["new"] > 0, "the ingestion was over before it could be killed"
+    assert counts["unchanged"] > 0, "what was there before the kill was lost"
+
+
+def test_words_find_something(place: Place) -> None:
+    found = place.json("search", "red striped mug", "--top-k", "5")
+    assert len(found["results"]) == 5
+    scores = [result["score"] for result in found["results"]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_picture_finds_itself_first(place: Place) -> None:
+    picture = sorted((place.folder / "catalogue" / "images").iterdir())[7]
+    found = place.json("search", "--image", str(picture), "--top-k", "3")
+    assert found["results"][0]["document_id"] == "product-000007"
+    assert found["results"][0]["score"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_filters_narrow_what_is_found(place: Place) -> None:
+    found = place.json("search", "mug", "--filter", "status=active", "--filter", "price<60")
+    for result in found["results"]:
+        assert result["metadata"]["status"] == "active"
+        assert result["metadata"]["price"] < 60
+
+
+def test_a_grid_shows_the_pictures(place: Place) -> None:
+    from PIL import Image
+
+    grid = place.folder / "grid.png"
+    ran = place.lookalike("search", "mug", "--top-k", "4", "--save-grid", str(grid))
+    assert ran.returncode == 0, ran.stderr
+    colours = Image.open(grid).convert("RGB").getcolors(1 << 24)
+    assert len(colours or []) > 1000
+
+
+def test_the_status_tells_of_server_counts_and_ingestion(place: Place) -> None:
+    told = place.json("status")
+    assert (told["phase"], told["url"]) == ("ready", place.url)
+    assert told["collections"][0]["documents"] == IMAGES
+    assert told["ingestions"][0]["progress"]["state"] == "COMPLETED"
+
+
+def test_ingesting_again_skips_what_is_there(place: Place) -> None:
+    (report,) = place.json("ingest")
+    assert report["progress"]["sources"]["products"]["unchanged"] == IMAGES
+
+
+def test_a_second_server_in_the_same_directory_is_refused(place: Place) -> None:
+    ran = subprocess.run(place.up(), capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert f"at {place.url}" in ran.stderr
+
+
+def test_a_second_server_on_the_same_port_is_refused_with_the_cause(place: Place) -> None:
+    other = Place(place.folder / "other", place.port)
+    other.folder.mkdir()
+    (other.folder / "quickstart.yaml").write_bytes((place.folder / "quickstart.yaml").read_bytes())
+    ran = subprocess.run(other.up(), capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert f"cannot listen on 127.0.0.1:{place.port}" in ran.stderr
+    assert processes.of_run(other.run) == []
+
+
+def test_down_leaves_no_process(place: Place) -> None:
+    assert place.json("down")["stopped"]
+    assert processes.of_run(place.run) == []
+    assert not place.run.ray_dir.exists()
+    assert place.lookalike("status").returncode == 3
+
+
+def test_a_server_in_the_foreground_ends_with_the_command_even_if_that_is_killed(
+    place: Place,
+) -> None:
+    up = subprocess.Popen(
+        place.up("--no-ingest"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+    def is_ready() -> bool:
+        state = place.run.read_state()
+        return state is not None and state.phase is Phase.READY
+
+    wait_for("a ready server", is_ready, up)
+    state = place.run.read_state()
+    assert state is not None
+    up.kill()
+    up.wait()
+    deadline = time.monotonic() + 60
+    while processes.is_alive(state.pid, state.identity):
+        assert time.monotonic() < deadline, "the server outlived its command"
+        time.sleep(0.05)
+    assert processes.of_run(place.run) == []
