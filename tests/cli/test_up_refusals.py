@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from contextlib import ExitStack
 from dataclasses import replace
@@ -144,3 +145,13 @@ def test_a_server_whose_command_was_killed_is_waited_for(tmp_path: Path) -> None
 
         assert claim(tmp_path / "data", waiting) == run
     assert said == ["waiting for the previous server to end"]
+
+
+def test_a_full_disk_is_said_to_be_full(
+    lookalike: Command, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage("/")._replace(free=3 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    ran = lookalike("up", "-f", file, "--data-dir", "data")
+    assert ran.code == 1
+    assert "3 MiB are free on its disk, and a server needs 256" in ran.err

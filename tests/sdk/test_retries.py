@@ -34,6 +34,11 @@ def test_a_search_is_repeated_after_a_passing_refusal(status: int) -> None:
         assert len(server.seen) == 2
 
 
+def test_a_search_is_repeated_while_nothing_answers_behind_the_ingress() -> None:
+    with scripted(Reply(500, raw=b"Internal Server Error"), FOUND) as server:
+        assert len(Lookalike(server.url).retrievers.search("r", QUERY)) == 1
+
+
 @pytest.mark.parametrize("fault", [Drop(), Cut()])
 def test_a_search_is_repeated_after_a_broken_connection(fault: Drop | Cut) -> None:
     with scripted(fault, FOUND) as server, Lookalike(server.url) as client:

@@ -43,6 +43,7 @@ T = TypeVar("T")
 
 _REFUSED_BEFORE_WORK = {429}
 _MAY_HAVE_WORKED = {502, 503, 504}
+_NOTHING_BEHIND_THE_INGRESS = b"Internal Server Error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,22 @@ class Answer:
     """A whole HTTP response."""
 
     status: int
+    """503 for the 500 with which the ingress says that nothing answers behind it."""
     headers: Mapping[str, str]
     """Names in lower case."""
     content: bytes
     url: str
     base_url: str
+
+    @classmethod
+    def of(
+        cls, status: int, headers: Mapping[str, str], content: bytes, url: str, base_url: str
+    ) -> Answer:
+        # Ray Serve's HAProxy makes a bare 500 of its own 502, 503 and 504; the service itself
+        # describes every failure.
+        if status == 500 and content == _NOTHING_BEHIND_THE_INGRESS:
+            status, content = 503, b'{"detail": "The service is starting again, or down."}'
+        return cls(status, headers, content, url, base_url)
 
     def json(self) -> Any:
         """Raises APIError where the body is no JSON: something else answers at this address."""

@@ -95,7 +95,7 @@ def _options(settings: Settings, request: Request) -> dict[str, Any]:
 
 
 def _answer(settings: Settings, response: httpx.Response) -> Answer:
-    return Answer(
+    return Answer.of(
         status=response.status_code,
         headers={name.lower(): value for name, value in response.headers.items()},
         content=response.content,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.1
 _ENDING_SECONDS = 60.0
+_LEAST_FREE_BYTES = 256 << 20
+"""Edge reserves write-ahead logs and segments ahead; a server without room dies of a bus error."""
+_FULL_BYTES = 8 << 20
 _TAIL_BYTES = 65536
 _TAIL_LINES = 12
 
@@ -72,6 +76,8 @@ class ServerProcess:
             )
         code = self.process.returncode
         how = f"signal {-code} ended it" if code < 0 else f"it ended with code {code}"
+        if shutil.disk_usage(self.run.path).free < _FULL_BYTES:
+            how += f", and the disk of {self.run.data_dir} is full"
         tail = "\n".join(f"  {line}" for line in last_lines(self.run.server_log))
         return Failure(f"the server is gone: {how}. The end of {self.run.server_log}:\n{tail}")
 
@@ -101,6 +107,12 @@ def claim(data_dir: Path, waiting: Callable[[str], None]) -> RunDirectory:
         raise Failure(
             f"--data-dir {data_dir} cannot be written: {error.strerror}: name another"
         ) from None
+    free = shutil.disk_usage(run.path).free
+    if free < _LEAST_FREE_BYTES:
+        raise Failure(
+            f"--data-dir {data_dir}: {free >> 20} MiB are free on its disk, and a server needs "
+            f"{_LEAST_FREE_BYTES >> 20}: make room, or name another"
+        )
     deadline = time.monotonic() + _ENDING_SECONDS
     while run.is_locked():
         state = run.read_state()
