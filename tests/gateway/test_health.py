@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -132,3 +133,12 @@ def _references(node: Any) -> set[str]:
     if isinstance(node, list):
         return set().union(*map(_references, node))
     return set()
+
+
+async def test_the_api_page_needs_no_other_host(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert addresses
+    for address in addresses:
+        assert address.startswith("/")
+        assert (await client.get(address)).status_code == 200
