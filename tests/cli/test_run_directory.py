@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from command import Command
 
 from lookalike_crds.config import HttpConfig
 from lookalike_serving.local import processes
@@ -263,3 +264,16 @@ def test_a_folder_of_somebody_else_is_not_used(run: RunDirectory, tmp_path: Path
             prepare(run)
     finally:
         run.ray_dir.unlink()
+
+
+def test_down_clears_what_a_killed_server_left(
+    run: RunDirectory, start: Start, lookalike: Command
+) -> None:
+    left = start(SLEEPER, **{MARK: run.mark})
+    run.write_state(STATE)
+    run.ray_dir.mkdir()
+    ran = lookalike("down", "--data-dir", run.data_dir, "-o", "json")
+    assert ran.json == {"stopped": False, "leftovers": 1}
+    assert left.wait() == -signal.SIGTERM
+    assert not run.ray_dir.exists()
+    assert not run.state_file.exists()

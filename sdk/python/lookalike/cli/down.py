@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ def down(data_dir: DataDir = DEFAULT_DATA_DIR, output: OutputFormat = Output.TEX
     stopped = stop_server(run)
     leftovers = processes.end(lambda: processes.of_run(run))
     run.state_file.unlink(missing_ok=True)
+    shutil.rmtree(run.ray_dir, ignore_errors=True)
     if output is Output.JSON:
         print_json({"stopped": stopped, "leftovers": len(leftovers)})
     elif stopped:
