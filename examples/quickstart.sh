@@ -10,9 +10,9 @@ if [ "$(wc -l 2>/dev/null <"$catalogue/catalogue.jsonl" || echo 0)" -ne "$count"
 fi
 run lookalike up -f examples/quickstart.yaml --data-dir "$data" --port "$port" --detach --wait
 
-first=$(find "$catalogue/images" -name '*.jpg' | sort | head -n 1)
+pictures=("$catalogue"/images/*-red-striped-mug.jpg)
 run lookalike search "red striped mug" --top-k 5 --data-dir "$data"
-run lookalike search --image "$first" --top-k 5 --data-dir "$data"
+run lookalike search --image "${pictures[0]}" --top-k 5 --data-dir "$data"
 run lookalike search "blue dotted bag" --filter 'status=active' --filter 'price<60' --top-k 5 --data-dir "$data"
 
 printf '\nThe search page: http://127.0.0.1:%s/\nThe API:         http://127.0.0.1:%s/docs\nStop it with:    make quickstart-down\n' "$port" "$port"
