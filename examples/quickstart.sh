@@ -8,6 +8,8 @@ run() { printf '\n\033[1m$ %s\033[0m\n' "$*"; "$bin/$@"; }
 if [ "$(wc -l 2>/dev/null <"$catalogue/catalogue.jsonl" || echo 0)" -ne "$count" ]; then
   run lookalike demo-catalogue --out "$catalogue" --count "$count" --seed 7
 fi
+# A quickstart that still runs is started anew: what it has indexed is kept.
+"$bin/lookalike" down --data-dir "$data" >/dev/null 2>&1 || true
 run lookalike up -f examples/quickstart.yaml --data-dir "$data" --port "$port" --detach --wait
 
 pictures=("$catalogue"/images/*-red-striped-mug.jpg)
