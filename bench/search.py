@@ -50,9 +50,10 @@ VECTOR = VectorSpec(quantization=Quantization.SCALAR)
 Matrix = NDArray[np.float32]
 
 
-def cache() -> Path:
+def cache(points: int) -> Path:
+    """The folder for what is made of `points` vectors; another one if the vectors change."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = root / "lookalike" / "bench"
+    folder = root / "lookalike" / "bench" / f"search-{points}x{DIMENSION}-{CENTRES}-{NOISE}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -72,7 +73,7 @@ def clustered(count: int, seed: int) -> Iterator[Matrix]:
 
 def exact_neighbours(points: int, queries: Matrix) -> NDArray[np.int64]:
     """(q, 10): the rows that exact search finds, best first."""
-    stored = cache() / f"exact-{points}.npy"
+    stored = cache(points) / f"exact-{QUERIES}.npy"
     if stored.exists():
         kept: NDArray[np.int64] = np.load(stored)
         return kept
@@ -100,7 +101,7 @@ def point_id(row: int) -> str:
 
 async def built(points: int, fresh: bool) -> EdgeIndex:
     """The index of `points` vectors, from the cache where it is complete."""
-    folder = cache() / f"index-{points}"
+    folder = cache(points) / "index"
     if fresh:
         shutil.rmtree(folder, ignore_errors=True)
     collection = CollectionConfig(
