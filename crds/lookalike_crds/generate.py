@@ -201,7 +201,9 @@ def field_reference() -> str:
             for path, schema, required in _fields(properties[part], part):
                 shown = f"**`{path}`**" if required else f"`{path}`"
                 default = (
-                    f"`{schema['default']}`" if schema.get("default") not in (None, {}) else ""
+                    f"`{schema['default']}`"
+                    if "default" in schema and not isinstance(schema["default"], dict)
+                    else ""
                 )
                 text = schema.get("description", "").replace("|", "\\|")
                 kind = schema.get("type", "any")

@@ -17,6 +17,6 @@ def index_name(collection: str, model: ModelSpec) -> str:
     Another model has another index, so that vectors of two models never meet in one. Precision
     is left out: it changes speed, not the space.
     """
-    what = json.dumps([model.provider, model.name, model.weights, model.revision])
+    what = json.dumps([collection, model.provider, model.name, model.weights, model.revision])
     digest = hashlib.sha256(what.encode()).hexdigest()[:_DIGEST]
     return f"{collection[: _LONGEST - _DIGEST - 1].rstrip('-')}-{digest}"

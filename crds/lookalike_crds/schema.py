@@ -3,7 +3,8 @@
 A structural schema has no references, no unions and no nulls, so: references are written out, an
 optional value loses its null, one of several object types becomes one object with all their
 fields and a rule for each, and a value of several scalar types is left open. Nested defaults
-become `{}` and are filled from the inside.
+are written out in full, since the API server checks rules on a default before it fills it. A
+field of no type is invisible to rules: that it is required is checked in Python alone.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class _Converter:
         if description:
             result["description"] = _one_line(description)
         if default is not None and default not in ([], {}):
-            result["default"] = {} if isinstance(default, dict) else default
+            result["default"] = _filled(result) if isinstance(default, dict) else default
         return dict(sorted(result.items(), key=_order))
 
     def _bare(self, schema: Schema, key: str) -> Schema:
@@ -122,7 +123,7 @@ class _Converter:
             own = dict(variant["properties"])
             name = own.pop("type")["enum"][0]
             names.append(name)
-            needed = [r for r in variant.get("required", ()) if r != "type"]
+            needed = [r for r in variant.get("required", ()) if r != "type" and "type" in own[r]]
             if needed:
                 present = " && ".join(f"has(self.{field})" for field in needed)
                 rules.append(
@@ -141,6 +142,15 @@ class _Converter:
             "properties": {"type": {"type": "string", "enum": names}, **properties},
             **({"x-kubernetes-validations": rules} if rules else {}),
         }
+
+
+def _filled(schema: Schema) -> Schema:
+    """What an empty object becomes once every default below it is filled in."""
+    return {
+        key: value["default"]
+        for key, value in schema.get("properties", {}).items()
+        if "default" in value
+    }
 
 
 def _one_line(text: str) -> str:

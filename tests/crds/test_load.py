@@ -119,3 +119,4 @@ def test_index_names_differ_by_model_and_fit_a_label() -> None:
     assert index_name("c", clip) != index_name("c", other)
     assert index_name("c", clip) == index_name("c", fast)
     assert len(index_name("c" * 63, clip)) <= 63
+    assert index_name("c" * 62 + "a", clip) != index_name("c" * 62 + "b", clip)
