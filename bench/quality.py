@@ -1,6 +1,6 @@
 """How well the demo model retrieves, on products it never saw, beside three baselines.
 
-    python bench/quality.py [--each 18] [--queries 400] [--seed 90001]
+    python bench/quality.py [--each 18] [--among 4] [--queries 400] [--seed 90001]
 
 The gallery holds fresh pictures of the held-out combinations of kind, colour and pattern alone
 (at least 10,000, `--each` of every combination); none of these combinations was in training, nor
@@ -13,8 +13,12 @@ was the seed. Three tasks, each query with at least ten relevant pictures:
 
 P@10: relevant among the first ten, over ten. R@10: the same over min(10, relevant); equal to P@10
 here, since every query has ten. mAP: mean average precision over the whole gallery. Baselines:
-chance (expected), a colour histogram (image -> image), the same network with random weights.
-Last: what the index loses against exact search.
+chance (expected), a colour histogram (image -> image), the same network with random weights. All
+rows of a task answer the same queries.
+
+Then the same queries over a harder gallery: with `--among` pictures of every training combination
+added, none relevant. A model that leans towards what it was trained on loses here. Last: what the
+index loses against exact search.
 """
 
 from __future__ import annotations
@@ -35,6 +39,7 @@ from lookalike_crds.config import CollectionConfig, IndexConfig
 from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
 from lookalike_serving.demo.captions import Product, split
 from lookalike_serving.demo.model import DemoModel, build_like, load_demo_model
+from lookalike_serving.demo.products import COLOURS
 from lookalike_serving.demo.render import render
 from lookalike_serving.documents import point_id
 from lookalike_serving.index import Point, Query, open_index
@@ -98,6 +103,7 @@ class Scores:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--each", type=int, default=18, help="pictures of each combination")
+    parser.add_argument("--among", type=int, default=4, help="pictures of each training product")
     parser.add_argument("--queries", type=int, default=400, help="of each task")
     parser.add_argument("--seed", type=int, default=90001)
     options = parser.parse_args()
@@ -109,8 +115,10 @@ def main() -> None:
     assert not set(train) & set(held)
     side = model.preprocess.image_size
     jobs = [(p, options.each, options.seed * 7919 + i, side) for i, p in enumerate(held)]
+    trained = [(p, options.among, options.seed * 7919 + len(held) + i) for i, p in enumerate(train)]
     with ProcessPoolExecutor() as pool:
         drawn = list(pool.map(draw, jobs, chunksize=8))
+        others = list(pool.map(draw, [(*job, side) for job in trained if job[1]], chunksize=8))
     pictures = np.concatenate([d[0] for d in drawn])
     histograms = np.concatenate([d[1] for d in drawn])
     owner = np.repeat(np.arange(len(held)), options.each)
@@ -118,39 +126,37 @@ def main() -> None:
 
     gallery, unlearned = images(model, pictures), images(random, pictures)
     rng = np.random.default_rng(options.seed)
-    chance = options.each / len(pictures)
-
-    def report(task: str, name: str, run: Callable[[Scores], None]) -> None:
-        scores = Scores()
-        run(scores)
-        print(f"{task:14} {name:16} {scores}  ({len(scores.rows)} queries)")
-
-    def text_to_image(scores: Scores, who: DemoModel, vectors: Vectors) -> None:
-        chosen = rng.permutation(len(held))[: options.queries]
-        said = texts(who, [" ".join((held[i][1], held[i][2], held[i][0])) for i in chosen])
-        for i, vector in zip(chosen, said, strict=True):
-            scores.add(vectors @ vector, owner == i, None)
-
-    def image_to_image(scores: Scores, vectors: Vectors) -> None:
-        for i in rng.permutation(len(pictures))[: options.queries]:
-            scores.add(vectors @ vectors[i], owner == owner[i], int(i))
-
+    named = rng.permutation(len(held))[: options.queries]
+    shown = rng.permutation(len(pictures))[: options.queries]
     number = {product: i for i, product in enumerate(held)}
     changes = [
         (i, number[(kind, other, pattern)])
         for i, (kind, colour, pattern) in enumerate(held)
-        for other in {c for _, c, _ in held} - {colour}
-        if (kind, other, pattern) in number
+        for other in COLOURS
+        if other != colour and (kind, other, pattern) in number
     ]
     changes = [changes[i] for i in rng.permutation(len(changes))[: options.queries]]
+    examples = [b * options.each + int(rng.integers(options.each)) for b, _ in changes]
+
+    def report(task: str, name: str, run: Callable[[Scores], None]) -> None:
+        scores = Scores()
+        run(scores)
+        print(f"{task:14} {name:16} {scores}  ({len(scores.rows)} queries)", flush=True)
+
+    def text_to_image(scores: Scores, who: DemoModel, vectors: Vectors) -> None:
+        said = texts(who, [" ".join((held[i][1], held[i][2], held[i][0])) for i in named])
+        for i, vector in zip(named, said, strict=True):
+            scores.add(vectors @ vector, owner == i, None)
+
+    def image_to_image(scores: Scores, vectors: Vectors) -> None:
+        for i in shown:
+            scores.add(vectors @ vectors[i], owner == owner[i], int(i))
 
     def image_and_text(scores: Scores, who: DemoModel, vectors: Vectors) -> None:
         plus = texts(who, [held[after][1] for _, after in changes])
         minus = texts(who, [held[before][1] for before, _ in changes])
-        for (before, after), more, less in zip(changes, plus, minus, strict=True):
-            example = int(rng.integers(options.each)) + before * options.each
-            query = vectors[example] + more - less
-            scores.add(vectors @ query, owner == after, example)
+        for (_, after), example, more, less in zip(changes, examples, plus, minus, strict=True):
+            scores.add(vectors @ (vectors[example] + more - less), owner == after, example)
 
     report("text->image", "demo model", lambda s: text_to_image(s, model, gallery))
     report("text->image", "random weights", lambda s: text_to_image(s, random, unlearned))
@@ -159,7 +165,17 @@ def main() -> None:
     report("image->image", "random weights", lambda s: image_to_image(s, unlearned))
     report("image+text", "demo model", lambda s: image_and_text(s, model, gallery))
     report("image+text", "random weights", lambda s: image_and_text(s, random, unlearned))
+    chance = options.each / len(pictures)
     print(f"{'any':14} {'chance':16} P@10 {chance:.3f}  R@10 {chance:.3f}  mAP {chance:.3f}")
+
+    if others:
+        crowd = np.concatenate([d[0] for d in others])
+        print(f"the same queries among {len(crowd)} more pictures, of every training combination")
+        whole = np.concatenate([gallery, images(model, crowd)])
+        owner = np.concatenate([owner, np.full(len(crowd), -1)])
+        report("text->image", "demo model", lambda s: text_to_image(s, model, whole))
+        report("image->image", "demo model", lambda s: image_to_image(s, whole))
+        report("image+text", "demo model", lambda s: image_and_text(s, model, whole))
     asyncio.run(index_loss(gallery, model.sha256))
 
 

@@ -1,11 +1,14 @@
 """Train the demo model from nothing, on pictures drawn for it, and write it into the package.
 
-    python bench/train_demo_model.py [--pictures 24] [--minutes 25] [--seed 1] [--quick]
+    python bench/train_demo_model.py [--pictures 24] [--steps 795] [--seed 1] [--quick] [--out DIR]
 
 Pictures of the training combinations are drawn once (cached below the user's cache folder), then
 the two towers learn together: pictures and sentences that are true of them come close (softmax
 over all true pairs of a batch, both ways), and linear heads, thrown away afterwards, ask the image
 vector for kind, colour and pattern. The weights kept are an exponential moving average.
+
+The schedule counts steps, not minutes, so that the same flags train the same model however busy the
+machine is. (The last bits still depend on the processor and on the number of threads.)
 """
 
 from __future__ import annotations
@@ -15,13 +18,13 @@ import hashlib
 import json
 import math
 import os
-import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import save
 from torch.nn import functional
@@ -44,9 +47,12 @@ CONFIG: dict[str, object] = {
 }
 COLOUR_NAMES = tuple(COLOURS)
 
+Pictures = NDArray[np.uint8]
+"""(n, SIDE, SIDE, 3) RGB."""
 
-def drawn_pictures(products: tuple[Product, ...], each: int, seed: int) -> np.ndarray:
-    """(products * each, SIDE, SIDE, 3) uint8, drawn by all cores, cached."""
+
+def drawn_pictures(products: tuple[Product, ...], each: int, seed: int) -> Pictures:
+    """`each` pictures of every product, in order, drawn by all cores, cached."""
     home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lookalike"
     home.mkdir(parents=True, exist_ok=True)
     source = b"".join(
@@ -56,7 +62,8 @@ def drawn_pictures(products: tuple[Product, ...], each: int, seed: int) -> np.nd
     key = hashlib.sha256(source + f"{len(products)} {each} {seed} {SIDE}".encode()).hexdigest()[:12]
     file = home / f"demo-pictures-{key}.npy"
     if file.exists():
-        return np.load(file, mmap_mode="r")
+        cached: Pictures = np.load(file, mmap_mode="r")
+        return cached
     jobs = [(p, each, seed * 1_000_003 + i) for i, p in enumerate(products)]
     pictures = np.empty((len(jobs) * each, SIDE, SIDE, 3), np.uint8)
     with ProcessPoolExecutor() as pool:
@@ -66,7 +73,7 @@ def drawn_pictures(products: tuple[Product, ...], each: int, seed: int) -> np.nd
     return pictures
 
 
-def _draw(job: tuple[Product, int, int]) -> np.ndarray:
+def _draw(job: tuple[Product, int, int]) -> Pictures:
     (kind, colour, pattern), each, seed = job
     rng = np.random.default_rng(seed)
     out = np.empty((each, SIDE, SIDE, 3), np.uint8)
@@ -122,7 +129,7 @@ def pair_loss(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pictures", type=int, default=24, help="of each training combination")
-    parser.add_argument("--minutes", type=float, default=25, help="of training")
+    parser.add_argument("--steps", type=int, default=795, help="of training")
     parser.add_argument("--batch", type=int, default=320)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=1)
@@ -132,7 +139,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     if options.quick:
-        options.pictures, options.minutes = 2, 0.3
+        options.pictures, options.steps = 2, 8
 
     torch.manual_seed(options.seed)
     generator = torch.Generator().manual_seed(options.seed)
@@ -165,10 +172,9 @@ def main() -> None:
     average = {k: v.detach().clone() for k, v in model.state_dict().items()}
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters", flush=True)
 
-    # The schedule runs over time rather than steps: a slow machine trains less, but ends annealed.
-    budget, begun, step = options.minutes * 60, time.monotonic(), 0
-    while (gone := (time.monotonic() - begun) / budget) < 1:
-        warm = min(1.0, (step + 1) / 100)
+    begun = time.monotonic()
+    for step in range(options.steps):
+        gone, warm = step / options.steps, min(1.0, (step + 1) / 100)
         for group in optimiser.param_groups:
             group["lr"] = options.rate * warm * (0.5 + 0.5 * math.cos(math.pi * gone)) + 1e-5
         chosen = rng.integers(0, len(pictures), options.batch)
@@ -193,7 +199,7 @@ def main() -> None:
             [functional.cross_entropy(h(image * 12), is_[:, i]) for i, h in enumerate(heads)]
         ).sum()
         optimiser.zero_grad()
-        (loss + 0.5 * extra).backward()
+        torch.autograd.backward(loss + 0.5 * extra)
         torch.nn.utils.clip_grad_norm_(parameters, 2.0)
         optimiser.step()
         keep = min(0.998, (step + 1) / (step + 20))
@@ -202,17 +208,14 @@ def main() -> None:
                 average[name].lerp_(value, 1 - keep)
             else:
                 average[name].copy_(value)
-        step += 1
-        if step % 100 == 0:
+        if (step + 1) % 100 == 0 or step + 1 == options.steps:
             print(
-                f"{gone:5.0%}  step {step}  pairs {loss.item():.3f}  heads {extra.item():.3f}  "
-                f"scale {model.logit_scale.exp().item():.1f}",
+                f"{time.monotonic() - begun:5.0f} s  step {step + 1}  pairs {loss.item():.3f}  "
+                f"heads {extra.item():.3f}  scale {model.logit_scale.exp().item():.1f}",
                 flush=True,
             )
-    print(f"{step} steps of {options.batch}", flush=True)
-    if options.quick:
-        return
-    write(options.out, average, config, options, step)
+    if not options.quick:
+        write(options.out, average, config, options)
 
 
 def write(
@@ -220,7 +223,6 @@ def write(
     state: dict[str, torch.Tensor],
     config: dict[str, object],
     options: argparse.Namespace,
-    steps: int,
 ) -> None:
     """Weights (half precision) and config with their checksum, each replaced in one step."""
     out.mkdir(parents=True, exist_ok=True)
@@ -231,7 +233,7 @@ def write(
         "pictures_each": options.pictures,
         "batch": options.batch,
         "rate": options.rate,
-        "steps": steps,
+        "steps": options.steps,
     }
     final = {**config, "training": training, "sha256": hashlib.sha256(data).hexdigest()}
     for name, content in (
@@ -245,4 +247,4 @@ def write(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
