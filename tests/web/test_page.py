@@ -136,6 +136,25 @@ def test_a_result_dragged_onto_the_page_is_a_document_not_an_upload(open_page, s
     assert state_of(page) == {"like": id, "of": "catalogue"}
 
 
+@pytest.mark.parametrize("dropped", ["picture", "words"])
+def test_what_is_dropped_before_the_page_is_ready_is_not_lost(open_page, site, context, dropped):
+    waiting = []
+    context.route("**/v1/retrievers?*", lambda route: waiting.append(route))
+    page = open_page()
+    while not waiting:
+        page.wait_for_timeout(10)
+    picture = as_file(site.picture(site.entries[5]))
+    words = [base64.b64encode(b"hello").decode(), "text/plain", "notes.txt", ""]
+    page.evaluate(DROP, picture if dropped == "picture" else words)
+    for route in waiting:
+        route.continue_()
+    if dropped == "picture":
+        searched(page)
+        assert ids(page)[0] == site.entries[5]["document_id"]
+    else:
+        expect(page.locator("#notice")).to_have_text("notes.txt is text/plain, not a picture.")
+
+
 def test_something_dropped_that_is_no_picture_is_refused_in_words(open_page):
     page = open_page()
     page.evaluate(DROP, [base64.b64encode(b"hello").decode(), "text/plain", "notes.txt", ""])

@@ -24,6 +24,11 @@ let showFilters = () => {};
 let running = new AbortController();
 let shownDocuments = 0;
 let shownEntry = null;
+let nowReady = () => {};
+const ready = new Promise((resolve) => { nowReady = resolve; });
+
+/** What a person does before the page knows its retrievers is done as soon as it does. */
+const whenReady = (act) => (...given) => ready.then(() => act(...given));
 
 const place = byId("results");
 
@@ -285,10 +290,10 @@ function askForKey(problem) {
 
 function listen() {
   bar.start({
-    onSearch: (change) => go({ ...change, ...resetLength() }),
-    onImage: (image) => go({ image, text: byId("text").value.trim().match(/^(https?:|data:)/) ? "" : byId("text").value.trim() }),
-    onBalance: (balance) => go({ balance }, { replace: true }),
-    onRefused: notice,
+    onSearch: whenReady((change) => go({ ...change, ...resetLength() })),
+    onImage: whenReady((image) => go({ image, text: byId("text").value.trim().match(/^(https?:|data:)/) ? "" : byId("text").value.trim() })),
+    onBalance: whenReady((balance) => go({ balance }, { replace: true })),
+    onRefused: whenReady(notice),
   });
   details.start(() => { if (history.state?.details) history.back(); });
   byId("retriever").addEventListener("change", (event) => go({ retriever: event.target.value, filters: {}, image: state.image?.kind === "document" ? null : state.image }));
@@ -327,6 +332,7 @@ async function begin() {
     return;
   }
   restore();
+  nowReady();
   if (!matchMedia("(pointer: coarse)").matches && !isSearch(state)) byId("text").focus();
 }
 
