@@ -1,0 +1,1 @@
+"""The Kubernetes operator: watch -> keyed queue -> observe -> plan -> apply (docs/architecture.md)."""

@@ -1,0 +1,1 @@
+"""A plan -> server-side apply, prune, Qdrant calls, status, events."""

@@ -1,0 +1,1 @@
+"""Live cluster, Qdrant and Prometheus -> frozen snapshots."""

@@ -1,0 +1,1 @@
+"""Snapshot -> Plan: pure functions, no I/O, no clock. One builder for each owned object."""

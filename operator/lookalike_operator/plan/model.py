@@ -1,0 +1,242 @@
+"""What planning reads and what it answers: frozen data, no behaviour that reaches outside.
+
+    observe/ -> CollectionSnapshot | RetrieverSnapshot -> plan/ -> Plan -> apply/
+
+A snapshot is everything that is known at one moment, the clock included, so that the same snapshot
+always gives the same plan. Live objects stay the mappings the API server sent (without
+`managedFields`): builders make mappings, and the two are compared key by key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+
+from lookalike_crds.image_collection import ImageCollectionSpec, ImageCollectionStatus
+from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus
+
+Manifest = Mapping[str, Any]
+"""A Kubernetes object as JSON: never changed in place."""
+
+
+class ObjectRef(NamedTuple):
+    """Which object: enough to get or delete it."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.name}"
+
+
+class Key(NamedTuple):
+    """Which of our resources a reconcile is about."""
+
+    kind: Literal["ImageCollection", "Retriever"]
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}"
+
+
+def ref_of(manifest: Manifest) -> ObjectRef:
+    meta = manifest["metadata"]
+    return ObjectRef(
+        manifest["apiVersion"], manifest["kind"], meta.get("namespace", ""), meta["name"]
+    )
+
+
+# -- what is known ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The operator's own configuration, as far as plans depend on it."""
+
+    serving_image: str
+    """Where `serving.image` is unset; ingestion runs it, too."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    cluster_domain: str = "cluster.local"
+    ray_version: str = "2.60.0"
+    """Of the serving image: KubeRay wants to be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """The parts of our resource's ObjectMeta that matter here."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    finalizers: tuple[str, ...] = ()
+    deleting: bool = False
+    created: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFacts:
+    """What a Qdrant server says of one collection's index. `error` set: nothing else is known."""
+
+    name: str
+    error: str | None = None
+    """Why it could not be asked, in one line: unreachable, slow, key refused."""
+    exists: bool = False
+    points: int | None = None
+    payload_indexes: Mapping[str, str] = field(default_factory=dict)
+    """Field -> Qdrant schema type (keyword, integer, float, bool, datetime, geo, text)."""
+    made_for: Mapping[str, Any] = field(default_factory=dict)
+    """The collection's own `lookalike` metadata: dimension, distance, fingerprint, settings."""
+    alias_target: str | None = None
+    """Index that the collection's alias points at now."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieverFacts:
+    """A Retriever of the same namespace, as a collection or a rival sees it."""
+
+    meta: Meta
+    spec: RetrieverSpec
+    available: bool
+    """Its condition Available is True."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionFacts:
+    """An ImageCollection that a Retriever names."""
+
+    meta: Meta
+    spec: ImageCollectionSpec
+    status: ImageCollectionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSnapshot:
+    now: datetime
+    settings: Settings
+    meta: Meta
+    spec: ImageCollectionSpec | None
+    """None where the stored spec does not validate; `problems` says why."""
+    problems: tuple[str, ...] = ()
+    """`path: message`, one for each thing wrong with the spec."""
+    status: ImageCollectionStatus = field(default_factory=ImageCollectionStatus)
+    children: tuple[Manifest, ...] = ()
+    """Everything labelled as this resource's: Jobs, CronJobs, ConfigMaps, claims, …"""
+    pods: tuple[Manifest, ...] = ()
+    """Pods of its Jobs."""
+    retrievers: tuple[RetrieverFacts, ...] = ()
+    """Those of the namespace that search this collection, oldest first."""
+    index: IndexFacts | None = None
+    """Engine Qdrant: what the server says; None with engine Edge."""
+    missing_secrets: tuple[str, ...] = ()
+    """Named Secrets (`name/key` or `name`) that are not there."""
+    apis: frozenset[str] = frozenset()
+    """`group/version/Kind` of optional APIs that the cluster serves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One autoscaling metric as Prometheus answered."""
+
+    value: float | None
+    """None: no data, or no answer."""
+    error: str | None = None
+    """Why there is no value, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What scaling wanted at some moment; the recent ones make the stabilisation window."""
+
+    at: datetime
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class RetrieverSnapshot:
+    now: datetime
+    settings: Settings
+    meta: Meta
+    spec: RetrieverSpec | None
+    problems: tuple[str, ...] = ()
+    status: RetrieverStatus = field(default_factory=RetrieverStatus)
+    children: tuple[Manifest, ...] = ()
+    """Deployment, Service, ConfigMap, RayService, claims, …, and its ReplicaSets are not among
+    them: pods tell what ReplicaSets would."""
+    pods: tuple[Manifest, ...] = ()
+    collections: tuple[CollectionFacts, ...] = ()
+    """The named collections that exist; a missing one is absent."""
+    rivals: tuple[RetrieverFacts, ...] = ()
+    """Other Retrievers of the namespace that name one of the same collections, oldest first."""
+    missing_secrets: tuple[str, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    """One for each of spec.autoscaling.metrics, in order; empty where Prometheus was not asked."""
+    idle_seconds: float | None = None
+    """Since the last request, where idleTimeoutSeconds is set and Prometheus knows."""
+    recommendations: tuple[Recommendation, ...] = ()
+    """Oldest first."""
+    apis: frozenset[str] = frozenset()
+
+
+# -- what is to be done ----------------------------------------------------------------------------
+
+
+class IndexAction(StrEnum):
+    ENSURE_PAYLOAD_INDEX = "EnsurePayloadIndex"
+    POINT_ALIAS = "PointAlias"
+    DELETE = "Delete"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexOp:
+    """One call to the Qdrant server of a collection. Each can be repeated safely."""
+
+    action: IndexAction
+    index: str
+    argument: tuple[str, ...] = ()
+    """ENSURE_PAYLOAD_INDEX: (field, schema type); POINT_ALIAS: (alias,)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event on our resource. Written when it is new: the same one is not repeated at rest."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that one reconcile does, in the order of the fields."""
+
+    add_finalizer: bool = False
+    objects: tuple[Manifest, ...] = ()
+    """Applied server-side, in this order, where the live object differs."""
+    once: tuple[Manifest, ...] = ()
+    """Created where absent and never changed: Jobs (immutable), Secrets with generated content."""
+    keep: tuple[ObjectRef, ...] = ()
+    """Live children that are in neither and stay, such as a Job that still runs."""
+    index_ops: tuple[IndexOp, ...] = ()
+    status: Mapping[str, Any] = field(default_factory=dict)
+    """The whole status to be; written where it differs from the stored one."""
+    remove_finalizer: bool = False
+    events: tuple[Event, ...] = ()
+    recommendation: Recommendation | None = None
+    """To be remembered for the next snapshots."""
+    requeue_after: float | None = None
+    """Seconds; None: nothing to look at until something changes."""
+    reasons: tuple[str, ...] = ()
+    """What this plan changes and what it costs, in words, for logs and `lookalike plan`."""
+
+    # Children that are live, labelled as ours, owned by the resource, and in none of `objects`,
+    # `once`, `keep` are deleted. Objects of kinds that hold data (PersistentVolumeClaim) too:
+    # a plan that means to retain one keeps it.
