@@ -1,1 +1,1 @@
-"""The Kubernetes operator: watch -> keyed queue -> observe -> plan -> apply (docs/architecture.md)."""
+"""The Kubernetes operator: watch -> queue -> observe -> plan -> apply (docs/architecture.md)."""
