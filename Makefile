@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast lint format generate check-generated lock \
-        bench bench-quality bench-search bench-http bench-ingest train-demo-model clean
+        bench bench-quality bench-search bench-http bench-ingest bench-operator train-demo-model \
+        cluster cluster-down e2e clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -14,7 +15,7 @@ QUICKSTART_DATA ?= .lookalike
 CATALOGUE       := examples/catalogue
 
 help: ## List the commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 install: $(VENV)/.installed ## Install Lookalike and its tools into .venv, versions as locked
 
@@ -62,6 +63,15 @@ lock: ## Resolve requirements.lock anew
 	$(BIN)/python -m uv pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --quiet --custom-compile-command "make lock" -o requirements.lock
 
+cluster: install ## Bring up a real one-node Kubernetes (as root on Debian; no Docker needed)
+	$(BIN)/python -m e2e.cluster up
+
+cluster-down: install ## Take it down; nothing stays but the cache of what was built
+	$(BIN)/python -m e2e.cluster down
+
+e2e: install ## The end-to-end tests on that node
+	$(BIN)/python -m pytest e2e -m node
+
 bench: bench-quality bench-search bench-http bench-ingest ## Run every benchmark
 
 bench-quality: install ## Retrieval quality of the demo model on held-out products, beside baselines
@@ -75,6 +85,9 @@ bench-http: install ## An HTTP query beside the same work called in a loop
 
 bench-ingest: install ## Ingestion beside its ideal rate
 	$(BIN)/python bench/ingest.py
+
+bench-operator: install ## 1,000 collections and 1,000 retrievers on a real API server
+	$(BIN)/python bench/operator.py
 
 train-demo-model: install ## Train the bundled demo model from nothing
 	$(BIN)/python bench/train_demo_model.py
