@@ -3,12 +3,19 @@
 One side renders a config as a JSON file, the other loads it. Nothing else passes between
 them: no environment variables, no shared modules. Both carry `version`, and a process that
 reads a version it does not know refuses to start and says which one it knows.
+
+A ServingConfig has two parts. The light one – what searches default to, how collections are
+weighted, the rate limit, the public address – a serving process takes while it runs; anything else
+needs a new one. `heavy_digest` is equal for two configs exactly where one process may go from one
+to the other.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -112,6 +119,64 @@ class ServingConfig(Config):
         default=False,
         description="Speed work only: OpenClip models without weights get random ones.",
     )
+
+
+class LightConfig(Config):
+    """The part of a ServingConfig that a running process takes in place."""
+
+    retrievers: tuple[RetrieverConfig, ...] = ()
+    rate_limit_per_second: float | None = Field(default=None, gt=0)
+    public_url: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """As Ray Serve's `user_config` carries it."""
+        return self.model_dump(mode="json", by_alias=True)
+
+
+def light_of(config: ServingConfig) -> LightConfig:
+    """What a running process can take over from this config."""
+    return LightConfig(
+        retrievers=config.retrievers,
+        rate_limit_per_second=config.access.rate_limit_per_second,
+        public_url=config.http.public_url,
+    )
+
+
+def heavy_of(config: ServingConfig) -> ServingConfig:
+    """The config without its light part: all that a new process must be started for."""
+    return with_light(config, LightConfig())
+
+
+def with_light(config: ServingConfig, light: LightConfig) -> ServingConfig:
+    """The config with another light part.
+
+    Raises ValueError where a retriever names a collection that the config does not serve.
+    """
+    served = {collection.name for collection in config.collections}
+    for retriever in light.retrievers:
+        for missing in (ref.name for ref in retriever.collections if ref.name not in served):
+            raise ValueError(
+                f"retriever {retriever.name} searches collection {missing}, which is not served "
+                f"here ({', '.join(sorted(served)) or 'none is'}): that needs a restart"
+            )
+    return config.model_copy(
+        update={
+            "retrievers": light.retrievers,
+            "access": config.access.model_copy(
+                update={"rate_limit_per_second": light.rate_limit_per_second}
+            ),
+            "http": config.http.model_copy(update={"public_url": light.public_url}),
+        }
+    )
+
+
+def heavy_digest(config: ServingConfig) -> str:
+    """16 hex digits over all that a restart is needed for.
+
+    Defaults are left out, so that a release that adds a setting restarts nothing by it.
+    """
+    heavy = heavy_of(config).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    return hashlib.sha256(json.dumps(heavy, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class IngestionConfig(Config):

@@ -2,10 +2,14 @@
 
 Written by `lookalike_serving.ingest`, read by `lookalike up`, `lookalike status` and the operator.
 Beside it, `<name>.errors.jsonl` lists every image that failed, one JSON object a line.
+
+When it has ended, a run on a cluster leaves a `RunResult`: as the message its container terminates
+with, which Kubernetes keeps in the pod's status up to 4096 bytes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -72,11 +76,97 @@ class Progress(BaseModel):
     @property
     def total(self) -> Counts:
         """Sum over the sources."""
-        total = Counts()
-        for counts in self.sources.values():
-            for name in Counts.model_fields:
-                setattr(total, name, getattr(total, name) + getattr(counts, name))
-        return total
+        return total_of(self.sources.values())
+
+
+RESULT_BYTES = 4096
+"""Kubernetes cuts a longer termination message, and JSON with it."""
+_LONGEST_TEXT = 1024
+_SHORTEST_TEXT = 120
+OTHERS = "+others"
+"""Stands for the sources that had no room of their own. No source can have this name."""
+
+
+class RunResult(BaseModel):
+    """How one run, or one partition of it, ended."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    version: int = 1
+    state: RunState
+    message: str | None = Field(default=None, description="Why it failed; what to know.")
+    sources: dict[str, Counts] = Field(
+        default_factory=dict, description="Of a partition: its own images alone."
+    )
+    documents: int | None = Field(default=None, description="In the index at the end.")
+    index_name: str
+    errors: list[ItemError] = Field(default_factory=list, description="The last few.")
+    finished_at: datetime
+
+    def to_json(self, limit: int = RESULT_BYTES) -> bytes:
+        """At most `limit` bytes of JSON: cut where nothing that is counted on is lost.
+
+        First go all but the last few errors, then the ends of long texts, then the counts of
+        single sources, which `+others` has the sum of.
+        """
+        for cut in self._cuts():
+            encoded = cut._encoded()
+            if len(encoded) <= limit:
+                return encoded
+        raise ValueError(f"a result does not fit into {limit} bytes")
+
+    def _encoded(self) -> bytes:
+        return self.model_dump_json(exclude_defaults=True).encode()
+
+    def _cuts(self) -> Iterator[RunResult]:
+        """Shorter and shorter versions."""
+        whole = self._shortened(_LONGEST_TEXT, self.errors)
+        yield whole
+        for count in range(len(self.errors), -1, -1):
+            yield self._shortened(_SHORTEST_TEXT * 2, self.errors[len(self.errors) - count :])
+        bare = self._shortened(_SHORTEST_TEXT, [])
+        yield bare
+        # Those with failures and changes are worth their room most.
+        by_worth = sorted(
+            bare.sources, key=lambda n: (-bare.sources[n].failed, -bare.sources[n].new)
+        )
+        for count in range(len(by_worth) - 1, -1, -1):
+            kept = set(by_worth[:count])
+            sources = {name: c for name, c in bare.sources.items() if name in kept}
+            others = total_of(c for name, c in bare.sources.items() if name not in kept)
+            yield bare.model_copy(update={"sources": {**sources, OTHERS: others}})
+
+    def _shortened(self, length: int, errors: list[ItemError]) -> RunResult:
+        return self.model_copy(
+            update={
+                "message": None if self.message is None else _shorten(self.message, length),
+                "errors": [
+                    ItemError(
+                        source=error.source,
+                        key=_shorten(error.key, length),
+                        cause=_shorten(error.cause, length),
+                    )
+                    for error in errors
+                ],
+            }
+        )
+
+
+def _shorten(text: str, length: int) -> str:
+    """At most about `length` bytes as JSON, cut at the end; control characters become spaces."""
+    plain = "".join(c if c.isprintable() else " " for c in text)
+    if len(plain.encode()) <= length:
+        return plain
+    return plain.encode()[: length - 3].decode(errors="ignore") + "…"
+
+
+def total_of(counts: Iterable[Counts]) -> Counts:
+    """Sum, number by number."""
+    total = Counts()
+    for each in counts:
+        for name in Counts.model_fields:
+            setattr(total, name, getattr(total, name) + getattr(each, name))
+    return total
 
 
 def errors_file(progress_file: Path) -> Path:

@@ -17,8 +17,8 @@ from ray import serve
 
 from lookalike_crds.config import ServingConfig
 from lookalike_crds.image_collection import Engine
+from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_serving.gateway.api import create_api
-from lookalike_serving.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_serving.service import Service
 
 __all__ = ["RAY_SERVE_ENVIRONMENT", "Retriever", "build_app"]

@@ -16,9 +16,9 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from lookalike_crds.config import HttpConfig, ServingConfig
+from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_serving.local.processes import MARK
 from lookalike_serving.local.rundir import RunDirectory, write_atomically
-from lookalike_serving.ray_environment import RAY_SERVE_ENVIRONMENT
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Requests and documents do not pass through it."""

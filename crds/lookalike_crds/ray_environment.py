@@ -1,7 +1,8 @@
 """Ray Serve's settings that the request path rests on (docs/adr/0001).
 
 Serve reads them when it is imported, in every process: they must be in the environment before that,
-so this module imports nothing.
+so this module imports nothing. Here, since the operator writes them into Ray's pods and serving
+sets them for the Ray it starts itself.
 """
 
 RAY_SERVE_ENVIRONMENT: dict[str, str] = {
