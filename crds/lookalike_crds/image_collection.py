@@ -314,6 +314,18 @@ class SourceStatus(Status):
     failed: int = Field(default=0, ge=0)
 
 
+class RunStatus(Status):
+    """The ingestion run that the spec asks for, or the last one."""
+
+    id: str = Field(
+        max_length=63, description="Names what is to be ingested: another id is another run."
+    )
+    job: str | None = Field(default=None, max_length=63, description="Its Job.")
+    state: Literal["Running", "Completed", "CompletedWithErrors", "Failed"] = "Running"
+    message: str | None = Field(default=None, max_length=1024)
+    finished_at: str | None = Field(default=None, max_length=64, description="RFC 3339.")
+
+
 class ImageCollectionStatus(Status):
     """What the operator last saw."""
 
@@ -333,5 +345,14 @@ class ImageCollectionStatus(Status):
     active_model: str | None = Field(
         default=None, max_length=512, description="The model that answers queries now."
     )
-    index_name: str | None = Field(default=None, max_length=63)
+    active_model_spec: str | None = Field(
+        default=None,
+        max_length=4096,
+        description="The same whole, as JSON: what Retrievers load until the index of a changed "
+        "model is complete.",
+    )
+    index_name: str | None = Field(
+        default=None, max_length=63, description="The index that answers queries now."
+    )
+    run: RunStatus | None = Field(default=None, description="The last ingestion run.")
     last_duplicate_scan: str | None = Field(default=None, max_length=64, description="RFC 3339.")

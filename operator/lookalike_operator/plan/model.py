@@ -80,6 +80,8 @@ class Meta:
     finalizers: tuple[str, ...] = ()
     deleting: bool = False
     created: datetime | None = None
+    deletion_started: datetime | None = None
+    """metadata.deletionTimestamp: how long external data has been waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,10 @@ class CollectionSnapshot:
     retrievers: tuple[RetrieverFacts, ...] = ()
     """Those of the namespace that search this collection, oldest first."""
     index: IndexFacts | None = None
-    """Engine Qdrant: what the server says; None with engine Edge."""
+    """Engine Qdrant: what the server says of `plan.indexes.observed_index(snapshot)`; None with
+    engine Edge."""
+    foreign: tuple[ObjectRef, ...] = ()
+    """Objects that have the name of a child of ours and are not ours, as the last apply met them."""
     missing_secrets: tuple[str, ...] = ()
     """Named Secrets (`name/key` or `name`) that are not there."""
     apis: frozenset[str] = frozenset()
@@ -183,6 +188,8 @@ class RetrieverSnapshot:
     """Since the last request, where idleTimeoutSeconds is set and Prometheus knows."""
     recommendations: tuple[Recommendation, ...] = ()
     """Oldest first."""
+    foreign: tuple[ObjectRef, ...] = ()
+    """As in CollectionSnapshot."""
     apis: frozenset[str] = frozenset()
 
 
@@ -219,16 +226,20 @@ class Plan:
     """All that one reconcile does, in the order of the fields."""
 
     add_finalizer: bool = False
+    hands_off: bool = False
+    """No child is applied, created or deleted: all stay as they are. The rest holds as ever."""
     objects: tuple[Manifest, ...] = ()
     """Applied server-side, in this order, where the live object differs."""
     once: tuple[Manifest, ...] = ()
-    """Created where absent and never changed: Jobs (immutable), Secrets with generated content."""
+    """Created where absent and never changed: Jobs (immutable), Secrets with generated content.
+    Each goes through `plan.secrets.filled` on its way: chance has no place in a plan."""
     keep: tuple[ObjectRef, ...] = ()
     """Live children that are in neither and stay, such as a Job that still runs."""
     index_ops: tuple[IndexOp, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
     """The whole status to be; written where it differs from the stored one."""
     remove_finalizer: bool = False
+    """Only where every one of `index_ops` succeeded."""
     events: tuple[Event, ...] = ()
     recommendation: Recommendation | None = None
     """To be remembered for the next snapshots."""
