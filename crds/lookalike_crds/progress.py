@@ -71,6 +71,7 @@ class Progress(BaseModel):
     started_at: datetime
     updated_at: datetime
     pid: int
+    documents: int | None = Field(default=None, description="In the index; known at the end.")
     errors: list[ItemError] = Field(default_factory=list, description="The last few.")
 
     @property

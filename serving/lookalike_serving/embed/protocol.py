@@ -29,6 +29,10 @@ class ModelError(Exception):
     """The model cannot be loaded or run; the message names the model and the remedy."""
 
 
+class WeightsUnreachable(ModelError):
+    """The hub that has the weights does not give them: trying again later may help."""
+
+
 class WeightsNotFound(ModelError):
     """No weights, or none where they were said to be. Never answered by random numbers."""
 

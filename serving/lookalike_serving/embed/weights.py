@@ -25,7 +25,7 @@ from huggingface_hub.errors import EntryNotFoundError
 from open_clip.pretrained import download_pretrained_from_url
 
 from lookalike_crds.image_collection import ModelSpec
-from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
+from lookalike_serving.embed.protocol import ModelError, WeightsNotFound, WeightsUnreachable
 
 HUB = "hf-hub:"
 _FOLDER = "local-dir:"
@@ -258,12 +258,12 @@ def _checkpoint(folder: Path) -> Path:
     )
 
 
-def _unreachable(what: str, cache_dir: Path, error: Exception) -> ModelError:
+def _unreachable(what: str, cache_dir: Path, error: Exception) -> WeightsUnreachable:
     if _online():
         cause = " ".join(str(error).split())[:200] or type(error).__name__
     else:
         cause = "there is no network"
-    return ModelError(
+    return WeightsUnreachable(
         f"cannot fetch the weights of {what} ({cause}) and they are not in {cache_dir}: "
         "allow access to the hub, or put the weights on a volume and give their path"
     )

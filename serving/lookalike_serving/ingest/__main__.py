@@ -1,7 +1,16 @@
-"""`python -m lookalike_serving.ingest --config FILE`: one ingestion run.
+"""`python -m lookalike_serving.ingest --config FILE [--result FILE] [--partition I/N]`: one run.
 
-Exit codes: 0 complete; 1 failed; 3 complete, but some images or sources failed; 4 another run of
-the collection is under way; 143 ended by SIGTERM. The last line on standard error says why.
+Exit codes:
+
+    0    complete; with `--result` also where some images or sources failed, which the result tells
+    1    failed, and may be tried again: index, network, disk
+    2    failed, and would again: configuration, weights, too many failed images
+    3    complete, but some images or sources failed
+    4    another run of the collection is under way (1 with `--result`)
+    143  ended by SIGTERM; the next run goes on from there
+
+The last line on standard error says why. A cluster's Job reads `--result /dev/termination-log`,
+which Kubernetes keeps with the pod (`lookalike_crds.progress.RunResult`).
 """
 
 from __future__ import annotations
@@ -15,19 +24,24 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
 
 from pydantic import ValidationError
 
 from lookalike_crds.config import IngestionConfig
-from lookalike_crds.progress import RunState
-from lookalike_serving.embed.protocol import ModelError
-from lookalike_serving.index.protocol import IndexFailure
-from lookalike_serving.ingest.progress import ProgressWriter
-from lookalike_serving.ingest.run import TooManyFailures, run
+from lookalike_crds.progress import RunResult, RunState
+from lookalike_serving.ingest.partition import Partition
 
-_EXIT = {RunState.COMPLETED: 0, RunState.COMPLETED_WITH_ERRORS: 3, RunState.FAILED: 1}
-_BUSY, _TERMINATED = 4, 143
+if TYPE_CHECKING:
+    from lookalike_serving.ingest.progress import ProgressWriter
+
+COMPLETE, TRY_AGAIN, GIVE_UP, WITH_ERRORS, BUSY, TERMINATED = 0, 1, 2, 3, 4, 143
+_STOPPED = "stopped before its end: run it again to go on"
+
+log = logging.getLogger("lookalike.ingest")
 
 
 class Busy(Exception):
@@ -35,46 +49,123 @@ class Busy(Exception):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="lookalike_serving.ingest")
-    parser.add_argument("--config", type=Path, required=True, help="an IngestionConfig as JSON")
-    path = parser.parse_args().config
+    # The first process of a container ignores a signal that it has no handler for.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    arguments = _arguments()
+    path: Path = arguments.config
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         config = IngestionConfig.model_validate_json(path.read_bytes())
     except OSError as error:
-        return _fail(f"{path} cannot be read: {error.strerror or error}")
+        return _fail(GIVE_UP, f"{path} cannot be read: {error.strerror or error}")
     except ValidationError as error:
-        return _fail(f"{path} is not an ingestion config: {error.errors()[0]['msg']}")
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return _fail(GIVE_UP, f"{path} is not an ingestion config: {where}: {first['msg']}")
+    result: Path | None = arguments.result
     try:
         with _alone(config):
-            return _ingest(config)
+            code = _ingest(config, arguments.partition, result)
     except Busy as busy:
-        print(busy, file=sys.stderr)
-        return _BUSY
+        code = _fail(BUSY, str(busy))
+    except OSError as error:
+        code = _fail(TRY_AGAIN, f"{config.data_dir} cannot be written: {error.strerror or error}")
+    if result is not None:
+        return {WITH_ERRORS: COMPLETE, BUSY: TRY_AGAIN}.get(code, code)
+    return code
 
 
-def _ingest(config: IngestionConfig) -> int:
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="lookalike_serving.ingest")
+    parser.add_argument("--config", type=Path, required=True, help="an IngestionConfig as JSON")
+    parser.add_argument(
+        "--result", type=Path, metavar="FILE", help="where to write how it ended, as JSON"
+    )
+    parser.add_argument(
+        "--partition",
+        type=_partition,
+        metavar="I/N",
+        help="only this share of the documents, counted from 0; the work is done in this process",
+    )
+    return parser.parse_args()
+
+
+def _partition(text: str) -> Partition:
+    try:
+        return Partition.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _ingest(config: IngestionConfig, partition: Partition | None, result: Path | None) -> int:
+    # Here, since it takes seconds to import and a signal is to be heard meanwhile.
+    from lookalike_serving.ingest.progress import ProgressWriter
+
     with ProgressWriter(config.progress_file, config.collection.name) as progress:
-        try:
-            state = asyncio.run(_until_told(config, progress))
-        except (IndexFailure, ModelError, TooManyFailures, OSError) as error:
-            progress.enter(RunState.FAILED, str(error))
-            return _fail(str(error))
-        except asyncio.CancelledError:
-            progress.enter(RunState.FAILED, "stopped before its end: run it again to go on")
-            return _TERMINATED
-        if message := progress.progress.message:
-            print(message, file=sys.stderr)
-        return _EXIT[state]
+        code = _run(config, partition, progress)
+        if result is not None:
+            _write(result, config, progress)
+        return code
 
 
-async def _until_told(config: IngestionConfig, progress: ProgressWriter) -> RunState:
-    task = asyncio.ensure_future(run(config, progress))
+def _run(config: IngestionConfig, partition: Partition | None, progress: ProgressWriter) -> int:
+    """The exit code. The progress says the same in words, whatever happened."""
+    from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
+    from lookalike_serving.index.protocol import IndexFailure, IndexMismatch
+    from lookalike_serving.ingest.run import TooManyFailures
+
+    try:
+        state = asyncio.run(_until_told(config, partition, progress))
+    except (asyncio.CancelledError, SystemExit):
+        progress.enter(RunState.FAILED, _STOPPED)
+        return _fail(TERMINATED, _STOPPED)
+    except (IndexFailure, ModelError, TooManyFailures, OSError) as error:
+        hopeless = isinstance(error, IndexMismatch | ModelError | TooManyFailures)
+        again = not hopeless or isinstance(error, WeightsUnreachable)
+        progress.enter(RunState.FAILED, str(error))
+        return _fail(TRY_AGAIN if again else GIVE_UP, str(error))
+    except Exception as error:
+        log.exception("the run ended for a reason nobody thought of")
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        progress.enter(RunState.FAILED, told)
+        return _fail(TRY_AGAIN, told)
+    if message := progress.progress.message:
+        print(message, file=sys.stderr)
+    return {RunState.COMPLETED: COMPLETE, RunState.COMPLETED_WITH_ERRORS: WITH_ERRORS}.get(
+        state, TRY_AGAIN
+    )
+
+
+async def _until_told(
+    config: IngestionConfig, partition: Partition | None, progress: ProgressWriter
+) -> RunState:
+    from lookalike_serving.ingest.run import run
+
+    task = asyncio.ensure_future(run(config, progress, partition))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
     return await task
+
+
+def _write(path: Path, config: IngestionConfig, progress: ProgressWriter) -> None:
+    """In place: the file Kubernetes reads is one that cannot be replaced."""
+    made = progress.progress
+    result = RunResult(
+        state=made.state,
+        message=made.message,
+        sources=made.sources,
+        documents=made.documents,
+        index_name=config.collection.index.name,
+        errors=made.errors,
+        finished_at=datetime.now(UTC),
+    )
+    try:
+        path.write_bytes(result.to_json())
+    except OSError as error:
+        log.error("the result cannot be written to %s: %s", path, error.strerror or error)
 
 
 @contextlib.contextmanager
@@ -97,9 +188,13 @@ def _alone(config: IngestionConfig) -> Iterator[None]:
         yield
 
 
-def _fail(message: str) -> int:
+def _fail(code: int, message: str) -> int:
     print(message, file=sys.stderr)
-    return 1
+    return code
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(TERMINATED)
 
 
 if __name__ == "__main__":

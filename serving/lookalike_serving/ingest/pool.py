@@ -1,13 +1,17 @@
-"""The workers of a run: one in this process for a small run, Ray actors for a large one."""
+"""The workers of a run: one in this process, or Ray actors for a large run that has a Ray.
+
+A process of a partitioned run always works in this process (docs/adr/0006).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from lookalike_crds.config import IngestionConfig
+from lookalike_serving.embed.cpus import usable_cpus
+from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.ingest.work import Failure, Outcome, Task
 from lookalike_serving.ingest.worker import Worker
 
@@ -27,19 +31,25 @@ class Pool(Protocol):
 
 
 class LocalPool:
-    """One worker in this process, with all its cores: no start-up but the model's."""
+    """One worker in this process, with all its cores: no start-up but the model's.
+
+    `embedder`: the model, where it is loaded already.
+    """
 
     capacity = 2
 
-    def __init__(self, config: IngestionConfig) -> None:
+    def __init__(self, config: IngestionConfig, embedder: Embedder | None = None) -> None:
         self._config = config
+        self._embedder = embedder
         self._worker: Worker | None = None
         self._starting = asyncio.Lock()
 
     async def process(self, tasks: Sequence[Task]) -> Outcome:
         async with self._starting:
             if self._worker is None:
-                self._worker = await asyncio.to_thread(Worker, self._config, threads=None)
+                self._worker = await asyncio.to_thread(
+                    Worker, self._config, threads=None, embedder=self._embedder
+                )
         return await self._worker.process(tasks)
 
     async def close(self) -> None:
@@ -66,7 +76,7 @@ class RayPool:
                 include_dashboard=None if config.ray_address else False,
             )
         cpus = int(ray.cluster_resources().get("CPU", 1))
-        count = config.ingestion.parallelism or min(cpus, os.cpu_count() or 1)
+        count = config.ingestion.parallelism or min(cpus, usable_cpus())
         self.capacity = count * _PER_WORKER
         # Reserve a CPU each where that many are free; otherwise share with what runs here.
         reserve = 1 if ray.available_resources().get("CPU", 0) >= count else 0

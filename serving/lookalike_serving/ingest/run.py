@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
@@ -20,10 +19,12 @@ from lookalike_crds.image_collection import Engine, SourceSpec
 from lookalike_crds.progress import RunState
 from lookalike_serving.documents import RESERVED, point_id, split
 from lookalike_serving.embed.load import load_embedder
+from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.index.filters import Condition, Operator
 from lookalike_serving.index.protocol import PointStore
 from lookalike_serving.ingest.ledger import Ledger
+from lookalike_serving.ingest.partition import WHOLE, Partition
 from lookalike_serving.ingest.pool import LocalPool, Pool, RayPool
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.sources import Item, Rejected, SourceError, open_source
@@ -43,8 +44,21 @@ class TooManyFailures(Exception):
     """More images failed than `ingestion.maxFailures` allows."""
 
 
-async def run(config: IngestionConfig, progress: ProgressWriter) -> RunState:
+@dataclass(slots=True)
+class _Listing:
+    """What a source listed, all partitions' entries together."""
+
+    entries: int = 0
+    rejected: int = 0
+
+
+async def run(
+    config: IngestionConfig, progress: ProgressWriter, partition: Partition | None = None
+) -> RunState:
     """Bring the collection up to date with its sources; the state it ended in.
+
+    With a `partition` – of one, too – only its documents, and all work is done in this process,
+    which is then one of those that a Job runs.
 
     Raises IndexFailure, ModelError, TooManyFailures: the run as a whole cannot go on, and what it
     wrote so far stays. A source that cannot be read fails on its own; the others go on.
@@ -54,24 +68,29 @@ async def run(config: IngestionConfig, progress: ProgressWriter) -> RunState:
     fetcher = ImageFetcher(config.fetch)
     progress.enter(RunState.LISTING)
     with tempfile.TemporaryDirectory(dir=scratch_home) as folder:
-        store = await _driver_store(config)
+        store, embedder = await _driver_store(config)
+        workers = _Dispatch(config, progress, embedder, alone=partition is not None)
         try:
-            return await _Run(config, progress, store, fetcher, Path(folder)).go()
+            scratch = Path(folder)
+            one = _Run(config, progress, store, fetcher, scratch, workers, partition or WHOLE)
+            return await one.go()
         finally:
+            await workers.close()
             await store.close()
             await fetcher.close()
 
 
-async def _driver_store(config: IngestionConfig) -> PointStore:
+async def _driver_store(config: IngestionConfig) -> tuple[PointStore, Embedder | None]:
+    """The index, and the model where it had to be loaded to know the index's dimension."""
     if config.collection.index.engine is Engine.EDGE:
-        return open_remote(config)
+        return open_remote(config), None
     embedder = await asyncio.to_thread(
         load_embedder,
         config.collection.model,
         config.data_dir / "weights",
         random_weights_for_benchmarks=config.random_weights_for_benchmarks,
     )
-    return await open_store(config, embedder.info)
+    return await open_store(config, embedder.info), embedder
 
 
 class _Run:
@@ -82,8 +101,13 @@ class _Run:
         store: PointStore,
         fetcher: ImageFetcher,
         scratch: Path,
+        workers: _Dispatch,
+        partition: Partition,
     ) -> None:
         self._config = config
+        self._workers = workers
+        self._partition = partition
+        self._listings: dict[str, _Listing] = {}
         self._collection = config.collection.name
         self._progress = progress
         self._store = store
@@ -94,21 +118,21 @@ class _Run:
 
     async def go(self) -> RunState:
         listed: list[SourceSpec] = []
-        async with self._workers() as dispatch:
-            for spec in self._config.sources:
-                try:
-                    await self._source(spec, dispatch)
-                    listed.append(spec)
-                except SourceError as error:
-                    self._notes.append(str(error))
-            self._progress.listed_all = True
-            self._progress.enter(RunState.RUNNING)
-            await dispatch.finish()
+        for spec in self._config.sources:
+            try:
+                await self._source(spec)
+                listed.append(spec)
+            except SourceError as error:
+                self._notes.append(str(error))
+        self._progress.listed_all = True
+        self._progress.enter(RunState.RUNNING)
+        await self._workers.finish()
         for spec in listed:
             if spec.delete_missing:
                 await self._delete_missing(spec)
         self._progress.enter(RunState.OPTIMIZING)
         await self._store.optimize()
+        self._progress.progress.documents = await self._store.count()
         failed = self._progress.failed
         if not listed and self._config.sources:
             state = RunState.FAILED
@@ -121,38 +145,42 @@ class _Run:
         self._progress.enter(state, "; ".join(self._notes) or None)
         return state
 
-    @asynccontextmanager
-    async def _workers(self) -> AsyncIterator[_Dispatch]:
-        dispatch = _Dispatch(self._config, self._progress)
-        try:
-            yield dispatch
-        finally:
-            await dispatch.close()
-
-    async def _source(self, spec: SourceSpec, dispatch: _Dispatch) -> None:
+    async def _source(self, spec: SourceSpec) -> None:
         """List one source and hand out what changed. Raises SourceError."""
         source = open_source(spec, self._config.collection.fields, self._scratch, self._fetcher)
         counts = self._progress.counts(spec.name)
-        chunk: list[Item] = []
+        listing = self._listings.setdefault(spec.name, _Listing())
+        chunk: list[tuple[str, Item]] = []
         async for entry in source.list():
-            counts.listed += 1
-            counts.skipped = source.skipped
+            listing.entries += 1
+            if self._partition.first:
+                counts.skipped = source.skipped
             if isinstance(entry, Rejected):
-                self._progress.fail(Failure(spec.name, entry.key, entry.cause))
-                dispatch.check_failures()
+                listing.rejected += 1
+                self._reject(spec.name, entry)
                 continue
-            chunk.append(entry)
+            point = point_id(self._collection, entry.document_id)
+            if not self._partition.has(point):
+                continue
+            counts.listed += 1
+            chunk.append((point, entry))
             if len(chunk) == _LISTED_AT_ONCE:
-                await self._sort_out(spec.name, chunk, dispatch)
+                await self._sort_out(spec.name, chunk)
                 chunk = []
-        counts.skipped = source.skipped
-        await self._sort_out(spec.name, chunk, dispatch)
+        if self._partition.first:
+            counts.skipped = source.skipped
+        await self._sort_out(spec.name, chunk)
 
-    async def _sort_out(self, source: str, items: list[Item], dispatch: _Dispatch) -> None:
+    def _reject(self, source: str, entry: Rejected) -> None:
+        if self._partition.has_entry(entry.key):
+            self._progress.counts(source).listed += 1
+            self._progress.fail(Failure(source, entry.key, entry.cause))
+            self._workers.check_failures()
+
+    async def _sort_out(self, source: str, items: list[tuple[str, Item]]) -> None:
         """What is new, what changed, what is as it was."""
         first: list[tuple[str, Item]] = []
-        for item in items:
-            id_ = point_id(self._collection, item.document_id)
+        for id_, item in items:
             earlier = self._ledger.enter(id_, item.key)
             if earlier is None:
                 first.append((id_, item))
@@ -173,7 +201,7 @@ class _Run:
                     await self._rewrite(Task(source, item, stored[id_]))
                     counts.updated += 1
                 case _:
-                    await dispatch.add(Task(source, item, stored.get(id_)))
+                    await self._workers.add(Task(source, item, stored.get(id_)))
         self._progress.write()
 
     async def _rewrite(self, task: Task) -> None:
@@ -184,15 +212,16 @@ class _Run:
     async def _delete_missing(self, spec: SourceSpec) -> None:
         """Delete the documents that this source no longer lists, if its listing can be trusted."""
         counts = self._progress.counts(spec.name)
+        listing = self._listings[spec.name]
         mine = Condition(f"{RESERVED}.source", Operator.EQ, spec.name)
-        if counts.listed == 0:
-            if held := await self._store.count(mine):
+        if listing.entries == 0:
+            if self._partition.first and (held := await self._store.count(mine)):
                 self._notes.append(
                     f"source {spec.name} lists no image while the index holds {held} of it: "
                     "nothing was deleted. If that is meant, delete the documents or the source"
                 )
             return
-        if counts.failed:
+        if counts.failed or listing.rejected:
             self._notes.append(
                 f"source {spec.name}: deleteMissing waits for a run without failures"
             )
@@ -202,7 +231,8 @@ class _Run:
             page = await self._store.scroll(
                 filter=mine, limit=_PAGE, after=after, with_payload=False
             )
-            gone = self._ledger.missing(r.id for r in page.records)
+            points = (r.id for r in page.records if self._partition.has(r.id))
+            gone = self._ledger.missing(points)
             if gone:
                 await self._store.delete(gone)
                 counts.deleted += len(gone)
@@ -213,17 +243,31 @@ class _Run:
 
 
 class _Dispatch:
-    """Gathers tasks into chunks and keeps the workers busy, never more than they take at once."""
+    """Gathers tasks into chunks and keeps the workers busy, never more than they take at once.
 
-    def __init__(self, config: IngestionConfig, progress: ProgressWriter) -> None:
+    `alone`: the work is done in this process, however much it is.
+    """
+
+    def __init__(
+        self,
+        config: IngestionConfig,
+        progress: ProgressWriter,
+        embedder: Embedder | None,
+        *,
+        alone: bool,
+    ) -> None:
         self._config = config
         self._progress = progress
+        self._embedder = embedder
+        self._alone = alone
         self._waiting: list[Task] = []
         self._pool: Pool | None = None
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def add(self, task: Task) -> None:
         self._waiting.append(task)
+        if self._pool is None and self._alone and len(self._waiting) >= _TASKS_AT_ONCE:
+            self._pool = LocalPool(self._config, self._embedder)
         if self._pool is None and len(self._waiting) > SMALL_RUN:
             # On this thread: Ray's handles belong to the event loop that awaits them.
             self._pool = RayPool(self._config)
@@ -233,7 +277,7 @@ class _Dispatch:
     async def finish(self) -> None:
         """Hand out what is left and wait for all of it."""
         if self._pool is None and self._waiting:
-            self._pool = LocalPool(self._config)
+            self._pool = LocalPool(self._config, self._embedder)
         while self._waiting:
             await self._send()
         await self._wait(all_=True)

@@ -9,6 +9,9 @@ from lookalike_serving.index.open import open_index
 from lookalike_serving.index.protocol import IndexFailure, PointStore
 from lookalike_serving.index.remote import RemoteIndex
 
+GATEWAY_WAIT_SECONDS = 300.0
+"""On a cluster the server may start at the same time, load its model, or be replaced meanwhile."""
+
 
 def open_remote(config: IngestionConfig) -> RemoteIndex:
     """The Edge index of the server at `gateway_url`. Raises IndexFailure where that is not set."""
@@ -18,7 +21,12 @@ def open_remote(config: IngestionConfig) -> RemoteIndex:
             "that holds it: gateway_url and internal_token_file must be set"
         )
     token = config.internal_token_file.read_text().strip()
-    return RemoteIndex(config.gateway_url, config.collection.name, token)
+    return RemoteIndex(
+        config.gateway_url,
+        config.collection.name,
+        token,
+        retry_seconds=GATEWAY_WAIT_SECONDS,
+    )
 
 
 async def open_store(config: IngestionConfig, info: EmbedderInfo) -> PointStore:

@@ -19,7 +19,7 @@ from lookalike_crds.config import FetchPolicy, IngestionConfig
 from lookalike_serving.documents import Origin, payload, point_id
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
-from lookalike_serving.embed.protocol import ModelError
+from lookalike_serving.embed.protocol import Embedder, ModelError
 from lookalike_serving.images import ImageError, ImageFetcher
 from lookalike_serving.index.protocol import Point, PointStore
 from lookalike_serving.ingest.store import open_store
@@ -30,20 +30,25 @@ from lookalike_serving.ingest.work import Failure, Outcome, Task
 class Worker:
     """Holds the model and a connection to the index. Lives in one event loop."""
 
-    def __init__(self, config: IngestionConfig, *, threads: int | None) -> None:
-        """Loads the model: seconds. `threads`: the model's CPU threads. Raises ModelError."""
+    def __init__(
+        self, config: IngestionConfig, *, threads: int | None, embedder: Embedder | None = None
+    ) -> None:
+        """Loads the model where it is not given: seconds. `threads`: the model's CPU threads.
+
+        Raises ModelError.
+        """
         batch = config.ingestion.batch_size
         self._collection = config.collection.name
         self._policy = config.fetch
         self._batch = batch
-        embedder = load_embedder(
+        loaded = embedder or load_embedder(
             config.collection.model,
             config.data_dir / "weights",
             random_weights_for_benchmarks=config.random_weights_for_benchmarks,
             threads=threads,
         )
         self._embedder = BatchedEmbedder(
-            embedder,
+            loaded,
             max_batch=batch,
             max_waiting=4 * batch + 64,
             max_pixels=config.fetch.max_pixels,
