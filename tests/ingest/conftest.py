@@ -64,6 +64,28 @@ class Place:
     folder: Path
     url: str
     collection: CollectionConfig
+    serving: ServingConfig
+    _server: uvicorn.Server | None = None
+    _thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        api = create_api(lambda: Service.start(self.serving))
+        port = self.serving.http.port
+        server = uvicorn.Server(uvicorn.Config(api, port=port, log_level="error", lifespan="on"))
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 120
+        while not server.started and thread.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert server.started
+        self._server, self._thread = server, thread
+
+    def stop(self) -> None:
+        """May be called again."""
+        if self._server is not None and self._thread is not None:
+            self._server.should_exit = True
+            self._thread.join(30)
+            self._server = None
 
     @property
     def images(self) -> Path:
@@ -131,18 +153,11 @@ def place(tmp_path: Path) -> Iterator[Place]:
         access=AccessConfig(internal_token_file=token),
         batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=tmp_path / "batches"),
     )
-    api = create_api(lambda: Service.start(config))
-    server = uvicorn.Server(uvicorn.Config(api, port=port, log_level="error", lifespan="on"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 60
-    while not server.started and thread.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert server.started
     (tmp_path / "images").mkdir()
-    yield Place(tmp_path, f"http://127.0.0.1:{port}", collection)
-    server.should_exit = True
-    thread.join(30)
+    made = Place(tmp_path, f"http://127.0.0.1:{port}", collection, config)
+    made.start()
+    yield made
+    made.stop()
 
 
 @pytest.fixture(name="paint")
