@@ -10,18 +10,25 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
 
-from lookalike_crds.config import ServingConfig
+from lookalike_crds.config import LightConfig, ServingConfig
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_serving.gateway.api import create_api
+from lookalike_serving.gateway.traffic import Traffic
 from lookalike_serving.service import Service
 
-__all__ = ["RAY_SERVE_ENVIRONMENT", "Retriever", "build_app"]
+__all__ = ["DEPLOYMENT", "RAY_SERVE_ENVIRONMENT", "Retriever", "build_app", "deployment_for"]
+
+log = logging.getLogger("lookalike.app")
+
+DEPLOYMENT = "Retriever"
+"""Its name within the Serve application, which the operator's Serve config speaks of."""
 
 _MAX_ONGOING_REQUESTS = 1024
 """Above what the gateway's own limit lets through, so that callers get its 429, not a queue."""
@@ -31,23 +38,67 @@ _MAX_ONGOING_REQUESTS = 1024
 class Retriever:
     """A replica: the gateway's app around one `Service`."""
 
-    def __init__(self, config: str) -> None:
+    def __init__(self, config: str, config_file: str | None = None) -> None:
+        """`config`: a ServingConfig as JSON. `config_file`: the file it is from, to be followed."""
         _log_as_json()
         self._config = ServingConfig.model_validate_json(config)
+        self._config_file = None if config_file is None else Path(config_file)
         self._api: FastAPI | None = None
+        self._configured = False
 
     def __serve_build_asgi_app__(self) -> FastAPI:
-        self._api = create_api(lambda: Service.start(self._config), echo_request_id=False)
+        self._api = create_api(
+            lambda: Service.start(self._config, self._config_file), echo_request_id=False
+        )
         return self._api
+
+    def reconfigure(self, light: dict[str, Any]) -> None:
+        """Serve's `user_config`: a LightConfig as JSON, at the start and whenever it changes.
+
+        Raises ValueError for a wrong one at the start, so that the deployment fails and says why;
+        a wrong one later is logged, and the last one stays in force.
+        """
+        try:
+            self._service.take(LightConfig.model_validate(light))
+        except ValueError as failure:
+            if not self._configured:
+                raise
+            log.error("the changed user_config is left aside: %s", " ".join(str(failure).split()))
+        self._configured = True
 
     def check_health(self) -> None:
         """Alive means: the event loop turns and the service was started. See also /readyz."""
+        _ = self._service
+
+    async def drain(self, notice_seconds: float, patience_seconds: float) -> int:
+        """Deny readiness, and return when no request is under way: see `Traffic.drain`."""
+        assert self._api is not None
+        traffic: Traffic = self._api.state.traffic
+        return await traffic.drain(notice_seconds, patience_seconds)
+
+    @property
+    def _service(self) -> Service:
         if self._api is None or not hasattr(self._api.state, "service"):
             raise RuntimeError("the service has not started")
+        service: Service = self._api.state.service
+        return service
 
 
-def build_app(config: ServingConfig) -> serve.Application:
-    """The application for `serve.run`. An Edge index has one writer, so it gets one replica."""
+def build_app(
+    config: ServingConfig, config_file: Path | None = None, *, num_gpus: float = 0
+) -> serve.Application:
+    """The application for `serve.run`.
+
+    A replica follows the light part of `config_file`. `num_gpus`: of each replica.
+    """
+    actor_options = {"num_gpus": num_gpus} if num_gpus else {}
+    deployment = deployment_for(config).options(ray_actor_options=actor_options)
+    file = None if config_file is None else str(config_file.absolute())
+    return deployment.bind(config.model_dump_json(by_alias=True), file)
+
+
+def deployment_for(config: ServingConfig) -> serve.Deployment:
+    """The deployment's settings. An Edge index has one writer, so it gets one replica."""
     options: dict[str, Any] = {
         "max_ongoing_requests": _MAX_ONGOING_REQUESTS,
         "health_check_period_s": 10,
@@ -57,8 +108,7 @@ def build_app(config: ServingConfig) -> serve.Application:
     }
     if any(collection.index.engine is Engine.EDGE for collection in config.collections):
         options["num_replicas"] = 1
-    deployment = serve.deployment(Retriever).options(name="Retriever", **options)
-    return deployment.bind(config.model_dump_json())
+    return serve.deployment(Retriever).options(name=DEPLOYMENT, **options)
 
 
 class _JsonLines(logging.Formatter):

@@ -13,21 +13,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import ipaddress
 import logging
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from lookalike_crds.config import CollectionConfig, RetrieverConfig, ServingConfig
+from lookalike_crds.config import (
+    CollectionConfig,
+    LightConfig,
+    RetrieverConfig,
+    ServingConfig,
+    light_of,
+    with_light,
+)
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed.batching import BatchedEmbedder
+from lookalike_serving.embed.cpus import usable_cpus
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import ModelError
+from lookalike_serving.following import follow
 from lookalike_serving.images import ImageFetcher, ImageStore
 from lookalike_serving.index.open import open_index, open_payload_index
 from lookalike_serving.index.protocol import Index, IndexFailure, Query, Vector
@@ -63,10 +71,10 @@ class Service:
 
     def __init__(self, config: ServingConfig) -> None:
         self.config = config
+        """Its light part may be replaced at any time: see `take`."""
         self.collections: dict[str, CollectionState] = {}
         self.failures: dict[str, str] = {}
         """Collections that are not open, and why."""
-        self.retrievers: dict[str, RetrieverConfig] = {r.name: r for r in config.retrievers}
         self.fetcher = ImageFetcher(config.fetch)
         self.images = ImageStore(config.data_dir, config.image_roots, self.fetcher)
         self.models: dict[ModelSpec, BatchedEmbedder] = {}
@@ -74,26 +82,34 @@ class Service:
         self.batches_failure: str | None = "not opened yet"
         """Why batch records cannot be kept; None where they can."""
         self._canaries: dict[str, Vector] = {}
-        self._threads = ThreadPoolExecutor(max(2, os.cpu_count() or 1), "service")
+        self._threads = ThreadPoolExecutor(max(2, usable_cpus()), "service")
         self._document_locks = [asyncio.Lock() for _ in range(_LOCK_STRIPES)]
         self._reopening: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
 
     @classmethod
-    async def start(cls, config: ServingConfig) -> Service:
-        """Open everything. Raises ValueError for a config that must not be served at all."""
+    async def start(cls, config: ServingConfig, config_file: Path | None = None) -> Service:
+        """Open everything. Raises ValueError for a config that must not be served at all.
+
+        What changes in `config_file` from then on is taken over as far as that is possible.
+        """
         refuse_open_doors(config)
+        with_light(config, light_of(config))  # raises where a retriever searches what is not there
         service = cls(config)
         await service._open_missing()
+        if config_file is not None:
+            service._following = asyncio.create_task(follow(config_file, service))
         if service.failures or service._batches is None:
             service._reopening = asyncio.create_task(service._reopen())
         return service
 
     async def close(self) -> None:
         """Stop models, close indexes (an Edge index gives its lock back), drop connections."""
-        if self._reopening is not None:
-            self._reopening.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._reopening
+        for task in (self._reopening, self._following):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         for embedder in self.models.values():
             await asyncio.to_thread(embedder.close)
         for state in self.collections.values():
@@ -121,14 +137,26 @@ class Service:
         known = ", ".join(sorted([*self.collections, *self.failures])) or "none"
         raise Problem(404, "not-found", f"There is no collection {name!r}. Served here: {known}.")
 
+    @property
+    def retrievers(self) -> dict[str, RetrieverConfig]:
+        """By name, as they are now."""
+        return {retriever.name: retriever for retriever in self.config.retrievers}
+
+    def take(self, light: LightConfig) -> None:
+        """Go on with other search defaults, weights and limits; requests under way keep theirs.
+
+        Raises ValueError where a retriever searches a collection that is not served.
+        """
+        self.config = with_light(self.config, light)
+
     def retriever(self, name: str) -> RetrieverConfig:
         """The retriever's config. Raises Problem 404 where there is none."""
-        retriever = self.retrievers.get(name)
-        if retriever is None:
-            known = ", ".join(sorted(self.retrievers)) or "none"
+        retrievers = self.retrievers
+        if name not in retrievers:
+            known = ", ".join(sorted(retrievers)) or "none"
             detail = f"There is no retriever {name!r}. Served here: {known}."
             raise Problem(404, "not-found", detail)
-        return retriever
+        return retrievers[name]
 
     @property
     def batches_index(self) -> Index:
@@ -229,19 +257,10 @@ class Service:
 
 def refuse_open_doors(config: ServingConfig) -> None:
     """Without API keys a service listens on loopback only. Raises ValueError otherwise."""
-    if config.access.api_keys_file is not None or _is_loopback(config.http.host):
+    if config.access.api_keys_file is not None or config.http.loopback_only:
         return
     raise ValueError(
         f"http.host is {config.http.host!r} and access.api_keys_file is not set: anyone on the "
         "network could read and change the collections. Set access.api_keys_file (one key a "
         "line), or http.host to 127.0.0.1"
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -29,6 +29,7 @@ from lookalike_serving.gateway.internal import internal_router
 from lookalike_serving.gateway.limits import Limits
 from lookalike_serving.gateway.metrics import Metrics
 from lookalike_serving.gateway.middleware import EscapedDocumentIds, Observation
+from lookalike_serving.gateway.traffic import Traffic
 from lookalike_serving.search.request import SearchRequest
 from lookalike_serving.service import Service
 
@@ -77,7 +78,8 @@ def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool
         favicon_url="/favicon.ico",
         redirect_slashes=False,
     )
-    app.state.metrics = Metrics()
+    app.state.traffic = Traffic()
+    app.state.metrics = Metrics(app.state.traffic)
     for resource in (search, documents, collections, retrievers, models, health):
         app.include_router(resource.router)
     app.include_router(batches.routes.router)

@@ -32,6 +32,9 @@ async def healthz(request: Request) -> Response:
     responses={503: {"description": "Some do not; `errors` tells which and why."}},
 )
 async def readyz(request: Request) -> Response:
+    if request.app.state.traffic.draining:
+        problem = Problem(503, "draining", "This server is about to end.")
+        return problem_response(problem, request_id_of(request.scope))
     service = service_of(request)
     names = [config.name for config in service.config.collections]
     reasons = await together([_canary(service, name) for name in names]) if names else []

@@ -27,19 +27,19 @@ class TokenBuckets:
     """One bucket for each caller; `rate` tokens a second, two seconds' worth at most."""
 
     def __init__(self, rate: float) -> None:
-        self._rate = rate
+        self.rate = rate
         self._burst = max(1.0, rate * _BURST_SECONDS)
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def wait(self, caller: str, now: float) -> float:
         """0 where the request may go on, else the seconds until one may."""
         tokens, then = self._buckets.pop(caller, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - then) * self._rate)
+        tokens = min(self._burst, tokens + (now - then) * self.rate)
         allowed = tokens >= 1.0
         self._buckets[caller] = (tokens - 1.0 if allowed else tokens, now)
         if len(self._buckets) > _MAX_CALLERS:
             self._buckets.popitem(last=False)
-        return 0.0 if allowed else (1.0 - tokens) / self._rate
+        return 0.0 if allowed else (1.0 - tokens) / self.rate
 
 
 class Limits:
@@ -74,7 +74,7 @@ class Limits:
             return overloaded("The service answers as many requests as it can.", 1)
         if rate is None:
             return None
-        if self._buckets is None:
+        if self._buckets is None or self._buckets.rate != rate:
             self._buckets = TokenBuckets(rate)
         wait = self._buckets.wait(scope.get(CALLER, ""), time.monotonic())
         if wait <= 0:

@@ -26,6 +26,8 @@ from prometheus_client.registry import Collector
 
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed.batching import BatchedEmbedder
+from lookalike_serving.gateway.gpu import gpu_utilization
+from lookalike_serving.gateway.traffic import Traffic
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -34,7 +36,7 @@ _BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 class Metrics:
     """The instruments of one gateway."""
 
-    def __init__(self) -> None:
+    def __init__(self, traffic: Traffic) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
@@ -45,9 +47,16 @@ class Metrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
-        self.in_flight = Gauge(
-            "lookalike_requests_in_flight", "Requests being answered.", registry=self.registry
-        )
+        Gauge(
+            "lookalike_requests_in_flight",
+            "Requests of the API (/v1) being answered.",
+            registry=self.registry,
+        ).set_function(lambda: traffic.in_flight)
+        Gauge(
+            "lookalike_last_request_timestamp_seconds",
+            "Unix time of the last search, upload or other change; of the start before the first.",
+            registry=self.registry,
+        ).set_function(lambda: traffic.last_request)
         self.errors = Counter(
             "lookalike_errors",
             "Answers with a problem, by its code.",
@@ -70,6 +79,12 @@ class Metrics:
             ("collection",),
             registry=self.registry,
         )
+        if (utilization := gpu_utilization()) is not None:
+            Gauge(
+                "lookalike_gpu_utilization_percent",
+                "Share of the time in which this replica's GPU worked.",
+                registry=self.registry,
+            ).set_function(utilization)
 
     def watch(self, models: Mapping[ModelSpec, BatchedEmbedder]) -> None:
         """Tell of these models too, of each as it is when metrics are read."""

@@ -37,7 +37,8 @@ class Observation:
             await self._app(scope, receive, send)
             return
         request_id = assign_request_id(scope)
-        metrics = scope["app"].state.metrics
+        state = scope["app"].state
+        metrics, traffic, path = state.metrics, state.traffic, scope["path"]
         started = time.perf_counter()
         status = _NOT_BEGUN
 
@@ -52,7 +53,7 @@ class Observation:
                     ]
             await send(message)
 
-        metrics.in_flight.inc()
+        traffic.enter(scope)
         try:
             await self._app(scope, receive, observed)
         except Exception as failure:
@@ -62,7 +63,7 @@ class Observation:
             response = await errors.handle(Request(scope, receive), failure)
             await response(scope, receive, observed)
         finally:
-            metrics.in_flight.dec()
+            traffic.leave(path, scope)
             spent = time.perf_counter() - started
             route = _route(scope)
             method = scope["method"] if scope["method"] in _METHODS else "other"

@@ -1,4 +1,8 @@
-"""`python -m lookalike_serving.local --config D/run/serving.json [--ingest NAME=FILE]…`"""
+"""`python -m lookalike_serving.local --config D/run/serving.json [--ingest FILE]…`
+
+Exit codes: 0 ended by a signal, after its requests were answered; 1 cannot start; 2 the config is
+wrong; 3 another server works in the data directory. The last line on standard error says why.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,20 @@ from pydantic import ValidationError
 
 from lookalike_crds.config import ServingConfig
 from lookalike_serving.local.cluster import CannotStart
+from lookalike_serving.local.init import become_child_of_init
 from lookalike_serving.local.rundir import DataDirInUse
-from lookalike_serving.local.server import Parent, Server
+from lookalike_serving.local.server import Parent, Server, cause_of
 
 
 def main() -> int:
+    become_child_of_init()
     parser = argparse.ArgumentParser(prog="python -m lookalike_serving.local", description=__doc__)
-    parser.add_argument("--config", type=Path, required=True, help="a ServingConfig as JSON")
+    parser.add_argument(
+        "--config",
+        type=Path,
+        required=True,
+        help="a ServingConfig as JSON; what can be changed while it serves is taken from it anew",
+    )
     parser.add_argument(
         "--ingest",
         type=Path,
@@ -34,8 +45,13 @@ def main() -> int:
     )
     try:
         config = ServingConfig.model_validate_json(arguments.config.read_bytes())
-    except (OSError, ValidationError) as failure:
-        print(f"{arguments.config}: {failure}", file=sys.stderr)
+    except OSError as failure:
+        print(f"{arguments.config} cannot be read: {failure.strerror or failure}", file=sys.stderr)
+        return 2
+    except ValidationError as failure:
+        first = failure.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        print(f"{arguments.config} is wrong: {where}: {first['msg']}", file=sys.stderr)
         return 2
     parent = None
     if arguments.parent is not None and arguments.parent_pipe is not None:
@@ -47,7 +63,11 @@ def main() -> int:
         print(f"another server works in {config.data_dir}", file=sys.stderr)
         return 3
     except (CannotStart, TimeoutError) as failure:
-        print(f"cannot start: {failure}", file=sys.stderr)
+        print(f"cannot start: {' '.join(str(failure).split())}", file=sys.stderr)
+        return 1
+    except Exception as failure:
+        logging.getLogger("lookalike.local").exception("the server ended")
+        print(f"cannot go on: {cause_of(failure)}", file=sys.stderr)
         return 1
     return 0
 

@@ -22,6 +22,13 @@ from lookalike_serving.local.rundir import RunDirectory, write_atomically
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Requests and documents do not pass through it."""
+_SHARED_MEMORY = Path("/dev/shm")
+_DRAIN_NOTICE_SECONDS = 5.0
+"""How long a balancer may take to notice that this server is no longer ready."""
+_DRAIN_PATIENCE_SECONDS = 35.0
+"""With it the way down takes less than the 60 s that a pod is given."""
+
+_APPLICATION = "lookalike"
 
 log = logging.getLogger("lookalike.local")
 
@@ -93,23 +100,25 @@ def _environment(run: RunDirectory, ray_dir: Path) -> dict[str, str]:
 
 
 @contextmanager
-def serving(config: ServingConfig, run: RunDirectory) -> Iterator[str]:
+def serving(config: ServingConfig, config_path: Path, run: RunDirectory) -> Iterator[str]:
     """Ray and Serve up and answering at `config.http`; yields Ray's address. Down at the end.
 
-    Raises CannotStart.
+    `config_path`: the file that `config` is from, to be followed. Raises CannotStart.
     """
     import ray
     from ray import serve
 
     from lookalike_serving.app import build_app
+    from lookalike_serving.embed.cpus import usable_cpus
 
     with ExitStack() as stack:
         stack.callback(ray.shutdown)
         context = ray.init(
             "local",  # whatever RAY_ADDRESS says
             # One for the server's replica, and the machine's own for ingestion.
-            num_cpus=(os.cpu_count() or 1) + 1,
+            num_cpus=usable_cpus() + 1,
             object_store_memory=_OBJECT_STORE_BYTES,
+            _plasma_directory=_object_store_folder(run),
             include_dashboard=False,
             logging_level=logging.WARNING,
             _temp_dir=str(run.ray_dir),
@@ -119,8 +128,41 @@ def serving(config: ServingConfig, run: RunDirectory) -> Iterator[str]:
             proxy_location="HeadOnly",
             http_options={"host": config.http.host, "port": config.http.port},
         )
-        serve.run(build_app(config), name="lookalike", route_prefix="/")
+        gpus = ray.cluster_resources().get("GPU", 0)
+        app = build_app(config, config_path, num_gpus=1 if gpus >= 1 else 0)
+        serve.run(app, name=_APPLICATION, route_prefix="/")
         yield str(context.address_info["gcs_address"])
+
+
+def drain(http: HttpConfig) -> None:
+    """Let the requests under way be answered before Serve is taken down.
+
+    A server that only this machine reaches has nobody in front of it who must notice first.
+    """
+    from ray import serve
+
+    notice = 0.0 if http.loopback_only else _DRAIN_NOTICE_SECONDS
+    patience = _DRAIN_PATIENCE_SECONDS if notice else _DRAIN_NOTICE_SECONDS
+    try:
+        handle = serve.get_app_handle(_APPLICATION)
+        left = handle.drain.remote(notice, patience).result(timeout_s=patience + 5)
+    except Exception as failure:  # whatever it is, the way down goes on
+        log.warning("not drained: %s", " ".join(str(failure).split()))
+        return
+    if left:
+        log.warning("%d requests were not answered within %g s", left, patience)
+
+
+def _object_store_folder(run: RunDirectory) -> str | None:
+    """Ray's own choice where that has room; in a pod, whose /dev/shm has 64 MiB, Ray's folder.
+
+    Ray would choose the same, with a warning about speed that does not matter here.
+    """
+    try:
+        free = shutil.disk_usage(_SHARED_MEMORY).free
+    except OSError:
+        return None
+    return str(run.ray_dir) if free < _OBJECT_STORE_BYTES else None
 
 
 def remove_ray_dir(run: RunDirectory) -> None:

@@ -56,6 +56,7 @@ class Server:
 
     def __init__(self, config: ServingConfig, config_path: Path, parent: Parent | None) -> None:
         self._config = config
+        self._config_path = config_path
         self._run = RunDirectory.of(config.data_dir)
         self._parent = parent
         self._changes = threading.Lock()
@@ -84,7 +85,7 @@ class Server:
             except StopRequested:
                 pass
             except Exception as failure:
-                self._change(phase=Phase.FAILED, error=_cause(failure))
+                self._change(phase=Phase.FAILED, error=cause_of(failure))
                 raise
             self._run.state_file.unlink(missing_ok=True)
 
@@ -93,7 +94,8 @@ class Server:
             self._end_leftovers()
             cluster.check_port(self._config.http)
             cluster.prepare(self._run)
-            with cluster.serving(self._config, self._run) as ray_address, self._noting_the_stop():
+            serving = cluster.serving(self._config, self._config_path, self._run)
+            with serving as ray_address, self._noting_the_stop():
                 # Ray has put its own handlers in place of ours.
                 self._handle_signals()
                 self._wait_until_ready()
@@ -111,7 +113,9 @@ class Server:
                     while True:
                         time.sleep(3600)
                 finally:
+                    _ignore_signals()
                     ingestions.stop()
+                    cluster.drain(self._config.http)
 
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[None]:
@@ -151,7 +155,7 @@ class Server:
         """Until /readyz says so. Raises CannotStart with the reason it gives all the time."""
         deadline = time.monotonic() + _READY_WITHIN_SECONDS
         reason, since = "", time.monotonic()
-        while (answer := _not_ready(self._state.url)) is not None:
+        while (answer := self._not_ready()) is not None:
             now = time.monotonic()
             if answer != reason:
                 reason, since = answer, now
@@ -160,6 +164,21 @@ class Server:
             if now > deadline:
                 raise cluster.CannotStart(f"not ready after {_READY_WITHIN_SECONDS:g} s: {answer}")
             time.sleep(0.1)
+
+    def _not_ready(self) -> str | None:
+        """None where the server is ready, else the reason, empty where it does not answer yet."""
+        request = urllib.request.Request(f"{self._state.url}/readyz")
+        if key := _first_key(self._config.access.api_keys_file):
+            # Without one the reason is not told.
+            request.add_header("Authorization", f"Bearer {key}")
+        try:
+            with _direct.open(request, timeout=10):
+                return None
+        except urllib.error.HTTPError as refusal:
+            with refusal:
+                return _detail(refusal.read())
+        except (OSError, HTTPException):
+            return ""
 
     def _note_ingestion(self, ingestion: IngestionState) -> None:
         with self._changes:
@@ -198,16 +217,13 @@ def address_of(http: HttpConfig) -> str:
     return f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
 
 
-def _not_ready(url: str) -> str | None:
-    """None where the server is ready, else the reason, empty where it does not answer yet."""
+def _first_key(path: Path | None) -> str | None:
+    """A key of a file of API keys."""
     try:
-        with _direct.open(f"{url}/readyz", timeout=10):
-            return None
-    except urllib.error.HTTPError as refusal:
-        with refusal:
-            return _detail(refusal.read())
-    except (OSError, HTTPException):
-        return ""
+        lines = path.read_text().splitlines() if path is not None else []
+    except (OSError, UnicodeDecodeError):
+        return None
+    return next((key for line in lines if (key := line.strip()) and key[0] != "#"), None)
 
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -232,7 +248,8 @@ def _ignore_signals() -> None:
         signal.signal(number, lambda number, frame: None)
 
 
-def _cause(failure: Exception) -> str:
+def cause_of(failure: Exception) -> str:
+    """In one line."""
     if isinstance(failure, cluster.CannotStart | TimeoutError):
         return str(failure)
     lines = [line.strip() for line in str(failure).splitlines() if line.strip()]

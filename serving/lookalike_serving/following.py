@@ -1,0 +1,65 @@
+"""A serving process takes over what its config file says now, as far as it can while it runs.
+
+On a cluster the file lies in a ConfigMap's folder, whose files are links that Kubernetes swaps.
+What needs a restart is left alone, and said: whoever manages the process starts a new one for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from lookalike_crds.config import LightConfig, ServingConfig, heavy_digest, light_of
+
+log = logging.getLogger("lookalike.config")
+
+POLL_SECONDS = 2.0
+
+
+class Follower(Protocol):
+    @property
+    def config(self) -> ServingConfig: ...
+
+    def take(self, light: LightConfig) -> None:
+        """Raises ValueError."""
+        ...
+
+
+async def follow(path: Path, service: Follower, *, poll_seconds: float = POLL_SECONDS) -> None:
+    """Until cancelled. What cannot be read or taken is logged once, and the last config stays."""
+    seen: bytes | None = None
+    complaint = ""
+    while True:
+        try:
+            content = await asyncio.to_thread(path.read_bytes)
+            if content != seen:
+                seen = content
+                _take(content, service)
+            complaint = ""
+        except (OSError, ValueError) as failure:
+            told = _in_one_line(failure)
+            if told != complaint:
+                log.error("%s is left aside: %s", path, told)
+            complaint = told
+        await asyncio.sleep(poll_seconds)
+
+
+def _take(content: bytes, service: Follower) -> None:
+    wanted = ServingConfig.model_validate_json(content)
+    light = light_of(wanted)
+    if light != light_of(service.config):
+        service.take(light)
+        log.info("took over search defaults, weights and limits from the changed config")
+    if heavy_digest(wanted) != heavy_digest(service.config):
+        log.warning("the changed config differs in parts that take effect with the next start")
+
+
+def _in_one_line(failure: OSError | ValueError) -> str:
+    if isinstance(failure, ValidationError):
+        first = failure.errors()[0]
+        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    return " ".join(str(failure).split())
