@@ -1,4 +1,4 @@
-"""Writes what follows from the types: both CRDs and the field reference.
+"""Writes what follows from the types: both CRDs, the chart's copies of them, the field reference.
 
     python -m lookalike_crds.generate [--check]
 
@@ -226,8 +226,10 @@ def files() -> dict[Path, str]:
     made: dict[Path, str] = {}
     for definition in crds():
         names = definition["spec"]["names"]
-        text = yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=100)
-        made[_ROOT / "crds" / f"{GROUP}_{names['plural']}.yaml"] = _HEADER + text
+        text = _HEADER + yaml.dump(definition, Dumper=_Dumper, sort_keys=False, width=100)
+        # A chart reads only files of its own folder.
+        for folder in (_ROOT / "crds", _ROOT / "charts" / "lookalike" / "files" / "crds"):
+            made[folder / f"{GROUP}_{names['plural']}.yaml"] = text
     made[_ROOT / "docs" / "reference" / "fields.md"] = field_reference()
     return made
 
