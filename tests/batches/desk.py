@@ -84,8 +84,8 @@ class Shelf:
 
 
 async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    """Look again and again, ten seconds at most."""
-    async with asyncio.timeout(10):
+    """Look again and again, a minute at most."""
+    async with asyncio.timeout(60):
         while not await holds():  # noqa: ASYNC110 - what is waited for is in the index or on the disk
             await asyncio.sleep(0.01)
 

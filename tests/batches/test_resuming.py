@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from lookalike_serving.batches.record import (
 )
 
 ITEMS = 400
+BEFORE_THE_END = 300
+"""Items the victim stores at most: however late the kill comes, it comes in the middle."""
 VICTIM = """
 import asyncio, sys
 from pathlib import Path
@@ -27,41 +30,56 @@ sys.path.insert(0, sys.argv[2])
 from desk import Shelf, open_desk
 
 async def main() -> None:
+    items, most = int(sys.argv[3]), int(sys.argv[4])
+    begun = 0
     shelf = Shelf()
     async def note(item):
+        nonlocal begun
+        begun += 1
+        if begun > most:
+            await asyncio.Event().wait()
         await asyncio.sleep(0.002)
         print(item.document_id, flush=True)
     shelf.before = note
     desk = await open_desk(Path(sys.argv[1]), shelf)
     desk.batches.start()
-    batch = await desk.submit(*(f"image {n}".encode() for n in range(int(sys.argv[3]))))
+    batch = await desk.submit(*(f"image {n}".encode() for n in range(items)))
     print("batch", batch.order.id, flush=True)
+    while (await desk.batches.batch(batch.order.id)).counts.succeeded < most:
+        await asyncio.sleep(0.02)
+    print("noted", flush=True)
     await asyncio.Event().wait()
 
 asyncio.run(main())
 """
 
 
-async def killed_after(folder: Path, lines: int) -> list[str]:
-    """What a process printed that ran a batch until SIGKILL."""
+async def killed_when(folder: Path, enough: Callable[[list[str]], bool]) -> list[str]:
+    """What a process printed that ran a batch until SIGKILL, sent once `enough` was printed."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", VICTIM, str(folder), str(Path(__file__).parent), str(ITEMS),
-        stdout=asyncio.subprocess.PIPE,
+        str(BEFORE_THE_END), stdout=asyncio.subprocess.PIPE,
     )  # fmt: skip
     assert process.stdout is not None
-    printed = [(await process.stdout.readline()).decode().strip() for _ in range(lines)]
-    process.send_signal(signal.SIGKILL)
-    rest, _ = await process.communicate()
+    printed: list[str] = []
+    try:
+        async with asyncio.timeout(120):
+            while not enough(printed):
+                line = await process.stdout.readline()
+                assert line, f"the victim ended by itself: {printed[-3:]}"
+                printed.append(line.decode().strip())
+    finally:
+        process.send_signal(signal.SIGKILL)
+        rest, _ = await process.communicate()
     return printed + rest.decode().split("\n")
 
 
-async def test_a_killed_process_leaves_a_batch_that_another_finishes(tmp_path: Path):
-    printed = await killed_after(tmp_path, 150)
+async def finished_by_another(folder: Path, printed: list[str]) -> tuple[set[str], Shelf]:
+    """(what the victim began to store, what another process stored to finish its batch)."""
     before = {line for line in printed if line.startswith("d")}
     (id,) = (line.split()[1] for line in printed if line.startswith("batch"))
-    assert 100 < len(before) < ITEMS
     shelf = Shelf()
-    desk = await open_desk(tmp_path, shelf)
+    desk = await open_desk(folder, shelf)
     found = await desk.batches.batch(id)
     assert found.state is BatchState.RUNNING
     desk.batches.start()
@@ -71,8 +89,20 @@ async def test_a_killed_process_leaves_a_batch_that_another_finishes(tmp_path: P
     assert done.counts.succeeded == ITEMS
     assert before | set(shelf.stored) == {f"d{n}" for n in range(ITEMS)}
     assert set(shelf.stored.values()) == {1}
-    # What was stored but not noted is done again, no more: here at most what half a second stores.
-    assert len(before & set(shelf.stored)) < ITEMS / 2
+    return before, shelf
+
+
+async def test_a_killed_process_leaves_a_batch_that_another_finishes(tmp_path: Path):
+    printed = await killed_when(tmp_path, lambda printed: len(printed) >= 150)
+    before, _ = await finished_by_another(tmp_path, printed)
+    assert 100 < len(before) < ITEMS
+
+
+async def test_what_was_noted_before_the_kill_is_not_done_again(tmp_path: Path):
+    printed = await killed_when(tmp_path, lambda printed: "noted" in printed)
+    before, shelf = await finished_by_another(tmp_path, printed)
+    assert len(before) == BEFORE_THE_END
+    assert before & set(shelf.stored) == set()
 
 
 async def test_a_batch_goes_on_after_an_orderly_restart_without_repeating(restart, shelf):
@@ -86,7 +116,8 @@ async def test_a_batch_goes_on_after_an_orderly_restart_without_repeating(restar
 
     shelf.before = slowly
     batch = await desk.submit(*(f"image {n}".encode() for n in range(300)))
-    await enough.wait()
+    async with asyncio.timeout(60):
+        await enough.wait()
     desk = await restart()
     done = await desk.end(batch)
     assert done.state is BatchState.COMPLETED

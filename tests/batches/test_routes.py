@@ -58,7 +58,7 @@ def base64_items(*images: bytes) -> dict[str, Any]:
 
 async def ended(client: httpx.AsyncClient, created: httpx.Response) -> dict[str, Any]:
     assert created.status_code == 202, created.text
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             batch = (await client.get(created.headers["location"])).json()
             if batch["state"] not in ("QUEUED", "RUNNING"):

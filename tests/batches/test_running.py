@@ -262,8 +262,14 @@ async def test_no_more_than_the_slots_are_stored_at_once(desk, shelf):
 
 
 async def test_a_running_batch_tells_its_rate_and_the_time_left(desk, shelf):
+    begun = 0
+
     async def slowly(item):
-        await asyncio.sleep(0.02)
+        nonlocal begun
+        begun += 1
+        if begun > 100:  # it cannot be over before it was looked at
+            await asyncio.Event().wait()
+        await asyncio.sleep(0.002)
 
     shelf.before = slowly
     batch = await desk.submit(*(b"image",) * 300)

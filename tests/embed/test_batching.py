@@ -95,7 +95,7 @@ async def embedder_of(model: Gated) -> AsyncIterator[Callable[..., BatchedEmbedd
 
 async def settled(condition: Callable[[], bool]) -> None:
     """Give other threads their turn until `condition` holds."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what changes is a count, in another thread
             await asyncio.sleep(0)
 
@@ -104,7 +104,7 @@ async def busy(model: Gated, embedder: BatchedEmbedder) -> asyncio.Task[np.ndarr
     """Hold the model inside a call, so that what comes now piles up."""
     model.open.clear()
     first = asyncio.create_task(embedder.embed_text("first"))
-    assert await asyncio.to_thread(model.entered.acquire, timeout=10)
+    assert await asyncio.to_thread(model.entered.acquire, timeout=60)
     return first
 
 

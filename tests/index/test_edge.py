@@ -42,7 +42,7 @@ def _small_indexes_are_worth_optimising(monkeypatch):
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -177,7 +177,7 @@ async def test_a_folder_that_another_process_has_open_is_refused_by_name(folder)
 async def test_a_holder_that_is_ending_is_waited_for(folder):
     child = in_child(HOLD, folder)
     child.stdout.readline()
-    opening = asyncio.create_task(opened(folder, lock_wait_seconds=10))
+    opening = asyncio.create_task(opened(folder, lock_wait_seconds=60))
     await asyncio.sleep(0.1)
     assert not opening.done()
     child.stdin.close()
@@ -454,7 +454,7 @@ async def test_an_index_that_is_never_quiet_optimises_by_itself(folder, monkeypa
     monkeypatch.setattr(edge_store, "IDLE_SECONDS", 0.05)
     monkeypatch.setattr(edge_store, "_DUE_WHEN_IDLE", (10**12, 0.02))
     index = await filled(folder)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while shards(folder) != ["shard-2"]:
             await index.merge_payload(uid(1), {"tick": True})
             await asyncio.sleep(0.01)

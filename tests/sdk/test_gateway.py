@@ -217,14 +217,14 @@ def test_a_batch_runs_to_its_end_and_tells_of_what_failed(client: Lookalike) -> 
             {"image": b"no image at all", "document_id": "broken"},
         ],
     )
-    done = client.batches.wait(batch.batch_id, timeout=30)
+    done = client.batches.wait(batch.batch_id, timeout=120)
     assert done.state is BatchState.COMPLETED_WITH_ERRORS
     assert (done.counts.succeeded, done.counts.failed) == (1, 1)
     (failed,) = client.batches.items(batch.batch_id, state="FAILED")
     assert failed.document_id == "broken"
     assert failed.error is not None
     assert batch.batch_id in [b.batch_id for b in client.batches.list(collection="catalogue")]
-    again = client.batches.wait(client.batches.retry(batch.batch_id).batch_id, timeout=30)
+    again = client.batches.wait(client.batches.retry(batch.batch_id).batch_id, timeout=120)
     assert again.attempt == 2
     client.documents.delete("catalogue", "purple")
 
@@ -235,13 +235,13 @@ def test_the_same_idempotency_key_makes_one_batch(client: Lookalike) -> None:
     first = client.batches.create("catalogue", items, idempotency_key=key)
     second = client.batches.create("catalogue", items, idempotency_key=key)
     assert first.batch_id == second.batch_id
-    client.batches.wait(first.batch_id, timeout=30)
+    client.batches.wait(first.batch_id, timeout=120)
 
 
 def test_cancelling_a_finished_batch_is_refused(client: Lookalike) -> None:
     items = [{"image": encoded("red"), "document_id": "red/1"}]
     batch = client.batches.create("catalogue", items)
-    client.batches.wait(batch.batch_id, timeout=30)
+    client.batches.wait(batch.batch_id, timeout=120)
     with pytest.raises(InvalidRequest, match="COMPLETED already"):
         client.batches.cancel(batch.batch_id)
 

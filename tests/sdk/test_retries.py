@@ -188,8 +188,8 @@ def test_nobody_listening_is_a_failed_connection_that_names_the_address() -> Non
 
 def test_a_slow_answer_is_given_up_once_and_said_to_have_timed_out() -> None:
     with scripted(Reply(body={}, after_seconds=30)) as server:
-        with Lookalike(server.url, timeout=0.1) as client:
-            with pytest.raises(ConnectionFailed, match=r"within 0\.1 s") as caught:
+        with Lookalike(server.url, timeout=0.5) as client:
+            with pytest.raises(ConnectionFailed, match=r"within 0\.5 s") as caught:
                 client.retrievers.search("r", QUERY)
             assert caught.value.timed_out
         assert len(server.seen) == 1

@@ -59,7 +59,7 @@ async def test_a_collection_that_could_not_open_opens_when_the_cause_is_gone(
     assert refused.value.status == 503
     assert str(in_the_way) in refused.value.detail
     in_the_way.unlink()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await service.until_open()
     await service.canary("blocked")
     await service.close()
