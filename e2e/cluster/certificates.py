@@ -1,0 +1,79 @@
+"""One authority and what it signs, made with openssl: enough for a cluster on one machine."""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Files of one cluster's public key infrastructure."""
+
+    folder: Path
+
+    @property
+    def authority(self) -> Path:
+        return self.folder / "ca.crt"
+
+    @property
+    def server_certificate(self) -> Path:
+        return self.folder / "apiserver.crt"
+
+    @property
+    def server_key(self) -> Path:
+        return self.folder / "apiserver.key"
+
+    @property
+    def service_account_key(self) -> Path:
+        return self.folder / "service-accounts.key"
+
+    @property
+    def tokens(self) -> Path:
+        return self.folder / "tokens.csv"
+
+    @property
+    def admin_token(self) -> str:
+        return self.tokens.read_text().split(",", 1)[0]
+
+
+def make(folder: Path, names: Sequence[str], addresses: Sequence[str]) -> Credentials:
+    """Make everything anew, unless it is there. `names` and `addresses`: of the API server."""
+    made = Credentials(folder)
+    if made.tokens.exists():
+        return made
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    _openssl(
+        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=ca"),
+        *("-keyout", folder / "ca.key", "-out", made.authority),
+    )
+    alternatives = ",".join([*(f"DNS:{n}" for n in names), *(f"IP:{a}" for a in addresses)])
+    request = folder / "apiserver.csr"
+    _openssl(
+        *("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=kube-apiserver"),
+        *("-keyout", made.server_key, "-out", request),
+    )
+    extensions = folder / "apiserver.ext"
+    extensions.write_text(f"subjectAltName={alternatives}\nextendedKeyUsage=serverAuth\n")
+    _openssl(
+        *("x509", "-req", "-in", request, "-CA", made.authority, "-CAkey", folder / "ca.key"),
+        *("-CAcreateserial", "-days", "3650", "-extfile", extensions),
+        *("-out", made.server_certificate),
+    )
+    _openssl("genrsa", "-out", made.service_account_key, "2048")
+    # Last: its presence says that the others are whole.
+    made.tokens.write_text(f'{secrets.token_hex(24)},admin,admin,"system:masters"\n')
+    made.tokens.chmod(0o600)
+    return made
+
+
+def _openssl(*arguments: str | Path) -> None:
+    done = subprocess.run(
+        ["openssl", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"openssl {arguments[0]} failed: {done.stderr[-500:]}")

@@ -1,0 +1,270 @@
+"""A namespace for the tests of one module, furnished and cleared away.
+
+Pods in it are held to the restricted pod security standard. The serving environment – Python with
+Ray, torch and the project – comes into pods as a read-only volume, through the public
+`podTemplate` of both kinds, instead of an image of some gigabytes that would be built anew for each
+change of the code.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from e2e.cluster.api import Api, Object
+from e2e.cluster.paths import ROOT
+from e2e.tests.waiting import until
+from lookalike_serving.demo.catalogue import METADATA_FILE, render_catalogue
+
+EXAMPLES = ROOT / "examples" / "cluster"
+_GROUP = "/apis/lookalike.dev/v1alpha1"
+_ENVIRONMENT_CLAIM = "serving-environment"
+_OURS = "app.kubernetes.io/managed-by=lookalike-operator"
+_LISTED = (
+    "/api/v1/namespaces/{}/pods",
+    "/api/v1/namespaces/{}/services",
+    "/api/v1/namespaces/{}/configmaps",
+    "/api/v1/namespaces/{}/secrets",
+    "/api/v1/namespaces/{}/persistentvolumeclaims",
+    "/apis/apps/v1/namespaces/{}/deployments",
+    "/apis/batch/v1/namespaces/{}/jobs",
+    "/apis/batch/v1/namespaces/{}/cronjobs",
+    "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+    "/apis/networking.k8s.io/v1/namespaces/{}/networkpolicies",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The serving environment on this machine, and how a pod uses it."""
+
+    image: str
+    folder: Path
+    """Mounted read-only at the same path: a virtual environment knows its own."""
+    variables: dict[str, str]
+
+
+@dataclass(slots=True)
+class Stage:
+    """One namespace."""
+
+    api: Api
+    namespace: str
+    environment: Environment
+    folder: Path
+    """For files of this stage on this machine."""
+    entries: list[dict[str, Any]] = field(default_factory=list)
+    _pictures: Path | None = None
+
+    # -- where things are --------------------------------------------------------------------------
+
+    def collection(self, name: str) -> str:
+        return f"{_GROUP}/namespaces/{self.namespace}/imagecollections/{name}"
+
+    def retriever(self, name: str) -> str:
+        return f"{_GROUP}/namespaces/{self.namespace}/retrievers/{name}"
+
+    def pod(self, name: str) -> str:
+        return f"/api/v1/namespaces/{self.namespace}/pods/{name}"
+
+    def pods(self, selector: str) -> list[Object]:
+        listed = self.api.get(f"/api/v1/namespaces/{self.namespace}/pods", labelSelector=selector)
+        return [pod for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
+
+    def serving_pod(self, retriever: str) -> Object:
+        """The one pod that serves."""
+        selector = f"app.kubernetes.io/component=serving,lookalike.dev/name={retriever}"
+        [pod] = self.pods(selector)
+        return pod
+
+    def children(self) -> list[str]:
+        """Everything of the operator's in this namespace."""
+        found: list[str] = []
+        for path in _LISTED:
+            listed = self.api.get(path.format(self.namespace), labelSelector=_OURS)
+            kind = listed["kind"].removesuffix("List")
+            found += [f"{kind}/{each['metadata']['name']}" for each in listed["items"]]
+        return found
+
+    # -- what is done ------------------------------------------------------------------------------
+
+    def apply(self, manifest: Object) -> Object:
+        return self.api.apply(manifest, self.namespace)
+
+    def apply_example(self, name: str, **changes: Object) -> None:
+        """Apply a file of examples/cluster as it stands, but for the serving environment.
+
+        `changes`: kind -> a merge patch for its resources.
+        """
+        for document in yaml.safe_load_all((EXAMPLES / name).read_text()):
+            if document["apiVersion"].startswith("lookalike.dev/"):
+                document = _merged(document, changes.get(document["kind"], {}))
+                document = self.with_environment(document)
+            if document["kind"] != "Namespace":
+                self.apply(document)
+
+    def with_environment(self, document: Object) -> Object:
+        """The resource with the serving environment in its podTemplate."""
+        container = "serving" if document["kind"] == "Retriever" else "ingestion"
+        template = {
+            "spec": {
+                "volumes": [
+                    {
+                        "name": "environment",
+                        "persistentVolumeClaim": {
+                            "claimName": _ENVIRONMENT_CLAIM,
+                            "readOnly": True,
+                        },
+                    }
+                ],
+                "containers": [
+                    {
+                        "name": container,
+                        "env": [
+                            {"name": name, "value": value}
+                            for name, value in self.environment.variables.items()
+                        ],
+                        "volumeMounts": [
+                            {
+                                "name": "environment",
+                                "mountPath": str(self.environment.folder),
+                                "readOnly": True,
+                            }
+                        ],
+                    }
+                ],
+            }
+        }
+        part = "serving" if document["kind"] == "Retriever" else "ingestion"
+        return _merged(document, {"spec": {part: {"podTemplate": template}}})
+
+    def catalogue(self, claim: str, count: int) -> None:
+        """A claim with a rendered catalogue in its folder `catalogue`, as the examples expect."""
+        self._pictures = self.folder / claim / "catalogue"
+        render_catalogue(self._pictures, count, seed=11)
+        _readable(self._pictures.parent)
+        lines = (self._pictures / METADATA_FILE).read_text().splitlines()
+        self.entries = [json.loads(line) for line in lines]
+        self._bind(claim, self._pictures.parent, "ReadOnlyMany")
+
+    def picture(self, entry: dict[str, Any]) -> Path:
+        assert self._pictures is not None
+        return self._pictures / str(entry["file"])
+
+    def until_gone(self, path: str, seconds: float) -> None:
+        until(
+            f"end of {path}",
+            lambda: True if self.api.find(path) is None else None,
+            seconds,
+            lambda: f"it is still there: {self.api.find(path)}",
+        )
+
+    def furnish(self) -> None:
+        """The namespace, restricted, and the serving environment's claim."""
+        self.api.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {
+                    "name": self.namespace,
+                    "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+                },
+            }
+        )
+        until(
+            "default ServiceAccount",
+            lambda: self.api.find(f"/api/v1/namespaces/{self.namespace}/serviceaccounts/default"),
+            60,
+            lambda: "the controller manager makes it",
+        )
+        self._bind(_ENVIRONMENT_CLAIM, self.environment.folder, "ReadOnlyMany")
+
+    def clear(self) -> None:
+        """Everything away, our resources first, since the operator has to see them go."""
+        for plural in ("retrievers", "imagecollections"):
+            path = f"{_GROUP}/namespaces/{self.namespace}/{plural}"
+            for each in self.api.get(path)["items"]:
+                self.api.delete(f"{path}/{each['metadata']['name']}")
+        self.api.delete(f"/api/v1/namespaces/{self.namespace}")
+        self.until_gone(f"/api/v1/namespaces/{self.namespace}", 180)
+        for volume in self.api.get("/api/v1/persistentvolumes")["items"]:
+            if volume["spec"].get("claimRef", {}).get("namespace") == self.namespace:
+                self.api.delete(f"/api/v1/persistentvolumes/{volume['metadata']['name']}")
+
+    def _bind(self, claim: str, folder: Path, mode: str) -> None:
+        """A claim bound to a folder of this machine."""
+        capacity = {"storage": "1Gi"}
+        self.api.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": f"{self.namespace}-{claim}"},
+                "spec": {
+                    "capacity": capacity,
+                    "accessModes": [mode],
+                    "storageClassName": "",
+                    "persistentVolumeReclaimPolicy": "Retain",
+                    "hostPath": {"path": str(folder), "type": "Directory"},
+                    "claimRef": {"namespace": self.namespace, "name": claim},
+                },
+            }
+        )
+        self.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "metadata": {"name": claim},
+                "spec": {
+                    "accessModes": [mode],
+                    "storageClassName": "",
+                    "volumeName": f"{self.namespace}-{claim}",
+                    "resources": {"requests": capacity},
+                },
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """Opens namespaces on the cluster under test."""
+
+    api: Api
+    environment: Environment
+    folder: Path
+
+    @contextmanager
+    def open(self, name: str) -> Iterator[Stage]:
+        stage = Stage(self.api, f"e2e-{name}", self.environment, self.folder / name)
+        stage.furnish()
+        try:
+            yield stage
+        finally:
+            stage.clear()
+
+
+def _readable(folder: Path) -> None:
+    """For pods, which run as somebody else; folders above are not in their sight."""
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def _merged(document: Object, change: Object) -> Object:
+    """A JSON merge patch, as RFC 7396 has it."""
+    result = copy.deepcopy(document)
+    for key, value in change.items():
+        if isinstance(value, dict):
+            inner = result.get(key)
+            result[key] = _merged(inner if isinstance(inner, dict) else {}, value)
+        elif value is None:
+            result.pop(key, None)
+        else:
+            result[key] = value
+    return result
