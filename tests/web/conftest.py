@@ -13,12 +13,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from website import config, fill, serving
 
 from lookalike_serving.demo.catalogue import render_catalogue
 
 _PATH = "LOOKALIKE_CHROMIUM"
+PATIENCE_MS = 60_000
+"""What is waited for comes in milliseconds; a machine at its limits may take far longer."""
+expect.set_options(timeout=PATIENCE_MS)
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -72,7 +75,7 @@ class Site:
 def context(chromium: Browser) -> Iterator[BrowserContext]:
     """A browser nobody has used yet. Anything that fails in a page fails the test."""
     context = chromium.new_context(viewport={"width": 1280, "height": 860}, locale="en-GB")
-    context.set_default_timeout(8000)
+    context.set_default_timeout(PATIENCE_MS)
     yield context
     context.close()
 

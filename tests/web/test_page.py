@@ -6,6 +6,7 @@ import base64
 import json
 import re
 import subprocess
+import time
 from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
@@ -141,7 +142,9 @@ def test_what_is_dropped_before_the_page_is_ready_is_not_lost(open_page, site, c
     waiting = []
     context.route("**/v1/retrievers?*", lambda route: waiting.append(route))
     page = open_page()
+    deadline = time.monotonic() + 60
     while not waiting:
+        assert time.monotonic() < deadline, "the page never asked for its retrievers"
         page.wait_for_timeout(10)
     picture = as_file(site.picture(site.entries[5]))
     words = [base64.b64encode(b"hello").decode(), "text/plain", "notes.txt", ""]
@@ -243,6 +246,25 @@ def test_filters_are_set_from_the_panel(open_page):
     }
 
 
+def test_what_is_typed_into_a_filter_outlives_the_values_that_arrive_meanwhile(open_page, context):
+    held = []
+    context.route("**/documents?*limit=500*", lambda route: held.append(route))
+    page = open_page("?q=mug")
+    searched(page)
+    page.get_by_label("Price up to").focus()
+    page.keyboard.type("4")
+    with page.expect_response(re.compile("limit=500")):
+        for route in held:
+            route.continue_()
+    page.wait_for_function("() => new Promise((done) => setTimeout(() => done(true), 50))")
+    page.keyboard.type("0")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Active filters").locator("li")).to_have_count(1)
+    assert json.loads(state_of(page)["filters"]) == {"price": {"lte": 40}}
+    page.get_by_label("What to look for, in words").focus()
+    expect(page.locator('[data-field="kind"]').get_by_role("checkbox").first).to_be_visible()
+
+
 def test_filters_hold_without_a_query_too(open_page, site):
     colour = site.entries[0]["colour"]
     page = open_page("?filters=" + quote(json.dumps({"colour": {"in": [colour]}})))
@@ -314,7 +336,7 @@ def test_the_code_in_the_details_is_the_search(open_page, tmp_path):
     cards(page).first.locator(".card-open").click()
     code = page.get_by_label("This search as code")
     curl = code.inner_text()
-    answered = subprocess.run(["bash", "-c", curl], capture_output=True, check=True, timeout=20)
+    answered = subprocess.run(["bash", "-c", curl], capture_output=True, check=True, timeout=120)
     results = json.loads(answered.stdout)["results"]
     assert [result["document_id"] for result in results] == found
     page.get_by_role("tab", name="Python").click()
@@ -423,6 +445,7 @@ def test_closing_the_details_leaves_no_step_in_the_history(open_page):
     cards(page).first.locator(".card-open").click()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_be_hidden()
+    page.wait_for_function("() => !history.state?.details")
     search(page, "shoe")
     assert page.evaluate("history.length") == before + 1
 

@@ -78,7 +78,7 @@ def serving(config: ServingConfig) -> Iterator[str]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not server.started:
             if not thread.is_alive() or time.monotonic() > deadline:
                 raise RuntimeError("the service did not start: see its log above")
@@ -101,7 +101,7 @@ def fill(address: str, catalogue: Path) -> list[dict[str, Any]]:
         rows.append(
             {"file": entry["file"], "document_id": entry["document_id"], "metadata": metadata}
         )
-    with httpx.Client(base_url=address, timeout=60) as client:
+    with httpx.Client(base_url=address, timeout=120) as client:
         files = [("image", (e["file"], (catalogue / e["file"]).read_bytes())) for e in entries]
         sent = client.post(
             "/v1/collections/catalogue/batches", data={"items": json.dumps(rows)}, files=files

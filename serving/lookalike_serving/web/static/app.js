@@ -86,7 +86,7 @@ async function prepare() {
   if (!fields.length) return;
   const { retriever } = state;
   const pages = await Promise.all(searched.map((each) => api.documents(each.name, { limit: SAMPLE }).catch(() => ({ items: [] }))));
-  if (retriever === state.retriever) rebuild(pages.flatMap((page) => page.items));
+  filters.whenNotTyping(byId("filters"), () => { if (retriever === state.retriever) rebuild(pages.flatMap((page) => page.items)); });
 }
 
 function changeFilter(field, value) {

@@ -36,6 +36,13 @@ export function countValues(fields, documents) {
   return counts;
 }
 
+/** Acts at once, or when the person has left the field they are typing in: building anew would cut them off. */
+export function whenNotTyping(panel, act) {
+  const typing = document.activeElement?.matches("input:not([type=checkbox], [type=radio])") && panel.contains(document.activeElement);
+  if (typing) document.activeElement.addEventListener("blur", () => setTimeout(() => whenNotTyping(panel, act)), { once: true });
+  else act();
+}
+
 /**
  * Fills the panel; returns the function that shows a state's filters in it. `onChange(field, filter)`,
  * `onChange(null, null)` for all; `onDone` closes the panel where it covers the results.
