@@ -16,6 +16,7 @@ from lookalike.cli import (
     validate,
     version,
 )
+from lookalike.cli.cluster import describe, logs, plan
 
 app = typer.Typer(
     name="lookalike",
@@ -34,5 +35,8 @@ app.command("get", epilog=get.EXAMPLES)(get.get)
 app.command("ingest", epilog=ingest.EXAMPLES)(ingest.ingest)
 app.command("down", epilog=down.EXAMPLES)(down.down)
 app.command("validate", epilog=validate.EXAMPLES)(validate.validate)
+app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
+app.command("describe", epilog=describe.EXAMPLES)(describe.describe)
+app.command("logs", epilog=logs.EXAMPLES)(logs.logs)
 app.command("demo-catalogue", epilog=demo_catalogue.EXAMPLES)(demo_catalogue.demo_catalogue)
 app.command("version")(version.version)

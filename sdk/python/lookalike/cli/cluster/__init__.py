@@ -1,0 +1,1 @@
+"""Commands about a cluster: what they ask its API server, through the operator's own client."""
