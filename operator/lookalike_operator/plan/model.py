@@ -140,7 +140,7 @@ class CollectionSnapshot:
     """Engine Qdrant: what the server says of `plan.indexes.observed_index(snapshot)`; None with
     engine Edge."""
     foreign: tuple[ObjectRef, ...] = ()
-    """Objects that have the name of a child of ours and are not ours, as the last apply met them."""
+    """Objects that have the name of a child and are not ours, as the last apply met them."""
     missing_secrets: tuple[str, ...] = ()
     """Named Secrets (`name/key` or `name`) that are not there."""
     apis: frozenset[str] = frozenset()
@@ -237,7 +237,7 @@ class Plan:
     """Live children that are in neither and stay, such as a Job that still runs."""
     index_ops: tuple[IndexOp, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
-    """The whole status to be; written where it differs from the stored one."""
+    """The whole status to be; written where it differs from the stored one. Empty: as it is."""
     remove_finalizer: bool = False
     """Only where every one of `index_ops` succeeded."""
     events: tuple[Event, ...] = ()

@@ -1,0 +1,248 @@
+"""Why something does not run, in one line that a stranger understands.
+
+The cause is in what Kubernetes says of pods, claims and controllers, but seldom where one looks
+first: a crashed container's is the last line of its log, a pending pod's is in a condition.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lookalike_operator.plan.model import Manifest
+
+_OOM_EXIT = 137
+_LONGEST = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """CamelCase reason and one line."""
+
+    reason: str
+    message: str
+    stuck: bool = True
+    """It does not go away by itself soon: somebody is to act."""
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+def worst(pods: Iterable[Manifest]) -> Cause | None:
+    """The most telling cause among pods: crashes before images before places before waiting."""
+    causes = [cause for pod in _by_name(pods) if (cause := pod_cause(pod)) is not None]
+    return min(causes, key=_rank) if causes else None
+
+
+_ORDER = (
+    "OOMKilled",
+    "CrashLoopBackOff",
+    "Error",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ImagePullBackOff",
+    "Insufficient",
+    "Unschedulable",
+    "UnboundClaim",
+    "Evicted",
+)
+
+
+def _rank(cause: Cause) -> int:
+    return _ORDER.index(cause.reason) if cause.reason in _ORDER else len(_ORDER) - cause.stuck
+
+
+def pod_cause(pod: Manifest) -> Cause | None:
+    """Why a pod is not ready; None where it is, or is about to be."""
+    status = pod.get("status") or {}
+    if pod["metadata"].get("deletionTimestamp"):
+        return None
+    if status.get("phase") == "Failed" and status.get("reason"):
+        return Cause("Evicted" if status["reason"] == "Evicted" else str(status["reason"]),
+                     last_line(status.get("message") or "the node ended the pod"))  # fmt: skip
+    for container in _container_statuses(status):
+        if (cause := _container_cause(pod, container)) is not None:
+            return cause
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return _unscheduled(condition.get("message") or "no node takes the pod yet")
+    if status.get("phase") == "Running" and not is_ready(pod):
+        return Cause(
+            "Starting", f"pod {pod['metadata']['name']} runs and is not ready yet", stuck=False
+        )
+    return None
+
+
+def is_ready(pod: Manifest) -> bool:
+    """The pod takes requests and is not on its way out."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return False
+    conditions = (pod.get("status") or {}).get("conditions") or ()
+    return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+
+
+def _container_cause(pod: Manifest, container: Mapping[str, Any]) -> Cause | None:
+    state = container.get("state") or {}
+    waiting = state.get("waiting") or {}
+    ended = state.get("terminated") or (container.get("lastState") or {}).get("terminated") or {}
+    reason = waiting.get("reason")
+    if reason in ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull"):
+        detail = last_line(waiting.get("message") or "")
+        image = container.get("image") or "the image"
+        return Cause("ImagePullBackOff", f"image {image} cannot be pulled{_colon(detail)}")
+    if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
+        return Cause(reason, last_line(waiting.get("message") or "the container cannot be made"))
+    crashed = reason == "CrashLoopBackOff" or bool(
+        state.get("terminated") and ended.get("exitCode")
+    )
+    restarted = bool(ended.get("exitCode")) and not container.get("ready")
+    if ended.get("reason") == "OOMKilled" and (crashed or restarted):
+        limit = _memory_limit(pod, str(container.get("name")))
+        return Cause(
+            "OOMKilled",
+            f"container {container.get('name')} used more memory than its limit"
+            f"{f' of {limit}' if limit else ''}: raise resources.limits.memory",
+        )
+    if crashed or (restarted and reason is None and "running" not in state):
+        exit_code = ended.get("exitCode")
+        said = last_line(ended.get("message") or "") or f"exit code {exit_code}"
+        return Cause("CrashLoopBackOff" if reason == "CrashLoopBackOff" else "Error", said)
+    return None
+
+
+def _unscheduled(message: str) -> Cause:
+    """The scheduler's message, which says of each reason on how many nodes it holds."""
+    nodes = re.search(r"(\d+)/(\d+) nodes are available", message)
+    total = int(nodes[2]) if nodes else None
+    lacking = re.search(r"(\d+) Insufficient ([\w./-]+?)[.,]?(\s|$)", message)
+    if lacking and total is not None:
+        free = total - int(lacking[1])
+        return Cause("Insufficient", f"{lacking[2]}: {free} of {total} nodes have enough free")
+    if "unbound immediate PersistentVolumeClaims" in message or "persistentvolumeclaim" in message:
+        return Cause("UnboundClaim", _first_sentence(message))
+    return Cause("Unschedulable", _first_sentence(message))
+
+
+def claim_cause(claim: Manifest) -> Cause | None:
+    """Why a claim has no volume; None where it has one, or waits for its first pod as meant."""
+    status = claim.get("status") or {}
+    name = claim["metadata"]["name"]
+    match status.get("phase"):
+        case "Bound":
+            return None
+        case "Lost":
+            return Cause(
+                "ClaimLost",
+                f"PersistentVolumeClaim {name} has lost its volume: delete the claim, and the "
+                "collection is ingested anew",
+            )
+    storage_class = (claim.get("spec") or {}).get("storageClassName")
+    if storage_class is None:
+        return Cause(
+            "ClaimPending",
+            f"PersistentVolumeClaim {name} names no StorageClass and the cluster has no default: "
+            "set spec.index.storage.storageClassName",
+        )
+    return Cause(
+        "ClaimPending",
+        f"PersistentVolumeClaim {name} waits for a volume of StorageClass {storage_class}",
+        stuck=False,
+    )
+
+
+def deployment_cause(deployment: Manifest) -> Cause | None:
+    """What keeps a Deployment from making pods at all, such as a quota."""
+    for condition in (deployment.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            return _refused(condition.get("message") or "")
+    return None
+
+
+def _refused(message: str) -> Cause:
+    """The API server's refusal to create a pod."""
+    line = last_line(message)
+    quota = re.search(r"exceeded quota: (.*)", line)
+    if quota:
+        return Cause("QuotaExceeded", f"{quota[1]}: raise the ResourceQuota or ask for less")
+    if "violates PodSecurity" in line:
+        return Cause("PodSecurity", line)
+    return Cause("FailedCreate", line or "pods cannot be created")
+
+
+def ray_cause(ray_service: Manifest) -> Cause | None:
+    """What KubeRay says is wrong with a RayService, its cluster or its application."""
+    status = ray_service.get("status") or {}
+    for part in ("pendingServiceStatus", "activeServiceStatus"):
+        service = status.get(part) or {}
+        for condition in (service.get("rayClusterStatus") or {}).get("conditions") or ():
+            if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+                return _refused(condition.get("message") or "")
+        for application in (service.get("applicationStatuses") or {}).values():
+            if application.get("status") in ("DEPLOY_FAILED", "UNHEALTHY"):
+                return Cause(
+                    "DeployFailed" if application["status"] == "DEPLOY_FAILED" else "Unhealthy",
+                    last_line(_application_message(application)) or "Ray Serve gives no reason",
+                )
+    return None
+
+
+def _application_message(application: Mapping[str, Any]) -> str:
+    deployments = (application.get("serveDeploymentStatuses") or {}).values()
+    said = [d["message"] for d in deployments if d.get("message")]
+    return str(said[0] if said else application.get("message") or "")
+
+
+def job_cause(job: Manifest) -> Cause | None:
+    """Why a Job has failed, as its controller says."""
+    for condition in (job.get("status") or {}).get("conditions") or ():
+        if condition.get("type") == "Failed" and condition.get("status") == "True":
+            return Cause(
+                condition.get("reason") or "JobFailed", last_line(condition.get("message") or "")
+            )
+    return None
+
+
+def last_line(text: str) -> str:
+    """The last line that says something; the message of a log line that is JSON."""
+    lines = [line.strip() for line in str(text).splitlines() if line.strip()]
+    if not lines:
+        return ""
+    line = lines[-1]
+    if line.startswith("{"):
+        try:
+            found = json.loads(line)
+            line = str(found.get("message") or found.get("detail") or line)
+        except (ValueError, AttributeError):
+            pass
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def _first_sentence(message: str) -> str:
+    """The scheduler repeats itself after the first: preemption does not help either."""
+    return last_line(re.split(r"\.?\s+preemption:", message)[0].rstrip("."))
+
+
+def _container_statuses(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [
+        *(status.get("initContainerStatuses") or ()),
+        *(status.get("containerStatuses") or ()),
+    ]
+
+
+def _memory_limit(pod: Manifest, container: str) -> str | None:
+    for each in pod.get("spec", {}).get("containers") or ():
+        if each.get("name") == container:
+            limit = (each.get("resources") or {}).get("limits", {}).get("memory")
+            return None if limit is None else str(limit)
+    return None
+
+
+def _by_name(pods: Iterable[Manifest]) -> list[Manifest]:
+    return sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
+
+
+def _colon(detail: str) -> str:
+    return f": {detail}" if detail else ""

@@ -1,0 +1,323 @@
+"""What an ImageCollection needs: its place for vectors, the runs that fill it, what to tell of it.
+
+    a Retriever is to answer from it  <-  index  <-  ingestion run  <-  sources, model
+
+Only a process that has loaded the model knows how long its vectors are, so serving and ingestion
+make the index on a Qdrant server; here it is observed, mended, pointed at and, in the end, deleted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from lookalike_crds.image_collection import (
+    DeletionPolicy,
+    Engine,
+    ImageCollectionSpec,
+    ImageCollectionStatus,
+    RunStatus,
+)
+from lookalike_operator.plan import claims, collection_conditions, config_map, cron_job, indexes
+from lookalike_operator.plan.causes import Cause
+from lookalike_operator.plan.collection_conditions import Situation
+from lookalike_operator.plan.collection_deletion import plan_deletion
+from lookalike_operator.plan.collection_obstacles import obstacle
+from lookalike_operator.plan.conditions import merged, transitions
+from lookalike_operator.plan.diff import changes
+from lookalike_operator.plan.ingestion_pod import file_of, ingestion_config
+from lookalike_operator.plan.model import (
+    CollectionSnapshot,
+    Event,
+    IndexAction,
+    IndexOp,
+    Manifest,
+    ObjectRef,
+    Plan,
+    ref_of,
+)
+from lookalike_operator.plan.names import FINALIZER, PAUSED, Owner, index_claim
+from lookalike_operator.plan.runs import (
+    Outcome,
+    Run,
+    gateway_of,
+    outcome_of,
+    own_jobs,
+    scheduled_jobs,
+    source_statuses,
+    wanted_run,
+)
+from lookalike_operator.plan.waiting import why_not_started
+
+_WHILE_RUNNING_SECONDS = 30.0
+_UNREACHABLE_SECONDS = 30.0
+_AT_REST_SECONDS = 300.0
+"""How often a Qdrant server is looked at: it tells nobody when a collection is deleted."""
+
+
+def plan_collection(snapshot: CollectionSnapshot) -> Plan:
+    """Pure: equal snapshots give equal plans."""
+    owner = Owner("ImageCollection", snapshot.meta)
+    if snapshot.meta.deleting:
+        return plan_deletion(snapshot, owner)
+    if snapshot.meta.annotations.get(PAUSED) == "true":
+        return _told(snapshot, replace(_nothing(snapshot), paused=True), Plan(hands_off=True))
+    spec = snapshot.spec
+    in_the_way = obstacle(snapshot, owner)
+    if spec is None or in_the_way is not None:
+        situation = replace(_nothing(snapshot), obstacle=in_the_way)
+        return _told(snapshot, situation, Plan(hands_off=True))
+    work = _Work.of(snapshot, spec, owner)
+    plan = _with_finalizer(snapshot, spec, work.plan())
+    plan = replace(plan, reasons=changes(snapshot.children, plan))
+    return _told(snapshot, work.situation(), plan)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A collection that can be worked on."""
+
+    snapshot: CollectionSnapshot
+    spec: ImageCollectionSpec
+    owner: Owner
+    claim: claims.Claim | None
+    run: Run | None
+    """None: no sources."""
+    outcome: Outcome | None
+    """Of the wanted run's live Job."""
+    waiting: Cause | None
+    """Why the wanted run has not been started."""
+
+    @classmethod
+    def of(cls, snapshot: CollectionSnapshot, spec: ImageCollectionSpec, owner: Owner) -> _Work:
+        claim = None
+        if spec.index.engine is Engine.EDGE:
+            claim = claims.index(owner, spec, live_claim(snapshot))
+        run = wanted_run(snapshot, spec, owner) if spec.sources else None
+        outcome = None
+        waiting = None
+        if run is not None and run.recorded is None:
+            if run.live is not None:
+                outcome = outcome_of(run.live, snapshot.pods)
+            else:
+                waiting = why_not_started(snapshot, spec, live_claim(snapshot))
+        return cls(snapshot, spec, owner, claim, run, outcome, waiting)
+
+    def plan(self) -> Plan:
+        once, keep = self._jobs()
+        return Plan(
+            objects=self._objects(),
+            once=once,
+            keep=keep,
+            index_ops=self._index_ops(),
+            events=self._events(),
+            requeue_after=self._requeue_after(),
+        )
+
+    def _objects(self) -> tuple[Manifest, ...]:
+        objects: list[Manifest] = []
+        if self.claim is not None:
+            objects.append(self.claim.manifest)
+        if self.spec.sources:
+            gateway = gateway_of(self.snapshot)
+            name = gateway.meta.name if gateway is not None else None
+            meta, settings, spec = self.snapshot.meta, self.snapshot.settings, self.spec
+            scheduled = [source for source in spec.sources if source.schedule is not None]
+            configs = {
+                file_of(None): ingestion_config(meta, spec, spec.sources, name, settings),
+                **{
+                    file_of(source.name): ingestion_config(meta, spec, (source,), name, settings)
+                    for source in scheduled
+                },
+            }
+            objects.append(config_map.ingestion(self.owner, configs))
+            edge = spec.index.engine is Engine.EDGE
+            if not edge or name is not None:
+                objects += [
+                    cron_job.source_cron_job(
+                        self.owner, spec, source, settings, gateway=name if edge else None
+                    )
+                    for source in scheduled
+                ]
+        return tuple(objects)
+
+    def _jobs(self) -> tuple[tuple[Manifest, ...], tuple[ObjectRef, ...]]:
+        """(Jobs to create, Jobs to leave). Those of other runs go."""
+        if self.run is None:
+            return (), ()
+        if self.run.live is not None:
+            return (), (ref_of(self.run.live),)
+        if self.run.recorded is not None:
+            same_run = [
+                ref_of(job)
+                for job in own_jobs(self.snapshot, self.owner)
+                if job["metadata"]["name"] == self.run.recorded.job
+            ]
+            return (), tuple(same_run)
+        return (() if self.waiting else (self.run.job,)), ()
+
+    def _index_ops(self) -> tuple[IndexOp, ...]:
+        facts = self.snapshot.index
+        if facts is None or facts.error is not None or not facts.exists:
+            return ()
+        ops = [
+            IndexOp(IndexAction.ENSURE_PAYLOAD_INDEX, facts.name, (f.name, f.type.value.lower()))
+            for f in self.spec.fields
+            if facts.payload_indexes.get(f.name) != f.type.value.lower()
+        ]
+        if facts.alias_target != facts.name and facts.name == self.active()[0]:
+            alias = indexes.alias_of(self.snapshot.meta)
+            ops.append(IndexOp(IndexAction.POINT_ALIAS, facts.name, (alias,)))
+        return tuple(ops)
+
+    def active(self) -> tuple[str, str, str]:
+        """(index, model in words, model whole) that answers queries from now on."""
+        meta, spec, status = self.snapshot.meta, self.spec, self.snapshot.status
+        name, model = indexes.active(meta, spec, status)
+        wanted = indexes.wanted_index(meta, spec)
+        if name != wanted and (self.run is None or self._filled()):
+            name, model = wanted, spec.model
+        return name, indexes.described(model), indexes.stored(model)
+
+    def _filled(self) -> bool:
+        """The wanted run has been through."""
+        record = self.run_status()
+        return (
+            record is not None
+            and self.run is not None
+            and record.id == self.run.id
+            and record.state in ("Completed", "CompletedWithErrors")
+        )
+
+    def run_status(self) -> RunStatus | None:
+        """What the status is to say of runs."""
+        if self.run is None:
+            return None
+        if self.run.recorded is not None:
+            return self.run.recorded
+        if self.waiting is not None:
+            return self.snapshot.status.run
+        outcome = self.outcome or Outcome("Running")
+        return RunStatus(
+            id=self.run.id,
+            job=self.run.job_name,
+            state=outcome.state,
+            message=outcome.message,
+            finished_at=outcome.finished_at,
+        )
+
+    def _events(self) -> tuple[Event, ...]:
+        events: list[Event] = []
+        before = self.snapshot.status.index_name
+        name, model, _ = self.active()
+        if before is not None and before != name:
+            events.append(
+                Event(
+                    "Normal",
+                    "ModelChanged",
+                    f"queries are answered by {model} from index {name}; index {before} of the "
+                    "model before stays on the server until somebody deletes it",
+                )
+            )
+        if self.run is not None and self.run.refills and self._starts():
+            events.append(
+                Event("Warning", "IndexLost", f"index {name} is gone: it is filled again")
+            )
+        return tuple(events)
+
+    def _starts(self) -> bool:
+        run = self.run
+        return run is not None and not (run.recorded or run.live or self.waiting)
+
+    def _requeue_after(self) -> float | None:
+        facts = self.snapshot.index
+        if facts is None:
+            return None
+        if facts.error is not None:
+            return _UNREACHABLE_SECONDS
+        running = self.run is not None and self.run.recorded is None and self.waiting is None
+        return _WHILE_RUNNING_SECONDS if running else _AT_REST_SECONDS
+
+    def situation(self) -> Situation:
+        snapshot, spec = self.snapshot, self.spec
+        scheduled = [outcome_of(job, snapshot.pods) for job in scheduled_jobs(snapshot, self.owner)]
+        finished = [o for o in (*scheduled, self.outcome) if o and o.state != "Running"]
+        sources = source_statuses(spec, snapshot.status.sources, finished, snapshot.now)
+        name, model, whole = self.active()
+        status = snapshot.status.model_copy(
+            update={
+                "documents": self._documents(finished),
+                "sources": sources,
+                "failed": (
+                    sum(source.failed for source in sources)
+                    if any(source.last_run for source in sources)
+                    else None
+                ),
+                "active_model": model,
+                "active_model_spec": whole,
+                "index_name": name,
+                "run": self.run_status(),
+            }
+        )
+        return Situation(
+            status=status,
+            spec=spec,
+            claim=live_claim(snapshot),
+            refused=self.claim.refused if self.claim else None,
+            run=status.run if self.run is None or self.waiting is None else None,
+            run_pods=snapshot.pods,
+            waiting=self.waiting,
+            scheduled=scheduled[-1] if scheduled else None,
+        )
+
+    def _documents(self, finished: list[Outcome]) -> int | None:
+        facts = self.snapshot.index
+        if facts is not None and facts.points is not None and facts.name == self.active()[0]:
+            return facts.points
+        counted = [o.documents for o in finished if o.documents is not None]
+        return counted[-1] if counted else self.snapshot.status.documents
+
+
+def live_claim(snapshot: CollectionSnapshot) -> Manifest | None:
+    """The claim of an Edge collection as it is."""
+    name = index_claim(snapshot.meta.name)
+    for child in snapshot.children:
+        if child["kind"] == "PersistentVolumeClaim" and child["metadata"]["name"] == name:
+            return child
+    return None
+
+
+def _with_finalizer(snapshot: CollectionSnapshot, spec: ImageCollectionSpec, plan: Plan) -> Plan:
+    """Only where data outside of the cluster's garbage collection is to go, too."""
+    wanted = spec.index.engine is Engine.QDRANT and spec.deletion_policy is DeletionPolicy.DELETE
+    has = FINALIZER in snapshot.meta.finalizers
+    return replace(plan, add_finalizer=wanted and not has, remove_finalizer=has and not wanted)
+
+
+def _nothing(snapshot: CollectionSnapshot) -> Situation:
+    """A collection that nothing is done about: what the status said still holds."""
+    return Situation(
+        status=snapshot.status,
+        spec=snapshot.spec,
+        claim=live_claim(snapshot),
+        run=snapshot.status.run,
+        run_pods=snapshot.pods,
+    )
+
+
+def _told(snapshot: CollectionSnapshot, situation: Situation, plan: Plan) -> Plan:
+    """The plan with the status and the events that tell of it."""
+    judged = collection_conditions.judge(snapshot, situation)
+    status: ImageCollectionStatus = situation.status.model_copy(
+        update={
+            "observed_generation": snapshot.meta.generation,
+            "conditions": merged(
+                snapshot.status.conditions, judged, snapshot.meta.generation, snapshot.now
+            ),
+        }
+    )
+    events = (*plan.events, *transitions(snapshot.status.conditions, judged))
+    return replace(
+        plan,
+        status=status.model_dump(mode="json", by_alias=True, exclude_none=True),
+        events=events,
+    )

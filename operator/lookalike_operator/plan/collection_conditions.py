@@ -1,0 +1,214 @@
+"""The conditions of an ImageCollection, from Ready to Stalled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lookalike_crds.image_collection import (
+    Engine,
+    ImageCollectionSpec,
+    ImageCollectionStatus,
+    RunStatus,
+)
+from lookalike_operator.plan import indexes
+from lookalike_operator.plan.causes import Cause, claim_cause, worst
+from lookalike_operator.plan.conditions import Judged, judged
+from lookalike_operator.plan.model import CollectionSnapshot, Manifest
+from lookalike_operator.plan.names import PAUSED, RUN_NOW
+from lookalike_operator.plan.runs import Outcome
+from lookalike_operator.plan.waiting import missing_secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the conditions are judged by."""
+
+    status: ImageCollectionStatus
+    """As it will be, without the conditions."""
+    spec: ImageCollectionSpec | None
+    claim: Manifest | None
+    run: RunStatus | None
+    """The wanted run; None where it waits, or nothing is to be ingested."""
+    run_pods: tuple[Manifest, ...] = ()
+    waiting: Cause | None = None
+    refused: str | None = None
+    scheduled: Outcome | None = None
+    """Of the last scheduled run."""
+    obstacle: Cause | None = None
+    paused: bool = False
+
+
+def judge(snapshot: CollectionSnapshot, situation: Situation) -> tuple[Judged, ...]:
+    """All conditions, in the order they are shown."""
+    spec = situation.spec
+    stalled = _stalled(situation)
+    degraded = _degraded(snapshot, situation)
+    if spec is None:
+        assert situation.obstacle is not None
+        reason, message = situation.obstacle.reason, situation.obstacle.message
+        parts: tuple[Judged, ...] = ()
+        ready = judged("Ready", False, reason, message)
+    else:
+        parts = (
+            _model(snapshot, situation, spec),
+            _index(snapshot, situation, spec),
+            _ingested(situation, spec),
+        )
+        ready = _ready(snapshot, situation, spec, (stalled, *parts))
+    paused = (
+        (judged("Paused", True, "Annotated", f"annotation {PAUSED} is true: remove it to go on"),)
+        if situation.paused
+        else ()
+    )
+    return (ready, *parts, degraded, stalled, *paused)
+
+
+def _stalled(situation: Situation) -> Judged:
+    if situation.obstacle is not None:
+        return judged("Stalled", True, situation.obstacle.reason, situation.obstacle.message)
+    if situation.run is not None and situation.run.state == "Failed":
+        return judged("Stalled", True, "IngestionFailed", _failure(situation.run))
+    return judged("Stalled", False, "AsExpected", "nothing waits for a person")
+
+
+def _failure(run: RunStatus) -> str:
+    return (
+        f"{run.message or 'the ingestion Job failed'} (Job {run.job}). Mend the cause; a change of "
+        f"the spec, or annotation {RUN_NOW} with a new value, starts another run"
+    )
+
+
+def _ready(
+    snapshot: CollectionSnapshot,
+    situation: Situation,
+    spec: ImageCollectionSpec,
+    others: tuple[Judged, ...],
+) -> Judged:
+    stalled, *parts = others
+    if stalled.holds:
+        return judged("Ready", False, stalled.reason, stalled.message)
+    # The index first: without it nothing else can be.
+    model, index, ingested = parts
+    for part in (index, model, ingested):
+        if part.status == "False":
+            return judged("Ready", False, part.reason, part.message)
+    if index.status != "True":
+        return judged("Ready", None, index.reason, index.message)
+    documents = situation.status.documents
+    counted = "" if documents is None else f"{documents} documents, "
+    return judged("Ready", True, "Ready", f"{counted}model {indexes.described(spec.model)}")
+
+
+def _model(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollectionSpec) -> Judged:
+    name = indexes.described(spec.model)
+    run = situation.run
+    if run is not None and run.state == "Failed" and _is_about_model(run.message):
+        return judged("ModelReady", False, "ModelNotLoaded", run.message or "")
+    if run is not None and run.state in ("Completed", "CompletedWithErrors"):
+        return judged("ModelReady", True, "Loaded", f"{name} has embedded images")
+    wanted = indexes.wanted_index(snapshot.meta, spec)
+    serving = [r for r in snapshot.retrievers if r.available]
+    if serving and situation.status.index_name == wanted:
+        return judged("ModelReady", True, "Loaded", f"Retriever {serving[0].meta.name} serves it")
+    return judged("ModelReady", None, "NotTried", f"nothing has loaded {name} yet")
+
+
+def _is_about_model(message: str | None) -> bool:
+    text = (message or "").lower()
+    return "model" in text or "weights" in text
+
+
+def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollectionSpec) -> Judged:
+    if spec.index.engine is Engine.EDGE:
+        return _edge_index(snapshot, situation)
+    facts = snapshot.index
+    if facts is None:
+        return judged("IndexReady", None, "NotAsked", "the Qdrant server has not been asked yet")
+    if facts.error is not None:
+        return judged("IndexReady", False, "QdrantUnavailable", facts.error)
+    if not facts.exists:
+        return judged(
+            "IndexReady",
+            False,
+            "IndexNotMade",
+            f"index {facts.name} is made by the first ingestion run or Retriever that loads the "
+            "model",
+        )
+    distance = facts.made_for.get("distance")
+    if distance is not None and distance != spec.vector.distance.value:
+        return judged(
+            "IndexReady",
+            False,
+            "IndexMismatch",
+            f"index {facts.name} was made for distance {distance}, spec.vector.distance is "
+            f"{spec.vector.distance.value}: write {distance}, or delete the index on the server",
+        )
+    missing = sorted(
+        f.name for f in spec.fields if facts.payload_indexes.get(f.name) != f.type.value.lower()
+    )
+    if missing:
+        what = f"index {facts.name} is there; payload indexes of {', '.join(missing)} are mended"
+        return judged("IndexReady", True, "Mending", what)
+    return judged("IndexReady", True, "IndexExists", f"index {facts.name} answers")
+
+
+def _edge_index(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
+    if situation.claim is None:
+        return judged("IndexReady", False, "Creating", "its PersistentVolumeClaim is being made")
+    cause = claim_cause(situation.claim)
+    if cause is None:
+        name = situation.claim["metadata"]["name"]
+        return judged("IndexReady", True, "ClaimBound", f"PersistentVolumeClaim {name} is bound")
+    message = cause.message
+    if not cause.stuck and not snapshot.retrievers:
+        message += "; with late binding it gets one when a Retriever's pod uses it: create one"
+    return judged("IndexReady", False, cause.reason, message)
+
+
+def _ingested(situation: Situation, spec: ImageCollectionSpec) -> Judged:
+    if not spec.sources:
+        return judged("Ingested", True, "NoSources", "direct uploads alone: no sources in the spec")
+    if situation.waiting is not None:
+        return judged("Ingested", False, situation.waiting.reason, situation.waiting.message)
+    run = situation.run
+    if run is None:
+        return judged("Ingested", False, "NotStarted", "no run has been started yet")
+    match run.state:
+        case "Running":
+            cause = worst(situation.run_pods)
+            if cause is not None and cause.stuck:
+                return judged("Ingested", False, cause.reason, f"{cause.message} (Job {run.job})")
+            return judged("Ingested", False, "Ingesting", f"Job {run.job} is under way")
+        case "Failed":
+            return judged("Ingested", False, "IngestionFailed", _failure(run))
+        case _:
+            total = sum(source.ingested for source in situation.status.sources)
+            count = f"{len(spec.sources)} sources" if len(spec.sources) > 1 else "1 source"
+            return judged("Ingested", True, run.state, f"{total} images from {count} are indexed")
+
+
+def _degraded(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
+    """Works, but not wholly as asked for."""
+    if snapshot.missing_secrets:
+        cause = missing_secrets(snapshot.missing_secrets)
+        return judged("Degraded", True, cause.reason, cause.message)
+    if situation.refused is not None:
+        return judged("Degraded", True, "ClaimImmutable", situation.refused)
+    last = situation.scheduled
+    if last is not None and last.state == "Failed":
+        message = f"the last scheduled run failed: {last.message or 'its pods say nothing'}"
+        return judged("Degraded", True, "ScheduledRunFailed", message)
+    failed = situation.status.failed or 0
+    if failed:
+        run = situation.run
+        detail = f": {run.message}" if run is not None and run.message else ""
+        return judged(
+            "Degraded",
+            True,
+            "ImagesFailed",
+            f"{failed} images could not be ingested{detail}. The Job's log names each",
+        )
+    run = situation.run
+    if run is not None and run.state == "CompletedWithErrors":
+        return judged("Degraded", True, "RunHadErrors", run.message or "the last run had errors")
+    return judged("Degraded", False, "AsExpected", "nothing is amiss")

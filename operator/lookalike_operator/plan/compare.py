@@ -1,0 +1,94 @@
+"""What an object as rendered asks for and a live one does not have.
+
+The API server fills in defaults and writes amounts in its own way, so this is no equality: what
+is rendered must be there, and more may be. Amounts are compared by value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from lookalike_operator.plan.model import Manifest
+from lookalike_operator.plan.pod_template import MERGE_KEYS
+from lookalike_operator.plan.quantity import amount
+
+_AMOUNTS = frozenset({"requests", "limits", "sizeLimit", "storage"})
+_IDENTITIES = {**MERGE_KEYS, "ownerReferences": "uid"}
+
+
+class Difference(NamedTuple):
+    path: str
+    """Such as `spec.template.spec.containers[serving].image`."""
+    live: Any
+    wanted: Any
+
+    def __str__(self) -> str:
+        return f"{self.path}: {_shown(self.live)} -> {_shown(self.wanted)}"
+
+
+def differences(wanted: Manifest, live: Manifest) -> list[Difference]:
+    """Empty where applying `wanted` would change nothing that is said in it."""
+    return list(_compare(wanted, live, "", amounts=False))
+
+
+def _compare(wanted: Any, live: Any, path: str, *, amounts: bool) -> Iterator[Difference]:
+    if isinstance(wanted, Mapping):
+        if not isinstance(live, Mapping):
+            if wanted or live is not None:
+                yield Difference(path, live, wanted)
+            return
+        for key, value in wanted.items():
+            at = f"{path}.{key}" if path else str(key)
+            inner = amounts or key in _AMOUNTS
+            found = live.get(key)
+            if found is None and _is_empty(value):
+                continue
+            if key in _IDENTITIES and _is_list(value) and isinstance(found, Sequence):
+                yield from _compare_items(value, found, at, _IDENTITIES[key])
+            else:
+                yield from _compare(value, found, at, amounts=inner)
+    elif _is_list(wanted):
+        if not _is_list(live) or len(live) != len(wanted):
+            yield Difference(path, live, wanted)
+            return
+        for i, (one, other) in enumerate(zip(wanted, live, strict=True)):
+            yield from _compare(one, other, f"{path}[{i}]", amounts=amounts)
+    elif wanted != live and not (amounts and _same_amount(wanted, live)):
+        yield Difference(path, live, wanted)
+
+
+def _compare_items(
+    wanted: Sequence[Any], live: Sequence[Any], path: str, identity: str
+) -> Iterator[Difference]:
+    """Lists that merge by an identity: others may have added items."""
+    found = {item.get(identity): item for item in live if isinstance(item, Mapping)}
+    for item in wanted:
+        name = item.get(identity)
+        at = f"{path}[{name}]"
+        if name not in found:
+            yield Difference(at, None, item)
+        else:
+            yield from _compare(item, found[name], at, amounts=False)
+
+
+def _same_amount(one: Any, other: Any) -> bool:
+    first = amount(one)
+    return first is not None and first == amount(other)
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value in ({}, [], "", False)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str | bytes)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "(none)"
+    if isinstance(value, Mapping) or _is_list(value):
+        return "…"
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}…"

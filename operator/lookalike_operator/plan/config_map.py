@@ -1,0 +1,49 @@
+"""ConfigMaps: what serving and ingestion pods read, as one JSON file each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lookalike_crds.config import IngestionConfig, ServingConfig
+from lookalike_operator.plan.model import Manifest
+from lookalike_operator.plan.names import (
+    Component,
+    Owner,
+    ingestion_config_map,
+    serving_config_map,
+)
+from lookalike_operator.plan.places import SERVING_FILE
+
+
+def serving(owner: Owner, config: ServingConfig) -> Manifest:
+    """`<retriever>-config`: mounted as a folder, so that a change reaches running pods."""
+    return _config_map(
+        owner,
+        serving_config_map(owner.name),
+        Component.SERVING,
+        {SERVING_FILE: rendered(config)},
+    )
+
+
+def ingestion(owner: Owner, configs: Mapping[str, IngestionConfig]) -> Manifest:
+    """`<collection>-ingestion`. `configs`: file name -> what it holds."""
+    return _config_map(
+        owner,
+        ingestion_config_map(owner.name),
+        Component.INGESTION,
+        {name: rendered(config) for name, config in sorted(configs.items())},
+    )
+
+
+def rendered(config: ServingConfig | IngestionConfig) -> str:
+    """Readable, and the same bytes for the same config."""
+    return config.model_dump_json(indent=2, by_alias=True) + "\n"
+
+
+def _config_map(owner: Owner, name: str, component: Component, data: Mapping[str, str]) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": owner.metadata(name, component),
+        "data": dict(data),
+    }

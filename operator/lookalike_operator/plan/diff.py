@@ -1,0 +1,129 @@
+"""What applying a plan changes and costs, in words a person can act on.
+
+The operator logs it; `lookalike plan` shows it before anybody applies anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from lookalike_operator.plan.compare import Difference, differences
+from lookalike_operator.plan.model import Manifest, ObjectRef, Plan, ref_of
+from lookalike_operator.plan.names import TEMPLATE_DIGEST
+from lookalike_operator.plan.quantity import amount
+
+GPU = "nvidia.com/gpu"
+_UPGRADE_MINUTES = 10
+"""A new Ray cluster with its model, and the minute for which KubeRay keeps the old one."""
+_MOST_DIFFERENCES = 4
+
+
+def changes(live: Iterable[Manifest], plan: Plan) -> tuple[str, ...]:
+    """One line for each object that is created, changed or deleted, in the plan's order."""
+    if plan.hands_off:
+        return ()
+    before = {ref_of(child): child for child in live}
+    lines: list[str] = []
+    for manifest in plan.objects:
+        ref = ref_of(manifest)
+        lines += _object(ref, before.get(ref), manifest)
+    for manifest in plan.once:
+        ref = ref_of(manifest)
+        if ref not in before and manifest["kind"] != "Secret":
+            lines.append(f"creates {ref}")
+    lines += [f"deletes {ref}" for ref in _pruned(before, plan)]
+    lines += [f"{_words(op.action.value)} {op.index} {' '.join(op.argument)}".rstrip()
+              for op in plan.index_ops]  # fmt: skip
+    return tuple(lines)
+
+
+def _object(ref: ObjectRef, live: Manifest | None, wanted: Manifest) -> Iterator[str]:
+    if live is None:
+        yield f"creates {ref}{_needs(_gpus(wanted))}"
+        return
+    found = differences(wanted, live)
+    if not found:
+        return
+    if ref.kind == "RayService":
+        yield _ray_service(ref, live, wanted, found)
+    elif ref.kind == "Deployment":
+        yield _deployment(ref, live, wanted, found)
+    elif ref.kind == "ConfigMap":
+        yield f"changes {ref}; running pods take it over"
+    else:
+        yield f"changes {ref}: {_listed(found)}"
+
+
+def _deployment(ref: ObjectRef, live: Manifest, wanted: Manifest, found: list[Difference]) -> str:
+    if _digest(live) == _digest(wanted):
+        return f"changes {ref}, no pod restarts: {_listed(found)}"
+    reasons = _listed([d for d in found if d.path.startswith("spec.template")] or found)
+    if wanted["spec"]["strategy"]["type"] == "Recreate":
+        return f"restarts the pods of {ref}: old ones end before new ones start ({reasons})"
+    extra = _needs(_gpus_of(wanted["spec"]["template"]["spec"]), "more")
+    return f"restarts the pods of {ref} one by one, without a gap{extra} ({reasons})"
+
+
+def _ray_service(ref: ObjectRef, live: Manifest, wanted: Manifest, found: list[Difference]) -> str:
+    if _digest(live) == _digest(wanted):
+        return f"changes the Serve config of {ref} in place: {_listed(found)}"
+    needed = _gpus(wanted)
+    cost = f"; needs {needed} more GPUs for about {_UPGRADE_MINUTES} minutes" if needed else ""
+    reasons = _listed([d for d in found if d.path.startswith("spec.rayCluster")] or found)
+    return f"replaces the Ray cluster of {ref}{cost} ({reasons})"
+
+
+def _digest(manifest: Manifest) -> str | None:
+    return (manifest["metadata"].get("annotations") or {}).get(TEMPLATE_DIGEST)
+
+
+def _pruned(before: Mapping[ObjectRef, Manifest], plan: Plan) -> list[ObjectRef]:
+    kept = {ref_of(m) for m in (*plan.objects, *plan.once)} | set(plan.keep)
+    return sorted(
+        ref
+        for ref, child in before.items()
+        if ref not in kept and child["metadata"].get("ownerReferences")
+    )
+
+
+def _gpus(manifest: Manifest) -> int:
+    """GPUs that the object asks for as a whole."""
+    spec = manifest.get("spec") or {}
+    if manifest["kind"] == "Deployment":
+        return int(spec["replicas"]) * _gpus_of(spec["template"]["spec"])
+    if manifest["kind"] == "RayService":
+        groups = spec["rayClusterConfig"].get("workerGroupSpecs") or ()
+        return sum(
+            max(1, int(g.get("replicas") or 0)) * _gpus_of(g["template"]["spec"]) for g in groups
+        )
+    return 0
+
+
+def _gpus_of(pod_spec: Mapping[str, Any]) -> int:
+    found = (
+        amount((container.get("resources") or {}).get("limits", {}).get(GPU, 0)) or 0
+        for container in pod_spec["containers"]
+    )
+    return int(sum(found))
+
+
+def _needs(gpus: int, more: str = "") -> str:
+    if not gpus:
+        return ""
+    number = f"{gpus} {more} GPU".replace("  ", " ")
+    return f"; needs {number}{'s' if gpus > 1 else ''}"
+
+
+def _listed(found: list[Difference]) -> str:
+    told = [str(each) for each in found[:_MOST_DIFFERENCES]]
+    rest = len(found) - len(told)
+    return "; ".join([*told, *([f"{rest} more"] if rest > 0 else [])])
+
+
+def _words(action: str) -> str:
+    return {
+        "EnsurePayloadIndex": "makes a payload index in",
+        "PointAlias": "points an alias at",
+        "Delete": "deletes index",
+    }[action]

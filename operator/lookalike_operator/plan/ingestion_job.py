@@ -1,0 +1,78 @@
+"""Ingestion as an Indexed Job: one completion for each partition of the documents.
+
+One run is one Job: its name follows from what is to be ingested and how its pods are made, so a
+repeated reconcile names the same Job, and a spec that was mended names another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lookalike_crds.image_collection import ImageCollectionSpec
+from lookalike_operator.plan.ingestion_pod import CONTAINER, file_of, ingestion_template, workers
+from lookalike_operator.plan.model import Manifest, Settings
+from lookalike_operator.plan.names import RUN, Component, Owner, ingestion_job
+from lookalike_operator.plan.pod_template import digest_of
+
+USELESS_TO_RETRY = 2
+"""Exit code of an ingestion pod: a bad config, no weights, too many failures."""
+_RETRIES = 6
+"""Of each partition, with the Job controller's back-off: from 10 s to 6 min apart."""
+
+
+def ingestion_job_manifest(
+    owner: Owner,
+    spec: ImageCollectionSpec,
+    settings: Settings,
+    *,
+    run: str,
+    gateway: str | None,
+) -> Manifest:
+    """The Job of one run over all sources."""
+    body = job_spec(owner, spec, settings, file=file_of(None), gateway=gateway, run=run)
+    attempt = digest_of([run, body], 8)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": owner.metadata(
+            ingestion_job(owner.name, attempt), Component.INGESTION, labels={RUN: run}
+        ),
+        "spec": body,
+    }
+
+
+def job_spec(
+    owner: Owner,
+    spec: ImageCollectionSpec,
+    settings: Settings,
+    *,
+    file: str,
+    gateway: str | None,
+    run: str,
+) -> dict[str, Any]:
+    """A JobSpec. Its pods stay until the Job goes: they hold the results."""
+    return {
+        "completionMode": "Indexed",
+        "completions": workers(spec),
+        "parallelism": workers(spec),
+        "backoffLimitPerIndex": _RETRIES,
+        "podFailurePolicy": {
+            "rules": [
+                {
+                    "action": "Ignore",
+                    "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+                },
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {
+                        "containerName": CONTAINER,
+                        "operator": "In",
+                        "values": [USELESS_TO_RETRY],
+                    },
+                },
+            ]
+        },
+        "template": ingestion_template(
+            owner, spec, settings, file=file, gateway=gateway, labels={RUN: run}
+        ),
+    }

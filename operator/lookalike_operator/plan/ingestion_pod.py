@@ -1,0 +1,148 @@
+"""The pods that turn images into vectors, and the config they read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lookalike_crds.config import CollectionConfig, IngestionConfig
+from lookalike_crds.image_collection import Engine, ImageCollectionSpec, SourceSpec
+from lookalike_operator.plan import places, serving_pod
+from lookalike_operator.plan.indexes import wanted_index
+from lookalike_operator.plan.model import Meta, Settings
+from lookalike_operator.plan.names import (
+    Component,
+    Owner,
+    fitted,
+    ingestion_config_map,
+    internal_secret,
+)
+from lookalike_operator.plan.pod_template import (
+    container_security,
+    pod_security,
+    with_pod_template,
+)
+from lookalike_operator.plan.serving_config import index_config, service_url
+
+CONTAINER = "ingestion"
+_PROGRESS = f"{places.DATA}/run/ingestion.json"
+_TERMINATION_LOG = "/dev/termination-log"
+_GRACE_SECONDS = 60
+
+
+def ingestion_config(
+    meta: Meta,
+    spec: ImageCollectionSpec,
+    sources: tuple[SourceSpec, ...],
+    gateway: str | None,
+    settings: Settings,
+) -> IngestionConfig:
+    """One run over `sources`, into the index of the spec's model.
+
+    `gateway`: the Retriever that holds the index; engine Edge alone needs one.
+    """
+    edge = spec.index.engine is Engine.EDGE
+    return IngestionConfig(
+        collection=CollectionConfig(
+            name=meta.name,
+            model=spec.model,
+            vector=spec.vector,
+            index=index_config(wanted_index(meta, spec), meta, spec, settings),
+            fields=spec.fields,
+        ),
+        sources=tuple(places.in_pod(meta.name, source) for source in sources),
+        # Pods are the workers here; how they are made is not their business.
+        ingestion=spec.ingestion.model_copy(
+            update={"parallelism": None, "resources": None, "pod_template": None}
+        ),
+        data_dir=Path(places.DATA),
+        gateway_url=(service_url(gateway, meta.namespace, settings) if edge and gateway else None),
+        internal_token_file=Path(places.INTERNAL_TOKEN) if edge else None,
+        progress_file=Path(_PROGRESS),
+    )
+
+
+def file_of(source: str | None) -> str:
+    """Name of the config in the ConfigMap: of all sources, or of one with a schedule."""
+    return places.INGESTION_FILE if source is None else f"ingestion-{source}.json"
+
+
+def ingestion_template(
+    owner: Owner,
+    spec: ImageCollectionSpec,
+    settings: Settings,
+    *,
+    file: str,
+    gateway: str | None,
+    labels: Mapping[str, str],
+) -> dict[str, Any]:
+    """PodTemplateSpec of an ingestion Job whose pods are numbered from 0 to parallelism - 1."""
+    own_labels = {**owner.labels(Component.INGESTION), **labels}
+    mounted = _mounts(owner, spec, gateway)
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": settings.serving_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["python", "-m", "lookalike_serving.ingest"],
+        "args": [
+            "--config",
+            f"{places.CONFIG}/{file}",
+            "--result",
+            _TERMINATION_LOG,
+            "--partition",
+            f"$(JOB_COMPLETION_INDEX)/{workers(spec)}",
+        ],
+        "env": serving_pod.environment(),
+        "resources": serving_pod.resources(spec.ingestion.resources),
+        "securityContext": container_security(),
+        "terminationMessagePath": _TERMINATION_LOG,
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [mount.volume_mount for mount in mounted],
+    }
+    if credentials := _credentials(spec):
+        container["envFrom"] = [{"secretRef": {"name": name}} for name in credentials]
+    template = {
+        "metadata": {"labels": own_labels},
+        "spec": {
+            "restartPolicy": "Never",
+            "terminationGracePeriodSeconds": _GRACE_SECONDS,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+            "securityContext": pod_security(),
+            "containers": [container],
+            "volumes": [mount.volume for mount in mounted],
+        },
+    }
+    return with_pod_template(template, spec.ingestion.pod_template, own_labels)
+
+
+def workers(spec: ImageCollectionSpec) -> int:
+    """Pods that share one run."""
+    return spec.ingestion.parallelism or 1
+
+
+def _mounts(owner: Owner, spec: ImageCollectionSpec, gateway: str | None) -> list[places.Mount]:
+    mounts = [
+        places.config_map("config", ingestion_config_map(owner.name)),
+        places.empty("data", places.DATA),
+        places.empty("tmp", places.TMP),
+    ]
+    if gateway is not None:
+        mounts.append(places.secret("internal", places.INTERNAL, internal_secret(gateway)))
+    if spec.index.qdrant is not None and spec.index.qdrant.api_key_secret_ref is not None:
+        mounts.append(places.qdrant_key(spec.index.qdrant.api_key_secret_ref.name))
+    return places.unique([*mounts, *places.sources(owner.name, spec)])
+
+
+def _credentials(spec: ImageCollectionSpec) -> list[str]:
+    """Secrets that object stores are read with, each key an environment variable."""
+    stores = (each for s in spec.sources for each in (s.s3, s.gcs, s.azure_blob))
+    names = (each.credentials_secret_ref for each in stores if each is not None)
+    return sorted({name for name in names if name is not None})
+
+
+def label_value(text: str) -> str:
+    """Any short text as the value of a label."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in text)
+    return fitted(plain.strip("-_."))

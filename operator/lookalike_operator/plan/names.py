@@ -1,0 +1,199 @@
+"""What children are called, how they are labelled, and whose they are.
+
+Every child carries the labels that it is found by and, unless it is to outlive us, an owner
+reference, so that the garbage collector takes it when our resource goes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+from lookalike_crds.base import API_VERSION
+from lookalike_operator.plan.model import Manifest, Meta, ObjectRef, ref_of
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OPERATOR = "lookalike-operator"
+APP = "app.kubernetes.io/name"
+COMPONENT = "app.kubernetes.io/component"
+KIND = "lookalike.dev/kind"
+NAME = "lookalike.dev/name"
+RUN = "lookalike.dev/run"
+"""On Jobs and their pods: the id of the run."""
+CLIENT = "lookalike.dev/client"
+"""On other people's pods: may reach a service behind `access.networkPolicy`."""
+
+CONFIG_DIGEST = "lookalike.dev/config-digest"
+TEMPLATE_DIGEST = "lookalike.dev/template-digest"
+"""On what runs serving pods: a digest of the pods as rendered; another one replaces them."""
+PAUSED = "lookalike.dev/paused"
+RUN_NOW = "lookalike.dev/run-now"
+ADOPT = "lookalike.dev/adopt"
+
+FINALIZER = "lookalike.dev/index"
+"""On collections whose index on a Qdrant server goes with them."""
+
+LONGEST = 63
+_LONGEST_CRON_JOB = 52
+_LONGEST_RAY_SERVICE = 41
+"""KubeRay adds suffixes to it for clusters, services and pods."""
+_DIGEST = 8
+
+
+class Component(StrEnum):
+    SERVING = "serving"
+    INGESTION = "ingestion"
+    INDEX = "index"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """One of our resources, as its children name it."""
+
+    kind: Literal["ImageCollection", "Retriever"]
+    meta: Meta
+
+    @property
+    def name(self) -> str:
+        return self.meta.name
+
+    @property
+    def namespace(self) -> str:
+        return self.meta.namespace
+
+    def labels(self, component: Component) -> dict[str, str]:
+        return {
+            MANAGED_BY: OPERATOR,
+            APP: "lookalike",
+            COMPONENT: component.value,
+            KIND: self.kind,
+            NAME: self.name,
+        }
+
+    def selector(self, component: Component) -> dict[str, str]:
+        """Labels that select the pods of one component, and no others."""
+        return {COMPONENT: component.value, KIND: self.kind, NAME: self.name}
+
+    def reference(self) -> dict[str, Any]:
+        return {
+            "apiVersion": API_VERSION,
+            "kind": self.kind,
+            "name": self.name,
+            "uid": self.meta.uid,
+            "controller": True,
+            "blockOwnerDeletion": False,
+        }
+
+    def metadata(
+        self,
+        name: str,
+        component: Component,
+        *,
+        labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+        owned: bool = True,
+    ) -> dict[str, Any]:
+        """ObjectMeta of a child. Not `owned`: it stays when our resource goes."""
+        meta: dict[str, Any] = {
+            "name": name,
+            "namespace": self.namespace,
+            "labels": {**self.labels(component), **(labels or {})},
+        }
+        if annotations:
+            meta["annotations"] = dict(annotations)
+        if owned:
+            meta["ownerReferences"] = [self.reference()]
+        return meta
+
+    def owns(self, live: Manifest) -> bool:
+        """Whether a live object may be changed and deleted as a child of this resource."""
+        meta = live["metadata"]
+        owners = meta.get("ownerReferences") or ()
+        if any(owner.get("uid") == self.meta.uid for owner in owners):
+            return True
+        if any(owner.get("controller") for owner in owners):
+            return False
+        if (meta.get("annotations") or {}).get(ADOPT) == "true":
+            return True
+        # Claims that outlive their collection wait for the next one of that name.
+        labels = meta.get("labels") or {}
+        return live["kind"] == "PersistentVolumeClaim" and all(
+            labels.get(key) == value
+            for key, value in ((MANAGED_BY, OPERATOR), (KIND, self.kind), (NAME, self.name))
+        )
+
+
+def strangers(
+    owner: Owner, children: tuple[Manifest, ...], foreign: tuple[ObjectRef, ...]
+) -> frozenset[ObjectRef]:
+    """Objects that are not to be touched although they have a name we might want."""
+    return frozenset(foreign) | {ref_of(child) for child in children if not owner.owns(child)}
+
+
+def fitted(name: str, suffix: str = "", longest: int = LONGEST) -> str:
+    """`name` + `suffix`, cut with a digest of what was cut where it is longer than `longest`."""
+    whole = name + suffix
+    if len(whole) <= longest:
+        return whole
+    digest = hashlib.sha256(whole.encode()).hexdigest()[:_DIGEST]
+    kept = name[: longest - len(suffix) - _DIGEST - 1].rstrip("-.")
+    return f"{kept}-{digest}{suffix}"
+
+
+def serving_config_map(retriever: str) -> str:
+    return fitted(retriever, "-config")
+
+
+def api_keys_secret(retriever: str) -> str:
+    return fitted(retriever, "-api-keys")
+
+
+def internal_secret(retriever: str) -> str:
+    return fitted(retriever, "-internal")
+
+
+def data_claim(retriever: str) -> str:
+    return fitted(retriever, "-data")
+
+
+def index_claim(collection: str) -> str:
+    return fitted(collection, "-index")
+
+
+def ingestion_config_map(collection: str) -> str:
+    return fitted(collection, "-ingestion")
+
+
+def ingestion_job(collection: str, attempt: str) -> str:
+    return fitted(collection, f"-ingest-{attempt}")
+
+
+def cron_job(collection: str, source: str) -> str:
+    return fitted(f"{collection}-{source}", longest=_LONGEST_CRON_JOB)
+
+
+def ray_service(retriever: str) -> str:
+    return fitted(retriever, longest=_LONGEST_RAY_SERVICE)
+
+
+_SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+def name_problem(owner: Owner) -> str | None:
+    """Why the resource's name cannot name its children, or None."""
+    if owner.kind == "Retriever" and not _SERVICE.fullmatch(owner.name):
+        return (
+            f"metadata.name: {owner.name!r} cannot name a Service: create it anew with at most 63 "
+            "lower-case letters, digits and -, beginning with a letter"
+        )
+    if not _LABEL.fullmatch(owner.name):
+        return (
+            f"metadata.name: {owner.name!r} cannot name its claims and Jobs: create it anew with "
+            "at most 63 lower-case letters, digits and -"
+        )
+    return None

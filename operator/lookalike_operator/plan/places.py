@@ -1,0 +1,144 @@
+"""Where things lie inside our pods, and the volumes that bring them there.
+
+The paths are part of what is stored (documents remember where their image lies), so ingestion and
+serving pods must agree on them: both take them from here.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from lookalike_crds.image_collection import ImageCollectionSpec, SourceSpec
+from lookalike_operator.plan.names import fitted, index_claim
+
+DATA = "/var/lib/lookalike"
+CONFIG = "/etc/lookalike"
+API_KEYS = "/etc/lookalike-keys"
+INTERNAL = "/etc/lookalike-internal"
+INTERNAL_TOKEN = f"{INTERNAL}/token"
+QDRANT_KEYS = "/etc/lookalike-qdrant"
+INDEXES = "/var/lib/lookalike-indexes"
+SOURCES = "/var/lib/lookalike-sources"
+TMP = "/tmp"
+
+SERVING_FILE = "serving.json"
+INGESTION_FILE = "ingestion.json"
+PORT = 8000
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One volume of a pod and where its container sees it."""
+
+    name: str
+    path: str
+    source: tuple[tuple[str, Any], ...]
+    """The volume's one key and what it holds."""
+    read_only: bool = False
+
+    @property
+    def volume(self) -> dict[str, Any]:
+        return {"name": self.name, **dict(self.source)}
+
+    @property
+    def volume_mount(self) -> dict[str, Any]:
+        mount: dict[str, Any] = {"name": self.name, "mountPath": self.path}
+        return {**mount, "readOnly": True} if self.read_only else mount
+
+
+def empty(name: str, path: str) -> Mount:
+    return Mount(name, path, (("emptyDir", {}),))
+
+
+def config_map(name: str, config_map: str) -> Mount:
+    return Mount(name, CONFIG, (("configMap", {"name": config_map}),), read_only=True)
+
+
+def secret(name: str, path: str, secret: str) -> Mount:
+    return Mount(name, path, (("secret", {"secretName": secret}),), read_only=True)
+
+
+def claim(name: str, path: str, claim: str, *, read_only: bool = False) -> Mount:
+    # Read-only at the mount alone: a volume that is read-only as a whole could not be shared with
+    # a pod on the same node that writes to it.
+    return Mount(name, path, (("persistentVolumeClaim", {"claimName": claim}),), read_only)
+
+
+def index(collection: str) -> Mount:
+    """The folder that holds an Edge collection's indexes."""
+    return claim(fitted("index-" + collection), f"{INDEXES}/{collection}", index_claim(collection))
+
+
+def qdrant_key(secret_name: str) -> Mount:
+    return secret(fitted("qdrant-" + secret_name), f"{QDRANT_KEYS}/{secret_name}", secret_name)
+
+
+def sources(collection: str, spec: ImageCollectionSpec) -> list[Mount]:
+    """Claims that the collection's images lie in, each where `in_pod` says."""
+    return [
+        claim(
+            fitted(f"source-{collection}-{source.name}"),
+            _source_root(collection, source),
+            source.volume.claim_name,
+            read_only=True,
+        )
+        for source in spec.sources
+        if source.volume is not None and source.volume.claim_name is not None
+    ]
+
+
+def in_pod(collection: str, source: SourceSpec) -> SourceSpec:
+    """The source with its path as our pods see it."""
+    volume = source.volume
+    if volume is None or volume.claim_name is None:
+        return source
+    path = posixpath.normpath(
+        posixpath.join(_source_root(collection, source), volume.path.lstrip("/"))
+    )
+    return source.model_copy(
+        update={"volume": volume.model_copy(update={"path": path, "claim_name": None})}
+    )
+
+
+def image_roots(collection: str, spec: ImageCollectionSpec) -> list[str]:
+    """Folders whose files are the images of documents."""
+    found = (in_pod(collection, source) for source in spec.sources)
+    return [source.volume.path for source in found if source.volume is not None]
+
+
+def path_problems(spec: ImageCollectionSpec) -> list[str]:
+    """Paths that mean nothing in a pod: `path: message` for each."""
+    problems: list[str] = []
+    for i, source in enumerate(spec.sources):
+        at = f"spec.sources[{i}]"
+        if (volume := source.volume) is not None:
+            if volume.claim_name is not None:
+                inside = posixpath.normpath(posixpath.join("/", volume.path.lstrip("/")))
+                plain = posixpath.normpath(volume.path.lstrip("/") or ".")
+                if plain.startswith("..") or not inside.startswith("/"):
+                    problems.append(f"{at}.volume.path: {volume.path} leads out of the claim")
+            elif not volume.path.startswith("/"):
+                problems.append(
+                    f"{at}.volume.claimName: is missing: on a cluster a relative path is inside a "
+                    "PersistentVolumeClaim; name it"
+                )
+        elif source.urls is not None:
+            manifest = source.urls.manifest
+            if "://" not in manifest and not manifest.startswith("/"):
+                problems.append(
+                    f"{at}.urls.manifest: {manifest} is relative: on a cluster write its https:// "
+                    "address"
+                )
+    return problems
+
+
+def unique(mounts: Iterable[Mount]) -> list[Mount]:
+    """Each once, in order."""
+    return list({mount.name: mount for mount in mounts}.values())
+
+
+def _source_root(collection: str, source: SourceSpec) -> str:
+    return f"{SOURCES}/{collection}/{source.name}"

@@ -1,0 +1,243 @@
+"""Runtime KubeRay: a RayService whose workers each hold one replica.
+
+KubeRay replaces the whole cluster when the hash of `rayClusterConfig` changes (replicas and their
+bounds aside), so nothing that a running server can take over may stand in there: replicas, search
+defaults and weights are in `serveConfigV2` alone, which KubeRay submits to the running cluster.
+Ray's autoscaler makes workers for the replicas that Serve asks for, and takes them away.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import yaml
+
+from lookalike_crds.config import ServingConfig, heavy_digest, heavy_of, light_of
+from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
+from lookalike_crds.retriever import RetrieverSpec
+from lookalike_operator.plan import places, serving_pod
+from lookalike_operator.plan.model import CollectionFacts, Manifest, Settings
+from lookalike_operator.plan.names import (
+    CONFIG_DIGEST,
+    TEMPLATE_DIGEST,
+    Component,
+    Owner,
+    ray_service,
+)
+from lookalike_operator.plan.pod_template import (
+    container_security,
+    digest_of,
+    merged,
+    with_pod_template,
+)
+from lookalike_operator.plan.quantity import amount
+
+API = "ray.io/v1/RayService"
+APPLICATION = "lookalike"
+GROUP_NAME = "serving"
+
+_MOST_WORKERS = 1000
+"""The bound of spec.serving.replicas: KubeRay hands a changed one to no running cluster."""
+_WORKER_IDLE_SECONDS = 60
+_HEAD_RESOURCES = {
+    "requests": {"cpu": "500m", "memory": "2Gi"},
+    "limits": {"memory": "4Gi"},
+}
+_IDLE_SERVE: dict[str, Any] = {
+    "min_replicas": 0,
+    "initial_replicas": 0,
+    "max_replicas": 1,
+    "target_ongoing_requests": 1,
+    "upscale_delay_s": 0,
+    # Longer than it takes until the operator has seen the request and asks for replicas itself.
+    "downscale_delay_s": 90,
+}
+
+
+def serving_ray_service(
+    owner: Owner,
+    spec: RetrieverSpec,
+    collections: tuple[CollectionFacts, ...],
+    config: ServingConfig,
+    settings: Settings,
+    *,
+    replicas: int,
+    idle: bool,
+) -> Manifest:
+    """The RayService. Pure and byte-stable: KubeRay takes another byte for another cluster.
+
+    `idle`: no replica now; Ray Serve starts one at the next request.
+    """
+    cluster = merged(_cluster(owner, spec, collections, config, settings), spec.serving.ray_cluster)
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayService",
+        "metadata": owner.metadata(
+            ray_service(owner.name),
+            Component.SERVING,
+            annotations={TEMPLATE_DIGEST: digest_of(_without_replicas(cluster))},
+        ),
+        "spec": {
+            # While there are no workers, the head's proxy holds requests.
+            "excludeHeadPodFromServeSvc": False,
+            "upgradeStrategy": {"type": "NewCluster"},
+            "serveConfigV2": serve_config(spec, config, replicas=replicas, idle=idle),
+            "rayClusterConfig": cluster,
+        },
+    }
+
+
+def _without_replicas(cluster: dict[str, Any]) -> dict[str, Any]:
+    """What KubeRay's own hash is about."""
+    muted = ("replicas", "minReplicas", "maxReplicas", "scaleStrategy")
+    groups = [
+        {key: value for key, value in group.items() if key not in muted}
+        for group in cluster.get("workerGroupSpecs") or ()
+    ]
+    return {**cluster, "workerGroupSpecs": groups}
+
+
+def serve_config(spec: RetrieverSpec, config: ServingConfig, *, replicas: int, idle: bool) -> str:
+    """`serveConfigV2`: the application, its heavy config as arguments, its light one in place."""
+    deployment: dict[str, Any] = {
+        "name": "Retriever",
+        **({"autoscaling_config": _IDLE_SERVE} if idle else {"num_replicas": replicas}),
+        "user_config": light_of(config).as_json(),
+        "ray_actor_options": _actor(spec),
+    }
+    heavy = heavy_of(config).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    document = {
+        "proxy_location": "EveryNode",
+        "http_options": {"host": "0.0.0.0", "port": places.PORT},
+        "applications": [
+            {
+                "name": APPLICATION,
+                "route_prefix": "/",
+                "import_path": "lookalike_serving.kuberay:build",
+                "args": {"config": heavy},
+                "deployments": [deployment],
+            }
+        ],
+    }
+    return yaml.safe_dump(document, sort_keys=True, allow_unicode=True, width=1000)
+
+
+def _actor(spec: RetrieverSpec) -> dict[str, Any]:
+    """What one replica takes of its worker: all of it."""
+    options: dict[str, Any] = {"num_cpus": _cpus(spec)}
+    if gpus := serving_pod.gpus(spec.serving.resources):
+        options["num_gpus"] = gpus
+    return options
+
+
+def _cpus(spec: RetrieverSpec) -> int:
+    """Whole CPUs of a worker."""
+    wanted = serving_pod.resources(spec.serving.resources)
+    for part in ("limits", "requests"):
+        if (found := amount(wanted.get(part, {}).get("cpu"))) is not None:
+            return max(1, math.ceil(found))
+    return 1
+
+
+def _cluster(
+    owner: Owner,
+    spec: RetrieverSpec,
+    collections: tuple[CollectionFacts, ...],
+    config: ServingConfig,
+    settings: Settings,
+) -> dict[str, Any]:
+    """`rayClusterConfig`, without what the user adds to it."""
+    mounted = [
+        mount
+        for mount in serving_pod.mounts(owner, spec, collections)
+        # The config comes with the application.
+        if mount.name != "config"
+    ]
+    image = spec.serving.image or settings.serving_image
+    return {
+        "rayVersion": settings.ray_version,
+        "enableInTreeAutoscaling": True,
+        "autoscalerOptions": {
+            "version": "v2",
+            "idleTimeoutSeconds": _WORKER_IDLE_SECONDS,
+            "upscalingMode": "Default",
+            "image": image,
+            "imagePullPolicy": settings.image_pull_policy,
+            "securityContext": container_security(),
+            "env": serving_pod.environment(),
+            "resources": {
+                "requests": {"cpu": "100m", "memory": "512Mi"},
+                "limits": {"memory": "512Mi"},
+            },
+            "volumeMounts": [m.volume_mount for m in mounted if m.name == "tmp"],
+        },
+        "headGroupSpec": {
+            # No replica lands on the head, or a worker without one would never be Ready.
+            "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "dashboard-host": "0.0.0.0"},
+            "template": _template(owner, spec, config, settings, mounted, head=True),
+        },
+        "workerGroupSpecs": [
+            {
+                "groupName": GROUP_NAME,
+                "minReplicas": 0,
+                "maxReplicas": _MOST_WORKERS,
+                "rayStartParams": {"num-cpus": str(_cpus(spec))},
+                "template": _template(owner, spec, config, settings, mounted, head=False),
+            }
+        ],
+    }
+
+
+def _template(
+    owner: Owner,
+    spec: RetrieverSpec,
+    config: ServingConfig,
+    settings: Settings,
+    mounted: list[places.Mount],
+    *,
+    head: bool,
+) -> dict[str, Any]:
+    """Pods of one group. KubeRay adds command, and probes that call wget: the image has it."""
+    labels = owner.labels(Component.SERVING)
+    container = serving_pod.container(spec, settings, mounted)
+    container["env"] = serving_pod.environment(RAY_SERVE_ENVIRONMENT)
+    if head:
+        container["resources"] = _HEAD_RESOURCES
+        container["ports"] = [
+            *container["ports"],
+            {"name": "gcs-server", "containerPort": 6379, "protocol": "TCP"},
+            {"name": "dashboard", "containerPort": 8265, "protocol": "TCP"},
+            {"name": "client", "containerPort": 10001, "protocol": "TCP"},
+        ]
+    pod = serving_pod.pod_spec([container], mounted)
+    if head:
+        # Ray's autoscaler, beside the head, asks the API server for workers.
+        pod["automountServiceAccountToken"] = True
+    template = {
+        "metadata": {
+            "labels": labels,
+            "annotations": {
+                CONFIG_DIGEST: heavy_digest(config),
+                **({} if head else serving_pod.scrape_annotations()),
+            },
+        },
+        "spec": pod,
+    }
+    override = spec.serving.pod_template
+    return with_pod_template(template, _for_head(override) if head else override, labels)
+
+
+def _for_head(override: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The head answers no query: what places serving pods (GPU nodes, say) is not for it."""
+    if override is None:
+        return None
+    kept = {k: v for k, v in override.get("spec", {}).items() if k not in _PLACING}
+    containers = [
+        {k: v for k, v in container.items() if k != "resources"}
+        for container in kept.get("containers") or ()
+    ]
+    return {**override, "spec": {**kept, **({"containers": containers} if containers else {})}}
+
+
+_PLACING = frozenset({"nodeSelector", "affinity", "tolerations", "topologySpreadConstraints"})

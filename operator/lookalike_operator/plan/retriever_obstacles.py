@@ -1,0 +1,96 @@
+"""What keeps the operator from working on a Retriever until somebody changes something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lookalike_crds.image_collection import Engine
+from lookalike_crds.retriever import RetrieverSpec, Runtime
+from lookalike_operator.plan import ray_service
+from lookalike_operator.plan.causes import Cause
+from lookalike_operator.plan.collection_obstacles import name_taken
+from lookalike_operator.plan.model import CollectionFacts, Manifest, Meta, RetrieverSnapshot, ref_of
+from lookalike_operator.plan.names import Owner, name_problem, strangers
+from lookalike_operator.plan.serving_config import qdrant_url
+
+WAITS = frozenset({"CollectionNotFound"})
+"""Reasons that may go away by themselves: GitOps applies resources in any order."""
+
+
+def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
+    """The first, or None. Children stay as they are while there is one."""
+    spec = snapshot.spec
+    if spec is None or snapshot.problems:
+        return Cause("InvalidSpec", "; ".join(snapshot.problems) or "the spec cannot be read")
+    if (problem := name_problem(owner)) is not None:
+        return Cause("InvalidSpec", problem)
+    found = {each.meta.name for each in snapshot.collections}
+    missing = [each.name for each in spec.collections if each.name not in found]
+    if missing:
+        return Cause(
+            "CollectionNotFound",
+            f"there is no ImageCollection {', '.join(missing)} in namespace {owner.namespace}: "
+            "create it, or take it out of spec.collections",
+        )
+    for each in snapshot.collections:
+        if each.spec.index.engine is Engine.QDRANT and _address(snapshot, each) is None:
+            return Cause(
+                "NoQdrantAddress",
+                f"ImageCollection {each.meta.name} names no Qdrant server: write its "
+                "spec.index.qdrant.url or serviceRef",
+            )
+    edge = edge_collections(snapshot)
+    if edge and (cause := _one_writer(snapshot, spec, edge)) is not None:
+        return cause
+    if spec.serving.runtime is Runtime.KUBE_RAY and ray_service.API not in snapshot.apis:
+        return Cause(
+            "KubeRayMissing",
+            "spec.serving.runtime is KubeRay and the cluster has no RayService (ray.io/v1): "
+            "install the KubeRay operator, or write runtime: Standalone",
+        )
+    return None
+
+
+def taken(snapshot: RetrieverSnapshot, owner: Owner, objects: Iterable[Manifest]) -> Cause | None:
+    """An object that is to be applied and is somebody else's."""
+    others = strangers(owner, snapshot.children, snapshot.foreign)
+    return next((name_taken(ref) for o in objects if (ref := ref_of(o)) in others), None)
+
+
+def edge_collections(snapshot: RetrieverSnapshot) -> tuple[CollectionFacts, ...]:
+    return tuple(c for c in snapshot.collections if c.spec.index.engine is Engine.EDGE)
+
+
+def _one_writer(
+    snapshot: RetrieverSnapshot, spec: RetrieverSpec, edge: tuple[CollectionFacts, ...]
+) -> Cause | None:
+    """One process at a time opens an Edge index."""
+    names = {each.meta.name for each in edge}
+    for rival in snapshot.rivals:
+        shared = sorted(names & {c.name for c in rival.spec.collections})
+        if shared and not rival.meta.deleting and _age(rival.meta) < _age(snapshot.meta):
+            return Cause(
+                "IndexInUse",
+                f"Retriever {rival.meta.name} serves the Edge index of {', '.join(shared)}, and "
+                "one at a time can: add what this one needs to it, or use engine Qdrant",
+            )
+    at = "spec.serving.replicas"
+    wanted = spec.serving.replicas
+    if spec.autoscaling is not None:
+        at, wanted = "spec.autoscaling.maxReplicas", spec.autoscaling.max_replicas
+    if wanted > 1:
+        return Cause(
+            "EdgeSingleReplica",
+            f"{at} is {wanted} and {', '.join(sorted(names))} is of engine Edge, whose index one "
+            "pod at a time can open: write 1, or use engine Qdrant",
+        )
+    return None
+
+
+def _age(meta: Meta) -> tuple[float, str]:
+    """The older, the smaller; of one second, by name. Unknown: the youngest."""
+    return (meta.created.timestamp() if meta.created else float("inf"), meta.name)
+
+
+def _address(snapshot: RetrieverSnapshot, collection: CollectionFacts) -> str | None:
+    return qdrant_url(collection.meta, collection.spec, snapshot.settings)

@@ -1,0 +1,295 @@
+"""Ingestion runs: which one the spec asks for, whether it has been done, how it went.
+
+A run has an id, which follows from what is to be ingested: the index, the sources, the last
+`run-now` annotation, and how often the index had to be filled again because it was gone. The
+status remembers the last run, so a Job may go once its result stands there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from pydantic import ValidationError
+
+from lookalike_crds.image_collection import (
+    Engine,
+    ImageCollectionSpec,
+    RunStatus,
+    SourceStatus,
+)
+from lookalike_crds.progress import OTHERS, Counts, RunResult, RunState, total_of
+from lookalike_operator.plan.causes import job_cause, last_line, worst
+from lookalike_operator.plan.conditions import parsed, timestamp
+from lookalike_operator.plan.indexes import wanted_index
+from lookalike_operator.plan.ingestion_job import ingestion_job_manifest
+from lookalike_operator.plan.model import CollectionSnapshot, Manifest, RetrieverFacts
+from lookalike_operator.plan.names import RUN, RUN_NOW, Owner, index_claim
+from lookalike_operator.plan.pod_template import digest_of
+
+State = Literal["Running", "Completed", "CompletedWithErrors", "Failed"]
+
+_LOST_AFTER = timedelta(seconds=60)
+"""An index that is not there so soon after its run may be one that was looked for before it."""
+_LONGEST_MESSAGE = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a Job stands, from its own status and what its pods left."""
+
+    state: State
+    message: str | None = None
+    sources: Mapping[str, Counts] = field(default_factory=dict)
+    documents: int | None = None
+    finished_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The run that the spec asks for."""
+
+    id: str
+    job: Manifest
+    """As it would be made now."""
+    live: Manifest | None
+    """The same Job, where it exists."""
+    recorded: RunStatus | None
+    """What the status says of this very run, once it has ended."""
+    refills: bool
+    """It fills again an index that was there and is gone."""
+
+    @property
+    def job_name(self) -> str:
+        return str(self.job["metadata"]["name"])
+
+
+def gateway_of(snapshot: CollectionSnapshot) -> RetrieverFacts | None:
+    """The Retriever that holds an Edge index: the oldest that names the collection."""
+    return snapshot.retrievers[0] if snapshot.retrievers else None
+
+
+def wanted_run(snapshot: CollectionSnapshot, spec: ImageCollectionSpec, owner: Owner) -> Run:
+    """Pure: the same snapshot asks for the same run."""
+    base = _base(snapshot, spec)
+    last = snapshot.status.run
+    times = _times_refilled(base, last)
+    lost = last is not None and times is not None and _is_lost(snapshot, last)
+    count = (times or 0) + lost
+    id = f"{base}-{count}" if count else base
+    gateway = gateway_of(snapshot)
+    job = ingestion_job_manifest(
+        owner,
+        spec,
+        snapshot.settings,
+        run=id,
+        gateway=(
+            gateway.meta.name if gateway is not None and spec.index.engine is Engine.EDGE else None
+        ),
+    )
+    name = job["metadata"]["name"]
+    live = next((j for j in own_jobs(snapshot, owner) if j["metadata"]["name"] == name), None)
+    return Run(id, job, live, _ended(last, id, name), refills=count > 0)
+
+
+def _base(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> str:
+    sources = [
+        source.model_dump(mode="json", exclude={"schedule"}, exclude_defaults=True)
+        for source in sorted(spec.sources, key=lambda source: source.name)
+    ]
+    what = [
+        wanted_index(snapshot.meta, spec),
+        sources,
+        snapshot.meta.annotations.get(RUN_NOW),
+        # Another claim of the same name is another, empty index.
+        _claim_uid(snapshot, spec),
+    ]
+    return digest_of(what, 12)
+
+
+def _claim_uid(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> str | None:
+    if spec.index.engine is not Engine.EDGE:
+        return None
+    name = index_claim(snapshot.meta.name)
+    for child in snapshot.children:
+        if child["kind"] == "PersistentVolumeClaim" and child["metadata"]["name"] == name:
+            return str(child["metadata"].get("uid"))
+    return None
+
+
+def _times_refilled(base: str, last: RunStatus | None) -> int | None:
+    """How often the run of this base was done again; None where the last was another."""
+    if last is None:
+        return None
+    if last.id == base:
+        return 0
+    head, _, count = last.id.rpartition("-")
+    return int(count) if head == base and count.isdecimal() else None
+
+
+def _is_lost(snapshot: CollectionSnapshot, last: RunStatus) -> bool:
+    facts = snapshot.index
+    if facts is None or facts.error is not None or facts.exists:
+        return False
+    return last.state in ("Completed", "CompletedWithErrors") and _settled(snapshot.now, last)
+
+
+def _settled(now: datetime, last: RunStatus) -> bool:
+    finished = parsed(last.finished_at)
+    return finished is None or now - finished >= _LOST_AFTER
+
+
+def _ended(last: RunStatus | None, id: str, job: str) -> RunStatus | None:
+    """The record of this run, where there is nothing left to do in it."""
+    if last is None or last.id != id or last.state == "Running":
+        return None
+    # A failed run is tried again when its Job would be another: somebody has mended something.
+    return None if last.state == "Failed" and last.job != job else last
+
+
+def own_jobs(snapshot: CollectionSnapshot, owner: Owner) -> list[Manifest]:
+    """Jobs that the operator made, not those of its CronJobs."""
+    return [c for c in snapshot.children if c["kind"] == "Job" and owner.owns(c)]
+
+
+def scheduled_jobs(snapshot: CollectionSnapshot, owner: Owner) -> list[Manifest]:
+    """Jobs of the collection's CronJobs, oldest first."""
+    jobs = [c for c in snapshot.children if c["kind"] == "Job" and not owner.owns(c)]
+    return sorted(jobs, key=lambda job: str(job["metadata"].get("creationTimestamp")))
+
+
+def run_label(job: Manifest) -> str:
+    return str((job["metadata"].get("labels") or {}).get(RUN, ""))
+
+
+def pods_of(job: Manifest, pods: Iterable[Manifest]) -> list[Manifest]:
+    uid, name = job["metadata"].get("uid"), job["metadata"]["name"]
+    return [
+        pod
+        for pod in pods
+        if any(
+            reference.get("kind") == "Job" and reference.get("name") == name
+            and (uid is None or reference.get("uid") == uid)
+            for reference in pod["metadata"].get("ownerReferences") or ()
+        )
+    ]  # fmt: skip
+
+
+def outcome_of(job: Manifest, pods: Iterable[Manifest]) -> Outcome:
+    """How a Job stands. Counts of partitions are added up."""
+    own = pods_of(job, pods)
+    results = [r for pod in own if (r := _result(pod)) is not None]
+    best = _one_for_each_partition(own)
+    sources: dict[str, Counts] = {}
+    for result in best:
+        for name, counts in result.sources.items():
+            sources[name] = total_of((sources[name], counts)) if name in sources else counts
+    documents = max((r.documents for r in best if r.documents is not None), default=None)
+    conditions = {
+        c["type"]: c
+        for c in (job.get("status") or {}).get("conditions") or ()
+        if c.get("status") == "True"
+    }
+    if "Complete" in conditions:
+        with_errors = any(result.state is not RunState.COMPLETED for result in best)
+        messages = dict.fromkeys(r.message for r in best if r.message)
+        return Outcome(
+            "CompletedWithErrors" if with_errors else "Completed",
+            _cut("; ".join(messages)) if messages else None,
+            sources,
+            documents,
+            conditions["Complete"].get("lastTransitionTime"),
+        )
+    if (failure := job_cause(job)) is not None:
+        return Outcome(
+            "Failed",
+            _cut(_why_failed(own, results) or failure.message or failure.reason),
+            sources,
+            documents,
+            conditions["Failed"].get("lastTransitionTime"),
+        )
+    return Outcome("Running", None, sources, documents)
+
+
+def _one_for_each_partition(pods: list[Manifest]) -> list[RunResult]:
+    """The result of each completion index: that of the pod that succeeded, else the newest."""
+    chosen: dict[str, tuple[tuple[bool, datetime], RunResult]] = {}
+    for pod in pods:
+        result = _result(pod)
+        if result is None:
+            continue
+        metadata = pod["metadata"]
+        partition = str(
+            (metadata.get("annotations") or {}).get("batch.kubernetes.io/job-completion-index", "0")
+        )
+        rank = ((pod.get("status") or {}).get("phase") == "Succeeded", result.finished_at)
+        if partition not in chosen or rank > chosen[partition][0]:
+            chosen[partition] = (rank, result)
+    return [result for _, (_, result) in sorted(chosen.items())]
+
+
+def _why_failed(pods: list[Manifest], results: list[RunResult]) -> str | None:
+    failed = [r for r in results if r.state is RunState.FAILED and r.message]
+    if failed:
+        return max(failed, key=lambda r: r.finished_at).message
+    messages = [text for pod in pods for text in _termination_messages(pod)]
+    said = [line for text in messages if (line := last_line(text))]
+    if said:
+        return said[-1]
+    cause = worst(pods)
+    return None if cause is None else str(cause)
+
+
+def _result(pod: Manifest) -> RunResult | None:
+    for text in _termination_messages(pod):
+        try:
+            return RunResult.model_validate_json(text)
+        except ValidationError:
+            continue
+    return None
+
+
+def _termination_messages(pod: Manifest) -> list[str]:
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    found = [
+        ((status.get(part) or {}).get("terminated") or {}).get("message")
+        for status in statuses
+        for part in ("state", "lastState")
+    ]
+    return [text for text in found if text]
+
+
+def source_statuses(
+    spec: ImageCollectionSpec,
+    before: tuple[SourceStatus, ...],
+    outcomes: Iterable[Outcome],
+    now: datetime,
+) -> tuple[SourceStatus, ...]:
+    """Of each source of the spec: what its last finished run counted."""
+    known = {status.name: status for status in before}
+    for outcome in outcomes:
+        at = outcome.finished_at or timestamp(now)
+        for name, counts in outcome.sources.items():
+            old = known.get(name)
+            if name == OTHERS or (old is not None and _later(old.last_run, at)):
+                continue
+            known[name] = SourceStatus(
+                name=name,
+                last_run=at,
+                listed=counts.listed,
+                ingested=counts.new + counts.updated + counts.unchanged,
+                failed=counts.failed,
+            )
+    return tuple(known.get(s.name, SourceStatus(name=s.name)) for s in spec.sources)
+
+
+def _later(one: str | None, other: str) -> bool:
+    first, second = parsed(one), parsed(other)
+    return first is not None and second is not None and first > second
+
+
+def _cut(message: str) -> str:
+    line = " ".join(message.split())
+    return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 1] + "…"

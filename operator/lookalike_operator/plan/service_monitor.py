@@ -1,0 +1,33 @@
+"""For the Prometheus operator, where the cluster has it: scrape serving pods, and name the series.
+
+Autoscaling selects series by the labels `namespace` and `retriever` (promql.py).
+"""
+
+from __future__ import annotations
+
+from lookalike_operator.plan.model import Manifest
+from lookalike_operator.plan.names import Component, Owner
+
+API = "monitoring.coreos.com/v1/ServiceMonitor"
+_NAME_LABEL = "__meta_kubernetes_service_label_lookalike_dev_name"
+
+
+def serving_monitor(owner: Owner) -> Manifest:
+    return {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "ServiceMonitor",
+        "metadata": owner.metadata(owner.name, Component.SERVING),
+        "spec": {
+            "selector": {"matchLabels": owner.selector(Component.SERVING)},
+            "endpoints": [
+                {
+                    "port": "http",
+                    "path": "/metrics",
+                    "interval": "15s",
+                    "relabelings": [
+                        {"sourceLabels": [_NAME_LABEL], "targetLabel": "retriever"},
+                    ],
+                }
+            ],
+        },
+    }

@@ -1,0 +1,142 @@
+"""Custom resources -> the ServingConfig that serving pods read, the same for every runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lookalike_crds.config import (
+    AccessConfig,
+    CollectionConfig,
+    HttpConfig,
+    IndexConfig,
+    RetrieverConfig,
+    ServingConfig,
+)
+from lookalike_crds.image_collection import Engine, ImageCollectionSpec
+from lookalike_crds.retriever import AccessSpec, RetrieverSpec
+from lookalike_operator.plan import places
+from lookalike_operator.plan.indexes import active_of
+from lookalike_operator.plan.model import CollectionFacts, Meta, Settings
+from lookalike_operator.plan.secrets import API_KEYS
+
+QDRANT_PORT = 6333
+
+
+def serving_config(
+    meta: Meta,
+    spec: RetrieverSpec,
+    collections: tuple[CollectionFacts, ...],
+    settings: Settings,
+) -> ServingConfig:
+    """What one serving pod of this Retriever needs to know. Pure and byte-stable."""
+    configs = tuple(_collection(each, settings) for each in _in_order(spec, collections))
+    roots = [
+        root
+        for each in _in_order(spec, collections)
+        for root in places.image_roots(each.meta.name, each.spec)
+    ]
+    return ServingConfig(
+        collections=configs,
+        retrievers=(
+            RetrieverConfig(name=meta.name, collections=spec.collections, search=spec.search),
+        ),
+        data_dir=Path(places.DATA),
+        image_roots=tuple(Path(root) for root in dict.fromkeys(roots)),
+        http=HttpConfig(host="0.0.0.0", port=places.PORT, public_url=public_url(spec.access)),
+        access=AccessConfig(
+            api_keys_file=Path(places.API_KEYS) / _key_in_secret(spec.access),
+            internal_token_file=Path(places.INTERNAL_TOKEN),
+            rate_limit_per_second=(
+                spec.access.rate_limit.requests_per_second if spec.access.rate_limit else None
+            ),
+        ),
+        batches_index=_batches(meta, configs),
+    )
+
+
+def index_config(
+    name: str, meta: Meta, spec: ImageCollectionSpec, settings: Settings
+) -> IndexConfig:
+    """Where the index `name` of a collection lives, as pods reach it."""
+    if spec.index.engine is Engine.EDGE:
+        path = Path(places.INDEXES) / meta.name / name
+        return IndexConfig(engine=Engine.EDGE, name=name, path=path)
+    qdrant = spec.index.qdrant
+    reference = qdrant.api_key_secret_ref if qdrant else None
+    return IndexConfig(
+        engine=Engine.QDRANT,
+        name=name,
+        url=qdrant_url(meta, spec, settings),
+        api_key_file=(
+            Path(places.QDRANT_KEYS) / reference.name / reference.key if reference else None
+        ),
+        shards=qdrant.shards if qdrant else 1,
+        replication_factor=qdrant.replication_factor if qdrant else 1,
+    )
+
+
+def qdrant_url(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> str | None:
+    """Address of the collection's Qdrant server; None where the spec names none."""
+    qdrant = spec.index.qdrant
+    if qdrant is None:
+        return None
+    if qdrant.url is not None:
+        return qdrant.url
+    if qdrant.service_ref is not None:
+        host = f"{qdrant.service_ref}.{meta.namespace}.svc.{settings.cluster_domain}"
+        return f"http://{host}:{QDRANT_PORT}"
+    return None
+
+
+def service_url(retriever: str, namespace: str, settings: Settings) -> str:
+    """Where pods of the cluster reach a Retriever, whatever their own namespace."""
+    return f"http://{retriever}.{namespace}.svc.{settings.cluster_domain}:{places.PORT}"
+
+
+def short_url(retriever: str, namespace: str) -> str:
+    """The same for people: any pod's search path completes it."""
+    return f"http://{retriever}.{namespace}.svc:{places.PORT}"
+
+
+def public_url(access: AccessSpec) -> str | None:
+    """Where the outside world reaches it; None where it does not."""
+    if access.ingress is not None:
+        scheme = "https" if access.ingress.tls_secret_name else "http"
+        return f"{scheme}://{access.ingress.host}"
+    if access.http_route is not None and access.http_route.hostnames:
+        return f"https://{access.http_route.hostnames[0]}"
+    return None
+
+
+def _in_order(
+    spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]
+) -> list[CollectionFacts]:
+    """In the order of names: to write them in another order must not restart anything."""
+    named = {each.name for each in spec.collections}
+    found = (each for each in collections if each.meta.name in named)
+    return sorted(found, key=lambda each: each.meta.name)
+
+
+def _collection(collection: CollectionFacts, settings: Settings) -> CollectionConfig:
+    name, model = active_of(collection)
+    return CollectionConfig(
+        name=collection.meta.name,
+        model=model,
+        vector=collection.spec.vector,
+        index=index_config(name, collection.meta, collection.spec, settings),
+        fields=collection.spec.fields,
+    )
+
+
+def _key_in_secret(access: AccessSpec) -> str:
+    return access.api_keys_secret_ref.key if access.api_keys_secret_ref else API_KEYS
+
+
+def _batches(meta: Meta, configs: tuple[CollectionConfig, ...]) -> IndexConfig:
+    """Batch records lie beside the documents: on the same server, or in the data claim."""
+    if any(config.index.engine is Engine.EDGE for config in configs):
+        path = Path(places.DATA) / "indexes" / "batches"
+        return IndexConfig(engine=Engine.EDGE, name="batches", path=path)
+    first = configs[0].index
+    name = f"lookalike-batches-{meta.namespace}"
+    return first.model_copy(update={"name": name})
