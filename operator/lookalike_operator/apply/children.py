@@ -1,0 +1,222 @@
+"""The children of one resource: applied where they differ, created once, pruned when not named.
+
+Rules, in the order they matter:
+
+1. What is not ours is not touched: an object of the same name that neither carries our owner
+   reference nor asks to be adopted is reported, and stays as it is.
+2. Nothing is created for a resource that is gone. A watch may be late, so the first creation of a
+   look asks the server whether the resource still is there, by uid.
+3. Nothing is written that is there already. An object that the server stores otherwise than we
+   rendered it (it normalises a field) is applied once; what differs then is remembered as normal.
+4. A refused object (invalid, forbidden, over quota) stops the look before anything is pruned.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from lookalike_operator.apply.stamp import stamp_of, stamped
+from lookalike_operator.cluster import ApiError, Cluster
+from lookalike_operator.kinds import SECRET, kind_of
+from lookalike_operator.observe.store import Store
+from lookalike_operator.plan.compare import Difference, differences
+from lookalike_operator.plan.model import Key, Manifest, ObjectRef, ref_of
+from lookalike_operator.plan.names import Owner
+from lookalike_operator.plan.secrets import filled
+
+_REMEMBERED = 100_000
+
+
+class OwnerGone(Exception):
+    """The resource was deleted, or deleted and made anew, behind the watch's back."""
+
+
+class Refused(Exception):
+    """The API server does not want one of the objects."""
+
+    def __init__(self, ref: ObjectRef, error: ApiError) -> None:
+        super().__init__(f"{ref}: {error.message}")
+        self.ref = ref
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class _Normal:
+    """What an object looked like right after it was applied."""
+
+    stamp: str
+    differences: list[Difference]
+
+
+class Children:
+    """For all resources: remembers across looks what the server makes of our objects."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        *,
+        verify_secrets: float,
+        token: Callable[[], str] = lambda: secrets.token_urlsafe(32),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._token = token
+        self._clock = clock
+        self._verify_secrets = verify_secrets
+        self._verified: dict[ObjectRef, float] = {}
+        self._normal: OrderedDict[str, _Normal] = OrderedDict()
+
+    def look(self, key: Key, owner: Owner) -> Look:
+        return Look(self, key, owner)
+
+
+class Look:
+    """The children of one resource during one look."""
+
+    def __init__(self, children: Children, key: Key, owner: Owner) -> None:
+        self._all = children
+        self._cluster = children._cluster
+        self._store = children._store
+        self._key = key
+        self._owner = owner
+        self._confirmed = False
+        self.foreign: list[ObjectRef] = []
+        self.written: list[str] = []
+        """What was done, in words: `applied Deployment/x`."""
+
+    async def apply(self, manifests: Iterable[Manifest]) -> None:
+        """Raises Refused, OwnerGone, ApiError."""
+        for manifest in manifests:
+            await self._guarded(manifest, self._apply(manifest))
+
+    async def create(self, manifests: Iterable[Manifest]) -> None:
+        """Raises Refused, OwnerGone, ApiError."""
+        for manifest in manifests:
+            await self._guarded(manifest, self._create(manifest))
+
+    async def prune(self, named: Iterable[ObjectRef]) -> None:
+        """Delete what is ours and not named. Raises ApiError."""
+        wanted = set(named)
+        for live in list(self._store.children(self._key)):
+            ref = ref_of(live)
+            kind = kind_of(ref.api_version, ref.kind)
+            meta = live["metadata"]
+            if (
+                ref in wanted
+                or not kind.pruned
+                or meta.get("deletionTimestamp")
+                or not self._owner.owns(live)
+            ):
+                continue
+            answer = await self._cluster.delete(kind, ref.namespace, ref.name, uid=meta["uid"])
+            if answer is None:
+                self._store.drop(ref, meta["uid"])
+            else:
+                self._store.put(answer)
+            self.written.append(f"deleted {ref}")
+
+    # -- one object --------------------------------------------------------------------------------
+
+    async def _guarded(self, manifest: Manifest, work: object) -> None:
+        try:
+            await work  # type: ignore[misc]
+        except ApiError as error:
+            if error.refused:
+                raise Refused(ref_of(manifest), error) from error
+            raise
+
+    async def _apply(self, manifest: Manifest) -> None:
+        ref = ref_of(manifest)
+        wanted = stamped(manifest)
+        live = await self._live(ref)
+        if live is None:
+            await self._confirm_owner()
+            # Not forced: should somebody make one of that name this very moment, it is theirs.
+            answer = await self._cluster.apply(wanted, force=False)
+        else:
+            if not self._owner.owns(live):
+                self.foreign.append(ref)
+                return
+            if live["metadata"].get("deletionTimestamp") or self._is_applied(wanted, live):
+                return
+            answer = await self._cluster.apply(wanted, force=True)
+        self._store.put(answer)
+        self._remember(wanted, answer)
+        self.written.append(f"{'created' if live is None else 'applied'} {ref}")
+
+    async def _create(self, manifest: Manifest) -> None:
+        ref = ref_of(manifest)
+        is_secret = (ref.api_version, ref.kind) == (SECRET.api_version, SECRET.kind)
+        if is_secret and self._is_verified(ref):
+            return
+        live = await self._live(ref)
+        if live is None:
+            await self._confirm_owner()
+            try:
+                live = await self._cluster.create(filled(manifest, self._all._token))
+                self.written.append(f"created {ref}")
+            except ApiError as error:
+                if not error.conflict:
+                    raise
+                live = await self._live(ref)
+                if live is None:
+                    raise
+        if not self._owner.owns(live):
+            self.foreign.append(ref)
+        elif is_secret:
+            # What it holds is nobody's business here, so it does not go to the store.
+            self._all._verified[ref] = self._all._clock()
+        else:
+            self._store.put(live)
+
+    async def _live(self, ref: ObjectRef) -> Manifest | None:
+        """From the store; from the server where the store has none: it may lack our labels."""
+        live = self._store.get(ref)
+        if live is None:
+            kind = kind_of(ref.api_version, ref.kind)
+            live = await self._cluster.get(kind, ref.namespace, ref.name)
+        return live
+
+    async def _confirm_owner(self) -> None:
+        if self._confirmed:
+            return
+        kind = kind_of(self._owner.reference()["apiVersion"], self._owner.kind)
+        live = await self._cluster.get(kind, self._owner.namespace, self._owner.name)
+        uid = self._owner.meta.uid
+        if live is None or live["metadata"]["uid"] != uid:
+            raise OwnerGone(f"{self._key} of uid {uid} is gone")
+        if live["metadata"].get("deletionTimestamp") and not self._owner.meta.deleting:
+            self._store.put(live)
+            raise ApiError(409, "Conflict", f"{self._key} is being deleted by now")
+        self._confirmed = True
+
+    # -- memory ------------------------------------------------------------------------------------
+
+    def _is_applied(self, wanted: Manifest, live: Manifest) -> bool:
+        stamp = stamp_of(wanted)
+        if stamp != stamp_of(live):
+            return False
+        found = differences(wanted, live)
+        if not found:
+            return True
+        normal = self._all._normal.get(live["metadata"]["uid"])
+        return normal == _Normal(stamp or "", found)
+
+    def _remember(self, wanted: Manifest, answer: Manifest) -> None:
+        normal = self._all._normal
+        uid = answer["metadata"]["uid"]
+        normal.pop(uid, None)
+        if found := differences(wanted, answer):
+            normal[uid] = _Normal(stamp_of(wanted) or "", found)
+            if len(normal) > _REMEMBERED:
+                normal.popitem(last=False)
+
+    def _is_verified(self, ref: ObjectRef) -> bool:
+        seen = self._all._verified.get(ref)
+        return seen is not None and self._all._clock() - seen < self._all._verify_secrets

@@ -1,0 +1,32 @@
+"""The digest of a manifest as rendered, which every applied child carries.
+
+It tells whether what we would apply is what we applied last, fields that we no longer set included:
+comparing fields alone cannot see those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from lookalike_operator.plan.model import Manifest
+
+APPLIED = "lookalike.dev/applied"
+
+
+def digest(manifest: Manifest) -> str:
+    """Equal manifests have equal digests whatever the order of their keys."""
+    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def stamped(manifest: Manifest) -> dict[str, Any]:
+    """The manifest with its digest as an annotation."""
+    meta = manifest["metadata"]
+    annotations = {**(meta.get("annotations") or {}), APPLIED: digest(manifest)}
+    return {**manifest, "metadata": {**meta, "annotations": annotations}}
+
+
+def stamp_of(live: Manifest) -> str | None:
+    return (live["metadata"].get("annotations") or {}).get(APPLIED)

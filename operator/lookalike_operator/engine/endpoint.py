@@ -1,0 +1,53 @@
+"""/metrics, /healthz and /readyz of the operator.
+
+Alive: the event loop turns and no worker has died. Ready: every kind has been listed once, or this
+process stands by for another that leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+from lookalike_operator.metrics import CONTENT_TYPE, Metrics
+
+
+class Endpoint:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        metrics: Metrics,
+        *,
+        alive: Callable[[], str | None],
+        ready: Callable[[], str | None],
+    ) -> None:
+        """`alive`, `ready`: None, or what is missing."""
+        self._host = host
+        self._port = port
+        self._metrics = metrics
+        app = web.Application()
+        app.router.add_get("/metrics", self._scrape)
+        app.router.add_get("/healthz", lambda _: _said(alive()))
+        app.router.add_get("/readyz", lambda _: _said(ready()))
+        self._runner = web.AppRunner(app, access_log=None)
+
+    async def start(self) -> int:
+        """The port that it listens on: the one given, or a free one for 0. Raises OSError."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+        port: int = self._runner.addresses[0][1]
+        return port
+
+    async def stop(self) -> None:
+        await self._runner.cleanup()
+
+    async def _scrape(self, _: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+
+async def _said(missing: str | None) -> web.Response:
+    if missing is None:
+        return web.Response(text="ok\n")
+    return web.Response(status=503, text=missing + "\n")

@@ -1,0 +1,156 @@
+"""Of several operators one acts: the holder of a Lease (coordination.k8s.io).
+
+The same rules as client-go's, measured on the monotonic clock alone, so that a wall clock that
+jumps neither makes nor breaks a leader: another's lease has run out when *we* have seen no change
+of it for its duration; ours is lost when *we* have not renewed it for less than that. Whoever loses
+it ends the process: nothing is written on a doubtful right.
+
+kubernetes.aio.leaderelection was considered: it measures with the wall clock, its requests may hang
+for longer than the lease lasts, and it writes local times as UTC.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from lookalike_operator.cluster import ApiError, Cluster
+from lookalike_operator.kinds import LEASE
+from lookalike_operator.settings import LeaseTimes
+
+log = logging.getLogger(__name__)
+
+
+class LeaseLost(Exception):
+    """Another may act now: stop at once."""
+
+
+class Lease:
+    def __init__(
+        self,
+        cluster: Cluster,
+        namespace: str,
+        name: str,
+        identity: str,
+        times: LeaseTimes,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if not times.retry < times.renew < times.duration:
+            raise ValueError("a lease needs retry < renew < duration")
+        self._cluster = cluster
+        self._namespace = namespace
+        self._name = name
+        self.identity = identity
+        self._times = times
+        self._clock = clock
+        self._seen: tuple[str, str] | None = None
+        self._seen_at = 0.0
+        self._held: dict[str, Any] | None = None
+
+    async def acquire(self) -> None:
+        """Wait until the lease is ours."""
+        waiting = False
+        while not await self._try():
+            if not waiting:
+                log.info("standing by: %s holds the lease", self._holder() or "nobody yet")
+                waiting = True
+            await asyncio.sleep(self._times.retry * random.uniform(0.8, 1.2))
+        log.info("leading as %s", self.identity)
+
+    async def hold(self) -> None:
+        """Renew until it fails. Raises LeaseLost; never returns."""
+        renewed = self._clock()
+        while True:
+            await asyncio.sleep(self._times.retry)
+            left = self._times.renew - (self._clock() - renewed)
+            if left <= 0:
+                raise LeaseLost(f"the lease was not renewed for {self._times.renew:g} s")
+            try:
+                # A request that hangs must not outlive our right to act.
+                async with asyncio.timeout(left):
+                    began = self._clock()
+                    if await self._try():
+                        renewed = began
+                    elif self._holder() not in ("", self.identity):
+                        raise LeaseLost(f"{self._holder()} holds the lease")
+            except TimeoutError:
+                continue
+
+    async def release(self) -> None:
+        """Let the next one begin at once. Best effort."""
+        if self._held is None or self._holder() != self.identity:
+            return
+        spec = {**self._held["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+        try:
+            await self._cluster.replace({**self._held, "spec": spec})
+        except ApiError as error:
+            log.info("lease not released: %s", error.message)
+        self._held = None
+
+    async def _try(self) -> bool:
+        """Take or renew it; False where another has it, or the server did not answer."""
+        try:
+            live = await self._cluster.get(LEASE, self._namespace, self._name)
+            if live is None:
+                self._held = await self._cluster.create(self._manifest())
+                return True
+            self._watch(live)
+            if self._holder() not in ("", self.identity) and not self._expired():
+                return False
+            self._held = await self._cluster.replace(self._taken(live))
+            self._watch(self._held)
+        except ApiError as error:
+            if not error.conflict:
+                log.warning("lease %s/%s: %s", self._namespace, self._name, error.message)
+            return False
+        return True
+
+    def _holder(self) -> str:
+        spec = (self._held or {}).get("spec") or {}
+        return str(spec.get("holderIdentity") or "")
+
+    def _watch(self, live: dict[str, Any]) -> None:
+        self._held = live
+        seen = (self._holder(), live["metadata"]["resourceVersion"])
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, self._clock()
+
+    def _expired(self) -> bool:
+        spec = (self._held or {}).get("spec") or {}
+        duration = float(spec.get("leaseDurationSeconds") or self._times.duration)
+        return self._clock() - self._seen_at > duration
+
+    def _manifest(self) -> dict[str, Any]:
+        return {
+            "apiVersion": LEASE.api_version,
+            "kind": LEASE.kind,
+            "metadata": {"name": self._name, "namespace": self._namespace},
+            "spec": self._spec(_now(), 0),
+        }
+
+    def _taken(self, live: dict[str, Any]) -> dict[str, Any]:
+        before = live.get("spec") or {}
+        transitions = int(before.get("leaseTransitions") or 0)
+        acquired = before.get("acquireTime")
+        if before.get("holderIdentity") != self.identity:
+            acquired, transitions = None, transitions + 1
+        return {**live, "spec": self._spec(acquired or _now(), transitions)}
+
+    def _spec(self, acquired: str, transitions: int) -> dict[str, Any]:
+        return {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": max(1, round(self._times.duration)),
+            "acquireTime": acquired,
+            "renewTime": _now(),
+            "leaseTransitions": transitions,
+        }
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

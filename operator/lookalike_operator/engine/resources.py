@@ -1,0 +1,152 @@
+"""Our two kinds: kopf watches them, and every event goes to the store and the queue.
+
+kopf is the watch shell only. None of its change detection is used, so it writes nothing to the
+resources: no annotation, no finalizer. It does not tell of deletions that happened while it was
+disconnected; a list of names at every resync does, and nothing is created for a resource that the
+server does not confirm (apply/children.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+from typing import Any
+
+import kopf
+
+from lookalike_crds.base import GROUP, VERSION
+from lookalike_operator.cluster import ApiError, Cluster
+from lookalike_operator.engine.queue import Backoff
+from lookalike_operator.kinds import OURS, Kind
+from lookalike_operator.observe.store import Change, Store
+from lookalike_operator.plan.model import ObjectRef
+
+log = logging.getLogger(__name__)
+
+_RECONNECT = Backoff(base=0.5, cap=30.0)
+
+
+class OwnResources:
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        namespaces: tuple[str, ...],
+        on_change: Callable[[Change], None],
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._namespaces: tuple[str | None, ...] = namespaces or (None,)
+        self._on_change = on_change
+        self.synced = False
+
+    async def sync(self) -> None:
+        """List all of both kinds, once the cluster has them. Waits for as long as it takes."""
+        failures = 0
+        while True:
+            try:
+                for kind in OURS:
+                    for namespace in self._namespaces:
+                        listing = await self._cluster.list(kind, namespace)
+                        changes = self._store.relisted(
+                            kind.api_version,
+                            kind.kind,
+                            namespace,
+                            listing.items,
+                            int(listing.resource_version),
+                        )
+                        for change in changes:
+                            self._on_change(change)
+                self.synced = True
+                return
+            except ApiError as error:
+                failures += 1
+                hint = ""
+                if error.status == 404:
+                    hint = ": install the CRDs (crds/*.yaml, or the chart)"
+                log.warning("cannot list our resources: %s%s", error.message, hint)
+                await asyncio.sleep(_RECONNECT.after(failures, random.random()))
+
+    async def look_for_lost(self, every: float) -> None:
+        """Now and then, drop what was deleted while nobody watched. Never returns."""
+        while True:
+            await asyncio.sleep(every * random.uniform(0.8, 1.2))
+            try:
+                for kind in OURS:
+                    for namespace in self._namespaces:
+                        await self._drop_lost(kind, namespace)
+            except ApiError as error:
+                log.info("resync: %s", error.message)
+
+    async def _drop_lost(self, kind: Kind, namespace: str | None) -> None:
+        listing = await self._cluster.list(kind, namespace, metadata_only=True)
+        version = int(listing.resource_version)
+        there = {item["metadata"]["uid"] for item in listing.items}
+        for key in self._store.resources():
+            if key.kind != kind.kind or namespace not in (None, key.namespace):
+                continue
+            known = self._store.known_resource(key)
+            if known is not None and known.uid not in there and known.version <= version:
+                ref = ObjectRef(kind.api_version, kind.kind, key.namespace, key.name)
+                if (change := self._store.drop(ref, known.uid)) is not None:
+                    self._on_change(change)
+
+    # -- kopf --------------------------------------------------------------------------------------
+
+    async def watch(self, stop: asyncio.Event) -> None:
+        """Run kopf until `stop`, or until it fails."""
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.login(registry=registry)  # type: ignore[arg-type]
+        async def login(**_: Any) -> kopf.ConnectionInfo:
+            return await self._connection()
+
+        for kind in OURS:
+            kopf.on.event(GROUP, VERSION, kind.plural, registry=registry)(self._on_event)
+
+        await kopf.operator(
+            registry=registry,
+            settings=_kopf_settings(),
+            standalone=True,
+            clusterwide=self._namespaces == (None,),
+            namespaces=[n for n in self._namespaces if n is not None],
+            stop_flag=stop,
+        )
+
+    async def _on_event(self, event: Any, **_: Any) -> None:
+        live = dict(event["object"])
+        change = self._store.remove(live) if event["type"] == "DELETED" else self._store.put(live)
+        if change is not None:
+            self._on_change(change)
+
+    async def _connection(self) -> kopf.ConnectionInfo:
+        configuration = self._cluster.configuration
+        token = await configuration.get_api_key_with_prefix("BearerToken")
+        scheme, _, credentials = (token or "").partition(" ")
+        return kopf.ConnectionInfo(
+            server=configuration.host,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            scheme=scheme.capitalize() or None,
+            token=credentials or None,
+            certificate_path=configuration.cert_file,
+            private_key_path=configuration.key_file,
+        )
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    # Both kinds are known to be there, so nothing else has to be listed, watched or permitted.
+    settings.scanning.disabled = True
+    settings.watching.server_timeout = 300
+    settings.watching.connect_timeout = 10
+    settings.watching.inactivity_timeout = 150
+    settings.networking.request_timeout = 30
+    # An API server may be away for long; who must not wait for it loses the lease.
+    settings.networking.error_backoffs = (0.5, 1, 2, 5, 10, *([20] * 1000))
+    settings.queueing.idle_timeout = 0.05
+    settings.queueing.exit_timeout = 1.0
+    return settings

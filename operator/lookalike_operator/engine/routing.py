@@ -1,0 +1,37 @@
+"""Which resources must be looked at when something has changed. All of that mapping is here.
+
+- A child concerns the resource it is labelled as.
+- An ImageCollection concerns the Retrievers that name it: they serve its index.
+- A Retriever concerns its collections (an Edge index is filled through it), those that it named
+  before, and its rivals: two cannot serve one Edge index.
+
+Others are told only when what they look at has changed, so a status that counts documents does not
+wake a hundred retrievers for each condition of another.
+"""
+
+from __future__ import annotations
+
+from lookalike_operator.observe.store import Change, Known, Store
+from lookalike_operator.plan.model import Key
+
+
+def concerned(change: Change, store: Store) -> set[Key]:
+    keys: set[Key] = set()
+    for known in (change.before, change.after):
+        if known is not None and known.key is not None:
+            keys.add(known.key)
+    if _outward(change.before) == _outward(change.after):
+        return keys
+    for known in (change.before, change.after):
+        if known is None or known.key is None or not known.outward:
+            continue
+        for collection in known.searches:
+            keys.add(collection)
+            keys.update(store.searching(collection))
+        if known.key.kind == "ImageCollection":
+            keys.update(store.searching(known.key))
+    return keys
+
+
+def _outward(known: Known | None) -> str | None:
+    return None if known is None else known.outward

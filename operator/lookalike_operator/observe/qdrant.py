@@ -1,0 +1,197 @@
+"""What a Qdrant server says of an index, and the few things the operator changes there.
+
+Each call has a time limit, and whatever goes wrong becomes one line that says what and what to do:
+an index that cannot be asked is a fact for the plan, not a crash. qdrant-client is imported when
+the first server is named, since it brings 50 MB that clusters with Edge indexes alone can spare.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from lookalike_operator.plan.model import IndexAction, IndexFacts, IndexOp
+
+if TYPE_CHECKING:
+    from qdrant_client import AsyncQdrantClient
+
+_METADATA = "lookalike"
+_KEEP = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    url: str
+    api_key: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Server({self.url!r})"
+
+
+class IndexUnavailable(Exception):
+    """The server could not do what was asked: one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Aliases:
+    at: float
+    targets: dict[str, str]
+
+
+class Qdrant:
+    """All servers that collections name."""
+
+    def __init__(
+        self,
+        *,
+        timeout: int = 5,
+        keep: float = _KEEP,
+        clock: Callable[[], float] = time.monotonic,
+        connect: Callable[[Server, int], AsyncQdrantClient] | None = None,
+    ) -> None:
+        self._timeout = timeout
+        self._keep = keep
+        self._clock = clock
+        self._connect = connect or _connect
+        self._clients: dict[Server, AsyncQdrantClient] = {}
+        self._aliases: dict[Server, _Aliases] = {}
+        self._facts: dict[tuple[Server, str, str], tuple[float, IndexFacts]] = {}
+
+    async def close(self) -> None:
+        for client in self._clients.values():
+            await client.close()
+        self._clients = {}
+
+    async def facts(self, server: Server, index: str, alias: str) -> IndexFacts:
+        """Never raises: `error` tells what went wrong."""
+        place = (server, index, alias)
+        kept = self._facts.get(place)
+        if kept is not None and self._clock() - kept[0] < self._keep:
+            return kept[1]
+        try:
+            facts = await self._ask(server, index, alias)
+        except Exception as error:
+            facts = IndexFacts(index, error=explained(error, server.url))
+        self._facts[place] = (self._clock(), facts)
+        return facts
+
+    async def perform(self, server: Server, op: IndexOp) -> None:
+        """Raises IndexUnavailable. Every operation may be repeated."""
+        self._facts = {place: kept for place, kept in self._facts.items() if place[0] != server}
+        self._aliases.pop(server, None)
+        try:
+            await self._perform(server, op)
+        except Exception as error:
+            raise IndexUnavailable(explained(error, server.url)) from error
+
+    async def _ask(self, server: Server, index: str, alias: str) -> IndexFacts:
+        from qdrant_client.http.exceptions import UnexpectedResponse
+
+        client = self._client(server)
+        target = (await self._targets(server)).get(alias)
+        try:
+            info = await client.get_collection(index)
+        except (UnexpectedResponse, ValueError) as error:
+            # The local mode says "not found" by a ValueError.
+            if _is_not_found(error):
+                return IndexFacts(index, alias_target=target)
+            raise
+        made_for = (getattr(info.config, "metadata", None) or {}).get(_METADATA)
+        return IndexFacts(
+            index,
+            exists=True,
+            points=info.points_count,
+            payload_indexes={
+                name: str(getattr(schema.data_type, "value", schema.data_type))
+                for name, schema in sorted((info.payload_schema or {}).items())
+            },
+            made_for=made_for if isinstance(made_for, dict) else {},
+            alias_target=target,
+        )
+
+    async def _targets(self, server: Server) -> dict[str, str]:
+        kept = self._aliases.get(server)
+        if kept is None or self._clock() - kept.at >= self._keep:
+            answer = await self._client(server).get_aliases()
+            targets = {a.alias_name: a.collection_name for a in answer.aliases}
+            kept = self._aliases[server] = _Aliases(self._clock(), targets)
+        return kept.targets
+
+    async def _perform(self, server: Server, op: IndexOp) -> None:
+        from qdrant_client import models
+
+        client = self._client(server)
+        if op.action is IndexAction.DELETE:
+            await client.delete_collection(op.index, timeout=self._timeout)
+        elif op.action is IndexAction.ENSURE_PAYLOAD_INDEX:
+            field, schema = op.argument
+            existing = (await client.get_collection(op.index)).payload_schema.get(field)
+            wanted = models.PayloadSchemaType(schema)
+            if existing is not None:
+                if existing.data_type == wanted:
+                    return
+                await client.delete_payload_index(op.index, field)
+            await client.create_payload_index(op.index, field, field_schema=wanted, wait=False)
+        else:
+            (alias,) = op.argument
+            create: Any = models.CreateAliasOperation(
+                create_alias=models.CreateAlias(collection_name=op.index, alias_name=alias)
+            )
+            # Creating an alias that exists moves it, at once for all readers.
+            await client.update_collection_aliases([create])
+
+    def _client(self, server: Server) -> AsyncQdrantClient:
+        client = self._clients.get(server)
+        if client is None:
+            client = self._clients[server] = self._connect(server, self._timeout)
+        return client
+
+
+def _connect(server: Server, timeout: int) -> AsyncQdrantClient:
+    from qdrant_client import AsyncQdrantClient
+
+    with warnings.catch_warnings():
+        # Inside a cluster, a key over plain HTTP is usual.
+        warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
+        return AsyncQdrantClient(
+            url=server.url, api_key=server.api_key, timeout=timeout, check_compatibility=False
+        )
+
+
+def explained(error: Exception, url: str) -> str:
+    """One line: what went wrong and what to do."""
+    source = getattr(error, "source", error)
+    status = getattr(error, "status_code", None)
+    if status in (401, 403):
+        return (
+            f"{url} refused the API key (HTTP {status}): put the right one into the Secret that "
+            "spec.index.qdrant.apiKeySecretRef names"
+        )
+    if status is not None:
+        said = getattr(error, "content", b"")
+        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
+        return f"{url} answered HTTP {status}: {_line(text)}"
+    if isinstance(source, httpx.ConnectTimeout | httpx.ConnectError):
+        return (
+            f"{url} is unreachable ({_line(str(source)) or type(source).__name__}): check that "
+            "Qdrant runs there and that no NetworkPolicy is in the way"
+        )
+    if isinstance(source, httpx.TimeoutException):
+        return f"{url} timed out: Qdrant is overloaded or starting"
+    return f"{url}: {_line(str(source)) or type(source).__name__}"
+
+
+def _line(text: str) -> str:
+    return " ".join(text.split())[:200]
+
+
+def _is_not_found(error: Exception) -> bool:
+    status = getattr(error, "status_code", None)
+    if status is not None:
+        return bool(status == 404)
+    return isinstance(error, ValueError) and "not found" in str(error)

@@ -1,0 +1,101 @@
+"""Our own resources as the API server sends them -> typed metadata, spec and status.
+
+The API server has checked them against the schema of its time; an older stored object, or one that
+broke a rule that only Python checks, must still come out as something to report, never as an
+exception.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from lookalike_crds.base import Status
+from lookalike_crds.image_collection import ImageCollectionSpec, ImageCollectionStatus
+from lookalike_crds.load import load_resources
+from lookalike_crds.resources import ImageCollection, Retriever
+from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus
+from lookalike_crds.rules import broken_rules
+from lookalike_operator.plan.model import Manifest, Meta
+
+_S = TypeVar("_S", bound=Status)
+
+
+def meta_of(live: Manifest) -> Meta:
+    meta = live["metadata"]
+    return Meta(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        uid=meta["uid"],
+        generation=int(meta.get("generation") or 0),
+        labels=meta.get("labels") or {},
+        annotations=meta.get("annotations") or {},
+        finalizers=tuple(meta.get("finalizers") or ()),
+        deleting="deletionTimestamp" in meta,
+        created=_moment(meta.get("creationTimestamp")),
+        deletion_started=_moment(meta.get("deletionTimestamp")),
+    )
+
+
+def parsed_collection(live: Manifest) -> tuple[ImageCollectionSpec | None, tuple[str, ...]]:
+    """(spec, problems): one of the two is empty."""
+    document = _as_written(live)
+    try:
+        resource = ImageCollection.model_validate(document)
+    except ValidationError:
+        return None, _problems(document)
+    if any(broken_rules(resource)):
+        return None, _problems(document)
+    return resource.spec, ()
+
+
+def parsed_retriever(live: Manifest) -> tuple[RetrieverSpec | None, tuple[str, ...]]:
+    """(spec, problems): one of the two is empty."""
+    document = _as_written(live)
+    try:
+        resource = Retriever.model_validate(document)
+    except ValidationError:
+        return None, _problems(document)
+    if any(broken_rules(resource)):
+        return None, _problems(document)
+    return resource.spec, ()
+
+
+def collection_status(live: Manifest) -> ImageCollectionStatus:
+    return _status(ImageCollectionStatus, live)
+
+
+def retriever_status(live: Manifest) -> RetrieverStatus:
+    return _status(RetrieverStatus, live)
+
+
+def _status(model: type[_S], live: Manifest) -> _S:
+    """A status that cannot be read is as good as none: it is written anew."""
+    try:
+        return model.model_validate(live.get("status") or {})
+    except ValidationError:
+        return model()
+
+
+def _as_written(live: Manifest) -> dict[str, Any]:
+    meta = live["metadata"]
+    return {
+        "apiVersion": live["apiVersion"],
+        "kind": live["kind"],
+        "metadata": {"name": meta["name"], "namespace": meta["namespace"]},
+        "spec": live.get("spec") or {},
+    }
+
+
+def _problems(document: dict[str, Any]) -> tuple[str, ...]:
+    """The same words as `lookalike validate` has for them."""
+    loaded = load_resources(json.dumps(document), document["metadata"]["name"])
+    said = tuple(f"{p.path}: {p.message}" if p.path else p.message for p in loaded.errors)
+    return said or ("spec: is not valid",)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,205 @@
+"""Everything that is known of one resource at one moment, as planning reads it.
+
+What Kubernetes holds comes from the store and costs nothing; named Secrets, Qdrant and Prometheus
+are asked only by those resources that need them, within time limits, and their answers are kept for
+seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from lookalike_crds.image_collection import Engine, ImageCollectionSpec
+from lookalike_crds.retriever import RetrieverSpec
+from lookalike_operator.observe.memory import Memory
+from lookalike_operator.observe.qdrant import Qdrant, Server
+from lookalike_operator.observe.resources import (
+    collection_status,
+    meta_of,
+    parsed_collection,
+    parsed_retriever,
+    retriever_status,
+)
+from lookalike_operator.observe.secrets import SecretKey, Secrets
+from lookalike_operator.observe.store import Store
+from lookalike_operator.plan.indexes import alias_of, observed_index
+from lookalike_operator.plan.model import (
+    CollectionFacts,
+    CollectionSnapshot,
+    IndexFacts,
+    Key,
+    Manifest,
+    Meta,
+    RetrieverFacts,
+    RetrieverSnapshot,
+    Sample,
+    Settings,
+)
+from lookalike_operator.plan.serving_config import qdrant_url
+
+Samples = Callable[[Meta, RetrieverSpec], Awaitable[tuple[tuple[Sample, ...], float | None]]]
+"""(one for each autoscaling metric, seconds idle), both empty where nothing scales."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    store: Store
+    memory: Memory
+    settings: Settings
+    secrets: Secrets
+    qdrant: Qdrant
+    samples: Samples
+    apis: Callable[[], frozenset[str]]
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    # -- collections -------------------------------------------------------------------------------
+
+    async def collection(self, key: Key, live: Manifest) -> CollectionSnapshot:
+        """`live`: the collection itself, as the store has it."""
+        meta = meta_of(live)
+        spec, problems = parsed_collection(live)
+        children, pods = self._children(key)
+        remembered = self.memory.of(key)
+        snapshot = CollectionSnapshot(
+            now=self.now(),
+            settings=self.settings,
+            meta=meta,
+            spec=spec,
+            problems=problems,
+            status=collection_status(live),
+            children=children,
+            pods=pods,
+            retrievers=self._retrievers(self.store.searching(key)),
+            foreign=remembered.foreign,
+            apis=self.apis(),
+        )
+        if spec is None:
+            return snapshot
+        return replace(
+            snapshot,
+            missing_secrets=await self.secrets.missing(_secrets_of(meta, spec)),
+            index=await self._index(snapshot, spec),
+        )
+
+    async def server(self, meta: Meta, spec: ImageCollectionSpec) -> Server | None:
+        """The Qdrant server of a collection, with its key."""
+        url = qdrant_url(meta, spec, self.settings)
+        if url is None:
+            return None
+        reference = spec.index.qdrant.api_key_secret_ref if spec.index.qdrant else None
+        if reference is None:
+            return Server(url)
+        secret = SecretKey(meta.namespace, reference.name, reference.key)
+        return Server(url, await self.secrets.value(secret))
+
+    async def _index(
+        self, snapshot: CollectionSnapshot, spec: ImageCollectionSpec
+    ) -> IndexFacts | None:
+        name = observed_index(snapshot)
+        if name is None:
+            return None
+        server = await self.server(snapshot.meta, spec)
+        if server is None:
+            return IndexFacts(
+                name, error="spec.index.qdrant names no server: set url or serviceRef"
+            )
+        return await self.qdrant.facts(server, name, alias_of(snapshot.meta))
+
+    # -- retrievers --------------------------------------------------------------------------------
+
+    async def retriever(self, key: Key, live: Manifest) -> RetrieverSnapshot:
+        """`live`: the Retriever itself, as the store has it."""
+        meta = meta_of(live)
+        spec, problems = parsed_retriever(live)
+        children, pods = self._children(key)
+        remembered = self.memory.of(key)
+        known = self.store.known_resource(key)
+        named = known.searches if known is not None else ()
+        collections = self._collections(named)
+        rivals = {each for name in named for each in self.store.searching(name)} - {key}
+        snapshot = RetrieverSnapshot(
+            now=self.now(),
+            settings=self.settings,
+            meta=meta,
+            spec=spec,
+            problems=problems,
+            status=retriever_status(live),
+            children=children,
+            pods=pods,
+            collections=collections,
+            rivals=self._retrievers(sorted(rivals)),
+            recommendations=remembered.recommendations,
+            foreign=remembered.foreign,
+            apis=self.apis(),
+        )
+        if spec is None:
+            return snapshot
+        samples, idle = await self.samples(meta, spec)
+        return replace(
+            snapshot,
+            missing_secrets=await self.secrets.missing(_secrets_for(meta, spec, collections)),
+            samples=samples,
+            idle_seconds=idle,
+        )
+
+    # -- both --------------------------------------------------------------------------------------
+
+    def _children(self, key: Key) -> tuple[tuple[Manifest, ...], tuple[Manifest, ...]]:
+        """(children, pods)"""
+        every = list(self.store.children(key))
+        return (
+            tuple(each for each in every if each["kind"] != "Pod"),
+            tuple(each for each in every if each["kind"] == "Pod"),
+        )
+
+    def _retrievers(self, keys: list[Key]) -> tuple[RetrieverFacts, ...]:
+        """Those whose spec is valid, oldest first."""
+        found = []
+        for key in keys:
+            live = self.store.resource(key)
+            spec = None if live is None else parsed_retriever(live)[0]
+            if live is None or spec is None:
+                continue
+            conditions = retriever_status(live).conditions
+            available = any(c.type == "Available" and c.status == "True" for c in conditions)
+            found.append(RetrieverFacts(meta_of(live), spec, available))
+        oldest = datetime.min.replace(tzinfo=UTC)
+        return tuple(sorted(found, key=lambda f: (f.meta.created or oldest, f.meta.name)))
+
+    def _collections(self, keys: tuple[Key, ...]) -> tuple[CollectionFacts, ...]:
+        found = []
+        for key in dict.fromkeys(keys):
+            live = self.store.resource(key)
+            spec = None if live is None else parsed_collection(live)[0]
+            if live is not None and spec is not None:
+                found.append(CollectionFacts(meta_of(live), spec, collection_status(live)))
+        return tuple(found)
+
+
+def _secrets_of(meta: Meta, spec: ImageCollectionSpec) -> list[SecretKey]:
+    named = _index_secrets(meta, spec)
+    for source in spec.sources:
+        for place in (source.s3, source.gcs, source.azure_blob):
+            if place is not None and place.credentials_secret_ref is not None:
+                named.append(SecretKey(meta.namespace, place.credentials_secret_ref))
+    return named
+
+
+def _secrets_for(
+    meta: Meta, spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]
+) -> list[SecretKey]:
+    named = []
+    if (keys := spec.access.api_keys_secret_ref) is not None:
+        named.append(SecretKey(meta.namespace, keys.name, keys.key))
+    for collection in collections:
+        named += _index_secrets(collection.meta, collection.spec)
+    return named
+
+
+def _index_secrets(meta: Meta, spec: ImageCollectionSpec) -> list[SecretKey]:
+    if spec.index.engine is Engine.EDGE or spec.index.qdrant is None:
+        return []
+    reference = spec.index.qdrant.api_key_secret_ref
+    return [] if reference is None else [SecretKey(meta.namespace, reference.name, reference.key)]

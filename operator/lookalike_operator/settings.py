@@ -1,0 +1,187 @@
+"""The operator's configuration: flags, or the environment variable of the same name.
+
+`--serving-image` is `LOOKALIKE_SERVING_IMAGE`, and so on for all; a flag wins. What is wrong is
+said before anything starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lookalike_operator.plan import model
+
+_PREFIX = "LOOKALIKE_"
+_SERVICE_ACCOUNT_NAMESPACE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+_TRUE = {"1", "true", "yes", "on"}
+_FALSE = {"0", "false", "no", "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseTimes:
+    """Seconds, as in client-go: a leader that could not renew for `renew` stops, long before
+    others may take over after `duration`."""
+
+    duration: float = 15.0
+    renew: float = 10.0
+    retry: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorSettings:
+    plan: model.Settings
+    """What plans depend on."""
+    namespaces: tuple[str, ...] = ()
+    """Empty: the whole cluster."""
+    kubeconfig: str | None = None
+    context: str | None = None
+    prometheus_url: str | None = None
+    workers: int = 8
+    resync_seconds: float = 600.0
+    drain_seconds: float = 20.0
+    leader_election: bool = True
+    leader_election_namespace: str = "default"
+    lease: LeaseTimes = LeaseTimes()
+    metrics_host: str = "0.0.0.0"
+    metrics_port: int = 8080
+    log_level: str = "INFO"
+    log_format: str = "json"
+
+
+def parse(
+    arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None
+) -> OperatorSettings:
+    """Ends the process with a message where something is wrong (argparse)."""
+    env = os.environ if environment is None else environment
+    parser = _parser(env)
+    given = parser.parse_args(arguments)
+    if not given.serving_image:
+        parser.error(
+            "--serving-image (or LOOKALIKE_SERVING_IMAGE) is required: the image that "
+            "serving and ingestion pods run"
+        )
+    if given.leader_election and not given.leader_election_namespace:
+        parser.error(
+            "--leader-election-namespace (or LOOKALIKE_LEADER_ELECTION_NAMESPACE) is required "
+            "outside of a cluster; or give --no-leader-election"
+        )
+    return OperatorSettings(
+        plan=model.Settings(
+            serving_image=given.serving_image,
+            image_pull_policy=given.image_pull_policy,
+            cluster_domain=given.cluster_domain,
+            ray_version=given.ray_version,
+        ),
+        namespaces=tuple(dict.fromkeys(given.namespace or ())),
+        kubeconfig=given.kubeconfig,
+        context=given.context,
+        prometheus_url=given.prometheus_url,
+        workers=given.workers,
+        resync_seconds=given.resync_seconds,
+        drain_seconds=given.drain_seconds,
+        leader_election=given.leader_election,
+        leader_election_namespace=given.leader_election_namespace or "",
+        metrics_host=given.metrics_host,
+        metrics_port=given.metrics_port,
+        log_level=given.log_level,
+        log_format=given.log_format,
+    )
+
+
+def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lookalike-operator",
+        description="Makes what ImageCollections and Retrievers ask for.",
+        epilog="Each flag can be given as an environment variable: --serving-image is "
+        "LOOKALIKE_SERVING_IMAGE.",
+    )
+    defaults = model.Settings(serving_image="")
+
+    def add(flag: str, help: str, **options: object) -> None:
+        name = _PREFIX + flag.removeprefix("--").replace("-", "_").upper()
+        if env.get(name):
+            options["default"] = env[name]
+        parser.add_argument(flag, help=help, **options)  # type: ignore[arg-type]
+
+    add("--serving-image", "image of serving and ingestion pods", default="")
+    add(
+        "--image-pull-policy",
+        "of those pods",
+        default=defaults.image_pull_policy,
+        choices=("Always", "IfNotPresent", "Never"),
+    )
+    add("--ray-version", "Ray's version in that image", default=defaults.ray_version)
+    add("--cluster-domain", "DNS domain of the cluster", default=defaults.cluster_domain)
+    named = env.get(f"{_PREFIX}NAMESPACES", "").replace(",", " ").split()
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        default=named or None,
+        help="watch this namespace alone; may be repeated (LOOKALIKE_NAMESPACES: a list with "
+        "commas); the whole cluster where not given",
+    )
+    add("--kubeconfig", "where the cluster is; as a pod of it where not given", default=None)
+    add("--context", "of the kubeconfig", default=None)
+    add(
+        "--prometheus-url",
+        "where autoscaling metrics are, such as http://prometheus:9090",
+        default=None,
+    )
+    add("--workers", "resources looked at concurrently", type=_positive(int), default=8)
+    add(
+        "--resync-seconds",
+        "every resource is looked at this often, whatever happens",
+        type=_positive(float),
+        default=600.0,
+    )
+    add(
+        "--drain-seconds",
+        "looks under way may finish within this time at the end",
+        type=_positive(float),
+        default=20.0,
+    )
+    election = env.get(f"{_PREFIX}LEADER_ELECTION", "true").lower()
+    if election not in _TRUE | _FALSE:
+        parser.error(f"LOOKALIKE_LEADER_ELECTION is {election!r}: write true or false")
+    parser.add_argument(
+        "--leader-election",
+        action=argparse.BooleanOptionalAction,
+        default=election in _TRUE,
+        help="of several operators one acts (LOOKALIKE_LEADER_ELECTION)",
+    )
+    add(
+        "--leader-election-namespace",
+        "where the Lease is; the pod's own where not given",
+        default=env.get("POD_NAMESPACE") or _own_namespace(),
+    )
+    add("--metrics-host", "address of /metrics, /healthz and /readyz", default="0.0.0.0")
+    add("--metrics-port", "port of the same", type=int, default=8080)
+    add(
+        "--log-level",
+        "of the log",
+        default="INFO",
+        type=str.upper,
+        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
+    )
+    add("--log-format", "of the log", default="json", choices=("json", "text"))
+    return parser
+
+
+def _positive(number: type[int] | type[float]) -> object:
+    def parse(text: str) -> float:
+        value = number(text)
+        if value <= 0:
+            raise argparse.ArgumentTypeError(f"{text} is not above zero")
+        return value
+
+    return parse
+
+
+def _own_namespace() -> str:
+    try:
+        with open(_SERVICE_ACCOUNT_NAMESPACE, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
