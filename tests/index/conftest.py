@@ -1,12 +1,13 @@
 """The engines that the contract tests run against.
 
-Qdrant Edge and qdrant-client's local mode always; a real Qdrant server where
-LOOKALIKE_QDRANT_URL names one.
+Qdrant Edge and qdrant-client's local mode always, the latter also across the wire (`wire`: the
+stand-in of tests/qdrant_server); a real Qdrant server where LOOKALIKE_QDRANT_URL names one.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -21,6 +22,10 @@ from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import Index
 from lookalike_serving.index.qdrant import QdrantIndex, connect
 from lookalike_serving.index.qdrant_collection import Wanted
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from tests.qdrant_server import StandIn, running
 
 QDRANT_URL = os.environ.get("LOOKALIKE_QDRANT_URL")
 
@@ -112,10 +117,26 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
+@pytest.fixture(scope="session")
+def shared_stand_in() -> Iterator[StandIn]:
+    """One for all tests: starting it takes seconds."""
+    with running() as server:
+        yield server
+
+
+@pytest.fixture
+def stand_in(shared_stand_in: StandIn) -> Iterator[StandIn]:
+    """A stand-in for a Qdrant server, without faults at the start and at the end."""
+    shared_stand_in.heal()
+    yield shared_stand_in
+    shared_stand_in.heal()
+
+
 @pytest.fixture(
     params=[
         "edge",
         "local",
+        "wire",
         pytest.param(
             "server",
             marks=[
@@ -134,6 +155,9 @@ async def engine(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[
             made: Engine = EdgeEngine(folder / "index")
         case "local":
             made = QdrantEngine("local", connect(":memory:", 6334, None), ":memory:")
+        case "wire":
+            server: StandIn = request.getfixturevalue("shared_stand_in")
+            made = QdrantEngine("wire", connect(server.url, server.grpc_port, None), server.url)
         case "server":
             assert QDRANT_URL is not None
             made = QdrantEngine("server", connect(QDRANT_URL, 6334, None), QDRANT_URL)

@@ -1,0 +1,88 @@
+"""A port whose connections can be cut: bytes go to and fro until they are to be reset.
+
+It stands before the real listeners so that "the connection is gone" is what a client sees of a
+machine that went away – a reset, not an answer – while the store behind it lives on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable
+
+_CHUNK = 1 << 16
+
+
+class Relay:
+    """Listens on one address and relays to a Unix socket."""
+
+    def __init__(self, upstream: str, dropping: Callable[[], bool]) -> None:
+        self._upstream = upstream
+        self._dropping = dropping
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def listen(self, host: str, port: int) -> int:
+        """Start; answers the port, which the system chooses where `port` is 0."""
+        self._server = await asyncio.start_server(self._accepted, host, port)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    def reset(self) -> None:
+        """Cut every open connection short."""
+        for writer in [*self._open]:
+            _reset(writer)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        self.reset()
+        for task in [*self._tasks]:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        self._open.add(writer)
+        try:
+            await self._relayed(reader, writer)
+        finally:
+            self._open.discard(writer)
+            self._tasks.discard(task)
+            writer.close()
+
+    async def _relayed(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await reader.read(_CHUNK)
+        # The stand-in's own controls get through: how else would the fault be lifted.
+        if self._dropping() and b" /__" not in first.split(b"\r\n", 1)[0]:
+            _reset(writer)
+            return
+        upstream_reader, upstream = await asyncio.open_unix_connection(self._upstream)
+        try:
+            upstream.write(first)
+            await asyncio.gather(_copied(reader, upstream), _copied(upstream_reader, writer))
+        finally:
+            upstream.close()
+
+
+async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with contextlib.suppress(ConnectionError, OSError):
+        while chunk := await reader.read(_CHUNK):
+            writer.write(chunk)
+            await writer.drain()
+    with contextlib.suppress(ConnectionError, OSError):
+        writer.close()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    connection = writer.get_extra_info("socket")
+    if connection is not None:
+        # Lingering for no time: closing sends RST, not FIN.
+        with contextlib.suppress(OSError):
+            linger = struct.pack("ii", 1, 0)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    writer.transport.abort()

@@ -1,0 +1,185 @@
+"""The REST routes on collections, aliases, payload indexes and counts, health, and the controls.
+
+`/__faults` and `/__collections` are the stand-in's own: no fault and no key stands before them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from typing import Any
+
+from grpc import StatusCode
+from pydantic import TypeAdapter, ValidationError
+from qdrant_client import models
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from tests.qdrant_server.faults import Faults, Gate
+from tests.qdrant_server.refusals import Refusal
+from tests.qdrant_server.store import Store
+
+Answer = Callable[[Store, dict[str, str], Any], Any]
+"""From the store, the path's parameters and the body to the `result`."""
+
+
+def rest_app(store: Store, gate: Gate) -> Starlette:
+    """Everything under the HTTP port."""
+
+    def route(path: str, verb: str, method: str, body: Any, answer: Answer) -> Route:
+        async def endpoint(request: Request) -> Response:
+            return await _answered(request, store, gate, method, body, answer)
+
+        return Route(path, endpoint, methods=[verb], name=method)
+
+    async def faults(request: Request) -> Response:
+        if request.method == "POST":
+            try:
+                gate.set(Faults.model_validate_json(await request.body()))
+            except ValidationError as error:
+                return PlainTextResponse(str(error), status_code=400)
+        elif request.method == "DELETE":
+            gate.set(Faults())
+        return JSONResponse({"faults": gate.faults.model_dump(), "calls": gate.calls})
+
+    async def lose(request: Request) -> Response:
+        return JSONResponse({"deleted": store.delete_collection(request.path_params["name"])})
+
+    return Starlette(
+        routes=[
+            Route("/", _health(gate, _version)),
+            *(
+                Route(path, _health(gate, lambda: PlainTextResponse("all shards are ready")))
+                for path in ("/healthz", "/livez", "/readyz")
+            ),
+            Route("/__faults", faults, methods=["GET", "POST", "DELETE"]),
+            Route("/__collections/{name}", lose, methods=["DELETE"]),
+            *(route(*each) for each in _ROUTES),
+        ]
+    )
+
+
+def _version() -> Response:
+    return JSONResponse(
+        {"title": "qdrant - vector search engine", "version": version("qdrant-client")}
+    )
+
+
+def _health(gate: Gate, response: Callable[[], Response]) -> Callable[..., Awaitable[Response]]:
+    async def endpoint(request: Request) -> Response:
+        try:
+            # A server tells anybody whether it is well.
+            return await gate.passed("Qdrant/HealthCheck", gate.api_key, response)
+        except Refusal as refusal:
+            return PlainTextResponse(refusal.text, status_code=refusal.http_status)
+
+    return endpoint
+
+
+async def _answered(
+    request: Request, store: Store, gate: Gate, method: str, body: Any, answer: Answer
+) -> Response:
+    started = time.perf_counter()
+    bearer = request.headers.get("authorization", "").removeprefix("Bearer ")
+    key = request.headers.get("api-key") or bearer or None
+    try:
+        sent = TypeAdapter(body).validate_json(await request.body() or b"null")
+        result = await gate.passed(method, key, lambda: answer(store, request.path_params, sent))
+    except ValidationError as error:
+        return _refused(f"Format error in JSON body: {error}", 400, started)
+    except Refusal as refusal:
+        return _refused(refusal.text, refusal.http_status, started)
+    seconds = time.perf_counter() - started
+    encoded = TypeAdapter(Any).dump_python(result, mode="json")
+    return JSONResponse({"result": encoded, "status": "ok", "time": seconds})
+
+
+def _refused(text: str, status: int, started: float) -> Response:
+    content = {"status": {"error": text}, "time": time.perf_counter() - started}
+    return JSONResponse(content, status_code=status)
+
+
+def _index(store: Store, path: dict[str, str], sent: models.CreateFieldIndex) -> Any:
+    if sent.field_schema is None:
+        raise Refusal(StatusCode.INVALID_ARGUMENT, "Wrong input: field_schema is missing")
+    store.create_index(path["name"], sent.field_name, sent.field_schema)
+    return _DONE
+
+
+def _drop_index(store: Store, path: dict[str, str], sent: None) -> Any:
+    store.delete_index(path["name"], path["key"])
+    return _DONE
+
+
+_DONE = models.UpdateResult(operation_id=0, status=models.UpdateStatus.COMPLETED)
+_COLLECTION = "/collections/{name}"
+_ROUTES: list[tuple[str, str, str, Any, Answer]] = [
+    (
+        "/collections",
+        "GET",
+        "Collections/List",
+        None,
+        lambda store, path, _: {"collections": [{"name": name} for name in store.names()]},
+    ),
+    (
+        "/collections/aliases",
+        "POST",
+        "Collections/UpdateAliases",
+        models.ChangeAliasesOperation,
+        lambda store, path, sent: store.change_aliases(sent.actions),
+    ),
+    (
+        "/aliases",
+        "GET",
+        "Collections/ListAliases",
+        None,
+        lambda store, path, _: {"aliases": store.aliases()},
+    ),
+    (
+        f"{_COLLECTION}/aliases",
+        "GET",
+        "Collections/ListCollectionAliases",
+        None,
+        lambda store, path, _: {"aliases": store.aliases(path["name"])},
+    ),
+    (
+        f"{_COLLECTION}/exists",
+        "GET",
+        "Collections/CollectionExists",
+        None,
+        lambda store, path, _: {"exists": store.exists(path["name"])},
+    ),
+    (_COLLECTION, "GET", "Collections/Get", None, lambda store, path, _: store.info(path["name"])),
+    (
+        _COLLECTION,
+        "PUT",
+        "Collections/Create",
+        models.CreateCollection,
+        lambda store, path, sent: store.create(path["name"], sent),
+    ),
+    (
+        _COLLECTION,
+        "PATCH",
+        "Collections/Update",
+        models.UpdateCollection,
+        lambda store, path, sent: store.update(path["name"], sent),
+    ),
+    (
+        _COLLECTION,
+        "DELETE",
+        "Collections/Delete",
+        None,
+        lambda store, path, _: store.delete_collection(path["name"]),
+    ),
+    (f"{_COLLECTION}/index", "PUT", "Points/CreateFieldIndex", models.CreateFieldIndex, _index),
+    (f"{_COLLECTION}/index/{{key:path}}", "DELETE", "Points/DeleteFieldIndex", None, _drop_index),
+    (
+        f"{_COLLECTION}/points/count",
+        "POST",
+        "Points/Count",
+        models.CountRequest,
+        lambda store, path, sent: {"count": store.count(path["name"], sent.filter)},
+    ),
+]
