@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from pydantic import ValidationError
 
@@ -60,16 +62,20 @@ def main() -> int:
     try:
         Server(config, arguments.config, parent).run(ingestions)
     except DataDirInUse:
-        print(f"another server works in {config.data_dir}", file=sys.stderr)
-        return 3
+        _end(3, f"another server works in {config.data_dir}")
     except (CannotStart, TimeoutError) as failure:
-        print(f"cannot start: {' '.join(str(failure).split())}", file=sys.stderr)
-        return 1
+        _end(1, f"cannot start: {failure}")
     except Exception as failure:
         logging.getLogger("lookalike.local").exception("the server ended")
-        print(f"cannot go on: {cause_of(failure)}", file=sys.stderr)
-        return 1
+        _end(1, f"cannot go on: {cause_of(failure)}")
     return 0
+
+
+def _end(code: int, message: str) -> NoReturn:
+    """At once, so that none of Ray's threads has the last word: it is what a cluster shows."""
+    sys.stdout.flush()
+    print(" ".join(message.split()), file=sys.stderr, flush=True)
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,12 @@ Everything is set before Ray is imported, since Ray reads it then.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
 import shutil
+import signal
 import socket
 import stat
 from collections.abc import Iterator
@@ -17,11 +19,13 @@ from pathlib import Path
 
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
+from lookalike_serving.local import processes
 from lookalike_serving.local.processes import MARK
 from lookalike_serving.local.rundir import RunDirectory, write_atomically
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Requests and documents do not pass through it."""
+_RAY_STARTS = 3
 _SHARED_MEMORY = Path("/dev/shm")
 _DRAIN_NOTICE_SECONDS = 5.0
 """How long a balancer may take to notice that this server is no longer ready."""
@@ -88,10 +92,10 @@ def _environment(run: RunDirectory, ray_dir: Path) -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(min(replicas + 64, 65535)),
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "a.sock"),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "m.sock"),
         # Nobody else balances over this one replica, so nobody has to be drained away from it.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "0.5",
@@ -109,48 +113,90 @@ def serving(config: ServingConfig, config_path: Path, run: RunDirectory) -> Iter
     from ray import serve
 
     from lookalike_serving.app import build_app
-    from lookalike_serving.embed.cpus import usable_cpus
 
     with ExitStack() as stack:
         stack.callback(ray.shutdown)
-        context = ray.init(
-            "local",  # whatever RAY_ADDRESS says
-            # One for the server's replica, and the machine's own for ingestion.
-            num_cpus=usable_cpus() + 1,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _plasma_directory=_object_store_folder(run),
-            include_dashboard=False,
-            logging_level=logging.WARNING,
-            _temp_dir=str(run.ray_dir),
-        )
+        gcs_address = _start_ray(run)
         stack.callback(serve.shutdown)
-        serve.start(
-            proxy_location="HeadOnly",
-            http_options={"host": config.http.host, "port": config.http.port},
-        )
-        gpus = ray.cluster_resources().get("GPU", 0)
-        app = build_app(config, config_path, num_gpus=1 if gpus >= 1 else 0)
-        serve.run(app, name=_APPLICATION, route_prefix="/")
-        yield str(context.address_info["gcs_address"])
+        with _same_signal_handlers():
+            serve.start(
+                proxy_location="HeadOnly",
+                http_options={"host": config.http.host, "port": config.http.port},
+            )
+            gpus = ray.cluster_resources().get("GPU", 0)
+            app = build_app(config, config_path, num_gpus=1 if gpus >= 1 else 0)
+            serve.run(app, name=_APPLICATION, route_prefix="/")
+        yield gcs_address
 
 
-def drain(http: HttpConfig) -> None:
-    """Let the requests under way be answered before Serve is taken down.
+@contextmanager
+def _same_signal_handlers() -> Iterator[None]:
+    """Ray puts its own in place of ours, and its own abort the process."""
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    ours = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in ours.items():
+            signal.signal(number, handler)
+
+
+def _start_ray(run: RunDirectory) -> str:
+    """Ray's address. Raises CannotStart."""
+    import ray
+
+    from lookalike_serving.embed.cpus import usable_cpus
+
+    for attempt in range(1, _RAY_STARTS + 1):
+        try:
+            with _same_signal_handlers():
+                context = ray.init(
+                    "local",  # whatever RAY_ADDRESS says
+                    # One for the server's replica, and the machine's own for ingestion.
+                    num_cpus=usable_cpus() + 1,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    _plasma_directory=_object_store_folder(run),
+                    include_dashboard=False,
+                    logging_level=logging.WARNING,
+                    _temp_dir=str(run.ray_dir),
+                )
+            return str(context.address_info["gcs_address"])
+        except Exception as failure:
+            # Ray gives itself 30 s, which a machine that has just started may not keep.
+            if "timed out" not in str(failure):
+                raise
+            log.warning("Ray was not up in time (%d of %d): %s", attempt, _RAY_STARTS, failure)
+            ray.shutdown()
+            processes.end(lambda: processes.of_run(run))
+    raise CannotStart(
+        f"Ray was not up in time, {_RAY_STARTS} times: this machine is too busy or has too little "
+        "memory. Give it more CPU (resources.requests.cpu on a cluster), or try again later"
+    )
+
+
+def take_down(http: HttpConfig) -> None:
+    """End Serve, once the requests under way are answered; new ones are kept away meanwhile.
 
     A server that only this machine reaches has nobody in front of it who must notice first.
     """
-    from ray import serve
-
     notice = 0.0 if http.loopback_only else _DRAIN_NOTICE_SECONDS
     patience = _DRAIN_PATIENCE_SECONDS if notice else _DRAIN_NOTICE_SECONDS
+    asyncio.run(_drain_and_shut_down(notice, patience))
+
+
+async def _drain_and_shut_down(notice: float, patience: float) -> None:
+    """In one event loop, since a handle belongs to the one it is made in."""
+    from ray import serve
+
     try:
         handle = serve.get_app_handle(_APPLICATION)
-        left = handle.drain.remote(notice, patience).result(timeout_s=patience + 5)
+        async with asyncio.timeout(patience + 5):
+            left: int = await handle.drain.remote(notice, patience)
+        if left:
+            log.warning("%d requests were not answered within %g s", left, patience)
     except Exception as failure:  # whatever it is, the way down goes on
-        log.warning("not drained: %s", " ".join(str(failure).split()))
-        return
-    if left:
-        log.warning("%d requests were not answered within %g s", left, patience)
+        log.warning("not drained: %s", " ".join(f"{type(failure).__name__} {failure}".split()))
+    await serve.shutdown_async()
 
 
 def _object_store_folder(run: RunDirectory) -> str | None:

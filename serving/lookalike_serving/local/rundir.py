@@ -147,12 +147,12 @@ class RunDirectory:
     def ray_dir(self) -> Path:
         """Ray's temporary files and sockets.
 
-        Outside the data directory, since a socket's path has at most 107 characters, and Ray
-        adds some 60 of its own.
+        Outside the data directory, and short, since a socket's path has at most 107 characters –
+        HAProxy's 97 – and Ray adds some 60 of its own. On a cluster user ids may have ten digits.
         """
         root = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
-        digest = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:10]
-        return root / f"lookalike-{os.getuid()}-{digest}"
+        digest = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:8]
+        return root / f"lk-{os.getuid():x}-{digest}"
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

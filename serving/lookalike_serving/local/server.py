@@ -96,8 +96,6 @@ class Server:
             cluster.prepare(self._run)
             serving = cluster.serving(self._config, self._config_path, self._run)
             with serving as ray_address, self._noting_the_stop():
-                # Ray has put its own handlers in place of ours.
-                self._handle_signals()
                 self._wait_until_ready()
                 for collection in ingestion_configs:
                     self._run.progress_file(collection).unlink(missing_ok=True)
@@ -114,8 +112,9 @@ class Server:
                         time.sleep(3600)
                 finally:
                     _ignore_signals()
+                    self._change(phase=Phase.STOPPING)
                     ingestions.stop()
-                    cluster.drain(self._config.http)
+                    cluster.take_down(self._config.http)
 
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[None]:
