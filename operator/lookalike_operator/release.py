@@ -1,0 +1,83 @@
+"""Lets go of every collection: what runs when the operator is uninstalled.
+
+    python -m lookalike_operator.release [--namespace NAME …] [--kubeconfig FILE]
+
+A collection whose index on a Qdrant server is to go with it carries a finalizer, and once the
+operator is gone nobody would take it off: the collection, and its namespace, could never be
+deleted. So the finalizers go with the operator. An operator installed later puts them back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from lookalike_operator.cluster import ApiError, Cluster, NoCluster
+from lookalike_operator.kinds import IMAGE_COLLECTION
+from lookalike_operator.plan.names import FINALIZER
+
+_ATTEMPTS = 5
+
+
+async def release(cluster: Cluster, namespaces: Sequence[str] = ()) -> int:
+    """Take our finalizer off every collection; how many had it. Raises ApiError."""
+    released = 0
+    for namespace in namespaces or (None,):
+        try:
+            listed = await cluster.list(IMAGE_COLLECTION, namespace)
+        except ApiError as error:
+            if error.status == 404:  # the definition is gone, and with it every collection
+                continue
+            raise
+        for each in listed.items:
+            meta = each["metadata"]
+            if FINALIZER in (meta.get("finalizers") or ()):
+                released += await _let_go(cluster, meta["namespace"], meta["name"])
+    return released
+
+
+async def _let_go(cluster: Cluster, namespace: str, name: str) -> bool:
+    """Whether there was anything to take off, by the time it was done."""
+    for attempt in range(_ATTEMPTS):
+        live = await cluster.get(IMAGE_COLLECTION, namespace, name)
+        finalizers = (live or {}).get("metadata", {}).get("finalizers") or []
+        if live is None or FINALIZER not in finalizers:
+            return False
+        kept = [each for each in finalizers if each != FINALIZER]
+        # With the version, so that nobody else's finalizer is written over.
+        version = live["metadata"]["resourceVersion"]
+        body = {"metadata": {"finalizers": kept, "resourceVersion": version}}
+        try:
+            await cluster.patch(IMAGE_COLLECTION, namespace, name, body)
+            return True
+        except ApiError as error:
+            if error.status == 404:
+                return False
+            if not error.conflict or attempt == _ATTEMPTS - 1:
+                raise
+    return False
+
+
+async def _run(kubeconfig: str | None, namespaces: Sequence[str]) -> int:
+    async with await Cluster.connect(kubeconfig) as cluster:
+        return await release(cluster, namespaces)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="lookalike_operator.release", description=__doc__)
+    parser.add_argument("--namespace", action="append", default=[], help="all where not given")
+    parser.add_argument("--kubeconfig", help="outside a cluster")
+    arguments = parser.parse_args()
+    try:
+        released = asyncio.run(_run(arguments.kubeconfig, arguments.namespace))
+    except (ApiError, NoCluster) as error:
+        print(f"collections could not be let go: {error}", file=sys.stderr)
+        return 1
+    print(f"{released} collections let go; their indexes stay on the Qdrant server")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
