@@ -1,6 +1,6 @@
 """Programs built from the Go modules under `go/`: each once, verified whenever it is used.
 
-A module's programs lie in `<cache>/bin/<digest of go.mod, go.sum and flags>/`, with a manifest of
+A module's programs lie in `<cache>/bin/<digest of its files and the flags>/`, with a manifest of
 their SHA-256 sums; a program that does not match is built again.
 """
 
@@ -39,6 +39,8 @@ class Module:
     name: str
     programs: tuple[str, ...]
     ldflags: str = "-s -w"
+    package: str = "tool"
+    """What to build: by default the module's tools."""
 
     @property
     def folder(self) -> Path:
@@ -47,8 +49,8 @@ class Module:
     @property
     def digest(self) -> str:
         content = self.ldflags.encode()
-        for file in ("go.mod", "go.sum"):
-            content += b"\x00" + (self.folder / file).read_bytes()
+        for file in sorted(self.folder.iterdir()):
+            content += b"\x00" + file.read_bytes()
         return hashlib.sha256(content).hexdigest()[:16]
 
     @property
@@ -69,7 +71,8 @@ KUBERNETES = Module(
 COREDNS = Module("coredns", ("coredns",))
 KUBERAY = Module("kuberay", ("ray-operator",))
 HELM = Module("helm", ("helm",))
-MODULES = (KUBERNETES, COREDNS, KUBERAY, HELM)
+PAUSE = Module("pause", ("pause",), package=".")
+MODULES = (KUBERNETES, COREDNS, KUBERAY, HELM, PAUSE)
 
 
 def program(name: str) -> Path:
@@ -120,7 +123,7 @@ def _build(module: Module) -> None:
         out.mkdir()
         command = [
             *(_go(), "build", "-mod=readonly", "-trimpath", "-ldflags", module.ldflags),
-            *("-o", f"{out}/", "tool"),
+            *("-o", f"{out}/", module.package),
         ]
         _run(command, module.folder)
         missing = [name for name in module.programs if not (out / name).exists()]

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+_NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -26,6 +28,15 @@ class Credentials:
     @property
     def server_key(self) -> Path:
         return self.folder / "apiserver.key"
+
+    @property
+    def client_certificate(self) -> Path:
+        """What the API server shows to the kubelet."""
+        return self.folder / "apiserver-client.crt"
+
+    @property
+    def client_key(self) -> Path:
+        return self.folder / "apiserver-client.key"
 
     @property
     def service_account_key(self) -> Path:
@@ -48,27 +59,43 @@ def make(folder: Path, names: Sequence[str], addresses: Sequence[str]) -> Creden
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     _openssl(
-        *("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/CN=ca"),
+        *("req", "-x509", *_NEW_KEY, "-days", "3650", "-subj", "/CN=ca"),
         *("-keyout", folder / "ca.key", "-out", made.authority),
     )
     alternatives = ",".join([*(f"DNS:{n}" for n in names), *(f"IP:{a}" for a in addresses)])
-    request = folder / "apiserver.csr"
-    _openssl(
-        *("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=kube-apiserver"),
-        *("-keyout", made.server_key, "-out", request),
+    _sign(
+        folder,
+        made.server_certificate,
+        "/CN=kube-apiserver",
+        f"subjectAltName={alternatives}\nextendedKeyUsage=serverAuth\n",
     )
-    extensions = folder / "apiserver.ext"
-    extensions.write_text(f"subjectAltName={alternatives}\nextendedKeyUsage=serverAuth\n")
-    _openssl(
-        *("x509", "-req", "-in", request, "-CA", made.authority, "-CAkey", folder / "ca.key"),
-        *("-CAcreateserial", "-days", "3650", "-extfile", extensions),
-        *("-out", made.server_certificate),
+    _sign(
+        folder,
+        made.client_certificate,
+        "/O=system:masters/CN=kube-apiserver",
+        "extendedKeyUsage=clientAuth\n",
     )
-    _openssl("genrsa", "-out", made.service_account_key, "2048")
+    # In the older form: the API server takes the public half of that one only.
+    _openssl(
+        *("ecparam", "-genkey", "-name", "prime256v1", "-noout"),
+        *("-out", made.service_account_key),
+    )
     # Last: its presence says that the others are whole.
     made.tokens.write_text(f'{secrets.token_hex(24)},admin,admin,"system:masters"\n')
     made.tokens.chmod(0o600)
     return made
+
+
+def _sign(folder: Path, certificate: Path, subject: str, extensions: str) -> None:
+    """A key beside the certificate, and the certificate, signed by the authority of the folder."""
+    request, wanted = certificate.with_suffix(".csr"), certificate.with_suffix(".ext")
+    key = certificate.with_suffix(".key")
+    _openssl("req", *_NEW_KEY, "-subj", subject, "-keyout", key, "-out", request)
+    wanted.write_text(extensions)
+    _openssl(
+        *("x509", "-req", "-in", request, "-CA", folder / "ca.crt", "-CAkey", folder / "ca.key"),
+        *("-CAcreateserial", "-days", "3650", "-extfile", wanted, "-out", certificate),
+    )
 
 
 def _openssl(*arguments: str | Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from e2e.cluster.processes import Processes
 
 PAUSE = "localhost/lookalike/pause:1"
+_SECONDS = 300
 
 
 class Containerd:
@@ -32,6 +33,8 @@ class Containerd:
                 state = "{run / "state"}"
                 [grpc]
                   address = "{self.socket}"
+                [plugins."io.containerd.internal.v1.opt"]
+                  path = "{run / "opt"}"
                 [plugins."io.containerd.grpc.v1.cri"]
                   sandbox_image = "{PAUSE}"
                   # Without CAP_SYS_RESOURCE a lower oom_score_adj is refused, and runc with it.
@@ -49,28 +52,25 @@ class Containerd:
         )
         self._processes.start("containerd", ["containerd", "--config", config])
         self._processes.wait(
-            "containerd", "answer", lambda: self._ctr("version").returncode == 0, 60
+            "containerd", "answer", lambda: self._ctr("version").returncode == 0, 120
         )
 
     def images(self) -> set[str]:
+        """Names with their registry, such as docker.io/lookalike-e2e/base:bookworm."""
         return set(self._ctr("images", "list", "-q").stdout.split())
 
     def load(self, archive: Path) -> None:
         """Import an image archive (OCI or docker). Raises RuntimeError."""
-        done = self._ctr("images", "import", "--no-unpack=false", str(archive))
-        if done.returncode != 0:
-            done = self._ctr("images", "import", str(archive))
+        done = self._ctr("images", "import", str(archive))
         if done.returncode != 0:
             raise RuntimeError(f"{archive} was not imported: {done.stderr.strip()}")
 
-    def remove_everything(self) -> None:
-        """End every container and sandbox that is left."""
-        tasks = self._ctr("tasks", "list", "-q").stdout.split()
-        for task in tasks:
-            self._ctr("tasks", "kill", "-s", "SIGKILL", task)
-            self._ctr("tasks", "delete", "-f", task)
-        for container in self._ctr("containers", "list", "-q").stdout.split():
-            self._ctr("containers", "delete", container)
+    def end_everything(self) -> None:
+        """End every container and sandbox."""
+        if tasks := self._ctr("tasks", "list", "-q").stdout.split():
+            self._ctr("tasks", "delete", "--force", *tasks)
+        if containers := self._ctr("containers", "list", "-q").stdout.split():
+            self._ctr("containers", "delete", *containers)
 
     def _ctr(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command: Sequence[str] = (
@@ -78,6 +78,8 @@ class Containerd:
             *arguments,
         )
         try:
-            return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+            return subprocess.run(
+                command, capture_output=True, text=True, check=False, timeout=_SECONDS
+            )
         except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(command, 1, "", "no answer within 300 s")
+            return subprocess.CompletedProcess(command, 1, "", f"no answer within {_SECONDS} s")

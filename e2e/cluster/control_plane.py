@@ -117,6 +117,8 @@ def start(state: Path, processes: Processes, *, address: str, for_pods: bool) ->
             f"--service-account-key-file={credentials.service_account_key}",
             f"--service-account-signing-key-file={credentials.service_account_key}",
             f"--service-cluster-ip-range={SERVICES}",
+            f"--kubelet-client-certificate={credentials.client_certificate}",
+            f"--kubelet-client-key={credentials.client_key}",
             "--kubelet-preferred-address-types=InternalIP",
             "--anonymous-auth=true",
             "--enable-priority-and-fairness=false",
@@ -163,13 +165,18 @@ def _ready(server: str, credentials: Credentials) -> bool:
 def _ports(state: Path) -> dict[str, int]:
     """Ports of this state folder: free when chosen, the same ever after."""
     file = state / "ports"
-    names = ("etcd", "etcd-peer", "api", "controllers")
+    names = ("etcd", "etcd-peer", "api", "controllers", "dns")
     if not file.exists():
-        file.write_text(" ".join(str(_free_port()) for _ in names))
+        file.write_text(" ".join(str(free_port()) for _ in names))
     return dict(zip(names, map(int, file.read_text().split()), strict=True))
 
 
-def _free_port() -> int:
+def port(state: Path, name: str) -> int:
+    """The port that a folder keeps for a part."""
+    return _ports(state)[name]
+
+
+def free_port() -> int:
     """Below what the kernel hands out to clients, or one of those could take it meanwhile."""
     while True:
         port = random.randrange(10_000, 30_000)

@@ -24,7 +24,7 @@ PACKAGES = {
     "debootstrap": "debootstrap",
     "buildah": "buildah",
     "prometheus": "prometheus",
-    "/usr/lib/python3.11/ensurepip": "python3.11-venv",
+    "/usr/bin/python3.11": "python3.11",
 }
 """Program or file -> the package that has it."""
 CONTROL_PLANE = ("etcd", "openssl")

@@ -6,23 +6,32 @@ API server there, through its Service.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
 NODE = "10.244.255.1"
 PODS = "10.244.0.0/24"
+CLUSTER = "10.244.0.0/16"
 DNS_SERVICE = "10.96.0.10"
+_NAME = "lookalike-e2e"
 _BRIDGE = "lookalike0"
-_CHAINS = re.compile(r"KUBE-|CNI-|cali-")
+_FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
+_RESULTS = Path("/var/lib/cni/results")
+_CHAINS = re.compile(r"KUBE-|CNI-")
 
 
 def up(cni: Path) -> None:
     """Set up the address and the pod network's configuration."""
-    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    _ip("addr", "replace", f"{NODE}/32", "dev", "lo")
     cni.mkdir(parents=True, exist_ok=True)
+    before = cni.parent / "ip_forward"
+    if not before.exists():
+        before.write_text(_FORWARD.read_text())
+    _FORWARD.write_text("1")
+    _ip("addr", "replace", f"{NODE}/32", "dev", "lo")
     bridge = {
         "type": "bridge",
         "bridge": _BRIDGE,
@@ -37,37 +46,76 @@ def up(cni: Path) -> None:
         },
     }
     plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]
-    document = {"cniVersion": "0.4.0", "name": "lookalike-e2e", "plugins": plugins}
+    document = {"cniVersion": "0.4.0", "name": _NAME, "plugins": plugins}
     (cni / "10-bridge.conflist").write_text(json.dumps(document, indent=2))
 
 
-def down() -> None:
-    """Take the address, the bridge, and every chain of kube-proxy and CNI away."""
-    _ip("link", "delete", _BRIDGE, check=False)
-    _ip("addr", "del", f"{NODE}/32", "dev", "lo", check=False)
-    for table in ("nat", "filter", "mangle"):
-        _clear(table)
+def down(cni: Path) -> None:
+    """Take away the address, the bridge, the pods' namespaces, every chain of Services and CNI."""
+    for namespace in _namespaces_of_pods():
+        _ip("netns", "delete", namespace)
+    for result in _RESULTS.glob(f"{_NAME}-*"):
+        result.unlink(missing_ok=True)
+    _ip("link", "delete", _BRIDGE)
+    _ip("addr", "del", f"{NODE}/32", "dev", "lo")
+    for family in ("iptables", "ip6tables"):
+        for table in ("nat", "filter", "mangle"):
+            _clear(family, table)
+    before = cni.parent / "ip_forward"
+    if before.exists():
+        _FORWARD.write_text(before.read_text())
+        before.unlink()
 
 
-def _clear(table: str) -> None:
-    listed = subprocess.run(
-        ["iptables-save", "-t", table], capture_output=True, text=True, check=False
-    ).stdout.splitlines()
-    rules = [line for line in listed if line.startswith("-A ")]
-    chains = [line[1:].split()[0] for line in listed if line.startswith(":")]
-    ours = [chain for chain in chains if _CHAINS.match(chain)]
+def leftovers() -> list[str]:
+    """What of the network is still there, in words."""
+    found = [f"network namespace {name}" for name in _namespaces_of_pods()]
+    if _ip("link", "show", _BRIDGE):
+        found.append(f"interface {_BRIDGE}")
+    if f"{NODE}/32" in _ip("-o", "addr", "show", "dev", "lo"):
+        found.append(f"address {NODE} on lo")
+    for family in ("iptables", "ip6tables"):
+        for table in ("nat", "filter", "mangle"):
+            found += [f"{family} chain {name}" for name in _chains(_saved(family, table))]
+    return found
+
+
+def _namespaces_of_pods() -> list[str]:
+    """CNI's, with an address of our pods in them: another network's are not touched."""
+    pods = ipaddress.ip_network(PODS)
+    listed = [line.split()[0] for line in _ip("netns", "list").splitlines() if line.strip()]
+    found = []
+    for name in listed:
+        addresses = re.findall(r"inet ([0-9.]+)/", _ip("-n", name, "-o", "-4", "addr", "show"))
+        # One without any is a pod's whose set-up was cut off.
+        ours = not set(addresses) - {"127.0.0.1"} or any(
+            ipaddress.ip_address(each) in pods for each in addresses
+        )
+        if name.startswith("cni-") and ours:
+            found.append(name)
+    return found
+
+
+def _clear(family: str, table: str) -> None:
+    saved = _saved(family, table)
+    ours = _chains(saved)
     if not ours:
         return
     # One transaction: our rules in others' chains go, then our chains, emptied before.
     script = [f"*{table}", *(f":{chain} - [0:0]" for chain in ours)]
-    for rule in rules:
-        chain = rule.split()[1]
-        if chain not in ours and any(f"-j {name}" in rule for name in ours):
-            script.append("-D" + rule[2:])
+    for line in saved:
+        if not line.startswith("-A "):
+            continue
+        words = line.split()
+        leads_to_ours = any(
+            word in ("-j", "-g") and words[place + 1] in ours for place, word in enumerate(words)
+        )
+        if words[1] not in ours and leads_to_ours:
+            script.append("-D" + line[2:])
     script += [f"-X {chain}" for chain in ours]
     script.append("COMMIT\n")
     subprocess.run(
-        ["iptables-restore", "--noflush"],
+        [f"{family}-restore", "--noflush"],
         input="\n".join(script),
         text=True,
         capture_output=True,
@@ -75,7 +123,21 @@ def _clear(table: str) -> None:
     )
 
 
-def _ip(*arguments: str, check: bool = True) -> None:
+def _saved(family: str, table: str) -> list[str]:
+    if shutil.which(f"{family}-save") is None:
+        return []
+    command = [f"{family}-save", "-t", table]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+
+
+def _chains(saved: list[str]) -> list[str]:
+    chains = [line[1:].split()[0] for line in saved if line.startswith(":")]
+    return [chain for chain in chains if _CHAINS.match(chain)]
+
+
+def _ip(*arguments: str) -> str:
+    """The output; nothing where there was an error, which asking for what is gone is."""
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True, check=False)
-    if check and done.returncode != 0:
+    if done.returncode != 0 and arguments[:2] == ("addr", "replace"):
         raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
+    return done.stdout

@@ -61,11 +61,11 @@ class Processes:
                 start_new_session=True,
             )
         self._children[process.pid] = process
-        others = [each for each in self._read() if each.name != name]
+        others = [each for each in self.recorded() if each.name != name]
         self._write([*others, Running(name, process.pid, started(process.pid) or "")])
 
     def alive(self, name: str) -> bool:
-        return any(each.name == name and self._lives(each) for each in self._read())
+        return any(each.name == name and self._lives(each) for each in self.recorded())
 
     def wait(self, name: str, what: str, ready: Callable[[], bool], seconds: float) -> None:
         """Until `ready()`. Raises DidNotStart where `name` ends before, or time runs out."""
@@ -89,7 +89,7 @@ class Processes:
 
         `gently=False` is for what is thrown away whole: nothing is asked to save its state.
         """
-        known = self._read()
+        known = self.recorded()
         chosen = [each for each in reversed(known) if not names or each.name in names]
         for each in chosen:
             self._end(each, signal.SIGTERM if gently else signal.SIGKILL)
@@ -115,7 +115,8 @@ class Processes:
             return False
         return started(process.pid) == process.started
 
-    def _read(self) -> list[Running]:
+    def recorded(self) -> list[Running]:
+        """What was started and not ended by us, whether it lives or not."""
         try:
             return [Running(**each) for each in json.loads(self._file.read_bytes())]
         except (OSError, ValueError, TypeError):
