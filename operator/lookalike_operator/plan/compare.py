@@ -44,8 +44,9 @@ def _compare(wanted: Any, live: Any, path: str, *, amounts: bool) -> Iterator[Di
             found = live.get(key)
             if found is None and _is_empty(value):
                 continue
-            if key in _IDENTITIES and _is_list(value) and isinstance(found, Sequence):
-                yield from _compare_items(value, found, at, _IDENTITIES[key])
+            identity = _IDENTITIES.get(key)
+            if identity and isinstance(found, Sequence) and _all_have(value, identity):
+                yield from _compare_items(value, found, at, identity)
             else:
                 yield from _compare(value, found, at, amounts=inner)
     elif _is_list(wanted):
@@ -70,6 +71,11 @@ def _compare_items(
             yield Difference(at, None, item)
         else:
             yield from _compare(item, found[name], at, amounts=False)
+
+
+def _all_have(items: Any, identity: str) -> bool:
+    """Lists of one name are not of one kind: a Service's `ports` have no containerPort."""
+    return _is_list(items) and all(isinstance(i, Mapping) and identity in i for i in items)
 
 
 def _same_amount(one: Any, other: Any) -> bool:

@@ -54,10 +54,11 @@ def _merged_items(base: Sequence[Any], override: Sequence[Any], key: str) -> lis
     places = {item.get(identity): i for i, item in enumerate(base) if isinstance(item, Mapping)}
     for item in override:
         place = places.get(item.get(identity)) if isinstance(item, Mapping) else None
-        if place is None:
+        if isinstance(item, Mapping) and item.get("$patch") == "delete":
+            if place is not None:
+                result[place] = None
+        elif place is None:
             result.append(item)
-        elif item.get("$patch") == "delete":
-            result[place] = None
         elif key in _REPLACED_WHOLE:
             result[place] = item
         else:

@@ -200,6 +200,9 @@ def _template(
 ) -> dict[str, Any]:
     """Pods of one group. KubeRay adds command, and probes that call wget: the image has it."""
     labels = owner.labels(Component.SERVING)
+    if head:
+        # No replica runs there: it needs no key, and must not hold a volume that one needs.
+        mounted = [mount for mount in mounted if mount.name == "tmp"]
     container = serving_pod.container(spec, settings, mounted)
     container["env"] = serving_pod.environment(RAY_SERVE_ENVIRONMENT)
     if head:

@@ -84,7 +84,10 @@ class _Work:
         pods = _Pods(snapshot, spec, owner, scaled)
         edge = edge_collections(snapshot)
         config = serving_config(snapshot.meta, spec, snapshot.collections, snapshot.settings)
-        objects = [config_map.serving(owner, config)]
+        objects: list[Manifest] = []
+        if spec.serving.runtime is Runtime.STANDALONE:
+            # Ray's pods get theirs with the application.
+            objects.append(config_map.serving(owner, config))
         lacking: list[Cause] = []
         if edge:
             data = claims.data(owner, edge, _child(snapshot, "PersistentVolumeClaim",
