@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from qdrant_client import AsyncQdrantClient
 
 from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import Index
-from lookalike_serving.index.qdrant import QdrantIndex, connect
+from lookalike_serving.index.qdrant import QdrantIndex
 from lookalike_serving.index.qdrant_collection import Wanted
+from lookalike_serving.index.qdrant_connection import Connection, client_of
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -82,10 +82,9 @@ class EdgeEngine:
 class QdrantEngine:
     """One client for all openings: local mode keeps its data in it."""
 
-    def __init__(self, name: str, client: AsyncQdrantClient, where: str) -> None:
+    def __init__(self, name: str, url: str, grpc_port: int = 6334) -> None:
         self.name = name
-        self._client = client
-        self._where = where
+        self._connection = Connection(client_of(url, grpc_port, None), url)
         self._collection = f"test-{uuid.uuid4()}"
 
     async def open(self, *, dimension=4, vector=None, fingerprint="model-a", fields=()):
@@ -96,13 +95,13 @@ class QdrantEngine:
 
     async def _open(self, vector, dimension, fingerprint, fields):
         wanted = Wanted(self._collection, vector, dimension, fingerprint, tuple(fields))
-        index = await QdrantIndex.open_with(self._client, wanted, self._where)
+        index = await QdrantIndex.open_with(self._connection, wanted)
         index.close = _nothing  # the client is shared with the next opening
         return index
 
     async def end(self) -> None:
-        await self._client.delete_collection(self._collection)
-        await self._client.close()
+        await self._connection.client.delete_collection(self._collection)
+        await self._connection.close()
 
 
 async def _nothing() -> None: ...
@@ -154,12 +153,12 @@ async def engine(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[
         case "edge":
             made: Engine = EdgeEngine(folder / "index")
         case "local":
-            made = QdrantEngine("local", connect(":memory:", 6334, None), ":memory:")
+            made = QdrantEngine("local", ":memory:")
         case "wire":
             server: StandIn = request.getfixturevalue("shared_stand_in")
-            made = QdrantEngine("wire", connect(server.url, server.grpc_port, None), server.url)
+            made = QdrantEngine("wire", server.url, server.grpc_port)
         case "server":
             assert QDRANT_URL is not None
-            made = QdrantEngine("server", connect(QDRANT_URL, 6334, None), QDRANT_URL)
+            made = QdrantEngine("server", QDRANT_URL)
     yield made
     await made.end()

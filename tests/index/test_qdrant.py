@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from grpc import StatusCode
 from grpc.aio import AioRpcError
-from qdrant_client import models
+from qdrant_client import AsyncQdrantClient, models
 
 from lookalike_crds.image_collection import FieldSpec, FieldType, VectorSpec
 from lookalike_serving.index.filters import And, Condition, HasId, Not, Operator, Or
@@ -20,14 +20,15 @@ from lookalike_serving.index.protocol import (
     Point,
     Query,
 )
-from lookalike_serving.index.qdrant import QdrantIndex, connect
+from lookalike_serving.index.qdrant import QdrantIndex
 from lookalike_serving.index.qdrant_collection import (
     Wanted,
     _apply_settings,
     _create,
-    _failure,
     _payload_schema,
 )
+from lookalike_serving.index.qdrant_connection import Connection, client_of
+from lookalike_serving.index.qdrant_errors import CollectionLost, KeyRefused, failure
 
 
 @pytest.fixture
@@ -55,6 +56,10 @@ def wanted(**changes) -> Wanted:
     return Wanted(**settings | changes)
 
 
+def local(client: AsyncQdrantClient) -> Connection:
+    return Connection(client, ":memory:")
+
+
 async def test_a_server_that_does_not_answer_is_reported_with_its_address(nobody):
     url = f"http://127.0.0.1:{nobody}"
     with pytest.raises(IndexUnavailable, match=f"Qdrant at {url} does not answer"):
@@ -73,17 +78,17 @@ async def test_an_api_key_file_that_is_missing_is_named(tmp_path):
 
 
 async def test_a_collection_of_somebody_else_is_left_alone():
-    client = connect(":memory:", 6334, None)
+    client = client_of(":memory:", 6334, None)
     params = models.VectorParams(size=4, distance=models.Distance.COSINE)
     await client.create_collection("shoes", vectors_config=params)
     with pytest.raises(IndexMismatch, match="was not made by Lookalike"):
-        await QdrantIndex.open_with(client, wanted(), ":memory:")
+        await QdrantIndex.open_with(local(client), wanted())
     await client.close()
 
 
 async def test_a_collection_that_another_replica_makes_at_the_same_time_is_shared(monkeypatch):
-    client = connect(":memory:", 6334, None)
-    first = await QdrantIndex.open_with(client, wanted(), ":memory:")
+    client = client_of(":memory:", 6334, None)
+    first = await QdrantIndex.open_with(local(client), wanted())
     await first.upsert([Point(_ID, np.ones(4, np.float32), {})])
     # What the second replica saw is older than the first one's collection.
     answers = iter([False, True])
@@ -92,16 +97,16 @@ async def test_a_collection_that_another_replica_makes_at_the_same_time_is_share
         return next(answers)
 
     monkeypatch.setattr(client, "collection_exists", collection_exists)
-    second = await QdrantIndex.open_with(client, wanted(), ":memory:")
+    second = await QdrantIndex.open_with(local(client), wanted())
     assert await second.count() == 1
     await client.close()
 
 
 async def test_a_collection_carries_the_settings_of_its_spec():
-    client = connect(":memory:", 6334, None)
+    client = client_of(":memory:", 6334, None)
     vector = VectorSpec(distance="Euclid", on_disk=True)
     fields = (FieldSpec(name="kind", type=FieldType.KEYWORD),)
-    await QdrantIndex.open_with(client, wanted(vector=vector, fields=fields), ":memory:")
+    await QdrantIndex.open_with(local(client), wanted(vector=vector, fields=fields))
     config = (await client.get_collection("shoes")).config
     assert config.params.vectors.size == 4
     assert config.params.vectors.distance == models.Distance.EUCLID
@@ -120,18 +125,21 @@ _ID = "00000000-0000-0000-0000-000000000001"
         (StatusCode.DEADLINE_EXCEEDED, "", IndexUnavailable, "does not answer"),
         (StatusCode.RESOURCE_EXHAUSTED, "slow down", IndexUnavailable, "slow down"),
         (503, "starting", IndexUnavailable, "starting"),
-        (StatusCode.UNAUTHENTICATED, "no key", IndexFailure, "index.api_key_file"),
-        (403, "read only", IndexFailure, "index.api_key_file"),
+        (StatusCode.INTERNAL, "No space\nleft on device", IndexUnavailable, "No space left"),
+        (StatusCode.UNAUTHENTICATED, "no key", KeyRefused, "index.api_key_file"),
+        (403, "read only", KeyRefused, "index.api_key_file"),
         (StatusCode.INVALID_ARGUMENT, "bad prefix match", IndexRefused, "bad prefix match"),
         (StatusCode.NOT_FOUND, "Not found: No point with id 1 found", IndexRefused, "deleted"),
-        (StatusCode.NOT_FOUND, "Collection `shoes` doesn't exist!", IndexUnavailable, "lost"),
+        (StatusCode.NOT_FOUND, "Collection `shoes` doesn't exist!", CollectionLost, "lost"),
     ],
 )
 def test_a_servers_answer_becomes_an_error_that_tells_the_remedy(status, text, kind, says):
-    failure = _failure(status, text, "searching collection shoes", "http://q:6333")
-    assert type(failure) is kind
-    assert says in str(failure)
-    assert "searching collection shoes" in str(failure)
+    told = failure(status, text, "searching collection shoes", "http://q:6333")
+    assert type(told) is kind
+    assert says in str(told)
+    assert "searching collection shoes" in str(told)
+    assert "http://q:6333" in str(told) or "No point" in text
+    assert len(str(told).splitlines()) == 1
 
 
 _EVERY_KIND_OF_FILTER = And(
@@ -178,7 +186,7 @@ async def test_every_call_finds_out_that_the_server_has_gone(nobody, call, quant
     # Each is translated to gRPC before it fails, so a call that has no such form shows here too.
     url = f"http://127.0.0.1:{nobody}"
     vector = VectorSpec(quantization=quantization)
-    index = QdrantIndex(connect(url, nobody, None), wanted(vector=vector), url)
+    index = QdrantIndex(Connection(client_of(url, nobody, None), url), wanted(vector=vector))
     with pytest.raises(IndexUnavailable, match=f"Qdrant at {url} does not answer"):
         await call(index)
     await index.close()
@@ -195,7 +203,7 @@ async def test_every_call_finds_out_that_the_server_has_gone(nobody, call, quant
 )
 async def test_every_collection_can_be_asked_for(nobody, vector):
     url = f"http://127.0.0.1:{nobody}"
-    client = connect(url, nobody, None)
+    client = client_of(url, nobody, None)
     asked = wanted(vector=vector, dimension=None if vector is None else 4)
     with pytest.raises(AioRpcError) as raised:
         await _create(client, asked)
@@ -209,7 +217,7 @@ async def test_every_collection_can_be_asked_for(nobody, vector):
 
 @pytest.mark.parametrize("kind", list(FieldType))
 async def test_every_payload_index_can_be_asked_for(nobody, kind):
-    client = connect(f"http://127.0.0.1:{nobody}", nobody, None)
+    client = client_of(f"http://127.0.0.1:{nobody}", nobody, None)
     with pytest.raises(AioRpcError) as raised:
         await client.create_payload_index("shoes", "field", field_schema=_payload_schema(kind))
     assert raised.value.code() is StatusCode.UNAVAILABLE

@@ -12,8 +12,17 @@ from lookalike_crds.image_collection import Engine
 from lookalike_serving.index.protocol import Index, IndexFailure
 
 
-async def open_index(collection: CollectionConfig, *, dimension: int, fingerprint: str) -> Index:
+async def open_index(
+    collection: CollectionConfig,
+    *,
+    dimension: int,
+    fingerprint: str,
+    patience_seconds: float | None = None,
+) -> Index:
     """The collection's index, made where it is missing.
+
+    `patience_seconds`: how long a server that goes away meanwhile is waited for; None: the moment
+    that a search may wait.
 
     `dimension` and `fingerprint` are those of the collection's embedder (`EmbedderInfo`). Raises
     IndexMismatch where the stored index was made for others, IndexUnavailable where the engine
@@ -30,7 +39,7 @@ async def open_index(collection: CollectionConfig, *, dimension: int, fingerprin
             fingerprint=fingerprint,
             fields=collection.fields,
         )
-    from lookalike_serving.index.qdrant import QdrantIndex
+    from lookalike_serving.index.qdrant import PATIENCE_SECONDS, QdrantIndex
 
     return await QdrantIndex.open(
         _qdrant_url(config),
@@ -43,6 +52,7 @@ async def open_index(collection: CollectionConfig, *, dimension: int, fingerprin
         api_key_file=config.api_key_file,
         shards=config.shards,
         replication_factor=config.replication_factor,
+        patience_seconds=PATIENCE_SECONDS if patience_seconds is None else patience_seconds,
     )
 
 

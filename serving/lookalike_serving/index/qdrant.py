@@ -8,10 +8,9 @@ answers the same calls (`url: ":memory:"`); it is for tests.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeVar
 
 import numpy as np
 from qdrant_client import AsyncQdrantClient, models
@@ -33,28 +32,31 @@ from lookalike_serving.index.qdrant_collection import (
     Wanted,
     ensure_collection,
     field_type_of,
-    translated,
 )
+from lookalike_serving.index.qdrant_connection import IN_MEMORY, Connection, connected
+from lookalike_serving.index.qdrant_errors import CollectionLost
 from lookalike_serving.index.qdrant_filters import compile_filter
 from lookalike_serving.index.scores import engine_threshold, score_of
 from lookalike_serving.index.tuning import EF, oversampling
 from lookalike_serving.index.values import checked_id, checked_payload, checked_vector
 
-TIMEOUT_SECONDS = 20
 _SLICE = 256
 """Points in one request: below a megabyte for 512 dimensions."""
 _OPTIMIZE_POLL_SECONDS = 0.5
-_IN_MEMORY = ":memory:"
+PATIENCE_SECONDS = 1.0
+"""How long a server that is away is waited for, unless a caller says otherwise."""
+
+T = TypeVar("T")
 
 
 class QdrantIndex:
     """An `Index` on one collection of a Qdrant server. Make one with `open`."""
 
-    def __init__(self, client: AsyncQdrantClient, wanted: Wanted, where: str) -> None:
-        self._client = client
+    def __init__(self, connection: Connection, wanted: Wanted) -> None:
+        self._connection = connection
         self._wanted = wanted
         self._name = wanted.name
-        self._where = where
+        self._where = connection.where
         self._distance = Distance.COSINE if wanted.vector is None else wanted.vector.distance
         self._tuned = self._params(None, exact=False)
 
@@ -72,36 +74,63 @@ class QdrantIndex:
         api_key_file: Path | None = None,
         shards: int = 1,
         replication_factor: int = 1,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> QdrantIndex:
         """Open the collection `name`, or make it. `vector` and `dimension` None: payloads only.
 
         Raises IndexMismatch where it was made for another dimension, distance or model, and
-        IndexUnavailable, with the url, where the server does not answer.
+        IndexUnavailable, with the url, where the server does not answer. Once it is open, a
+        server that goes away is waited for as long as `patience_seconds`.
         """
-        client = connect(url, grpc_port, api_key_file)
+        # A server that was never there is more likely a wrong address: told soon.
+        patience = min(patience_seconds, PATIENCE_SECONDS)
+        connection = connected(url, grpc_port, api_key_file, patience_seconds=patience)
         wanted = Wanted(name, vector, dimension, fingerprint, fields, shards, replication_factor)
         try:
-            return await cls.open_with(client, wanted, url)
+            index = await cls.open_with(connection, wanted)
         except BaseException:
-            await client.close()
+            await connection.close()
             raise
+        connection.patience_seconds = patience_seconds
+        return index
 
     @classmethod
-    async def open_with(cls, client: AsyncQdrantClient, wanted: Wanted, where: str) -> QdrantIndex:
-        """Like `open`, over a client of the caller's, which `close` then closes."""
-        with translated(f"opening collection {wanted.name}", where):
-            await ensure_collection(client, wanted, where, local=where == _IN_MEMORY)
-        return cls(client, wanted, where)
+    async def open_with(cls, connection: Connection, wanted: Wanted) -> QdrantIndex:
+        """Like `open`, over a connection of the caller's, which `close` then closes."""
+        index = cls(connection, wanted)
+        await index._ensure()
+        return index
+
+    async def _ensure(self) -> None:
+        where = self._where
+        await self._connection.call(
+            f"opening collection {self._name}",
+            lambda client: ensure_collection(client, self._wanted, where, local=where == IN_MEMORY),
+        )
+
+    async def _call(self, doing: str, make: Callable[[AsyncQdrantClient], Awaitable[T]]) -> T:
+        doing = f"{doing} collection {self._name}"
+        try:
+            return await self._connection.call(doing, make)
+        except CollectionLost:
+            # A collection of vectors is left to ingestion, which makes and fills it: whoever
+            # looks would take an empty one for a sound one. Payloads have no other home.
+            if self._wanted.vector is not None:
+                raise
+            await self._ensure()
+            return await self._connection.call(doing, make)
 
     # Writing
 
     async def upsert(self, points: Sequence[Point]) -> None:
         structs = [self._struct(point) for point in points]
         for start in range(0, len(structs), _SLICE):
-            with self._translated("writing to"):
-                await self._client.upsert(
-                    self._name, points=structs[start : start + _SLICE], wait=True
-                )
+            await self._call("writing to", self._upserting(structs[start : start + _SLICE]))
+
+    def _upserting(
+        self, points: list[models.PointStruct]
+    ) -> Callable[[AsyncQdrantClient], Awaitable[models.UpdateResult]]:
+        return lambda client: client.upsert(self._name, points=points, wait=True)
 
     def _struct(self, point: Point) -> models.PointStruct:
         id = checked_id(point.id)
@@ -116,22 +145,26 @@ class QdrantIndex:
     async def merge_payload(self, id: str, payload: dict[str, Any]) -> None:
         id = checked_id(id)
         checked = checked_payload(payload, id)
-        with self._translated("writing to"):
-            await self._client.set_payload(self._name, checked, points=[id], wait=True)
+        await self._call(
+            "writing to",
+            lambda client: client.set_payload(self._name, checked, points=[id], wait=True),
+        )
 
     async def replace_payload(self, id: str, payload: dict[str, Any]) -> None:
         id = checked_id(id)
         checked = checked_payload(payload, id)
-        with self._translated("writing to"):
-            await self._client.overwrite_payload(self._name, checked, points=[id], wait=True)
+        await self._call(
+            "writing to",
+            lambda client: client.overwrite_payload(self._name, checked, points=[id], wait=True),
+        )
 
     async def delete(self, ids: Sequence[str]) -> None:
         checked: list[Any] = [checked_id(id) for id in ids]
         if checked:
-            with self._translated("writing to"):
-                await self._client.delete(
-                    self._name, models.PointIdsList(points=checked), wait=True
-                )
+            selected = models.PointIdsList(points=checked)
+            await self._call(
+                "writing to", lambda client: client.delete(self._name, selected, wait=True)
+            )
 
     # Reading
 
@@ -145,13 +178,15 @@ class QdrantIndex:
         checked = [checked_id(id) for id in ids]
         if not checked:
             return []
-        with self._translated("reading"):
-            records = await self._client.retrieve(
+        records = await self._call(
+            "reading",
+            lambda client: client.retrieve(
                 self._name,
                 checked,
                 with_payload=_payload_selector(with_payload),
                 with_vectors=with_vector,
-            )
+            ),
+        )
         found = {str(record.id): _record(record, with_vector) for record in records}
         return [found[id] for id in checked if id in found]
 
@@ -166,25 +201,30 @@ class QdrantIndex:
     ) -> Page:
         if limit < 1:
             raise IndexRefused(f"limit is {limit}: ask for at least 1 point")
-        with self._translated("reading"):
-            records, offset = await self._client.scroll(
+        compiled = compile_filter(filter, self._wanted.fields)
+        start = None if after is None else checked_id(after)
+        records, offset = await self._call(
+            "reading",
+            lambda client: client.scroll(
                 self._name,
-                scroll_filter=compile_filter(filter, self._wanted.fields),
+                scroll_filter=compiled,
                 limit=limit,
-                offset=None if after is None else checked_id(after),
+                offset=start,
                 with_payload=_payload_selector(with_payload),
                 with_vectors=with_vector,
-            )
+            ),
+        )
         return Page(
             tuple(_record(record, with_vector) for record in records),
             None if offset is None else str(offset),
         )
 
     async def count(self, filter: Filter | None = None) -> int:
-        with self._translated("counting in"):
-            answer = await self._client.count(
-                self._name, count_filter=compile_filter(filter, self._wanted.fields), exact=True
-            )
+        compiled = compile_filter(filter, self._wanted.fields)
+        answer = await self._call(
+            "counting in",
+            lambda client: client.count(self._name, count_filter=compiled, exact=True),
+        )
         return int(answer.count)
 
     async def query(self, query: Query) -> list[Hit]:
@@ -198,10 +238,10 @@ class QdrantIndex:
             if (request := self._request(query)) is not None
         ]
         if asked:
-            with self._translated("searching"):
-                found = await self._client.query_batch_points(
-                    self._name, [request for _, _, request in asked]
-                )
+            requests = [request for _, _, request in asked]
+            found = await self._call(
+                "searching", lambda client: client.query_batch_points(self._name, requests)
+            )
             for (number, query, _), response in zip(asked, found, strict=True):
                 answers[number] = [self._hit(point, query) for point in response.points]
         return answers
@@ -231,7 +271,7 @@ class QdrantIndex:
         )
 
     def _params(self, ef: int | None, exact: bool) -> models.SearchParams | None:
-        if self._where == _IN_MEMORY:
+        if self._where == IN_MEMORY:
             return None  # local mode is always exact, and warns of parameters
         if exact:
             ignored = models.QuantizationSearchParams(ignore=True)
@@ -253,8 +293,7 @@ class QdrantIndex:
 
     async def info(self) -> IndexInfo:
         points = await self.count()
-        with self._translated("reading"):
-            info = await self._client.get_collection(self._name)
+        info = await self._call("reading", lambda client: client.get_collection(self._name))
         types = {key: field_type_of(index.data_type) for key, index in info.payload_schema.items()}
         return IndexInfo(
             points=points,
@@ -270,60 +309,32 @@ class QdrantIndex:
     async def optimize(self) -> None:
         """Wait until the server, which optimises by itself, has caught up."""
         while True:
-            with self._translated("waiting for the optimisation of"):
-                info = await self._client.get_collection(self._name)
-                match info.status:
-                    case models.CollectionStatus.GREEN:
-                        return
-                    case models.CollectionStatus.RED:
-                        raise IndexFailure(
-                            f"collection {self._name} at {self._where} cannot be optimised: "
-                            f"{info.optimizer_status}; see the Qdrant server's log"
-                        )
-                    case models.CollectionStatus.GREY:
-                        # After its restart a server waits for any update before it goes on.
-                        await self._client.update_collection(
+            doing = "waiting for the optimisation of"
+            info = await self._call(doing, lambda client: client.get_collection(self._name))
+            match info.status:
+                case models.CollectionStatus.GREEN:
+                    return
+                case models.CollectionStatus.RED:
+                    raise IndexFailure(
+                        f"collection {self._name} at {self._where} cannot be optimised: "
+                        f"{info.optimizer_status}; see the Qdrant server's log"
+                    )
+                case models.CollectionStatus.GREY:
+                    # After its restart a server waits for any update before it goes on.
+                    await self._call(
+                        doing,
+                        lambda client: client.update_collection(
                             self._name, optimizers_config=models.OptimizersConfigDiff()
-                        )
+                        ),
+                    )
             await asyncio.sleep(_OPTIMIZE_POLL_SECONDS)
 
     async def drop(self) -> None:
-        with self._translated("deleting"):
-            await self._client.delete_collection(self._name)
+        await self._call("deleting", lambda client: client.delete_collection(self._name))
         await self.close()
 
     async def close(self) -> None:
-        await self._client.close()
-
-    def _translated(self, doing: str) -> Any:
-        return translated(f"{doing} collection {self._name}", self._where)
-
-
-def connect(url: str, grpc_port: int, api_key_file: Path | None) -> AsyncQdrantClient:
-    """A client for `url`; reads the API key from the file's first line. Does not connect yet."""
-    if url == _IN_MEMORY:
-        return AsyncQdrantClient(location=_IN_MEMORY)
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise IndexFailure(
-            f"index.url {url!r} is no address of a Qdrant server: write http(s)://host:port"
-        )
-    api_key = None
-    if api_key_file is not None:
-        try:
-            api_key = api_key_file.read_text().strip()
-        except OSError as error:
-            raise IndexFailure(
-                f"index.api_key_file {api_key_file} cannot be read: {error.strerror}"
-            ) from error
-    return AsyncQdrantClient(
-        url=url,
-        grpc_port=grpc_port,
-        prefer_grpc=True,
-        api_key=api_key,
-        timeout=TIMEOUT_SECONDS,
-        check_compatibility=False,  # it would ask the server here, blocking the event loop
-    )
+        await self._connection.close()
 
 
 def _payload_selector(with_payload: bool | tuple[str, ...]) -> bool | list[str]:

@@ -6,24 +6,15 @@ What a collection was made for – dimension, distance, model – is in its own 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from grpc import StatusCode  # type: ignore[import-untyped]
 from grpc.aio import AioRpcError  # type: ignore[import-untyped]
 from qdrant_client import AsyncQdrantClient, models
-from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
-from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
+from qdrant_client.http.exceptions import UnexpectedResponse
 
 from lookalike_crds.image_collection import Distance, FieldSpec, FieldType, Quantization, VectorSpec
-from lookalike_serving.index.protocol import (
-    IndexFailure,
-    IndexMismatch,
-    IndexRefused,
-    IndexUnavailable,
-)
+from lookalike_serving.index.protocol import IndexMismatch
 from lookalike_serving.index.tuning import QUANTILE, storage_datatype
 
 _METADATA = "lookalike"
@@ -193,53 +184,3 @@ def _payload_schema(field_type: FieldType) -> Any:
 def field_type_of(schema: models.PayloadSchemaType) -> FieldType | None:
     """The field type of a stored payload index; None for one we never make."""
     return next((ours for ours, theirs in _SCHEMAS.items() if theirs == schema), None)
-
-
-@contextmanager
-def translated(doing: str, where: str) -> Iterator[None]:
-    """The client's exceptions as ours. `where` is the server's address."""
-    try:
-        yield
-    except IndexFailure:
-        raise
-    except AioRpcError as error:
-        raise _failure(error.code(), error.details() or "", doing, where) from error
-    except UnexpectedResponse as error:
-        text = error.content.decode(errors="replace")
-        raise _failure(error.status_code, text, doing, where) from error
-    except (ResponseHandlingException, ResourceExhaustedResponse, OSError) as error:
-        raise IndexUnavailable(_unreachable(doing, where, str(error))) from error
-    except KeyError as error:  # local mode's "no such point"
-        raise IndexRefused(_no_point(doing, f"no point {error}")) from error
-    except ValueError as error:  # local mode's other refusals
-        raise IndexRefused(f"{doing}: {error}") from error
-
-
-def _unreachable(doing: str, where: str, why: str) -> str:
-    return (
-        f"{doing} failed: Qdrant at {where} does not answer ({why}): "
-        "check that it runs and index.url names it, then try again"
-    )
-
-
-def _no_point(doing: str, text: str) -> str:
-    return f"{doing}: {text}: it was deleted meanwhile; write it anew"
-
-
-def _failure(status: StatusCode | int | None, text: str, doing: str, where: str) -> IndexFailure:
-    match status:
-        case StatusCode.UNAUTHENTICATED | StatusCode.PERMISSION_DENIED | 401 | 403:
-            return IndexFailure(
-                f"{doing}: Qdrant at {where} refused the API key ({text}): check index.api_key_file"
-            )
-        case StatusCode.NOT_FOUND | 404 if "No point with id" in text:
-            return IndexRefused(_no_point(doing, text))
-        case StatusCode.NOT_FOUND | 404:
-            return IndexUnavailable(
-                f"{doing}: Qdrant at {where} has lost the collection ({text}): "
-                "restart the process to make it anew, then ingest again"
-            )
-        case StatusCode.INVALID_ARGUMENT | StatusCode.UNIMPLEMENTED | 400 | 422:
-            return IndexRefused(f"{doing}: Qdrant at {where} refused it: {text}")
-        case _:
-            return IndexUnavailable(_unreachable(doing, where, f"{status}: {text}"))

@@ -34,5 +34,8 @@ async def open_store(config: IngestionConfig, info: EmbedderInfo) -> PointStore:
     if config.collection.index.engine is Engine.EDGE:
         return open_remote(config)
     return await open_index(
-        config.collection, dimension=info.dimension, fingerprint=info.fingerprint
+        config.collection,
+        dimension=info.dimension,
+        fingerprint=info.fingerprint,
+        patience_seconds=GATEWAY_WAIT_SECONDS,
     )
