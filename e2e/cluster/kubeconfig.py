@@ -23,6 +23,9 @@ def write_kubeconfig(path: Path, server: str, authority: Path, token: str) -> Pa
         ],
         "current-context": "lookalike-e2e",
     }
-    path.write_text(json.dumps(document, indent=2))
-    path.chmod(0o600)
+    # Whole at every moment: programs that run read it when they please.
+    written = path.with_suffix(".new")
+    written.touch(mode=0o600)
+    written.write_text(json.dumps(document, indent=2))
+    written.rename(path)
     return path

@@ -116,5 +116,8 @@ def start_proxy(plane: ControlPlane, state: Path) -> None:
 
 
 def _config(path: Path, version: str, kind: str, fields: Mapping[str, Any]) -> Path:
-    path.write_text(json.dumps({"apiVersion": version, "kind": kind, **fields}, indent=2))
+    content = json.dumps({"apiVersion": version, "kind": kind, **fields}, indent=2)
+    # kube-proxy ends when its file is written, even with the same.
+    if not path.exists() or path.read_text() != content:
+        path.write_text(content)
     return path

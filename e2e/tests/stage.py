@@ -158,6 +158,73 @@ class Stage:
         assert self._pictures is not None
         return self._pictures / str(entry["file"])
 
+    def start_qdrant_stand_in(self, name: str) -> None:
+        """A pod that speaks Qdrant's protocol, and its Service."""
+        labels = {"app": name}
+        environment = self.environment
+        self.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name, "labels": labels},
+                "spec": {
+                    "automountServiceAccountToken": False,
+                    "securityContext": {
+                        "runAsNonRoot": True,
+                        "runAsUser": 10001,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [
+                        {
+                            "name": "qdrant",
+                            "image": environment.image,
+                            "imagePullPolicy": "Never",
+                            "command": ["python", "-m", "tests.qdrant_server"],
+                            "args": ["--host", "0.0.0.0"],
+                            "workingDir": "/checkout",
+                            "env": [
+                                {"name": key, "value": value}
+                                for key, value in environment.variables.items()
+                            ],
+                            "securityContext": {
+                                "allowPrivilegeEscalation": False,
+                                "capabilities": {"drop": ["ALL"]},
+                            },
+                            "readinessProbe": {
+                                "httpGet": {"path": "/readyz", "port": 6333},
+                                "periodSeconds": 2,
+                            },
+                            "volumeMounts": [
+                                {
+                                    "name": "environment",
+                                    "mountPath": str(environment.folder),
+                                    "readOnly": True,
+                                },
+                                {"name": "tests", "mountPath": "/checkout/tests"},
+                            ],
+                        }
+                    ],
+                    "volumes": [
+                        {
+                            "name": "environment",
+                            "persistentVolumeClaim": {"claimName": _ENVIRONMENT_CLAIM},
+                        },
+                        {"name": "tests", "persistentVolumeClaim": {"claimName": "tests"}},
+                    ],
+                },
+            }
+        )
+        self._bind("tests", ROOT / "tests", "ReadOnlyMany")
+        ports = [{"name": n, "port": p} for n, p in (("http", 6333), ("grpc", 6334))]
+        self.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Service",
+                "metadata": {"name": name},
+                "spec": {"selector": labels, "ports": ports},
+            }
+        )
+
     def until_gone(self, path: str, seconds: float) -> None:
         until(
             f"end of {path}",

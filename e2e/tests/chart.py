@@ -1,0 +1,86 @@
+"""The operator, installed as its users install it: by Helm, from charts/lookalike."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from e2e.cluster import binaries
+from e2e.cluster.paths import ROOT
+from e2e.tests.stage import Environment
+
+NAMESPACE = "lookalike-system"
+RELEASE = "lookalike"
+_CHART = ROOT / "charts" / "lookalike"
+_SECONDS = 300
+
+
+class Chart:
+    """One release on one cluster."""
+
+    def __init__(self, kubeconfig: Path, environment: Environment, folder: Path) -> None:
+        self._kubeconfig = kubeconfig
+        self._environment = environment
+        self._values = folder / "values.json"
+
+    def install(self, **more: Any) -> None:
+        """Install or upgrade; returns when the operator is ready. `more`: values, as JSON."""
+        self._values.write_text(json.dumps({**self._own_values(), **more}))
+        self._helm(
+            *("upgrade", "--install", RELEASE, str(_CHART), "--create-namespace"),
+            *("--values", str(self._values), "--wait", "--timeout", f"{_SECONDS}s"),
+        )
+
+    def uninstall(self) -> None:
+        self._helm("uninstall", RELEASE, "--wait", "--ignore-not-found")
+
+    def _own_values(self) -> dict[str, Any]:
+        """The operator out of the mounted environment, as the serving pods of these tests are."""
+        environment = self._environment
+        repository, _, tag = environment.image.partition(":")
+        image = {"repository": repository, "tag": tag, "pullPolicy": "Never"}
+        return {
+            "image": image,
+            "serving": {"image": image},
+            "command": ["python", "-m", "lookalike_operator"],
+            "env": [{"name": n, "value": v} for n, v in environment.variables.items()],
+            "volumes": [{"name": "environment", "hostPath": {"path": str(environment.folder)}}],
+            "volumeMounts": [
+                {
+                    "name": "environment",
+                    "mountPath": str(environment.folder),
+                    "readOnly": True,
+                }
+            ],
+        }
+
+    def _helm(self, *arguments: str) -> None:
+        command = [str(binaries.program("helm")), *arguments, "--namespace", NAMESPACE]
+        done = subprocess.run(
+            command,
+            env=os.environ | {"KUBECONFIG": str(self._kubeconfig)},
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS + 60,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise AssertionError(
+                f"helm {arguments[0]} failed: {done.stderr}\n{self._operator_log()}"
+            )
+
+    def _operator_log(self) -> str:
+        done = subprocess.run(
+            [
+                *(str(binaries.program("kubectl")), "--kubeconfig", str(self._kubeconfig)),
+                *("-n", NAMESPACE, "describe", "pods"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stdout[-3000:]

@@ -1,0 +1,60 @@
+"""The same resources on a Ray cluster that KubeRay makes: a RayService answers a query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.tests.endpoint import Endpoint
+from e2e.tests.stage import Stage, Stages
+from e2e.tests.waiting import story, until, until_condition
+
+pytestmark = pytest.mark.node
+
+PICTURES = 60
+COLLECTION = "photos"
+RETRIEVER = "photo-search"
+
+
+@pytest.fixture(scope="module")
+def stage(stages: Stages) -> Iterator[Stage]:
+    with stages.open("kuberay") as stage:
+        stage.catalogue("product-images", PICTURES)
+        stage.start_qdrant_stand_in("qdrant")
+        requests = {"cpu": "100m", "memory": "1Gi"}
+        serving = {"spec": {"serving": {"resources": {"requests": requests}}}}
+        stage.apply_example("kuberay.yaml", Retriever=serving)
+        yield stage
+
+
+@pytest.fixture(scope="module")
+def endpoint(stage: Stage) -> Endpoint:
+    until_condition(stage.api, stage.collection(COLLECTION), "Ingested", "True", 300)
+    until_condition(stage.api, stage.retriever(RETRIEVER), "Ready", "True", 420)
+    endpoint = Endpoint.of(stage.api, stage.namespace, RETRIEVER)
+    endpoint.until_it_answers(90)
+    return endpoint
+
+
+def test_a_ray_service_answers(stage: Stage, endpoint: Endpoint) -> None:
+    assert endpoint.documents(COLLECTION) == PICTURES
+    entry = stage.entries[5]
+    found = endpoint.search_by_picture(stage.picture(entry), top_k=3)
+    assert found[0]["document_id"] == entry["document_id"]
+
+
+def test_a_changed_default_takes_effect_in_the_same_ray_cluster(
+    stage: Stage, endpoint: Endpoint
+) -> None:
+    path = f"/apis/ray.io/v1/namespaces/{stage.namespace}/rayservices/{RETRIEVER}"
+    before = stage.api.get(path)["status"]["activeServiceStatus"]["rayClusterName"]
+    stage.api.patch(stage.retriever(RETRIEVER), {"spec": {"search": {"topK": 4}}})
+    until(
+        "answer of four results",
+        lambda: len(endpoint.search_by_words("a mug")) == 4 or None,
+        180,
+        lambda: story(stage.api, stage.retriever(RETRIEVER)),
+    )
+    after = stage.api.get(path)["status"]["activeServiceStatus"]["rayClusterName"]
+    assert after == before
