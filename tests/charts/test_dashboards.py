@@ -22,7 +22,7 @@ from lookalike_serving.gateway.traffic import Traffic
 
 DASHBOARDS = sorted((CHART / "files" / "dashboards").glob("*.json"))
 _SUFFIXES = ("_bucket", "_sum", "_count", "_total", "")
-# Only where there is a GPU; only with a model loaded. tests/gateway reads the latter from a real one.
+# Only there with a GPU, or once a model is loaded.
 _SOMETIMES = {
     "lookalike_gpu_utilization_percent",
     "lookalike_embed_batch_size",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -55,7 +56,7 @@ def test_what_the_schema_knows_is_what_the_defaults_say() -> None:
 
 def test_every_default_is_explained() -> None:
     lines = (CHART / "values.yaml").read_text().splitlines()
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in itertools.pairwise(lines):
         key = re.match(r"^[a-z]\w*:", line)
         if key and key[0] not in _SELF_EVIDENT:
             assert before.lstrip().startswith("#") or before.startswith(_TOGETHER), line

@@ -1,0 +1,83 @@
+"""The page on troubleshooting knows every reason that the operator gives, and no other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from chart import ROOT
+
+OPERATOR = ROOT / "operator" / "lookalike_operator"
+PAGE = ROOT / "docs" / "troubleshooting.md"
+
+# Function: which of its arguments is the reason.
+_REASON_OF = {"judged": 2, "_active": 1, "Cause": 0, "Event": 1}
+# Reasons that are not written out where a condition is made.
+_PASSED_ON = {
+    # Kubernetes' own, of a container that cannot be made.
+    *("CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
+    # The states of a run.
+    *("Completed", "CompletedWithErrors"),
+}
+_NO_REASON = {
+    # Names of conditions, kinds, engines, policies and strategies.
+    *("Ready", "Stalled", "Degraded", "Available", "Progressing", "Ingested", "Paused"),
+    *("True", "Delete", "Recreate", "Standalone"),
+}
+
+
+def reasons() -> Iterator[str]:
+    for path in sorted(OPERATOR.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            yield from _reasons_in(node)
+
+
+def _reasons_in(node: ast.AST) -> Iterator[str]:
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+        return
+    place = _REASON_OF.get(node.func.id)
+    if place is None or len(node.args) <= place:
+        return
+    for part in ast.walk(node.args[place]):
+        if isinstance(part, ast.Constant) and re.fullmatch(r"[A-Z][A-Za-z]+", str(part.value)):
+            yield str(part.value)
+
+
+def documented(path: Path) -> set[str]:
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.S)
+    found = set(re.findall(r"`([A-Z][a-z]\w+|OOMKilled)`", text))
+    return found | set(re.findall(r"^### (\w+)$", text, re.M))
+
+
+def test_every_reason_is_explained() -> None:
+    given = set(reasons())
+    assert len(given) > 40
+    assert sorted(given - documented(PAGE)) == []
+
+
+def test_no_reason_is_explained_that_is_never_given() -> None:
+    given = set(reasons()) | _PASSED_ON
+    names = _NO_REASON | {"ModelReady", "IndexReady", "ScalingActive"}
+    assert sorted(documented(PAGE) - given - names) == []
+
+
+def test_every_remedy_that_links_to_a_page_links_to_one_that_exists() -> None:
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_link_into_a_page_names_one_of_its_headings() -> None:
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)#([^)]+)\)", page.read_text()):
+            if "://" in target:
+                continue
+            other = page.parent / target if target else page
+            headings = re.findall(r"^#+ (.+)$", other.read_text(), re.M)
+            slugs = {
+                re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings
+            }
+            assert anchor in slugs, f"{page.name}: {target}#{anchor}"
