@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import uvicorn
 from PIL import Image
+from starlette.responses import Response
 
 from lookalike_crds.config import (
     AccessConfig,
@@ -57,6 +58,35 @@ def paint(path: Path, seed: int, size: tuple[int, int] = (96, 80)) -> Path:
     return path
 
 
+class Door:
+    """In front of the server: lets every write in, or so many and no more until it is opened.
+
+    So that a run can be looked at, stopped or killed in its middle on any machine. Writes that
+    stood before the door are answered 503 when it opens: whoever sent them may try again.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self._left: int | None = None
+
+    def close_after(self, writes: int) -> None:
+        self._left = writes
+
+    def open(self) -> None:
+        self._left = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if self._left is None or not scope.get("path", "").endswith("/points/upsert"):
+            await self._app(scope, receive, send)
+        elif self._left > 0:
+            self._left -= 1
+            await self._app(scope, receive, send)
+        else:
+            while self._left is not None:  # noqa: ASYNC110 - opened by another thread
+                await asyncio.sleep(0.02)
+            await Response(status_code=503)(scope, receive, send)
+
+
 @dataclass
 class Place:
     """One collection behind a server, and a folder of images beside it."""
@@ -67,9 +97,10 @@ class Place:
     serving: ServingConfig
     _server: uvicorn.Server | None = None
     _thread: threading.Thread | None = None
+    door: Door = field(init=False)
 
     def start(self) -> None:
-        api = create_api(lambda: Service.start(self.serving))
+        api = self.door = Door(create_api(lambda: Service.start(self.serving)))
         port = self.serving.http.port
         server = uvicorn.Server(uvicorn.Config(api, port=port, log_level="error", lifespan="on"))
         thread = threading.Thread(target=server.run, daemon=True)

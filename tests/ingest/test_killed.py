@@ -10,9 +10,12 @@ import time
 
 import pytest
 
-from lookalike_crds.progress import Progress, RunState
+from lookalike_crds.progress import RunState
 
 IMAGES = 420
+WRITES = 4
+"""As many as the first run gets in, of up to 64 images each: it is always in its middle."""
+SECONDS = 300
 
 
 def start(place) -> subprocess.Popen[bytes]:
@@ -26,30 +29,27 @@ def start(place) -> subprocess.Popen[bytes]:
     )
 
 
-def wait_for(place, process: subprocess.Popen[bytes], done: int) -> Progress:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if (place.folder / "progress.json").exists() and place.progress().total.new >= done:
-            break
-        time.sleep(0.05)
-    return place.progress()
-
-
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_run_killed_half_way_is_finished_by_the_next_one(place, paint) -> None:
     for i in range(IMAGES):
         paint(place.images / f"{i:04d}.png", i)
+    place.door.close_after(WRITES)
     first = start(place)
-    seen = wait_for(place, first, 64)
+    deadline = time.monotonic() + SECONDS
+    while not place.documents():
+        assert first.poll() is None, first.communicate()[1].decode()
+        assert time.monotonic() < deadline, "no image in time"
+        time.sleep(0.05)
     os.killpg(first.pid, signal.SIGKILL)
     first.communicate()
+    place.door.open()
     there = len(place.documents())
-    assert 0 < there < IMAGES, seen
+    assert 0 < there < IMAGES
 
     (place.folder / "progress.json").unlink()
     second = start(place)
-    _, errors = second.communicate(timeout=240)
+    _, errors = second.communicate(timeout=SECONDS)
     assert second.returncode == 0, errors.decode()
     total = place.progress().total
     assert place.progress().state is RunState.COMPLETED

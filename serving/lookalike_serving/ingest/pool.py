@@ -16,6 +16,7 @@ from lookalike_serving.ingest.work import Failure, Outcome, Task
 from lookalike_serving.ingest.worker import Worker
 
 _TRIES = 3
+_RAY_STARTS = 3
 _PER_WORKER = 2  # chunks at once: one in the model, one being fetched
 
 
@@ -69,12 +70,7 @@ class RayPool:
 
         self._ray = ray
         if not ray.is_initialized():
-            ray.init(
-                address=config.ray_address,
-                log_to_driver=False,
-                logging_level="ERROR",
-                include_dashboard=None if config.ray_address else False,
-            )
+            _start_ray(config.ray_address)
         cpus = int(ray.cluster_resources().get("CPU", 1))
         count = config.ingestion.parallelism or min(cpus, usable_cpus())
         self.capacity = count * _PER_WORKER
@@ -113,6 +109,26 @@ class RayPool:
 
     def _start(self) -> Any:
         return self._actor.remote(self._config)
+
+
+def _start_ray(address: str | None) -> None:
+    """Join the cluster at `address`; without one, start a Ray of our own."""
+    import ray
+
+    for left in reversed(range(_RAY_STARTS)):
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level="ERROR",
+                include_dashboard=None if address else False,
+            )
+            return
+        except Exception as failure:
+            # Ray gives a node of its own 30 s to start, which a busy machine may not keep.
+            if address or not left or "timed out" not in str(failure):
+                raise
+            ray.shutdown()
 
 
 class _Slot:
