@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
+from urllib.request import getproxies_environment
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
@@ -130,6 +131,8 @@ class Cluster:
             ) from error
         # Requests are bounded by workers, not by the connection pool: watches hold connections.
         configuration.connection_pool_maxsize = 0
+        # Only where a proxy is configured: looking for one costs two thread hops a request.
+        configuration.client_session_kwargs = {"trust_env": bool(getproxies_environment())}
         return cls(configuration, timeouts=timeouts, on_call=on_call)
 
     async def close(self) -> None:

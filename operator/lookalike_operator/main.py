@@ -45,4 +45,8 @@ async def run(settings: OperatorSettings) -> None:
         operator = Operator(settings, cluster, planner, metrics)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        await operator.run(stop)
+        try:
+            await operator.run(stop)
+        finally:
+            # kopf leaves a generator open, of which asyncio would complain on the way out.
+            loop.set_exception_handler(lambda _loop, _context: None)

@@ -99,7 +99,7 @@ class OwnResources:
         """Run kopf until `stop`, or until it fails."""
         registry = kopf.OperatorRegistry()
 
-        @kopf.on.login(registry=registry)  # type: ignore[arg-type]
+        @kopf.on.login(registry=registry)
         async def login(**_: Any) -> kopf.ConnectionInfo:
             return await self._connection()
 
@@ -136,8 +136,22 @@ class OwnResources:
         )
 
 
+class _NoDiffs(kopf.DiffBaseStorage):
+    """kopf prepares to detect changes although nobody asks for them, and copies each object."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        pass
+
+
 def _kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
+    settings.persistence.diffbase_storage = _NoDiffs()
     settings.posting.enabled = False
     # Both kinds are known to be there, so nothing else has to be listed, watched or permitted.
     settings.scanning.disabled = True

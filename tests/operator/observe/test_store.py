@@ -1,0 +1,210 @@
+"""The store: the newer version wins, the deleted stays deleted, and nobody can change what is in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lookalike_operator.engine.routing import concerned
+from lookalike_operator.observe.store import Store
+from lookalike_operator.plan.model import Key, ref_of
+
+CATALOGUE = Key("ImageCollection", "n", "catalogue")
+SEARCH = Key("Retriever", "n", "search")
+
+
+def thing(version: int, uid: str = "u1", name: str = "x", **extra: Any) -> dict[str, Any]:
+    labels = {"lookalike.dev/kind": "Retriever", "lookalike.dev/name": "search"}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "namespace": "n",
+            "uid": uid,
+            "resourceVersion": str(version),
+            "labels": labels,
+            "managedFields": [{"manager": "someone"}],
+        },
+        **extra,
+    }
+
+
+def retriever(version: int, *collections: str, name: str = "search", **meta: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "lookalike.dev/v1alpha1",
+        "kind": "Retriever",
+        "metadata": {
+            "name": name,
+            "namespace": "n",
+            "uid": f"uid-{name}",
+            "resourceVersion": str(version),
+            "generation": version,
+            **meta,
+        },
+        "spec": {"collections": [{"name": c} for c in collections]},
+    }
+
+
+def collection(version: int, generation: int = 1, **status: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "lookalike.dev/v1alpha1",
+        "kind": "ImageCollection",
+        "metadata": {
+            "name": "catalogue",
+            "namespace": "n",
+            "uid": "uid-c",
+            "resourceVersion": str(version),
+            "generation": generation,
+        },
+        "spec": {},
+        "status": status,
+    }
+
+
+def test_an_older_version_that_arrives_late_is_no_news() -> None:
+    store = Store()
+    assert store.put(thing(10, data={"a": "new"}))
+    assert store.put(thing(9, data={"a": "old"})) is None
+    assert store.put(thing(10, data={"a": "same"})) is None
+    live = store.get(ref_of(thing(1)))
+    assert live is not None
+    assert live["data"] == {"a": "new"}
+
+
+def test_versions_are_numbers_and_not_texts() -> None:
+    store = Store()
+    store.put(thing(99))
+    assert store.put(thing(100)) is not None
+
+
+def test_a_deleted_object_stays_deleted_whatever_late_answer_still_has_it() -> None:
+    store = Store()
+    store.put(thing(10))
+    assert store.remove(thing(12))
+    assert store.put(thing(11)) is None
+    assert store.get(ref_of(thing(1))) is None
+
+
+def test_a_late_deletion_does_not_take_the_next_object_of_that_name() -> None:
+    store = Store()
+    store.put(thing(10, uid="old"))
+    store.put(thing(20, uid="new"))
+    assert store.remove(thing(15, uid="old")) is None
+    assert store.get(ref_of(thing(1))) is not None
+
+
+def test_an_object_that_left_what_is_watched_may_come_back() -> None:
+    store = Store()
+    store.put(thing(10))
+    store.remove(thing(12))
+    assert store.put(thing(13)) is not None
+
+
+def test_managed_fields_are_dropped_and_a_reader_has_a_copy_of_its_own() -> None:
+    store = Store()
+    store.put(thing(10, data={"a": "1"}))
+    first, second = (store.get(ref_of(thing(1))) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert "managedFields" not in first["metadata"]
+    first["data"]["a"] = "changed"
+    assert second["data"] == {"a": "1"}
+
+
+def test_a_list_drops_what_it_lacks_but_nothing_newer_than_itself() -> None:
+    store = Store()
+    store.put(thing(10, uid="lost", name="lost"))
+    store.put(thing(30, uid="ours", name="just-written"))
+    changes = store.relisted("v1", "ConfigMap", None, [thing(11, uid="k", name="kept")], 20)
+    names = {ref_of(child).name for child in store.children(SEARCH)}
+    assert names == {"kept", "just-written"}
+    assert len(changes) == 2
+
+
+def test_a_list_of_one_namespace_says_nothing_of_another() -> None:
+    store = Store()
+    store.put(thing(10))
+    assert store.relisted("v1", "ConfigMap", "other", [], 20) == []
+
+
+def test_children_are_found_by_label_in_a_stable_order() -> None:
+    store = Store()
+    for name in ("b", "c", "a"):
+        store.put(thing(10, uid=name, name=name))
+    assert [ref_of(child).name for child in store.children(SEARCH)] == ["a", "b", "c"]
+    assert list(store.children(CATALOGUE)) == []
+
+
+def test_the_retrievers_of_a_collection_follow_their_spec() -> None:
+    store = Store()
+    store.put(retriever(1, "catalogue", "other"))
+    assert store.searching(CATALOGUE) == [SEARCH]
+    store.put(retriever(2, "other"))
+    assert store.searching(CATALOGUE) == []
+    store.drop_resource(SEARCH, "uid-search")
+    assert store.searching(Key("ImageCollection", "n", "other")) == []
+
+
+# -- routing ---------------------------------------------------------------------------------------
+
+
+def test_a_child_concerns_the_resource_it_is_labelled_as() -> None:
+    store = Store()
+    change = store.put(thing(10))
+    assert change is not None
+    assert concerned(change, store) == {SEARCH}
+
+
+def test_a_new_retriever_concerns_its_collections_and_its_rivals() -> None:
+    store = Store()
+    store.put(retriever(1, "catalogue", name="first"))
+    change = store.put(retriever(2, "catalogue"))
+    assert change is not None
+    assert concerned(change, store) == {SEARCH, CATALOGUE, Key("Retriever", "n", "first")}
+
+
+def test_a_retriever_that_turns_away_concerns_the_collection_that_it_named() -> None:
+    store = Store()
+    store.put(retriever(1, "catalogue"))
+    change = store.put(retriever(2, "other"))
+    assert change is not None
+    assert CATALOGUE in concerned(change, store)
+
+
+def test_a_collection_concerns_its_retrievers_when_what_they_see_changes() -> None:
+    store = Store()
+    store.put(retriever(1, "catalogue"))
+    store.put(collection(2, indexName="a"))
+    seen = store.put(collection(3, indexName="b"))
+    unseen = store.put(collection(4, indexName="b"))
+    assert seen is not None
+    assert unseen is not None
+    assert concerned(seen, store) == {CATALOGUE, SEARCH}
+    assert concerned(unseen, store) == {CATALOGUE}
+
+
+Version = st.integers(1, 40)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["put", "gone"]), Version), max_size=30), st.randoms())
+@settings(max_examples=200, deadline=None)
+def test_the_order_in_which_news_arrives_does_not_matter(
+    news: list[tuple[str, int]], random: Any
+) -> None:
+    """One object, one truth: of any set of versions the newest decides."""
+    versions = {version: what for what, version in news}
+    steps = [(what, version) for version, what in versions.items()]
+    random.shuffle(steps)
+    store = Store()
+    for what, version in steps:
+        store.put(thing(version)) if what == "put" else store.remove(thing(version))
+    live = store.get(ref_of(thing(1)))
+    newest = max(versions, default=None)
+    if newest is None or versions[newest] == "gone":
+        assert live is None
+    else:
+        assert live is not None
+        assert live["metadata"]["resourceVersion"] == str(newest)
