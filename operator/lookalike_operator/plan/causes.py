@@ -44,7 +44,7 @@ _ORDER = (
     "CreateContainerConfigError",
     "CreateContainerError",
     "ImagePullBackOff",
-    "Insufficient",
+    "InsufficientResources",
     "Unschedulable",
     "UnboundClaim",
     "Evicted",
@@ -120,7 +120,8 @@ def _unscheduled(message: str) -> Cause:
     lacking = re.search(r"(\d+) Insufficient ([\w./-]+?)[.,]?(\s|$)", message)
     if lacking and total is not None:
         free = total - int(lacking[1])
-        return Cause("Insufficient", f"{lacking[2]}: {free} of {total} nodes have enough free")
+        what = f"Insufficient {lacking[2]}: {free} of {total} nodes have enough free"
+        return Cause("InsufficientResources", what)
     if "unbound immediate PersistentVolumeClaims" in message or "persistentvolumeclaim" in message:
         return Cause("UnboundClaim", _first_sentence(message))
     return Cause("Unschedulable", _first_sentence(message))

@@ -1,0 +1,350 @@
+"""What is planned for an ImageCollection beside its runs: place, model, index, end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.operator.plan.known import (
+    EDGE,
+    NOW,
+    OTHER,
+    PHOTOS,
+    QDRANT,
+    VIT,
+    collection,
+    condition,
+    kinds,
+    meta,
+    named,
+    pod,
+    result,
+    searching,
+    told,
+)
+from tests.operator.plan.moments import after, done, ingested, on_server, status_of
+
+from lookalike_crds.progress import RunState
+from lookalike_operator.plan.collection import plan_collection
+from lookalike_operator.plan.collection_deletion import GIVE_UP_SECONDS
+from lookalike_operator.plan.model import (
+    CollectionSnapshot,
+    IndexAction,
+    IndexFacts,
+    IndexOp,
+    ObjectRef,
+)
+from lookalike_operator.plan.names import FINALIZER, PAUSED
+
+# -- Edge ------------------------------------------------------------------------------------------
+
+CLAIM: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {
+        "name": "catalogue-index",
+        "namespace": "shop",
+        "uid": "claim-1",
+        "ownerReferences": [{"uid": "uid-of-catalogue"}],
+    },
+    "spec": {"resources": {"requests": {"storage": "10Gi"}}, "storageClassName": "standard"},
+    "status": {"phase": "Bound"},
+}
+
+
+@pytest.mark.parametrize(
+    ("retrievers", "says"),
+    [
+        ((), "no Retriever names catalogue in its collections: create one"),
+        ((searching(available=False),), "starts when Retriever search is available"),
+    ],
+)
+def test_an_edge_run_waits_for_the_pod_that_holds_the_index(
+    retrievers: tuple[Any, ...], says: str
+) -> None:
+    plan = plan_collection(collection(EDGE, PHOTOS, children=(CLAIM,), retrievers=retrievers))
+    assert plan.once == ()
+    assert told(plan, "Ingested") == ("False", "WaitingForRetriever")
+    assert says in condition(plan, "Ingested")["message"]
+
+
+def test_an_edge_run_writes_through_the_retriever_with_its_token() -> None:
+    plan = plan_collection(
+        collection(EDGE, PHOTOS, children=(CLAIM,), retrievers=(searching("front"),))
+    )
+    job = named(plan, "Job")
+    volumes = job["spec"]["template"]["spec"]["volumes"]
+    assert {"name": "internal", "secret": {"secretName": "front-internal"}} in volumes
+    assert (
+        '"gateway_url": "http://front.shop.svc.cluster.local:8000"'
+        in (named(plan, "ConfigMap")["data"]["ingestion.json"])
+    )
+
+
+def test_an_edge_index_on_another_claim_of_the_same_name_is_filled_anew() -> None:
+    first = collection(EDGE, PHOTOS, children=(CLAIM,), retrievers=(searching(),))
+    full = ingested(first)
+    assert plan_collection(full).once == ()
+    other = {**CLAIM, "metadata": {**CLAIM["metadata"], "uid": "claim-2"}}
+    anew = replace(full, children=(other, *full.children[1:]))
+    assert len(plan_collection(anew).once) == 1
+
+
+@pytest.mark.parametrize(("policy", "owned"), [("Delete", True), ("Retain", False)])
+def test_a_claim_to_be_retained_has_no_owner(policy: str, owned: bool) -> None:
+    plan = plan_collection(collection(EDGE, PHOTOS, {"deletionPolicy": policy}))
+    claim = named(plan, "PersistentVolumeClaim")
+    assert ("ownerReferences" in claim["metadata"]) == owned
+    assert not plan.add_finalizer
+
+
+def test_a_claim_keeps_what_cannot_be_changed_and_says_so() -> None:
+    asked = {"storage": {"size": "5Gi", "storageClassName": "fast"}}
+    plan = plan_collection(
+        collection({"index": {"engine": "Edge", **asked}}, PHOTOS, children=(CLAIM,))
+    )
+    claim = named(plan, "PersistentVolumeClaim")
+    assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
+    assert claim["spec"]["storageClassName"] == "standard"
+    assert told(plan, "Degraded") == ("True", "ClaimImmutable")
+
+
+def test_a_claim_grows() -> None:
+    asked = {"index": {"engine": "Edge", "storage": {"size": "20Gi"}}}
+    plan = plan_collection(collection(asked, PHOTOS, children=(CLAIM,)))
+    claim = named(plan, "PersistentVolumeClaim")
+    assert claim["spec"]["resources"]["requests"]["storage"] == "20Gi"
+    assert told(plan, "Degraded")[0] == "False"
+
+
+# -- another model ---------------------------------------------------------------------------------
+
+
+def test_another_model_is_ingested_beside_the_old_one_and_served_when_complete() -> None:
+    full = ingested(on_server(PHOTOS, VIT))
+    old = full.status.index_name
+    changed = replace(full, spec=on_server(PHOTOS, OTHER).spec)
+    plan = plan_collection(changed)
+    assert len(plan.once) == 1
+    assert plan.status["indexName"] == old
+    assert plan.status["activeModel"] == "OpenClip ViT-B-32 laion2b_s34b_b79k"
+    assert '"ViT-L-14"' in named(plan, "ConfigMap")["data"]["ingestion.json"]
+    # The old run's Job goes.
+    assert plan.keep == ()
+    complete = done(after(replace(changed, children=()), plan))
+    plan = plan_collection(complete)
+    assert plan.status["indexName"] != old
+    assert plan.status["activeModel"] == "OpenClip ViT-L-14 laion2b_s32b_b82k"
+    changed_events = [event for event in plan.events if event.reason == "ModelChanged"]
+    assert len(changed_events) == 1
+    assert str(old) in changed_events[0].message
+    settled = plan_collection(replace(complete, status=status_of(plan)))
+    assert settled.status["indexName"] == plan.status["indexName"]
+    assert not [event for event in settled.events if event.reason == "ModelChanged"]
+
+
+def test_while_the_new_model_fails_the_old_one_stays() -> None:
+    full = ingested(on_server(PHOTOS, VIT))
+    changed = replace(full, spec=on_server(PHOTOS, OTHER).spec)
+    running = after(replace(changed, children=()), plan_collection(changed))
+    plan = plan_collection(done(running, result(RunState.FAILED, "no weights"), "Failed"))
+    assert plan.status["indexName"] == full.status.index_name
+    assert told(plan, "Stalled") == ("True", "IngestionFailed")
+
+
+def test_going_back_to_the_old_model_is_no_new_index() -> None:
+    full = ingested(on_server(PHOTOS, VIT))
+    changed = replace(full, spec=on_server(PHOTOS, OTHER).spec)
+    running = after(replace(changed, children=()), plan_collection(changed))
+    back = plan_collection(replace(running, spec=full.spec))
+    assert back.status["indexName"] == full.status.index_name
+
+
+def test_precision_alone_changes_no_index() -> None:
+    full = ingested(on_server(PHOTOS, VIT))
+    precise = {"model": {**VIT["model"], "precision": "FP16"}}
+    plan = plan_collection(replace(full, spec=on_server(PHOTOS, precise).spec))
+    assert plan.once == ()
+    assert plan.status["indexName"] == full.status.index_name
+
+
+def test_uploads_without_sources_are_not_lost_to_another_model() -> None:
+    snapshot = on_server(VIT)
+    snapshot = replace(snapshot, status=status_of(plan_collection(snapshot)))
+    changed = replace(snapshot, spec=on_server(OTHER).spec)
+    plan = plan_collection(changed)
+    assert plan.hands_off
+    assert told(plan, "Stalled") == ("True", "ModelChangeNeedsSources")
+    assert plan.status["indexName"] == snapshot.status.index_name
+    assert changed.index is not None
+    empty = replace(changed, index=replace(changed.index, points=0))
+    assert plan_collection(empty).status["indexName"] != snapshot.status.index_name
+
+
+# -- the index on a server -------------------------------------------------------------------------
+
+
+def test_payload_indexes_and_the_alias_are_mended() -> None:
+    fields = {"fields": [{"name": "kind", "type": "Keyword"}, {"name": "price", "type": "Float"}]}
+    snapshot = on_server(PHOTOS, fields)
+    assert snapshot.index is not None
+    name = snapshot.index.name
+    drifted = replace(
+        snapshot,
+        index=replace(snapshot.index, payload_indexes={"price": "integer"}, alias_target=None),
+    )
+    assert plan_collection(drifted).index_ops == (
+        IndexOp(IndexAction.ENSURE_PAYLOAD_INDEX, name, ("kind", "keyword")),
+        IndexOp(IndexAction.ENSURE_PAYLOAD_INDEX, name, ("price", "float")),
+        IndexOp(IndexAction.POINT_ALIAS, name, ("shop.catalogue",)),
+    )
+
+
+def test_an_index_made_for_another_distance_is_refused_with_the_remedy() -> None:
+    snapshot = on_server(PHOTOS)
+    assert snapshot.index is not None
+    plan = plan_collection(
+        replace(snapshot, index=replace(snapshot.index, made_for={"distance": "Dot"}))
+    )
+    assert told(plan, "IndexReady") == ("False", "IndexMismatch")
+    assert "write Dot" in condition(plan, "IndexReady")["message"]
+
+
+def test_namespaces_do_not_share_an_index_on_one_server() -> None:
+    here = on_server(PHOTOS)
+    there = replace(here, meta=replace(here.meta, namespace="other"))
+    assert plan_collection(here).status["indexName"] != plan_collection(there).status["indexName"]
+
+
+# -- in the way ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "reason", "says"),
+    [
+        (collection(EDGE, spec=None, problems=("spec.index.engine: is Edgee: write Edge",)),
+         "InvalidSpec", "write Edge"),
+        (collection({"index": {"engine": "Qdrant"}}), "NoQdrantAddress", "write url or serviceRef"),
+        (collection(EDGE, {"sources": [{"name": "a", "volume": {"path": "images"}}]}),
+         "InvalidSpec", "claimName: is missing"),
+        (collection(EDGE, {"sources": [{"name": "a", "volume": {"path": "../x",
+                                                                "claimName": "c"}}]}),
+         "InvalidSpec", "leads out of the claim"),
+        (collection(EDGE, PHOTOS, foreign=(ObjectRef("v1", "PersistentVolumeClaim", "shop",
+                                                     "catalogue-index"),)),
+         "NameTaken", "lookalike.dev/adopt"),
+    ],
+)  # fmt: skip
+def test_what_is_in_the_way_is_told_and_children_are_left(
+    snapshot: CollectionSnapshot, reason: str, says: str
+) -> None:
+    plan = plan_collection(snapshot)
+    assert plan.hands_off
+    assert told(plan, "Stalled") == ("True", reason)
+    assert told(plan, "Ready") == ("False", reason)
+    assert says in condition(plan, "Stalled")["message"]
+
+
+def test_a_paused_collection_is_left_alone_and_says_so() -> None:
+    paused = meta("catalogue", annotations={PAUSED: "true"})
+    plan = plan_collection(collection(EDGE, PHOTOS, meta=paused))
+    assert plan.hands_off
+    assert told(plan, "Paused") == ("True", "Annotated")
+    on = plan_collection(collection(EDGE, PHOTOS, status=status_of(plan)))
+    assert "Paused" not in [c["type"] for c in on.status["conditions"]]
+
+
+def test_a_missing_secret_is_named() -> None:
+    plan = plan_collection(replace(on_server(), missing_secrets=("qdrant-key/api-key",)))
+    assert told(plan, "Degraded") == ("True", "SecretNotFound")
+    assert "qdrant-key/api-key" in condition(plan, "Ingested")["message"]
+    assert plan.once == ()
+
+
+# -- deletion --------------------------------------------------------------------------------------
+
+
+def _deleting(snapshot: CollectionSnapshot, seconds: float = 1) -> CollectionSnapshot:
+    going = replace(
+        snapshot.meta,
+        deleting=True,
+        finalizers=(FINALIZER,),
+        deletion_started=NOW - timedelta(seconds=seconds),
+    )
+    return replace(snapshot, meta=going)
+
+
+@pytest.mark.parametrize(
+    ("parts", "wanted"),
+    [
+        ((QDRANT, PHOTOS), True),
+        ((QDRANT, PHOTOS, {"deletionPolicy": "Retain"}), False),
+        ((EDGE, PHOTOS), False),
+    ],
+)
+def test_a_finalizer_is_set_only_where_data_outside_is_to_go(
+    parts: tuple[dict[str, Any], ...], wanted: bool
+) -> None:
+    assert plan_collection(collection(*parts)).add_finalizer == wanted
+    has = meta("catalogue", finalizers=(FINALIZER,))
+    assert plan_collection(collection(*parts, meta=has)).remove_finalizer != wanted
+
+
+def test_deletion_stops_ingestion_then_deletes_the_index_then_lets_go() -> None:
+    running = after(on_server(), plan_collection(on_server()), pod("p"))
+    plan = plan_collection(_deleting(running))
+    assert (plan.hands_off, plan.objects, plan.keep, plan.remove_finalizer) == (
+        False, (), (), False,
+    )  # fmt: skip
+    assert plan.index_ops == ()
+    plan = plan_collection(_deleting(replace(running, children=(), pods=())))
+    assert [op.action for op in plan.index_ops] == [IndexAction.DELETE]
+    assert plan.remove_finalizer
+
+
+def test_deletion_of_a_changed_model_deletes_both_indexes() -> None:
+    full = ingested(on_server(PHOTOS, VIT))
+    changed = replace(full, spec=on_server(PHOTOS, OTHER).spec, children=(), pods=())
+    plan = plan_collection(_deleting(changed))
+    assert len({op.index for op in plan.index_ops}) == 2
+
+
+def test_a_server_that_never_answers_keeps_the_index_and_an_event_says_which() -> None:
+    dead = replace(on_server(), index=IndexFacts("x", error="connection refused"))
+    plan = plan_collection(_deleting(dead, GIVE_UP_SECONDS - 1))
+    assert not plan.remove_finalizer
+    assert plan.requeue_after == pytest.approx(1)
+    plan = plan_collection(_deleting(dead, GIVE_UP_SECONDS))
+    assert plan.remove_finalizer
+    assert [event.reason for event in plan.events] == ["IndexOrphaned"]
+    assert plan.index_ops == ()
+
+
+def test_a_paused_collection_can_still_be_deleted() -> None:
+    snapshot = _deleting(on_server())
+    paused = replace(snapshot, meta=replace(snapshot.meta, annotations={PAUSED: "true"}))
+    assert plan_collection(paused).remove_finalizer
+
+
+# -- events ----------------------------------------------------------------------------------------
+
+
+def test_events_tell_of_changes_and_not_of_rest() -> None:
+    snapshot = on_server()
+    plan = plan_collection(snapshot)
+    assert [event.reason for event in plan.events] == ["Ingesting"]
+    running = after(snapshot, plan)
+    assert plan_collection(running).events == ()
+    full = done(running)
+    reasons = [event.reason for event in plan_collection(full).events]
+    assert "Ready" in reasons
+    assert plan_collection(ingested(snapshot)).events == ()
+
+
+def test_kinds_of_an_edge_collection() -> None:
+    assert kinds(plan_collection(collection(EDGE, PHOTOS))) == [
+        "PersistentVolumeClaim",
+        "ConfigMap",
+    ]
