@@ -23,7 +23,7 @@ CHART = ROOT / "charts" / "lookalike"
 VALUES = Path(__file__).parent / "values"
 GOLDEN = Path(__file__).parent / "golden"
 NAMESPACE = "lookalike-system"
-_SECONDS = 120
+_SECONDS = 300
 
 Object = dict[str, Any]
 
@@ -55,6 +55,7 @@ class Helm:
 
     program: Path
     home: Path
+    kubeconfig: Path | None = None
 
     def run(self, *arguments: str) -> str:
         """Standard output. Raises Refused."""
@@ -64,6 +65,7 @@ class Helm:
             "HELM_CACHE_HOME": str(self.home / "cache"),
             "HELM_CONFIG_HOME": str(self.home / "config"),
             "HELM_DATA_HOME": str(self.home / "data"),
+            **({"KUBECONFIG": str(self.kubeconfig)} if self.kubeconfig else {}),
         }
         done = subprocess.run(
             [self.program, *arguments],

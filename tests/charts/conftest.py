@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from chart import Helm, Object, find_helm
+from chart import NAMESPACE, ROOT, Helm, Object, find_helm
+from server import Server
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +24,33 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 def default_objects(helm: Helm) -> list[Object]:
     """The chart with nothing set."""
     return helm.objects()
+
+
+@pytest.fixture(scope="module")
+def bare_server() -> Iterator[Server]:
+    """An API server that has never heard of us."""
+    sys.path.insert(0, str(ROOT))
+    try:
+        from e2e.cluster import binaries
+        from e2e.cluster.control_plane import control_plane
+        from e2e.cluster.errors import Unavailable
+    finally:
+        sys.path.remove(str(ROOT))
+    try:
+        with control_plane() as plane:
+            yield Server(binaries.program("kubectl"), plane.kubeconfig)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.fixture(scope="module")
+def server(bare_server: Server, default_objects: list[Object]) -> Server:
+    """With the chart's CRDs and the namespaces that its values name."""
+    crds = [o for o in default_objects if o["kind"] == "CustomResourceDefinition"]
+    namespaces = [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        for name in (NAMESPACE, "search", "staging")
+    ]
+    bare_server.apply([*namespaces, *crds])
+    bare_server.established(*(o["metadata"]["name"] for o in crds))
+    return bare_server

@@ -2,77 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
-from chart import NAMESPACE, ROOT, VALUES, Helm, Object
+from chart import NAMESPACE, ROOT, VALUES, Helm
+from server import Server
 
 pytestmark = pytest.mark.apiserver
-_SECONDS = 120
 _EXAMPLES = sorted((ROOT / "examples" / "cluster").glob("*.yaml"))
 # Their definitions are the Prometheus operator's.
 _OPTIONAL = {"ServiceMonitor", "PrometheusRule"}
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    kubectl: Path
-    kubeconfig: Path
-
-    def run(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [self.kubectl, *arguments],
-            input=text,
-            capture_output=True,
-            text=True,
-            env={"PATH": os.environ["PATH"], "KUBECONFIG": str(self.kubeconfig)},
-            timeout=_SECONDS,
-            check=False,
-        )
-
-    def apply(self, objects: list[Object], *options: str) -> None:
-        text = yaml.safe_dump_all(objects)
-        options = ("--server-side", "--validate=strict", *options)
-        done = self.run("apply", *options, "-f", "-", text=text)
-        assert done.returncode == 0, done.stderr
-        # An unknown field is only a warning where it is not strict.
-        assert "warning" not in done.stderr.lower(), done.stderr
-
-
-@pytest.fixture(scope="module")
-def server(helm: Helm) -> Iterator[Server]:
-    """With the chart's CRDs and the namespaces that its values name."""
-    sys.path.insert(0, str(ROOT))
-    try:
-        from e2e.cluster import binaries
-        from e2e.cluster.control_plane import control_plane
-        from e2e.cluster.errors import Unavailable
-    finally:
-        sys.path.remove(str(ROOT))
-    try:
-        with control_plane() as plane:
-            found = Server(binaries.program("kubectl"), plane.kubeconfig)
-            objects = helm.objects()
-            crds = [o for o in objects if o["kind"] == "CustomResourceDefinition"]
-            namespaces = [
-                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-                for name in (NAMESPACE, "search", "staging")
-            ]
-            found.apply([*namespaces, *crds])
-            done = found.run(
-                *("wait", "--for=condition=Established", "--timeout=60s"),
-                *(f"crd/{o['metadata']['name']}" for o in crds),
-            )
-            assert done.returncode == 0, done.stderr
-            yield found
-    except Unavailable as reason:
-        pytest.skip(str(reason))
 
 
 @pytest.mark.parametrize("values", [None, "everything.yaml", "namespaced.yaml"])

@@ -1,15 +1,11 @@
-{{- define "lookalike.name" -}}
-{{ .Values.nameOverride | default .Chart.Name | trunc 40 | trimSuffix "-" }}
-{{- end }}
-
 {{/* "lookalike" for a release of that name, "<release>-lookalike" otherwise. */}}
 {{- define "lookalike.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{ .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
-{{- else if contains (include "lookalike.name" .) .Release.Name -}}
+{{- else if contains "lookalike" .Release.Name -}}
 {{ .Release.Name | trunc 50 | trimSuffix "-" }}
 {{- else -}}
-{{ printf "%s-%s" .Release.Name (include "lookalike.name" .) | trunc 50 | trimSuffix "-" }}
+{{ printf "%s-lookalike" .Release.Name | trunc 50 | trimSuffix "-" }}
 {{- end -}}
 {{- end }}
 
@@ -21,9 +17,12 @@
 {{- end -}}
 {{- end }}
 
-{{/* What selects the operator's pods: never changes, a Deployment's selector cannot. */}}
+{{/*
+What selects the operator's pods: never changes, a Deployment's selector cannot. `lookalike plan`
+finds the operator by the first and the third.
+*/}}
 {{- define "lookalike.selector" -}}
-app.kubernetes.io/name: {{ include "lookalike.name" . }}
+app.kubernetes.io/name: lookalike
 app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/component: operator
 {{- end }}
