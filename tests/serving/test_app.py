@@ -4,75 +4,25 @@ from __future__ import annotations
 
 import io
 import json
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
 from PIL import Image
+from served import serving_config
 
-from lookalike_crds.config import (
-    CollectionConfig,
-    HttpConfig,
-    IndexConfig,
-    RetrieverConfig,
-    ServingConfig,
-)
-from lookalike_crds.image_collection import (
-    Engine,
-    FieldSpec,
-    FieldType,
-    ModelSpec,
-    Provider,
-    VectorSpec,
-)
-from lookalike_crds.retriever import CollectionRef
+from lookalike_crds.config import ServingConfig, light_of
 from lookalike_serving.index.open import open_index
+from lookalike_serving.local.rundir import write_atomically
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 DOCUMENTS = "/v1/collections/catalogue/documents"
-START_SECONDS = 120.0
-
-
-def free_port() -> int:
-    """Below those that the kernel hands out: none of them takes it before the server does."""
-    while True:
-        port = random.randint(10_000, 30_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-            return port
-
-
-def edge(folder: Path, name: str) -> IndexConfig:
-    return IndexConfig(engine=Engine.EDGE, name=name, path=folder / "indexes" / name)
-
-
-def serving_config(folder: Path) -> ServingConfig:
-    return ServingConfig(
-        collections=(
-            CollectionConfig(
-                name="catalogue",
-                model=ModelSpec(provider=Provider.DEMO),
-                vector=VectorSpec(),
-                index=edge(folder, "catalogue"),
-                fields=(FieldSpec(name="price", type=FieldType.FLOAT),),
-            ),
-        ),
-        retrievers=(RetrieverConfig(name="shop", collections=(CollectionRef(name="catalogue"),)),),
-        data_dir=folder,
-        http=HttpConfig(port=free_port()),
-        batches_index=edge(folder, "batches"),
-    )
+START_SECONDS = 300.0
 
 
 class Server:
@@ -81,8 +31,8 @@ class Server:
     def __init__(self, config: ServingConfig) -> None:
         run = config.data_dir / "run"
         run.mkdir(exist_ok=True)
-        path = run / "serving.json"
-        path.write_text(config.model_dump_json())
+        path = self.config_file = run / "serving.json"
+        path.write_text(config.model_dump_json(by_alias=True))
         self._log = (run / "test.log").open("w")
         self._process = subprocess.Popen(
             [sys.executable, "-m", "lookalike_serving.local", "--config", str(path)],
@@ -171,6 +121,34 @@ def test_metrics_come_from_the_replica(client: httpx.Client) -> None:
     text = client.get("/metrics").text
     assert 'lookalike_documents{collection="catalogue"} 3.0' in text
     assert 'route="/v1/collections/{collection}/documents"' in text
+
+
+def test_a_changed_config_file_is_taken_over_by_the_same_process(
+    server: Server, config: ServingConfig
+) -> None:
+    def started() -> str:
+        return next(
+            line
+            for line in server.client.get("/metrics").text.splitlines()
+            if line.startswith("process_start_time_seconds")
+        )
+
+    def found() -> int:
+        body = {"queries": [{"type": "text", "value": "a square"}]}
+        return len(server.client.post("/v1/retrievers/shop/search", json=body).json()["results"])
+
+    before = started()
+    assert found() == 3
+    (retriever,) = light_of(config).retrievers
+    search = retriever.search.model_copy(update={"top_k": 1})
+    changed = retriever.model_copy(update={"search": search})
+    wanted = config.model_copy(update={"retrievers": (changed,)})
+    write_atomically(server.config_file, wanted.model_dump_json(by_alias=True).encode())
+    deadline = time.monotonic() + START_SECONDS
+    while found() != 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert started() == before
 
 
 async def test_a_stopped_server_gives_its_index_back_with_every_document(

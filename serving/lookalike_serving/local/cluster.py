@@ -116,7 +116,7 @@ def serving(config: ServingConfig, config_path: Path, run: RunDirectory) -> Iter
 
     with ExitStack() as stack:
         stack.callback(ray.shutdown)
-        gcs_address = _start_ray(run)
+        gcs_address = start_ray(run)
         stack.callback(serve.shutdown)
         with _same_signal_handlers():
             serve.start(
@@ -141,8 +141,8 @@ def _same_signal_handlers() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _start_ray(run: RunDirectory) -> str:
-    """Ray's address. Raises CannotStart."""
+def start_ray(run: RunDirectory) -> str:
+    """Start Ray here, once `prepare` has been called; its address. Raises CannotStart."""
     import ray
 
     from lookalike_serving.embed.cpus import usable_cpus

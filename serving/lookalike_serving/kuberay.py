@@ -1,0 +1,56 @@
+"""`import_path: lookalike_serving.kuberay:build`: the application as a RayService runs it.
+
+    applications:
+      - name: lookalike
+        route_prefix: /
+        import_path: lookalike_serving.kuberay:build
+        args: {config: <a ServingConfig as JSON, without its light part>}
+        deployments:
+          - name: Retriever
+            num_replicas: 2
+            user_config: <a LightConfig as JSON>
+            ray_actor_options: {num_gpus: 1}
+
+Serve restarts replicas when `args` change and reconfigures them in place when `user_config` does:
+that is why the two are apart. KubeRay hands the config to Serve as it stands, so what is wrong with
+it has to be said here: as the application's status, where the operator and a person find it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from lookalike_crds.config import ServingConfig, heavy_of
+from lookalike_serving.service import refuse_open_doors
+
+if TYPE_CHECKING:
+    from ray import serve
+
+_ARGS = "args of the Serve application"
+
+
+def build(args: Mapping[str, Any]) -> serve.Application:
+    """The application for `args`. Raises ValueError that names the part that is wrong."""
+    from lookalike_serving.app import deployment_for
+
+    heavy = heavy_of(config_of(args))
+    return deployment_for(heavy).bind(heavy.model_dump_json(by_alias=True))
+
+
+def config_of(args: Mapping[str, Any]) -> ServingConfig:
+    """The config in `args`. Raises ValueError that names the part that is wrong."""
+    unknown = sorted(set(args) - {"config"})
+    if unknown or "config" not in args:
+        told = ", ".join(unknown) or "nothing"
+        raise ValueError(f"{_ARGS}: expected `config`, a ServingConfig; found {told}")
+    try:
+        config = ServingConfig.model_validate(args["config"])
+    except ValidationError as failure:
+        wrong = failure.errors()[0]
+        where = ".".join(str(part) for part in ("config", *wrong["loc"]))
+        raise ValueError(f"{_ARGS}: {where}: {wrong['msg']}") from None
+    refuse_open_doors(config)
+    return config

@@ -1,0 +1,127 @@
+"""The application of a RayService: what it refuses, and what it takes over without a restart."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from served import serving_config
+
+from lookalike_crds.config import LightConfig, heavy_of, light_of
+from lookalike_serving.kuberay import config_of
+
+DRIVER = Path(__file__).with_name("kuberay_driver.py")
+SECONDS = 300
+
+
+def test_what_is_wrong_with_the_arguments_is_named(tmp_path: Path) -> None:
+    config = serving_config(tmp_path).model_dump(mode="json", by_alias=True)
+    for args, told in (
+        ({}, "expected `config`"),
+        ({"config": config, "more": 1}, "found more"),
+        ({"config": {**config, "data_dir": None}}, "config.data_dir"),
+        ({"config": {**config, "http": {"host": "0.0.0.0"}}}, "anyone on the network"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(told)):
+            config_of(args)
+
+
+class RayService:
+    """Serve, given its config as KubeRay gives it; see `kuberay_driver.py`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = serving_config(folder)
+        self._folder = folder
+        self.log = folder / "driver.log"
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.config.http.port}", timeout=30)
+        with self.log.open("w") as log:
+            self._driver = subprocess.Popen(
+                [sys.executable, str(DRIVER), str(folder), str(self.config.http.port)],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                text=True,
+            )
+
+    def deploy(self, light: LightConfig) -> None:
+        """`serveConfigV2` with another user_config."""
+        heavy = heavy_of(self.config).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        deployment = {"name": "Retriever", "num_replicas": 1, "user_config": light.as_json()}
+        application = {
+            "name": "lookalike",
+            "route_prefix": "/",
+            "import_path": "lookalike_serving.kuberay:build",
+            "args": {"config": heavy},
+            "deployments": [deployment],
+        }
+        assert self._driver.stdin is not None
+        self._driver.stdin.write(json.dumps({"applications": [application]}) + "\n")
+        self._driver.stdin.flush()
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + SECONDS
+        while True:
+            try:
+                if condition():
+                    return
+            except httpx.TransportError:
+                pass
+            assert self._driver.poll() is None, self.log.read_text()[-3000:]
+            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+            time.sleep(0.1)
+
+    def retriever(self) -> dict[str, Any]:
+        answer = self.client.get("/v1/retrievers/shop")
+        return answer.json() if answer.status_code == 200 else {}
+
+    def started(self) -> float:
+        """When the replica's process did."""
+        found = re.search(
+            r"^process_start_time_seconds (\S+)$", self.client.get("/metrics").text, re.M
+        )
+        assert found is not None
+        return float(found[1])
+
+    def stop(self) -> None:
+        self.client.close()
+        assert self._driver.stdin is not None
+        self._driver.stdin.close()
+        try:
+            self._driver.wait(60)
+        finally:
+            self._driver.kill()
+
+
+@pytest.fixture
+def ray_service(tmp_path: Path) -> Iterator[RayService]:
+    service = RayService(tmp_path)
+    yield service
+    service.stop()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_search_defaults_change_without_another_replica(ray_service: RayService) -> None:
+    light = light_of(ray_service.config)
+    ray_service.deploy(light)
+    ray_service.until(lambda: ray_service.client.get("/readyz").status_code == 200)
+    assert ray_service.retriever()["search"]["top_k"] == 10
+    started = ray_service.started()
+    (retriever,) = light.retrievers
+    search = retriever.search.model_copy(update={"top_k": 2})
+    changed = retriever.model_copy(update={"search": search})
+    ray_service.deploy(
+        light.model_copy(update={"retrievers": (changed,), "rate_limit_per_second": 1.0})
+    )
+    ray_service.until(lambda: ray_service.retriever().get("search", {}).get("top_k") == 2)
+    assert ray_service.started() == started
+    answers = [ray_service.client.get("/v1/retrievers").status_code for _ in range(10)]
+    assert 429 in answers
