@@ -7,16 +7,17 @@ collection is missing) comes last. Problems are data: who shows them decides how
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from lookalike_crds.base import API_VERSION
+from lookalike_crds.explain import did_you_mean, explain
+from lookalike_crds.mend import mended
 from lookalike_crds.resources import KINDS, ImageCollection, Resource, Retriever
 from lookalike_crds.rules import broken_rules
 
@@ -169,7 +170,7 @@ class _Reader:
         kind = document.get("kind")
         model = KINDS.get(kind) if isinstance(kind, str) else None
         if model is None:
-            message = f"is no kind of Lookalike{_did_you_mean(str(kind), KINDS)}"
+            message = f"is no kind of Lookalike{did_you_mean(str(kind), KINDS)}"
             self._add(origin, None, "kind", kind, message)
             return
         if document.get("apiVersion") != API_VERSION:
@@ -181,9 +182,13 @@ class _Reader:
         try:
             resource = model.model_validate(document)
         except ValidationError as error:
-            for each in error.errors(include_url=False):
-                path, value, message = _explain(each, model, document)
+            errors = error.errors(include_url=False)
+            for each in errors:
+                path, value, message = explain(each, model, document)
                 self._add(origin, label, path, value, message)
+            # A mistake in one place is no reason to be silent about rules broken in another.
+            for rule in mended(model, document).broken_rules():
+                self._add(origin, label, rule.path, None, rule.message)
             return
         broken = list(broken_rules(resource))
         for each_rule in broken:
@@ -227,7 +232,7 @@ class _Reader:
                 name = reference.name
                 if name in names or f"ImageCollection/{name}" in mentioned:
                     continue
-                hint = _did_you_mean(name, names)
+                hint = did_you_mean(name, names)
                 self._problems.append(
                     Problem(
                         origin.source,
@@ -298,91 +303,6 @@ def _yaml_message(error: yaml.YAMLError) -> str:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
     return str(error).replace("\n", " ")
-
-
-def _explain(error: Any, model: type[BaseModel], document: dict[str, Any]) -> tuple[str, Any, str]:
-    """(path, value, message) of one of pydantic's errors, with a remedy."""
-    location = _real_location(error["loc"], document)
-    path = _path(location)
-    value = error.get("input")
-    kind = error["type"]
-    if kind == "extra_forbidden":
-        known = _keys_at(model, location[:-1])
-        hint = _did_you_mean(str(location[-1]), known)
-        possible = f" (possible here: {', '.join(known)})" if known and not hint else ""
-        return path, None, f"is not known{hint}{possible}"
-    if kind == "missing":
-        return path, None, "is required: add it"
-    if isinstance(value, dict | list):
-        value = None
-    context = error.get("ctx", {})
-    if kind in {"enum", "literal_error"}:
-        options = str(context.get("expected", "")).replace("'", "").split(" or ")
-        flat = [o.strip() for part in options for o in part.split(",")]
-        return path, value, f"write one of {', '.join(flat)}{_did_you_mean(str(value), flat)}"
-    if kind == "string_pattern_mismatch" and context.get("pattern", "").startswith("^[a-z0-9]("):
-        return (
-            path,
-            value,
-            "names hold lower-case letters, digits and -, and begin and end with a letter or digit",
-        )
-    return path, value, str(error["msg"])
-
-
-def _real_location(location: tuple[Any, ...], document: Any) -> list[str | int]:
-    """The steps that are in the document: pydantic's paths also name the members of unions."""
-    real: list[str | int] = []
-    here: Any = document
-    for i, step in enumerate(location):
-        last = i == len(location) - 1
-        if isinstance(here, dict) and (step in here or (last and isinstance(step, str))):
-            real.append(step)
-            here = here.get(step)
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
-            real.append(step)
-            here = here[step]
-        elif not real:
-            real.append(step)
-    return real
-
-
-def _path(location: list[str | int]) -> str:
-    text = ""
-    for step in location:
-        text += f"[{step}]" if isinstance(step, int) else (f".{step}" if text else str(step))
-    return text
-
-
-def _keys_at(model: type[BaseModel], location: list[str | int]) -> list[str]:
-    """The keys (as written in YAML) that are possible at a place, in order."""
-    here: Any = model
-    for step in location:
-        if isinstance(step, int):
-            continue
-        fields = getattr(here, "model_fields", {})
-        field = next((f for n, f in fields.items() if (f.alias or n) == step), None)
-        here = None if field is None else _model_in(field.annotation)
-        if here is None:
-            return []
-    return [f.alias or n for n, f in here.model_fields.items()]
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
-
-
-def _did_you_mean(value: str, options: Iterable[str]) -> str:
-    close = difflib.get_close_matches(value, list(options), 1, 0.6)
-    if not close:
-        lowered = {o.lower(): o for o in options}
-        close = [lowered[value.lower()]] if value.lower() in lowered else []
-    return f": did you mean {close[0]}?" if close and close[0] != value else ""
 
 
 def _shown(value: Any) -> str:
