@@ -1,0 +1,422 @@
+"""What is planned for a Retriever: who may serve, with how many, and what is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.operator.plan.known import (
+    EDGE,
+    NOW,
+    OTHER,
+    PHOTOS,
+    QDRANT,
+    READY,
+    VIT,
+    Server,
+    condition,
+    facts,
+    kinds,
+    meta,
+    named,
+    pod,
+    retriever,
+    retriever_spec,
+    rounds,
+    told,
+)
+
+from lookalike_crds.image_collection import ImageCollectionStatus
+from lookalike_crds.retriever import RetrieverStatus
+from lookalike_operator.plan.indexes import described, stored
+from lookalike_operator.plan.model import (
+    Manifest,
+    ObjectRef,
+    Plan,
+    RetrieverFacts,
+    RetrieverSnapshot,
+    Sample,
+)
+from lookalike_operator.plan.names import CONFIG_DIGEST, PAUSED
+from lookalike_operator.plan.retriever import plan_retriever
+
+SERVER = (facts(QDRANT, VIT),)
+
+
+def _live(plan: Plan, **status: int) -> Manifest:
+    """The plan's Deployment as its controller leaves it."""
+    deployment = named(plan, "Deployment")
+    return {
+        **deployment,
+        "metadata": {**deployment["metadata"], "generation": 2},
+        "status": {"observedGeneration": 2, **status},
+    }
+
+
+def _all(count: int) -> dict[str, int]:
+    fields = ("replicas", "readyReplicas", "updatedReplicas", "availableReplicas")
+    return dict.fromkeys(fields, count)
+
+
+def _template(plan: Plan) -> Manifest:
+    found: Manifest = named(plan, "Deployment")["spec"]["template"]
+    return found
+
+
+# -- from nothing to ready -------------------------------------------------------------------------
+
+
+def test_a_retriever_becomes_ready_and_then_nothing_happens() -> None:
+    plans = rounds(retriever({"serving": {"replicas": 2}}, collections=SERVER), Server())
+    assert told(plans[0], "Ready") == ("False", "Starting")
+    assert told(plans[-1], "Ready") == ("True", "Ready")
+    assert condition(plans[-1], "Ready")["message"] == (
+        "2 replicas answer at http://search.shop.svc:8000"
+    )
+    assert plans[-1].status["replicas"] == 2
+    assert plans[-1].requeue_after is None
+    assert plans[-1].reasons == ()
+
+
+def test_secrets_are_asked_for_once_and_hold_nothing_in_the_plan() -> None:
+    plan = plan_retriever(retriever(collections=SERVER))
+    assert [o["metadata"]["name"] for o in plan.once] == ["search-internal", "search-api-keys"]
+    assert not any(key in o for o in plan.once for key in ("data", "stringData"))
+
+
+def test_keys_of_ones_own_are_used_in_place_of_made_ones() -> None:
+    own = {"access": {"apiKeysSecretRef": {"name": "keys", "key": "api"}}}
+    plan = plan_retriever(retriever(own, collections=SERVER))
+    assert [o["metadata"]["name"] for o in plan.once] == ["search-internal"]
+    assert "/etc/lookalike-keys/api" in named(plan, "ConfigMap")["data"]["serving.json"]
+
+
+# -- what restarts pods, and what does not ---------------------------------------------------------
+
+LIGHT: dict[str, dict[str, Any]] = {
+    "defaults": {"search": {"topK": 50, "minScore": 0.3}},
+    "stages": {"search": {"stages": [{"type": "Diversity"}]}},
+    "weights": {"collections": [{"name": "catalogue", "weight": 2.0}]},
+    "rate limit": {"access": {"rateLimit": {"requestsPerSecond": 3}}},
+    "replicas": {"serving": {"replicas": 4}},
+    "ingress": {"access": {"ingress": {"host": "a.example"}}},
+}
+HEAVY: dict[str, dict[str, Any]] = {
+    "image": {"serving": {"image": "another:2"}},
+    "resources": {"serving": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}},
+    "pod template": {"serving": {"podTemplate": {"spec": {"nodeSelector": {"a": "b"}}}}},
+    "keys": {"access": {"apiKeysSecretRef": {"name": "keys", "key": "api"}}},
+}
+
+
+def _changed(change: dict[str, Any]) -> RetrieverSnapshot:
+    plain = retriever(collections=SERVER)
+    named_ = {"collections": [{"name": "catalogue"}]}
+    return replace(plain, spec=type(plain.spec).model_validate({**named_, **change}))  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_light_change_restarts_no_pod(name: str) -> None:
+    before, after = plan_retriever(_changed({})), plan_retriever(_changed(LIGHT[name]))
+    assert _template(before) == _template(after)
+    assert before.objects != after.objects
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_a_heavy_change_restarts_pods(name: str) -> None:
+    before, after = plan_retriever(_changed({})), plan_retriever(_changed(HEAVY[name]))
+    assert _template(before) != _template(after)
+
+
+def test_another_model_is_served_once_the_collection_says_its_index_is_complete() -> None:
+    old = facts(QDRANT, VIT)
+    plan = plan_retriever(retriever(collections=(old,)))
+    changed = facts(QDRANT, OTHER)
+    serving = ImageCollectionStatus(
+        index_name="shop-catalogue-e6f211f6",
+        active_model=described(old.spec.model),
+        active_model_spec=stored(old.spec.model),
+    )
+    while_filling = plan_retriever(retriever(collections=(replace(changed, status=serving),)))
+    assert while_filling.objects == plan.objects
+    switched = plan_retriever(retriever(collections=(changed,)))
+    digest = _template(switched)["metadata"]["annotations"][CONFIG_DIGEST]
+    assert digest != _template(plan)["metadata"]["annotations"][CONFIG_DIGEST]
+
+
+def test_collections_in_another_order_restart_nothing() -> None:
+    two = (facts(QDRANT, VIT), facts(QDRANT, VIT, name="archive"))
+    one, other = retriever(collections=two), retriever(collections=(two[1], two[0]))
+    assert _template(plan_retriever(one)) == _template(plan_retriever(other))
+
+
+@pytest.mark.parametrize(
+    ("parts", "engine", "strategy"),
+    [
+        ({}, QDRANT, {"type": "RollingUpdate",
+                      "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}),
+        ({"serving": {"updateStrategy": "Recreate"}}, QDRANT, {"type": "Recreate"}),
+        ({}, EDGE, {"type": "Recreate"}),
+    ],
+)  # fmt: skip
+def test_pods_are_replaced_without_a_gap_where_they_can_be(
+    parts: dict[str, Any], engine: dict[str, Any], strategy: dict[str, Any]
+) -> None:
+    plan = plan_retriever(retriever(parts, collections=(facts(engine),)))
+    assert named(plan, "Deployment")["spec"]["strategy"] == strategy
+    says = condition(plan, "Progressing")["message"]
+    assert ("old pods end before new ones start" in says) == (strategy["type"] == "Recreate")
+
+
+# -- live pods -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("status", "ready", "progressing"),
+    [
+        (_all(3), ("True", "Ready"), ("False", "Complete")),
+        ({**_all(3), "updatedReplicas": 1}, ("False", "RollingOut"), ("True", "RollingOut")),
+        ({**_all(3), "replicas": 4}, ("False", "RollingOut"), ("True", "RollingOut")),
+        ({**_all(2), "updatedReplicas": 3, "replicas": 3}, ("False", "RollingOut"),
+         ("True", "RollingOut")),
+        ({}, ("False", "Starting"), ("True", "RollingOut")),
+    ],
+)  # fmt: skip
+def test_a_rollout_is_told_as_it_goes(
+    status: dict[str, int], ready: tuple[str, str], progressing: tuple[str, str]
+) -> None:
+    snapshot = retriever({"serving": {"replicas": 3}}, collections=SERVER)
+    live = _live(plan_retriever(snapshot), **status)
+    plan = plan_retriever(replace(snapshot, children=(live,)))
+    assert told(plan, "Ready") == ready
+    assert told(plan, "Progressing") == progressing
+
+
+def test_ready_pods_of_the_spec_before_are_not_ready_for_this_one() -> None:
+    snapshot = retriever(collections=SERVER)
+    live = _live(plan_retriever(snapshot), **_all(1))
+    changed = retriever({"serving": {"image": "another:2"}}, collections=SERVER)
+    plan = plan_retriever(replace(changed, children=(live,)))
+    assert told(plan, "Ready") == ("False", "RollingOut")
+    assert told(plan, "Available") == ("True", "ReplicasAvailable")
+
+
+CRASH = {
+    "phase": "Running",
+    "containerStatuses": [
+        {
+            "name": "serving",
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {
+                "terminated": {"exitCode": 1, "message": "model weights not found: x.safetensors"}
+            },
+        }
+    ],
+}
+
+
+def test_a_crash_is_the_reason_that_nothing_is_ready() -> None:
+    snapshot = retriever(collections=SERVER)
+    live = _live(plan_retriever(snapshot), replicas=1, updatedReplicas=1)
+    plan = plan_retriever(replace(snapshot, children=(live,), pods=(pod(status=CRASH),)))
+    assert told(plan, "Ready") == ("False", "CrashLoopBackOff")
+    assert condition(plan, "Ready")["message"] == "model weights not found: x.safetensors"
+    assert told(plan, "Progressing") == ("False", "CrashLoopBackOff")
+    assert ("Warning", "CrashLoopBackOff") in [(e.type, e.reason) for e in plan.events]
+
+
+def test_a_crash_of_the_new_pods_leaves_the_endpoint_and_degrades_it() -> None:
+    snapshot = retriever(collections=SERVER)
+    status = {"replicas": 2, "readyReplicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+    live = _live(plan_retriever(snapshot), **status)
+    pods = (pod("old", status=READY), pod("new", status=CRASH))
+    plan = plan_retriever(replace(snapshot, children=(live,), pods=pods))
+    assert told(plan, "Available") == ("True", "ReplicasAvailable")
+    assert told(plan, "Degraded") == ("True", "CrashLoopBackOff")
+    assert told(plan, "Ready") == ("False", "CrashLoopBackOff")
+
+
+def test_a_missing_secret_is_named_before_the_pod_that_waits_for_it() -> None:
+    snapshot = retriever(collections=SERVER, missing_secrets=("keys/api",))
+    plan = plan_retriever(snapshot)
+    assert told(plan, "Ready") == ("False", "SecretNotFound")
+    assert "keys/api" in condition(plan, "Degraded")["message"]
+
+
+# -- in the way ------------------------------------------------------------------------------------
+
+
+def _rival(name: str, days: int, **changes: Any) -> RetrieverFacts:
+    made = meta(name, created=NOW - timedelta(days=days), **changes)
+    return RetrieverFacts(made, retriever_spec(), available=True)
+
+
+TABLE: dict[str, tuple[RetrieverSnapshot, str, str]] = {
+    "spec": (
+        retriever(spec=None, problems=("spec.collections: is required: add it",)),
+        "InvalidSpec", "is required",
+    ),
+    "name": (retriever(meta=meta("3d")), "InvalidSpec", "beginning with a letter"),
+    "replicas": (
+        retriever({"serving": {"replicas": 2}}), "EdgeSingleReplica", "write 1, or use engine",
+    ),
+    "autoscaling": (
+        retriever({"autoscaling": {"metrics": [{"query": "x", "target": 1}], "maxReplicas": 3}}),
+        "EdgeSingleReplica", "spec.autoscaling.maxReplicas is 3",
+    ),
+    "rival": (retriever(rivals=(_rival("older", 9),)), "IndexInUse", "Retriever older serves"),
+    "kuberay": (
+        retriever({"serving": {"runtime": "KubeRay"}}, apis=frozenset()),
+        "KubeRayMissing", "install the KubeRay operator",
+    ),
+    "server": (
+        retriever(collections=(facts({"index": {"engine": "Qdrant"}}),)),
+        "NoQdrantAddress", "url or serviceRef",
+    ),
+    "name taken": (
+        retriever(foreign=(ObjectRef("v1", "Service", "shop", "search"),)),
+        "NameTaken", "Service/search exists",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_what_is_in_the_way_is_told_and_children_are_left(name: str) -> None:
+    snapshot, reason, says = TABLE[name]
+    plan = plan_retriever(snapshot)
+    assert plan.hands_off
+    assert plan.objects == ()
+    assert told(plan, "Stalled") == ("True", reason)
+    assert told(plan, "Ready") == ("False", reason)
+    assert says in condition(plan, "Stalled")["message"]
+
+
+@pytest.mark.parametrize(
+    "rivals",
+    [
+        (_rival("younger", 0),),
+        (_rival("older", 9, deleting=True),),
+        (replace(_rival("older", 9), spec=retriever_spec(collections=("other",))),),
+    ],
+)
+def test_a_rival_that_is_younger_or_going_or_elsewhere_is_none(
+    rivals: tuple[RetrieverFacts, ...],
+) -> None:
+    assert not plan_retriever(retriever(rivals=rivals)).hands_off
+
+
+def test_retrievers_may_share_a_server() -> None:
+    shared = retriever(collections=SERVER, rivals=(_rival("older", 9),))
+    assert not plan_retriever(shared).hands_off
+
+
+def test_of_two_of_one_age_exactly_one_serves() -> None:
+    ages = {"created": NOW - timedelta(days=2)}
+    one = retriever(meta=meta("a", **ages), rivals=(_rival("b", 2),))
+    other = retriever(meta=meta("b", **ages), rivals=(_rival("a", 2),))
+    assert plan_retriever(one).hands_off != plan_retriever(other).hands_off
+
+
+def test_a_collection_that_is_not_there_yet_is_waited_for() -> None:
+    snapshot = replace(retriever(collections=SERVER), collections=())
+    plan = plan_retriever(snapshot)
+    assert plan.hands_off
+    assert told(plan, "Ready") == ("False", "CollectionNotFound")
+    # GitOps applies in any order: this is no failure.
+    assert told(plan, "Stalled")[0] == "False"
+
+
+def test_what_stalls_leaves_the_endpoint_that_there_is() -> None:
+    fine = retriever(collections=SERVER)
+    live = _live(plan_retriever(fine), **_all(1))
+    broken = replace(fine, children=(live,), spec=None, problems=("spec: is wrong",))
+    plan = plan_retriever(broken)
+    assert told(plan, "Available") == ("True", "ReplicasAvailable")
+    assert plan.status["replicas"] == 1
+
+
+def test_a_route_without_its_api_degrades_and_the_rest_goes_on() -> None:
+    route = {"access": {"httpRoute": {"gateway": "public"}}}
+    plan = plan_retriever(retriever(route, collections=SERVER, apis=frozenset()))
+    assert told(plan, "Degraded") == ("True", "GatewayApiMissing")
+    assert "HTTPRoute" not in kinds(plan)
+    assert "Deployment" in kinds(plan)
+
+
+def test_paused_it_is_left_alone() -> None:
+    plan = plan_retriever(retriever(meta=meta("search", annotations={PAUSED: "true"})))
+    assert plan.hands_off
+    assert told(plan, "Paused") == ("True", "Annotated")
+
+
+def test_deleted_it_is_the_garbage_collectors() -> None:
+    plan = plan_retriever(retriever(meta=meta("search", deleting=True)))
+    assert plan.hands_off
+    assert plan.status == {}
+
+
+# -- how many --------------------------------------------------------------------------------------
+
+SCALED = {"autoscaling": {"minReplicas": 2, "maxReplicas": 6,
+                          "metrics": [{"preset": "Concurrency", "target": 5}]}}  # fmt: skip
+
+
+def _scaled(*samples: Sample, desired: int | None = 2, **changes: Any) -> RetrieverSnapshot:
+    snapshot = retriever(SCALED, collections=SERVER, samples=samples, **changes)
+    live = _live(plan_retriever(snapshot), **_all(2))
+    status = RetrieverStatus(desired_replicas=desired)
+    return replace(snapshot, children=(live,), status=status)
+
+
+def test_with_autoscaling_the_number_is_the_operators() -> None:
+    plan = plan_retriever(_scaled(Sample(10.0)))
+    assert named(plan, "Deployment")["spec"]["replicas"] == 4
+    assert plan.status["desiredReplicas"] == 4
+    assert plan.status["lastScaleReason"] == "2 -> 4: Concurrency 10 is 2 x its target 5"
+    assert [e.reason for e in plan.events if e.reason == "Scaled"] == ["Scaled"]
+    assert plan.requeue_after == 15
+    assert plan.recommendation is not None
+
+
+def test_a_number_that_stays_is_no_write() -> None:
+    first, second = plan_retriever(_scaled(Sample(5.1))), plan_retriever(_scaled(Sample(4.9)))
+    assert first.status == second.status
+
+
+def test_without_metrics_replicas_are_held_and_a_condition_says_why() -> None:
+    plan = plan_retriever(_scaled(Sample(None, "http://prometheus:9090 does not answer")))
+    assert plan.status["desiredReplicas"] == 2
+    assert told(plan, "ScalingActive") == ("False", "MetricsMissing")
+    assert "http://prometheus:9090 does not answer" in condition(plan, "ScalingActive")["message"]
+
+
+def test_without_autoscaling_the_number_is_the_specs() -> None:
+    plan = plan_retriever(retriever({"serving": {"replicas": 3}}, collections=SERVER))
+    assert named(plan, "Deployment")["spec"]["replicas"] == 3
+    assert told(plan, "ScalingActive") == ("False", "Disabled")
+
+
+def test_suspended_there_are_no_pods_and_everything_else_stays() -> None:
+    plan = plan_retriever(retriever({"suspend": True}, SCALED, collections=SERVER))
+    assert named(plan, "Deployment")["spec"]["replicas"] == 0
+    assert "Service" in kinds(plan)
+    assert told(plan, "Ready") == ("False", "Suspended")
+    assert plan.requeue_after is None
+
+
+def test_the_scale_subresource_finds_the_pods() -> None:
+    plan = plan_retriever(retriever(collections=SERVER))
+    labels = _template(plan)["metadata"]["labels"]
+    selector = dict(part.split("=") for part in plan.status["selector"].split(","))
+    assert selector.items() <= labels.items()
+    assert selector == named(plan, "Deployment")["spec"]["selector"]["matchLabels"]
+
+
+def test_an_edge_retriever_mounts_its_index_and_sources_where_ingestion_does() -> None:
+    plan = plan_retriever(retriever(collections=(facts(EDGE, PHOTOS),)))
+    mounts = _template(plan)["spec"]["containers"][0]["volumeMounts"]
+    paths = {mount["mountPath"] for mount in mounts}
+    assert "/var/lib/lookalike-indexes/catalogue" in paths
+    assert "/var/lib/lookalike-sources/catalogue/products" in paths
