@@ -110,6 +110,11 @@ class Operator:
         """Optional APIs that the cluster serves, as snapshots name them."""
         return frozenset(i.kind.api for i in self._informers if i.kind.optional and i.present)
 
+    @property
+    def working(self) -> bool:
+        """It leads, has seen everything, and looks are taken."""
+        return self._state.working
+
     async def run(self, stop: asyncio.Event) -> None:
         endpoint = Endpoint(
             self._settings.metrics_host,

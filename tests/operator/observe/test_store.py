@@ -1,4 +1,4 @@
-"""The store: the newer version wins, the deleted stays deleted, and nobody can change what is in."""
+"""The store: the newer version wins, the deleted stays deleted, and a reader has a copy."""
 
 from __future__ import annotations
 

@@ -1,0 +1,255 @@
+"""Operators for tests: one driven by hand, look by look, and a whole one in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from fault_proxy import FaultProxy
+
+from lookalike_operator.apply.children import Children
+from lookalike_operator.apply.events import EventWriter
+from lookalike_operator.apply.execute import Executor
+from lookalike_operator.cluster import Cluster, Timeouts
+from lookalike_operator.engine.queue import Turn
+from lookalike_operator.engine.workers import Verdict
+from lookalike_operator.kinds import CHILDREN, OURS, Kind
+from lookalike_operator.metrics import Metrics
+from lookalike_operator.observe.memory import Memory
+from lookalike_operator.observe.prometheus import Prometheus
+from lookalike_operator.observe.qdrant import Qdrant
+from lookalike_operator.observe.scaling import samples
+from lookalike_operator.observe.secrets import Secrets
+from lookalike_operator.observe.snapshots import Observer
+from lookalike_operator.observe.store import Store
+from lookalike_operator.plan.collection import plan_collection
+from lookalike_operator.plan.model import Key, Manifest, Settings
+from lookalike_operator.plan.names import MANAGED_BY, OPERATOR
+from lookalike_operator.plan.retriever import plan_retriever
+from lookalike_operator.process import Operator
+from lookalike_operator.reconcile import Planner, Reconciler
+from lookalike_operator.settings import LeaseTimes, OperatorSettings
+
+SETTINGS = Settings(serving_image="registry.example/serving:1")
+PLANNER = Planner(plan_collection, plan_retriever)
+WATCHED = [kind for kind in CHILDREN if kind.watched and not kind.optional]
+
+
+class ByHand:
+    """Lists instead of watches, one look at a time: nothing happens that the test did not do."""
+
+    def __init__(
+        self, cluster: Cluster, namespace: str, planner: Planner = PLANNER, token: str = "secret"
+    ) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.store = Store()
+        self.memory = Memory()
+        self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.qdrant = Qdrant(timeout=2)
+        observer = Observer(
+            store=self.store,
+            memory=self.memory,
+            settings=SETTINGS,
+            secrets=Secrets(cluster),
+            qdrant=self.qdrant,
+            samples=lambda meta, spec: samples(Prometheus(None), meta, spec),
+            apis=frozenset,
+            now=lambda: self.now(),
+        )
+        executor = Executor(
+            cluster,
+            self.store,
+            Children(cluster, self.store, verify_secrets=600, token=lambda: token),
+            EventWriter(cluster, "test"),
+        )
+        self.reconciler = Reconciler(observer, executor, self.memory, planner)
+
+    async def refresh(self) -> None:
+        """Take in the world as it is."""
+        for kind in (*OURS, *WATCHED):
+            labels = None if kind in OURS else f"{MANAGED_BY}={OPERATOR}"
+            listing = await self.cluster.list(kind, self.namespace, labels=labels)
+            self.store.relisted(
+                kind.api_version,
+                kind.kind,
+                self.namespace,
+                listing.items,
+                int(listing.resource_version),
+            )
+
+    async def look(self, key: Key) -> Verdict:
+        return await self.reconciler.look(Turn(key, ("test",), 0.0))
+
+    async def settle(self, most: int = 20) -> None:
+        """Look at everything until a round has nothing more to do at once."""
+        for _ in range(most):
+            await self.refresh()
+            verdicts = [await self.look(key) for key in self.store.resources()]
+            if all(v.again != 0.0 and v.failure is None for v in verdicts):
+                return
+        raise AssertionError(f"does not settle: {verdicts}")
+
+
+class InThread:
+    """A whole operator, kopf included, in a thread with a loop of its own, behind a proxy."""
+
+    def __init__(
+        self,
+        proxy: FaultProxy,
+        namespace: str,
+        *,
+        lease: LeaseTimes | None = None,
+        identity: str = "one",
+        resync: float = 600.0,
+        timeouts: Timeouts | None = None,
+    ) -> None:
+        self._proxy = proxy
+        self._timeouts = timeouts
+        self.identity = identity
+        self.error: BaseException | None = None
+        self.settings = OperatorSettings(
+            plan=SETTINGS,
+            namespaces=(namespace,),
+            metrics_host="127.0.0.1",
+            metrics_port=0,
+            leader_election=lease is not None,
+            leader_election_namespace=namespace,
+            lease=lease or LeaseTimes(),
+            resync_seconds=resync,
+            drain_seconds=5.0,
+        )
+        self.metrics = Metrics()
+        self.operator: Operator | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._started = threading.Event()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._started.wait(60)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
+
+    @property
+    def working(self) -> bool:
+        return self.operator is not None and self.operator.working
+
+    def stop(self) -> None:
+        """As SIGTERM does."""
+        self._call(self._stop.set)
+        self._thread.join(60)
+        assert self.ended
+
+    def kill(self) -> None:
+        """At once: no drain, no release of the lease."""
+        if self._loop is not None and not self.ended:
+            self._call(self._die)
+        self._thread.join(60)
+        assert self.ended
+
+    def _call(self, action: Callable[[], Any]) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(action)
+
+    def _die(self) -> None:
+        raise SystemExit
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._main())
+        except (SystemExit, asyncio.CancelledError):
+            pass
+        except BaseException as error:
+            self.error = error
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        cluster = self._proxy.cluster(self._timeouts, self.metrics.called)
+        async with cluster:
+            operator = Operator(self.settings, cluster, PLANNER, self.metrics)
+            operator.identity = self.identity
+            self.operator = operator
+            self._started.set()
+            try:
+                await operator.run(self._stop)
+            finally:
+                self._loop.set_exception_handler(lambda *_: None)
+
+
+# -- what tests write and compare ------------------------------------------------------------------
+
+
+def collection(namespace: str, name: str = "catalogue", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "lookalike.dev/v1alpha1",
+        "kind": "ImageCollection",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "model": {"provider": "Demo"},
+            "index": {"engine": "Edge", "storage": {"size": "1Gi"}},
+            "sources": [{"name": "products", "volume": {"claimName": "images", "path": "x"}}],
+            **spec,
+        },
+    }
+
+
+def retriever(namespace: str, name: str = "search", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "lookalike.dev/v1alpha1",
+        "kind": "Retriever",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"collections": [{"name": "catalogue"}], **spec},
+    }
+
+
+async def children_of(cluster: Cluster, namespace: str) -> dict[str, Manifest]:
+    """`Kind/name` -> every child there is, pods left out: their names are random."""
+    found: dict[str, Manifest] = {}
+    for kind in WATCHED:
+        if kind.kind == "Pod":
+            continue
+        listing = await cluster.list(kind, namespace, labels=f"{MANAGED_BY}={OPERATOR}")
+        found.update((f"{kind.kind}/{o['metadata']['name']}", o) for o in listing.items)
+    secrets = await cluster.list(
+        next(k for k in CHILDREN if k.kind == "Secret"),
+        namespace,
+        labels=f"{MANAGED_BY}={OPERATOR}",
+    )
+    found.update((f"Secret/{o['metadata']['name']}", o) for o in secrets.items)
+    return found
+
+
+def essence(manifest: Manifest) -> Manifest:
+    """What an object is, without what tells one making of it from another."""
+    meta = manifest["metadata"]
+    kept = {
+        "name": meta["name"],
+        "labels": meta.get("labels"),
+        "annotations": {
+            k: v
+            for k, v in (meta.get("annotations") or {}).items()
+            if not k.startswith(("deployment.kubernetes.io/", "pv.kubernetes.io/"))
+        },
+        "owners": [o["name"] for o in meta.get("ownerReferences") or ()],
+    }
+    spec = dict(manifest.get("spec") or {})
+    for volatile in ("clusterIP", "clusterIPs", "volumeName"):
+        spec.pop(volatile, None)
+    return {"kind": manifest["kind"], "metadata": kept, "spec": spec, "data": manifest.get("data")}
+
+
+def kind_named(name: str) -> Kind:
+    return next(kind for kind in (*OURS, *CHILDREN) if kind.kind == name)
