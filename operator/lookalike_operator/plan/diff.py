@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import yaml
+
 from lookalike_operator.plan.compare import Difference, differences
 from lookalike_operator.plan.model import Manifest, ObjectRef, Plan, ref_of
 from lookalike_operator.plan.names import TEMPLATE_DIGEST
@@ -93,11 +95,20 @@ def _gpus(manifest: Manifest) -> int:
     if manifest["kind"] == "Deployment":
         return int(spec["replicas"]) * _gpus_of(spec["template"]["spec"])
     if manifest["kind"] == "RayService":
-        groups = spec["rayClusterConfig"].get("workerGroupSpecs") or ()
-        return sum(
-            max(1, int(g.get("replicas") or 0)) * _gpus_of(g["template"]["spec"]) for g in groups
-        )
+        return _gpus_of_applications(spec["serveConfigV2"])
     return 0
+
+
+def _gpus_of_applications(serve_config: str) -> int:
+    """Ray makes workers for what replicas ask for."""
+    return int(
+        sum(
+            (deployment.get("num_replicas") or 0)
+            * (deployment.get("ray_actor_options") or {}).get("num_gpus", 0)
+            for application in yaml.safe_load(serve_config)["applications"]
+            for deployment in application["deployments"]
+        )
+    )
 
 
 def _gpus_of(pod_spec: Mapping[str, Any]) -> int:
