@@ -132,8 +132,9 @@ def _unindexed(tree: Filter | None, targets: tuple[Target, ...]) -> list[str]:
         for key in unindexed_keys(tree, target.state.config.fields):
             keys.setdefault(key, []).append(target.name)
     return [
-        f"filters: no index of {', '.join(collections)} serves {key!r} so: the filter works, but "
-        "every document is read. Add the key to spec.fields, with the type that fits the operator"
+        f"filters: no index in {', '.join(collections)} serves {key!r} with this operator. "
+        "The filter works, but reads every document: list the key in spec.fields, with a type "
+        "that fits"
         for key, collections in keys.items()
     ]
 
