@@ -44,6 +44,8 @@ def state(server: Server, *kinds: str) -> dict[str, Object]:
     for each in server.get(",".join(kinds), "--all-namespaces", _INSTALLED)["items"]:
         for note in ("managedFields", "resourceVersion"):
             each["metadata"].pop(note, None)
+        # The Deployment's controller counts revisions in its own time.
+        each["metadata"].get("annotations", {}).pop("deployment.kubernetes.io/revision", None)
         each.pop("status", None)
         found[each["metadata"]["uid"]] = each
     return found
