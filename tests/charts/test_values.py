@@ -5,12 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
-from chart import CHART, NAMESPACE, VALUES, Helm, Object, Refused, environment, one
+from chart import CHART, NAMESPACE, ROOT, VALUES, Helm, Object, Refused, environment, one
 
 from lookalike_operator import settings
 from lookalike_operator.plan import model
@@ -135,3 +136,11 @@ def _known(node: dict[str, Any], schema: dict[str, Any], at: str = "") -> Iterat
             yield from _known(inner, schema, path)
         else:
             yield path
+
+
+def test_the_chart_installs_this_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    assert chart["appVersion"] == project["version"]
+    example = (ROOT / "examples" / "cluster" / "images.yaml").read_text()
+    assert f"lookalike-serving:{project['version']}" in example
