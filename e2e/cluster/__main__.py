@@ -7,9 +7,12 @@ import sys
 import time
 from pathlib import Path
 
-from e2e.cluster import binaries
-from e2e.cluster.errors import DidNotStart, Unavailable
+import yaml
+
+from e2e.cluster import binaries, builds, serving_env
+from e2e.cluster.errors import DidNotBuild, DidNotStart, Unavailable
 from e2e.cluster.node import Node
+from e2e.cluster.paths import ROOT
 
 
 def main() -> int:
@@ -22,11 +25,19 @@ def main() -> int:
     commands.add_parser("status", help="which parts run; exit code 1 unless all do")
     commands.add_parser("env", help='for eval "$(python -m e2e.cluster env)": KUBECONFIG, PATH')
     commands.add_parser("build", help="build all programs ahead of time")
+    commands.add_parser(
+        "serving-env", help="make what pods are given of the project; print it as a podTemplate"
+    )
+    image = commands.add_parser("image", help="build a Dockerfile and give the image to the node")
+    image.add_argument("dockerfile", type=Path)
+    image.add_argument("tag")
+    image.add_argument("--build-arg", action="append", default=[], metavar="NAME=VALUE")
+    image.add_argument("--context", type=Path, default=ROOT)
     arguments = parser.parse_args()
     node = Node(arguments.state_dir)
     try:
         return _run(node, arguments)
-    except (Unavailable, DidNotStart) as reason:
+    except (Unavailable, DidNotStart, DidNotBuild) as reason:
         print(reason, file=sys.stderr)
         return 1
 
@@ -54,6 +65,19 @@ def _run(node: Node, arguments: argparse.Namespace) -> int:
         case "build":
             for module in binaries.MODULES:
                 binaries.ensure(module)
+        case "serving-env":
+            template = serving_env.ensure().pod_template("serving")
+            print(yaml.safe_dump({"podTemplate": template}, sort_keys=False), end="")
+        case "image":
+            archive = builds.build_image(
+                arguments.dockerfile,
+                arguments.tag,
+                context=arguments.context,
+                arguments=dict(each.split("=", 1) for each in arguments.build_arg),
+            )
+            if node.runs():
+                node.import_image(archive)
+            print(archive)
     return 0
 
 

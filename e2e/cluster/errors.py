@@ -7,3 +7,7 @@ class Unavailable(Exception):
 
 class DidNotStart(Exception):
     """A part of the cluster does not come up; the message holds the end of its log."""
+
+
+class DidNotBuild(Exception):
+    """An image does not build, by its Dockerfile's fault; the message holds the output's end."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from e2e.cluster import binaries
 from e2e.cluster.paths import ROOT
-from e2e.tests.stage import Environment
+from e2e.cluster.serving_env import ServingEnvironment
 
 NAMESPACE = "lookalike-system"
 RELEASE = "lookalike"
@@ -21,7 +21,7 @@ _SECONDS = 300
 class Chart:
     """One release on one cluster."""
 
-    def __init__(self, kubeconfig: Path, environment: Environment, folder: Path) -> None:
+    def __init__(self, kubeconfig: Path, environment: ServingEnvironment, folder: Path) -> None:
         self._kubeconfig = kubeconfig
         self._environment = environment
         self._values = folder / "values.json"
@@ -46,15 +46,9 @@ class Chart:
             "image": image,
             "serving": {"image": image},
             "command": ["python", "-m", "lookalike_operator"],
-            "env": [{"name": n, "value": v} for n, v in environment.variables.items()],
-            "volumes": [{"name": "environment", "hostPath": {"path": str(environment.folder)}}],
-            "volumeMounts": [
-                {
-                    "name": "environment",
-                    "mountPath": str(environment.folder),
-                    "readOnly": True,
-                }
-            ],
+            "env": environment.environment(),
+            "volumes": environment.volumes(),
+            "volumeMounts": environment.volume_mounts(),
         }
 
     def _helm(self, *arguments: str) -> None:

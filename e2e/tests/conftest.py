@@ -1,7 +1,7 @@
 """The cluster under test, the operator in it, and namespaces for the modules' tests.
 
-`KUBECONFIG` chooses another cluster than this machine's own node; `LOOKALIKE_E2E_KEEP=1` leaves
-the node and the operator running afterwards, for a look around.
+A node that runs already (`make cluster`) is used and left running; the operator stays in it, too,
+with `LOOKALIKE_E2E_KEEP=1`, for a look around.
 """
 
 from __future__ import annotations
@@ -12,37 +12,31 @@ from pathlib import Path
 
 import pytest
 
+from e2e.cluster import serving_env
 from e2e.cluster.api import Api
-from e2e.cluster.errors import Unavailable
 from e2e.cluster.node import Node
-from e2e.cluster.serving_env import environment as make_environment
+from e2e.cluster.serving_env import ServingEnvironment
+from e2e.conftest import SessionNode
 from e2e.tests.chart import Chart
 from e2e.tests.prometheus import Prometheus
-from e2e.tests.stage import Environment, Stages
+from e2e.tests.stage import Stages
 
 _KEEP = os.environ.get("LOOKALIKE_E2E_KEEP") == "1"
 
 
 @pytest.fixture(scope="session")
-def node() -> Iterator[Node]:
-    node = Node()
-    try:
-        node.up(with_kuberay=True)
-    except Unavailable as reason:
-        pytest.skip(f"no node here: {reason}")
-    yield node
-    if not _KEEP:
-        node.down()
+def node(session_node: SessionNode) -> Node:
+    return session_node.node
 
 
 @pytest.fixture(scope="session")
-def api(node: Node) -> Api:
-    return Api(node.kubeconfig)
+def api(session_node: SessionNode) -> Api:
+    return session_node.api
 
 
 @pytest.fixture(scope="session")
-def environment(node: Node) -> Environment:
-    return make_environment()
+def environment(node: Node) -> ServingEnvironment:
+    return serving_env.ensure()
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +51,7 @@ def prometheus(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.fixture(scope="session")
 def chart(
     node: Node,
-    environment: Environment,
+    environment: ServingEnvironment,
     prometheus: Prometheus,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Chart]:
@@ -72,7 +66,7 @@ def chart(
 def stages(
     api: Api,
     chart: Chart,
-    environment: Environment,
+    environment: ServingEnvironment,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Stages:
     folder: Path = tmp_path_factory.mktemp("stages")

@@ -20,12 +20,12 @@ import yaml
 
 from e2e.cluster.api import Api, Object
 from e2e.cluster.paths import ROOT
+from e2e.cluster.serving_env import ServingEnvironment
 from e2e.tests.waiting import until
 from lookalike_serving.demo.catalogue import METADATA_FILE, render_catalogue
 
 EXAMPLES = ROOT / "examples" / "cluster"
 _GROUP = "/apis/lookalike.dev/v1alpha1"
-_ENVIRONMENT_CLAIM = "serving-environment"
 _OURS = "app.kubernetes.io/managed-by=lookalike-operator"
 _LISTED = (
     "/api/v1/namespaces/{}/pods",
@@ -41,23 +41,13 @@ _LISTED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """The serving environment on this machine, and how a pod uses it."""
-
-    image: str
-    folder: Path
-    """Mounted read-only at the same path: a virtual environment knows its own."""
-    variables: dict[str, str]
-
-
 @dataclass(slots=True)
 class Stage:
     """One namespace."""
 
     api: Api
     namespace: str
-    environment: Environment
+    environment: ServingEnvironment
     folder: Path
     """For files of this stage on this machine."""
     entries: list[dict[str, Any]] = field(default_factory=list)
@@ -115,35 +105,28 @@ class Stage:
         container = "serving" if document["kind"] == "Retriever" else "ingestion"
         template = {
             "spec": {
-                "volumes": [
-                    {
-                        "name": "environment",
-                        "persistentVolumeClaim": {
-                            "claimName": _ENVIRONMENT_CLAIM,
-                            "readOnly": True,
-                        },
-                    }
-                ],
+                "volumes": self.environment_volumes(),
                 "containers": [
                     {
                         "name": container,
-                        "env": [
-                            {"name": name, "value": value}
-                            for name, value in self.environment.variables.items()
-                        ],
-                        "volumeMounts": [
-                            {
-                                "name": "environment",
-                                "mountPath": str(self.environment.folder),
-                                "readOnly": True,
-                            }
-                        ],
+                        "env": self.environment.environment(),
+                        "volumeMounts": self.environment.volume_mounts(),
                     }
                 ],
             }
         }
         part = "serving" if document["kind"] == "Retriever" else "ingestion"
         return _merged(document, {"spec": {part: {"podTemplate": template}}})
+
+    def environment_volumes(self) -> list[Object]:
+        """As claims: the restricted standard allows no hostPath."""
+        return [
+            {
+                "name": volume["name"],
+                "persistentVolumeClaim": {"claimName": volume["name"], "readOnly": True},
+            }
+            for volume in self.environment.volumes()
+        ]
 
     def catalogue(self, claim: str, count: int) -> None:
         """A claim with a rendered catalogue in its folder `catalogue`, as the examples expect."""
@@ -182,10 +165,7 @@ class Stage:
                             "command": ["python", "-m", "tests.qdrant_server"],
                             "args": ["--host", "0.0.0.0"],
                             "workingDir": "/checkout",
-                            "env": [
-                                {"name": key, "value": value}
-                                for key, value in environment.variables.items()
-                            ],
+                            "env": environment.environment(),
                             "securityContext": {
                                 "allowPrivilegeEscalation": False,
                                 "capabilities": {"drop": ["ALL"]},
@@ -195,20 +175,13 @@ class Stage:
                                 "periodSeconds": 2,
                             },
                             "volumeMounts": [
-                                {
-                                    "name": "environment",
-                                    "mountPath": str(environment.folder),
-                                    "readOnly": True,
-                                },
+                                *environment.volume_mounts(),
                                 {"name": "tests", "mountPath": "/checkout/tests"},
                             ],
                         }
                     ],
                     "volumes": [
-                        {
-                            "name": "environment",
-                            "persistentVolumeClaim": {"claimName": _ENVIRONMENT_CLAIM},
-                        },
+                        *self.environment_volumes(),
                         {"name": "tests", "persistentVolumeClaim": {"claimName": "tests"}},
                     ],
                 },
@@ -251,7 +224,8 @@ class Stage:
             60,
             lambda: "the controller manager makes it",
         )
-        self._bind(_ENVIRONMENT_CLAIM, self.environment.folder, "ReadOnlyMany")
+        for volume in self.environment.volumes():
+            self._bind(volume["name"], Path(volume["hostPath"]["path"]), "ReadOnlyMany")
 
     def clear(self) -> None:
         """Everything away, our resources first, since the operator has to see them go."""
@@ -303,7 +277,7 @@ class Stages:
     """Opens namespaces on the cluster under test."""
 
     api: Api
-    environment: Environment
+    environment: ServingEnvironment
     folder: Path
 
     @contextmanager

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
+from e2e.cluster.api import Object
 from e2e.tests.endpoint import Endpoint
 from e2e.tests.prometheus import Prometheus
 from e2e.tests.stage import Stage, Stages
@@ -33,7 +34,7 @@ def stage(stages: Stages) -> Iterator[Stage]:
     with stages.open("qdrant") as stage:
         stage.catalogue("product-images", PICTURES)
         given = os.environ.get(_URL)
-        changes = {}
+        changes: dict[str, Object] = {}
         if given:
             qdrant = {"url": given, "serviceRef": None}
             changes["ImageCollection"] = {"spec": {"index": {"qdrant": qdrant}}}

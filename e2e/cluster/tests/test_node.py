@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import secrets
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from e2e.cluster.api import Api
-from e2e.cluster.images import BASE
+from e2e.cluster.tests import pods
 from e2e.cluster.waiting import until
 from e2e.conftest import SessionNode
 
 pytestmark = [pytest.mark.node, pytest.mark.slow]
-_SECONDS = 240
 _SCRIPT = """
 set -e
 echo "I am $(id -u)"
@@ -38,28 +34,16 @@ END
 """
 
 
-@pytest.fixture
-def namespace(session_node: SessionNode) -> Iterator[str]:
-    name = f"node-{secrets.token_hex(4)}"
-    api = session_node.api
-    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
-    until(lambda: api.find(account) is not None, f"{account}", _SECONDS)
-    yield name
-    api.delete(f"/api/v1/namespaces/{name}")
-    until(lambda: api.find(f"/api/v1/namespaces/{name}") is None, f"end of {name}", _SECONDS)
-
-
 def test_a_pod_writes_to_its_volume_finds_names_and_reaches_the_api(
     session_node: SessionNode, namespace: str
 ) -> None:
     api = session_node.api
-    api.apply(_claim(namespace))
-    api.apply(_pod(namespace, ["sh", "-c", _SCRIPT]))
+    api.apply(pods.claim(namespace))
+    api.apply(_with_volume(namespace, _SCRIPT))
     path = f"/api/v1/namespaces/{namespace}/pods/worker"
-    until(lambda: _phase(api, path) in ("Succeeded", "Failed"), "end of the pod", _SECONDS)
+    until(lambda: pods.ended(api, path), "end of the pod", pods.SECONDS)
     log = api.text(f"{path}/log")
-    assert _phase(api, path) == "Succeeded", log
+    assert pods.phase(api, path) == "Succeeded", log
     assert log.splitlines() == [
         "I am 10001",
         "kept",
@@ -70,17 +54,18 @@ def test_a_pod_writes_to_its_volume_finds_names_and_reaches_the_api(
 
 def test_a_volume_goes_with_its_claim(session_node: SessionNode, namespace: str) -> None:
     api = session_node.api
-    api.apply(_claim(namespace))
-    api.apply(_pod(namespace, ["sh", "-c", "echo kept > /data/file"]))
+    api.apply(pods.claim(namespace))
+    api.apply(_with_volume(namespace, "echo kept > /data/file"))
     path = f"/api/v1/namespaces/{namespace}/pods/worker"
-    until(lambda: _phase(api, path) == "Succeeded", "end of the pod", _SECONDS)
+    until(lambda: pods.phase(api, path) == "Succeeded", "end of the pod", pods.SECONDS)
     claim = f"/api/v1/namespaces/{namespace}/persistentvolumeclaims/data"
     volume = api.get(claim)["spec"]["volumeName"]
     folder = Path(api.get(f"/api/v1/persistentvolumes/{volume}")["spec"]["local"]["path"])
     assert (folder / "file").read_text() == "kept\n"
     api.delete(path)
     api.delete(claim)
-    until(lambda: api.find(f"/api/v1/persistentvolumes/{volume}") is None, "end of it", _SECONDS)
+    path = f"/api/v1/persistentvolumes/{volume}"
+    until(lambda: api.find(path) is None, "end of the volume", pods.SECONDS)
     assert not folder.exists()
 
 
@@ -96,73 +81,26 @@ def test_a_killed_node_comes_up_again_and_leaves_nothing_when_taken_down(
     if session_node.found:
         pytest.skip("the node was there before this session: it is not killed")
     node, api = session_node.node, session_node.api
-    api.apply(_pod("default", ["sleep", "3600"], volume=False))
+    api.apply(pods.pod("default", ["sleep", "3600"]))
     path = "/api/v1/namespaces/default/pods/worker"
-    until(lambda: _phase(api, path) == "Running", "running pod", _SECONDS)
+    until(lambda: pods.phase(api, path) == "Running", "running pod", pods.SECONDS)
     for process in node.processes.recorded():
         os.killpg(process.pid, signal.SIGKILL)
-    until(lambda: not node.runs(), "end of the node", _SECONDS)
+    until(lambda: not node.runs(), "end of the node", pods.SECONDS)
     assert node.leftovers()
 
     node.up()
     assert node.runs()
     again = session_node.api
     assert again.find(path) is None, "objects of the killed node are gone"
-    again.apply(_pod("default", ["true"], volume=False))
-    until(lambda: _phase(again, path) == "Succeeded", "end of the pod", _SECONDS)
+    again.apply(pods.pod("default", ["true"]))
+    until(lambda: pods.phase(again, path) == "Succeeded", "end of the pod", pods.SECONDS)
 
     node.down()
     assert node.leftovers() == []
     node.up()
 
 
-def _phase(api: Api, path: str) -> str:
-    return str(api.get(path).get("status", {}).get("phase"))
-
-
-def _claim(namespace: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": "data", "namespace": namespace},
-        "spec": {
-            "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": "1Gi"}},
-        },
-    }
-
-
-def _pod(namespace: str, command: list[str], *, volume: bool = True) -> dict[str, Any]:
-    """As restricted as the products' pods are."""
-    container: dict[str, Any] = {
-        "name": "main",
-        "image": BASE,
-        "command": command,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
-    }
-    spec: dict[str, Any] = {
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 1,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 10001,
-            "runAsGroup": 10001,
-            "fsGroup": 10001,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-    }
-    if volume:
-        container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
-        claim = {"claimName": "data"}
-        spec["volumes"] = [{"name": "data", "persistentVolumeClaim": claim}]
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "worker", "namespace": namespace},
-        "spec": spec,
-    }
+def _with_volume(namespace: str, script: str) -> dict[str, Any]:
+    command = ["sh", "-c", script]
+    return pods.pod(namespace, command, volumes=[pods.CLAIMED], mounts=[pods.AT_DATA])
