@@ -12,12 +12,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
 from lookalike_crds.base import GROUP, VERSION
-from lookalike_operator.cluster import ApiError, Cluster
+from lookalike_operator.cluster import FIELD_MANAGER, ApiError, Cluster
 from lookalike_operator.engine.queue import Backoff
 from lookalike_operator.kinds import OURS, Kind
 from lookalike_operator.observe.store import Change, Store
@@ -109,6 +109,8 @@ class OwnResources:
         await kopf.operator(
             registry=registry,
             settings=_kopf_settings(),
+            # Otherwise kopf asks for the user's name, and a pod's user has none.
+            identity=cast(Any, FIELD_MANAGER),
             standalone=True,
             clusterwide=self._namespaces == (None,),
             namespaces=[n for n in self._namespaces if n is not None],
