@@ -15,7 +15,7 @@ from e2e.cluster.serving_env import ServingEnvironment
 NAMESPACE = "lookalike-system"
 RELEASE = "lookalike"
 _CHART = ROOT / "charts" / "lookalike"
-_SECONDS = 300
+_SECONDS = 150
 
 
 class Chart:
