@@ -73,6 +73,7 @@ class Observer:
             pods=pods,
             retrievers=self._retrievers(self.store.searching(key)),
             foreign=remembered.foreign,
+            refused=remembered.refused,
             apis=self.apis(),
         )
         if spec is None:
@@ -132,6 +133,7 @@ class Observer:
             rivals=self._retrievers(sorted(rivals)),
             recommendations=remembered.recommendations,
             foreign=remembered.foreign,
+            refused=remembered.refused,
             apis=self.apis(),
         )
         if spec is None:
@@ -165,8 +167,7 @@ class Observer:
             conditions = retriever_status(live).conditions
             available = any(c.type == "Available" and c.status == "True" for c in conditions)
             found.append(RetrieverFacts(meta_of(live), spec, available))
-        oldest = datetime.min.replace(tzinfo=UTC)
-        return tuple(sorted(found, key=lambda f: (f.meta.created or oldest, f.meta.name)))
+        return tuple(sorted(found, key=lambda facts: facts.meta.age))
 
     def _collections(self, keys: tuple[Key, ...]) -> tuple[CollectionFacts, ...]:
         found = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,7 +71,9 @@ def pod_cause(pod: Manifest) -> Cause | None:
             return _unscheduled(condition.get("message") or "no node takes the pod yet")
     if status.get("phase") == "Running" and not is_ready(pod):
         return Cause(
-            "Starting", f"pod {pod['metadata']['name']} runs and is not ready yet", stuck=False
+            "Starting",
+            f"pod {pod['metadata']['name']} runs; its readiness probe does not pass yet",
+            stuck=False,
         )
     return None
 
@@ -156,10 +158,26 @@ def claim_cause(claim: Manifest) -> Cause | None:
 
 def deployment_cause(deployment: Manifest) -> Cause | None:
     """What keeps a Deployment from making pods at all, such as a quota."""
-    for condition in (deployment.get("status") or {}).get("conditions") or ():
+    for condition in _conditions(deployment):
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             return _refused(condition.get("message") or "")
     return None
+
+
+def never_ready(deployment: Manifest) -> Cause | None:
+    """The Deployment's own deadline has passed, although nothing is wrong with any pod."""
+    for condition in _conditions(deployment):
+        if condition.get("reason") == "ProgressDeadlineExceeded":
+            return Cause(
+                "NotReadyInTime",
+                "no new pod has become ready in time: its readiness probe GET /readyz does not "
+                "pass; the pod's log says what it waits for",
+            )
+    return None
+
+
+def _conditions(controller: Manifest) -> Sequence[Mapping[str, Any]]:
+    return (controller.get("status") or {}).get("conditions") or ()
 
 
 def _refused(message: str) -> Cause:

@@ -17,7 +17,14 @@ from lookalike_crds.image_collection import (
     ImageCollectionStatus,
     RunStatus,
 )
-from lookalike_operator.plan import claims, collection_conditions, config_map, cron_job, indexes
+from lookalike_operator.plan import (
+    claims,
+    collection_conditions,
+    config_map,
+    conflicts,
+    cron_job,
+    indexes,
+)
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.collection_conditions import Situation
 from lookalike_operator.plan.collection_deletion import plan_deletion
@@ -67,6 +74,9 @@ def plan_collection(snapshot: CollectionSnapshot) -> Plan:
         situation = replace(_nothing(snapshot), obstacle=in_the_way)
         return _told(snapshot, situation, Plan(hands_off=True))
     work = _Work.of(snapshot, spec, owner)
+    if others := conflicts.taken(owner, work.objects(), snapshot.children, snapshot.foreign):
+        situation = replace(_nothing(snapshot), obstacle=conflicts.name_taken(others))
+        return _told(snapshot, situation, conflicts.only_these(others, snapshot.children))
     plan = _with_finalizer(snapshot, spec, work.plan())
     plan = replace(plan, reasons=changes(snapshot.children, plan))
     return _told(snapshot, work.situation(), plan)
@@ -105,7 +115,7 @@ class _Work:
     def plan(self) -> Plan:
         once, keep = self._jobs()
         return Plan(
-            objects=self._objects(),
+            objects=self.objects(),
             once=once,
             keep=keep,
             index_ops=self._index_ops(),
@@ -113,7 +123,7 @@ class _Work:
             requeue_after=self._requeue_after(),
         )
 
-    def _objects(self) -> tuple[Manifest, ...]:
+    def objects(self) -> tuple[Manifest, ...]:
         objects: list[Manifest] = []
         if self.claim is not None:
             objects.append(self.claim.manifest)
@@ -266,6 +276,7 @@ class _Work:
             run=status.run if self.run is None or self.waiting is None else None,
             run_pods=snapshot.pods,
             waiting=self.waiting,
+            refused_object=conflicts.refusal(snapshot.refused),
             scheduled=scheduled[-1] if scheduled else None,
         )
 

@@ -32,6 +32,9 @@ class Situation:
     run_pods: tuple[Manifest, ...] = ()
     waiting: Cause | None = None
     refused: str | None = None
+    """What the spec asks of a claim that it cannot become."""
+    refused_object: Cause | None = None
+    """What the API server does not take."""
     scheduled: Outcome | None = None
     """Of the last scheduled run."""
     obstacle: Cause | None = None
@@ -66,6 +69,9 @@ def judge(snapshot: CollectionSnapshot, situation: Situation) -> tuple[Judged, .
 def _stalled(situation: Situation) -> Judged:
     if situation.obstacle is not None:
         return judged("Stalled", True, situation.obstacle.reason, situation.obstacle.message)
+    if situation.refused_object is not None:
+        found = situation.refused_object
+        return judged("Stalled", True, found.reason, found.message)
     if situation.run is not None and situation.run.state == "Failed":
         return judged("Stalled", True, "IngestionFailed", _failure(situation.run))
     return judged("Stalled", False, "AsExpected", "nothing waits for a person")

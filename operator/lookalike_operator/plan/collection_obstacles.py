@@ -5,14 +5,10 @@ from __future__ import annotations
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
 from lookalike_operator.plan import indexes, places
 from lookalike_operator.plan.causes import Cause
-from lookalike_operator.plan.model import CollectionSnapshot, ObjectRef
+from lookalike_operator.plan.model import CollectionSnapshot
 from lookalike_operator.plan.names import (
     Owner,
-    cron_job,
-    index_claim,
-    ingestion_config_map,
     name_problem,
-    strangers,
 )
 from lookalike_operator.plan.serving_config import qdrant_url
 
@@ -31,37 +27,11 @@ def obstacle(snapshot: CollectionSnapshot, owner: Owner) -> Cause | None:
             "NoQdrantAddress",
             "spec.index.qdrant: names no server: write url or serviceRef, or engine: Edge",
         )
-    if taken := _taken(snapshot, spec, owner):
-        return name_taken(taken)
     return _would_lose_uploads(snapshot, spec)
-
-
-def name_taken(taken: ObjectRef) -> Cause:
-    return Cause(
-        "NameTaken",
-        f"{taken} exists and is not this resource's: delete it, annotate it "
-        'lookalike.dev/adopt: "true" to hand it over, or choose another name',
-    )
 
 
 def _address(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> str | None:
     return qdrant_url(snapshot.meta, spec, snapshot.settings)
-
-
-def _taken(
-    snapshot: CollectionSnapshot, spec: ImageCollectionSpec, owner: Owner
-) -> ObjectRef | None:
-    namespace = owner.namespace
-    wanted = [ObjectRef("v1", "ConfigMap", namespace, ingestion_config_map(owner.name))]
-    if spec.index.engine is Engine.EDGE:
-        wanted.append(ObjectRef("v1", "PersistentVolumeClaim", namespace, index_claim(owner.name)))
-    wanted += [
-        ObjectRef("batch/v1", "CronJob", namespace, cron_job(owner.name, source.name))
-        for source in spec.sources
-        if source.schedule is not None
-    ]
-    others = strangers(owner, snapshot.children, snapshot.foreign)
-    return next((ref for ref in wanted if ref in others), None)
 
 
 def _would_lose_uploads(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> Cause | None:

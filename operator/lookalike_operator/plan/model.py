@@ -83,6 +83,11 @@ class Meta:
     deletion_started: datetime | None = None
     """metadata.deletionTimestamp: how long external data has been waited for."""
 
+    @property
+    def age(self) -> tuple[float, str]:
+        """To sort by, the oldest first; of one second, by name. Unknown: the youngest."""
+        return (self.created.timestamp() if self.created else float("inf"), self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class IndexFacts:
@@ -141,6 +146,8 @@ class CollectionSnapshot:
     engine Edge."""
     foreign: tuple[ObjectRef, ...] = ()
     """Objects that have the name of a child and are not ours, as the last apply met them."""
+    refused: tuple[tuple[ObjectRef, str], ...] = ()
+    """Objects that the API server did not take at the last apply, and what it said."""
     missing_secrets: tuple[str, ...] = ()
     """Named Secrets (`name/key` or `name`) that are not there."""
     apis: frozenset[str] = frozenset()
@@ -189,6 +196,7 @@ class RetrieverSnapshot:
     recommendations: tuple[Recommendation, ...] = ()
     """Oldest first."""
     foreign: tuple[ObjectRef, ...] = ()
+    refused: tuple[tuple[ObjectRef, str], ...] = ()
     """As in CollectionSnapshot."""
     apis: frozenset[str] = frozenset()
 

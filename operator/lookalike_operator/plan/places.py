@@ -105,8 +105,13 @@ def in_pod(collection: str, source: SourceSpec) -> SourceSpec:
 
 def image_roots(collection: str, spec: ImageCollectionSpec) -> list[str]:
     """Folders whose files are the images of documents."""
-    found = (in_pod(collection, source) for source in spec.sources)
-    return [source.volume.path for source in found if source.volume is not None]
+    roots: list[str] = []
+    for source in (in_pod(collection, source) for source in spec.sources):
+        if source.volume is not None:
+            roots.append(source.volume.path)
+        elif source.urls is not None and source.urls.manifest.startswith("/"):
+            roots.append(posixpath.dirname(source.urls.manifest))
+    return roots
 
 
 def path_problems(spec: ImageCollectionSpec) -> list[str]:

@@ -14,6 +14,7 @@ from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus, Runtime, Up
 from lookalike_operator.plan import (
     claims,
     config_map,
+    conflicts,
     http_route,
     ingress,
     network_policy,
@@ -33,7 +34,7 @@ from lookalike_operator.plan.model import Event, Manifest, Plan, RetrieverSnapsh
 from lookalike_operator.plan.names import PAUSED, Component, Owner, data_claim
 from lookalike_operator.plan.names import ray_service as ray_service_name
 from lookalike_operator.plan.retriever_conditions import Situation
-from lookalike_operator.plan.retriever_obstacles import edge_collections, obstacle, taken
+from lookalike_operator.plan.retriever_obstacles import edge_collections, obstacle
 from lookalike_operator.plan.rollout import Rollout
 from lookalike_operator.plan.scaling import INTERVAL_SECONDS, Scale, scale
 from lookalike_operator.plan.serving_config import public_url, serving_config, short_url
@@ -52,8 +53,9 @@ def plan_retriever(snapshot: RetrieverSnapshot) -> Plan:
     if snapshot.spec is None or in_the_way is not None:
         return _blocked(snapshot, in_the_way)
     work = _Work.of(snapshot, snapshot.spec, owner)
-    if (name_taken := taken(snapshot, owner, work.objects)) is not None:
-        return _blocked(snapshot, name_taken)
+    if others := conflicts.taken(owner, work.objects, snapshot.children, snapshot.foreign):
+        situation = Situation(_as_it_is(snapshot), obstacle=conflicts.name_taken(others))
+        return _told(snapshot, situation, conflicts.only_these(others, snapshot.children))
     plan = Plan(
         objects=work.objects,
         once=(secrets.internal_token(owner), *_api_keys(owner, snapshot.spec)),
@@ -125,6 +127,7 @@ class _Work:
             recreates=self.recreates,
             lacking=self.lacking,
             suspended=self.spec.suspend,
+            refused=conflicts.refusal(self.snapshot.refused),
             url=_url(self.snapshot),
         )
 

@@ -26,6 +26,8 @@ class Situation:
     obstacle: Cause | None = None
     lacking: tuple[Cause, ...] = ()
     """What was asked for and cannot be had, without which the endpoint works."""
+    refused: Cause | None = None
+    """What the API server does not take; all else is done."""
     paused: bool = False
     suspended: bool = False
     url: str | None = None
@@ -55,6 +57,8 @@ def _stalled(situation: Situation) -> Judged:
     found = situation.obstacle
     if found is not None and found.reason not in WAITS:
         return judged("Stalled", True, found.reason, found.message)
+    if situation.refused is not None:
+        return judged("Stalled", True, situation.refused.reason, situation.refused.message)
     return judged("Stalled", False, "AsExpected", "nothing waits for a person")
 
 

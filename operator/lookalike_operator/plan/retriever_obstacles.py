@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.retriever import RetrieverSpec, Runtime
 from lookalike_operator.plan import ray_service
 from lookalike_operator.plan.causes import Cause
-from lookalike_operator.plan.collection_obstacles import name_taken
-from lookalike_operator.plan.model import CollectionFacts, Manifest, Meta, RetrieverSnapshot, ref_of
-from lookalike_operator.plan.names import Owner, name_problem, strangers
+from lookalike_operator.plan.model import CollectionFacts, RetrieverSnapshot
+from lookalike_operator.plan.names import Owner, name_problem
 from lookalike_operator.plan.serving_config import qdrant_url
 
 WAITS = frozenset({"CollectionNotFound"})
@@ -51,12 +48,6 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
     return None
 
 
-def taken(snapshot: RetrieverSnapshot, owner: Owner, objects: Iterable[Manifest]) -> Cause | None:
-    """An object that is to be applied and is somebody else's."""
-    others = strangers(owner, snapshot.children, snapshot.foreign)
-    return next((name_taken(ref) for o in objects if (ref := ref_of(o)) in others), None)
-
-
 def edge_collections(snapshot: RetrieverSnapshot) -> tuple[CollectionFacts, ...]:
     return tuple(c for c in snapshot.collections if c.spec.index.engine is Engine.EDGE)
 
@@ -68,7 +59,7 @@ def _one_writer(
     names = {each.meta.name for each in edge}
     for rival in snapshot.rivals:
         shared = sorted(names & {c.name for c in rival.spec.collections})
-        if shared and not rival.meta.deleting and _age(rival.meta) < _age(snapshot.meta):
+        if shared and not rival.meta.deleting and rival.meta.age < snapshot.meta.age:
             return Cause(
                 "IndexInUse",
                 f"Retriever {rival.meta.name} serves the Edge index of {', '.join(shared)}, and "
@@ -85,11 +76,6 @@ def _one_writer(
             "pod at a time can open: write 1, or use engine Qdrant",
         )
     return None
-
-
-def _age(meta: Meta) -> tuple[float, str]:
-    """The older, the smaller; of one second, by name. Unknown: the youngest."""
-    return (meta.created.timestamp() if meta.created else float("inf"), meta.name)
 
 
 def _address(snapshot: RetrieverSnapshot, collection: CollectionFacts) -> str | None:

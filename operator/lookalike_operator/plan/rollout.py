@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lookalike_operator.plan.causes import Cause, deployment_cause, is_ready, ray_cause, worst
+from lookalike_operator.plan.causes import (
+    Cause,
+    deployment_cause,
+    is_ready,
+    never_ready,
+    ray_cause,
+    worst,
+)
 from lookalike_operator.plan.model import Manifest
 from lookalike_operator.plan.names import TEMPLATE_DIGEST
 from lookalike_operator.plan.ray_service import APPLICATION
@@ -43,6 +50,8 @@ def standalone(live: Manifest | None, wanted: Manifest | None, pods: Sequence[Ma
     current = seen and (wanted is None or _same_pods(live, wanted))
     complete = current and asked == total == ready == updated
     cause = None if complete else deployment_cause(live) or worst(pods)
+    if not complete and current and (cause is None or not cause.stuck):
+        cause = never_ready(live) or cause
     if not current:
         message = "the new pods are about to be made"
     elif updated < total or updated < asked:

@@ -68,7 +68,8 @@ class Run:
 
 def gateway_of(snapshot: CollectionSnapshot) -> RetrieverFacts | None:
     """The Retriever that holds an Edge index: the oldest that names the collection."""
-    return snapshot.retrievers[0] if snapshot.retrievers else None
+    staying = [each for each in snapshot.retrievers if not each.meta.deleting]
+    return min(staying, key=lambda each: each.meta.age, default=None)
 
 
 def wanted_run(snapshot: CollectionSnapshot, spec: ImageCollectionSpec, owner: Owner) -> Run:

@@ -116,7 +116,7 @@ TABLE = {
     ),
     "about to be ready": (
         {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]},
-        "Starting: pod pod runs and is not ready yet",
+        "Starting: pod pod runs; its readiness probe does not pass yet",
     ),
 }
 

@@ -232,9 +232,6 @@ def test_namespaces_do_not_share_an_index_on_one_server() -> None:
         (collection(EDGE, {"sources": [{"name": "a", "volume": {"path": "../x",
                                                                 "claimName": "c"}}]}),
          "InvalidSpec", "leads out of the claim"),
-        (collection(EDGE, PHOTOS, foreign=(ObjectRef("v1", "PersistentVolumeClaim", "shop",
-                                                     "catalogue-index"),)),
-         "NameTaken", "lookalike.dev/adopt"),
     ],
 )  # fmt: skip
 def test_what_is_in_the_way_is_told_and_children_are_left(
@@ -245,6 +242,25 @@ def test_what_is_in_the_way_is_told_and_children_are_left(
     assert told(plan, "Stalled") == ("True", reason)
     assert told(plan, "Ready") == ("False", reason)
     assert says in condition(plan, "Stalled")["message"]
+
+
+def test_a_name_that_is_taken_starts_no_run() -> None:
+    taken = ObjectRef("v1", "ConfigMap", "shop", "catalogue-ingestion")
+    plan = plan_collection(replace(on_server(), foreign=(taken,)))
+    assert kinds(plan) == ["ConfigMap"]
+    assert plan.once == ()
+    assert told(plan, "Stalled") == ("True", "NameTaken")
+    assert "lookalike.dev/adopt" in condition(plan, "Stalled")["message"]
+
+
+def test_what_the_api_server_does_not_take_is_told_in_its_words() -> None:
+    ref = ObjectRef("batch/v1", "CronJob", "shop", "catalogue-products")
+    plan = plan_collection(on_server(refused=((ref, "spec.schedule: Invalid value"),)))
+    assert told(plan, "Stalled") == ("True", "Refused")
+    assert (
+        "CronJob/catalogue-products: spec.schedule: Invalid value"
+        in (condition(plan, "Ready")["message"])
+    )
 
 
 def test_a_paused_collection_is_left_alone_and_says_so() -> None:

@@ -141,7 +141,7 @@ def _plan(snapshot: CollectionSnapshot | RetrieverSnapshot) -> Plan:
 _snapshots = collections() | retrievers()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(_snapshots)
 def test_what_is_planned_is_planned_again_and_then_nothing_changes(
     snapshot: CollectionSnapshot | RetrieverSnapshot,
@@ -179,7 +179,7 @@ def _has_finalizer(snapshot: CollectionSnapshot | RetrieverSnapshot) -> bool:
     return spec.index.engine.value == "Qdrant" and spec.deletion_policy.value == "Delete"
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(_snapshots)
 def test_the_same_snapshot_gives_the_same_plan(
     snapshot: CollectionSnapshot | RetrieverSnapshot,
@@ -187,7 +187,7 @@ def test_the_same_snapshot_gives_the_same_plan(
     assert _plan(snapshot) == _plan(replace(snapshot))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(_snapshots)
 def test_every_object_has_a_name_of_its_own_and_an_owner(
     snapshot: CollectionSnapshot | RetrieverSnapshot,
@@ -217,9 +217,9 @@ def _retains(snapshot: CollectionSnapshot | RetrieverSnapshot) -> bool:
     return any(spec is not None and spec.deletion_policy.value == "Retain" for spec in specs)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(_snapshots, st.booleans())
-def test_an_object_of_somebody_else_is_never_named(
+def test_an_object_of_somebody_else_stops_everything_but_looking_whether_it_is_still_there(
     snapshot: CollectionSnapshot | RetrieverSnapshot, labelled: bool
 ) -> None:
     wanted = [*_plan(snapshot).objects]
@@ -238,11 +238,12 @@ def test_an_object_of_somebody_else_is_never_named(
             else replace(snapshot, foreign=(ref_of(manifest),))
         )
         plan = _plan(told)
-        assert plan.hands_off
+        # It is named alone, so that the next apply finds out whether the name is free.
+        assert [ref_of(o) for o in (*plan.objects, *plan.once)] == [ref_of(manifest)]
         assert "NameTaken" in [c["reason"] for c in plan.status["conditions"]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(retrievers(), st.integers(0, 30), st.integers(0, 30))
 def test_replicas_stay_within_bounds(snapshot: RetrieverSnapshot, current: int, ready: int) -> None:
     assert snapshot.spec is not None
@@ -269,7 +270,7 @@ def test_every_condition_says_something_in_one_line(
         assert condition["observedGeneration"] == snapshot.meta.generation
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(_snapshots)
 def test_a_plan_owns_what_it_makes(snapshot: CollectionSnapshot | RetrieverSnapshot) -> None:
     kind = "ImageCollection" if isinstance(snapshot, CollectionSnapshot) else "Retriever"

@@ -38,6 +38,7 @@ from lookalike_operator.plan.model import (
     RetrieverFacts,
     RetrieverSnapshot,
     Sample,
+    ref_of,
 )
 from lookalike_operator.plan.names import CONFIG_DIGEST, PAUSED
 from lookalike_operator.plan.retriever import plan_retriever
@@ -275,10 +276,6 @@ TABLE: dict[str, tuple[RetrieverSnapshot, str, str]] = {
         retriever(collections=(facts({"index": {"engine": "Qdrant"}}),)),
         "NoQdrantAddress", "url or serviceRef",
     ),
-    "name taken": (
-        retriever(foreign=(ObjectRef("v1", "Service", "shop", "search"),)),
-        "NameTaken", "Service/search exists",
-    ),
 }  # fmt: skip
 
 
@@ -291,6 +288,39 @@ def test_what_is_in_the_way_is_told_and_children_are_left(name: str) -> None:
     assert told(plan, "Stalled") == ("True", reason)
     assert told(plan, "Ready") == ("False", reason)
     assert says in condition(plan, "Stalled")["message"]
+
+
+def test_a_name_that_is_taken_is_told_and_looked_at_again_alone() -> None:
+    service = ObjectRef("v1", "Service", "shop", "search")
+    fine = retriever(collections=SERVER)
+    live = _live(plan_retriever(fine), **_all(1))
+    plan = plan_retriever(replace(fine, children=(live,), foreign=(service,)))
+    assert kinds(plan) == ["Service"]
+    assert plan.once == ()
+    assert plan.keep == (ref_of(live),)
+    assert told(plan, "Stalled") == ("True", "NameTaken")
+    assert "lookalike.dev/adopt" in condition(plan, "Stalled")["message"]
+    assert told(plan, "Available")[0] == "True"
+
+
+def test_what_the_api_server_does_not_take_is_told_in_its_words_and_tried_again() -> None:
+    said = 'Deployment.apps "search" is invalid: spec.template.spec.containers[1].image: Required'
+    refused = ((ObjectRef("apps/v1", "Deployment", "shop", "search"), said),)
+    plan = plan_retriever(retriever(collections=SERVER, refused=refused))
+    assert told(plan, "Stalled") == ("True", "Refused")
+    assert said in condition(plan, "Ready")["message"]
+    assert "Deployment" in kinds(plan)
+
+
+def test_pods_that_never_become_ready_are_told_when_their_time_is_up() -> None:
+    snapshot = retriever(collections=SERVER)
+    live = _live(plan_retriever(snapshot), replicas=1, updatedReplicas=1)
+    late = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+    live["status"]["conditions"] = [late]
+    starting = pod(status={"phase": "Running", "conditions": []})
+    plan = plan_retriever(replace(snapshot, children=(live,), pods=(starting,)))
+    assert told(plan, "Ready") == ("False", "NotReadyInTime")
+    assert "GET /readyz does not pass" in condition(plan, "Ready")["message"]
 
 
 @pytest.mark.parametrize(
