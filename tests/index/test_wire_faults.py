@@ -134,6 +134,24 @@ async def test_a_slow_server_is_given_up_in_time(
     await index.close()
 
 
+async def test_a_machine_that_vanished_without_closing_its_connections_is_left(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As with the usual settings, in a tenth of their time. Without pings every call would run
+    # into its time-out until the kernel gave the connection up.
+    pings = ("keepalive_time_ms", "keepalive_timeout_ms", "http2.ping_timeout_ms")
+    for setting in (f"grpc.{ping}" for ping in pings):
+        usual = qdrant_connection._CHANNEL[setting]
+        monkeypatch.setitem(qdrant_connection._CHANNEL, setting, usual // 10)
+    index = await opened(stand_in, patience_seconds=60)
+    await index.upsert(points(5))
+    stand_in.faults(silence_connections=True)
+    started = time.monotonic()
+    assert len(await index.query(QUERY)) == 3
+    assert time.monotonic() - started < qdrant_connection.TIMEOUT_SECONDS
+    await index.close()
+
+
 async def test_a_server_that_is_only_somewhat_slow_is_waited_for(stand_in: StandIn) -> None:
     index = await opened(stand_in)
     await index.upsert(points(5))

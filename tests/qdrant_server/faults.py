@@ -54,6 +54,8 @@ class Faults(BaseModel):
     """Every key is refused."""
     drop_connections: bool = False
     """Connections are reset, those that are open and those that come."""
+    silence_connections: bool = False
+    """The gRPC connections that are open now carry nothing more; new ones do."""
     fail_methods: dict[str, MethodFault] = {}
 
     @field_validator("fail_methods", mode="before")
@@ -76,12 +78,16 @@ class Gate:
         """The same since the faults were set."""
         self.dropping: Callable[[], None] = lambda: None
         """Called when connections are to be dropped from now on."""
+        self.silencing: Callable[[], None] = lambda: None
+        """Called when those that are open are to fall silent."""
 
     def set(self, faults: Faults) -> None:
         self.faults = faults
         self._since.clear()
         if faults.drop_connections:
             self.dropping()
+        if faults.silence_connections:
+            self.silencing()
 
     async def passed(
         self, method: str, key: str | None, call: Callable[[], T], *, open_to_all: bool = False

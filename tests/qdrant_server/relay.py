@@ -23,6 +23,7 @@ class Relay:
         self._dropping = dropping
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
+        self._silent: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def listen(self, host: str, port: int) -> int:
@@ -34,6 +35,10 @@ class Relay:
         """Cut every open connection short."""
         for writer in [*self._open]:
             _reset(writer)
+
+    def silence(self) -> None:
+        """Let nothing more through on the connections that are open, and close none."""
+        self._silent |= self._open
 
     async def close(self) -> None:
         if self._server is not None:
@@ -52,6 +57,7 @@ class Relay:
             await self._relayed(reader, writer)
         finally:
             self._open.discard(writer)
+            self._silent.discard(writer)
             self._tasks.discard(task)
             writer.close()
 
@@ -64,16 +70,25 @@ class Relay:
         upstream_reader, upstream = await asyncio.open_unix_connection(self._upstream)
         try:
             upstream.write(first)
-            await asyncio.gather(_copied(reader, upstream), _copied(upstream_reader, writer))
+
+            def silent() -> bool:
+                return writer in self._silent
+
+            await asyncio.gather(
+                _copied(reader, upstream, silent), _copied(upstream_reader, writer, silent)
+            )
         finally:
             upstream.close()
 
 
-async def _copied(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copied(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, silent: Callable[[], bool]
+) -> None:
     with contextlib.suppress(ConnectionError, OSError):
         while chunk := await reader.read(_CHUNK):
-            writer.write(chunk)
-            await writer.drain()
+            if not silent():
+                writer.write(chunk)
+                await writer.drain()
     with contextlib.suppress(ConnectionError, OSError):
         writer.close()
 

@@ -71,7 +71,7 @@ async def _serving(
             Relay(upstream, lambda: gate.faults.drop_connections)
             for upstream in (http_socket, grpc_socket)
         ]
-        gate.dropping = relays[1].reset
+        gate.dropping, gate.silencing = relays[1].reset, relays[1].silence
         try:
             yield Ports(
                 await relays[0].listen(host, http_port), await relays[1].listen(host, grpc_port)

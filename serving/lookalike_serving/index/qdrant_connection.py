@@ -40,6 +40,8 @@ _CHANNEL = {
     # to it for a quarter of an hour, although a new server answers at the same address.
     "grpc.keepalive_time_ms": 10_000,
     "grpc.keepalive_timeout_ms": 5_000,
+    # Newer versions of gRPC go by this one, a minute unless it is set.
+    "grpc.http2.ping_timeout_ms": 5_000,
     "grpc.http2.max_pings_without_data": 0,
 }
 
