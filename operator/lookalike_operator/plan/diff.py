@@ -5,10 +5,9 @@ The operator logs it; `lookalike plan` shows it before anybody applies anything.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-
-import yaml
 
 from lookalike_operator.plan.compare import Difference, differences
 from lookalike_operator.plan.model import Manifest, ObjectRef, Plan, ref_of
@@ -105,7 +104,7 @@ def _gpus_of_applications(serve_config: str) -> int:
         sum(
             (deployment.get("num_replicas") or 0)
             * (deployment.get("ray_actor_options") or {}).get("num_gpus", 0)
-            for application in yaml.safe_load(serve_config)["applications"]
+            for application in json.loads(serve_config)["applications"]
             for deployment in application["deployments"]
         )
     )

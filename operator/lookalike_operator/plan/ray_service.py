@@ -8,10 +8,9 @@ Ray's autoscaler makes workers for the replicas that Serve asks for, and takes t
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
-
-import yaml
 
 from lookalike_crds.config import ServingConfig, heavy_digest, heavy_of, light_of
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
@@ -99,7 +98,10 @@ def _without_replicas(cluster: dict[str, Any]) -> dict[str, Any]:
 
 
 def serve_config(spec: RetrieverSpec, config: ServingConfig, *, replicas: int, idle: bool) -> str:
-    """`serveConfigV2`: the application, its heavy config as arguments, its light one in place."""
+    """`serveConfigV2`: the application, its heavy config as arguments, its light one in place.
+
+    JSON is YAML, too, and leaves nothing to a YAML writer's taste.
+    """
     deployment: dict[str, Any] = {
         "name": "Retriever",
         **({"autoscaling_config": _IDLE_SERVE} if idle else {"num_replicas": replicas}),
@@ -120,7 +122,7 @@ def serve_config(spec: RetrieverSpec, config: ServingConfig, *, replicas: int, i
             }
         ],
     }
-    return yaml.safe_dump(document, sort_keys=True, allow_unicode=True, width=1000)
+    return json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _actor(spec: RetrieverSpec) -> dict[str, Any]:
