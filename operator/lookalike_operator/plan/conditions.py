@@ -87,9 +87,10 @@ def transitions(previous: Sequence[Condition], now_judged: Iterable[Judged]) -> 
 
 _NOT_WORTH_IT = frozenset({"Disabled", "Held"})
 _UNDER_WAY = frozenset(
-    {"Progressing", "Starting", "Ingesting", "RollingOut", "Suspended", "Waiting", "Disabled",
-     "WaitingForRetriever", "WaitingForPods"}
-)  # fmt: skip
+    "Starting RollingOut Creating ClaimPending IndexNotMade NotStarted Ingesting Suspended "
+    "WaitingForRetriever Deleting".split()
+)
+"""Reasons to be not ready that go away by themselves."""
 
 
 def timestamp(moment: datetime) -> str:
