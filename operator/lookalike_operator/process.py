@@ -95,6 +95,7 @@ class Operator:
             self.store,
             Children(cluster, self.store, verify_secrets=settings.resync_seconds),
             EventWriter(cluster, self.identity),
+            self._changed,
         )
         self._workers = Workers(
             self.queue,

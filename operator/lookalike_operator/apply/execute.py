@@ -16,7 +16,7 @@ from lookalike_operator.apply.events import EventWriter
 from lookalike_operator.apply.status import add_finalizer, remove_finalizer, write_status
 from lookalike_operator.cluster import Cluster
 from lookalike_operator.observe.qdrant import IndexUnavailable
-from lookalike_operator.observe.store import Store
+from lookalike_operator.observe.store import Change, Store
 from lookalike_operator.plan.model import IndexOp, Key, Manifest, ObjectRef, Plan, ref_of
 from lookalike_operator.plan.names import Owner
 
@@ -38,12 +38,19 @@ class Outcome:
 
 class Executor:
     def __init__(
-        self, cluster: Cluster, store: Store, children: Children, events: EventWriter
+        self,
+        cluster: Cluster,
+        store: Store,
+        children: Children,
+        events: EventWriter,
+        on_change: Callable[[Change], None],
     ) -> None:
+        """`on_change` hears what our own writes change, since the watch brings no news of it."""
         self._cluster = cluster
         self._store = store
         self._children = children
         self._events = events
+        self._on_change = on_change
 
     async def execute(
         self, key: Key, live: Manifest, owner: Owner, plan: Plan, perform: PerformIndexOp
@@ -86,7 +93,9 @@ class Executor:
     def _stored(self, before: Manifest, after: Manifest, written: list[str]) -> Manifest:
         if after is before:
             return before
-        self._store.put(after)
+        if (change := self._store.put(after)) is not None:
+            # A Retriever that has become available is what its collections wait for.
+            self._on_change(change)
         if after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]:
             written.append("status")
         return after
