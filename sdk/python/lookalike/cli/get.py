@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lookalike.cli.cluster.access import Context, Kubeconfig, Namespace, Where
 from lookalike.cli.failure import ExitCode, Failure
 from lookalike.cli.options import DEFAULT_DATA_DIR, ApiKey, DataDir, Output, OutputFormat, Url
 
@@ -20,7 +21,9 @@ lookalike get collections
 
 lookalike get documents --filter status=active --limit 5
 
-lookalike get documents mug-0042 --output json"""
+lookalike get documents mug-0042 --output json
+
+lookalike get retrievers --context production -n shop"""
 
 _METADATA_COLUMNS = 6
 
@@ -45,14 +48,28 @@ def get(
     url: Url = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     api_key: ApiKey = None,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Show the server's collections, retrievers or documents."""
+    """Show a server's collections, retrievers or documents, or (-n, --context) a cluster's."""
     from lookalike.cli.connection import connect, only
     from lookalike.cli.filters import parse_filters
     from lookalike.cli.printing import print_json
 
     if kind is not Kind.DOCUMENTS and (collection or filter):
         raise Failure("--collection and --filter go with documents", ExitCode.USAGE)
+    if namespace is not None or context is not None or kubeconfig is not None:
+        if kind is Kind.DOCUMENTS:
+            raise Failure(
+                "documents are asked of the endpoint, not of the cluster: give --url, and its key "
+                "with --api-key",
+                ExitCode.USAGE,
+            )
+        from lookalike.cli.cluster.listing import show
+
+        show(Where(kubeconfig, context, namespace), kind.value, name, output)
+        return
     filters = parse_filters(filter or ())
     with connect(url, data_dir, api_key) as client:
         if kind is Kind.DOCUMENTS and collection is None:

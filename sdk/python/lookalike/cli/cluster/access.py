@@ -69,6 +69,12 @@ async def _ask(where: Where, question: Callable[[Cluster, str], Awaitable[T]]) -
         try:
             return await question(cluster, where.namespace or _default_namespace(path, where))
         except ApiError as failure:
+            if failure.status == 404:
+                raise Failure(
+                    "the cluster does not know Lookalike's resources: install the chart first "
+                    "(docs/install.md)",
+                    ExitCode.REFUSED,
+                ) from failure
             code = ExitCode.UNREACHABLE if failure.status == 0 else ExitCode.REFUSED
             raise Failure(failure.message, code) from failure
 
