@@ -25,7 +25,7 @@ from lookalike_serving.local.rundir import RunDirectory, write_atomically
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Requests and documents do not pass through it."""
-_RAY_STARTS = 3
+_RAY_STARTS = 5
 _SHARED_MEMORY = Path("/dev/shm")
 _DRAIN_NOTICE_SECONDS = 5.0
 """How long a balancer may take to notice that this server is no longer ready."""

@@ -1,0 +1,230 @@
+"""The commands of a serving and of an ingestion pod, run as a pod runs them (`podlike.py`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import podlike
+import pytest
+from PIL import Image
+from served import serving_config
+
+from lookalike_crds.config import IngestionConfig, ServingConfig
+from lookalike_crds.image_collection import ModelSpec, Provider, SourceSpec, VolumeSource
+from lookalike_crds.progress import RunResult, RunState
+
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
+
+SECONDS = 400.0
+KEY = "a-key-of-these-tests"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _possible() -> None:
+    if (reason := podlike.why_not()) is not None:
+        pytest.skip(reason)
+
+
+class Pod:
+    """A serving pod: its config and Secrets mounted, its data on a volume."""
+
+    def __init__(self, folder: Path, model: ModelSpec | None = None) -> None:
+        folder.chmod(0o755)
+        self.data, self.mounted = folder / "data", folder / "mounted"
+        for each in (self.data, self.mounted):
+            each.mkdir()
+        os.chown(self.data, podlike.USER, podlike.USER)
+        (self.mounted / "keys").write_text(f"# of the shop\n{KEY}\n")
+        (self.mounted / "token").write_text("internal")
+        self.log = folder / "log"
+        self.config = self._config(model)
+        path = self.mounted / "serving.json"
+        path.write_text(self.config.model_dump_json(by_alias=True))
+        self.process = podlike.start(
+            "lookalike_serving.local",
+            "--config",
+            str(path),
+            writable=(self.data, self.mounted),
+            log=self.log,
+        )
+        self.client = httpx.Client(
+            base_url=f"http://127.0.0.1:{self.config.http.port}",
+            headers={"Authorization": f"Bearer {KEY}"},
+            timeout=60,
+        )
+
+    def _config(self, model: ModelSpec | None) -> ServingConfig:
+        plain = serving_config(self.data)
+        (collection,) = plain.collections
+        if model is not None:
+            collection = collection.model_copy(update={"model": model})
+        access = {
+            "api_keys_file": self.mounted / "keys",
+            "internal_token_file": self.mounted / "token",
+        }
+        return plain.model_copy(
+            update={
+                "collections": (collection,),
+                "http": plain.http.model_copy(update={"host": "0.0.0.0"}),
+                "access": plain.access.model_copy(update=access),
+            }
+        )
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + SECONDS
+        while not condition():
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+            time.sleep(0.1)
+
+    def status(self) -> int | None:
+        """Of /readyz; None where nothing answers."""
+        try:
+            return self.client.get("/readyz").status_code
+        except httpx.TransportError:
+            return None
+
+    def last_line(self) -> str:
+        return self.log.read_text().strip().splitlines()[-1]
+
+    def stop(self) -> None:
+        self.client.close()
+        if self.process.poll() is None:
+            self.process.kill()  # and with it everything in its namespace
+            self.process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
+    pod = Pod(tmp_path_factory.mktemp("pod"))
+    pod.until(lambda: "ready at http" in pod.log.read_text())
+    yield pod
+    pod.stop()
+
+
+def picture(path: Path, colour: str) -> Path:
+    Image.new("RGB", (64, 64), colour).save(path)
+    return path
+
+
+def test_it_answers_with_a_key_and_only_with_one(pod: Pod) -> None:
+    assert pod.client.get("/v1/collections").json()["items"][0]["name"] == "catalogue"
+    assert httpx.get(f"{pod.client.base_url}/v1/collections").status_code == 401
+
+
+def test_the_log_has_no_warning_about_shared_memory(pod: Pod) -> None:
+    assert "/dev/shm" not in pod.log.read_text()
+
+
+def test_an_ingestion_pod_fills_its_index(pod: Pod, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    data, mounted = tmp_path / "data", tmp_path / "mounted"
+    for each in (data, mounted, mounted / "images"):
+        each.mkdir()
+    os.chown(data, podlike.USER, podlike.USER)
+    for colour in ("red", "green", "blue"):
+        picture(mounted / "images" / f"{colour}.png", colour)
+    (mounted / "token").write_text("internal")
+    (mounted / "termination-log").touch()
+    (mounted / "termination-log").chmod(0o666)
+    (collection,) = pod.config.collections
+    volume = VolumeSource(path=str(mounted / "images"))
+    config = IngestionConfig(
+        collection=collection,
+        sources=(SourceSpec(name="disk", volume=volume),),
+        data_dir=data,
+        gateway_url=str(pod.client.base_url),
+        internal_token_file=mounted / "token",
+        progress_file=data / "progress.json",
+    )
+    (mounted / "ingestion.json").write_text(config.model_dump_json(by_alias=True))
+    process = podlike.start(
+        "lookalike_serving.ingest",
+        "--config",
+        str(mounted / "ingestion.json"),
+        "--result",
+        str(mounted / "termination-log"),
+        "--partition",
+        "0/1",
+        writable=(data, mounted),
+        log=tmp_path / "log",
+    )
+    try:
+        assert process.wait(SECONDS) == 0, (tmp_path / "log").read_text()[-3000:]
+    finally:
+        process.kill()
+    result = RunResult.model_validate_json((mounted / "termination-log").read_bytes())
+    assert (result.state, result.documents) == (RunState.COMPLETED, 3)
+    found = pod.client.post(
+        "/v1/retrievers/shop/search",
+        files={"image": ("q", (mounted / "images" / "green.png").read_bytes())},
+    ).json()
+    assert found["results"][0]["document_id"] == "green.png"
+
+
+def test_the_dead_are_buried(pod: Pod) -> None:
+    """An orphan becomes pid 1's child, and must not stay a zombie when it ends."""
+    first = podlike.first_process(pod.process)
+    inside = ["nsenter", f"--target={first}", "--pid", "--mount"]
+    orphan = "sh -c 'sleep 0.2 & echo started'"
+    subprocess.run([*inside, "sh", "-c", f"setsid {orphan} &"], check=True, timeout=30)
+
+    def zombies() -> list[str]:
+        states = subprocess.run(
+            [*inside, "sh", "-c", "cat /proc/[0-9]*/stat 2>/dev/null || true"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        ).stdout.splitlines()
+        return [line for line in states if line.rpartition(")")[2].split()[:2] == ["Z", "1"]]
+
+    pod.until(lambda: not zombies())
+
+
+def test_sigterm_denies_readiness_and_answers_what_is_under_way(pod: Pod) -> None:
+    """The last of this pod: it ends it."""
+    body = json.dumps({"queries": [{"type": "text", "value": "a red square"}]}).encode()
+    head = (
+        "POST /v1/retrievers/shop/search HTTP/1.1\r\nHost: shop\r\n"
+        f"Authorization: Bearer {KEY}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    ).encode()
+    with socket.create_connection(("127.0.0.1", pod.config.http.port), 30) as slow:
+        slow.settimeout(60)
+        slow.sendall(head + body[:10])
+        pod.until(lambda: _in_flight(pod) == 1)  # asking for metrics is no traffic
+        os.kill(podlike.first_process(pod.process), signal.SIGTERM)
+        pod.until(lambda: pod.status() == 503)
+        assert pod.client.get("/v1/collections").status_code == 200
+        slow.sendall(body[10:])
+        answer = b""
+        while part := slow.recv(65536):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 200"), answer[:500]
+    assert b'"results"' in answer
+    assert pod.process.wait(60) == 0, pod.log.read_text()[-3000:]
+
+
+def _in_flight(pod: Pod) -> int:
+    text = pod.client.get("/metrics").text
+    return int(float(text.partition("\nlookalike_requests_in_flight ")[2].split("\n")[0]))
+
+
+def test_a_model_without_weights_ends_it_with_the_reason_as_its_last_line(tmp_path: Path) -> None:
+    model = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32", weights="/weights/no.pt")
+    pod = Pod(tmp_path, model)
+    try:
+        assert pod.process.wait(SECONDS) == 1
+    finally:
+        pod.stop()
+    assert pod.last_line().startswith("cannot start: ")
+    assert "no file /weights/no.pt" in pod.last_line()
