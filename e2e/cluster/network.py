@@ -1,7 +1,9 @@
 """The node's address, the pod network, and what they leave behind in the kernel.
 
 The node's address is a /32 on `lo`, since dummy interfaces are not in every kernel: pods reach the
-API server there, through its Service.
+API server there, through its Service. Pods hang on the host by a pair of interfaces each and are
+routed, not bridged: Services then work from every pod to every pod, itself included, without
+br_netfilter.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ PODS = "10.244.0.0/24"
 CLUSTER = "10.244.0.0/16"
 DNS_SERVICE = "10.96.0.10"
 _NAME = "lookalike-e2e"
-_BRIDGE = "lookalike0"
 _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 _RESULTS = Path("/var/lib/cni/results")
 _CHAINS = re.compile(r"KUBE-|CNI-")
@@ -32,12 +33,9 @@ def up(cni: Path) -> None:
         before.write_text(_FORWARD.read_text())
     _FORWARD.write_text("1")
     _ip("addr", "replace", f"{NODE}/32", "dev", "lo")
-    bridge = {
-        "type": "bridge",
-        "bridge": _BRIDGE,
-        "isGateway": True,
+    pair = {
+        "type": "ptp",
         "ipMasq": True,
-        "hairpinMode": True,
         "ipam": {
             "type": "host-local",
             "dataDir": str(cni.parent / "ipam"),
@@ -45,18 +43,17 @@ def up(cni: Path) -> None:
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     }
-    plugins = [bridge, {"type": "portmap", "capabilities": {"portMappings": True}}]
+    plugins = [pair, {"type": "portmap", "capabilities": {"portMappings": True}}]
     document = {"cniVersion": "0.4.0", "name": _NAME, "plugins": plugins}
-    (cni / "10-bridge.conflist").write_text(json.dumps(document, indent=2))
+    (cni / "10-pods.conflist").write_text(json.dumps(document, indent=2))
 
 
 def down(cni: Path) -> None:
-    """Take away the address, the bridge, the pods' namespaces, every chain of Services and CNI."""
+    """Take away the address, the pods' namespaces, every chain of Services and CNI."""
     for namespace in _namespaces_of_pods():
         _ip("netns", "delete", namespace)
     for result in _RESULTS.glob(f"{_NAME}-*"):
         result.unlink(missing_ok=True)
-    _ip("link", "delete", _BRIDGE)
     _ip("addr", "del", f"{NODE}/32", "dev", "lo")
     for family in ("iptables", "ip6tables"):
         for table in ("nat", "filter", "mangle"):
@@ -70,8 +67,7 @@ def down(cni: Path) -> None:
 def leftovers() -> list[str]:
     """What of the network is still there, in words."""
     found = [f"network namespace {name}" for name in _namespaces_of_pods()]
-    if _ip("link", "show", _BRIDGE):
-        found.append(f"interface {_BRIDGE}")
+    found += [f"route {line.strip()}" for line in _ip("route", "show", "root", PODS).splitlines()]
     if f"{NODE}/32" in _ip("-o", "addr", "show", "dev", "lo"):
         found.append(f"address {NODE} on lo")
     for family in ("iptables", "ip6tables"):

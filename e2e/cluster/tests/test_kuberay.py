@@ -64,6 +64,7 @@ def _cluster(namespace: str, environment: ServingEnvironment) -> dict[str, Any]:
                     "spec": {
                         "containers": [container],
                         "volumes": environment.volumes(),
+                        "terminationGracePeriodSeconds": 5,
                         "securityContext": {"runAsUser": 10001, "runAsGroup": 10001},
                     }
                 },

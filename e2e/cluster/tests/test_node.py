@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,8 @@ request = urllib.request.Request(
 print("the API answered", urllib.request.urlopen(request, context=trust, timeout=30).status)
 END
 """
+_ASK = "until wget -q -O /dev/null -T 5 -t 1 http://server/; do sleep 1; done"
+_SERVER = f"({_ASK}; echo asked itself) & exec python3.11 -m http.server 8000 2>/dev/null"
 
 
 def test_a_pod_writes_to_its_volume_finds_names_and_reaches_the_api(
@@ -67,6 +70,30 @@ def test_a_volume_goes_with_its_claim(session_node: SessionNode, namespace: str)
     path = f"/api/v1/persistentvolumes/{volume}"
     until(lambda: api.find(path) is None, "end of the volume", pods.SECONDS)
     assert not folder.exists()
+
+
+def test_a_service_is_reached_from_another_pod_from_its_own_and_from_the_host(
+    session_node: SessionNode, namespace: str
+) -> None:
+    api = session_node.api
+    server = pods.pod(namespace, ["sh", "-c", _SERVER])
+    server["metadata"] |= {"name": "server", "labels": {"app": "server"}}
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "server", "namespace": namespace},
+        "spec": {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8000}]},
+    }
+    address = api.apply(service)["spec"]["clusterIP"]
+    api.apply(server)
+    api.apply(pods.pod(namespace, ["sh", "-c", f"{_ASK}; echo asked"]))
+    asker = f"/api/v1/namespaces/{namespace}/pods/worker"
+    itself = f"/api/v1/namespaces/{namespace}/pods/server/log"
+    until(lambda: pods.ended(api, asker), "end of the asking pod", pods.SECONDS)
+    assert api.text(f"{asker}/log") == "asked\n"
+    until(lambda: "asked itself" in api.text(itself), "answer from itself", pods.SECONDS)
+    with urllib.request.urlopen(f"http://{address}/", timeout=60) as answer:
+        assert answer.status == 200
 
 
 def test_up_twice_restarts_nothing(session_node: SessionNode) -> None:
