@@ -33,7 +33,7 @@ request = urllib.request.Request(
 print("the API answered", urllib.request.urlopen(request, context=trust, timeout=30).status)
 END
 """
-_ASK = "until wget -q -O /dev/null -T 5 -t 1 http://server/; do sleep 1; done"
+_ASK = "until wget -q -O /dev/null -T 5 -t 1 http://service/; do sleep 1; done"
 _SERVER = f"({_ASK}; echo asked itself) & exec python3.11 -m http.server 8000 2>/dev/null"
 
 
@@ -81,7 +81,7 @@ def test_a_service_is_reached_from_another_pod_from_its_own_and_from_the_host(
     service = {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": "server", "namespace": namespace},
+        "metadata": {"name": "service", "namespace": namespace},
         "spec": {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8000}]},
     }
     address = api.apply(service)["spec"]["clusterIP"]
