@@ -7,6 +7,8 @@ the first server is named, since it brings 50 MB that clusters with Edge indexes
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import time
 import warnings
 from collections.abc import Callable
@@ -58,6 +60,7 @@ class Qdrant:
         self._keep = keep
         self._clock = clock
         self._connect = connect or _connect
+        self._imported = False
         self._clients: dict[Server, AsyncQdrantClient] = {}
         self._aliases: dict[Server, _Aliases] = {}
         self._facts: dict[tuple[Server, str, str], tuple[float, IndexFacts]] = {}
@@ -74,6 +77,7 @@ class Qdrant:
         if kept is not None and self._clock() - kept[0] < self._keep:
             return kept[1]
         try:
+            await self._import()
             facts = await self._ask(server, index, alias)
         except Exception as error:
             facts = IndexFacts(index, error=explained(error, server.url))
@@ -85,9 +89,16 @@ class Qdrant:
         self._facts = {place: kept for place, kept in self._facts.items() if place[0] != server}
         self._aliases.pop(server, None)
         try:
+            await self._import()
             await self._perform(server, op)
         except Exception as error:
             raise IndexUnavailable(explained(error, server.url)) from error
+
+    async def _import(self) -> None:
+        """Off the event loop: it takes seconds where CPU is scarce, and the lease runs on."""
+        if not self._imported:
+            await asyncio.to_thread(importlib.import_module, "qdrant_client")
+            self._imported = True
 
     async def _ask(self, server: Server, index: str, alias: str) -> IndexFacts:
         from qdrant_client.http.exceptions import UnexpectedResponse
