@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -99,25 +100,41 @@ class Running:
 def operator(
     kubeconfig: Path, environment: dict[str, str], port: int, log: Path
 ) -> Iterator[Running]:
-    """The operator with the environment that the chart gives it, on a port of 127.0.0.1."""
+    """The operator with the environment that the chart gives it, on a port of 127.0.0.1.
+
+    Started again whenever it ends, as a kubelet does: on a busy machine it may lose its lease.
+    """
+    command = [
+        *(sys.executable, "-m", "lookalike_operator", "--kubeconfig", str(kubeconfig)),
+        *("--metrics-host", "127.0.0.1", "--metrics-port", str(port)),
+    ]
     with log.open("w") as file:
         process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "lookalike_operator"),
-                *("--kubeconfig", str(kubeconfig), "--metrics-host", "127.0.0.1"),
-                *("--metrics-port", str(port)),
-            ],
+            ["/bin/sh", "-c", f"while :; do {shlex.join(command)}; sleep 1; done"],
             env={**os.environ, **environment},
             cwd=ROOT,
             stdout=file,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         try:
             yield Running(port, log)
+        except BaseException:
+            # Pytest shows it with the failure.
+            print("\n".join(log.read_text().splitlines()[-40:]))
+            raise
         finally:
-            process.send_signal(signal.SIGTERM)
-            try:
-                process.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(timeout=60)
+            os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=60)
+            _end(process.pid)
+
+
+def _end(group: int, seconds: float = 60) -> None:
+    """Until none of a process group is left; by force where it takes too long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            os.killpg(group, 0 if time.monotonic() < deadline else signal.SIGKILL)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
