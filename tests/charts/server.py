@@ -32,7 +32,12 @@ class Server:
             input=text,
             capture_output=True,
             text=True,
-            env={"PATH": os.environ["PATH"], "KUBECONFIG": str(self.kubeconfig)},
+            env={
+                "PATH": os.environ["PATH"],
+                "KUBECONFIG": str(self.kubeconfig),
+                # What it caches goes with the server.
+                "HOME": str(self.kubeconfig.parent),
+            },
             timeout=_SECONDS,
             check=False,
         )
