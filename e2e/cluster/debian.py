@@ -71,7 +71,12 @@ def _no_services() -> Iterator[None]:
 def _apt(*arguments: str) -> None:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(
-        ["apt-get", *arguments], env=environment, capture_output=True, text=True, check=False
+        # Another installation may hold the lock.
+        ["apt-get", "-o", "DPkg::Lock::Timeout=600", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise Missing(f"apt-get {' '.join(arguments)} failed: {done.stderr[-1000:]}")
