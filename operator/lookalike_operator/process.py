@@ -62,6 +62,7 @@ class Operator:
         self._metrics = metrics
         self.identity = os.environ.get("POD_NAME") or f"{platform.node()}-{os.getpid()}"
         self.store = Store()
+        self.store.listen(self._changed)
         self.memory = Memory()
         self.queue = KeyedQueue()
         self._qdrant = Qdrant()
@@ -73,14 +74,13 @@ class Operator:
                 kind,
                 namespace,
                 labels=f"{MANAGED_BY}={OPERATOR}",
-                on_change=self._changed,
                 metrics=metrics,
             )
             for kind in CHILDREN
             if kind.watched
             for namespace in settings.namespaces or (None,)
         ]
-        self._own = OwnResources(cluster, self.store, settings.namespaces, self._changed)
+        self._own = OwnResources(cluster, self.store, settings.namespaces)
         observer = Observer(
             store=self.store,
             memory=self.memory,
@@ -95,7 +95,6 @@ class Operator:
             self.store,
             Children(cluster, self.store, verify_secrets=settings.resync_seconds),
             EventWriter(cluster, self.identity),
-            self._changed,
         )
         self._workers = Workers(
             self.queue,

@@ -55,7 +55,7 @@ class Reconciler:
         self._planner = planner
 
     async def look(self, turn: Turn) -> Verdict:
-        """Raises ApiError: to be repeated after a while."""
+        """Raises ApiError where the resource could not even be observed."""
         key = turn.key
         live = self._observer.store.resource(key)
         if live is None:
@@ -102,8 +102,10 @@ class Reconciler:
         remembered.foreign, remembered.refused = outcome.foreign, outcome.refused
         if plan.recommendation is not None:
             remembered.recommend(plan.recommendation)
+        progress = bool(outcome.written) and remembered.restless <= _RESTLESS
         if outcome.failure is not None:
-            return Verdict(failure=outcome.failure)
+            remembered.restless += progress
+            return Verdict(failure=outcome.failure, at_least=outcome.retry_after, progress=progress)
         if not outcome.written and met == (outcome.foreign, outcome.refused):
             remembered.restless = 0
             return Verdict(again=again)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from lookalike_operator.apply.children import Children, Look, Refused
 from lookalike_operator.apply.events import EventWriter
 from lookalike_operator.apply.status import add_finalizer, remove_finalizer, write_status
-from lookalike_operator.cluster import Cluster
+from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.observe.qdrant import IndexUnavailable
-from lookalike_operator.observe.store import Change, Store
+from lookalike_operator.observe.store import Store
 from lookalike_operator.plan.model import IndexOp, Key, Manifest, ObjectRef, Plan, ref_of
 from lookalike_operator.plan.names import Owner
 
@@ -34,6 +34,8 @@ class Outcome:
     """Some of it is to be tried again: the reason, in one word."""
     message: str = ""
     """About the failure."""
+    retry_after: float = 0.0
+    """Seconds the server asked us to wait."""
 
 
 class Executor:
@@ -43,59 +45,81 @@ class Executor:
         store: Store,
         children: Children,
         events: EventWriter,
-        on_change: Callable[[Change], None],
     ) -> None:
-        """`on_change` hears what our own writes change, since the watch brings no news of it."""
         self._cluster = cluster
         self._store = store
         self._children = children
         self._events = events
-        self._on_change = on_change
 
     async def execute(
         self, key: Key, live: Manifest, owner: Owner, plan: Plan, perform: PerformIndexOp
     ) -> Outcome:
-        """`live`: the resource as planned for. Raises OwnerGone, and ApiError where nothing more
-        can be done at the moment."""
-        written: list[str] = []
+        """`live`: the resource as planned for. Raises OwnerGone."""
+        run = _Run(self._cluster, self._store, self._children.look(key, owner), live)
+        try:
+            await run.carry_out(plan, perform)
+            await self._events.write(run.live, plan.events)
+        except ApiError as error:
+            run.failed(error.reason, error.message, error.retry_after or 0.0)
+        return run.outcome()
+
+
+class _Run:
+    """One plan on its way."""
+
+    def __init__(self, cluster: Cluster, store: Store, look: Look, live: Manifest) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._look = look
+        self.live = live
+        self._written: list[str] = []
+        self._refused: tuple[tuple[ObjectRef, str], ...] = ()
+        self._failure: tuple[str, str, float] | None = None
+
+    def failed(self, reason: str, message: str, retry_after: float = 0.0) -> None:
+        self._failure = (reason, message, retry_after)
+
+    def outcome(self) -> Outcome:
+        reason, message, retry_after = self._failure or (None, "", 0.0)
+        return Outcome(
+            written=(*self._look.written, *self._written),
+            foreign=tuple(self._look.foreign),
+            refused=self._refused,
+            failure=reason,
+            message=message,
+            retry_after=retry_after,
+        )
+
+    async def carry_out(self, plan: Plan, perform: PerformIndexOp) -> None:
+        """Raises ApiError where nothing more can be done at the moment."""
         if plan.add_finalizer:
-            live = self._stored(live, await add_finalizer(self._cluster, live), written)
-        look = self._children.look(key, owner)
-        refused: tuple[tuple[ObjectRef, str], ...] = ()
-        failure, message = None, ""
+            self._stored(await add_finalizer(self._cluster, self.live), "finalizer")
         if not plan.hands_off:
             try:
-                await self._objects(look, plan)
+                await self._objects(plan)
             except Refused as error:
-                refused = ((error.ref, error.error.message),)
-                failure, message = f"Refused{error.error.reason}", str(error)
-            written += look.written
+                self._refused = ((error.ref, error.error.message),)
+                self.failed(f"Refused{error.error.reason}", str(error))
         try:
             for op in plan.index_ops:
                 await perform(op)
-                written.append(
-                    f"index {op.index}: {op.action.value} {' '.join(op.argument)}".rstrip()
-                )
+                self._written.append(" ".join((op.action.value, op.index, *op.argument)))
         except IndexUnavailable as error:
-            failure, message = "IndexUnavailable", str(error)
+            self.failed("IndexUnavailable", str(error))
         if plan.status:
-            live = self._stored(live, await write_status(self._cluster, live, plan.status), written)
-        if plan.remove_finalizer and failure is None:
-            live = self._stored(live, await remove_finalizer(self._cluster, live), written)
-        await self._events.write(live, plan.events)
-        return Outcome(tuple(written), tuple(look.foreign), refused, failure, message)
+            self._stored(await write_status(self._cluster, self.live, plan.status), "status")
+        if plan.remove_finalizer and self._failure is None:
+            self._stored(await remove_finalizer(self._cluster, self.live), "finalizer")
 
-    async def _objects(self, look: Look, plan: Plan) -> None:
-        await look.apply(plan.objects)
-        await look.create(plan.once)
-        await look.prune([*map(ref_of, (*plan.objects, *plan.once)), *plan.keep])
+    async def _objects(self, plan: Plan) -> None:
+        await self._look.apply(plan.objects)
+        await self._look.create(plan.once)
+        await self._look.prune([*map(ref_of, (*plan.objects, *plan.once)), *plan.keep])
 
-    def _stored(self, before: Manifest, after: Manifest, written: list[str]) -> Manifest:
+    def _stored(self, after: Manifest, what: str) -> None:
+        before, self.live = self.live, after
         if after is before:
-            return before
-        if (change := self._store.put(after)) is not None:
-            # A Retriever that has become available is what its collections wait for.
-            self._on_change(change)
+            return
+        self._store.put(after)
         if after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]:
-            written.append("status")
-        return after
+            self._written.append(what)

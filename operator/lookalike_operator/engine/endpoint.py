@@ -6,7 +6,7 @@ process stands by for another that leads.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -29,8 +29,8 @@ class Endpoint:
         self._metrics = metrics
         app = web.Application()
         app.router.add_get("/metrics", self._scrape)
-        app.router.add_get("/healthz", lambda _: _said(alive()))
-        app.router.add_get("/readyz", lambda _: _said(ready()))
+        app.router.add_get("/healthz", _telling(alive))
+        app.router.add_get("/readyz", _telling(ready))
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> int:
@@ -47,7 +47,11 @@ class Endpoint:
         return web.Response(body=self._metrics.text(), headers={"Content-Type": CONTENT_TYPE})
 
 
-async def _said(missing: str | None) -> web.Response:
-    if missing is None:
-        return web.Response(text="ok\n")
-    return web.Response(status=503, text=missing + "\n")
+def _telling(
+    missing: Callable[[], str | None],
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def tell(_: web.Request) -> web.Response:
+        what = missing()
+        return web.Response(text="ok\n") if what is None else web.Response(status=503, text=what)
+
+    return tell

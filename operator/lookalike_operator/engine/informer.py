@@ -1,4 +1,4 @@
-"""One kind, listed and then watched for ever: every change goes to the store and to a callback.
+"""One kind, listed and then watched for ever: every change goes to the store.
 
     list -> synced -> watch … watch (the server ends each after minutes) -> 410 -> list …
 
@@ -13,13 +13,12 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable
 
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.engine.queue import Backoff
 from lookalike_operator.kinds import Kind
 from lookalike_operator.metrics import Metrics
-from lookalike_operator.observe.store import Change, Store
+from lookalike_operator.observe.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +37,6 @@ class Informer:
         namespace: str | None,
         *,
         labels: str,
-        on_change: Callable[[Change], None],
         metrics: Metrics,
         look_for_absent: float = _LOOK_FOR_ABSENT,
     ) -> None:
@@ -47,7 +45,6 @@ class Informer:
         self.kind = kind
         self._namespace = namespace
         self._labels = labels
-        self._on_change = on_change
         self._metrics = metrics
         self._look_for_absent = look_for_absent
         self._version: str | None = None
@@ -105,10 +102,7 @@ class Informer:
 
     def _take(self, items: list[dict[str, object]], version: int) -> None:
         kind = self.kind
-        for change in self._store.relisted(
-            kind.api_version, kind.kind, self._namespace, items, version
-        ):
-            self._on_change(change)
+        self._store.relisted(kind.api_version, kind.kind, self._namespace, items, version)
 
     async def _watch(self, version: str) -> None:
         """Follow one watch to its end."""
@@ -117,13 +111,9 @@ class Informer:
             async for event in events:
                 self._failures = 0
                 if event.type == "DELETED":
-                    change = self._store.remove(event.object)
-                elif event.type == "BOOKMARK":
-                    change = None
-                else:
-                    change = self._store.put(event.object)
-                if change is not None:
-                    self._on_change(change)
+                    self._store.remove(event.object)
+                elif event.type != "BOOKMARK":
+                    self._store.put(event.object)
                 self._version = event.object["metadata"]["resourceVersion"]
 
     def _log(self, error: ApiError) -> None:

@@ -1,4 +1,4 @@
-"""Our two kinds: kopf watches them, and every event goes to the store and the queue.
+"""Our two kinds: kopf watches them, and every event goes to the store.
 
 kopf is the watch shell only. None of its change detection is used, so it writes nothing to the
 resources: no annotation, no finalizer. It does not tell of deletions that happened while it was
@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
 from typing import Any, cast
 
 import kopf
@@ -20,8 +19,7 @@ from lookalike_crds.base import GROUP, VERSION
 from lookalike_operator.cluster import FIELD_MANAGER, ApiError, Cluster
 from lookalike_operator.engine.queue import Backoff
 from lookalike_operator.kinds import OURS, Kind
-from lookalike_operator.observe.store import Change, Store
-from lookalike_operator.plan.model import ObjectRef
+from lookalike_operator.observe.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -34,12 +32,10 @@ class OwnResources:
         cluster: Cluster,
         store: Store,
         namespaces: tuple[str, ...],
-        on_change: Callable[[Change], None],
     ) -> None:
         self._cluster = cluster
         self._store = store
         self._namespaces: tuple[str | None, ...] = namespaces or (None,)
-        self._on_change = on_change
         self.synced = False
 
     async def sync(self) -> None:
@@ -50,15 +46,13 @@ class OwnResources:
                 for kind in OURS:
                     for namespace in self._namespaces:
                         listing = await self._cluster.list(kind, namespace)
-                        changes = self._store.relisted(
+                        self._store.relisted(
                             kind.api_version,
                             kind.kind,
                             namespace,
                             listing.items,
                             int(listing.resource_version),
                         )
-                        for change in changes:
-                            self._on_change(change)
                 self.synced = True
                 return
             except ApiError as error:
@@ -89,9 +83,7 @@ class OwnResources:
                 continue
             known = self._store.known_resource(key)
             if known is not None and known.uid not in there and known.version <= version:
-                ref = ObjectRef(kind.api_version, kind.kind, key.namespace, key.name)
-                if (change := self._store.drop(ref, known.uid)) is not None:
-                    self._on_change(change)
+                self._store.drop_resource(key, known.uid)
 
     # -- kopf --------------------------------------------------------------------------------------
 
@@ -119,9 +111,10 @@ class OwnResources:
 
     async def _on_event(self, event: Any, **_: Any) -> None:
         live = dict(event["object"])
-        change = self._store.remove(live) if event["type"] == "DELETED" else self._store.put(live)
-        if change is not None:
-            self._on_change(change)
+        if event["type"] == "DELETED":
+            self._store.remove(live)
+        else:
+            self._store.put(live)
 
     async def _connection(self) -> kopf.ConnectionInfo:
         configuration = self._cluster.configuration

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from lookalike_operator.cluster import ApiError
 from lookalike_operator.engine.queue import KeyedQueue, Turn
 from lookalike_operator.metrics import Metrics
-from lookalike_operator.plan.model import Key
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +35,8 @@ class Verdict:
     """Part of it failed and is to be tried again with backoff: the reason, in one word."""
     at_least: float = 0.0
     """Seconds the server asked us to wait, on failure."""
+    progress: bool = False
+    """Something was done before it failed: the backoff begins anew."""
 
 
 class Workers:
@@ -76,8 +77,12 @@ class Workers:
             try:
                 verdict = await self._look(turn)
             except ApiError as error:
-                verdict = Verdict(failure=_reason(error), at_least=error.retry_after or 0.0)
-                _log_failure(turn.key, error.message, error.reason)
+                verdict = Verdict(failure=error.reason, at_least=error.retry_after or 0.0)
+                log.warning(
+                    "look failed: %s",
+                    error.message,
+                    extra={"key": str(turn.key), "reason": error.reason},
+                )
             except Exception as error:
                 # A defect must not stop the other resources; the log has the traceback.
                 verdict = Verdict(failure=type(error).__name__)
@@ -91,6 +96,8 @@ class Workers:
         self._metrics.looked(key.kind, "failed" if verdict.failure else "ok", seconds)
         if verdict.failure is not None:
             self._metrics.failed(key.kind, verdict.failure)
+            if verdict.progress:
+                self._queue.succeeded(key)
             self._queue.failed(key, f"after {verdict.failure}", verdict.at_least)
             return
         self._queue.succeeded(key)
@@ -103,11 +110,3 @@ class Workers:
             self._queue.add(key, "due", verdict.again)
         else:
             self._queue.add(key, "resync", resync)
-
-
-def _reason(error: ApiError) -> str:
-    return error.reason if error.status else "NoAnswer"
-
-
-def _log_failure(key: Key, message: str, reason: str) -> None:
-    log.warning("look failed: %s", message, extra={"key": str(key), "reason": reason})

@@ -5,6 +5,9 @@ a watch may bring an older version than the answer to a write that came before i
 resourceVersion wins, and a deleted object stays deleted whatever late answer still holds it.
 
 Objects lie here as JSON, not as dicts: a tenth of the memory, and a reader gets its own copy.
+
+Whoever listens hears of every change, wherever it came from: what we write ourselves is news to the
+resources that wait for it, too, and the watch that brings it later says nothing new.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -58,6 +61,11 @@ class Store:
         self._children: dict[Key, dict[ObjectRef, None]] = {}
         self._searched_by: dict[Key, dict[Key, None]] = {}
         self._deleted: OrderedDict[str, int] = OrderedDict()
+        self._listener: Callable[[Change], None] | None = None
+
+    def listen(self, listener: Callable[[Change], None]) -> None:
+        """Be told of each change, once it is in."""
+        self._listener = listener
 
     def put(self, manifest: Manifest) -> Change | None:
         """Take a version in; None where it is no news."""
@@ -76,7 +84,7 @@ class Store:
             self._children.setdefault(known.key, {})[known.ref] = None
         for collection in known.searches:
             self._searched_by.setdefault(collection, {})[known.key or collection] = None
-        return Change(before, known)
+        return self._told(Change(before, known))
 
     def remove(self, manifest: Manifest) -> Change | None:
         """Take in that this version was the last, or that the object left what is watched."""
@@ -86,7 +94,7 @@ class Store:
         if before is None or before.uid != known.uid or before.version > known.version:
             return None
         self._forget(known.ref)
-        return Change(before, None)
+        return self._told(Change(before, None))
 
     def drop(self, ref: ObjectRef, uid: str) -> Change | None:
         """The object of that uid is known to be gone (an answer 404, a list without it)."""
@@ -95,7 +103,7 @@ class Store:
             return None
         self._bury(uid, before.version)
         self._forget(ref)
-        return Change(before, None)
+        return self._told(Change(before, None))
 
     def drop_resource(self, key: Key, uid: str) -> Change | None:
         return self.drop(_own_ref(key), uid)
@@ -107,24 +115,20 @@ class Store:
         namespace: str | None,
         found: Iterable[Manifest],
         version: int,
-    ) -> list[Change]:
+    ) -> None:
         """A list of one kind as of `version`: takes it in, and drops what it lacks."""
-        changes = []
         names = set()
         for manifest in found:
             names.add(ref_of(manifest))
-            if (change := self.put(manifest)) is not None:
-                changes.append(change)
+            self.put(manifest)
         for ref, known in list(self._known.items()):
             if (
                 (ref.api_version, ref.kind) == (api_version, kind)
                 and namespace in (None, ref.namespace)
                 and ref not in names
                 and known.version <= version
-                and (gone := self.drop(ref, known.uid)) is not None
             ):
-                changes.append(gone)
-        return changes
+                self.drop(ref, known.uid)
 
     # -- reading -----------------------------------------------------------------------------------
 
@@ -159,6 +163,11 @@ class Store:
         return len(self._known)
 
     # -- inside ------------------------------------------------------------------------------------
+
+    def _told(self, change: Change) -> Change:
+        if self._listener is not None:
+            self._listener(change)
+        return change
 
     def _bury(self, uid: str, version: int) -> None:
         self._deleted[uid] = max(version, self._deleted.get(uid, -1))

@@ -66,8 +66,6 @@ class ByHand:
             self.store,
             Children(cluster, self.store, verify_secrets=600, token=lambda: token),
             EventWriter(cluster, "test"),
-            # Everything is looked at by hand, changed or not.
-            lambda change: None,
         )
         self.reconciler = Reconciler(observer, executor, self.memory, planner)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike_operator.engine.routing import concerned
-from lookalike_operator.observe.store import Store
+from lookalike_operator.observe.store import Change, Store
 from lookalike_operator.plan.model import Key, ref_of
 
 CATALOGUE = Key("ImageCollection", "n", "catalogue")
@@ -118,7 +118,9 @@ def test_a_list_drops_what_it_lacks_but_nothing_newer_than_itself() -> None:
     store = Store()
     store.put(thing(10, uid="lost", name="lost"))
     store.put(thing(30, uid="ours", name="just-written"))
-    changes = store.relisted("v1", "ConfigMap", None, [thing(11, uid="k", name="kept")], 20)
+    changes: list[Change] = []
+    store.listen(changes.append)
+    store.relisted("v1", "ConfigMap", None, [thing(11, uid="k", name="kept")], 20)
     names = {ref_of(child).name for child in store.children(SEARCH)}
     assert names == {"kept", "just-written"}
     assert len(changes) == 2
@@ -127,7 +129,8 @@ def test_a_list_drops_what_it_lacks_but_nothing_newer_than_itself() -> None:
 def test_a_list_of_one_namespace_says_nothing_of_another() -> None:
     store = Store()
     store.put(thing(10))
-    assert store.relisted("v1", "ConfigMap", "other", [], 20) == []
+    store.relisted("v1", "ConfigMap", "other", [], 20)
+    assert len(store) == 1
 
 
 def test_children_are_found_by_label_in_a_stable_order() -> None:
