@@ -64,7 +64,7 @@ class FaultProxy:
 
     def __enter__(self) -> Self:
         self._loop = asyncio.new_event_loop()
-        self._watches: set[web.StreamResponse] = set()
+        self._watches: set[asyncio.Transport] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._do(self._start())
@@ -86,7 +86,7 @@ class FaultProxy:
         async def cut() -> int:
             watches = list(self._watches)
             for watch in watches:
-                self._abort(watch)
+                watch.abort()
             return len(watches)
 
         return self._do(cut())
@@ -119,6 +119,11 @@ class FaultProxy:
     async def _stop(self) -> None:
         await self._runner.cleanup()
         await self._session.close()
+        # Handlers of watches wait for the next line for ever.
+        waiting = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         call = Call(request.method, request.path, request.query_string)
@@ -145,14 +150,15 @@ class FaultProxy:
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
-        response["transport"] = request.transport
-        self._watches.add(response)
+        if request.transport is not None:
+            self._watches.add(request.transport)
         try:
             with contextlib.suppress(ConnectionError, aiohttp.ClientError):
                 async for line in answer.content:
                     await response.write(line)
         finally:
-            self._watches.discard(response)
+            if request.transport is not None:
+                self._watches.discard(request.transport)
         return response
 
     def _broken(self, request: web.Request, fault: Fault) -> web.StreamResponse:
@@ -175,8 +181,3 @@ class FaultProxy:
             content_type="application/json",
             headers=headers,
         )
-
-    def _abort(self, response: web.StreamResponse) -> None:
-        transport = response.get("transport")
-        if transport is not None:
-            transport.abort()
