@@ -8,6 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -82,6 +83,23 @@ def test_the_lock_keeps_others_out_and_is_given_back(run: RunDirectory) -> None:
         with pytest.raises(DataDirInUse), run.lock():
             pass
     assert not run.is_locked()
+
+
+def test_a_successor_waits_for_the_lock(run: RunDirectory) -> None:
+    held, leave = threading.Event(), threading.Event()
+
+    def predecessor() -> None:
+        with run.lock():
+            held.set()
+            leave.wait(60)
+
+    thread = threading.Thread(target=predecessor)
+    thread.start()
+    assert held.wait(60)
+    threading.Timer(0.5, leave.set).start()
+    with run.lock(patience=60):
+        assert leave.is_set()
+    thread.join()
 
 
 def test_the_lock_is_gone_with_a_killed_holder(run: RunDirectory, start: Start) -> None:

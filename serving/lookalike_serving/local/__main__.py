@@ -21,9 +21,12 @@ from lookalike_serving.local.init import become_child_of_init
 from lookalike_serving.local.rundir import DataDirInUse
 from lookalike_serving.local.server import Parent, Server, cause_of
 
+_HANDOVER_SECONDS = 90.0
+"""More than a pod's terminationGracePeriodSeconds."""
+
 
 def main() -> int:
-    become_child_of_init()
+    in_container = become_child_of_init()
     parser = argparse.ArgumentParser(prog="python -m lookalike_serving.local", description=__doc__)
     parser.add_argument(
         "--config",
@@ -60,7 +63,9 @@ def main() -> int:
         parent = Parent(arguments.parent, arguments.parent_pipe)
     ingestions = {path.stem.removeprefix("ingest-"): path for path in arguments.ingest}
     try:
-        Server(config, arguments.config, parent).run(ingestions)
+        server = Server(config, arguments.config, parent)
+        # A pod's successor starts while the pod still answers its last requests.
+        server.run(ingestions, patience=_HANDOVER_SECONDS if in_container else 0.0)
     except DataDirInUse:
         _end(3, f"another server works in {config.data_dir}")
     except (CannotStart, TimeoutError) as failure:

@@ -14,19 +14,20 @@ import signal
 _HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def become_child_of_init() -> None:
-    """As pid 1: go on in a child, and end as it does. Elsewhere nothing.
+def become_child_of_init() -> bool:
+    """As pid 1: go on in a child, and end as it does. Elsewhere nothing; whether it was pid 1.
 
     Before threads and sockets are made: a fork copies neither.
     """
     if os.getpid() != 1:
-        return
+        return False
     # A signal that comes before its handler is there would be lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDED_ON)
     child = os.fork()
     if child:
         os._exit(_watch(child))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)
+    return True
 
 
 def _watch(child: int) -> int:

@@ -13,11 +13,15 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+
+
+_LOCK_POLL_SECONDS = 0.1
 
 
 class Phase(StrEnum):
@@ -155,12 +159,21 @@ class RunDirectory:
         return root / f"lk-{os.getuid():x}-{digest}"
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the data directory. Raises DataDirInUse where a living process does."""
+    def lock(self, patience: float = 0.0) -> Iterator[None]:
+        """Hold the data directory. Raises DataDirInUse where a living process still does after
+        `patience` seconds."""
         self.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _flock(handle)
+            give_up = time.monotonic() + patience
+            while True:
+                try:
+                    _flock(handle)
+                    break
+                except DataDirInUse:
+                    if time.monotonic() >= give_up:
+                        raise
+                time.sleep(_LOCK_POLL_SECONDS)
             yield
         finally:
             os.close(handle)

@@ -73,12 +73,13 @@ class Server:
             parent_identity=processes.identity(parent.pid) if parent else None,
         )
 
-    def run(self, ingestion_configs: dict[str, Path]) -> None:
+    def run(self, ingestion_configs: dict[str, Path], *, patience: float = 0.0) -> None:
         """Serve until somebody wants it to end.
 
+        `patience`: seconds that another server may still take to leave the data directory.
         Raises DataDirInUse, and CannotStart with the cause.
         """
-        with self._run.lock():
+        with self._run.lock(patience):
             self._change(phase=Phase.STARTING)
             try:
                 self._serve(ingestion_configs)
