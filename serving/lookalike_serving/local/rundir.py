@@ -20,7 +20,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-
 _LOCK_POLL_SECONDS = 0.1
 
 
