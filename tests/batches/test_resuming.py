@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from desk import Shelf, open_desk, until
 
 from lookalike_serving.batches import runner
@@ -27,6 +28,7 @@ VICTIM = """
 import asyncio, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
+import pytest
 from desk import Shelf, open_desk
 
 async def main() -> None:
@@ -150,6 +152,29 @@ async def test_what_a_request_left_that_never_ended_is_removed_at_the_start(rest
         return not (await desk.index.count() or desk.staging.batches())
 
     await until(nothing_left)
+
+
+async def test_a_request_in_the_moment_of_the_start_is_not_taken_for_debris(
+    restart, monkeypatch: pytest.MonkeyPatch
+):
+    """Ids know milliseconds only: this one seems older than the service that made it."""
+
+    class Now(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 5, 1, 12, 0, 0, 1_900, tzinfo=tz)
+
+    monkeypatch.setattr(runner, "datetime", Now)
+    desk = await restart()
+    desk.staging.put(new_batch_id(Now.now(UTC)), "item-0", b"bytes")
+    debris = new_batch_id(Now.now(UTC) - timedelta(milliseconds=1))
+    desk.staging.put(debris, "item-0", b"bytes")
+
+    async def swept():
+        return debris not in desk.staging.batches()
+
+    await until(swept)
+    assert len(desk.staging.batches()) == 1
 
 
 async def test_batches_are_removed_a_month_after_their_end(restart):

@@ -14,7 +14,7 @@ import logging
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from lookalike_serving.batches.record import MAX_ITEMS, Batch, made_at
+from lookalike_serving.batches.record import MAX_ITEMS, Batch, made_at, new_batch_id
 from lookalike_serving.batches.run import BatchRun
 from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import BatchStore
@@ -45,7 +45,8 @@ class Runner:
         self._alone = alone
         """Whether no other process can be running batches of this index."""
         self._owner = uuid.uuid4().hex
-        self._born = datetime.now(UTC)
+        # As ids tell time, in whole milliseconds: nothing made from now on looks older.
+        self._born = made_at(new_batch_id(datetime.now(UTC)))
         self._wake = asyncio.Event()
         self._runs: dict[str, tuple[BatchRun, asyncio.Task[None]]] = {}
         self._supervisor: asyncio.Task[None] | None = None
