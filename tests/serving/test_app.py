@@ -39,7 +39,7 @@ class Server:
             stdout=self._log,
             stderr=self._log,
         )
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{config.http.port}", timeout=30)
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{config.http.port}", timeout=120)
         deadline = time.monotonic() + START_SECONDS
         while not self._ready():
             assert self._process.poll() is None, (run / "test.log").read_text()[-3000:]
@@ -57,7 +57,7 @@ class Server:
         self.client.close()
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
-            self._process.wait(60)
+            self._process.wait(180)
         self._log.close()
 
 
