@@ -17,7 +17,7 @@ from lookalike_operator.apply.execute import Executor
 from lookalike_operator.cluster import Cluster, Timeouts
 from lookalike_operator.engine.queue import Turn
 from lookalike_operator.engine.workers import Verdict
-from lookalike_operator.kinds import CHILDREN, OURS, Kind
+from lookalike_operator.kinds import CHILDREN, LEASE, OURS, Kind
 from lookalike_operator.metrics import Metrics
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.prometheus import Prometheus
@@ -252,4 +252,4 @@ def essence(manifest: Manifest) -> Manifest:
 
 
 def kind_named(name: str) -> Kind:
-    return next(kind for kind in (*OURS, *CHILDREN) if kind.kind == name)
+    return next(kind for kind in (*OURS, *CHILDREN, LEASE) if kind.kind == name)
