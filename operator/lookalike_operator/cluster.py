@@ -86,8 +86,8 @@ class Timeouts:
     connect: float = 10.0
     watch: int = 300
     """Seconds until the server ends a watch, which is then begun again."""
-    quiet: float = 150.0
-    """A watch that says nothing for so long is dead: bookmarks come about every minute."""
+    quiet: float = 330.0
+    """A watch that says nothing for so long is dead: the server would have ended it before."""
 
 
 class Cluster:
