@@ -14,7 +14,7 @@ RUN python3 -c "import ensurepip" 2>/dev/null \
 WORKDIR /build
 COPY requirements.lock pyproject.toml ./
 RUN python3 -m venv /uv && /uv/bin/pip install -q "$(grep -oE '^uv==[0-9.]+' requirements.lock)" \
-    && python3 -m venv --without-pip /opt/lookalike
+    && "$(readlink -f "$(command -v python3)")" -m venv --without-pip /opt/lookalike
 # What it rests on, in versions as locked; a layer that stays while only our code changes.
 RUN /uv/bin/uv pip install --python /opt/lookalike/bin/python --compile-bytecode \
       --constraint requirements.lock -r pyproject.toml --extra operator
