@@ -57,6 +57,8 @@ def parse(
     env = os.environ if environment is None else environment
     parser = _parser(env)
     given = parser.parse_args(arguments)
+    # argparse would add what is given to a default.
+    named = env.get(f"{_PREFIX}NAMESPACES", "").replace(",", " ").split()
     if not given.serving_image:
         parser.error(
             "--serving-image (or LOOKALIKE_SERVING_IMAGE) is required: the image that "
@@ -74,7 +76,7 @@ def parse(
             cluster_domain=given.cluster_domain,
             ray_version=given.ray_version,
         ),
-        namespaces=tuple(dict.fromkeys(given.namespace or ())),
+        namespaces=tuple(dict.fromkeys(given.namespace or named)),
         kubeconfig=given.kubeconfig,
         context=given.context,
         prometheus_url=given.prometheus_url,
@@ -114,11 +116,9 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     add("--ray-version", "Ray's version in that image", default=defaults.ray_version)
     add("--cluster-domain", "DNS domain of the cluster", default=defaults.cluster_domain)
-    named = env.get(f"{_PREFIX}NAMESPACES", "").replace(",", " ").split()
     parser.add_argument(
         "--namespace",
         action="append",
-        default=named or None,
         help="watch this namespace alone; may be repeated (LOOKALIKE_NAMESPACES: a list with "
         "commas); the whole cluster where not given",
     )

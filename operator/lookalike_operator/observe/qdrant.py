@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _METADATA = "lookalike"
 _KEEP = 10.0
+_MOST_KEPT = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Qdrant:
         self._clients: dict[Server, AsyncQdrantClient] = {}
         self._aliases: dict[Server, _Aliases] = {}
         self._facts: dict[tuple[Server, str, str], tuple[float, IndexFacts]] = {}
+        self._down: dict[Server, tuple[float, str]] = {}
 
     async def close(self) -> None:
         for client in self._clients.values():
@@ -76,12 +78,28 @@ class Qdrant:
         kept = self._facts.get(place)
         if kept is not None and self._clock() - kept[0] < self._keep:
             return kept[1]
+        facts = await self._bounded(server, index, alias)
+        if len(self._facts) > _MOST_KEPT:
+            self._facts.clear()
+        self._facts[place] = (self._clock(), facts)
+        return facts
+
+    async def _bounded(self, server: Server, index: str, alias: str) -> IndexFacts:
+        """A server that does not answer is waited for once, not by each of its collections:
+        workers have other things to do."""
+        down = self._down.get(server)
+        if down is not None and self._clock() - down[0] < self._keep:
+            return IndexFacts(index, error=down[1])
         try:
             await self._import()
-            facts = await self._ask(server, index, alias)
+            async with asyncio.timeout(2 * self._timeout):
+                facts = await self._ask(server, index, alias)
         except Exception as error:
-            facts = IndexFacts(index, error=explained(error, server.url))
-        self._facts[place] = (self._clock(), facts)
+            said = explained(error, server.url)
+            if getattr(error, "status_code", None) is None:
+                self._down[server] = (self._clock(), said)
+            return IndexFacts(index, error=said)
+        self._down.pop(server, None)
         return facts
 
     async def perform(self, server: Server, op: IndexOp) -> None:
@@ -90,7 +108,8 @@ class Qdrant:
         self._aliases.pop(server, None)
         try:
             await self._import()
-            await self._perform(server, op)
+            async with asyncio.timeout(2 * self._timeout):
+                await self._perform(server, op)
         except Exception as error:
             raise IndexUnavailable(explained(error, server.url)) from error
 
@@ -192,7 +211,7 @@ def explained(error: Exception, url: str) -> str:
             f"{url} is unreachable ({_line(str(source)) or type(source).__name__}): check that "
             "Qdrant runs there and that no NetworkPolicy is in the way"
         )
-    if isinstance(source, httpx.TimeoutException):
+    if isinstance(source, httpx.TimeoutException | TimeoutError):
         return f"{url} timed out: Qdrant is overloaded or starting"
     return f"{url}: {_line(str(source)) or type(source).__name__}"
 
