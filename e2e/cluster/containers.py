@@ -55,10 +55,6 @@ class Containerd:
             "containerd", "answer", lambda: self._ctr("version").returncode == 0, 120
         )
 
-    def images(self) -> set[str]:
-        """Names with their registry, such as docker.io/lookalike-e2e/base:bookworm."""
-        return set(self._ctr("images", "list", "-q").stdout.split())
-
     def load(self, archive: Path) -> None:
         """Import an image archive (OCI or docker). Raises RuntimeError."""
         done = self._ctr("images", "import", str(archive))

@@ -20,7 +20,7 @@ from e2e.cluster.paths import cache
 
 BASE = "lookalike-e2e/base:bookworm"
 _SUITE = "bookworm"
-_PACKAGES = ("ca-certificates", "python3.11", "wget")
+_PACKAGES = ("ca-certificates", "python3", "python3.11", "wget")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MIRROR = "http://deb.debian.org/debian"
 _SECONDS = 1800

@@ -111,10 +111,8 @@ class Node:
         network.up(self._cni)
         pods.make_control_group()
         self.containerd.start(self._cni)
-        have = self.containerd.images()
-        for name, archive in (("pause", images.pause), ("base", images.base)):
-            if not any(f"/{name}:" in each for each in have):
-                self.containerd.load(archive())
+        self._load(images.pause())
+        self._load(images.base())
         plane = control_plane.start(self.state, self.processes, address=network.NODE, for_pods=True)
         api = Api(plane.kubeconfig)
         kubelet.start_scheduler(plane, self.state)
@@ -134,6 +132,14 @@ class Node:
             lambda: api.find(account) is not None,
             _SECONDS,
         )
+
+    def _load(self, archive: Path) -> None:
+        """Once for each content, which the archive's name tells."""
+        loaded = self.state / "loaded" / archive.name
+        if not loaded.exists():
+            self.containerd.load(archive)
+            loaded.parent.mkdir(exist_ok=True)
+            loaded.touch()
 
     def _start_volumes(self, plane: ControlPlane) -> None:
         self.processes.start(

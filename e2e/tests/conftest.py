@@ -26,6 +26,8 @@ _KEEP = os.environ.get("LOOKALIKE_E2E_KEEP") == "1"
 
 @pytest.fixture(scope="session")
 def node(session_node: SessionNode) -> Node:
+    """The machine's node, with KubeRay's operator beside it."""
+    session_node.node.up(with_kuberay=True)
     return session_node.node
 
 
