@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from grpc.aio import AioRpcError  # type: ignore[import-untyped]
+from pydantic import TypeAdapter
 from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
 from lookalike_crds.image_collection import Distance, FieldSpec, FieldType, Quantization, VectorSpec
+from lookalike_crds.payload_indexes import field_schema
 from lookalike_serving.index.protocol import IndexMismatch
 from lookalike_serving.index.tuning import QUANTILE, storage_datatype
 
@@ -28,6 +30,7 @@ _SCHEMAS = {
     FieldType.GEO: models.PayloadSchemaType.GEO,
     FieldType.TEXT: models.PayloadSchemaType.TEXT,
 }
+_SCHEMA_TYPES = TypeAdapter[Any](models.PayloadSchemaType | models.PayloadSchemaParams)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +173,7 @@ def _quantization(
 
 
 def _payload_schema(field_type: FieldType) -> Any:
-    match field_type:
-        case FieldType.KEYWORD:
-            return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=True)
-        case FieldType.TEXT:
-            return models.TextIndexParams(
-                type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WORD, lowercase=True
-            )
-        case _:
-            return _SCHEMAS[field_type]
+    return _SCHEMA_TYPES.validate_python(field_schema(field_type))
 
 
 def field_type_of(schema: models.PayloadSchemaType) -> FieldType | None:

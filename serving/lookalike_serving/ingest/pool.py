@@ -59,7 +59,7 @@ class LocalPool:
 
 
 class RayPool:
-    """Ray actors, one for each core unless `ingestion.parallelism` says otherwise.
+    """Ray actors, one for each GPU or else core, unless `ingestion.parallelism` says otherwise.
 
     An actor that dies – killed, out of memory, its node gone – is replaced, and its chunk is
     given to the next free one; a chunk that has ended three actors is reported as failed.
@@ -71,12 +71,20 @@ class RayPool:
         self._ray = ray
         if not ray.is_initialized():
             _start_ray(config.ray_address)
-        cpus = int(ray.cluster_resources().get("CPU", 1))
-        count = config.ingestion.parallelism or min(cpus, usable_cpus())
+        there, free = ray.cluster_resources(), ray.available_resources()
+        gpus, cpus = int(there.get("GPU", 0)), int(there.get("CPU", 1))
+        count = config.ingestion.parallelism or gpus or min(cpus, usable_cpus())
         self.capacity = count * _PER_WORKER
-        # Reserve a CPU each where that many are free; otherwise share with what runs here.
-        reserve = 1 if ray.available_resources().get("CPU", 0) >= count else 0
-        self._actor = ray.remote(num_cpus=reserve, max_concurrency=_PER_WORKER)(_Actor)
+        # Reserve a CPU each, and of the GPUs an equal share, where that many are free; otherwise
+        # share with what runs here. Who reserves no GPU sees all of them (Ray 2.60).
+        share = min(1.0, gpus / count)
+        self._actor = ray.remote(
+            num_cpus=1 if free.get("CPU", 0) >= count else 0,
+            num_gpus=share if gpus and free.get("GPU", 0) >= share * count else 0,
+            max_concurrency=_PER_WORKER,
+        )(_Actor)
+        # On a GPU the model leaves the CPUs to decoding.
+        self._threads = max(1, usable_cpus() // count) if gpus else 1
         self._config = config.model_dump_json()
         self._free: asyncio.Queue[_Slot] = asyncio.Queue()
         self._slots = [_Slot(self._start()) for _ in range(count)]
@@ -108,7 +116,7 @@ class RayPool:
             self._ray.kill(slot.actor)
 
     def _start(self) -> Any:
-        return self._actor.remote(self._config)
+        return self._actor.remote(self._config, self._threads)
 
 
 def _start_ray(address: str | None) -> None:
@@ -139,15 +147,16 @@ class _Slot:
 
 
 class _Actor:
-    """A Worker in a process of its own, with one thread for its model."""
+    """A Worker in a process of its own, with `threads` for its model and its decoding each."""
 
-    def __init__(self, config: str) -> None:
+    def __init__(self, config: str, threads: int) -> None:
         self._worker: Worker | None = None
+        self._threads = threads
         self._config = IngestionConfig.model_validate_json(config)
         self._starting = asyncio.Lock()
 
     async def process(self, tasks: list[Task]) -> Outcome:
         async with self._starting:
             if self._worker is None:
-                self._worker = await asyncio.to_thread(Worker, self._config, threads=1)
+                self._worker = await asyncio.to_thread(Worker, self._config, threads=self._threads)
         return await self._worker.process(tasks)
