@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
@@ -190,7 +190,7 @@ class Cluster:
 
     async def watch(
         self, kind: Kind, namespace: str | None, resource_version: str, *, labels: str | None = None
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         """Changes since a version until the server ends the watch. Raises ApiError, 410 too."""
         query = {
             "watch": "true",

@@ -16,7 +16,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
+from pydantic import TypeAdapter
 
+from lookalike_crds.image_collection import FieldType
+from lookalike_crds.payload_indexes import field_schema
 from lookalike_operator.plan.model import IndexAction, IndexFacts, IndexOp
 
 if TYPE_CHECKING:
@@ -166,7 +169,10 @@ class Qdrant:
                 if existing.data_type == wanted:
                     return
                 await client.delete_payload_index(op.index, field)
-            await client.create_payload_index(op.index, field, field_schema=wanted, wait=False)
+            ours = next(each for each in FieldType if each.value.lower() == schema)
+            made = TypeAdapter[Any](models.PayloadSchemaType | models.PayloadSchemaParams)
+            parameters = made.validate_python(field_schema(ours))
+            await client.create_payload_index(op.index, field, field_schema=parameters, wait=False)
         else:
             (alias,) = op.argument
             create: Any = models.CreateAliasOperation(
