@@ -87,7 +87,7 @@ bench-ingest: install ## Ingestion beside its ideal rate
 	$(BIN)/python bench/ingest.py
 
 bench-operator: install ## 1,000 collections and 1,000 retrievers on a real API server
-	$(BIN)/python bench/operator.py
+	$(BIN)/python bench/reconcile.py
 
 train-demo-model: install ## Train the bundled demo model from nothing
 	$(BIN)/python bench/train_demo_model.py
