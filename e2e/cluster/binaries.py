@@ -6,7 +6,6 @@ their SHA-256 sums; a program that does not match is built again.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -15,13 +14,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache as cache_of_calls
 from pathlib import Path
 
 from e2e.cluster.errors import Unavailable
+from e2e.cluster.locks import locked
 from e2e.cluster.paths import HERE, cache
 
 _KUBERNETES = "v1.34.4"
@@ -90,8 +89,7 @@ def ensure(module: Module) -> None:
     """Build what is missing or damaged of a module. Raises CannotBuild."""
     if _intact(module):
         return
-    module.built.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(module.built.with_suffix(".lock")):
+    with locked(module.built.with_suffix(".lock")):
         if not _intact(module):
             _build(module)
 
@@ -183,14 +181,6 @@ def _version(go: str) -> tuple[int, int]:
     answered = subprocess.run([go, "version"], capture_output=True, text=True, check=False).stdout
     numbers = re.search(r"go(\d+)\.(\d+)", answered)
     return (int(numbers[1]), int(numbers[2])) if numbers else (0, 0)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Two processes build a module one after the other."""
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _sha256(path: Path) -> str:

@@ -16,6 +16,7 @@ from e2e.cluster import archives, binaries
 from e2e.cluster.archives import Defaults
 from e2e.cluster.containers import PAUSE
 from e2e.cluster.errors import Unavailable
+from e2e.cluster.locks import locked
 from e2e.cluster.paths import cache
 
 BASE = "lookalike-e2e/base:bookworm"
@@ -41,14 +42,15 @@ def pause() -> Path:
 def base() -> Path:
     """The archive of a small Debian with Python. As root; raises Unavailable."""
     archive = _archive(f"base-{_SUITE}-{'-'.join(_PACKAGES)}.tar")
-    if not archive.exists():
-        print(f"making the image {BASE} (once; a minute)", file=sys.stderr, flush=True)
-        with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
-            root, layer = Path(folder) / "root", Path(folder) / "layer.tar"
-            _debootstrap(root)
-            with tarfile.open(layer, "w") as tar:
-                tar.add(root, arcname=".", filter=_kept)
-            archives.write(archive, BASE, layer, Defaults(environment={"PATH": _PATH}))
+    with locked(archive.with_suffix(".lock")):
+        if not archive.exists():
+            print(f"making the image {BASE} (once; a minute)", file=sys.stderr, flush=True)
+            with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+                root, layer = Path(folder) / "root", Path(folder) / "layer.tar"
+                _debootstrap(root)
+                with tarfile.open(layer, "w") as tar:
+                    tar.add(root, arcname=".", filter=_kept)
+                archives.write(archive, BASE, layer, Defaults(environment={"PATH": _PATH}))
     return archive
 
 

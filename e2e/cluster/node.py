@@ -6,12 +6,9 @@ cleared first, and it starts from nothing: objects live as long as the node does
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +28,7 @@ from e2e.cluster.api import Api
 from e2e.cluster.containers import Containerd
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.errors import Unavailable
+from e2e.cluster.locks import locked
 from e2e.cluster.paths import ROOT, node_state
 from e2e.cluster.processes import Processes
 
@@ -74,7 +72,7 @@ class Node:
             )
         debian.ensure()
         binaries.ensure(binaries.KUBERNETES)
-        with self._locked():
+        with locked(self.state / "lock"):
             if not self._heart_beats():
                 self._clear()
             self._start()
@@ -83,7 +81,7 @@ class Node:
 
     def down(self) -> None:
         """End it and leave nothing but logs: no process, mount, interface, chain."""
-        with self._locked():
+        with locked(self.state / "lock"):
             self._clear()
 
     def runs(self) -> bool:
@@ -165,13 +163,6 @@ class Node:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """One command at a time."""
-        with (self.state / "lock").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
 
 
 def _ready(api: Api, node: str) -> bool:

@@ -12,15 +12,12 @@ end-to-end tests the public `podTemplate` mounts two folders of this machine ins
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ from typing import Any
 from e2e.cluster import debian
 from e2e.cluster.errors import Unavailable
 from e2e.cluster.images import BASE
+from e2e.cluster.locks import locked
 from e2e.cluster.paths import ROOT, cache
 
 PYTHON = "/usr/bin/python3.11"
@@ -88,8 +86,7 @@ class ServingEnvironment:
 def ensure() -> ServingEnvironment:
     """Make what is missing. Raises Unavailable."""
     debian.ensure(PYTHON)
-    cache().mkdir(parents=True, exist_ok=True)
-    with _locked(cache() / "serving-env.lock"):
+    with locked(cache() / "serving-env.lock"):
         return ServingEnvironment(_venv(), _app())
 
 
@@ -104,6 +101,7 @@ def _venv() -> Path:
         _uv("pip", "sync", "--quiet", "--python", str(venv / "bin" / "python"), str(lock))
         _compile(venv / "bin" / "python", venv / "lib")
         (venv / _FINISHED).touch()
+        _forget_old(venv, 1)
     return venv
 
 
@@ -120,14 +118,15 @@ def _app() -> Path:
             )
             _compile(Path(PYTHON), app)
             (app / _FINISHED).touch()
-            _forget_old(app)
+            _forget_old(app, 4)
     return app
 
 
-def _forget_old(current: Path) -> None:
-    """All but the newest few: a pod that runs still reads its own."""
-    others = [each for each in cache().glob("app-*") if each != current]
-    for old in sorted(others, key=lambda path: -path.stat().st_mtime)[4:]:
+def _forget_old(current: Path, kept: int) -> None:
+    """All but the newest few of its kind: a pod that runs still reads its own."""
+    kind = current.name.split("-")[0]
+    others = [each for each in cache().glob(f"{kind}-*") if each != current]
+    for old in sorted(others, key=lambda path: -path.stat().st_mtime)[kept:]:
         shutil.rmtree(old, ignore_errors=True)
 
 
@@ -151,10 +150,3 @@ def _uv(*arguments: str) -> None:
     )
     if done.returncode != 0:
         raise Unavailable(f"uv {' '.join(arguments[:2])} failed: {done.stderr[-2000:]}")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
