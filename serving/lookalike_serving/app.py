@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
+from prometheus_client import start_http_server
 from ray import serve
 
 from lookalike_crds.config import LightConfig, ServingConfig
@@ -38,9 +39,16 @@ _MAX_ONGOING_REQUESTS = 1024
 class Retriever:
     """A replica: the gateway's app around one `Service`."""
 
-    def __init__(self, config: str, config_file: str | None = None) -> None:
-        """`config`: a ServingConfig as JSON. `config_file`: the file it is from, to be followed."""
+    def __init__(
+        self, config: str, config_file: str | None = None, metrics_port: int | None = None
+    ) -> None:
+        """`config`: a ServingConfig as JSON. `config_file`: the file it is from, to be followed.
+
+        `metrics_port`: where this very replica tells its metrics. `/metrics` behind Serve's ingress
+        is whichever replica's the request happens to reach.
+        """
         _log_as_json()
+        self._metrics_port = metrics_port
         self._config = ServingConfig.model_validate_json(config)
         self._config_file = None if config_file is None else Path(config_file)
         self._api: FastAPI | None = None
@@ -50,6 +58,8 @@ class Retriever:
         self._api = create_api(
             lambda: Service.start(self._config, self._config_file), echo_request_id=False
         )
+        if self._metrics_port is not None:
+            _tell_metrics(self._api, self._metrics_port)
         return self._api
 
     def reconfigure(self, light: dict[str, Any]) -> None:
@@ -109,6 +119,14 @@ def deployment_for(config: ServingConfig) -> serve.Deployment:
     if any(collection.index.engine is Engine.EDGE for collection in config.collections):
         options["num_replicas"] = 1
     return serve.deployment(Retriever).options(name=DEPLOYMENT, **options)
+
+
+def _tell_metrics(api: FastAPI, port: int) -> None:
+    """One replica a pod has the port; a second one in the same pod goes without."""
+    try:
+        start_http_server(port, registry=api.state.metrics.registry)
+    except OSError as failure:
+        log.warning("no metrics on port %d: %s", port, failure.strerror or failure)
 
 
 class _JsonLines(logging.Formatter):

@@ -4,7 +4,9 @@
       - name: lookalike
         route_prefix: /
         import_path: lookalike_serving.kuberay:build
-        args: {config: <a ServingConfig as JSON, without its light part>}
+        args:
+          config: <a ServingConfig as JSON, without its light part>
+          metrics_port: 8001  # where each pod tells its replica's own metrics; off where unset
         deployments:
           - name: Retriever
             num_replicas: 2
@@ -37,12 +39,13 @@ def build(args: Mapping[str, Any]) -> serve.Application:
     from lookalike_serving.app import deployment_for
 
     heavy = heavy_of(config_of(args))
-    return deployment_for(heavy).bind(heavy.model_dump_json(by_alias=True))
+    port = args.get("metrics_port")
+    return deployment_for(heavy).bind(heavy.model_dump_json(by_alias=True), None, port)
 
 
 def config_of(args: Mapping[str, Any]) -> ServingConfig:
     """The config in `args`. Raises ValueError that names the part that is wrong."""
-    unknown = sorted(set(args) - {"config"})
+    unknown = sorted(set(args) - {"config", "metrics_port"})
     if unknown or "config" not in args:
         told = ", ".join(unknown) or "nothing"
         raise ValueError(f"{_ARGS}: expected `config`, a ServingConfig; found {told}")
@@ -52,5 +55,8 @@ def config_of(args: Mapping[str, Any]) -> ServingConfig:
         wrong = failure.errors()[0]
         where = ".".join(str(part) for part in ("config", *wrong["loc"]))
         raise ValueError(f"{_ARGS}: {where}: {wrong['msg']}") from None
+    port = args.get("metrics_port")
+    if port is not None and not (isinstance(port, int) and 1 <= port <= 65535):
+        raise ValueError(f"{_ARGS}: metrics_port: {port!r} is no port: write one from 1 to 65535")
     refuse_open_doors(config)
     return config

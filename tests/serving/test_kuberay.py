@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from served import serving_config
+from served import free_port, serving_config
 
 from lookalike_crds.config import LightConfig, heavy_of, light_of
 from lookalike_serving.kuberay import config_of
@@ -28,6 +28,7 @@ def test_what_is_wrong_with_the_arguments_is_named(tmp_path: Path) -> None:
         ({}, "expected `config`"),
         ({"config": config, "more": 1}, "found more"),
         ({"config": {**config, "data_dir": None}}, "config.data_dir"),
+        ({"config": config, "metrics_port": "x"}, "metrics_port: 'x' is no port"),
         ({"config": {**config, "http": {"host": "0.0.0.0"}}}, "anyone on the network"),
     ):
         with pytest.raises(ValueError, match=re.escape(told)):
@@ -39,7 +40,7 @@ class RayService:
 
     def __init__(self, folder: Path) -> None:
         self.config = serving_config(folder)
-        self._folder = folder
+        self.metrics_port = free_port()
         self.log = folder / "driver.log"
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.config.http.port}", timeout=30)
         with self.log.open("w") as log:
@@ -59,7 +60,7 @@ class RayService:
             "name": "lookalike",
             "route_prefix": "/",
             "import_path": "lookalike_serving.kuberay:build",
-            "args": {"config": heavy},
+            "args": {"config": heavy, "metrics_port": self.metrics_port},
             "deployments": [deployment],
         }
         assert self._driver.stdin is not None
@@ -125,3 +126,5 @@ def test_search_defaults_change_without_another_replica(ray_service: RayService)
     assert ray_service.started() == started
     answers = [ray_service.client.get("/v1/retrievers").status_code for _ in range(10)]
     assert 429 in answers
+    own = httpx.get(f"http://127.0.0.1:{ray_service.metrics_port}/metrics").text
+    assert "\nlookalike_requests_in_flight 0.0\n" in own
