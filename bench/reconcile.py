@@ -54,6 +54,8 @@ class Reading:
     """MB"""
     calls: Counter[str]
     """Verb -> requests to the API server since its start."""
+    plane: float
+    """CPU seconds of API server, etcd and controller manager since their start."""
 
     @property
     def writes(self) -> int:
@@ -66,6 +68,8 @@ class Result:
     converged: float
     """Seconds from the start of the process to its last write."""
     working: Reading
+    plane: float
+    """CPU seconds of the control plane meanwhile."""
     rest: tuple[Reading, Reading]
     peak: float
     """MB, while it converged and rested."""
@@ -74,8 +78,12 @@ class Result:
 # -- processes -------------------------------------------------------------------------------------
 
 
-def read(pid: int, port: int, pattern: re.Pattern[str]) -> Reading:
+def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def read(pid: int, port: int, pattern: re.Pattern[str], plane: ControlPlane) -> Reading:
     status = Path(f"/proc/{pid}/status").read_text()
     rss = re.search(r"VmRSS:\s+(\d+)", status)
     calls: Counter[str] = Counter()
@@ -84,9 +92,10 @@ def read(pid: int, port: int, pattern: re.Pattern[str]) -> Reading:
         calls[verb] += round(float(count))
     return Reading(
         time.monotonic(),
-        (int(fields[11]) + int(fields[12])) / _TICKS,
+        cpu_seconds(pid),
         int(rss[1]) / 1024 if rss else 0.0,
         calls,
+        sum(cpu_seconds(each.pid) for each in plane.processes.recorded()),
     )
 
 
@@ -108,21 +117,28 @@ def running(command: list[str], environment: dict[str, str], log: Path) -> Itera
 
 
 def measured(
-    name: str, command: list[str], environment: dict[str, str], port: int, pattern: str, rest: float
+    name: str,
+    plane: ControlPlane,
+    command: list[str],
+    port: int,
+    pattern: str,
+    rest: float,
+    environment: dict[str, str] | None = None,
 ) -> Result:
     """Start it, wait until it writes no more, then watch it doing nothing."""
     counted = re.compile(pattern)
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
         began = time.monotonic()
-        with running(command, environment, log) as pid:
+        with running(command, environment or {}, log) as pid:
             last = began
+            before = sum(cpu_seconds(each.pid) for each in plane.processes.recorded())
             peak = 0.0
             reading: Reading | None = None
             while reading is None or time.monotonic() - last < QUIET_SECONDS:
                 time.sleep(0.5)
                 try:
-                    now = read(pid, port, counted)
+                    now = read(pid, port, counted, plane)
                 except (httpx.HTTPError, OSError):
                     if not Path(f"/proc/{pid}").exists() or time.monotonic() - began > 120:
                         raise SystemExit(
@@ -137,11 +153,17 @@ def measured(
                 if time.monotonic() - began > MOST_SECONDS:
                     print(f"{name} has not come to rest within {MOST_SECONDS:g} s")
                     break
-            first = read(pid, port, counted)
+            first = read(pid, port, counted, plane)
             time.sleep(rest)
-            second = read(pid, port, counted)
+            second = read(pid, port, counted, plane)
+            working = reading or first
             return Result(
-                name, last - began, reading or first, (first, second), max(peak, second.rss)
+                name,
+                last - began,
+                working,
+                working.plane - before,
+                (first, second),
+                max(peak, second.rss),
             )
 
 
@@ -199,13 +221,13 @@ def lookalike(plane: ControlPlane, api: Api, count: int, rest: float) -> Result:
     port = free_port()
     result = measured(
         "Lookalike",
+        plane,
         [
             *(sys.executable, "-m", "lookalike_operator", "--kubeconfig", str(plane.kubeconfig)),
             *("--serving-image", "example/serving:1", "--leader-election-namespace", NAMESPACE),
             *("--metrics-host", "127.0.0.1", "--metrics-port", str(port)),
             *("--log-level", "WARNING", "--no-leader-election"),
         ],
-        {},
         port,
         r'lookalike_operator_api_calls_total\{code="\d+",resource="\w+",verb="(\w+)"\} (\S+)',
         rest,
@@ -231,6 +253,7 @@ def kuberay(plane: ControlPlane, api: Api, count: int, rest: float) -> Result:
     probes, port = free_port(), free_port()
     return measured(
         "KubeRay 1.4.2",
+        plane,
         [
             str(program),
             f"--kubeconfig={plane.kubeconfig}",
@@ -239,10 +262,10 @@ def kuberay(plane: ControlPlane, api: Api, count: int, rest: float) -> Result:
             f"--health-probe-bind-address=127.0.0.1:{probes}",
             f"--metrics-addr=127.0.0.1:{port}",
         ],
-        {"POD_NAMESPACE": "default", "KUBECONFIG": str(plane.kubeconfig)},
         port,
         r'rest_client_requests_total\{code="\d+",host="[^"]+",method="(\w+)"\} (\S+)',
         rest,
+        {"POD_NAMESPACE": "default", "KUBECONFIG": str(plane.kubeconfig)},
     )
 
 
@@ -295,7 +318,8 @@ def told(result: Result, resources: int) -> str:
         (
             f"{result.name}, {resources} resources",
             f"  converged after       {result.converged:8.1f} s",
-            f"  CPU for that          {result.working.cpu:8.1f} s",
+            f"  CPU for that          {result.working.cpu:8.1f} s, of the control plane"
+            f" {result.plane:.1f} s",
             f"  API calls for that    {sum(done.values()):8d}   ({every})",
             f"  memory, at most       {result.peak:8.0f} MB",
             f"  at rest, {seconds:.0f} s:",

@@ -18,6 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from lookalike_operator.apply.stamp import stamp_of, stamped
 from lookalike_operator.cluster import ApiError, Cluster
@@ -27,6 +28,8 @@ from lookalike_operator.plan.compare import Difference, differences
 from lookalike_operator.plan.model import Key, Manifest, ObjectRef, ref_of
 from lookalike_operator.plan.names import Owner
 from lookalike_operator.plan.secrets import filled
+
+_V = TypeVar("_V")
 
 _REMEMBERED = 100_000
 
@@ -71,6 +74,8 @@ class Children:
         self._verify_secrets = verify_secrets
         self._verified: dict[ObjectRef, float] = {}
         self._normal: OrderedDict[str, _Normal] = OrderedDict()
+        self._compared: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        """uid -> (resourceVersion, stamp) that were found to agree."""
 
     def look(self, key: Key, owner: Owner) -> Look:
         return Look(self, key, owner)
@@ -199,24 +204,33 @@ class Look:
     # -- memory ------------------------------------------------------------------------------------
 
     def _is_applied(self, wanted: Manifest, live: Manifest) -> bool:
-        stamp = stamp_of(wanted)
+        stamp, meta = stamp_of(wanted) or "", live["metadata"]
         if stamp != stamp_of(live):
             return False
-        found = differences(wanted, live)
-        if not found:
+        uid, compared = meta["uid"], (meta["resourceVersion"], stamp)
+        if self._all._compared.get(uid) == compared:
             return True
-        normal = self._all._normal.get(live["metadata"]["uid"])
-        return normal == _Normal(stamp or "", found)
+        found = differences(wanted, live)
+        if found and self._all._normal.get(uid) != _Normal(stamp, found):
+            return False
+        _keep(self._all._compared, uid, compared)
+        return True
 
     def _remember(self, wanted: Manifest, answer: Manifest) -> None:
-        normal = self._all._normal
-        uid = answer["metadata"]["uid"]
-        normal.pop(uid, None)
+        meta, stamp = answer["metadata"], stamp_of(wanted) or ""
+        _keep(self._all._compared, meta["uid"], (meta["resourceVersion"], stamp))
         if found := differences(wanted, answer):
-            normal[uid] = _Normal(stamp_of(wanted) or "", found)
-            if len(normal) > _REMEMBERED:
-                normal.popitem(last=False)
+            _keep(self._all._normal, meta["uid"], _Normal(stamp, found))
+        else:
+            self._all._normal.pop(meta["uid"], None)
 
     def _is_verified(self, ref: ObjectRef) -> bool:
         seen = self._all._verified.get(ref)
         return seen is not None and self._all._clock() - seen < self._all._verify_secrets
+
+
+def _keep(memory: OrderedDict[str, _V], uid: str, value: _V) -> None:
+    memory[uid] = value
+    memory.move_to_end(uid)
+    if len(memory) > _REMEMBERED:
+        memory.popitem(last=False)
