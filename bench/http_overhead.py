@@ -133,7 +133,7 @@ def start_server(root: Path) -> tuple[subprocess.Popen[bytes], str]:
         start_new_session=True,
     )
     base = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 180
+    deadline = time.monotonic() + 600
     while time.monotonic() < deadline:
         if server.poll() is not None:
             break
