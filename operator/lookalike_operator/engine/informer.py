@@ -89,7 +89,8 @@ class Informer:
         try:
             listing = await self._cluster.list(self.kind, self._namespace, labels=self._labels)
         except ApiError as error:
-            if error.status != 404 or not self.kind.optional:
+            # Absent, or nobody has given us the right to it: either way it is not to be had.
+            if error.status not in (403, 404) or not self.kind.optional:
                 raise
             self._take([], 2**63)
             self.present = False
