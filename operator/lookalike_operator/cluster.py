@@ -20,8 +20,19 @@ import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
+from lookalike_operator.errors import ApiError, NoCluster, error_of
 from lookalike_operator.kinds import POD, Kind, kind_of
 from lookalike_operator.plan.model import Manifest
+
+__all__ = [
+    "FIELD_MANAGER",
+    "STATUS_MANAGER",
+    "ApiError",
+    "Cluster",
+    "NoCluster",
+    "OnCall",
+    "Timeouts",
+]
 
 FIELD_MANAGER = "lookalike-operator"
 STATUS_MANAGER = "lookalike-operator-status"
@@ -36,37 +47,6 @@ _METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 Json = dict[str, Any]
 OnCall = Callable[[str, str, int, float], None]
 """(verb, resource, status code or 0, seconds) of each request."""
-
-
-class NoCluster(Exception):
-    """There is no usable configuration; the message says where it was looked for."""
-
-
-class ApiError(Exception):
-    """The API server refused, failed, or (status 0) did not answer."""
-
-    def __init__(
-        self, status: int, reason: str, message: str, retry_after: float | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.reason = reason
-        self.message = message
-        self.retry_after = retry_after
-
-    @property
-    def refused(self) -> bool:
-        """Repeating it unchanged will not help: the object itself is not wanted."""
-        return self.status in (400, 403, 413, 422)
-
-    @property
-    def conflict(self) -> bool:
-        return self.status == 409
-
-    @property
-    def expired(self) -> bool:
-        """The resource version is too old: list anew."""
-        return self.status == 410
 
 
 class WatchEvent(NamedTuple):
@@ -210,7 +190,7 @@ class Cluster:
             while line := await response.content.readline():
                 event = json.loads(line)
                 if event["type"] == "ERROR":
-                    raise _error_of(int(event["object"].get("code") or 0), event["object"])
+                    raise error_of(int(event["object"].get("code") or 0), event["object"])
                 yield WatchEvent(event["type"], event["object"])
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise ApiError(
@@ -395,7 +375,7 @@ class Cluster:
                 document = json.loads(await response.read())
             except ValueError:
                 document = {}
-            raise _error_of(status, document, f"{method} {path}", response.headers)
+            raise error_of(status, document, f"{method} {path}", response.headers)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             said = str(error) or type(error).__name__
             raise ApiError(0, "NoAnswer", f"{method} {path}: no answer: {said}") from error
@@ -408,17 +388,3 @@ def _place(manifest: Manifest) -> tuple[Kind, str, str]:
     meta = manifest["metadata"]
     kind = kind_of(manifest["apiVersion"], manifest["kind"])
     return kind, meta["namespace"], meta["name"]
-
-
-def _error_of(
-    status: int, document: Any, call: str = "", headers: Mapping[str, str] | None = None
-) -> ApiError:
-    said = document if isinstance(document, dict) else {}
-    message = str(said.get("message") or f"{call}: HTTP {status}")
-    retry_after = None
-    try:
-        retry_after = float((headers or {}).get("Retry-After", ""))
-    except ValueError:
-        seconds = (said.get("details") or {}).get("retryAfterSeconds")
-        retry_after = float(seconds) if seconds else None
-    return ApiError(status, str(said.get("reason") or "Unknown"), message, retry_after)
