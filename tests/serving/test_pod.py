@@ -105,7 +105,7 @@ class Pod:
 @pytest.fixture(scope="module")
 def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
     pod = Pod(tmp_path_factory.mktemp("pod"))
-    pod.until(lambda: "ready at http" in pod.log.read_text())
+    pod.until(lambda: "lookalike.local: ready at" in pod.log.read_text())
     yield pod
     pod.stop()
 

@@ -97,25 +97,34 @@ class Server:
             cluster.prepare(self._run)
             serving = cluster.serving(self._config, self._config_path, self._run)
             with serving as ray_address, self._noting_the_stop():
-                self._wait_until_ready()
-                for collection in ingestion_configs:
-                    self._run.progress_file(collection).unlink(missing_ok=True)
-                self._change(
-                    phase=Phase.READY,
-                    ray_address=ray_address,
-                    ingestions=tuple(IngestionState(name) for name in ingestion_configs),
-                )
-                log.info("ready at %s", self._state.url)
                 ingestions = Ingestions(self._run, ray_address, self._note_ingestion)
                 try:
-                    ingestions.start(ingestion_configs)
-                    while True:
-                        time.sleep(3600)
-                finally:
-                    _ignore_signals()
+                    self._work(ray_address, ingestions, ingestion_configs)
+                except StopRequested:
                     self._change(phase=Phase.STOPPING)
                     ingestions.stop()
                     cluster.take_down(self._config.http)
+                    raise
+                finally:
+                    _ignore_signals()
+                    ingestions.stop()
+
+    def _work(
+        self, ray_address: str, ingestions: Ingestions, ingestion_configs: dict[str, Path]
+    ) -> NoReturn:
+        """Until somebody wants the server to end. Raises CannotStart."""
+        self._wait_until_ready()
+        for collection in ingestion_configs:
+            self._run.progress_file(collection).unlink(missing_ok=True)
+        self._change(
+            phase=Phase.READY,
+            ray_address=ray_address,
+            ingestions=tuple(IngestionState(name) for name in ingestion_configs),
+        )
+        log.info("ready at %s", self._state.url)
+        ingestions.start(ingestion_configs)
+        while True:
+            time.sleep(3600)
 
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[None]:
