@@ -23,8 +23,16 @@ def stage(stages: Stages) -> Iterator[Stage]:
         stage.catalogue("product-images", PICTURES)
         stage.start_qdrant_stand_in("qdrant")
         requests = {"cpu": "100m", "memory": "1Gi"}
-        serving = {"spec": {"serving": {"resources": {"requests": requests}}}}
-        stage.apply_example("kuberay.yaml", Retriever=serving)
+        # Ray's autoscaler, which KubeRay puts beside the head, is of the same environment.
+        autoscaler = {
+            "env": stage.environment.environment(),
+            "volumeMounts": stage.environment.volume_mounts(),
+        }
+        serving = {
+            "resources": {"requests": requests},
+            "rayCluster": {"autoscalerOptions": autoscaler},
+        }
+        stage.apply_example("kuberay.yaml", Retriever={"spec": {"serving": serving}})
         yield stage
 
 

@@ -210,7 +210,8 @@ def _template(
     if head:
         container["resources"] = _HEAD_RESOURCES
         container["ports"] = [
-            *container["ports"],
+            # KubeRay makes no Service without a port of this name at the head.
+            {"name": "serve", "containerPort": places.PORT, "protocol": "TCP"},
             {"name": "gcs-server", "containerPort": 6379, "protocol": "TCP"},
             {"name": "dashboard", "containerPort": 8265, "protocol": "TCP"},
             {"name": "client", "containerPort": 10001, "protocol": "TCP"},

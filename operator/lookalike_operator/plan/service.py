@@ -19,7 +19,8 @@ def serving_service(owner: Owner, extra_selector: Mapping[str, str] | None = Non
             "type": "ClusterIP",
             "selector": {**owner.selector(Component.SERVING), **(extra_selector or {})},
             "ports": [
-                {"name": "http", "port": places.PORT, "targetPort": "http", "protocol": "TCP"}
+                # By number: the port has another name at a Ray head, as KubeRay wants it.
+                {"name": "http", "port": places.PORT, "targetPort": places.PORT, "protocol": "TCP"}
             ],
         },
     }
