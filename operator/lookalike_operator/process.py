@@ -21,7 +21,7 @@ from lookalike_operator.apply.execute import Executor
 from lookalike_operator.cluster import Cluster
 from lookalike_operator.engine.endpoint import Endpoint
 from lookalike_operator.engine.informer import Informer
-from lookalike_operator.engine.lease import Lease
+from lookalike_operator.engine.lease import Lease, LeaseLost
 from lookalike_operator.engine.queue import KeyedQueue
 from lookalike_operator.engine.resources import OwnResources
 from lookalike_operator.engine.routing import concerned
@@ -149,9 +149,17 @@ class Operator:
             return
         try:
             # Whichever ends first ends the other: work without the lease is nobody's to do.
-            await _first(lease.hold(), self._work(stop))
+            await _first(self._hold(lease), self._work(stop))
         finally:
             await lease.release()
+
+    async def _hold(self, lease: Lease) -> None:
+        try:
+            await lease.hold()
+        except LeaseLost:
+            # Before anything that takes its time to end.
+            self._workers.abort()
+            raise
 
     async def _work(self, stop: asyncio.Event) -> None:
         self._state.leading = True

@@ -60,6 +60,12 @@ class Workers:
         """All of them run: the liveness probe asks."""
         return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
+    def abort(self) -> None:
+        """No look goes on: the right to act is gone."""
+        self._queue.close()
+        for task in self._tasks:
+            task.cancel()
+
     async def drain(self, seconds: float) -> None:
         """No new looks; those under way may finish within `seconds`."""
         self._queue.close()

@@ -98,3 +98,25 @@ async def test_on_the_way_down_a_look_may_finish_within_its_time(
     await asyncio.wait_for(draining, 20)
     assert ended is finished
     assert not workers.alive
+
+
+async def test_when_the_right_to_act_is_lost_no_look_goes_on() -> None:
+    queue = KeyedQueue()
+    begun = asyncio.Event()
+    ended = False
+
+    async def look(turn: Turn) -> Verdict:
+        nonlocal ended
+        begun.set()
+        await asyncio.sleep(60)
+        ended = True
+        return Verdict()
+
+    workers = Workers(queue, look, Metrics(), count=2, resync=600)
+    workers.start()
+    queue.add(A, "new")
+    await asyncio.wait_for(begun.wait(), 20)
+    workers.abort()
+    queue.add(B, "new")
+    await asyncio.wait_for(workers.drain(0), 20)
+    assert not ended
