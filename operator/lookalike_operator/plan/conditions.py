@@ -74,7 +74,7 @@ def transitions(previous: Sequence[Condition], now_judged: Iterable[Judged]) -> 
         if old is not None and (old.status, old.reason) == (each.status, each.reason):
             continue
         bad_when_true = each.type in _BAD_WHEN_TRUE
-        if old is None and bad_when_true and not each.holds:
+        if old is None and (each.reason in _BEGINNINGS or (bad_when_true and not each.holds)):
             continue
         if bad_when_true and not each.holds and old is not None and old.status != "True":
             continue
@@ -91,6 +91,8 @@ _UNDER_WAY = frozenset(
     "WaitingForRetriever Deleting".split()
 )
 """Reasons to be not ready that go away by themselves."""
+_BEGINNINGS = _UNDER_WAY - {"Ingesting", "Suspended"}
+"""How every new resource begins: no news."""
 
 
 def timestamp(moment: datetime) -> str:
