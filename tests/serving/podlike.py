@@ -22,7 +22,7 @@ def why_not() -> str | None:
     """Why such a process cannot be made here."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "namespaces like a pod's are made by root on Linux"
-    for tool in ("unshare", "setpriv", "mount"):
+    for tool in ("unshare", "setpriv", "mount", "nsenter"):
         if shutil.which(tool) is None:
             return f"there is no {tool} (util-linux)"
     probe = ["unshare", "--mount", "--pid", "--fork", "mount", "--make-rprivate", "/"]
