@@ -130,7 +130,7 @@ async def test_405_says_what_is_allowed(client: httpx.AsyncClient) -> None:
 async def test_a_bug_is_a_500_with_an_id_and_no_traceback(
     gateway: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gateway.service, "retrievers", None)
+    monkeypatch.setattr(type(gateway.service), "retrievers", None)
     answer = await gateway.client.get("/v1/retrievers")
     assert answer.status_code == 500
     assert helps(answer)

@@ -311,9 +311,10 @@ async def test_a_collection_whose_making_failed_half_way_is_completed_at_the_nex
     name = f"shoes-{uuid.uuid4()}"
     lost = {"code": "UNAVAILABLE", "times": 1, "applied": True}
     stand_in.faults(fail_methods={"Collections/Create": lost})
-    first = await opened(stand_in, name=name)  # made after all: the answer alone was lost
+    # Made after all: the answer alone was lost.
+    first = await opened(stand_in, name=name, patience_seconds=30)
     await first.upsert(points(1))
-    second = await opened(stand_in, name=name)
+    second = await opened(stand_in, name=name, patience_seconds=30)
     assert await second.count() == 1
     await first.close()
     await second.close()

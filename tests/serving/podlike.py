@@ -37,11 +37,14 @@ def start(
 ) -> subprocess.Popen[bytes]:
     """`python -m module` in its pod. It ends with the process that is returned.
 
-    Of what lies in this machine's /tmp it sees the folders in `writable` alone.
+    Of what lies in this machine's /tmp it sees the folders in `writable` alone, and Python and the
+    checkout where they lie there.
     """
     # Python and this checkout as an image has them: where anybody may read.
-    closed = {top: folder for folder in _needed() if (top := _closed(folder)) is not None}
-    aside = dict.fromkeys([*writable, *closed.values()])
+    in_tmp = [folder for folder in _needed() if folder.is_relative_to("/tmp")]
+    others = _needed() - set(in_tmp)
+    closed = {top: folder for folder in others if (top := _closed(folder)) is not None}
+    aside = dict.fromkeys([*writable, *closed.values(), *in_tmp])
     places = {folder: f"/mnt/{number}" for number, folder in enumerate(aside)}
     script = ["set -e", "mount -n --make-rprivate /", "mount -n -t tmpfs none /mnt"]
     for folder, place in places.items():
