@@ -23,7 +23,6 @@ BASE = "lookalike-e2e/base:bookworm"
 _SUITE = "bookworm"
 _PACKAGES = ("ca-certificates", "python3", "python3.11", "wget")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_MIRROR = "http://deb.debian.org/debian"
 _SECONDS = 1800
 
 
@@ -66,14 +65,14 @@ def _debootstrap(root: Path) -> None:
         raise Unavailable("debootstrap is missing: as root, apt install debootstrap")
     command = [program, "--variant=minbase", f"--include={','.join(_PACKAGES)}", _SUITE]
     done = subprocess.run(
-        [*command, str(root), _MIRROR],
+        [*command, str(root)],
         capture_output=True,
         text=True,
         check=False,
         timeout=_SECONDS,
     )
     if done.returncode != 0:
-        raise Unavailable(f"debootstrap {_SUITE} from {_MIRROR} failed: {done.stdout[-1500:]}")
+        raise Unavailable(f"debootstrap {_SUITE} failed: {done.stdout[-1500:]}")
 
 
 def _kept(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
