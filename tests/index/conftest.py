@@ -6,6 +6,7 @@ stand-in of tests/qdrant_server); a real Qdrant server where LOOKALIKE_QDRANT_UR
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import Index
 from lookalike_serving.index.qdrant import QdrantIndex
 from lookalike_serving.index.qdrant_collection import Wanted
-from lookalike_serving.index.qdrant_connection import Connection, client_of
+from lookalike_serving.index.qdrant_connection import Connection, client_of, connected
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -127,8 +128,17 @@ def shared_stand_in() -> Iterator[StandIn]:
 def stand_in(shared_stand_in: StandIn) -> Iterator[StandIn]:
     """A stand-in for a Qdrant server, without faults at the start and at the end."""
     shared_stand_in.heal()
+    asyncio.run(_until_it_answers(shared_stand_in))
     yield shared_stand_in
     shared_stand_in.heal()
+
+
+async def _until_it_answers(server: StandIn) -> None:
+    """gRPC keeps a connection that an earlier test's faults broke, and its back-off, for the next
+    who asks for the same address."""
+    connection = connected(server.url, server.grpc_port, None, patience_seconds=60)
+    await connection.call("waiting", lambda client: client.get_collections())
+    await connection.close()
 
 
 @pytest.fixture(
