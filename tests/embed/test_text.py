@@ -60,6 +60,15 @@ def test_only_as_many_tokens_are_run_as_the_longest_text_has(architectures):
     assert lengths == [4]  # start, red, mug, end
 
 
+def test_no_matrix_product_repacks_its_weights_for_each_text(architectures):
+    # Attention's own first product did, as a batched one, before tokens went in length first.
+    tower = text_encoder(build("tiny"))
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        encoded(tower, ["mug", "shoe", "red bag"], "tiny")
+    assert "aten::addmm" in {event.key for event in profile.key_averages()}
+    assert "aten::bmm" not in {event.key for event in profile.key_averages()}
+
+
 @pytest.mark.parametrize("name", ["tiny-both-ways", "tiny-coca"])
 def test_towers_that_see_the_padding_get_all_of_it(name, architectures):
     model = build(name)

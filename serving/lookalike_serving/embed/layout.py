@@ -1,8 +1,12 @@
-"""How an image tower wants its pixels laid out in memory.
+"""How a model wants its pixels and its weights laid out in memory.
 
 Convolutions run faster on channels-last tensors: measured on a CPU with AMX, ModifiedResNet-50
 2.2 times in bfloat16 and 1.1 times in float32, the demo model 1.5 times. A vision transformer has
 one convolution, its patch embedding, and gains nothing.
+
+A matrix product in float32 on a CPU repacks a weight that torch keeps as (out, in), each time
+anew. With few rows, the tokens of some search texts, that is a third of its time: kept the other
+way around, ViT-B/32 embeds two to eight texts 1.2 times as fast, images as before.
 """
 
 from __future__ import annotations
@@ -16,3 +20,19 @@ _FEW = 3  # a transformer's stem may have as many
 def layout_of(tower: nn.Module) -> torch.memory_format:
     convolutions = sum(isinstance(module, nn.Conv2d) for module in tower.modules())
     return torch.channels_last if convolutions > _FEW else torch.contiguous_format
+
+
+def turn_weights(model: nn.Module) -> None:
+    """Keep the weights of `model`'s linear layers as (in, out), in place. Their shapes stay.
+
+    For float32 on a CPU: bfloat16 gains nothing by it.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            _turn(module.weight)
+        elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+            _turn(module.in_proj_weight)
+
+
+def _turn(weight: nn.Parameter) -> None:
+    weight.data = weight.data.t().contiguous().t()

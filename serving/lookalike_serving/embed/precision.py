@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from lookalike_crds.image_collection import Precision
-from lookalike_serving.embed.layout import layout_of
+from lookalike_serving.embed.layout import layout_of, turn_weights
 
 DTYPES = {
     Precision.FP32: torch.float32,
@@ -41,7 +41,7 @@ def settle(
 ) -> Precision:
     """Move `model` to `device` in the precision wanted, and say which that is. In place.
 
-    Its image tower is laid out as `layout_of` says.
+    Its image tower is laid out as `layout_of` says, its weights as `turn_weights` does.
 
     `size` is the (height, width) of the images it reads. `name` says which measurements of
     this process can be used again.
@@ -56,6 +56,8 @@ def settle(
             _measured[key] = _measure(visual, device, size)
         wanted = _measured[key]
     model.to(DTYPES[wanted])
+    if wanted is Precision.FP32 and device.type == "cpu":
+        turn_weights(model)
     return wanted
 
 

@@ -4,6 +4,10 @@ CLIP pads every text to 77 tokens, and then reads the vector at the end-of-text 
 attention is causal that position sees nothing of the padding behind it: leaving the padding
 out gives the same vector for a small part of the work (a search text has 5 to 10 tokens).
 Towers that are not causal (SigLIP, RoBERTa) get the full context.
+
+Tokens go through as (length, n, width): torch's attention turns (n, length, width) around before
+its first matrix product, which then is no longer contiguous and repacks the weights for each text
+(2 to 8 texts took 1.2 to 1.6 times as long on a CPU).
 """
 
 from __future__ import annotations
@@ -87,6 +91,7 @@ def causal_tower(model: Any) -> CausalTower | None:
         or not hasattr(tower.transformer, "get_cast_dtype")
     ):
         return None
+    _length_first(tower.transformer)
     return CausalTower(
         token_embedding=tower.token_embedding,
         positional_embedding=tower.positional_embedding,
@@ -97,6 +102,13 @@ def causal_tower(model: Any) -> CausalTower | None:
         pool_type=pool_type,
         eos_id=eos_id,
     )
+
+
+def _length_first(transformer: nn.Module) -> None:
+    """Let `transformer` work on (length, n, width); it still takes and gives (n, length, width)."""
+    for module in transformer.modules():
+        if hasattr(module, "batch_first"):
+            module.batch_first = False
 
 
 def _is_causal(mask: torch.Tensor) -> bool:
