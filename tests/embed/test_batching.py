@@ -4,6 +4,7 @@ import asyncio
 import io
 import threading
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from lookalike_serving.embed import (
     EmbedderInfo,
     ModelError,
     Overloaded,
+    batching,
 )
 from lookalike_serving.images import ImageError
 
@@ -175,6 +177,52 @@ async def test_batches_are_capped(embedder_of, model):
     model.open.set()
     await asyncio.gather(first, *rest)
     assert model.calls == [("text", n) for n in (1, 4, 4, 2)]
+
+
+async def come_and_go(embedder: BatchedEmbedder, times: int) -> None:
+    for i in range(times):
+        await embedder.embed_text("x" * (i + 1))
+
+
+async def in_step(model: Gated, embedder: BatchedEmbedder, monkeypatch) -> list[int]:
+    """The batches of two callers who come back at once, after one both were in."""
+    monkeypatch.setattr(batching, "_GAP_SECONDS", 30)
+    monkeypatch.setattr(batching, "_PATIENCE", 1e9)
+    first = await busy(model, embedder)
+    callers = [asyncio.create_task(come_and_go(embedder, 5)) for _ in range(2)]
+    await settled(lambda: embedder.stats.texts.waiting == 2)
+    model.open.set()
+    await first
+    await asyncio.gather(*callers)
+    return [n for _, n in model.calls[1:]]
+
+
+async def test_on_a_cpu_the_callers_of_a_batch_are_awaited(embedder_of, model, monkeypatch):
+    async with asyncio.timeout(20):  # it does not wait once both are there
+        assert await in_step(model, embedder_of(), monkeypatch) == [2] * 5
+
+
+async def test_a_caller_who_does_not_come_back_is_not_awaited_long(embedder_of, model, monkeypatch):
+    embedder = embedder_of()
+    await in_step(model, embedder, monkeypatch)
+    monkeypatch.setattr(batching, "_GAP_SECONDS", 0.01)
+    async with asyncio.timeout(20):
+        await embedder.embed_text("alone")
+
+
+async def test_closing_does_not_wait_for_callers(embedder_of, model, monkeypatch):
+    embedder = embedder_of()
+    await in_step(model, embedder, monkeypatch)
+    async with asyncio.timeout(20):
+        await asyncio.to_thread(embedder.close)
+
+
+async def test_a_gpu_waits_for_nobody(embedder_of, model, monkeypatch):
+    model.info = replace(model.info, device="cuda:0")
+    embedder = embedder_of()
+    await in_step(model, embedder, monkeypatch)
+    async with asyncio.timeout(20):
+        await embedder.embed_text("alone")
 
 
 async def test_images_and_texts_take_turns(embedder_of, model):

@@ -9,6 +9,10 @@ starts at once: nothing waits for company. While the model is busy arrivals pile
 next batch takes all of them, up to `max_batch`: under load batches grow by themselves. Images
 and texts take turns, so that a queue of slow images cannot starve quick texts.
 
+On a CPU the model and the rest of a request share processors, so running one half of the callers
+through the model while the other half is answered gains nothing, and halves the batches. There
+the model waits a moment for the callers of a batch it has just answered (`_await_callers`).
+
 An item's failure is its own: a batch that fails is run again item by item. A request that is
 cancelled is dropped wherever it waits. `max_waiting` bounds what may be under way at once;
 beyond it callers get `Overloaded` at once instead of a timeout later.
@@ -33,6 +37,11 @@ from numpy.typing import NDArray
 from lookalike_serving.embed.cpus import usable_cpus
 from lookalike_serving.embed.protocol import Embedder, EmbedderInfo, ModelError, Pixels, Tensor
 from lookalike_serving.images.decode import DEFAULT_MAX_PIXELS, decode_image
+
+_GAP_SECONDS = 0.008
+"""Callers are awaited as long as one comes back within this."""
+_PATIENCE = 0.5
+"""The most they are awaited, in parts of the time their batch took."""
 
 Vector = NDArray[np.float32]
 """(d,) float32, L2-normalised where the model's distance is cosine."""
@@ -156,6 +165,7 @@ class BatchedEmbedder:
         self._max_waiting = max_waiting
         self._max_pixels = max_pixels
         self._min_side = embedder.info.image_size
+        self._shares_processors = embedder.info.device == "cpu"
         self._text_cache = text_cache
         self._remembered: OrderedDict[str, Vector] = OrderedDict()
 
@@ -168,6 +178,7 @@ class BatchedEmbedder:
         self._cache_hits = 0
         self._seconds = {"decode": 0.0, "preprocess": 0.0, "wait": 0.0}
         self._turn = _Kind.TEXT
+        self._awaited = (0, 0.0)  # how many will wait once the last batch's callers are back; until
         self._closed = False
 
         self._pool = ThreadPoolExecutor(threads or min(4, usable_cpus()), "lookalike-decode")
@@ -360,6 +371,8 @@ class BatchedEmbedder:
     def _next_batch(self) -> list[_Item] | None:
         """All that waits of the kind whose turn it is; None once closed."""
         with self._changed:
+            if self._shares_processors:
+                self._await_callers()
             while not self._closed and not any(self._queues.values()):
                 self._changed.wait()
             if self._closed:
@@ -376,6 +389,23 @@ class BatchedEmbedder:
                 wanted.append(item)
         return wanted
 
+    def _await_callers(self) -> None:
+        """Until those of the last batch are back, one is late, or it no longer pays. Locked."""
+        awaited, deadline = self._awaited
+        self._awaited = (0, 0.0)
+        waiting = self._waiting()
+        while not self._closed and waiting < min(awaited, self._max_batch):
+            left = min(_GAP_SECONDS, deadline - time.perf_counter())
+            if left <= 0:
+                return
+            self._changed.wait(left)
+            if self._waiting() <= waiting:
+                return
+            waiting = self._waiting()
+
+    def _waiting(self) -> int:
+        return sum(map(len, self._queues.values()))
+
     def _embed(self, batch: list[_Item]) -> None:
         start = time.perf_counter()
         try:
@@ -388,13 +418,16 @@ class BatchedEmbedder:
                 for item in batch:
                     self._embed([item])
             return
-        seconds = time.perf_counter() - start
+        now = time.perf_counter()
+        seconds = now - start
         tally = self._tallies[batch[0].kind]
         with self._changed:
             tally.items += len(batch)
             tally.batches += 1
             tally.model_seconds += seconds
             tally.sizes[len(batch)] += 1
+            if len(batch) > 1:  # one alone has no company to wait for
+                self._awaited = (len(batch) + self._waiting(), now + _PATIENCE * seconds)
             self._seconds["wait"] += sum(
                 start - item.arrived + item.timings.wait_ms / 1e3 for item in batch
             )
