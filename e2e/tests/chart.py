@@ -25,10 +25,19 @@ class Chart:
         self._kubeconfig = kubeconfig
         self._environment = environment
         self._values = folder / "values.json"
+        self._more: dict[str, Any] = {}
 
     def install(self, **more: Any) -> None:
-        """Install or upgrade; returns when the operator is ready. `more`: values, as JSON."""
-        self._values.write_text(json.dumps({**self._own_values(), **more}))
+        """Install; returns when the operator is ready. `more`: values, as JSON."""
+        self._more = more
+        self._apply({**self._mounted(), **more})
+
+    def upgrade_to_image(self, image: str) -> None:
+        """Upgrade to an operator out of its own image, which the node has."""
+        self._apply({"image": _image(image), "serving": self._serving(), **self._more})
+
+    def _apply(self, values: dict[str, Any]) -> None:
+        self._values.write_text(json.dumps(values))
         self._helm(
             *("upgrade", "--install", RELEASE, str(_CHART), "--create-namespace"),
             *("--values", str(self._values), "--wait", "--timeout", f"{_SECONDS}s"),
@@ -37,14 +46,15 @@ class Chart:
     def uninstall(self) -> None:
         self._helm("uninstall", RELEASE, "--wait", "--ignore-not-found")
 
-    def _own_values(self) -> dict[str, Any]:
+    def _serving(self) -> dict[str, Any]:
+        return {"image": _image(self._environment.image)}
+
+    def _mounted(self) -> dict[str, Any]:
         """The operator out of the mounted environment, as the serving pods of these tests are."""
         environment = self._environment
-        repository, _, tag = environment.image.partition(":")
-        image = {"repository": repository, "tag": tag, "pullPolicy": "Never"}
         return {
-            "image": image,
-            "serving": {"image": image},
+            "image": _image(environment.image),
+            "serving": self._serving(),
             "command": ["python", "-m", "lookalike_operator"],
             "env": environment.environment(),
             "volumes": environment.volumes(),
@@ -78,3 +88,8 @@ class Chart:
             check=False,
         )
         return done.stdout[-3000:]
+
+
+def _image(name: str) -> dict[str, str]:
+    repository, _, tag = name.partition(":")
+    return {"repository": repository, "tag": tag, "pullPolicy": "Never"}

@@ -116,7 +116,11 @@ def _targets(pod: Object) -> list[Object]:
     return [
         {
             "targets": [f"{address}:{port['containerPort']}"],
-            "labels": {**labels, "__meta_kubernetes_pod_container_port_name": port.get("name", "")},
+            "labels": {
+                **labels,
+                "__meta_kubernetes_pod_container_port_name": port.get("name", ""),
+                "__meta_kubernetes_pod_container_port_number": str(port["containerPort"]),
+            },
         }
         for container in pod["spec"]["containers"]
         for port in container.get("ports") or ()

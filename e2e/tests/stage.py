@@ -21,6 +21,7 @@ import yaml
 from e2e.cluster.api import Api, Object
 from e2e.cluster.paths import ROOT
 from e2e.cluster.serving_env import ServingEnvironment
+from e2e.tests.chart import NAMESPACE
 from e2e.tests.waiting import until
 from lookalike_serving.demo.catalogue import METADATA_FILE, render_catalogue
 
@@ -82,6 +83,13 @@ class Stage:
             kind = listed["kind"].removesuffix("List")
             found += [f"{kind}/{each['metadata']['name']}" for each in listed["items"]]
         return found
+
+    def operator_images(self) -> set[str]:
+        """Of the operator's containers, as they run."""
+        selector = "app.kubernetes.io/component=operator"
+        listed = self.api.get(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=selector)
+        living = [pod for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
+        return {each["image"] for pod in living for each in pod["spec"]["containers"]}
 
     # -- what is done ------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.tests.endpoint import Endpoint
+from e2e.tests.prometheus import Prometheus
 from e2e.tests.stage import Stage, Stages
 from e2e.tests.waiting import story, until, until_condition
 
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.node
 PICTURES = 60
 COLLECTION = "photos"
 RETRIEVER = "photo-search"
+_WORKERS = "ray.io/node-type=worker"
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +68,34 @@ def test_a_changed_default_takes_effect_in_the_same_ray_cluster(
     )
     after = stage.api.get(path)["status"]["activeServiceStatus"]["rayClusterName"]
     assert after == before
+
+
+def test_without_requests_the_workers_go_and_the_next_request_brings_one_back(
+    stage: Stage, endpoint: Endpoint, prometheus: Prometheus
+) -> None:
+    def told() -> str:
+        return story(stage.api, stage.retriever(RETRIEVER))
+
+    scaling = {
+        "minReplicas": 1,
+        "maxReplicas": 1,
+        "metrics": [{"preset": "Concurrency", "target": 8}],
+        "idleTimeoutSeconds": 60,
+    }
+    stage.api.patch(stage.retriever(RETRIEVER), {"spec": {"autoscaling": scaling}})
+    selector = f'namespace="{stage.namespace}",retriever="{RETRIEVER}"'
+    until(
+        "series of the worker",
+        lambda: prometheus.value(f"lookalike_requests_in_flight{{{selector}}}") is not None or None,
+        120,
+        told,
+    )
+    until("end of the last worker", lambda: not stage.pods(_WORKERS) or None, 420, told)
+    until_condition(stage.api, stage.retriever(RETRIEVER), "Ready", "True", 60, reason="Idle")
+    # The head's proxy holds the request until a worker is there and its model loaded.
+    with endpoint.client(timeout=300) as client:
+        query = {"type": "text", "value": "a mug"}
+        answer = client.post(f"/v1/retrievers/{RETRIEVER}/search", json={"queries": [query]})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["results"]
+    until_condition(stage.api, stage.retriever(RETRIEVER), "Ready", "True", 240, reason="Ready")

@@ -10,7 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from e2e.cluster import builds
 from e2e.cluster.api import Refused
+from e2e.cluster.node import Node
+from e2e.cluster.paths import ROOT
+from e2e.tests.chart import Chart
 from e2e.tests.endpoint import Endpoint
 from e2e.tests.stage import Stage, Stages
 from e2e.tests.waiting import condition, story, until, until_condition
@@ -21,6 +25,7 @@ PICTURES = 240
 """More than one process ingests by itself, so that the Job's pod starts its workers."""
 COLLECTION = "catalogue"
 RETRIEVER = "similarity-retriever"
+IMAGE = "lookalike-e2e/operator:test"
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +129,30 @@ def test_a_deleted_child_comes_back(stage: Stage, endpoint: Endpoint, child: str
     fresh = Endpoint.of(stage.api, stage.namespace, RETRIEVER)
     fresh.until_it_answers(60)
     assert fresh.documents(COLLECTION) == PICTURES
+
+
+def test_an_upgrade_to_the_operators_own_image_disturbs_nobody(
+    stage: Stage, endpoint: Endpoint, chart: Chart, node: Node
+) -> None:
+    archive = builds.build_image(
+        ROOT / "docker" / "operator.Dockerfile", IMAGE, arguments={"BASE": builds.BASE}
+    )
+    node.import_image(archive)
+    archive.unlink()
+    before = stage.serving_pod(RETRIEVER)
+    chart.upgrade_to_image(IMAGE)
+    assert stage.operator_images() == {IMAGE}
+    # It takes over what the other one made: changes what is to change, and nothing else.
+    stage.api.patch(stage.retriever(RETRIEVER), {"spec": {"search": {"topK": 6}}})
+    until(
+        "answer of six results",
+        lambda: len(endpoint.search_by_words("a mug")) == 6 or None,
+        180,
+        lambda: story(stage.api, stage.retriever(RETRIEVER)),
+    )
+    after = stage.serving_pod(RETRIEVER)
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
+    assert endpoint.documents(COLLECTION) == PICTURES
 
 
 def test_what_the_api_server_can_refuse_it_refuses_in_words(stage: Stage) -> None:

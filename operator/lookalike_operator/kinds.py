@@ -67,7 +67,6 @@ CHILDREN = (
     Kind("networking.k8s.io/v1", "Ingress", "ingresses"),
     Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
     Kind("ray.io/v1", "RayService", "rayservices", optional=True),
-    Kind("ray.io/v1", "RayJob", "rayjobs", optional=True),
     Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", optional=True),
     Kind("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors", optional=True),
 )

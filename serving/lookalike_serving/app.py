@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,9 @@ DEPLOYMENT = "Retriever"
 
 _MAX_ONGOING_REQUESTS = 1024
 """Above what the gateway's own limit lets through, so that callers get its 429, not a queue."""
+
+
+_METRICS_PORT_RETRY_SECONDS = 2.0
 
 
 @serve.ingress()
@@ -122,11 +127,21 @@ def deployment_for(config: ServingConfig) -> serve.Deployment:
 
 
 def _tell_metrics(api: FastAPI, port: int) -> None:
-    """One replica a pod has the port; a second one in the same pod goes without."""
-    try:
-        start_http_server(port, registry=api.state.metrics.registry)
-    except OSError as failure:
-        log.warning("no metrics on port %d: %s", port, failure.strerror or failure)
+    """One replica a pod has the port: its successor in the same pod gets it when that one ends."""
+
+    def serve_when_free() -> None:
+        told = False
+        while True:
+            try:
+                start_http_server(port, registry=api.state.metrics.registry)
+                return
+            except OSError as failure:
+                if not told:
+                    log.warning("no metrics on port %d yet: %s", port, failure.strerror or failure)
+                told = True
+                time.sleep(_METRICS_PORT_RETRY_SECONDS)
+
+    threading.Thread(target=serve_when_free, name="lookalike-metrics", daemon=True).start()
 
 
 class _JsonLines(logging.Formatter):

@@ -38,7 +38,7 @@ from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.following import follow
 from lookalike_serving.images import ImageFetcher, ImageStore
 from lookalike_serving.index.open import open_index, open_payload_index
-from lookalike_serving.index.protocol import Index, IndexFailure, Query, Vector
+from lookalike_serving.index.protocol import Index, IndexFailure, IndexUnavailable, Query, Vector
 from lookalike_serving.problems import Problem
 
 log = logging.getLogger("lookalike.service")
@@ -74,6 +74,8 @@ class Service:
         """Its light part may be replaced at any time: see `take`."""
         self.collections: dict[str, CollectionState] = {}
         self.failures: dict[str, str] = {}
+        self.unreachable: set[str] = set()
+        """Parts whose engine cannot be reached, which may pass: `collections.NAME`, `batches`."""
         """Collections that are not open, and why."""
         self.fetcher = ImageFetcher(config.fetch)
         self.images = ImageStore(config.data_dir, config.image_roots, self.fetcher)
@@ -210,23 +212,33 @@ class Service:
             try:
                 self.collections[collection.name] = await self._open(collection)
                 self.failures.pop(collection.name, None)
+                self.unreachable.discard(f"collections.{collection.name}")
             except (ModelError, IndexFailure, OSError) as failure:
-                self._report(collection.name, str(failure))
+                self._report(collection.name, failure, str(failure))
             except Exception as failure:
                 log.exception("collection %s failed to open", collection.name)
-                self._report(collection.name, f"{type(failure).__name__}: {failure}")
+                self._report(collection.name, failure, f"{type(failure).__name__}: {failure}")
         if self._batches is None:
             try:
                 self._batches = await open_payload_index(self.config.batches_index)
                 self.batches_failure = None
+                self.unreachable.discard("batches")
             except (IndexFailure, OSError) as failure:
                 self.batches_failure = str(failure)
+                self._note_reach("batches", failure)
                 log.error("the store of batch records is not open: %s", failure)
 
-    def _report(self, collection: str, reason: str) -> None:
+    def _report(self, collection: str, failure: Exception, reason: str) -> None:
+        self._note_reach(f"collections.{collection}", failure)
         if self.failures.get(collection) != reason:
             log.error("collection %s is not open: %s", collection, reason)
         self.failures[collection] = reason
+
+    def _note_reach(self, part: str, failure: Exception) -> None:
+        if isinstance(failure, IndexUnavailable):
+            self.unreachable.add(part)
+        else:
+            self.unreachable.discard(part)
 
     async def _open(self, collection: CollectionConfig) -> CollectionState:
         embedder = self.models.get(collection.model)

@@ -29,20 +29,34 @@ _NO_REASON = {
 
 
 def reasons() -> Iterator[str]:
-    for path in sorted(OPERATOR.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            yield from _reasons_in(node)
+    modules = [ast.parse(path.read_text()) for path in sorted(OPERATOR.rglob("*.py"))]
+    named = {name: value for module in modules for name, value in _constants(module)}
+    for module in modules:
+        for node in ast.walk(module):
+            yield from _reasons_in(node, named)
 
 
-def _reasons_in(node: ast.AST) -> Iterator[str]:
+def _constants(module: ast.Module) -> Iterator[tuple[str, str]]:
+    """The module's own names of texts."""
+    for node in module.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    yield target.id, str(node.value.value)
+
+
+def _reasons_in(node: ast.AST, named: dict[str, str]) -> Iterator[str]:
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
         return
     place = _REASON_OF.get(node.func.id)
     if place is None or len(node.args) <= place:
         return
     for part in ast.walk(node.args[place]):
-        if isinstance(part, ast.Constant) and re.fullmatch(r"[A-Z][A-Za-z]+", str(part.value)):
-            yield str(part.value)
+        text = named.get(part.id) if isinstance(part, ast.Name) else None
+        if isinstance(part, ast.Constant):
+            text = str(part.value)
+        if text is not None and re.fullmatch(r"[A-Z][A-Za-z]+", text):
+            yield text
 
 
 def documented(path: Path) -> set[str]:

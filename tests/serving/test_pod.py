@@ -15,10 +15,11 @@ import httpx
 import podlike
 import pytest
 from PIL import Image
-from served import serving_config
+from served import free_port, serving_config
+from tests.qdrant_server import running
 
-from lookalike_crds.config import IngestionConfig, ServingConfig
-from lookalike_crds.image_collection import ModelSpec, Provider, SourceSpec, VolumeSource
+from lookalike_crds.config import IndexConfig, IngestionConfig, ServingConfig
+from lookalike_crds.image_collection import Engine, ModelSpec, Provider, SourceSpec, VolumeSource
 from lookalike_crds.progress import RunResult, RunState
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -36,7 +37,9 @@ def _possible() -> None:
 class Pod:
     """A serving pod: its config and Secrets mounted, its data on a volume."""
 
-    def __init__(self, folder: Path, model: ModelSpec | None = None) -> None:
+    def __init__(
+        self, folder: Path, model: ModelSpec | None = None, index: IndexConfig | None = None
+    ) -> None:
         folder.chmod(0o755)
         self.data, self.mounted = folder / "data", folder / "mounted"
         for each in (self.data, self.mounted):
@@ -45,7 +48,7 @@ class Pod:
         (self.mounted / "keys").write_text(f"# of the shop\n{KEY}\n")
         (self.mounted / "token").write_text("internal")
         self.log = folder / "log"
-        self.config = self._config(model)
+        self.config = self._config(model, index)
         path = self.mounted / "serving.json"
         path.write_text(self.config.model_dump_json(by_alias=True))
         self.process = podlike.start(
@@ -61,11 +64,13 @@ class Pod:
             timeout=60,
         )
 
-    def _config(self, model: ModelSpec | None) -> ServingConfig:
+    def _config(self, model: ModelSpec | None, index: IndexConfig | None) -> ServingConfig:
         plain = serving_config(self.data)
         (collection,) = plain.collections
         if model is not None:
             collection = collection.model_copy(update={"model": model})
+        if index is not None:
+            collection = collection.model_copy(update={"index": index})
         access = {
             "api_keys_file": self.mounted / "keys",
             "internal_token_file": self.mounted / "token",
@@ -217,6 +222,26 @@ def test_sigterm_denies_readiness_and_answers_what_is_under_way(pod: Pod) -> Non
 def _in_flight(pod: Pod) -> int:
     text = pod.client.get("/metrics").text
     return int(float(text.partition("\nlookalike_requests_in_flight ")[2].split("\n")[0]))
+
+
+def test_an_index_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
+    """To end, and be started again ever later, would only add to the outage."""
+    http, grpc = free_port(), free_port()
+    index = IndexConfig(
+        engine=Engine.QDRANT, name="catalogue", url=f"http://127.0.0.1:{http}", grpc_port=grpc
+    )
+    pod = Pod(tmp_path, index=index)
+    try:
+        pod.until(lambda: pod.status() == 503)
+        said = pod.client.get("/readyz").json()
+        assert said["code"] == "index-unavailable", said
+        assert str(http) in said["detail"] or str(grpc) in said["detail"], said
+        time.sleep(10)  # longer than a server that a person looks at would wait
+        assert pod.status() == 503, pod.log.read_text()[-3000:]
+        with running(http_port=http, grpc_port=grpc):
+            pod.until(lambda: pod.status() == 200)
+    finally:
+        pod.stop()
 
 
 def test_a_model_without_weights_ends_it_with_the_reason_as_its_last_line(tmp_path: Path) -> None:

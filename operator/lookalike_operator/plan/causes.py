@@ -14,6 +14,9 @@ from typing import Any
 
 from lookalike_operator.plan.model import Manifest
 
+NOT_IN_TIME = "NotReadyInTime"
+UNREACHABLE = "QdrantUnavailable"
+"""The server of an index does not answer, or not us."""
 _OOM_EXIT = 137
 _LONGEST = 400
 
@@ -169,7 +172,7 @@ def never_ready(deployment: Manifest) -> Cause | None:
     for condition in _conditions(deployment):
         if condition.get("reason") == "ProgressDeadlineExceeded":
             return Cause(
-                "NotReadyInTime",
+                NOT_IN_TIME,
                 "no new pod has become ready in time: its readiness probe GET /readyz does not "
                 "pass; the pod's log says what it waits for",
             )

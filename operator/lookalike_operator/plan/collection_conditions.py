@@ -11,7 +11,7 @@ from lookalike_crds.image_collection import (
     RunStatus,
 )
 from lookalike_operator.plan import indexes
-from lookalike_operator.plan.causes import Cause, claim_cause, worst
+from lookalike_operator.plan.causes import UNREACHABLE, Cause, claim_cause, worst
 from lookalike_operator.plan.conditions import Judged, judged
 from lookalike_operator.plan.model import CollectionSnapshot, Manifest
 from lookalike_operator.plan.names import PAUSED, RUN_NOW
@@ -131,7 +131,7 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
     if facts is None:
         return judged("IndexReady", None, "NotAsked", "the Qdrant server has not been asked yet")
     if facts.error is not None:
-        return judged("IndexReady", False, "QdrantUnavailable", facts.error)
+        return judged("IndexReady", False, UNREACHABLE, facts.error)
     if not facts.exists:
         return judged(
             "IndexReady",

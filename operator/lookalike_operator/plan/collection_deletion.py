@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from lookalike_crds.image_collection import DeletionPolicy, Engine
 from lookalike_operator.plan import indexes
+from lookalike_operator.plan.causes import UNREACHABLE
 from lookalike_operator.plan.conditions import judged, merged
 from lookalike_operator.plan.model import CollectionSnapshot, Event, IndexAction, IndexOp, Plan
 from lookalike_operator.plan.names import FINALIZER, Owner
@@ -57,7 +58,7 @@ def plan_deletion(snapshot: CollectionSnapshot, owner: Owner) -> Plan:
         # An ingestion pod would make the index anew. No objects: all children are deleted.
         return _waiting(snapshot, Plan(), "StoppingIngestion", "ingestion pods are ending")
     if error is not None:
-        return _waiting(snapshot, Plan(hands_off=True), "QdrantUnavailable", error)
+        return _waiting(snapshot, Plan(hands_off=True), UNREACHABLE, error)
     return Plan(
         hands_off=True,
         index_ops=tuple(IndexOp(IndexAction.DELETE, name) for name in names),

@@ -75,7 +75,7 @@ def _template(
             "labels": owner.labels(Component.SERVING),
             "annotations": {
                 CONFIG_DIGEST: heavy_digest(config),
-                **serving_pod.scrape_annotations(),
+                **serving_pod.scrape_annotations(places.PORT),
             },
         },
         "spec": serving_pod.pod_spec([container], mounted),

@@ -25,16 +25,18 @@ def serving_policy(owner: Owner, spec: RetrieverSpec) -> Manifest:
     ingress controller, Prometheus. And our own: ingestion, Ray among itself, KubeRay."""
     client = {"matchExpressions": [{"key": CLIENT, "operator": "Exists"}]}
     ingestion = {"matchLabels": {MANAGED_BY: OPERATOR, COMPONENT: Component.INGESTION.value}}
+    kuberay_runs_it = spec.serving.runtime is Runtime.KUBE_RAY
+    ports = (places.PORT, places.METRICS_PORT) if kuberay_runs_it else (places.PORT,)
     rules: list[dict[str, Any]] = [
         {
             "from": [
                 {"namespaceSelector": {}, "podSelector": client},
                 {"podSelector": ingestion},
             ],
-            "ports": [{"port": places.PORT, "protocol": "TCP"}],
+            "ports": [{"port": port, "protocol": "TCP"} for port in ports],
         }
     ]
-    if spec.serving.runtime is Runtime.KUBE_RAY:
+    if kuberay_runs_it:
         kuberay = {"matchLabels": {APP: "kuberay-operator"}}
         rules += [
             {"from": [{"podSelector": {"matchLabels": owner.selector(Component.SERVING)}}]},

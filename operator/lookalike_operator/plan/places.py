@@ -27,6 +27,8 @@ TMP = "/tmp"
 SERVING_FILE = "serving.json"
 INGESTION_FILE = "ingestion.json"
 PORT = 8000
+METRICS_PORT = 8001
+"""Of one replica, where PORT reaches any: with runtime KubeRay."""
 
 
 @dataclass(frozen=True, slots=True)

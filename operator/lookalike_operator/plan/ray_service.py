@@ -117,7 +117,7 @@ def serve_config(spec: RetrieverSpec, config: ServingConfig, *, replicas: int, i
                 "name": APPLICATION,
                 "route_prefix": "/",
                 "import_path": "lookalike_serving.kuberay:build",
-                "args": {"config": heavy},
+                "args": {"config": heavy, "metrics_port": places.METRICS_PORT},
                 "deployments": [deployment],
             }
         ],
@@ -216,6 +216,10 @@ def _template(
             {"name": "dashboard", "containerPort": 8265, "protocol": "TCP"},
             {"name": "client", "containerPort": 10001, "protocol": "TCP"},
         ]
+    else:
+        container["ports"].append(
+            {"name": "metrics", "containerPort": places.METRICS_PORT, "protocol": "TCP"}
+        )
     pod = serving_pod.pod_spec([container], mounted)
     if head:
         # Ray's autoscaler, beside the head, asks the API server for workers.
@@ -225,7 +229,7 @@ def _template(
             "labels": labels,
             "annotations": {
                 CONFIG_DIGEST: heavy_digest(config),
-                **({} if head else serving_pod.scrape_annotations()),
+                **({} if head else serving_pod.scrape_annotations(places.METRICS_PORT)),
             },
         },
         "spec": pod,

@@ -245,7 +245,7 @@ def _access(
     if access.network_policy:
         objects.append(network_policy.serving_policy(owner, spec))
     if service_monitor.API in snapshot.apis:
-        objects.append(service_monitor.serving_monitor(owner))
+        objects.append(service_monitor.serving_monitor(owner, spec))
     return objects, lacking
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lookalike_operator.plan.causes import Cause
+from lookalike_operator.plan.causes import NOT_IN_TIME, UNREACHABLE, Cause
 from lookalike_operator.plan.conditions import Judged, judged
 from lookalike_operator.plan.model import RetrieverSnapshot
 from lookalike_operator.plan.names import PAUSED
@@ -36,7 +36,7 @@ class Situation:
 def judge(snapshot: RetrieverSnapshot, situation: Situation) -> tuple[Judged, ...]:
     """All conditions, in the order they are shown."""
     stalled = _stalled(situation)
-    available = _available(situation)
+    available = _available(snapshot, situation)
     progressing = _progressing(situation)
     scaling = (
         situation.scale.condition
@@ -62,7 +62,7 @@ def _stalled(situation: Situation) -> Judged:
     return judged("Stalled", False, "AsExpected", "nothing waits for a person")
 
 
-def _available(situation: Situation) -> Judged:
+def _available(snapshot: RetrieverSnapshot, situation: Situation) -> Judged:
     rollout = situation.rollout
     if rollout.available:
         return judged("Available", True, "ReplicasAvailable", f"{_answer(rollout.ready)} queries")
@@ -70,9 +70,23 @@ def _available(situation: Situation) -> Judged:
         return judged("Available", False, "Suspended", "spec.suspend is true")
     if situation.scale is not None and situation.scale.idle:
         return judged("Available", True, "Idle", situation.scale.condition.message)
-    if rollout.cause is not None:
-        return judged("Available", False, rollout.cause.reason, rollout.cause.message)
+    cause = rollout.cause
+    only_late = cause is None or not cause.stuck or cause.reason == NOT_IN_TIME
+    if only_late and (waits := _unreachable_index(snapshot)) is not None:
+        cause = waits
+    if cause is not None:
+        return judged("Available", False, cause.reason, cause.message)
     return judged("Available", False, "Starting", rollout.message)
+
+
+def _unreachable_index(snapshot: RetrieverSnapshot) -> Cause | None:
+    """What pods wait for that run and are not ready: they do not end because of it."""
+    for collection in snapshot.collections:
+        for each in collection.status.conditions:
+            if (each.type, each.status, each.reason) == ("IndexReady", "False", UNREACHABLE):
+                about = f"ImageCollection {collection.meta.name}: {each.message}"
+                return Cause(UNREACHABLE, about, stuck=False)
+    return None
 
 
 def _progressing(situation: Situation) -> Judged:

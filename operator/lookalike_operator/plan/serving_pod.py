@@ -108,11 +108,11 @@ def pod_spec(containers: list[dict[str, Any]], mounted: list[places.Mount]) -> d
     }
 
 
-def scrape_annotations() -> dict[str, str]:
+def scrape_annotations(port: int) -> dict[str, str]:
     """For a Prometheus that finds pods by annotation (docs/autoscaling.md)."""
     return {
         "prometheus.io/scrape": "true",
-        "prometheus.io/port": str(places.PORT),
+        "prometheus.io/port": str(port),
         "prometheus.io/path": "/metrics",
     }
 

@@ -34,5 +34,5 @@ def turn_weights(model: nn.Module) -> None:
             _turn(module.in_proj_weight)
 
 
-def _turn(weight: nn.Parameter) -> None:
+def _turn(weight: torch.Tensor) -> None:
     weight.data = weight.data.t().contiguous().t()

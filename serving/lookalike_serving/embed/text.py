@@ -108,7 +108,7 @@ def _length_first(transformer: nn.Module) -> None:
     """Let `transformer` work on (length, n, width); it still takes and gives (n, length, width)."""
     for module in transformer.modules():
         if hasattr(module, "batch_first"):
-            module.batch_first = False
+            setattr(module, "batch_first", False)  # noqa: B010 - not declared by Module
 
 
 def _is_causal(mask: torch.Tensor) -> bool:

@@ -29,7 +29,12 @@ async def healthz(request: Request) -> Response:
     "/readyz",
     summary="Whether every collection answers a canary query",
     response_model=None,
-    responses={503: {"description": "Some do not; `errors` tells which and why."}},
+    responses={
+        503: {
+            "description": "Some do not; `errors` tells which and why. Code `index-unavailable`: "
+            "each of them waits for an index that cannot be reached, and may answer later."
+        }
+    },
 )
 async def readyz(request: Request) -> Response:
     if request.app.state.traffic.draining:
@@ -44,10 +49,11 @@ async def readyz(request: Request) -> Response:
         parts = {part: reason and "does not answer" for part, reason in parts.items()}
     failed = [Wrong(part, reason) for part, reason in parts.items() if reason is not None]
     if failed:
+        waits = all(wrong.path in service.unreachable for wrong in failed)
         answering = len(parts) - len(failed)
         problem = Problem(
             503,
-            "not-ready",
+            "index-unavailable" if waits else "not-ready",
             f"{answering} of {len(parts)} parts answer; {failed[0].path}: {failed[0].message}",
             errors=failed,
             headers={"Retry-After": "2"},

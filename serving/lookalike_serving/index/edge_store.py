@@ -47,7 +47,7 @@ from lookalike_serving.index.protocol import (
     IndexRefused,
     IndexUnavailable,
 )
-from lookalike_serving.index.tuning import storage_datatype
+from lookalike_serving.index.tuning import STORED_AS
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class EdgeStore:
                     dimension=dimension,
                     distance=None if vector is None else vector.distance.value,
                     fingerprint=fingerprint,
-                    datatype=None if vector is None else storage_datatype(vector),
+                    datatype=None if vector is None else STORED_AS,
                     settings=settings,
                 )
                 check_without_points(folder, manifest)

@@ -17,7 +17,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 from lookalike_crds.image_collection import Distance, FieldSpec, FieldType, Quantization, VectorSpec
 from lookalike_crds.payload_indexes import field_schema
 from lookalike_serving.index.protocol import IndexMismatch
-from lookalike_serving.index.tuning import QUANTILE, storage_datatype
+from lookalike_serving.index.tuning import QUANTILE, STORED_AS
 
 _METADATA = "lookalike"
 
@@ -123,7 +123,7 @@ async def _create(client: AsyncQdrantClient, wanted: Wanted) -> None:
             size=wanted.dimension,
             distance=_DISTANCES[wanted.vector.distance],
             on_disk=wanted.vector.on_disk,
-            datatype=models.Datatype(storage_datatype(wanted.vector).lower()),
+            datatype=models.Datatype(STORED_AS.lower()),
         ),
         hnsw_config=_hnsw(wanted.vector),
         quantization_config=_quantization(wanted.vector),

@@ -19,10 +19,7 @@ from lookalike_crds.config import ServingConfig
 from lookalike_serving.local.cluster import CannotStart
 from lookalike_serving.local.init import become_child_of_init
 from lookalike_serving.local.rundir import DataDirInUse
-from lookalike_serving.local.server import Parent, Server, cause_of
-
-_HANDOVER_SECONDS = 90.0
-"""More than a pod's terminationGracePeriodSeconds."""
+from lookalike_serving.local.server import IN_A_CONTAINER, ON_ONE_MACHINE, Parent, Server, cause_of
 
 
 def main() -> int:
@@ -63,9 +60,8 @@ def main() -> int:
         parent = Parent(arguments.parent, arguments.parent_pipe)
     ingestions = {path.stem.removeprefix("ingest-"): path for path in arguments.ingest}
     try:
-        server = Server(config, arguments.config, parent)
-        # A pod's successor starts while the pod still answers its last requests.
-        server.run(ingestions, patience=_HANDOVER_SECONDS if in_container else 0.0)
+        patience = IN_A_CONTAINER if in_container else ON_ONE_MACHINE
+        Server(config, arguments.config, parent, patience).run(ingestions)
     except DataDirInUse:
         _end(3, f"another server works in {config.data_dir}")
     except (CannotStart, TimeoutError) as failure:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http.client import HTTPException
 from importlib.metadata import version
+from math import inf
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -30,9 +31,10 @@ from lookalike_serving.local import cluster, processes
 from lookalike_serving.local.ingestions import Ingestions
 from lookalike_serving.local.rundir import IngestionState, Phase, RunDirectory, State
 
-_READY_WITHIN_SECONDS = 300.0
 _SAME_REASON_SECONDS = 6.0
 """A collection that has not opened for the same reason for so long will not open by itself."""
+_MAY_PASS = "index-unavailable"
+"""Code of /readyz: every part that does not answer waits for an index server."""
 _STOP_WITHIN_SECONDS = 30.0
 
 log = logging.getLogger("lookalike.local")
@@ -51,11 +53,37 @@ class Parent:
     """A file descriptor to read from; it ends when the parent does, however it does."""
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long to wait for what, seconds."""
+
+    handover: float
+    """Until another server has left the data directory."""
+    index: float
+    """Until an index server answers."""
+    ready: float
+    """Until the server is ready, in all."""
+
+
+ON_ONE_MACHINE = Patience(handover=0.0, index=_SAME_REASON_SECONDS, ready=300.0)
+"""A person looks on, and wants to know."""
+IN_A_CONTAINER = Patience(handover=90.0, index=inf, ready=inf)
+"""A pod's successor starts while the pod still answers its last requests. Its probes say how long
+it may take: to end sooner would add a back-off to each try."""
+
+
 class Server:
     """One run."""
 
-    def __init__(self, config: ServingConfig, config_path: Path, parent: Parent | None) -> None:
+    def __init__(
+        self,
+        config: ServingConfig,
+        config_path: Path,
+        parent: Parent | None,
+        patience: Patience = ON_ONE_MACHINE,
+    ) -> None:
         self._config = config
+        self._patience = patience
         self._config_path = config_path
         self._run = RunDirectory.of(config.data_dir)
         self._parent = parent
@@ -73,13 +101,9 @@ class Server:
             parent_identity=processes.identity(parent.pid) if parent else None,
         )
 
-    def run(self, ingestion_configs: dict[str, Path], *, patience: float = 0.0) -> None:
-        """Serve until somebody wants it to end.
-
-        `patience`: seconds that another server may still take to leave the data directory.
-        Raises DataDirInUse, and CannotStart with the cause.
-        """
-        with self._run.lock(patience):
+    def run(self, ingestion_configs: dict[str, Path]) -> None:
+        """Serve until somebody wants it to end. Raises DataDirInUse, CannotStart with the cause."""
+        with self._run.lock(self._patience.handover):
             self._change(phase=Phase.STARTING)
             try:
                 self._serve(ingestion_configs)
@@ -162,20 +186,22 @@ class Server:
 
     def _wait_until_ready(self) -> None:
         """Until /readyz says so. Raises CannotStart with the reason it gives all the time."""
-        deadline = time.monotonic() + _READY_WITHIN_SECONDS
-        reason, since = "", time.monotonic()
+        started = time.monotonic()
+        reason, since = "", started
         while (answer := self._not_ready()) is not None:
             now = time.monotonic()
-            if answer != reason:
-                reason, since = answer, now
-            if answer and now - since > _SAME_REASON_SECONDS:
-                raise cluster.CannotStart(answer)
-            if now > deadline:
-                raise cluster.CannotStart(f"not ready after {_READY_WITHIN_SECONDS:g} s: {answer}")
+            told, code = answer
+            if told != reason:
+                reason, since = told, now
+            patience = self._patience.index if code == _MAY_PASS else _SAME_REASON_SECONDS
+            if told and now - since > patience:
+                raise cluster.CannotStart(told)
+            if now - started > self._patience.ready:
+                raise cluster.CannotStart(f"not ready after {self._patience.ready:g} s: {told}")
             time.sleep(0.1)
 
-    def _not_ready(self) -> str | None:
-        """None where the server is ready, else the reason, empty where it does not answer yet."""
+    def _not_ready(self) -> tuple[str, str] | None:
+        """None where the server is ready, else reason and code, empty where none answers yet."""
         request = urllib.request.Request(f"{self._state.url}/readyz")
         if key := _first_key(self._config.access.api_keys_file):
             # Without one the reason is not told.
@@ -187,7 +213,7 @@ class Server:
             with refusal:
                 return _detail(refusal.read())
         except (OSError, HTTPException):
-            return ""
+            return "", ""
 
     def _note_ingestion(self, ingestion: IngestionState) -> None:
         with self._changes:
@@ -239,11 +265,12 @@ _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Asks no proxy of the environment, which could not reach this machine."""
 
 
-def _detail(problem: bytes) -> str:
+def _detail(problem: bytes) -> tuple[str, str]:
     try:
-        return str(json.loads(problem)["detail"])
+        document = json.loads(problem)
+        return str(document["detail"]), str(document["code"])
     except (ValueError, KeyError, TypeError):
-        return ""
+        return "", ""
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

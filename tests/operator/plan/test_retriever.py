@@ -30,8 +30,10 @@ from tests.operator.plan.known import (
 
 from lookalike_crds.image_collection import ImageCollectionStatus
 from lookalike_crds.retriever import RetrieverStatus
+from lookalike_operator.plan.conditions import judged, merged
 from lookalike_operator.plan.indexes import described, stored
 from lookalike_operator.plan.model import (
+    CollectionFacts,
     Manifest,
     ObjectRef,
     Plan,
@@ -44,6 +46,36 @@ from lookalike_operator.plan.names import CONFIG_DIGEST, PAUSED
 from lookalike_operator.plan.retriever import plan_retriever
 
 SERVER = (facts(QDRANT, VIT),)
+
+
+UNANSWERED = "http://qdrant:6333 does not answer: connection refused"
+
+
+def _without_server() -> tuple[CollectionFacts, ...]:
+    no = judged("IndexReady", False, "QdrantUnavailable", UNANSWERED)
+    return (replace(SERVER[0], status=ImageCollectionStatus(conditions=merged((), (no,), 1, NOW))),)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_pods_that_wait_for_an_index_server_say_so(late: bool) -> None:
+    snapshot = retriever(collections=SERVER)
+    live = _live(plan_retriever(snapshot), replicas=1, updatedReplicas=1, unavailableReplicas=1)
+    if late:
+        live["status"]["conditions"] = [
+            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+        ]
+    waiting = replace(snapshot, children=(live,), pods=(pod(status={"phase": "Running"}),))
+    assert told(plan_retriever(waiting), "Ready")[1] == ("NotReadyInTime" if late else "Starting")
+    plan = plan_retriever(replace(waiting, collections=_without_server()))
+    assert told(plan, "Ready") == ("False", "QdrantUnavailable")
+    assert condition(plan, "Ready")["message"] == f"ImageCollection catalogue: {UNANSWERED}"
+
+
+def test_pods_that_crash_tell_that_first() -> None:
+    snapshot = retriever(collections=_without_server())
+    live = _live(plan_retriever(snapshot), replicas=1, updatedReplicas=1, unavailableReplicas=1)
+    plan = plan_retriever(replace(snapshot, children=(live,), pods=(pod(status=CRASH),)))
+    assert told(plan, "Ready") == ("False", "CrashLoopBackOff")
 
 
 def _live(plan: Plan, **status: int) -> Manifest:
