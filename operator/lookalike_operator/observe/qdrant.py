@@ -219,6 +219,11 @@ def explained(error: Exception, url: str) -> str:
         )
     if isinstance(source, httpx.TimeoutException | TimeoutError):
         return f"{url} timed out: Qdrant is overloaded or starting"
+    if isinstance(source, httpx.TransportError):
+        return (
+            f"{url} broke the connection off ({_line(str(source)) or type(source).__name__}): "
+            "Qdrant is being restarted, or something else listens there: check the port"
+        )
     return f"{url}: {_line(str(source)) or type(source).__name__}"
 
 

@@ -7,6 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from lookalike_crds.config import CollectionConfig
 from lookalike_serving.gateway.auth import may_see_reasons
 from lookalike_serving.gateway.context import metrics_of, request_id_of, service_of
 from lookalike_serving.gateway.responses import json_response, problem_response
@@ -41,9 +42,9 @@ async def readyz(request: Request) -> Response:
         problem = Problem(503, "draining", "This server is about to end.")
         return problem_response(problem, request_id_of(request.scope))
     service = service_of(request)
-    names = [config.name for config in service.config.collections]
-    reasons = await together([_canary(service, name) for name in names]) if names else []
-    parts = {f"collections.{n}": reason for n, reason in zip(names, reasons, strict=True)}
+    configs = service.config.collections
+    reasons = await together([_canary(service, each) for each in configs]) if configs else []
+    parts = {f"collections.{c.name}": reason for c, reason in zip(configs, reasons, strict=True)}
     parts["batches"] = service.batches_failure
     if not may_see_reasons(request):
         parts = {part: reason and "does not answer" for part, reason in parts.items()}
@@ -62,15 +63,16 @@ async def readyz(request: Request) -> Response:
     return json_response(request, {"status": "ready", "parts": sorted(parts)})
 
 
-async def _canary(service: Service, name: str) -> str | None:
+async def _canary(service: Service, collection: CollectionConfig) -> str | None:
     """None where a query went through model and index, else what kept it from doing so."""
-    if name in service.failures:
-        return service.failures[name]
+    if collection.name in service.failures:
+        return service.failures[collection.name]
     try:
         async with asyncio.timeout(_CANARY_SECONDS):
-            await service.canary(name)
+            await service.canary(collection.name)
     except TimeoutError:
-        return f"a canary query was not answered within {_CANARY_SECONDS:g} s"
+        by = f" by {collection.index.url}" if collection.index.url else ""
+        return f"a canary query was not answered{by} within {_CANARY_SECONDS:g} s"
     except (IndexFailure, Problem) as failure:
         return str(failure)
     except Exception as failure:
