@@ -70,7 +70,7 @@ cluster-down: install ## Take it down; nothing stays but the cache of what was b
 	$(BIN)/python -m e2e.cluster down
 
 e2e: install ## The end-to-end tests on that node
-	$(BIN)/python -m pytest e2e -m "node or apiserver"
+	$(BIN)/python -m pytest e2e -m "node or apiserver" $(PYTEST_ARGS)
 
 bench: bench-quality bench-search bench-http bench-ingest ## Run every benchmark
 

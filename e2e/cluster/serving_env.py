@@ -8,6 +8,8 @@ end-to-end tests the public `podTemplate` mounts two folders of this machine ins
 - `/opt/lookalike/app`: the project as its wheel installs it; made anew when the code has changed.
 
     python -m e2e.cluster serving-env     # makes both, prints what to put into a podTemplate
+
+`of_image` is the other way: an image that has it all, built from docker/serving.Dockerfile.
 """
 
 from __future__ import annotations
@@ -37,17 +39,16 @@ _FINISHED = ".finished"
 
 @dataclass(frozen=True, slots=True)
 class ServingEnvironment:
-    """Two folders of this machine."""
+    """An image, and what is mounted into it: nothing, or two folders of this machine."""
 
-    venv: Path
-    app: Path
-
-    @property
-    def image(self) -> str:
-        return BASE
+    image: str
+    venv: Path | None = None
+    app: Path | None = None
 
     def environment(self) -> list[dict[str, str]]:
         """A container's `env`."""
+        if self.app is None:
+            return []
         return [
             {"name": "PATH", "value": f"{VENV}/bin:/usr/local/bin:/usr/bin:/bin"},
             {"name": "PYTHONPATH", "value": APP},
@@ -61,20 +62,22 @@ class ServingEnvironment:
         return [
             {"name": name, "hostPath": {"path": str(path), "type": "Directory"}}
             for name, path in folders
+            if path is not None
         ]
 
     def volume_mounts(self) -> list[dict[str, Any]]:
         """A container's `volumeMounts`."""
+        paths = {"lookalike-venv": VENV, "lookalike-app": APP}
         return [
-            {"name": "lookalike-venv", "mountPath": VENV, "readOnly": True},
-            {"name": "lookalike-app", "mountPath": APP, "readOnly": True},
+            {"name": volume["name"], "mountPath": paths[volume["name"]], "readOnly": True}
+            for volume in self.volumes()
         ]
 
     def pod_template(self, container: str, **more: Any) -> dict[str, Any]:
         """A `podTemplate` that gives a container all of it; `more` goes to the container."""
         mounted = {
             "name": container,
-            "image": BASE,
+            "image": self.image,
             "imagePullPolicy": "IfNotPresent",
             "env": self.environment(),
             "volumeMounts": self.volume_mounts(),
@@ -87,7 +90,12 @@ def ensure() -> ServingEnvironment:
     """Make what is missing. Raises Unavailable."""
     debian.ensure(PYTHON)
     with locked(cache() / "serving-env.lock"):
-        return ServingEnvironment(_venv(), _app())
+        return ServingEnvironment(BASE, _venv(), _app())
+
+
+def of_image(image: str) -> ServingEnvironment:
+    """Of an image that the node has."""
+    return ServingEnvironment(image)
 
 
 def _venv() -> Path:

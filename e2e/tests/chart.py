@@ -27,17 +27,16 @@ class Chart:
         self._values = folder / "values.json"
         self._more: dict[str, Any] = {}
 
-    def install(self, **more: Any) -> None:
-        """Install; returns when the operator is ready. `more`: values, as JSON."""
-        self._more = more
-        self._apply({**self._mounted(), **more})
+    def install(self, image: str | None = None, **more: Any) -> None:
+        """Install or upgrade; returns when the operator is ready.
 
-    def upgrade_to_image(self, image: str) -> None:
-        """Upgrade to an operator out of its own image, which the node has."""
-        self._apply({"image": _image(image), "serving": self._serving(), **self._more})
-
-    def _apply(self, values: dict[str, Any]) -> None:
-        self._values.write_text(json.dumps(values))
+        `image`: the operator's own, which the node has; None: out of the serving environment.
+        `more`: values, as JSON; an upgrade keeps them.
+        """
+        self._more |= more
+        operator = self._mounted() if image is None else {"image": _image(image)}
+        serving = {"image": _image(self._environment.image)}
+        self._values.write_text(json.dumps({**operator, "serving": serving, **self._more}))
         self._helm(
             *("upgrade", "--install", RELEASE, str(_CHART), "--create-namespace"),
             *("--values", str(self._values), "--wait", "--timeout", f"{_SECONDS}s"),
@@ -46,15 +45,11 @@ class Chart:
     def uninstall(self) -> None:
         self._helm("uninstall", RELEASE, "--wait", "--ignore-not-found")
 
-    def _serving(self) -> dict[str, Any]:
-        return {"image": _image(self._environment.image)}
-
     def _mounted(self) -> dict[str, Any]:
         """The operator out of the mounted environment, as the serving pods of these tests are."""
         environment = self._environment
         return {
             "image": _image(environment.image),
-            "serving": self._serving(),
             "command": ["python", "-m", "lookalike_operator"],
             "env": environment.environment(),
             "volumes": environment.volumes(),

@@ -10,10 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.cluster import builds
 from e2e.cluster.api import Refused
-from e2e.cluster.node import Node
-from e2e.cluster.paths import ROOT
 from e2e.tests.chart import Chart
 from e2e.tests.endpoint import Endpoint
 from e2e.tests.stage import Stage, Stages
@@ -25,7 +22,6 @@ PICTURES = 240
 """More than one process ingests by itself, so that the Job's pod starts its workers."""
 COLLECTION = "catalogue"
 RETRIEVER = "similarity-retriever"
-IMAGE = "lookalike-e2e/operator:test"
 
 
 @pytest.fixture(scope="module")
@@ -132,16 +128,12 @@ def test_a_deleted_child_comes_back(stage: Stage, endpoint: Endpoint, child: str
 
 
 def test_an_upgrade_to_the_operators_own_image_disturbs_nobody(
-    stage: Stage, endpoint: Endpoint, chart: Chart, node: Node
+    stage: Stage, endpoint: Endpoint, chart: Chart, operator_image: str
 ) -> None:
-    archive = builds.build_image(
-        ROOT / "docker" / "operator.Dockerfile", IMAGE, arguments={"BASE": builds.BASE}
-    )
-    node.import_image(archive)
-    archive.unlink()
+    endpoint = Endpoint.of(stage.api, stage.namespace, RETRIEVER)  # its Service may be another
     before = stage.serving_pod(RETRIEVER)
-    chart.upgrade_to_image(IMAGE)
-    assert stage.operator_images() == {IMAGE}
+    chart.install(operator_image)
+    assert stage.operator_images() == {operator_image}
     # It takes over what the other one made: changes what is to change, and nothing else.
     stage.api.patch(stage.retriever(RETRIEVER), {"spec": {"search": {"topK": 6}}})
     until(

@@ -23,12 +23,20 @@ pytestmark = [
 
 def test_a_namespace_can_go_after_the_operator_went(stages: Stages, chart: Chart) -> None:
     with stages.open("uninstall") as stage:
-        stage.catalogue("product-images", 3)
-        stage.apply_example("standalone-edge.yaml")
-        catalogue = stage.collection("catalogue")
-        until_condition(stage.api, catalogue, "IndexReady", "True", 120)
-        assert stage.api.get(catalogue)["metadata"].get("finalizers")
+        index = {"engine": "Qdrant", "qdrant": {"url": "http://nobody.invalid:6333"}}
+        stage.apply(
+            {
+                "apiVersion": "lookalike.dev/v1alpha1",
+                "kind": "ImageCollection",
+                "metadata": {"name": "photos"},
+                "spec": {"model": {"provider": "Demo"}, "index": index},
+            }
+        )
+        photos = stage.collection("photos")
+        until_condition(stage.api, photos, "IndexReady", "False", 60, reason="QdrantUnavailable")
+        # The operator wants to delete the index before the collection may go.
+        assert stage.api.get(photos)["metadata"]["finalizers"] == ["lookalike.dev/index"]
         chart.uninstall()
         # The CRDs stay, and with them what people wrote.
-        assert not stage.api.get(catalogue)["metadata"].get("finalizers")
+        assert "finalizers" not in stage.api.get(photos)["metadata"]
     stage.until_gone(f"/api/v1/namespaces/{stage.namespace}", 120)

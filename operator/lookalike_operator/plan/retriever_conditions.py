@@ -63,13 +63,14 @@ def _stalled(situation: Situation) -> Judged:
 
 
 def _available(snapshot: RetrieverSnapshot, situation: Situation) -> Judged:
-    rollout = situation.rollout
+    rollout, scale = situation.rollout, situation.scale
+    if scale is not None and scale.idle and rollout.ready == 0:
+        # A RayService calls itself ready for its head's proxy alone.
+        return judged("Available", True, "Idle", scale.condition.message)
     if rollout.available:
         return judged("Available", True, "ReplicasAvailable", f"{_answer(rollout.ready)} queries")
     if situation.suspended:
         return judged("Available", False, "Suspended", "spec.suspend is true")
-    if situation.scale is not None and situation.scale.idle:
-        return judged("Available", True, "Idle", situation.scale.condition.message)
     cause = rollout.cause
     only_late = cause is None or not cause.stuck or cause.reason == NOT_IN_TIME
     if only_late and (waits := _unreachable_index(snapshot)) is not None:

@@ -264,6 +264,22 @@ def test_idle_serve_keeps_none_and_starts_one_at_the_next_request() -> None:
     assert told(plan, "Ready") == ("True", "Idle")
 
 
+def test_a_ray_service_that_is_ready_without_a_worker_is_idle_and_does_not_answer_itself() -> None:
+    running = {
+        "conditions": [{"type": "Ready", "status": "True"}],
+        "activeServiceStatus": {
+            "rayClusterName": CLUSTER,
+            "applicationStatuses": {"lookalike": {"status": "RUNNING"}},
+        },
+    }
+    live = {**_ray(_idle(601, 0)), "status": running}
+    status = RetrieverStatus(desired_replicas=0)
+    plan = plan_retriever(_retriever(IDLE, status=status, idle_seconds=601, children=(live,)))
+    for about in ("Available", "Ready"):
+        assert told(plan, about) == ("True", "Idle")
+        assert "the first one starts a replica" in condition(plan, about)["message"]
+
+
 def test_idle_is_a_light_change() -> None:
     awake, idle = _ray(_idle(1, 1)), _ray(_idle(601, 1))
     assert awake["spec"]["rayClusterConfig"] == idle["spec"]["rayClusterConfig"]
