@@ -99,6 +99,7 @@ async def test_readiness_tells_what_is_wrong_with_the_server_and_that_it_is_over
         (part,) = told.json()["errors"]
         assert part["path"] == "collections.shoes"
         assert says in part["message"]
+        assert stand_in.url in part["message"]
         assert len(part["message"].splitlines()) == 1
         assert (await client.get("/healthz")).status_code == 200  # no reason to restart the pod
         stand_in.heal()

@@ -72,7 +72,7 @@ async def _canary(service: Service, collection: CollectionConfig) -> str | None:
             await service.canary(collection.name)
     except TimeoutError:
         by = f" by {collection.index.url}" if collection.index.url else ""
-        return f"a canary query was not answered{by} within {_CANARY_SECONDS:g} s"
+        return f"a canary query was not answered within {_CANARY_SECONDS:g} s{by}"
     except (IndexFailure, Problem) as failure:
         return str(failure)
     except Exception as failure:
