@@ -6,9 +6,11 @@ way to gain any; everything read-only but `/tmp`, a /dev/shm of 64 MiB, and the 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +37,7 @@ def why_not() -> str | None:
 def start(
     module: str, *arguments: str, writable: tuple[Path, ...], log: Path
 ) -> subprocess.Popen[bytes]:
-    """`python -m module` in its pod. It ends with the process that is returned.
+    """`python -m module` in its pod; what is returned ends when that does. See `kill`.
 
     Of what lies in this machine's /tmp it sees the folders in `writable` alone, and Python and the
     checkout where they lie there.
@@ -73,7 +75,7 @@ def start(
         f"setpriv --reuid={USER} --regid={USER} --clear-groups --no-new-privs "
         f"--bounding-set=-all --inh-caps=-all {command}"
     )
-    unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
+    unshare = ["unshare", "--mount", "--pid", "--fork"]
     with log.open("wb") as output:
         return subprocess.Popen(
             [*unshare, "sh", "-c", "\n".join(script)],
@@ -87,6 +89,20 @@ def first_process(pod: subprocess.Popen[bytes]) -> int:
     """Its pid 1, as this machine counts."""
     children = Path(f"/proc/{pod.pid}/task/{pod.pid}/children").read_text().split()
     return int(children[0])
+
+
+def kill(pod: subprocess.Popen[bytes]) -> None:
+    """End it and everything in it, at once: the kernel clears a namespace whose pid 1 ended.
+
+    unshare's own way (--kill-child) does not outlive the change of user.
+    """
+    if pod.poll() is None:
+        with contextlib.suppress(ProcessLookupError, IndexError):
+            os.kill(first_process(pod), signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        pod.wait(30)
+    pod.kill()
+    pod.wait()
 
 
 def _needed() -> set[Path]:

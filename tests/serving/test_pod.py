@@ -102,9 +102,7 @@ class Pod:
 
     def stop(self) -> None:
         self.client.close()
-        if self.process.poll() is None:
-            self.process.kill()  # and with it everything in its namespace
-            self.process.wait(30)
+        podlike.kill(self.process)
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +163,7 @@ def test_an_ingestion_pod_fills_its_index(pod: Pod, tmp_path: Path) -> None:
     try:
         assert process.wait(SECONDS) == 0, (tmp_path / "log").read_text()[-3000:]
     finally:
-        process.kill()
+        podlike.kill(process)
     result = RunResult.model_validate_json((mounted / "termination-log").read_bytes())
     assert (result.state, result.documents) == (RunState.COMPLETED, 3)
     found = pod.client.post(
