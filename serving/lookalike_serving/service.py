@@ -66,6 +66,22 @@ class CollectionState:
         return self.config.name
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a part is not open."""
+
+    reason: str
+    unreachable: bool = False
+    """The engine of its index cannot be reached, which may pass by itself."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        return cls(str(error), isinstance(error, IndexUnavailable))
+
+    def __str__(self) -> str:
+        return self.reason
+
+
 class Service:
     """What a serving process holds. Made by `start`, ended by `close`."""
 
@@ -73,15 +89,13 @@ class Service:
         self.config = config
         """Its light part may be replaced at any time: see `take`."""
         self.collections: dict[str, CollectionState] = {}
-        self.failures: dict[str, str] = {}
-        self.unreachable: set[str] = set()
-        """Parts whose engine cannot be reached, which may pass: `collections.NAME`, `batches`."""
+        self.failures: dict[str, Failure] = {}
         """Collections that are not open, and why."""
         self.fetcher = ImageFetcher(config.fetch)
         self.images = ImageStore(config.data_dir, config.image_roots, self.fetcher)
         self.models: dict[ModelSpec, BatchedEmbedder] = {}
         self._batches: Index | None = None
-        self.batches_failure: str | None = "not opened yet"
+        self.batches_failure: Failure | None = Failure("not opened yet")
         """Why batch records cannot be kept; None where they can."""
         self._canaries: dict[str, Vector] = {}
         self._threads = ThreadPoolExecutor(max(2, usable_cpus()), "service")
@@ -212,33 +226,23 @@ class Service:
             try:
                 self.collections[collection.name] = await self._open(collection)
                 self.failures.pop(collection.name, None)
-                self.unreachable.discard(f"collections.{collection.name}")
             except (ModelError, IndexFailure, OSError) as failure:
-                self._report(collection.name, failure, str(failure))
+                self._report(collection.name, Failure.of(failure))
             except Exception as failure:
                 log.exception("collection %s failed to open", collection.name)
-                self._report(collection.name, failure, f"{type(failure).__name__}: {failure}")
+                self._report(collection.name, Failure(f"{type(failure).__name__}: {failure}"))
         if self._batches is None:
             try:
                 self._batches = await open_payload_index(self.config.batches_index)
                 self.batches_failure = None
-                self.unreachable.discard("batches")
             except (IndexFailure, OSError) as failure:
-                self.batches_failure = str(failure)
-                self._note_reach("batches", failure)
+                self.batches_failure = Failure.of(failure)
                 log.error("the store of batch records is not open: %s", failure)
 
-    def _report(self, collection: str, failure: Exception, reason: str) -> None:
-        self._note_reach(f"collections.{collection}", failure)
-        if self.failures.get(collection) != reason:
-            log.error("collection %s is not open: %s", collection, reason)
-        self.failures[collection] = reason
-
-    def _note_reach(self, part: str, failure: Exception) -> None:
-        if isinstance(failure, IndexUnavailable):
-            self.unreachable.add(part)
-        else:
-            self.unreachable.discard(part)
+    def _report(self, collection: str, failure: Failure) -> None:
+        if self.failures.get(collection) != failure:
+            log.error("collection %s is not open: %s", collection, failure)
+        self.failures[collection] = failure
 
     async def _open(self, collection: CollectionConfig) -> CollectionState:
         embedder = self.models.get(collection.model)

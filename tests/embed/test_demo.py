@@ -42,7 +42,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_images_and_texts_share_a_space(folder, photo):
-    demo = load_demo(threads=None, folder=folder)
+    demo = load_demo(folder)
     images = demo.embed_pixels([demo.preprocess(photo)])
     texts = demo.embed_texts(["a red striped mug", "", "words it never saw"])
     assert (images.shape, texts.shape) == ((1, 24), (3, 24))
@@ -50,14 +50,14 @@ def test_images_and_texts_share_a_space(folder, photo):
 
 
 def test_the_whole_image_is_squashed_to_the_models_square(folder, photo):
-    demo = load_demo(threads=None, folder=folder)
+    demo = load_demo(folder)
     expected = Image.fromarray(photo).resize((64, 64), Image.Resampling.BICUBIC)
     seen = demo.preprocess(photo).transpose(1, 2, 0)
     assert np.abs(seen.astype(int) - np.asarray(expected)).mean() < 1
 
 
 def test_vectors_are_those_of_the_network_itself(folder, photo):
-    demo = load_demo(threads=None, folder=folder)
+    demo = load_demo(folder)
     with torch.random.fork_rng():
         torch.manual_seed(1)
         model, tokenizer, preprocess = build(CONFIG)
@@ -71,12 +71,12 @@ def test_vectors_are_those_of_the_network_itself(folder, photo):
 
 
 def test_words_it_never_saw_are_named(folder):
-    demo = load_demo(threads=None, folder=folder)
+    demo = load_demo(folder)
     assert demo.unknown_words("red quantum mugs") == ["quantum"]
 
 
 def test_info_tells_what_it_is(folder):
-    info = load_demo(threads=None, folder=folder).info
+    info = load_demo(folder).info
     assert (info.provider, info.dimension, info.image_size) == ("Demo", 24, 64)
     assert info.supports_text
 
@@ -86,10 +86,10 @@ def test_damaged_weights_are_refused(folder):
     data[-1] ^= 1
     (folder / "demo-clip.safetensors").write_bytes(data)
     with pytest.raises(ModelError, match="Install lookalike again"):
-        load_demo(threads=None, folder=folder)
+        load_demo(folder)
 
 
 def test_missing_weights_are_refused(folder):
     (folder / "demo-clip.safetensors").unlink()
     with pytest.raises(WeightsNotFound, match="install lookalike again"):
-        load_demo(threads=None, folder=folder)
+        load_demo(folder)

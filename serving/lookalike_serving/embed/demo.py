@@ -9,7 +9,6 @@ import torch
 from lookalike_crds.image_collection import Distance, Precision, Provider
 from lookalike_serving.demo.model import WEIGHTS, CorruptWeights, load_demo_model
 from lookalike_serving.embed.clip import ClipEmbedder
-from lookalike_serving.embed.cpus import usable_cpus
 from lookalike_serving.embed.fingerprint import fingerprint
 from lookalike_serving.embed.layout import layout_of
 from lookalike_serving.embed.preprocess import Preprocessing
@@ -18,12 +17,11 @@ from lookalike_serving.embed.protocol import EmbedderInfo, ModelError, WeightsNo
 NAME = "demo-clip"
 
 
-def load_demo(*, threads: int | None, folder: Path = WEIGHTS) -> ClipEmbedder:
+def load_demo(folder: Path = WEIGHTS) -> ClipEmbedder:
     """The shipped model, in float32: it is too small to gain by less.
 
     Raises WeightsNotFound or ModelError where the installation is damaged.
     """
-    torch.set_num_threads(threads or usable_cpus())
     try:
         demo = load_demo_model(folder)
     except FileNotFoundError as error:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lookalike_crds.image_collection import ModelSpec, Provider
+from lookalike_serving.embed.cpus import usable_cpus
 from lookalike_serving.embed.protocol import Embedder, ModelError
 
 
@@ -27,34 +28,26 @@ def load_embedder(
     """
     import torch
 
-    def load() -> tuple[Embedder, int]:
-        embedder = _load(model, cache_dir, random_weights_for_benchmarks, threads)
-        return embedder, torch.get_num_threads()
-
+    # Of this thread, and of each that computes with torch for the first time from now on.
+    torch.set_num_threads(threads or usable_cpus())
     # OpenMP keeps a team of threads for each thread that computes, as long as that lives. Two
     # teams are more threads than processors, and then neither waits actively for its next step: a
     # text took 25 ms instead of 16 after its model was loaded by another thread that stayed.
     with ThreadPoolExecutor(1, "lookalike-load") as passing:
-        embedder, count = passing.submit(load).result()
-    torch.set_num_threads(count)
-    return embedder
+        return passing.submit(_load, model, cache_dir, random_weights_for_benchmarks).result()
 
 
-def _load(
-    model: ModelSpec, cache_dir: Path, random_weights_for_benchmarks: bool, threads: int | None
-) -> Embedder:
+def _load(model: ModelSpec, cache_dir: Path, random_weights: bool) -> Embedder:
     match model.provider:
         case Provider.DEMO:
             from lookalike_serving.embed.demo import load_demo
 
-            return load_demo(threads=threads)
+            return load_demo()
         case Provider.OPEN_CLIP:
             # Here, since open_clip takes seconds to import and the demo model needs none of it.
             from lookalike_serving.embed.open_clip import load_open_clip
 
-            return load_open_clip(
-                model, cache_dir, random_weights=random_weights_for_benchmarks, threads=threads
-            )
+            return load_open_clip(model, cache_dir, random_weights=random_weights)
         case Provider.TIMM | Provider.ONNX | Provider.PLUGIN:
             raise ModelError(
                 f"spec.model.provider {model.provider} comes with a later version: "

@@ -10,7 +10,6 @@ import torch
 
 from lookalike_crds.image_collection import Distance, ModelSpec, Provider
 from lookalike_serving.embed.clip import ClipEmbedder, Tokenizer
-from lookalike_serving.embed.cpus import usable_cpus
 from lookalike_serving.embed.device import best_device
 from lookalike_serving.embed.fingerprint import fingerprint
 from lookalike_serving.embed.layout import layout_of
@@ -24,15 +23,12 @@ _BENCHMARK_MODEL = "ViT-B-32"
 _BENCHMARK_SEED = 20240229
 
 
-def load_open_clip(
-    spec: ModelSpec, cache_dir: Path, *, random_weights: bool, threads: int | None
-) -> ClipEmbedder:
+def load_open_clip(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> ClipEmbedder:
     """Build and warm the model that `spec` names.
 
     With `random_weights` a spec without weights gets seeded random ones: for speed work alone.
     Raises ModelError, or WeightsNotFound.
     """
-    torch.set_num_threads(threads or usable_cpus())
     if random_weights and not spec.weights:
         name = spec.name or _BENCHMARK_MODEL
         known_architecture(name)

@@ -88,7 +88,8 @@ async def _told(service: Service, config: CollectionConfig) -> dict[str, Any]:
     }
     state = service.collections.get(config.name)
     if state is None:
-        return told | {"state": "Unavailable", "reason": service.failures.get(config.name)}
+        failure = service.failures.get(config.name)
+        return told | {"state": "Unavailable", "reason": failure and failure.reason}
     try:
         info = await state.index.info()
     except IndexFailure as failure:

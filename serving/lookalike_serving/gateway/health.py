@@ -13,7 +13,7 @@ from lookalike_serving.gateway.context import metrics_of, request_id_of, service
 from lookalike_serving.gateway.responses import json_response, problem_response
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem, Wrong
-from lookalike_serving.service import Service
+from lookalike_serving.service import Failure, Service
 from lookalike_serving.together import together
 
 router = APIRouter(tags=["health"])
@@ -43,27 +43,27 @@ async def readyz(request: Request) -> Response:
         return problem_response(problem, request_id_of(request.scope))
     service = service_of(request)
     configs = service.config.collections
-    reasons = await together([_canary(service, each) for each in configs]) if configs else []
-    parts = {f"collections.{c.name}": reason for c, reason in zip(configs, reasons, strict=True)}
+    failures = await together([_canary(service, each) for each in configs]) if configs else []
+    parts = {f"collections.{c.name}": failure for c, failure in zip(configs, failures, strict=True)}
     parts["batches"] = service.batches_failure
-    if not may_see_reasons(request):
-        parts = {part: reason and "does not answer" for part, reason in parts.items()}
-    failed = [Wrong(part, reason) for part, reason in parts.items() if reason is not None]
+    failed = {part: failure for part, failure in parts.items() if failure is not None}
     if failed:
-        waits = all(wrong.path in service.unreachable for wrong in failed)
+        open_to = may_see_reasons(request)
+        errors = [Wrong(p, f.reason if open_to else "does not answer") for p, f in failed.items()]
+        waits = all(failure.unreachable for failure in failed.values())
         answering = len(parts) - len(failed)
         problem = Problem(
             503,
             "index-unavailable" if waits else "not-ready",
-            f"{answering} of {len(parts)} parts answer; {failed[0].path}: {failed[0].message}",
-            errors=failed,
+            f"{answering} of {len(parts)} parts answer; {errors[0].path}: {errors[0].message}",
+            errors=errors,
             headers={"Retry-After": "2"},
         )
         return problem_response(problem, request_id_of(request.scope))
     return json_response(request, {"status": "ready", "parts": sorted(parts)})
 
 
-async def _canary(service: Service, collection: CollectionConfig) -> str | None:
+async def _canary(service: Service, collection: CollectionConfig) -> Failure | None:
     """None where a query went through model and index, else what kept it from doing so."""
     if collection.name in service.failures:
         return service.failures[collection.name]
@@ -72,11 +72,11 @@ async def _canary(service: Service, collection: CollectionConfig) -> str | None:
             await service.canary(collection.name)
     except TimeoutError:
         by = f" by {collection.index.url}" if collection.index.url else ""
-        return f"a canary query was not answered within {_CANARY_SECONDS:g} s{by}"
+        return Failure(f"a canary query was not answered within {_CANARY_SECONDS:g} s{by}")
     except (IndexFailure, Problem) as failure:
-        return str(failure)
+        return Failure(str(failure))
     except Exception as failure:
-        return f"{type(failure).__name__}: {failure}"
+        return Failure(f"{type(failure).__name__}: {failure}")
     return None
 
 
