@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e.cluster import binaries
+from e2e.cluster.api import Api
 from e2e.cluster.paths import ROOT
 from e2e.cluster.serving_env import ServingEnvironment
 
@@ -41,6 +42,14 @@ class Chart:
             *("upgrade", "--install", RELEASE, str(_CHART), "--create-namespace"),
             *("--values", str(self._values), "--wait", "--timeout", f"{_SECONDS}s"),
         )
+
+    def images(self) -> set[str]:
+        """Of the operator's containers, as they run."""
+        selector = "app.kubernetes.io/component=operator"
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods"
+        listed = Api(self._kubeconfig).get(path, labelSelector=selector)["items"]
+        living = [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
+        return {each["image"] for pod in living for each in pod["spec"]["containers"]}
 
     def uninstall(self) -> None:
         self._helm("uninstall", RELEASE, "--wait", "--ignore-not-found")

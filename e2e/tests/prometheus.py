@@ -11,6 +11,7 @@ import json
 import re
 import threading
 import urllib.request
+from collections.abc import Callable
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from e2e.cluster import network
 from e2e.cluster.api import Api, Object, Refused
 from e2e.cluster.node import Node
 from e2e.cluster.paths import ROOT
+from e2e.tests.waiting import until
 
 _NAME = "prometheus"
 _PORT = 19090
@@ -65,6 +67,11 @@ class Prometheus:
         with self._open(f"/api/v1/query?{urlencode({'query': query})}") as answer:
             found = json.load(answer)["data"]["result"]
         return float(found[0]["value"][1]) if found else None
+
+    def until_scraped(self, namespace: str, retriever: str, told: Callable[[], str]) -> None:
+        """Returns once there is a series of a pod of that Retriever."""
+        query = f'lookalike_requests_in_flight{{namespace="{namespace}",retriever="{retriever}"}}'
+        until("series of a serving pod", lambda: self.value(query) is not None or None, 90, told)
 
     def _config(self) -> dict[str, Any]:
         """The documented job, scraped more often, its pods from our list."""

@@ -21,8 +21,8 @@ import yaml
 from e2e.cluster.api import Api, Object
 from e2e.cluster.paths import ROOT
 from e2e.cluster.serving_env import ServingEnvironment
-from e2e.tests.chart import NAMESPACE
-from e2e.tests.waiting import until
+from e2e.tests.endpoint import Endpoint
+from e2e.tests.waiting import story, until
 from lookalike_serving.demo.catalogue import METADATA_FILE, render_catalogue
 
 EXAMPLES = ROOT / "examples" / "cluster"
@@ -84,13 +84,6 @@ class Stage:
             found += [f"{kind}/{each['metadata']['name']}" for each in listed["items"]]
         return found
 
-    def operator_images(self) -> set[str]:
-        """Of the operator's containers, as they run."""
-        selector = "app.kubernetes.io/component=operator"
-        listed = self.api.get(f"/api/v1/namespaces/{NAMESPACE}/pods", labelSelector=selector)
-        living = [pod for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
-        return {each["image"] for pod in living for each in pod["spec"]["containers"]}
-
     # -- what is done ------------------------------------------------------------------------------
 
     def apply(self, manifest: Object) -> Object:
@@ -107,6 +100,17 @@ class Stage:
                 document = self.with_environment(document)
             if document["kind"] != "Namespace":
                 self.apply(document)
+
+    def change_default(self, endpoint: Endpoint, top_k: int) -> None:
+        """Change `search.topK` of a Retriever; returns once answers have so many results."""
+        retriever = self.retriever(endpoint.retriever)
+        self.api.patch(retriever, {"spec": {"search": {"topK": top_k}}})
+        until(
+            f"answer of {top_k} results",
+            lambda: len(endpoint.search_by_words("a mug")) == top_k or None,
+            180,
+            lambda: story(self.api, retriever),
+        )
 
     def with_environment(self, document: Object) -> Object:
         """The resource with the serving environment in its podTemplate."""

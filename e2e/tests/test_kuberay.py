@@ -59,13 +59,7 @@ def test_a_changed_default_takes_effect_in_the_same_ray_cluster(
 ) -> None:
     path = f"/apis/ray.io/v1/namespaces/{stage.namespace}/rayservices/{RETRIEVER}"
     before = stage.api.get(path)["status"]["activeServiceStatus"]["rayClusterName"]
-    stage.api.patch(stage.retriever(RETRIEVER), {"spec": {"search": {"topK": 4}}})
-    until(
-        "answer of four results",
-        lambda: len(endpoint.search_by_words("a mug")) == 4 or None,
-        180,
-        lambda: story(stage.api, stage.retriever(RETRIEVER)),
-    )
+    stage.change_default(endpoint, top_k=4)
     after = stage.api.get(path)["status"]["activeServiceStatus"]["rayClusterName"]
     assert after == before
 
@@ -83,13 +77,7 @@ def test_without_requests_the_workers_go_and_the_next_request_brings_one_back(
         "idleTimeoutSeconds": 60,
     }
     stage.api.patch(stage.retriever(RETRIEVER), {"spec": {"autoscaling": scaling}})
-    selector = f'namespace="{stage.namespace}",retriever="{RETRIEVER}"'
-    until(
-        "series of the worker",
-        lambda: prometheus.value(f"lookalike_requests_in_flight{{{selector}}}") is not None or None,
-        120,
-        told,
-    )
+    prometheus.until_scraped(stage.namespace, RETRIEVER, told)
     until("end of the last worker", lambda: not stage.pods(_WORKERS) or None, 420, told)
     until_condition(stage.api, stage.retriever(RETRIEVER), "Ready", "True", 60, reason="Idle")
     # The head's proxy holds the request until a worker is there and its model loaded.

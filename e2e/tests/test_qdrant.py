@@ -74,17 +74,10 @@ def test_a_query_is_answered_from_the_server(stage: Stage, endpoint: Endpoint) -
 def test_load_brings_a_second_replica_and_its_end_takes_it_away(
     stage: Stage, endpoint: Endpoint, prometheus: Prometheus
 ) -> None:
-    selector = f'namespace="{stage.namespace}",retriever="{RETRIEVER}"'
-
     def told() -> str:
         return story(stage.api, stage.retriever(RETRIEVER))
 
-    until(
-        "series of the serving pod",
-        lambda: prometheus.value(f"lookalike_requests_in_flight{{{selector}}}") is not None or None,
-        90,
-        told,
-    )
+    prometheus.until_scraped(stage.namespace, RETRIEVER, told)
     with load(endpoint, clients=12):
         until("second replica that answers", lambda: _replicas(stage) == 2 or None, 240, told)
     until("single replica again", lambda: _replicas(stage) == 1 or None, 240, told)

@@ -78,13 +78,7 @@ def test_the_status_says_where_to_ask(stage: Stage, endpoint: Endpoint) -> None:
 
 def test_a_changed_default_takes_effect_without_a_restart(stage: Stage, endpoint: Endpoint) -> None:
     before = stage.serving_pod(RETRIEVER)
-    stage.api.patch(stage.retriever(RETRIEVER), {"spec": {"search": {"topK": 4}}})
-    until(
-        "answer of four results",
-        lambda: len(endpoint.search_by_words("a mug")) == 4 or None,
-        180,
-        lambda: story(stage.api, stage.retriever(RETRIEVER)),
-    )
+    stage.change_default(endpoint, top_k=4)
     after = stage.serving_pod(RETRIEVER)
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["status"]["containerStatuses"][0]["restartCount"] == 0
@@ -133,15 +127,9 @@ def test_an_upgrade_to_the_operators_own_image_disturbs_nobody(
     endpoint = Endpoint.of(stage.api, stage.namespace, RETRIEVER)  # its Service may be another
     before = stage.serving_pod(RETRIEVER)
     chart.install(operator_image)
-    assert stage.operator_images() == {operator_image}
+    assert chart.images() == {operator_image}
     # It takes over what the other one made: changes what is to change, and nothing else.
-    stage.api.patch(stage.retriever(RETRIEVER), {"spec": {"search": {"topK": 6}}})
-    until(
-        "answer of six results",
-        lambda: len(endpoint.search_by_words("a mug")) == 6 or None,
-        180,
-        lambda: story(stage.api, stage.retriever(RETRIEVER)),
-    )
+    stage.change_default(endpoint, top_k=6)
     after = stage.serving_pod(RETRIEVER)
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert endpoint.documents(COLLECTION) == PICTURES
