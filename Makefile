@@ -37,7 +37,7 @@ quickstart-down: install ## Stop what `make quickstart` left running
 	$(BIN)/lookalike down --data-dir $(QUICKSTART_DATA)
 
 test: install ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-fast: install ## Run the tests that start neither Ray nor a browser
 	$(BIN)/python -m pytest -m "not ray and not browser and not slow"

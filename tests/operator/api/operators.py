@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from fault_proxy import FaultProxy
+from fault_proxy import Call, FaultProxy
 
 from lookalike_operator.apply.children import Children
 from lookalike_operator.apply.events import EventWriter
@@ -93,6 +93,34 @@ class ByHand:
             if all(v.again != 0.0 and v.failure is None for v in verdicts):
                 return
         raise AssertionError(f"does not settle: {verdicts}")
+
+    def told(self) -> list[Manifest]:
+        """What the cluster's own controllers have said of the children, as last taken in."""
+        return [
+            child.get("status") or {}
+            for key in self.store.resources()
+            for child in self.store.children(key)
+        ]
+
+    async def undisturbed(
+        self, calls: Sequence[Call], act: Callable[[], Awaitable[None]]
+    ) -> list[Call]:
+        """The calls `act` made while nobody else changed anything.
+
+        The cluster's own controllers tell of new children a moment later, and a status that follows
+        is as it should be: then once more. A write of anything else is never excused.
+        """
+        for _ in range(20):
+            await self.settle()
+            await self.refresh()
+            told, before = self.told(), len(calls)
+            await act()
+            made = list(calls[before:])
+            await self.refresh()
+            own = [call for call in made if call.writes and not call.path.endswith("/status")]
+            if own or self.told() == told:
+                return made
+        raise AssertionError("the cluster does not come to rest")
 
 
 class InThread:
