@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast lint format generate check-generated lock \
         bench bench-quality bench-search bench-http bench-ingest bench-operator train-demo-model \
-        cluster cluster-down e2e clean
+        cluster cluster-down e2e e2e-kind e2e-cluster clean
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -71,6 +71,15 @@ cluster-down: install ## Take it down; nothing stays but the cache of what was b
 
 e2e: install ## The end-to-end tests on that node
 	$(BIN)/python -m pytest e2e -m "node or apiserver" $(PYTEST_ARGS)
+
+e2e-kind: install ## The same on kind (needs Docker, kind, kubectl, Helm): builds, loads, tests, deletes
+	@PYTHON=$(BIN)/python bash e2e/kind.sh
+
+e2e-cluster: install ## The same on any cluster: make e2e-cluster KUBECONFIG=… OPERATOR_IMAGE=… SERVING_IMAGE=…
+	@test -n "$(KUBECONFIG)" -a -n "$(OPERATOR_IMAGE)" -a -n "$(SERVING_IMAGE)" \
+	  || { echo "Say which cluster, and which images it can pull: make e2e-cluster KUBECONFIG=… OPERATOR_IMAGE=… SERVING_IMAGE=…"; exit 1; }
+	LOOKALIKE_E2E_KUBECONFIG="$(KUBECONFIG)" LOOKALIKE_E2E_OPERATOR_IMAGE="$(OPERATOR_IMAGE)" \
+	  LOOKALIKE_E2E_SERVING_IMAGE="$(SERVING_IMAGE)" $(BIN)/python -m pytest e2e/tests -m node $(PYTEST_ARGS)
 
 bench: bench-quality bench-search bench-http bench-ingest ## Run every benchmark
 

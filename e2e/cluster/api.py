@@ -31,14 +31,18 @@ class Refused(Exception):
 
 
 class Api:
-    """The API server that one of our kubeconfigs names."""
+    """The API server that one of our kubeconfigs names.
+
+    Ours have a file of authorities and a token, or neither: then `kubectl proxy` is the server.
+    """
 
     def __init__(self, kubeconfig: Path) -> None:
         document = yaml.safe_load(kubeconfig.read_text())
         cluster = document["clusters"][0]["cluster"]
+        token = document["users"][0]["user"].get("token")
         self._server: str = cluster["server"]
-        self._token: str = document["users"][0]["user"]["token"]
-        trust = ssl.create_default_context(cafile=cluster["certificate-authority"])
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        trust = ssl.create_default_context(cafile=cluster.get("certificate-authority"))
         # Never through a proxy of this machine: the server is on this machine.
         self._opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
@@ -134,8 +138,7 @@ class Api:
         url = f"{self._server}{path}"
         if query:
             url += f"?{urllib.parse.urlencode(query)}"
-        authorised = {"Authorization": f"Bearer {self._token}", **headers}
-        request = urllib.request.Request(url, content, authorised, method=method)
+        request = urllib.request.Request(url, content, {**self._headers, **headers}, method=method)
         try:
             return self._opener.open(request, timeout=seconds)
         except urllib.error.HTTPError as error:

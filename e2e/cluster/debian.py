@@ -23,7 +23,6 @@ PACKAGES = {
     "openssl": "openssl",
     "debootstrap": "debootstrap",
     "buildah": "buildah",
-    "prometheus": "prometheus",
     "/usr/bin/python3.11": "python3.11",
 }
 """Program or file -> the package that has it."""

@@ -1,6 +1,7 @@
-"""The two images that a node has from the start: what holds a pod, and a Debian to run things in.
+"""The images that a node has from the start – what holds a pod, and a Debian to run things in – and
+Prometheus for the tests.
 
-Both are archives in the cache, made once. No registry serves images here, and none is asked.
+They are archives in the cache, made once. No registry serves images here, and none is asked.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ from pathlib import Path
 
 from e2e.cluster import archives, binaries
 from e2e.cluster.archives import Defaults
+from e2e.cluster.binaries import Module
 from e2e.cluster.containers import PAUSE
 from e2e.cluster.errors import Unavailable
 from e2e.cluster.locks import locked
 from e2e.cluster.paths import cache
 
 BASE = "lookalike-e2e/base:bookworm"
+PROMETHEUS = "lookalike-e2e/prometheus:test"
 _SUITE = "bookworm"
 _PACKAGES = ("ca-certificates", "python3", "python3.11", "wget")
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -28,14 +31,12 @@ _SECONDS = 1800
 
 def pause() -> Path:
     """The archive of the image that holds a pod's namespaces."""
-    archive = _archive(f"pause-{binaries.PAUSE.digest}.tar")
-    if not archive.exists():
-        with tempfile.TemporaryDirectory() as folder:
-            layer = Path(folder) / "layer.tar"
-            with tarfile.open(layer, "w") as tar:
-                tar.add(binaries.program("pause"), arcname="pause")
-            archives.write(archive, PAUSE, layer, Defaults(("/pause",)))
-    return archive
+    return _of_program(binaries.PAUSE, PAUSE)
+
+
+def prometheus() -> Path:
+    """The archive of the image PROMETHEUS."""
+    return _of_program(binaries.PROMETHEUS, PROMETHEUS)
 
 
 def base() -> Path:
@@ -50,6 +51,20 @@ def base() -> Path:
                 with tarfile.open(layer, "w") as tar:
                     tar.add(root, arcname=".", filter=_kept)
                 archives.write(archive, BASE, layer, Defaults(environment={"PATH": _PATH}))
+    return archive
+
+
+def _of_program(module: Module, tag: str) -> Path:
+    """One program, which needs nothing of a system beside it."""
+    archive = _archive(f"{module.name}-{module.digest}.tar")
+    with locked(archive.with_suffix(".lock")):
+        if not archive.exists():
+            program = binaries.program(module.name)
+            with tempfile.TemporaryDirectory() as folder:
+                layer = Path(folder) / "layer.tar"
+                with tarfile.open(layer, "w") as tar:
+                    tar.add(program, arcname=program.name)
+                archives.write(archive, tag, layer, Defaults((f"/{program.name}",)))
     return archive
 
 

@@ -1,4 +1,4 @@
-"""A kubeconfig with a token, which every client reads."""
+"""A kubeconfig that every client reads."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import json
 from pathlib import Path
 
 
-def write_kubeconfig(path: Path, server: str, authority: Path, token: str) -> Path:
-    """JSON is YAML, too."""
-    document = {
+def write_kubeconfig(
+    path: Path, server: str, authority: Path | None = None, token: str | None = None
+) -> Path:
+    """With a token and the authorities of the server's certificate, or for plain HTTP without."""
+    trust = {} if authority is None else {"certificate-authority": str(authority)}
+    user = {} if token is None else {"token": token}
+    document = {  # JSON is YAML, too
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [
             {
                 "name": "lookalike-e2e",
-                "cluster": {"server": server, "certificate-authority": str(authority)},
+                "cluster": {"server": server, **trust},
             }
         ],
-        "users": [{"name": "admin", "user": {"token": token}}],
+        "users": [{"name": "admin", "user": user}],
         "contexts": [
             {"name": "lookalike-e2e", "context": {"cluster": "lookalike-e2e", "user": "admin"}}
         ],

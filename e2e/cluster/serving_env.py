@@ -56,6 +56,10 @@ class ServingEnvironment:
             {"name": "PYTHONDONTWRITEBYTECODE", "value": "1"},
         ]
 
+    def script(self, name: str) -> list[str]:
+        """The command of a script of the project: those that are mounted name another Python."""
+        return [name] if self.app is None else ["python", f"{APP}/bin/{name}"]
+
     def volumes(self) -> list[dict[str, Any]]:
         """A pod's `volumes`."""
         folders = (("lookalike-venv", self.venv), ("lookalike-app", self.app))
@@ -94,7 +98,7 @@ def ensure() -> ServingEnvironment:
 
 
 def of_image(image: str) -> ServingEnvironment:
-    """Of an image that the node has."""
+    """Of an image that the cluster has, or can pull."""
     return ServingEnvironment(image)
 
 

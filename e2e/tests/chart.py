@@ -11,9 +11,8 @@ from typing import Any
 from e2e.cluster import binaries
 from e2e.cluster.api import Api
 from e2e.cluster.paths import ROOT
-from e2e.cluster.serving_env import ServingEnvironment
+from e2e.tests.target import SYSTEM, Target
 
-NAMESPACE = "lookalike-system"
 RELEASE = "lookalike"
 _CHART = ROOT / "charts" / "lookalike"
 _SECONDS = 150
@@ -22,16 +21,16 @@ _SECONDS = 150
 class Chart:
     """One release on one cluster."""
 
-    def __init__(self, kubeconfig: Path, environment: ServingEnvironment, folder: Path) -> None:
-        self._kubeconfig = kubeconfig
-        self._environment = environment
+    def __init__(self, target: Target, folder: Path) -> None:
+        self._kubeconfig = target.kubeconfig
+        self._environment = target.environment
         self._values = folder / "values.json"
         self._more: dict[str, Any] = {}
 
     def install(self, image: str | None = None, **more: Any) -> None:
         """Install or upgrade; returns when the operator is ready.
 
-        `image`: the operator's own, which the node has; None: out of the serving environment.
+        `image`: the operator's own, which the cluster has; None: out of the serving environment.
         `more`: values, as JSON; an upgrade keeps them.
         """
         self._more |= more
@@ -46,7 +45,7 @@ class Chart:
     def images(self) -> set[str]:
         """Of the operator's containers, as they run."""
         selector = "app.kubernetes.io/component=operator"
-        path = f"/api/v1/namespaces/{NAMESPACE}/pods"
+        path = f"/api/v1/namespaces/{SYSTEM}/pods"
         listed = Api(self._kubeconfig).get(path, labelSelector=selector)["items"]
         living = [pod for pod in listed if "deletionTimestamp" not in pod["metadata"]]
         return {each["image"] for pod in living for each in pod["spec"]["containers"]}
@@ -66,7 +65,7 @@ class Chart:
         }
 
     def _helm(self, *arguments: str) -> None:
-        command = [str(binaries.program("helm")), *arguments, "--namespace", NAMESPACE]
+        command = [str(binaries.found("helm")), *arguments, "--namespace", SYSTEM]
         done = subprocess.run(
             command,
             env=os.environ | {"KUBECONFIG": str(self._kubeconfig)},
@@ -83,8 +82,8 @@ class Chart:
     def _operator_log(self) -> str:
         done = subprocess.run(
             [
-                *(str(binaries.program("kubectl")), "--kubeconfig", str(self._kubeconfig)),
-                *("-n", NAMESPACE, "describe", "pods"),
+                *(str(binaries.found("kubectl")), "--kubeconfig", str(self._kubeconfig)),
+                *("-n", SYSTEM, "describe", "pods"),
             ],
             capture_output=True,
             text=True,
@@ -95,5 +94,5 @@ class Chart:
 
 
 def _image(name: str) -> dict[str, str]:
-    repository, _, tag = name.partition(":")
-    return {"repository": repository, "tag": tag, "pullPolicy": "Never"}
+    repository, _, tag = name.rpartition(":")
+    return {"repository": repository, "tag": tag, "pullPolicy": "IfNotPresent"}

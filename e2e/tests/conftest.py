@@ -1,11 +1,7 @@
 """The cluster under test, the operator in it, and namespaces for the modules' tests.
 
 A node that runs already (`make cluster`) is used and left running; the operator stays in it, too,
-with `LOOKALIKE_E2E_KEEP=1`, for a look around.
-
-`LOOKALIKE_E2E_SERVING_IMAGE` names an image that the node has, built from docker/serving.Dockerfile
-(`python -m e2e.cluster image`): serving and ingestion then run as they are shipped, with nothing
-mounted, and so does the operator.
+with `LOOKALIKE_E2E_KEEP=1`, for a look around. What else can be set is in e2e/tests/target.py.
 """
 
 from __future__ import annotations
@@ -16,80 +12,83 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cluster import builds, serving_env
+from e2e.cluster import builds
 from e2e.cluster.api import Api
-from e2e.cluster.node import Node
 from e2e.cluster.paths import ROOT
-from e2e.cluster.serving_env import ServingEnvironment
 from e2e.conftest import SessionNode
+from e2e.tests import prometheus as prometheus_pod
+from e2e.tests import target as targets
 from e2e.tests.chart import Chart
 from e2e.tests.prometheus import Prometheus
 from e2e.tests.stage import Stages
+from e2e.tests.target import Target
 
-OPERATOR_IMAGE = "lookalike-e2e/operator:test"
+_OPERATOR_IMAGE = "lookalike-e2e/operator:test"
 _KEEP = os.environ.get("LOOKALIKE_E2E_KEEP") == "1"
-_SERVING_IMAGE = os.environ.get("LOOKALIKE_E2E_SERVING_IMAGE")
 
 
 @pytest.fixture(scope="session")
-def node(session_node: SessionNode) -> Node:
-    """The machine's node, with KubeRay's operator beside it."""
-    session_node.node.up(with_kuberay=True)
-    return session_node.node
+def target(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Target]:
+    if given := os.environ.get(targets.KUBECONFIG):
+        try:
+            with targets.named(Path(given), tmp_path_factory.mktemp("route")) as target:
+                yield target
+        except targets.Unfit as reason:
+            pytest.exit(str(reason), returncode=2)
+    else:
+        session_node: SessionNode = request.getfixturevalue("session_node")
+        session_node.node.up(with_kuberay=True)
+        yield targets.of_node(session_node.node)
 
 
 @pytest.fixture(scope="session")
-def api(session_node: SessionNode) -> Api:
-    return session_node.api
+def api(target: Target) -> Api:
+    return target.api
 
 
 @pytest.fixture(scope="session")
-def environment(node: Node) -> ServingEnvironment:
-    return serving_env.of_image(_SERVING_IMAGE) if _SERVING_IMAGE else serving_env.ensure()
-
-
-@pytest.fixture(scope="session")
-def operator_image(node: Node) -> str:
-    """The operator's own image, built and given to the node."""
+def operator_image(target: Target, request: pytest.FixtureRequest) -> str:
+    """The operator's own image, where the cluster finds it."""
+    if target.operator_image is not None:
+        return target.operator_image
     archive = builds.build_image(
-        ROOT / "docker" / "operator.Dockerfile", OPERATOR_IMAGE, arguments={"BASE": builds.BASE}
+        ROOT / "docker" / "operator.Dockerfile", _OPERATOR_IMAGE, arguments={"BASE": builds.BASE}
     )
-    node.import_image(archive)
+    session_node: SessionNode = request.getfixturevalue("session_node")
+    session_node.node.import_image(archive)
     archive.unlink()
-    return OPERATOR_IMAGE
+    return _OPERATOR_IMAGE
 
 
 @pytest.fixture(scope="session")
-def prometheus(node: Node, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
-    """A Prometheus that scrapes the cluster's pods by their annotations."""
-    running = Prometheus(node, tmp_path_factory.mktemp("prometheus"))
+def chart(
+    target: Target,
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Chart]:
+    # Out of the serving environment where that is mounted: no image is to be built for that.
+    shipped = target.environment.app is None
+    image = request.getfixturevalue("operator_image") if shipped else None
+    chart = Chart(target, tmp_path_factory.mktemp("chart"))
+    chart.install(image, prometheus={"url": prometheus_pod.ADDRESS})
+    yield chart
+    if not _KEEP:
+        chart.uninstall()
+        target.api.delete(f"/api/v1/namespaces/{targets.SYSTEM}")
+
+
+@pytest.fixture(scope="session")
+def prometheus(target: Target, chart: Chart) -> Iterator[Prometheus]:
+    """A Prometheus that scrapes the cluster's pods by their annotations; the operator asks it."""
+    running = Prometheus(target)
     running.start()
     yield running
     running.stop()
 
 
 @pytest.fixture(scope="session")
-def chart(
-    node: Node,
-    environment: ServingEnvironment,
-    prometheus: Prometheus,
-    tmp_path_factory: pytest.TempPathFactory,
-    request: pytest.FixtureRequest,
-) -> Iterator[Chart]:
-    image = request.getfixturevalue("operator_image") if _SERVING_IMAGE else None
-    chart = Chart(node.kubeconfig, environment, tmp_path_factory.mktemp("chart"))
-    chart.install(image, prometheus={"url": prometheus.address})
-    yield chart
-    if not _KEEP:
-        chart.uninstall()
-
-
-@pytest.fixture(scope="session")
-def stages(
-    api: Api,
-    chart: Chart,
-    environment: ServingEnvironment,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Stages:
+def stages(target: Target, chart: Chart, tmp_path_factory: pytest.TempPathFactory) -> Stages:
     folder: Path = tmp_path_factory.mktemp("stages")
-    return Stages(api, environment, folder)
+    return Stages(target, folder)

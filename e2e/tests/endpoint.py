@@ -10,31 +10,22 @@ from typing import Any
 
 import httpx
 
-from e2e.cluster.api import Api, Object
+from e2e.cluster.api import Object
+from e2e.tests.route import Route
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One Retriever's Service, reached through its cluster address, as kube-proxy routes it."""
+    """One Retriever's Service, as its pods' clients reach it."""
 
     retriever: str
     address: str
     key: str
-
-    @classmethod
-    def of(cls, api: Api, namespace: str, retriever: str) -> Endpoint:
-        service = api.get(f"/api/v1/namespaces/{namespace}/services/{retriever}")
-        secret = api.get(f"/api/v1/namespaces/{namespace}/secrets/{retriever}-api-keys")
-        keys = base64.b64decode(secret["data"]["keys"]).decode().split()
-        port = service["spec"]["ports"][0]["port"]
-        return cls(retriever, f"http://{service['spec']['clusterIP']}:{port}", keys[0])
+    route: Route
 
     def client(self, timeout: float = 30) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.key}"}
-        # Whatever proxy the machine's environment names, this address is on the machine.
-        return httpx.Client(
-            base_url=self.address, headers=headers, timeout=timeout, trust_env=False
-        )
+        return self.route.client(self.address, headers=headers, timeout=timeout)
 
     def search(self, *queries: Object, **more: Any) -> list[Object]:
         with self.client() as client:

@@ -1,13 +1,14 @@
 """A namespace for the tests of one module, furnished and cleared away.
 
-Pods in it are held to the restricted pod security standard. The serving environment – Python with
-Ray, torch and the project – comes into pods as a read-only volume, through the public
-`podTemplate` of both kinds, instead of an image of some gigabytes that would be built anew for each
-change of the code.
+Pods in it are held to the restricted pod security standard. On this machine's node the serving
+environment – Python with Ray, torch and the project – may come into pods as a read-only volume,
+through the public `podTemplate` of both kinds, instead of an image of some gigabytes that would be
+built anew for each change of the code.
 """
 
 from __future__ import annotations
 
+import base64
 import copy
 import json
 from collections.abc import Iterator
@@ -22,10 +23,13 @@ from e2e.cluster.api import Api, Object
 from e2e.cluster.paths import ROOT
 from e2e.cluster.serving_env import ServingEnvironment
 from e2e.tests.endpoint import Endpoint
+from e2e.tests.target import Target
 from e2e.tests.waiting import story, until
 from lookalike_serving.demo.catalogue import METADATA_FILE, render_catalogue
 
 EXAMPLES = ROOT / "examples" / "cluster"
+_STAND_IN = ROOT / "tests" / "qdrant_server"
+_SEED = 11
 _GROUP = "/apis/lookalike.dev/v1alpha1"
 _OURS = "app.kubernetes.io/managed-by=lookalike-operator"
 _LISTED = (
@@ -46,13 +50,20 @@ _LISTED = (
 class Stage:
     """One namespace."""
 
-    api: Api
+    target: Target
     namespace: str
-    environment: ServingEnvironment
-    folder: Path
-    """For files of this stage on this machine."""
+    pictures: Path
+    """The folder of this machine for the same pictures as in the cluster."""
     entries: list[dict[str, Any]] = field(default_factory=list)
-    _pictures: Path | None = None
+    """What the catalogue's file says of each picture."""
+
+    @property
+    def api(self) -> Api:
+        return self.target.api
+
+    @property
+    def environment(self) -> ServingEnvironment:
+        return self.target.environment
 
     # -- where things are --------------------------------------------------------------------------
 
@@ -74,6 +85,14 @@ class Stage:
         selector = f"app.kubernetes.io/component=serving,lookalike.dev/name={retriever}"
         [pod] = self.pods(selector)
         return pod
+
+    def endpoint(self, retriever: str) -> Endpoint:
+        """As it is now: a Service that was made anew has another address."""
+        service = self.api.get(f"/api/v1/namespaces/{self.namespace}/services/{retriever}")
+        secret = self.api.get(f"/api/v1/namespaces/{self.namespace}/secrets/{retriever}-api-keys")
+        keys = base64.b64decode(secret["data"]["keys"]).decode().split()
+        route = self.target.route
+        return Endpoint(retriever, route.to(service), keys[0], route)
 
     def children(self) -> list[str]:
         """Everything of the operator's in this namespace."""
@@ -140,66 +159,66 @@ class Stage:
             for volume in self.environment.volumes()
         ]
 
-    def catalogue(self, claim: str, count: int) -> None:
-        """A claim with a rendered catalogue in its folder `catalogue`, as the examples expect."""
-        self._pictures = self.folder / claim / "catalogue"
-        render_catalogue(self._pictures, count, seed=11)
-        _readable(self._pictures.parent)
-        lines = (self._pictures / METADATA_FILE).read_text().splitlines()
+    def catalogue(self, count: int) -> None:
+        """The claim `product-images` of the examples, with pictures that a Job draws into it."""
+        render_catalogue(self.pictures, count, seed=_SEED)
+        lines = (self.pictures / METADATA_FILE).read_text().splitlines()
         self.entries = [json.loads(line) for line in lines]
-        self._bind(claim, self._pictures.parent, "ReadOnlyMany")
+        for document in yaml.safe_load_all((EXAMPLES / "images.yaml").read_text()):
+            if document["kind"] == "Job":
+                self._with_serving_image(document["spec"]["template"]["spec"])
+                [container] = document["spec"]["template"]["spec"]["containers"]
+                script, *arguments = container["command"]
+                assert script == "lookalike"
+                arguments[arguments.index("--count") + 1] = str(count)
+                more = ["--seed", str(_SEED)]
+                container["command"] = [*self.environment.script(script), *arguments, *more]
+            self.apply(document)
+        job = f"/apis/batch/v1/namespaces/{self.namespace}/jobs/draw-product-images"
+        until(
+            "catalogue",
+            lambda: self.api.get(job)["status"].get("succeeded"),
+            300,
+            lambda: story(self.api, job),
+        )
 
     def picture(self, entry: dict[str, Any]) -> Path:
-        assert self._pictures is not None
-        return self._pictures / str(entry["file"])
+        return self.pictures / str(entry["file"])
 
-    def start_qdrant_stand_in(self, name: str) -> None:
-        """A pod that speaks Qdrant's protocol, and its Service."""
+    def start_qdrant(self, name: str) -> None:
+        """A Qdrant server if the target has one, else what speaks its protocol; its Service."""
         labels = {"app": name}
-        environment = self.environment
+        container: Object = {
+            "name": "qdrant",
+            "image": self.target.qdrant_image or self.environment.image,
+            "securityContext": {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "readinessProbe": {"httpGet": {"path": "/readyz", "port": 6333}, "periodSeconds": 2},
+        }
+        pod: Object = {
+            "automountServiceAccountToken": False,
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 10001,
+                "fsGroup": 10001,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [container],
+        }
+        if self.target.qdrant_image:
+            self._hold_data(pod)
+        else:
+            self._stand_in(pod)
         self.apply(
             {
                 "apiVersion": "v1",
                 "kind": "Pod",
                 "metadata": {"name": name, "labels": labels},
-                "spec": {
-                    "automountServiceAccountToken": False,
-                    "securityContext": {
-                        "runAsNonRoot": True,
-                        "runAsUser": 10001,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
-                    "containers": [
-                        {
-                            "name": "qdrant",
-                            "image": environment.image,
-                            "imagePullPolicy": "Never",
-                            "command": ["python", "-m", "tests.qdrant_server"],
-                            "args": ["--host", "0.0.0.0"],
-                            "workingDir": "/checkout",
-                            "env": environment.environment(),
-                            "securityContext": {
-                                "allowPrivilegeEscalation": False,
-                                "capabilities": {"drop": ["ALL"]},
-                            },
-                            "readinessProbe": {
-                                "httpGet": {"path": "/readyz", "port": 6333},
-                                "periodSeconds": 2,
-                            },
-                            "volumeMounts": [
-                                *environment.volume_mounts(),
-                                {"name": "tests", "mountPath": "/checkout/tests"},
-                            ],
-                        }
-                    ],
-                    "volumes": [
-                        *self.environment_volumes(),
-                        {"name": "tests", "persistentVolumeClaim": {"claimName": "tests"}},
-                    ],
-                },
+                "spec": pod,
             }
         )
-        self._bind("tests", ROOT / "tests", "ReadOnlyMany")
         ports = [{"name": n, "port": p} for n, p in (("http", 6333), ("grpc", 6334))]
         self.apply(
             {
@@ -210,6 +229,45 @@ class Stage:
             }
         )
 
+    def _hold_data(self, pod: Object) -> None:
+        """Where a Qdrant server that is nobody's root may write."""
+        [container] = pod["containers"]
+        container["env"] = [
+            {"name": "QDRANT_INIT_FILE_PATH", "value": "/qdrant/storage/.qdrant-initialized"},
+            {"name": "QDRANT__STORAGE__SNAPSHOTS_PATH", "value": "/qdrant/storage/snapshots"},
+        ]
+        container["volumeMounts"] = [{"name": "storage", "mountPath": "/qdrant/storage"}]
+        pod["volumes"] = [{"name": "storage", "emptyDir": {}}]
+
+    def _stand_in(self, pod: Object) -> None:
+        """The server of tests/qdrant_server, out of the serving environment."""
+        self.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": "qdrant-stand-in"},
+                "data": {file.name: file.read_text() for file in _STAND_IN.glob("*.py")},
+            }
+        )
+        self._with_serving_image(pod)
+        [container] = pod["containers"]
+        container |= {
+            "command": ["python", "-m", "tests.qdrant_server", "--host", "0.0.0.0"],
+            "workingDir": "/checkout",
+        }
+        mount = {"name": "stand-in", "mountPath": "/checkout/tests/qdrant_server"}
+        container["volumeMounts"].append(mount)
+        pod["volumes"].append({"name": "stand-in", "configMap": {"name": "qdrant-stand-in"}})
+
+    def _with_serving_image(self, pod: Object) -> None:
+        """Give a pod of ours, of one container, what serving pods run."""
+        [container] = pod["containers"]
+        container["image"] = self.environment.image
+        environment, mounts = self.environment.environment(), self.environment.volume_mounts()
+        container["env"] = [*container.get("env", ()), *environment]
+        container["volumeMounts"] = [*container.get("volumeMounts", ()), *mounts]
+        pod["volumes"] = [*pod.get("volumes", ()), *self.environment_volumes()]
+
     def until_gone(self, path: str, seconds: float) -> None:
         until(
             f"end of {path}",
@@ -219,7 +277,7 @@ class Stage:
         )
 
     def furnish(self) -> None:
-        """The namespace, restricted, and the serving environment's claim."""
+        """The namespace, restricted, and the serving environment's claims."""
         self.api.apply(
             {
                 "apiVersion": "v1",
@@ -237,7 +295,7 @@ class Stage:
             lambda: "the controller manager makes it",
         )
         for volume in self.environment.volumes():
-            self._bind(volume["name"], Path(volume["hostPath"]["path"]), "ReadOnlyMany")
+            self._bind(volume["name"], Path(volume["hostPath"]["path"]))
 
     def clear(self) -> None:
         """Everything away, our resources first, since the operator has to see them go."""
@@ -251,9 +309,9 @@ class Stage:
             if volume["spec"].get("claimRef", {}).get("namespace") == self.namespace:
                 self.api.delete(f"/api/v1/persistentvolumes/{volume['metadata']['name']}")
 
-    def _bind(self, claim: str, folder: Path, mode: str) -> None:
-        """A claim bound to a folder of this machine."""
-        capacity = {"storage": "1Gi"}
+    def _bind(self, claim: str, folder: Path) -> None:
+        """A claim bound to a folder of this machine, to read."""
+        capacity, mode = {"storage": "1Gi"}, "ReadOnlyMany"
         self.api.apply(
             {
                 "apiVersion": "v1",
@@ -288,25 +346,17 @@ class Stage:
 class Stages:
     """Opens namespaces on the cluster under test."""
 
-    api: Api
-    environment: ServingEnvironment
+    target: Target
     folder: Path
 
     @contextmanager
     def open(self, name: str) -> Iterator[Stage]:
-        stage = Stage(self.api, f"e2e-{name}", self.environment, self.folder / name)
+        stage = Stage(self.target, f"e2e-{name}", self.folder / name)
         stage.furnish()
         try:
             yield stage
         finally:
             stage.clear()
-
-
-def _readable(folder: Path) -> None:
-    """For pods, which run as somebody else; folders above are not in their sight."""
-    folder.chmod(0o755)
-    for path in folder.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _merged(document: Object, change: Object) -> Object:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import pytest
 
 from e2e.cluster.api import Object
-from e2e.tests.endpoint import Endpoint
 from e2e.tests.stage import Stage, Stages
 from e2e.tests.waiting import story, until, until_condition
 
@@ -22,7 +21,7 @@ _INGESTING = f"app.kubernetes.io/component=ingestion,lookalike.dev/name={COLLECT
 @pytest.fixture(scope="module")
 def stage(stages: Stages) -> Iterator[Stage]:
     with stages.open("killed") as stage:
-        stage.catalogue("product-images", PICTURES)
+        stage.catalogue(PICTURES)
         stage.apply_example("standalone-edge.yaml")
         yield stage
 
@@ -38,7 +37,7 @@ def test_a_killed_ingestion_pod_is_followed_by_one_that_finishes(stage: Stage) -
         return pods[0] if pods else None
 
     first = until("ingestion pod that runs", running, 300, told)
-    endpoint = Endpoint.of(stage.api, stage.namespace, RETRIEVER)
+    endpoint = stage.endpoint(RETRIEVER)
     endpoint.until_it_answers(60)
     until("first documents", lambda: endpoint.documents(COLLECTION) > 0 or None, 240, told)
     name = first["metadata"]["name"]

@@ -21,9 +21,11 @@ _WORKERS = "ray.io/node-type=worker"
 
 @pytest.fixture(scope="module")
 def stage(stages: Stages) -> Iterator[Stage]:
+    if stages.target.api.find("/apis/ray.io/v1") is None:
+        pytest.skip("the cluster has no KubeRay: install its operator, 1.4 or later")
     with stages.open("kuberay") as stage:
-        stage.catalogue("product-images", PICTURES)
-        stage.start_qdrant_stand_in("qdrant")
+        stage.catalogue(PICTURES)
+        stage.start_qdrant("qdrant")
         requests = {"cpu": "100m", "memory": "1Gi"}
         # Ray's autoscaler, which KubeRay puts beside the head, is of the same environment.
         autoscaler = {
@@ -42,7 +44,7 @@ def stage(stages: Stages) -> Iterator[Stage]:
 def endpoint(stage: Stage) -> Endpoint:
     until_condition(stage.api, stage.collection(COLLECTION), "Ingested", "True", 300)
     until_condition(stage.api, stage.retriever(RETRIEVER), "Ready", "True", 420)
-    endpoint = Endpoint.of(stage.api, stage.namespace, RETRIEVER)
+    endpoint = stage.endpoint(RETRIEVER)
     endpoint.until_it_answers(90)
     return endpoint
 

@@ -32,14 +32,14 @@ _LONGEST_LOAD_SECONDS = 240
 @pytest.fixture(scope="module")
 def stage(stages: Stages) -> Iterator[Stage]:
     with stages.open("qdrant") as stage:
-        stage.catalogue("product-images", PICTURES)
+        stage.catalogue(PICTURES)
         given = os.environ.get(_URL)
         changes: dict[str, Object] = {}
         if given:
             qdrant = {"url": given, "serviceRef": None}
             changes["ImageCollection"] = {"spec": {"index": {"qdrant": qdrant}}}
         else:
-            stage.start_qdrant_stand_in("qdrant")
+            stage.start_qdrant("qdrant")
         changes["Retriever"] = {
             "spec": {
                 "serving": {"resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}},
@@ -59,7 +59,7 @@ def stage(stages: Stages) -> Iterator[Stage]:
 def endpoint(stage: Stage) -> Endpoint:
     until_condition(stage.api, stage.collection(COLLECTION), "Ingested", "True", 300)
     until_condition(stage.api, stage.retriever(RETRIEVER), "Ready", "True", 300)
-    endpoint = Endpoint.of(stage.api, stage.namespace, RETRIEVER)
+    endpoint = stage.endpoint(RETRIEVER)
     endpoint.until_it_answers(60)
     return endpoint
 

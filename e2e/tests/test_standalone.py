@@ -27,7 +27,7 @@ RETRIEVER = "similarity-retriever"
 @pytest.fixture(scope="module")
 def stage(stages: Stages) -> Iterator[Stage]:
     with stages.open("standalone") as stage:
-        stage.catalogue("product-images", PICTURES)
+        stage.catalogue(PICTURES)
         stage.apply_example("standalone-edge.yaml")
         yield stage
 
@@ -36,7 +36,7 @@ def stage(stages: Stages) -> Iterator[Stage]:
 def endpoint(stage: Stage) -> Endpoint:
     until_condition(stage.api, stage.retriever(RETRIEVER), "Ready", "True", 300)
     until_condition(stage.api, stage.collection(COLLECTION), "Ingested", "True", 300)
-    endpoint = Endpoint.of(stage.api, stage.namespace, RETRIEVER)
+    endpoint = stage.endpoint(RETRIEVER)
     endpoint.until_it_answers(60)
     return endpoint
 
@@ -116,7 +116,7 @@ def test_a_deleted_child_comes_back(stage: Stage, endpoint: Endpoint, child: str
 
     until(f"new {path}", back, 60, lambda: story(stage.api, stage.retriever(RETRIEVER)))
     until_condition(stage.api, stage.retriever(RETRIEVER), "Available", "True", 240)
-    fresh = Endpoint.of(stage.api, stage.namespace, RETRIEVER)
+    fresh = stage.endpoint(RETRIEVER)
     fresh.until_it_answers(60)
     assert fresh.documents(COLLECTION) == PICTURES
 
@@ -124,7 +124,7 @@ def test_a_deleted_child_comes_back(stage: Stage, endpoint: Endpoint, child: str
 def test_an_upgrade_to_the_operators_own_image_disturbs_nobody(
     stage: Stage, endpoint: Endpoint, chart: Chart, operator_image: str
 ) -> None:
-    endpoint = Endpoint.of(stage.api, stage.namespace, RETRIEVER)  # its Service may be another
+    endpoint = stage.endpoint(RETRIEVER)  # its Service may be another
     before = stage.serving_pod(RETRIEVER)
     chart.install(operator_image)
     assert chart.images() == {operator_image}

@@ -32,6 +32,7 @@ from lookalike_operator.plan.secrets import filled
 _V = TypeVar("_V")
 
 _REMEMBERED = 100_000
+_DOUBTED_AFTER_SECONDS = 10.0
 
 
 class OwnerGone(Exception):
@@ -72,7 +73,8 @@ class Children:
         self._token = token
         self._clock = clock
         self._verify_secrets = verify_secrets
-        self._verified: dict[ObjectRef, float] = {}
+        self._verified: OrderedDict[str, float] = OrderedDict()
+        """uid of the owner and reference of its Secret -> when that was seen."""
         self._normal: OrderedDict[str, _Normal] = OrderedDict()
         self._compared: OrderedDict[str, tuple[str, str]] = OrderedDict()
         """uid -> (resourceVersion, stamp) that were found to agree."""
@@ -100,10 +102,14 @@ class Look:
         for manifest in manifests:
             await self._guarded(manifest, self._apply(manifest))
 
-    async def create(self, manifests: Iterable[Manifest]) -> None:
-        """Raises Refused, OwnerGone, ApiError."""
+    async def create(self, manifests: Iterable[Manifest], *, doubted: bool = False) -> None:
+        """Raises Refused, OwnerGone, ApiError.
+
+        `doubted`: something waits as if it were missing one of them; look for those that cannot be
+        watched sooner than else.
+        """
         for manifest in manifests:
-            await self._guarded(manifest, self._create(manifest))
+            await self._guarded(manifest, self._create(manifest, doubted))
 
     async def prune(self, named: Iterable[ObjectRef]) -> None:
         """Delete what is ours and not named. Raises ApiError."""
@@ -155,10 +161,10 @@ class Look:
         self._remember(wanted, answer)
         self.written.append(f"{'created' if live is None else 'applied'} {ref}")
 
-    async def _create(self, manifest: Manifest) -> None:
+    async def _create(self, manifest: Manifest, doubted: bool) -> None:
         ref = ref_of(manifest)
         is_secret = (ref.api_version, ref.kind) == (SECRET.api_version, SECRET.kind)
-        if is_secret and self._is_verified(ref):
+        if is_secret and self._is_verified(ref, doubted):
             return
         live = await self._live(ref)
         if live is None:
@@ -176,7 +182,7 @@ class Look:
             self.foreign.append(ref)
         elif is_secret:
             # What it holds is nobody's business here, so it does not go to the store.
-            self._all._verified[ref] = self._all._clock()
+            _keep(self._all._verified, self._seen_as(ref), self._all._clock())
         else:
             self._store.put(live)
 
@@ -224,9 +230,14 @@ class Look:
         else:
             self._all._normal.pop(meta["uid"], None)
 
-    def _is_verified(self, ref: ObjectRef) -> bool:
-        seen = self._all._verified.get(ref)
-        return seen is not None and self._all._clock() - seen < self._all._verify_secrets
+    def _is_verified(self, ref: ObjectRef, doubted: bool) -> bool:
+        longest = _DOUBTED_AFTER_SECONDS if doubted else self._all._verify_secrets
+        seen = self._all._verified.get(self._seen_as(ref))
+        return seen is not None and self._all._clock() - seen < longest
+
+    def _seen_as(self, ref: ObjectRef) -> str:
+        """A resource that was deleted and made anew has Secrets of its own, of the same names."""
+        return f"{self._owner.meta.uid} {ref}"
 
 
 def _keep(memory: OrderedDict[str, _V], uid: str, value: _V) -> None:

@@ -113,7 +113,7 @@ class _Run:
 
     async def _objects(self, plan: Plan) -> None:
         await self._look.apply(plan.objects)
-        await self._look.create(plan.once)
+        await self._look.create(plan.once, doubted=plan.doubtful)
         await self._look.prune([*map(ref_of, (*plan.objects, *plan.once)), *plan.keep])
 
     def _stored(self, after: Manifest, what: str) -> None:

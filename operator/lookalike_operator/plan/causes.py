@@ -72,6 +72,13 @@ def pod_cause(pod: Manifest) -> Cause | None:
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return _unscheduled(condition.get("message") or "no node takes the pod yet")
+    if is_being_created(pod):
+        return Cause(
+            "Starting",
+            f"pod {pod['metadata']['name']} has no container yet: its node waits for a volume, a "
+            "Secret or ConfigMap in one, or the image (kubectl describe pod tells which)",
+            stuck=False,
+        )
     if status.get("phase") == "Running" and not is_ready(pod):
         return Cause(
             "Starting",
@@ -87,6 +94,13 @@ def is_ready(pod: Manifest) -> bool:
         return False
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+
+
+def is_being_created(pod: Manifest) -> bool:
+    """It has a node and no container yet: nothing tells what the kubelet waits for."""
+    containers = _container_statuses(pod.get("status") or {})
+    waits = [((each.get("state") or {}).get("waiting") or {}).get("reason") for each in containers]
+    return bool(waits) and {*waits} <= {"ContainerCreating", "PodInitializing"}
 
 
 def _container_cause(pod: Manifest, container: Mapping[str, Any]) -> Cause | None:

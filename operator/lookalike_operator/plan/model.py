@@ -241,6 +241,8 @@ class Plan:
     once: tuple[Manifest, ...] = ()
     """Created where absent and never changed: Jobs (immutable), Secrets with generated content.
     Each goes through `plan.secrets.filled` on its way: chance has no place in a plan."""
+    doubtful: bool = False
+    """Pods wait as if a Secret of `once` were gone: no watch would tell."""
     keep: tuple[ObjectRef, ...] = ()
     """Live children that are in neither and stay, such as a Job that still runs."""
     index_ops: tuple[IndexOp, ...] = ()

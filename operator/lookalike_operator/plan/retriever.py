@@ -26,7 +26,7 @@ from lookalike_operator.plan import (
     service,
     service_monitor,
 )
-from lookalike_operator.plan.causes import Cause
+from lookalike_operator.plan.causes import Cause, is_being_created
 from lookalike_operator.plan.conditions import merged, transitions
 from lookalike_operator.plan.deployment import serving_deployment
 from lookalike_operator.plan.diff import changes
@@ -59,6 +59,7 @@ def plan_retriever(snapshot: RetrieverSnapshot) -> Plan:
     plan = Plan(
         objects=work.objects,
         once=(secrets.internal_token(owner), *_api_keys(owner, snapshot.spec)),
+        doubtful=work.waits_to_begin(),
         events=work.events(),
         recommendation=work.scale.recommendation,
         requeue_after=work.requeue_after(),
@@ -118,7 +119,11 @@ class _Work:
 
     def requeue_after(self) -> float | None:
         scales = self.spec.autoscaling is not None and not self.spec.suspend
-        return INTERVAL_SECONDS if scales else None
+        return INTERVAL_SECONDS if scales or self.waits_to_begin() else None
+
+    def waits_to_begin(self) -> bool:
+        """A pod has its node and no container yet: it may miss a Secret of ours."""
+        return any(map(is_being_created, self.snapshot.pods))
 
     def situation(self) -> Situation:
         return Situation(

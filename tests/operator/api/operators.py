@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -50,6 +51,8 @@ class ByHand:
         self.store = Store()
         self.memory = Memory()
         self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.passed = 0.0
+        """Seconds by which the clock of what it remembers is ahead."""
         self.qdrant = Qdrant(timeout=2)
         observer = Observer(
             store=self.store,
@@ -64,7 +67,13 @@ class ByHand:
         executor = Executor(
             cluster,
             self.store,
-            Children(cluster, self.store, verify_secrets=600, token=lambda: token),
+            Children(
+                cluster,
+                self.store,
+                verify_secrets=600,
+                token=lambda: token,
+                clock=lambda: time.monotonic() + self.passed,
+            ),
             EventWriter(cluster, "test"),
         )
         self.reconciler = Reconciler(observer, executor, self.memory, planner)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from e2e.cluster.api import Api
+from e2e.cluster.waiting import until
 from fault_proxy import FaultProxy
 from operators import ByHand, children_of, collection, kind_named
 
@@ -282,6 +284,41 @@ async def test_nor_in_the_name_of_its_successor(cluster: Cluster, api: Api, name
     await hand.settle()
     made = (await children_of(cluster, namespace))["ConfigMap/settings"]
     assert made["metadata"]["ownerReferences"][0]["uid"] == successor["metadata"]["uid"]
+
+
+async def test_a_successor_of_the_same_name_gets_secrets_of_its_own(
+    cluster: Cluster, api: Api, namespace: str
+) -> None:
+    live = await cluster.create(collection(namespace))
+    hand = by_hand(cluster, namespace, lambda owner: Plan(once=(generated(owner),)))
+    await hand.settle()
+    kind, uid = kind_named("ImageCollection"), live["metadata"]["uid"]
+    await cluster.delete(kind, namespace, "catalogue", uid=uid)
+    secret = f"/api/v1/namespaces/{namespace}/secrets/keys"
+    until(lambda: api.find(secret) is None, "end of the first one's Secret", 60)
+    successor = await cluster.create(collection(namespace))
+    await hand.settle()
+    made = (await children_of(cluster, namespace))["Secret/keys"]
+    assert made["metadata"]["ownerReferences"][0]["uid"] == successor["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("doubtful", [True, False])
+async def test_a_deleted_secret_comes_back_when_pods_wait_and_else_at_a_later_resync(
+    cluster: Cluster, api: Api, namespace: str, doubtful: bool
+) -> None:
+    api.apply(collection(namespace))
+    plan = partial(Plan, doubtful=doubtful)
+    hand = by_hand(cluster, namespace, lambda owner: plan(once=(generated(owner),)))
+    await hand.settle()
+    api.delete(f"/api/v1/namespaces/{namespace}/secrets/keys")
+    await hand.settle()
+    assert await children_of(cluster, namespace) == {}, "seen a moment ago"
+    hand.passed = 20.0
+    await hand.settle()
+    assert set(await children_of(cluster, namespace)) == ({"Secret/keys"} if doubtful else set())
+    hand.passed = 700.0
+    await hand.settle()
+    assert set(await children_of(cluster, namespace)) == {"Secret/keys"}
 
 
 async def test_a_refused_object_stops_the_look_before_anything_is_pruned(

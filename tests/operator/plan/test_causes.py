@@ -114,6 +114,16 @@ TABLE = {
         },
         "Evicted: The node was low on resource: memory.",
     ),
+    "volumes": (
+        {
+            "phase": "Pending",
+            "containerStatuses": [
+                {"name": "serving", "state": {"waiting": {"reason": "ContainerCreating"}}}
+            ],
+        },
+        "Starting: pod pod has no container yet: its node waits for a volume, a Secret or "
+        "ConfigMap in one, or the image (kubectl describe pod tells which)",
+    ),
     "about to be ready": (
         {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]},
         "Starting: pod pod runs; its readiness probe does not pass yet",

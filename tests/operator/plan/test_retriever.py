@@ -454,6 +454,21 @@ def test_without_metrics_replicas_are_held_and_a_condition_says_why() -> None:
     assert "http://prometheus:9090 does not answer" in condition(plan, "ScalingActive")["message"]
 
 
+def test_secrets_that_pods_may_wait_for_are_looked_for_again() -> None:
+    creating = {"state": {"waiting": {"reason": "ContainerCreating"}}}
+    snapshot = retriever(collections=SERVER)
+    waits = pod(status={"phase": "Pending", "containerStatuses": [creating]})
+    live = _live(plan_retriever(snapshot), replicas=1, updatedReplicas=1)
+    plan = plan_retriever(replace(snapshot, children=(live,), pods=(waits,)))
+    assert plan.doubtful
+    assert plan.requeue_after == 15
+    assert "has no container yet" in condition(plan, "Ready")["message"]
+    # A pod without a node waits for something else, of which a watch tells.
+    pending = replace(snapshot, pods=(pod(status={"phase": "Pending"}),))
+    assert not plan_retriever(pending).doubtful
+    assert plan_retriever(pending).requeue_after is None
+
+
 def test_without_autoscaling_the_number_is_the_specs() -> None:
     plan = plan_retriever(retriever({"serving": {"replicas": 3}}, collections=SERVER))
     assert named(plan, "Deployment")["spec"]["replicas"] == 3
