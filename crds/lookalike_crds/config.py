@@ -119,6 +119,15 @@ class ServingConfig(Config):
     data_dir: Path = Field(
         description="Uploaded images, thumbnails and weights; with Edge the indexes too."
     )
+    run_dir: Path | None = Field(
+        default=None,
+        description="Lock, state and logs of the server; in data_dir where unset, which is then "
+        "one server's alone.",
+    )
+    keeps_uploads: bool = Field(
+        default=True,
+        description="False: data_dir goes with the process's pod, and no other pod sees it.",
+    )
     image_roots: tuple[Path, ...] = Field(
         default=(), description="Folders whose files may be served as document images."
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from lookalike_crds.base import Condition, FieldName, Name, SecretKeyRef, Spec, Status
-from lookalike_crds.image_collection import ResourceList
+from lookalike_crds.image_collection import ResourceList, StorageSpec
 
 
 class Fusion(StrEnum):
@@ -61,6 +61,20 @@ class UpdateStrategy(StrEnum):
     RECREATE = "Recreate"  # the old ones go first: for GPUs that do not suffice for both
 
 
+class AccessMode(StrEnum):
+    READ_WRITE_MANY = "ReadWriteMany"  # pods on any nodes share the volume
+    READ_WRITE_ONCE = "ReadWriteOnce"  # the volume is on one node, and so is its one pod
+
+
+class ServingStorageSpec(StorageSpec):
+    """A volume for what lies beside the index: uploaded images, batches, thumbnails, weights."""
+
+    access_mode: AccessMode | None = Field(
+        default=None,
+        description="ReadWriteOnce with engine Edge, else ReadWriteMany, where unset.",
+    )
+
+
 class ServingSpec(Spec):
     """The pods that answer queries."""
 
@@ -82,6 +96,11 @@ class ServingSpec(Spec):
         default=None, description="Of one replica, such as limits: {nvidia.com/gpu: 1}."
     )
     update_strategy: UpdateStrategy = Field(default=UpdateStrategy.SURGE)
+    storage: ServingStorageSpec | None = Field(
+        default=None,
+        description="A volume for uploaded images; with engine Qdrant they are lost with their pod "
+        "where unset, with engine Edge there is always one.",
+    )
     pod_template: dict[str, Any] | None = Field(
         default=None, description="A PodTemplateSpec, merged into the serving pods."
     )

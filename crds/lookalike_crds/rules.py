@@ -23,6 +23,7 @@ from lookalike_crds.image_collection import (
 )
 from lookalike_crds.resources import Resource
 from lookalike_crds.retriever import (
+    AccessMode,
     AccessSpec,
     AutoscalingSpec,
     Metric,
@@ -169,6 +170,21 @@ RULES: tuple[Rule, ...] = (
         "!has(self.rayCluster) || self.runtime == 'KubeRay'",
         "serving.rayCluster is for runtime KubeRay: remove it, or write runtime: KubeRay",
         lambda s: s.ray_cluster is None or s.runtime == Runtime.KUBE_RAY,
+    ),
+    Rule(
+        "one-pod-on-a-volume-of-one-node",
+        RetrieverSpec,
+        "!has(self.serving) || !has(self.serving.storage) || !has(self.serving.storage.accessMode)"
+        " || self.serving.storage.accessMode != 'ReadWriteOnce' || (has(self.autoscaling)"
+        " ? (has(self.autoscaling.maxReplicas) && self.autoscaling.maxReplicas <= 1)"
+        " : (!has(self.serving.replicas) || self.serving.replicas <= 1))",
+        "serving.storage.accessMode ReadWriteOnce is for one replica: several share a volume only "
+        "with ReadWriteMany; change it, or write replicas (or autoscaling.maxReplicas) 1",
+        lambda r: (
+            r.serving.storage is None
+            or r.serving.storage.access_mode != AccessMode.READ_WRITE_ONCE
+            or (r.autoscaling.max_replicas if r.autoscaling else r.serving.replicas) <= 1
+        ),
     ),
 )
 

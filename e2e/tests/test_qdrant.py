@@ -71,6 +71,35 @@ def test_a_query_is_answered_from_the_server(stage: Stage, endpoint: Endpoint) -
     assert found[0]["document_id"] == entry["document_id"]
 
 
+def test_an_uploaded_image_outlives_its_pod(stage: Stage, endpoint: Endpoint) -> None:
+    serving = {"storage": {"size": "1Gi", "accessMode": "ReadWriteOnce"}}
+    manifest = {
+        "apiVersion": "lookalike.dev/v1alpha1",
+        "kind": "Retriever",
+        "metadata": {"name": "uploads"},
+        "spec": {"collections": [{"name": COLLECTION}], "serving": serving},
+    }
+    stage.apply(stage.with_environment(manifest))
+    until_condition(stage.api, stage.retriever("uploads"), "Ready", "True", 300)
+    uploads = stage.endpoint("uploads")
+    uploads.until_it_answers(60)
+    image = stage.picture(stage.entries[2]).read_bytes()
+    documents = f"/v1/collections/{COLLECTION}/documents"
+    with uploads.client() as client:
+        answer = client.post(documents, files={"image": image}, data={"document_id": "mine"})
+    assert answer.status_code == 201, answer.text
+    assert "warnings" not in answer.json()
+    pod = stage.serving_pod("uploads")["metadata"]["name"]
+    stage.api.delete(stage.pod(pod))
+    stage.until_gone(stage.pod(pod), 120)
+    until_condition(stage.api, stage.retriever("uploads"), "Available", "True", 240)
+    uploads.until_it_answers(60)
+    with uploads.client() as client:
+        assert client.get(f"{documents}/mine/image").content == image
+        client.delete(f"{documents}/mine").raise_for_status()
+    stage.api.delete(stage.retriever("uploads"))
+
+
 def test_load_brings_a_second_replica_and_its_end_takes_it_away(
     stage: Stage, endpoint: Endpoint, prometheus: Prometheus
 ) -> None:

@@ -141,6 +141,7 @@ class Cluster:
         namespace: str | None,
         *,
         labels: str | None = None,
+        fields: str | None = None,
         metadata_only: bool = False,
     ) -> Listing:
         """All of a namespace, or (None) of the cluster, in pages of one consistent version."""
@@ -148,6 +149,8 @@ class Cluster:
         query: dict[str, str] = {"limit": str(_PAGE)}
         if labels:
             query["labelSelector"] = labels
+        if fields:
+            query["fieldSelector"] = fields
         while True:
             page = await self._request(
                 "GET",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from lookalike_crds.retriever import RetrieverSpec
@@ -16,6 +17,7 @@ from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.kinds import CHILDREN, OURS
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.qdrant import Qdrant
+from lookalike_operator.observe.refused_pods import refused_pods
 from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
 from lookalike_operator.observe.store import Store
@@ -76,6 +78,7 @@ async def preview(
         memory=Memory(),
         settings=settings,
         secrets=Secrets(cluster),
+        refused_pods=partial(refused_pods, cluster),
         qdrant=qdrant,
         samples=_no_samples,
         apis=lambda: served,

@@ -14,6 +14,7 @@ import logging
 import os
 import platform
 from dataclasses import dataclass
+from functools import partial
 
 from lookalike_operator.apply.children import Children
 from lookalike_operator.apply.events import EventWriter
@@ -31,6 +32,7 @@ from lookalike_operator.metrics import Metrics
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.prometheus import Prometheus
 from lookalike_operator.observe.qdrant import Qdrant
+from lookalike_operator.observe.refused_pods import refused_pods
 from lookalike_operator.observe.scaling import samples
 from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
@@ -86,6 +88,7 @@ class Operator:
             memory=self.memory,
             settings=settings.plan,
             secrets=Secrets(cluster),
+            refused_pods=partial(refused_pods, cluster),
             qdrant=self._qdrant,
             samples=lambda meta, spec: samples(self._prometheus, meta, spec),
             apis=self.apis,

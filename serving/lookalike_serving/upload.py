@@ -88,6 +88,16 @@ async def _write(
     return StoredDocument(origin.document_id, not existing, metadata, origin)
 
 
+def storage_warnings(service: Service) -> list[str]:
+    """What the caller of an upload should know of where its image lies."""
+    if service.config.keeps_uploads:
+        return []
+    return [
+        "the image itself is kept by the one pod that took it, and goes with that pod; searches "
+        "keep finding the document: give the Retriever a volume with spec.serving.storage"
+    ]
+
+
 def checked_document_id(document_id: str) -> str:
     """The id itself. Raises Problem 422 where it could not be an address or a key."""
     if not 1 <= len(document_id) <= MAX_DOCUMENT_ID_LENGTH:

@@ -37,7 +37,7 @@ PERMISSIONS: dict[tuple[str, str], set[str]] = {
     ("gateway.networking.k8s.io", "httproutes"): OWN,
     ("monitoring.coreos.com", "servicemonitors"): OWN,
     ("ray.io", "rayservices"): OWN,
-    ("events.k8s.io", "events"): {"create"},
+    ("events.k8s.io", "events"): {"list", "create"},
 }
 
 

@@ -173,4 +173,39 @@ EXAMPLES: tuple[Example, ...] = (
         _retriever(serving={"rayCluster": {"rayVersion": "2.60.0"}}),
         False,
     ),
+    Example(
+        "one-pod-on-a-volume-of-one-node",
+        "Retriever",
+        _retriever(serving={"replicas": 3, "storage": {"size": "20Gi"}}),
+        True,
+    ),
+    Example(
+        "one-pod-on-a-volume-of-one-node",
+        "Retriever",
+        _retriever(serving={"storage": {"accessMode": "ReadWriteOnce"}}),
+        True,
+    ),
+    Example(
+        "one-pod-on-a-volume-of-one-node",
+        "Retriever",
+        _retriever(serving={"replicas": 2, "storage": {"accessMode": "ReadWriteOnce"}}),
+        False,
+    ),
+    Example(
+        "one-pod-on-a-volume-of-one-node",
+        "Retriever",
+        _retriever(
+            serving={"storage": {"accessMode": "ReadWriteOnce"}}, autoscaling={"metrics": [_QUERY]}
+        ),
+        False,
+    ),
+    Example(
+        "one-pod-on-a-volume-of-one-node",
+        "Retriever",
+        _retriever(
+            serving={"storage": {"accessMode": "ReadWriteOnce"}},
+            autoscaling={"maxReplicas": 1, "metrics": [_QUERY]},
+        ),
+        True,
+    ),
 )

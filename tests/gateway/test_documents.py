@@ -44,6 +44,16 @@ async def test_an_upload_is_created_then_replaced(
     assert read["sha256"] != first.json()["sha256"]
 
 
+async def test_where_images_go_with_their_pod_the_answer_says_so(
+    gateway: Any, client: httpx.AsyncClient, picture: Picture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "warnings" not in (await upload(client, "lamp", picture("red"))).json()
+    config = gateway.service.config.model_copy(update={"keeps_uploads": False})
+    monkeypatch.setattr(gateway.service, "config", config)
+    [warning] = (await upload(client, "lamp", picture("red"))).json()["warnings"]
+    assert "spec.serving.storage" in warning
+
+
 async def test_json_uploads_take_base64_and_data_urls(
     client: httpx.AsyncClient, picture: Picture
 ) -> None:

@@ -38,17 +38,27 @@ class Pod:
     """A serving pod: its config and Secrets mounted, its data on a volume."""
 
     def __init__(
-        self, folder: Path, model: ModelSpec | None = None, index: IndexConfig | None = None
+        self,
+        folder: Path,
+        model: ModelSpec | None = None,
+        index: IndexConfig | None = None,
+        *,
+        shared: Path | None = None,
     ) -> None:
+        """`shared`: a volume that other pods have, too."""
+        folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
-        self.data, self.mounted = folder / "data", folder / "mounted"
+        self.data, self.mounted = shared or folder / "data", folder / "mounted"
         for each in (self.data, self.mounted):
-            each.mkdir()
+            each.mkdir(exist_ok=True)
         os.chown(self.data, podlike.USER, podlike.USER)
         (self.mounted / "keys").write_text(f"# of the shop\n{KEY}\n")
         (self.mounted / "token").write_text("internal")
         self.log = folder / "log"
         self.config = self._config(model, index)
+        if shared is not None:
+            run_dir = Path("/tmp/lookalike-run")
+            self.config = self.config.model_copy(update={"run_dir": run_dir})
         path = self.mounted / "serving.json"
         path.write_text(self.config.model_dump_json(by_alias=True))
         self.process = podlike.start(
@@ -69,8 +79,10 @@ class Pod:
         (collection,) = plain.collections
         if model is not None:
             collection = collection.model_copy(update={"model": model})
+        batches = plain.batches_index
         if index is not None:
             collection = collection.model_copy(update={"index": index})
+            batches = index.model_copy(update={"name": "batches"})
         access = {
             "api_keys_file": self.mounted / "keys",
             "internal_token_file": self.mounted / "token",
@@ -78,6 +90,7 @@ class Pod:
         return plain.model_copy(
             update={
                 "collections": (collection,),
+                "batches_index": batches,
                 "http": plain.http.model_copy(update={"host": "0.0.0.0"}),
                 "access": plain.access.model_copy(update=access),
             }
@@ -240,6 +253,30 @@ def test_an_index_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
             pod.until(lambda: pod.status() == 200)
     finally:
         pod.stop()
+
+
+def test_pods_that_share_a_volume_share_what_was_uploaded(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    http, grpc = free_port(), free_port()
+    index = IndexConfig(
+        engine=Engine.QDRANT, name="catalogue", url=f"http://127.0.0.1:{http}", grpc_port=grpc
+    )
+    image = picture(tmp_path / "red.png", "red").read_bytes()
+    pods: list[Pod] = []
+    try:
+        with running(http_port=http, grpc_port=grpc):
+            for name in ("one", "other"):
+                pods.append(Pod(tmp_path / name, index=index, shared=tmp_path / "volume"))
+                pods[-1].until(lambda: pods[-1].status() == 200)
+            documents = "/v1/collections/catalogue/documents"
+            answer = pods[0].client.post(documents, files={"image": image})
+            assert answer.status_code == 201, answer.text
+            address = f"{documents}/{answer.json()['document_id']}/image"
+            pods[0].stop()
+            assert pods[1].client.get(address).content == image
+    finally:
+        for pod in pods:
+            pod.stop()
 
 
 def test_a_model_without_weights_ends_it_with_the_reason_as_its_last_line(tmp_path: Path) -> None:

@@ -41,5 +41,5 @@ Secrets are read by name and created, never listed, changed or deleted.
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
-  verbs: [create]
+  verbs: [list, create]
 {{- end }}

@@ -7,7 +7,7 @@ seconds.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -41,6 +41,7 @@ from lookalike_operator.plan.serving_config import qdrant_url
 
 Samples = Callable[[Meta, RetrieverSpec], Awaitable[tuple[tuple[Sample, ...], float | None]]]
 """(one for each autoscaling metric, seconds idle), both empty where nothing scales."""
+RefusedPods = Callable[[Iterable[Manifest]], Awaitable[Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Observer:
     secrets: Secrets
     qdrant: Qdrant
     samples: Samples
+    refused_pods: RefusedPods
     apis: Callable[[], frozenset[str]]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -81,6 +83,7 @@ class Observer:
         return replace(
             snapshot,
             missing_secrets=await self.secrets.missing(_secrets_of(meta, spec)),
+            refused_pods=await self.refused_pods(children),
             index=await self._index(snapshot, spec),
         )
 

@@ -177,7 +177,7 @@ def deployment_cause(deployment: Manifest) -> Cause | None:
     """What keeps a Deployment from making pods at all, such as a quota."""
     for condition in _conditions(deployment):
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            return _refused(condition.get("message") or "")
+            return refused_pod(condition.get("message") or "")
     return None
 
 
@@ -197,7 +197,7 @@ def _conditions(controller: Manifest) -> Sequence[Mapping[str, Any]]:
     return (controller.get("status") or {}).get("conditions") or ()
 
 
-def _refused(message: str) -> Cause:
+def refused_pod(message: str) -> Cause:
     """The API server's refusal to create a pod."""
     line = last_line(message)
     quota = re.search(r"exceeded quota: (.*)", line)
@@ -215,7 +215,7 @@ def ray_cause(ray_service: Manifest) -> Cause | None:
         service = status.get(part) or {}
         for condition in (service.get("rayClusterStatus") or {}).get("conditions") or ():
             if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-                return _refused(condition.get("message") or "")
+                return refused_pod(condition.get("message") or "")
         for application in (service.get("applicationStatuses") or {}).values():
             if application.get("status") in ("DEPLOY_FAILED", "UNHEALTHY"):
                 return Cause(

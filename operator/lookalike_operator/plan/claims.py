@@ -1,4 +1,4 @@
-"""PersistentVolumeClaims: an Edge collection's indexes, and what a serving pod keeps beside them.
+"""PersistentVolumeClaims: an Edge collection's indexes, and what serving pods keep beside an index.
 
 A claim is data. It keeps what the API server would refuse to change (class, a smaller size), and
 one that is to be retained has no owner, so that the garbage collector leaves it.
@@ -8,7 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lookalike_crds.image_collection import DeletionPolicy, ImageCollectionSpec, StorageSpec
+from lookalike_crds.image_collection import (
+    DeletionPolicy,
+    Engine,
+    ImageCollectionSpec,
+    StorageSpec,
+)
+from lookalike_crds.retriever import AccessMode, RetrieverSpec
 from lookalike_operator.plan.model import CollectionFacts, Manifest
 from lookalike_operator.plan.names import Component, Owner, data_claim, index_claim
 from lookalike_operator.plan.quantity import amount
@@ -33,21 +39,57 @@ def index(owner: Owner, spec: ImageCollectionSpec, live: Manifest | None) -> Cla
     )
 
 
-def data(owner: Owner, edge: tuple[CollectionFacts, ...], live: Manifest | None) -> Claim:
-    """`<retriever>-data`: uploaded images, batches, thumbnails, weights.
+def data(
+    owner: Owner,
+    spec: RetrieverSpec,
+    collections: tuple[CollectionFacts, ...],
+    live: Manifest | None,
+) -> Claim | None:
+    """`<retriever>-data`: uploaded images, batches, thumbnails, weights. None where not asked for.
 
-    As large as the largest of its Edge collections' claims, and retained where any of them is.
+    With engine Edge there always is one, as large as the largest of the collections' claims unless
+    the spec says how large. Retained where any of the collections is.
     """
-    storages = [each.spec.index.storage or StorageSpec() for each in edge]
-    largest = max(storages, key=lambda storage: amount(storage.size) or 0)
+    if not has_data(spec, collections):
+        return None
+    storages = [each.spec.index.storage or StorageSpec() for each in _edge(collections)]
+    storage = spec.serving.storage or max(storages, key=lambda each: amount(each.size) or 0)
     return _claim(
         owner,
         data_claim(owner.name),
         Component.SERVING,
-        largest,
+        storage,
         live,
-        owned=all(each.spec.deletion_policy is DeletionPolicy.DELETE for each in edge),
+        owned=all(each.spec.deletion_policy is DeletionPolicy.DELETE for each in collections),
+        mode=_mode(spec, collections),
     )
+
+
+def has_data(spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]) -> bool:
+    """Whether what serving pods write outlives them."""
+    return spec.serving.storage is not None or bool(_edge(collections))
+
+
+def is_shared(spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]) -> bool:
+    """Whether several serving pods have the volume at a time."""
+    many = _mode(spec, collections) is AccessMode.READ_WRITE_MANY
+    return has_data(spec, collections) and many
+
+
+def on_one_node(spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]) -> bool:
+    """Whether the volume keeps a new pod waiting until the old one is gone."""
+    return has_data(spec, collections) and not is_shared(spec, collections)
+
+
+def _mode(spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]) -> AccessMode:
+    if _edge(collections):
+        return AccessMode.READ_WRITE_ONCE
+    asked = spec.serving.storage.access_mode if spec.serving.storage else None
+    return asked or AccessMode.READ_WRITE_MANY
+
+
+def _edge(collections: tuple[CollectionFacts, ...]) -> list[CollectionFacts]:
+    return [each for each in collections if each.spec.index.engine is Engine.EDGE]
 
 
 def _claim(
@@ -58,8 +100,10 @@ def _claim(
     live: Manifest | None,
     *,
     owned: bool,
+    mode: AccessMode = AccessMode.READ_WRITE_ONCE,
 ) -> Claim:
     size, storage_class, refused = storage.size, storage.storage_class_name, None
+    modes = [mode.value]
     if live is not None:
         live_spec = live.get("spec") or {}
         has = live_spec.get("resources", {}).get("requests", {}).get("storage")
@@ -74,8 +118,14 @@ def _claim(
                 "and ingest again"
             )
         storage_class = live_class
+        if (live_modes := live_spec.get("accessModes") or modes) != modes:
+            refused = (
+                f"PersistentVolumeClaim {name} is {live_modes[0]} and cannot become {mode.value}: "
+                "make a second Retriever, or copy what is in it and delete the claim"
+            )
+            modes = live_modes
     spec = {
-        "accessModes": ["ReadWriteOnce"],
+        "accessModes": modes,
         "resources": {"requests": {"storage": size}},
     }
     if storage_class is not None:

@@ -57,6 +57,7 @@ from lookalike_operator.plan.waiting import why_not_started
 
 _WHILE_RUNNING_SECONDS = 30.0
 _UNREACHABLE_SECONDS = 30.0
+_WITHOUT_PODS_SECONDS = 15.0
 _AT_REST_SECONDS = 300.0
 """How often a Qdrant server is looked at: it tells nobody when a collection is deleted."""
 
@@ -240,12 +241,21 @@ class _Work:
 
     def _requeue_after(self) -> float | None:
         facts = self.snapshot.index
+        if self._may_lack_pods():
+            return _WITHOUT_PODS_SECONDS
         if facts is None:
             return None
         if facts.error is not None:
             return _UNREACHABLE_SECONDS
         running = self.run is not None and self.run.recorded is None and self.waiting is None
         return _WHILE_RUNNING_SECONDS if running else _AT_REST_SECONDS
+
+    def _may_lack_pods(self) -> bool:
+        """A Job tells of the pods that it has, not of those that it cannot have."""
+        if self.run is None or self.run.live is None or self.outcome is None:
+            return False
+        active = (self.run.live.get("status") or {}).get("active")
+        return self.outcome.state == "Running" and not active
 
     def situation(self) -> Situation:
         snapshot, spec = self.snapshot, self.spec
@@ -275,6 +285,7 @@ class _Work:
             refused=self.claim.refused if self.claim else None,
             run=status.run if self.run is None or self.waiting is None else None,
             run_pods=snapshot.pods,
+            refused_pods=snapshot.refused_pods,
             waiting=self.waiting,
             refused_object=conflicts.refusal(snapshot.refused),
             scheduled=scheduled[-1] if scheduled else None,

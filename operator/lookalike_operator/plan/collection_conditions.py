@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from lookalike_crds.image_collection import (
     Engine,
@@ -11,7 +12,7 @@ from lookalike_crds.image_collection import (
     RunStatus,
 )
 from lookalike_operator.plan import indexes
-from lookalike_operator.plan.causes import UNREACHABLE, Cause, claim_cause, worst
+from lookalike_operator.plan.causes import UNREACHABLE, Cause, claim_cause, refused_pod, worst
 from lookalike_operator.plan.conditions import Judged, judged
 from lookalike_operator.plan.model import CollectionSnapshot, Manifest
 from lookalike_operator.plan.names import PAUSED, RUN_NOW
@@ -30,6 +31,7 @@ class Situation:
     run: RunStatus | None
     """The wanted run; None where it waits, or nothing is to be ingested."""
     run_pods: tuple[Manifest, ...] = ()
+    refused_pods: Mapping[str, str] = field(default_factory=dict)
     waiting: Cause | None = None
     refused: str | None = None
     """What the spec asks of a claim that it cannot become."""
@@ -182,6 +184,9 @@ def _ingested(situation: Situation, spec: ImageCollectionSpec) -> Judged:
     match run.state:
         case "Running":
             cause = worst(situation.run_pods)
+            refused = situation.refused_pods.get(run.job or "")
+            if cause is None and refused is not None:
+                cause = refused_pod(refused)
             if cause is not None and cause.stuck:
                 return judged("Ingested", False, cause.reason, f"{cause.message} (Job {run.job})")
             return judged("Ingested", False, "Ingesting", f"Job {run.job} is under way")

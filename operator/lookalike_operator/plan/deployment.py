@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lookalike_crds.config import ServingConfig, heavy_digest
-from lookalike_crds.retriever import RetrieverSpec, UpdateStrategy
+from lookalike_crds.retriever import RetrieverSpec
 from lookalike_operator.plan import places, serving_pod
 from lookalike_operator.plan.model import CollectionFacts, Manifest, Settings
 from lookalike_operator.plan.names import (
@@ -25,14 +25,14 @@ def serving_deployment(
     settings: Settings,
     *,
     replicas: int,
-    one_writer: bool,
+    one_at_a_time: bool,
 ) -> Manifest:
     """The Deployment that runs one Ray Serve node per pod.
 
     Pure and byte-stable: equal inputs give equal bytes, and what a running server can take over
     (the light part of `config`) is not among its inputs, so neither restarts a pod.
 
-    `one_writer`: the pod holds an Edge index, which the next can open only when it is gone.
+    `one_at_a_time`: the pod holds what the next can have only when it is gone, or it is asked for.
     """
     labels = owner.labels(Component.SERVING)
     template = with_pod_template(
@@ -50,9 +50,7 @@ def serving_deployment(
             "revisionHistoryLimit": 3,
             "progressDeadlineSeconds": 1200,
             "selector": {"matchLabels": owner.selector(Component.SERVING)},
-            "strategy": _strategy(
-                recreate=one_writer or spec.serving.update_strategy is UpdateStrategy.RECREATE
-            ),
+            "strategy": _strategy(recreate=one_at_a_time),
             "template": template,
         },
     }

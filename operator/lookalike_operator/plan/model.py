@@ -139,6 +139,8 @@ class CollectionSnapshot:
     """Everything labelled as this resource's: Jobs, CronJobs, ConfigMaps, claims, …"""
     pods: tuple[Manifest, ...] = ()
     """Pods of its Jobs."""
+    refused_pods: Mapping[str, str] = field(default_factory=dict)
+    """Job that has none -> why the API server takes none."""
     retrievers: tuple[RetrieverFacts, ...] = ()
     """Those of the namespace that search this collection, oldest first."""
     index: IndexFacts | None = None

@@ -23,6 +23,8 @@ QDRANT_KEYS = "/etc/lookalike-qdrant"
 INDEXES = "/var/lib/lookalike-indexes"
 SOURCES = "/var/lib/lookalike-sources"
 TMP = "/tmp"
+RUN = f"{TMP}/lookalike-run"
+"""What each of several servers on one data volume has to itself."""
 
 SERVING_FILE = "serving.json"
 INGESTION_FILE = "ingestion.json"

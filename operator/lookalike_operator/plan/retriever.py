@@ -30,7 +30,14 @@ from lookalike_operator.plan.causes import Cause, is_being_created
 from lookalike_operator.plan.conditions import merged, transitions
 from lookalike_operator.plan.deployment import serving_deployment
 from lookalike_operator.plan.diff import changes
-from lookalike_operator.plan.model import Event, Manifest, Plan, RetrieverSnapshot
+from lookalike_operator.plan.model import (
+    Event,
+    Manifest,
+    ObjectRef,
+    Plan,
+    RetrieverSnapshot,
+    ref_of,
+)
 from lookalike_operator.plan.names import PAUSED, Component, Owner, data_claim
 from lookalike_operator.plan.names import ray_service as ray_service_name
 from lookalike_operator.plan.retriever_conditions import Situation
@@ -59,6 +66,7 @@ def plan_retriever(snapshot: RetrieverSnapshot) -> Plan:
     plan = Plan(
         objects=work.objects,
         once=(secrets.internal_token(owner), *_api_keys(owner, snapshot.spec)),
+        keep=_data(snapshot),
         doubtful=work.waits_to_begin(),
         events=work.events(),
         recommendation=work.scale.recommendation,
@@ -85,16 +93,14 @@ class _Work:
         before = _as_it_is(snapshot)
         scaled = scale(snapshot, spec, _live_replicas(snapshot), before.ready)
         pods = _Pods(snapshot, spec, owner, scaled)
-        edge = edge_collections(snapshot)
         config = serving_config(snapshot.meta, spec, snapshot.collections, snapshot.settings)
         objects: list[Manifest] = []
         if spec.serving.runtime is Runtime.STANDALONE:
             # Ray's pods get theirs with the application.
             objects.append(config_map.serving(owner, config))
         lacking: list[Cause] = []
-        if edge:
-            data = claims.data(owner, edge, _child(snapshot, "PersistentVolumeClaim",
-                                                   data_claim(owner.name)))  # fmt: skip
+        live = _child(snapshot, "PersistentVolumeClaim", data_claim(owner.name))
+        if (data := claims.data(owner, spec, snapshot.collections, live)) is not None:
             objects.append(data.manifest)
             if data.refused is not None:
                 lacking.append(Cause("ClaimImmutable", data.refused))
@@ -178,6 +184,8 @@ class _Pods:
     def why_recreated(self) -> str | None:
         if edge_collections(self.snapshot):
             return "old pods end before new ones start: an Edge index has one writer"
+        if claims.on_one_node(self.spec, self.snapshot.collections):
+            return "old pods end before new ones start: serving.storage is ReadWriteOnce"
         if self.spec.serving.update_strategy is UpdateStrategy.RECREATE:
             return "old pods end before new ones start: updateStrategy is Recreate"
         return None
@@ -211,7 +219,7 @@ class _Pods:
             serving_config(snapshot.meta, self.spec, snapshot.collections, snapshot.settings),
             snapshot.settings,
             replicas=self.scale.desired,
-            one_writer=bool(edge_collections(snapshot)),
+            one_at_a_time=self.why_recreated() is not None,
         )
 
     def _ray_service(self) -> Manifest:
@@ -252,6 +260,12 @@ def _access(
     if service_monitor.API in snapshot.apis:
         objects.append(service_monitor.serving_monitor(owner, spec))
     return objects, lacking
+
+
+def _data(snapshot: RetrieverSnapshot) -> tuple[ObjectRef, ...]:
+    """What was uploaded stays where nothing asks for its volume any more."""
+    live = _child(snapshot, "PersistentVolumeClaim", data_claim(snapshot.meta.name))
+    return () if live is None else (ref_of(live),)
 
 
 def _api_keys(owner: Owner, spec: RetrieverSpec) -> tuple[Manifest, ...]:

@@ -14,7 +14,7 @@ from lookalike_crds.config import (
 )
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
 from lookalike_crds.retriever import AccessSpec, RetrieverSpec
-from lookalike_operator.plan import places
+from lookalike_operator.plan import claims, places
 from lookalike_operator.plan.indexes import active_of
 from lookalike_operator.plan.model import CollectionFacts, Meta, Settings
 from lookalike_operator.plan.secrets import API_KEYS
@@ -41,6 +41,8 @@ def serving_config(
             RetrieverConfig(name=meta.name, collections=spec.collections, search=spec.search),
         ),
         data_dir=Path(places.DATA),
+        run_dir=Path(places.RUN) if claims.is_shared(spec, collections) else None,
+        keeps_uploads=claims.has_data(spec, collections),
         image_roots=tuple(Path(root) for root in dict.fromkeys(roots)),
         http=HttpConfig(host="0.0.0.0", port=places.PORT, public_url=public_url(spec.access)),
         access=AccessConfig(

@@ -7,7 +7,7 @@ from typing import Any
 
 from lookalike_crds.image_collection import Engine, ResourceList
 from lookalike_crds.retriever import RetrieverSpec
-from lookalike_operator.plan import places
+from lookalike_operator.plan import claims, places
 from lookalike_operator.plan.model import CollectionFacts, Settings
 from lookalike_operator.plan.names import (
     Owner,
@@ -35,7 +35,7 @@ def mounts(
     keys = reference.name if reference else api_keys_secret(owner.name)
     data = (
         places.claim("data", places.DATA, data_claim(owner.name))
-        if edge
+        if claims.has_data(spec, collections)
         else places.empty("data", places.DATA)
     )
     found = [

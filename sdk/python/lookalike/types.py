@@ -161,6 +161,8 @@ class Document(Answered):
     created_at: datetime | None = None
     updated_at: datetime | None = None
     vector: list[float] | None = None
+    warnings: list[str] = []
+    """Of an upload: what to know of where the image is kept."""
 
 
 class BatchState(StrEnum):
@@ -210,6 +212,8 @@ class Batch(Answered):
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    warnings: list[str] = []
+    """Of a new batch: what to know of where its images are kept."""
 
 
 class BatchItem(Answered):

@@ -25,6 +25,7 @@ from lookalike_serving.gateway.cursors import read_cursor, write_cursor
 from lookalike_serving.gateway.openapi import FILE_PART, json_or_multipart, problems
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.problems import wrong
+from lookalike_serving.upload import storage_warnings
 
 _MAX_KEY = 255
 _ON_ERROR = "continue (default) or stop at the first item that fails; a JSON body may say it too."
@@ -84,7 +85,9 @@ async def create_batch(
         config, lambda stage: read(request, stage, limit), parse_on_error(on_error), key
     )
     location = {"Location": f"/v1/batches/{batch.order.id}"}
-    return _answer(request, BatchView.of(batch), 202 if created else 200, location)
+    told = BatchView.of(batch)
+    told.warnings = storage_warnings(service)
+    return _answer(request, told, 202 if created else 200, location)
 
 
 @router.get(

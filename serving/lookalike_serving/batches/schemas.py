@@ -112,6 +112,7 @@ class BatchView(BaseModel):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    warnings: list[str] = Field(default=[], description="When it is handed over.")
 
     @classmethod
     def of(cls, batch: Batch) -> BatchView:

@@ -33,7 +33,7 @@ from lookalike_serving.stored import (
     read_record,
     remove_document,
 )
-from lookalike_serving.upload import checked_document_id, store_document
+from lookalike_serving.upload import checked_document_id, storage_warnings, store_document
 
 router = APIRouter(tags=["documents"])
 
@@ -92,6 +92,7 @@ class Document(BaseModel):
     created_at: str | None = None
     updated_at: str | None = None
     vector: list[float] | None = Field(default=None, description="With ?include=vector.")
+    warnings: list[str] | None = Field(default=None, description="Of an upload, if there are any.")
 
 
 class DocumentList(BaseModel):
@@ -137,9 +138,12 @@ async def upload(collection: str, request: Request) -> Response:
         document_id, metadata = asked.document_id, asked.metadata
         image = await image_bytes(service, asked.image)
     stored = await store_document(service, collection, image, metadata, document_id)
+    told = document_json(service, collection, FoundDocument(stored.metadata, stored.origin))
+    if warnings := storage_warnings(service):
+        told["warnings"] = warnings
     return json_response(
         request,
-        document_json(service, collection, FoundDocument(stored.metadata, stored.origin)),
+        told,
         201 if stored.created else 200,
         {"Location": document_path(collection, stored.document_id)},
     )

@@ -94,14 +94,13 @@ class RunDirectory:
 
     data_dir: Path
     """Absolute."""
+    path: Path
+    """Absolute; within the data directory unless several servers share that."""
 
     @classmethod
-    def of(cls, data_dir: Path) -> RunDirectory:
-        return cls(data_dir.expanduser().resolve())
-
-    @property
-    def path(self) -> Path:
-        return self.data_dir / "run"
+    def of(cls, data_dir: Path, run_dir: Path | None = None) -> RunDirectory:
+        data = data_dir.expanduser().resolve()
+        return cls(data, data / "run" if run_dir is None else run_dir.absolute())
 
     @property
     def state_file(self) -> Path:

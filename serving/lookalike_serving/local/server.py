@@ -85,7 +85,7 @@ class Server:
         self._config = config
         self._patience = patience
         self._config_path = config_path
-        self._run = RunDirectory.of(config.data_dir)
+        self._run = RunDirectory.of(config.data_dir, config.run_dir)
         self._parent = parent
         self._changes = threading.Lock()
         pid = os.getpid()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Self
 
 from fault_proxy import Call, FaultProxy
@@ -23,6 +24,7 @@ from lookalike_operator.metrics import Metrics
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.prometheus import Prometheus
 from lookalike_operator.observe.qdrant import Qdrant
+from lookalike_operator.observe.refused_pods import refused_pods
 from lookalike_operator.observe.scaling import samples
 from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
@@ -59,6 +61,7 @@ class ByHand:
             memory=self.memory,
             settings=SETTINGS,
             secrets=Secrets(cluster),
+            refused_pods=partial(refused_pods, cluster),
             qdrant=self.qdrant,
             samples=lambda meta, spec: samples(Prometheus(None), meta, spec),
             apis=frozenset,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from e2e.cluster.api import Api
+from e2e.cluster.waiting import until
 from operators import ByHand, collection, kind_named
 from qdrant_client import QdrantClient
 from tests.qdrant_server import StandIn, running
@@ -180,3 +182,46 @@ async def delete(cluster: Cluster, namespace: str) -> None:
     live = await cluster.get(kind, namespace, "catalogue")
     assert live is not None
     await cluster.delete(kind, namespace, "catalogue", uid=live["metadata"]["uid"])
+
+
+async def test_a_quota_that_refuses_the_pods_of_a_run_is_told(
+    cluster: Cluster, api: Api, namespace: str, server: StandIn
+) -> None:
+    """The Job itself says nothing: it has no pod, and no condition."""
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "small", "namespace": namespace},
+        "spec": {"hard": {"pods": "0"}},
+    }
+    path = api.path(api.apply(quota))
+    until(lambda: "hard" in api.get(path).get("status", {}), "quota in force", 60)
+    api.apply(secret(namespace))
+    source = {"name": "products", "volume": {"claimName": "images", "path": "x"}}
+    api.apply(on(server.url, namespace, sources=[source]))
+    hand = ByHand(cluster, namespace)
+    key = Key("ImageCollection", namespace, "catalogue")
+    again: list[float | None] = []
+
+    async def told() -> str:
+        await hand.refresh()
+        again[:] = [(await hand.look(key)).again]
+        resource = hand.store.resource(key)
+        assert resource is not None
+        conditions = resource.get("status", {}).get("conditions", ())
+        return "".join(c["message"] for c in conditions if c["reason"] == "QuotaExceeded")
+
+    async def eventually(there: bool) -> str:
+        for _ in range(400):
+            if bool(message := await told()) is there:
+                return message
+            await asyncio.sleep(0.3)
+        raise AssertionError(f"QuotaExceeded is told: {not there}")
+
+    message = await eventually(True)
+    assert "requested: pods=1, used: pods=0, limited: pods=0" in message
+    assert "raise the ResourceQuota" in message
+    await eventually(True)  # with nothing to write any more
+    assert again == [15.0], "no watch tells when the quota is raised"
+    api.delete(path)
+    await eventually(False)

@@ -92,6 +92,7 @@ CASES: dict[str, CollectionSnapshot | RetrieverSnapshot] = {
                 "replicas": 3,
                 "image": "registry.example/own:2",
                 "resources": GPU,
+                "storage": {"size": "50Gi", "storageClassName": "shared"},
                 "podTemplate": {
                     "spec": {
                         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
