@@ -125,7 +125,8 @@ def _replicas(stage: Stage) -> int:
 def load(endpoint: Endpoint, clients: int) -> Iterator[None]:
     """So many clients that ask one query after the other, until the block ends."""
     ended = threading.Event()
-    threading.Timer(_LONGEST_LOAD_SECONDS, ended.set).start()
+    end = threading.Timer(_LONGEST_LOAD_SECONDS, ended.set)
+    end.start()
 
     def ask(number: int) -> None:
         with endpoint.client() as client:
@@ -144,6 +145,7 @@ def load(endpoint: Endpoint, clients: int) -> Iterator[None]:
     try:
         yield
     finally:
+        end.cancel()
         ended.set()
         for thread in threads:
             thread.join(60)
