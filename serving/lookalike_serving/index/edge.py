@@ -40,8 +40,9 @@ from lookalike_serving.index.tuning import oversampling
 from lookalike_serving.index.values import checked_id, checked_payload, checked_vector
 
 LOCK_WAIT_SECONDS = 10.0
-_BATCH_SLICE = 16
-"""Queries in one engine call: about 5 ms."""
+_BATCH_SLICE = 32
+"""Queries in one engine call: some 15 ms, in which nothing else is served. Each call costs some of
+its own: in slices of 16 a batch is 2 % slower, of 8 7 %."""
 
 
 class EdgeIndex:

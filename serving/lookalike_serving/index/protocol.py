@@ -53,8 +53,10 @@ class Record:
     vector: Vector | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hit:
+    """Not frozen: that made ten of them cost a fiftieth of the search that finds them."""
+
     id: str
     score: float
     payload: dict[str, Any] = field(default_factory=dict)
