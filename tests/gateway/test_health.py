@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from lookalike_crds.config import ServingConfig
 from lookalike_crds.image_collection import ModelSpec, Provider
+from lookalike_serving.index.protocol import IndexUnavailable
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -55,6 +56,19 @@ async def test_alive_is_not_ready(client: httpx.AsyncClient) -> None:
     (part,) = ready.json()["errors"]
     assert part["path"] == "collections.archive"
     assert REASON in part["message"]
+
+
+async def test_an_index_that_goes_away_later_is_told_like_one_that_never_came(
+    gateway: Any, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(_: str) -> None:
+        raise IndexUnavailable("http://qdrant:6333 is unreachable")
+
+    monkeypatch.setattr(gateway.service, "failures", {})
+    monkeypatch.setattr(gateway.service, "canary", away)
+    told = (await client.get("/readyz")).json()
+    assert told["code"] == "index-unavailable"
+    assert "http://qdrant:6333 is unreachable" in told["detail"]
 
 
 async def test_collections_tell_state_and_reason(client: httpx.AsyncClient) -> None:
