@@ -1,16 +1,9 @@
 """Embedding models: loading them, preprocessing, batching."""
 
-from lookalike_serving.embed.batching import (
-    BatchedEmbedder,
-    Embedded,
-    ImageFacts,
-    KindStats,
-    Overloaded,
-    Stats,
-    Timings,
-)
+from lookalike_serving.embed.batching import BatchedEmbedder, Overloaded
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, EmbedderInfo, ModelError, WeightsNotFound
+from lookalike_serving.embed.results import Embedded, ImageFacts, KindStats, Stats, Timings
 
 __all__ = [
     "BatchedEmbedder",

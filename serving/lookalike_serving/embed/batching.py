@@ -24,7 +24,7 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections import Counter, OrderedDict, deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -36,78 +36,26 @@ from numpy.typing import NDArray
 
 from lookalike_serving.embed.cpus import usable_cpus
 from lookalike_serving.embed.protocol import Embedder, EmbedderInfo, ModelError, Pixels, Tensor
+from lookalike_serving.embed.results import (
+    Embedded,
+    ImageFacts,
+    KindStats,
+    Stats,
+    Timings,
+    Vector,
+)
+from lookalike_serving.embed.text_memory import TextMemory
 from lookalike_serving.images.decode import DEFAULT_MAX_PIXELS, decode_image
 
 _GAP_SECONDS = 0.008
 """Callers are awaited as long as one comes back within this."""
 _PATIENCE = 0.5
 """The most they are awaited, in parts of the time their batch took."""
-
-Vector = NDArray[np.float32]
-"""(d,) float32, L2-normalised where the model's distance is cosine."""
+_NONE_YET = Timings()
 
 
 class Overloaded(Exception):
     """More is under way than `max_waiting` allows. Try again a little later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Timings:
-    """Where one item's time went, milliseconds. `model_ms` is its whole batch's."""
-
-    decode_ms: float = 0.0
-    preprocess_ms: float = 0.0
-    wait_ms: float = 0.0
-    """For a free thread, and then for the model."""
-    model_ms: float = 0.0
-    batch: int = 1
-    """Items that went through the model together with this one, itself included."""
-    cached: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """What decoding found out; width and height are the original's, upright."""
-
-    width: int
-    height: int
-    format: str | None
-    warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    vector: Vector
-    timings: Timings
-    image: ImageFacts | None = None
-    """None for texts."""
-
-
-@dataclass(frozen=True, slots=True)
-class KindStats:
-    """One kind's figures since the start; `waiting` is of now."""
-
-    waiting: int
-    items: int
-    failed: int
-    batches: int
-    model_seconds: float
-    batch_sizes: dict[int, int]
-    """Batch size -> how many batches had it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    images: KindStats
-    texts: KindStats
-    under_way: int
-    """Items accepted and not yet answered, decoding included."""
-    overloaded: int
-    """Items refused since the start."""
-    decode_seconds: float
-    preprocess_seconds: float
-    wait_seconds: float
-    cache_hits: int
 
 
 class _Kind(Enum):
@@ -130,7 +78,7 @@ class _Item:
     arrived: float
     tensor: Tensor | None = None
     facts: ImageFacts | None = None
-    timings: Timings = Timings()
+    timings: Timings = _NONE_YET
     answered: bool = False
 
 
@@ -166,8 +114,7 @@ class BatchedEmbedder:
         self._max_pixels = max_pixels
         self._min_side = embedder.info.image_size
         self._shares_processors = embedder.info.device == "cpu"
-        self._text_cache = text_cache
-        self._remembered: OrderedDict[str, Vector] = OrderedDict()
+        self._memory = TextMemory(text_cache)
 
         # Guards everything below; held for moments only, never while decoding or embedding.
         self._changed = threading.Condition()
@@ -175,7 +122,6 @@ class BatchedEmbedder:
         self._tallies = {kind: _Tally() for kind in _Kind}
         self._under_way = 0
         self._overloaded = 0
-        self._cache_hits = 0
         self._seconds = {"decode": 0.0, "preprocess": 0.0, "wait": 0.0}
         self._turn = _Kind.TEXT
         self._awaited = (0, 0.0)  # how many will wait once the last batch's callers are back; until
@@ -214,8 +160,8 @@ class BatchedEmbedder:
 
     async def embed_text_timed(self, text: str) -> Embedded:
         """As `embed_text`, with where the time went."""
-        if (hit := self._recall(text)) is not None:
-            return hit
+        if (hit := self._memory.recall(text)) is not None:
+            return Embedded(hit, Timings(cached=True))
         (item,) = self._submit(_Kind.TEXT, [text])
         return await item.future
 
@@ -228,10 +174,11 @@ class BatchedEmbedder:
 
     async def embed_texts(self, texts: Sequence[str]) -> list[Embedded | Exception]:
         """Embed many, as `embed_images` does."""
-        hits = [self._recall(text) for text in texts]
+        hits = [self._memory.recall(text) for text in texts]
         missing = [text for text, hit in zip(texts, hits, strict=True) if hit is None]
         fresh = iter(await self._all(self._submit(_Kind.TEXT, missing)))
-        return [next(fresh) if hit is None else hit for hit in hits]
+        known = Timings(cached=True)
+        return [next(fresh) if hit is None else Embedded(hit, known) for hit in hits]
 
     @property
     def stats(self) -> Stats:
@@ -255,7 +202,7 @@ class BatchedEmbedder:
                 decode_seconds=self._seconds["decode"],
                 preprocess_seconds=self._seconds["preprocess"],
                 wait_seconds=self._seconds["wait"],
-                cache_hits=self._cache_hits,
+                cache_hits=self._memory.hits,
             )
 
     def close(self) -> None:
@@ -438,7 +385,8 @@ class BatchedEmbedder:
                 model_ms=seconds * 1e3,
                 batch=len(batch),
             )
-            self._remember(item, vector)
+            if isinstance(item.source, str):
+                self._memory.remember(item.source, vector)
             self._answer(item, Embedded(vector, timings, item.facts))
 
     def _call(self, batch: list[_Item]) -> NDArray[np.float32]:
@@ -475,27 +423,6 @@ class BatchedEmbedder:
             if not item.answered:
                 item.answered = True
                 self._under_way -= 1
-
-    # --- remembered texts -----------------------------------------------------------------
-
-    def _recall(self, text: str) -> Embedded | None:
-        if not self._text_cache:
-            return None
-        with self._changed:
-            vector = self._remembered.get(text)
-            if vector is None:
-                return None
-            self._remembered.move_to_end(text)
-            self._cache_hits += 1
-        return Embedded(vector, Timings(cached=True))
-
-    def _remember(self, item: _Item, vector: Vector) -> None:
-        if not self._text_cache or not isinstance(item.source, str):
-            return
-        with self._changed:
-            self._remembered[item.source] = vector.copy()
-            while len(self._remembered) > self._text_cache:
-                self._remembered.popitem(last=False)
 
 
 def _as_model_error(error: Exception, info: EmbedderInfo) -> ModelError:

@@ -1,0 +1,70 @@
+"""What becomes of an item that is embedded, where its time went, and the figures of many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = NDArray[np.float32]
+"""(d,) float32, L2-normalised where the model's distance is cosine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Where one item's time went, milliseconds. `model_ms` is its whole batch's."""
+
+    decode_ms: float = 0.0
+    preprocess_ms: float = 0.0
+    wait_ms: float = 0.0
+    """For a free thread, and then for the model."""
+    model_ms: float = 0.0
+    batch: int = 1
+    """Items that went through the model together with this one, itself included."""
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What decoding found out; width and height are the original's, upright."""
+
+    width: int
+    height: int
+    format: str | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    vector: Vector
+    timings: Timings
+    image: ImageFacts | None = None
+    """None for texts."""
+
+
+@dataclass(frozen=True, slots=True)
+class KindStats:
+    """One kind's figures since the start; `waiting` is of now."""
+
+    waiting: int
+    items: int
+    failed: int
+    batches: int
+    model_seconds: float
+    batch_sizes: dict[int, int]
+    """Batch size -> how many batches had it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    images: KindStats
+    texts: KindStats
+    under_way: int
+    """Items accepted and not yet answered, decoding included."""
+    overloaded: int
+    """Items refused since the start."""
+    decode_seconds: float
+    preprocess_seconds: float
+    wait_seconds: float
+    cache_hits: int
