@@ -44,9 +44,13 @@ def start(
     """
     # Python and this checkout as an image has them: where anybody may read.
     in_tmp = [folder for folder in _needed() if folder.is_relative_to("/tmp")]
-    others = _needed() - set(in_tmp)
-    closed = {top: folder for folder in others if (top := _closed(folder)) is not None}
-    aside = dict.fromkeys([*writable, *closed.values(), *in_tmp])
+    # The outer first: what is mounted into it comes after it.
+    closed = {
+        folder: top
+        for folder in sorted(_needed() - set(in_tmp))
+        if (top := _closed(folder)) is not None
+    }
+    aside = dict.fromkeys([*writable, *closed, *in_tmp])
     places = {folder: f"/mnt/{number}" for number, folder in enumerate(aside)}
     script = ["set -e", "mount -n --make-rprivate /", "mount -n -t tmpfs none /mnt"]
     for folder, place in places.items():
@@ -59,7 +63,7 @@ def start(
         "mount -n -o remount,ro,bind /",
         "mount -n -t tmpfs none /tmp",
         "chmod 1777 /tmp",
-        *(f"mount -n -t tmpfs -o mode=755 none {_quoted(top)}" for top in closed),
+        *(f"mount -n -t tmpfs -o mode=755 none {_quoted(top)}" for top in {*closed.values()}),
     ]
     for folder, place in places.items():
         script += [f"mkdir -p {_quoted(folder)}", f"mount -n --move {place} {_quoted(folder)}"]
