@@ -58,9 +58,11 @@ class Status(BaseModel):
 class Condition(Status):
     """A condition as Kubernetes writes them (metav1.Condition)."""
 
-    type: str = Field(min_length=1, max_length=316)
-    status: Literal["True", "False", "Unknown"]
-    observed_generation: int | None = Field(default=None, ge=0)
+    type: str = Field(min_length=1, max_length=316, description="What it is about.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="The generation of the spec that it is about."
+    )
     last_transition_time: str = Field(max_length=64, description="RFC 3339.")
     reason: str = Field(min_length=1, max_length=1024, description="One word, CamelCase.")
     message: str = Field(max_length=32768, description="What is so, and what to do about it.")

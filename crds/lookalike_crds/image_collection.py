@@ -61,7 +61,13 @@ class FieldType(StrEnum):
 
 
 class ModelSpec(Spec):
-    provider: Provider = Provider.DEMO
+    """The embedding model. Another one means another index: all images are embedded anew."""
+
+    provider: Provider = Field(
+        default=Provider.DEMO,
+        description="OpenClip: any model of open_clip, with weights; Demo: the small one that is "
+        "bundled, for trying things out.",
+    )
     name: str | None = Field(
         default=None, max_length=253, description="The provider's model name, such as `ViT-B-32`."
     )
@@ -71,46 +77,101 @@ class ModelSpec(Spec):
         description="Pretrained tag, file path, `hf-hub:org/model`, or `s3://`, `gs://` or `az://` "
         "address.",
     )
-    precision: Precision = Precision.AUTO
-    revision: str | None = Field(default=None, max_length=128)
+    precision: Precision = Field(
+        default=Precision.AUTO,
+        description="Auto: whichever is fastest where the model runs, by a measurement at the "
+        "start. It hardly changes vectors.",
+    )
+    revision: str | None = Field(
+        default=None,
+        max_length=128,
+        description="Of hf-hub: weights: a commit, branch or tag; what is there first where unset.",
+    )
 
 
 class HnswSpec(Spec):
-    m: int = Field(default=16, ge=4, le=128)
-    ef_construct: int = Field(default=128, ge=8, le=2048)
+    """The graph that is searched (Malkov & Yashunin 2016)."""
+
+    m: int = Field(
+        default=16, ge=4, le=128, description="Links of each vector: more find more, cost memory."
+    )
+    ef_construct: int = Field(
+        default=128,
+        ge=8,
+        le=2048,
+        description="Neighbours looked at while it is built: more build slower and find more.",
+    )
 
 
 class VectorSpec(Spec):
-    distance: Distance = Distance.COSINE
+    """How vectors are compared and kept."""
+
+    distance: Distance = Field(
+        default=Distance.COSINE,
+        description="Immutable. Cosine suits CLIP models; a score is always better when higher.",
+    )
     hnsw: HnswSpec = HnswSpec()
-    quantization: Quantization = Quantization.NONE
-    on_disk: bool = False
+    quantization: Quantization = Field(
+        default=Quantization.NONE,
+        description="Scalar: a quarter of the memory, hardly a loss, since results are scored "
+        "again by the originals. Binary: a thirty-second, for 1,000 dimensions and more.",
+    )
+    on_disk: bool = Field(
+        default=False, description="True: original vectors stay on the disk. Saves memory."
+    )
 
 
 class QdrantSpec(Spec):
-    url: str | None = Field(default=None, max_length=2048)
-    service_ref: Name | None = None
+    """The server that holds the index: exactly one of url and serviceRef."""
+
+    url: str | None = Field(
+        default=None, max_length=2048, description="Such as http://qdrant.search:6333."
+    )
+    service_ref: Name | None = Field(
+        default=None, description="Name of a Service in the resource's namespace, port 6333."
+    )
     api_key_secret_ref: SecretKeyRef | None = None
-    shards: int = Field(default=1, ge=1, le=256)
-    replication_factor: int = Field(default=1, ge=1, le=16)
+    shards: int = Field(
+        default=1, ge=1, le=256, description="Parts of the index, spread over the server's nodes."
+    )
+    replication_factor: int = Field(
+        default=1, ge=1, le=16, description="Copies of each part, on nodes of their own."
+    )
 
 
 class StorageSpec(Spec):
+    """A PersistentVolumeClaim."""
+
     size: str = Field(
-        default="10Gi", max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi)?$"
+        default="10Gi",
+        max_length=32,
+        pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi)?$",
+        description="May grow where the StorageClass can; never shrinks.",
     )
-    storage_class_name: str | None = Field(default=None, max_length=253)
+    storage_class_name: str | None = Field(
+        default=None, max_length=253, description="The cluster's default where unset. Immutable."
+    )
 
 
 class IndexSpec(Spec):
-    engine: Engine = Engine.QDRANT
+    """Where vectors live."""
+
+    engine: Engine = Field(
+        default=Engine.QDRANT,
+        description="Immutable. Qdrant: a server, for several replicas; Edge: the same engine "
+        "inside one serving pod, its files on a volume.",
+    )
     qdrant: QdrantSpec | None = None
     storage: StorageSpec | None = None
 
 
 class FieldSpec(Spec):
-    name: FieldName
-    type: FieldType
+    """One key of documents' metadata."""
+
+    name: FieldName = Field(description="The key; a leading underscore is reserved.")
+    type: FieldType = Field(
+        description="What its values are. Text is searched by words, Keyword as a whole."
+    )
 
 
 class VolumeSource(Spec):
@@ -126,7 +187,10 @@ class VolumeSource(Spec):
         max_length=1024,
         description="Which files below the folder; what is not an image is skipped and counted.",
     )
-    claim_name: Name | None = None
+    claim_name: Name | None = Field(
+        default=None,
+        description="On a cluster: the PersistentVolumeClaim that `path` is in. It is only read.",
+    )
 
 
 class UrlsSource(Spec):
@@ -135,31 +199,46 @@ class UrlsSource(Spec):
     manifest: str = Field(
         min_length=1, max_length=4096, description="Path or https:// address of the manifest."
     )
-    format: Literal["Auto", "Text", "Csv", "JsonLines", "Parquet"] = "Auto"
-    url_column: str = Field(default="url", max_length=128)
+    format: Literal["Auto", "Text", "Csv", "JsonLines", "Parquet"] = Field(
+        default="Auto", description="Auto: by the manifest's name. Text: one address a line."
+    )
+    url_column: str = Field(
+        default="url", max_length=128, description="Column or key that holds the address."
+    )
+
+
+_PREFIX = "Only keys that begin with it."
+_ENDPOINT = "Of a service that speaks the same protocol; the cloud's own where unset."
+_CREDENTIALS = "Secret with the credentials; the pod's own identity where unset."
 
 
 class S3Source(Spec):
-    bucket: str = Field(min_length=3, max_length=63)
-    prefix: str = Field(default="", max_length=1024)
-    region: str | None = Field(default=None, max_length=64)
-    endpoint: str | None = Field(default=None, max_length=2048)
-    credentials_secret_ref: Name | None = None
+    """A bucket of S3, or of a service that speaks its protocol."""
+
+    bucket: str = Field(min_length=3, max_length=63, description="Its name.")
+    prefix: str = Field(default="", max_length=1024, description=_PREFIX)
+    region: str | None = Field(default=None, max_length=64, description="Such as eu-central-1.")
+    endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
+    credentials_secret_ref: Name | None = Field(default=None, description=_CREDENTIALS)
 
 
 class GcsSource(Spec):
-    bucket: str = Field(min_length=3, max_length=222)
-    prefix: str = Field(default="", max_length=1024)
-    endpoint: str | None = Field(default=None, max_length=2048)
-    credentials_secret_ref: Name | None = None
+    """A bucket of Google Cloud Storage."""
+
+    bucket: str = Field(min_length=3, max_length=222, description="Its name.")
+    prefix: str = Field(default="", max_length=1024, description=_PREFIX)
+    endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
+    credentials_secret_ref: Name | None = Field(default=None, description=_CREDENTIALS)
 
 
 class AzureBlobSource(Spec):
-    account: str = Field(min_length=3, max_length=24)
-    container: str = Field(min_length=3, max_length=63)
-    prefix: str = Field(default="", max_length=1024)
-    endpoint: str | None = Field(default=None, max_length=2048)
-    credentials_secret_ref: Name | None = None
+    """A container of Azure Blob Storage."""
+
+    account: str = Field(min_length=3, max_length=24, description="The storage account.")
+    container: str = Field(min_length=3, max_length=63, description="Its name.")
+    prefix: str = Field(default="", max_length=1024, description=_PREFIX)
+    endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
+    credentials_secret_ref: Name | None = Field(default=None, description=_CREDENTIALS)
 
 
 class MetadataMapping(Spec):
@@ -187,29 +266,45 @@ class MetadataMapping(Spec):
         description="Metadata key -> column. Empty: every column under its own name.",
     )
     constants: dict[FieldName, str | int | float | bool] = Field(
-        default_factory=dict, max_length=64
+        default_factory=dict,
+        max_length=64,
+        description="Metadata that every document of the source has.",
     )
 
 
 class SourceSpec(Spec):
     """One place images come from: exactly one of volume, urls, s3, gcs, azureBlob."""
 
-    name: Name
+    name: Name = Field(description="Of your choice; documents tell it as their `source`.")
     volume: VolumeSource | None = None
     urls: UrlsSource | None = None
     s3: S3Source | None = None
     gcs: GcsSource | None = None
     azure_blob: AzureBlobSource | None = None
     metadata: MetadataMapping = MetadataMapping()
-    schedule: str | None = Field(default=None, max_length=128)
-    delete_missing: bool = False
+    schedule: str | None = Field(
+        default=None,
+        max_length=128,
+        description="Cron expression, UTC, of runs that take in what is new or changed; without "
+        "one a run starts when the spec changes.",
+    )
+    delete_missing: bool = Field(
+        default=False,
+        description="True: documents whose image is no longer in the source are deleted.",
+    )
 
 
 class ResourceList(Spec):
     """Requests and limits of a container, as Kubernetes writes them."""
 
-    requests: dict[Quantity, Quantity] = Field(default_factory=dict, max_length=16)
-    limits: dict[Quantity, Quantity] = Field(default_factory=dict, max_length=16)
+    requests: dict[Quantity, Quantity] = Field(
+        default_factory=dict, max_length=16, description="What a node must have free for it."
+    )
+    limits: dict[Quantity, Quantity] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="What it may use; GPUs are written here: nvidia.com/gpu: 1.",
+    )
 
 
 class IngestionSpec(Spec):
@@ -306,12 +401,14 @@ class ImageCollectionSpec(Spec):
 class SourceStatus(Status):
     """What is known of one source."""
 
-    name: Name
-    cursor: str | None = Field(default=None, max_length=1024)
+    name: Name = Field(description="As in the spec.")
+    cursor: str | None = Field(
+        default=None, max_length=1024, description="How far it has been read; sources that tell it."
+    )
     last_run: str | None = Field(default=None, max_length=64, description="RFC 3339.")
-    listed: int = Field(default=0, ge=0)
-    ingested: int = Field(default=0, ge=0)
-    failed: int = Field(default=0, ge=0)
+    listed: int = Field(default=0, ge=0, description="Images that the last run found.")
+    ingested: int = Field(default=0, ge=0, description="Of those: indexed, then or earlier.")
+    failed: int = Field(default=0, ge=0, description="Of those: not indexed; the log names each.")
 
 
 class RunStatus(Status):
@@ -321,8 +418,12 @@ class RunStatus(Status):
         max_length=63, description="Names what is to be ingested: another id is another run."
     )
     job: str | None = Field(default=None, max_length=63, description="Its Job.")
-    state: Literal["Running", "Completed", "CompletedWithErrors", "Failed"] = "Running"
-    message: str | None = Field(default=None, max_length=1024)
+    state: Literal["Running", "Completed", "CompletedWithErrors", "Failed"] = Field(
+        default="Running", description="CompletedWithErrors: some images could not be ingested."
+    )
+    message: str | None = Field(
+        default=None, max_length=1024, description="Why it failed, or what its errors were."
+    )
     finished_at: str | None = Field(default=None, max_length=64, description="RFC 3339.")
 
 
@@ -341,7 +442,9 @@ class ImageCollectionStatus(Status):
     failed: int | None = Field(
         default=None, ge=0, description="Images that failed in the last run."
     )
-    sources: tuple[SourceStatus, ...] = Field(default=(), max_length=64)
+    sources: tuple[SourceStatus, ...] = Field(
+        default=(), max_length=64, description="What is known of each source."
+    )
     active_model: str | None = Field(
         default=None, max_length=512, description="The model that answers queries now."
     )

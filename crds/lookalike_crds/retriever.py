@@ -19,14 +19,21 @@ class Fusion(StrEnum):
 
 
 class CollectionRef(Spec):
-    name: Name
-    weight: float = Field(default=1.0, gt=0, le=100)
+    """A collection that is searched."""
+
+    name: Name = Field(description="Of an ImageCollection in the same namespace.")
+    weight: float = Field(
+        default=1.0, gt=0, le=100, description="Of its scores beside the others' when fused."
+    )
+
+
+_STAGE = "Diversity: relevant and unlike each other; Boost: more for a value of the metadata."
 
 
 class DiversityStage(Spec):
     """Maximal marginal relevance (Carbonell & Goldstein 1998): relevance against sameness."""
 
-    type: Literal["Diversity"] = "Diversity"
+    type: Literal["Diversity"] = Field(default="Diversity", description=_STAGE)
     trade_off: float = Field(
         default=0.7, ge=0, le=1, description="1: relevance alone; 0: difference alone."
     )
@@ -35,20 +42,30 @@ class DiversityStage(Spec):
 class BoostStage(Spec):
     """Adds `weight` to the score of documents whose `field` equals `value`."""
 
-    type: Literal["Boost"] = "Boost"
-    field: FieldName
-    value: str | int | float | bool
-    weight: float = Field(ge=-10, le=10)
+    type: Literal["Boost"] = Field(default="Boost", description=_STAGE)
+    field: FieldName = Field(description="Boost: the metadata key.")
+    value: str | int | float | bool = Field(description="Boost: what it is to equal.")
+    weight: float = Field(ge=-10, le=10, description="Boost: added to the score; may be negative.")
 
 
 Stage = Annotated[DiversityStage | BoostStage, Field(discriminator="type")]
 
 
 class SearchSpec(Spec):
-    top_k: int = Field(default=10, ge=1, le=1000)
-    min_score: float | None = None
-    fusion: Fusion = Fusion.WEIGHTED
-    stages: tuple[Stage, ...] = Field(default=(), max_length=16)
+    """Defaults of every search; a request may say otherwise. Taken over without a restart."""
+
+    top_k: int = Field(default=10, ge=1, le=1000, description="Results of one search.")
+    min_score: float | None = Field(
+        default=None, description="Results below are left out; higher scores are better."
+    )
+    fusion: Fusion = Field(
+        default=Fusion.WEIGHTED,
+        description="How several collections become one list. Weighted: by score, for those of one "
+        "model; RRF: by rank, across models.",
+    )
+    stages: tuple[Stage, ...] = Field(
+        default=(), max_length=16, description="Re-ranking, in this order."
+    )
 
 
 class Runtime(StrEnum):
@@ -95,7 +112,11 @@ class ServingSpec(Spec):
     resources: ResourceList | None = Field(
         default=None, description="Of one replica, such as limits: {nvidia.com/gpu: 1}."
     )
-    update_strategy: UpdateStrategy = Field(default=UpdateStrategy.SURGE)
+    update_strategy: UpdateStrategy = Field(
+        default=UpdateStrategy.SURGE,
+        description="Surge: new pods are ready before old ones go. Recreate: old ones go first, "
+        "where GPUs do not suffice for both.",
+    )
     storage: ServingStorageSpec | None = Field(
         default=None,
         description="A volume for uploaded images; with engine Qdrant they are lost with their pod "
@@ -128,10 +149,17 @@ class Metric(Spec):
 class AutoscalingSpec(Spec):
     """Replicas from Prometheus metrics."""
 
-    min_replicas: int = Field(default=1, ge=0, le=1000)
-    max_replicas: int = Field(default=4, ge=1, le=1000)
-    metrics: tuple[Metric, ...] = Field(min_length=1, max_length=8)
-    scale_down_stabilization_seconds: int = Field(default=300, ge=0, le=86_400)
+    min_replicas: int = Field(default=1, ge=0, le=1000, description="Never fewer.")
+    max_replicas: int = Field(default=4, ge=1, le=1000, description="Never more.")
+    metrics: tuple[Metric, ...] = Field(
+        min_length=1, max_length=8, description="The one that asks for most replicas decides."
+    )
+    scale_down_stabilization_seconds: int = Field(
+        default=300,
+        ge=0,
+        le=86_400,
+        description="Down only to the highest number that was asked for in this time.",
+    )
     idle_timeout_seconds: int | None = Field(
         default=None,
         ge=60,
@@ -141,18 +169,32 @@ class AutoscalingSpec(Spec):
 
 
 class IngressSpec(Spec):
-    host: str = Field(min_length=1, max_length=253)
-    class_name: str | None = Field(default=None, max_length=253)
-    tls_secret_name: Name | None = None
+    """An Ingress that leads to the endpoint."""
+
+    host: str = Field(min_length=1, max_length=253, description="Such as search.example.com.")
+    class_name: str | None = Field(
+        default=None, max_length=253, description="IngressClass; the cluster's default where unset."
+    )
+    tls_secret_name: Name | None = Field(
+        default=None, description="Secret with the host's certificate; plain HTTP where unset."
+    )
 
 
 class HttpRouteSpec(Spec):
+    """An HTTPRoute of the Gateway API that leads to the endpoint."""
+
     gateway: Name = Field(description="Name of the Gateway to attach to.")
-    gateway_namespace: Name | None = None
-    hostnames: tuple[Annotated[str, Field(max_length=253)], ...] = Field(default=(), max_length=16)
+    gateway_namespace: Name | None = Field(
+        default=None, description="Of the Gateway; the Retriever's own where unset."
+    )
+    hostnames: tuple[Annotated[str, Field(max_length=253)], ...] = Field(
+        default=(), max_length=16, description="All that the Gateway listens for where empty."
+    )
 
 
 class RateLimitSpec(Spec):
+    """Above it callers get 429 with a Retry-After."""
+
     requests_per_second: float = Field(gt=0, le=1e6, description="For each API key.")
 
 
@@ -193,14 +235,22 @@ class RetrieverSpec(Spec):
 class RetrieverStatus(Status):
     """What the operator last saw."""
 
-    observed_generation: int | None = Field(default=None, ge=0)
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="The generation of the spec that this status is about."
+    )
     conditions: tuple[Condition, ...] = Field(
         default=(),
         max_length=16,
         description="Ready, Available, Progressing, ScalingActive, Degraded, Stalled.",
     )
     url: str | None = Field(default=None, max_length=2048, description="Where to send queries.")
-    replicas: int | None = Field(default=None, ge=0)
-    selector: str | None = Field(default=None, max_length=4096)
-    desired_replicas: int | None = Field(default=None, ge=0)
-    last_scale_reason: str | None = Field(default=None, max_length=1024)
+    replicas: int | None = Field(default=None, ge=0, description="Serving replicas that there are.")
+    selector: str | None = Field(
+        default=None, max_length=4096, description="Of their pods, for the scale subresource."
+    )
+    desired_replicas: int | None = Field(
+        default=None, ge=0, description="Serving replicas that there are to be."
+    )
+    last_scale_reason: str | None = Field(
+        default=None, max_length=1024, description="Why autoscaling wrote that number."
+    )

@@ -118,10 +118,13 @@ class _Converter:
         """One object for several that differ by their `type`."""
         properties: Schema = {}
         names: list[str] = []
+        told: Schema = {}
         rules: list[Schema] = []
         for variant in variants:
             own = dict(variant["properties"])
-            name = own.pop("type")["enum"][0]
+            which = own.pop("type")
+            told = {k: v for k, v in which.items() if k == "description"}
+            name = which["enum"][0]
             names.append(name)
             needed = [r for r in variant.get("required", ()) if r != "type" and "type" in own[r]]
             if needed:
@@ -139,7 +142,7 @@ class _Converter:
         return {
             "type": "object",
             "required": ["type"],
-            "properties": {"type": {"type": "string", "enum": names}, **properties},
+            "properties": {"type": {**told, "type": "string", "enum": names}, **properties},
             **({"x-kubernetes-validations": rules} if rules else {}),
         }
 

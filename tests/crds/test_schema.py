@@ -55,6 +55,17 @@ def test_every_string_list_and_map_is_bounded(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", DEFINITIONS)
+def test_kubectl_explain_explains_every_field(kind: str) -> None:
+    bare = [
+        f"{path}.{name}"
+        for path, node in spec_and_status(kind)
+        for name, field in node.get("properties", {}).items()
+        if len(field.get("description", "")) < 4
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize("kind", DEFINITIONS)
 def test_rules_are_short_and_say_what_to_do(kind: str) -> None:
     for path, node in spec_and_status(kind):
         for rule in node.get("x-kubernetes-validations", ()):
