@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.kinds import EVENT
 from lookalike_operator.plan.model import Manifest
+from lookalike_operator.plan.runs import lacks_pods
 
 _REASON = "FailedCreate"
 
@@ -19,7 +19,7 @@ async def refused_pods(cluster: Cluster, children: Iterable[Manifest]) -> dict[s
     """
     found: dict[str, str] = {}
     for job in children:
-        if job["kind"] != "Job" or not _lacks_pods(job):
+        if job["kind"] != "Job" or not lacks_pods(job):
             continue
         meta = job["metadata"]
         wanted = f"regarding.uid={meta['uid']},reason={_REASON}"
@@ -30,13 +30,6 @@ async def refused_pods(cluster: Cluster, children: Iterable[Manifest]) -> dict[s
         if events:
             found[meta["name"]] = str(max(events, key=_time).get("note") or "")
     return found
-
-
-def _lacks_pods(job: Manifest) -> bool:
-    """Its controller has seen to it, and nothing runs, has run or is over."""
-    status: dict[str, Any] = job.get("status") or {}
-    counted = ("active", "succeeded", "failed", "terminating", "conditions")
-    return bool(status.get("startTime")) and not any(status.get(each) for each in counted)
 
 
 def _time(event: Manifest) -> str:

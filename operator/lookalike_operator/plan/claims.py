@@ -50,9 +50,11 @@ def data(
     With engine Edge there always is one, as large as the largest of the collections' claims unless
     the spec says how large. Retained where any of the collections is.
     """
-    if not has_data(spec, collections):
+    mode = data_mode(spec, collections)
+    if mode is None:
         return None
-    storages = [each.spec.index.storage or StorageSpec() for each in _edge(collections)]
+    edge = edge_collections(collections)
+    storages = [each.spec.index.storage or StorageSpec() for each in edge]
     storage = spec.serving.storage or max(storages, key=lambda each: amount(each.size) or 0)
     return _claim(
         owner,
@@ -61,35 +63,21 @@ def data(
         storage,
         live,
         owned=all(each.spec.deletion_policy is DeletionPolicy.DELETE for each in collections),
-        mode=_mode(spec, collections),
+        mode=mode,
     )
 
 
-def has_data(spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]) -> bool:
-    """Whether what serving pods write outlives them."""
-    return spec.serving.storage is not None or bool(_edge(collections))
-
-
-def is_shared(spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]) -> bool:
-    """Whether several serving pods have the volume at a time."""
-    many = _mode(spec, collections) is AccessMode.READ_WRITE_MANY
-    return has_data(spec, collections) and many
-
-
-def on_one_node(spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]) -> bool:
-    """Whether the volume keeps a new pod waiting until the old one is gone."""
-    return has_data(spec, collections) and not is_shared(spec, collections)
-
-
-def _mode(spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]) -> AccessMode:
-    if _edge(collections):
+def data_mode(spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]) -> AccessMode | None:
+    """How serving pods have their volume; None where what they write goes with them."""
+    if edge_collections(collections):
         return AccessMode.READ_WRITE_ONCE
-    asked = spec.serving.storage.access_mode if spec.serving.storage else None
-    return asked or AccessMode.READ_WRITE_MANY
+    storage = spec.serving.storage
+    return None if storage is None else storage.access_mode or AccessMode.READ_WRITE_MANY
 
 
-def _edge(collections: tuple[CollectionFacts, ...]) -> list[CollectionFacts]:
-    return [each for each in collections if each.spec.index.engine is Engine.EDGE]
+def edge_collections(collections: tuple[CollectionFacts, ...]) -> tuple[CollectionFacts, ...]:
+    """Those whose index lies on a volume, which one pod at a time opens."""
+    return tuple(each for each in collections if each.spec.index.engine is Engine.EDGE)
 
 
 def _claim(

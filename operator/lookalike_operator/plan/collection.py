@@ -47,6 +47,7 @@ from lookalike_operator.plan.runs import (
     Outcome,
     Run,
     gateway_of,
+    lacks_pods,
     outcome_of,
     own_jobs,
     scheduled_jobs,
@@ -241,7 +242,7 @@ class _Work:
 
     def _requeue_after(self) -> float | None:
         facts = self.snapshot.index
-        if self._may_lack_pods():
+        if self.run is not None and self.run.live is not None and lacks_pods(self.run.live):
             return _WITHOUT_PODS_SECONDS
         if facts is None:
             return None
@@ -249,13 +250,6 @@ class _Work:
             return _UNREACHABLE_SECONDS
         running = self.run is not None and self.run.recorded is None and self.waiting is None
         return _WHILE_RUNNING_SECONDS if running else _AT_REST_SECONDS
-
-    def _may_lack_pods(self) -> bool:
-        """A Job tells of the pods that it has, not of those that it cannot have."""
-        if self.run is None or self.run.live is None or self.outcome is None:
-            return False
-        active = (self.run.live.get("status") or {}).get("active")
-        return self.outcome.state == "Running" and not active
 
     def situation(self) -> Situation:
         snapshot, spec = self.snapshot, self.spec

@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus, Runtime, UpdateStrategy
+from lookalike_crds.retriever import (
+    AccessMode,
+    RetrieverSpec,
+    RetrieverStatus,
+    Runtime,
+    UpdateStrategy,
+)
 from lookalike_operator.plan import (
     claims,
     config_map,
@@ -41,7 +47,7 @@ from lookalike_operator.plan.model import (
 from lookalike_operator.plan.names import PAUSED, Component, Owner, data_claim
 from lookalike_operator.plan.names import ray_service as ray_service_name
 from lookalike_operator.plan.retriever_conditions import Situation
-from lookalike_operator.plan.retriever_obstacles import edge_collections, obstacle
+from lookalike_operator.plan.retriever_obstacles import obstacle
 from lookalike_operator.plan.rollout import Rollout
 from lookalike_operator.plan.scaling import INTERVAL_SECONDS, Scale, scale
 from lookalike_operator.plan.serving_config import public_url, serving_config, short_url
@@ -66,7 +72,7 @@ def plan_retriever(snapshot: RetrieverSnapshot) -> Plan:
     plan = Plan(
         objects=work.objects,
         once=(secrets.internal_token(owner), *_api_keys(owner, snapshot.spec)),
-        keep=_data(snapshot),
+        keep=_kept(snapshot),
         doubtful=work.waits_to_begin(),
         events=work.events(),
         recommendation=work.scale.recommendation,
@@ -99,8 +105,8 @@ class _Work:
             # Ray's pods get theirs with the application.
             objects.append(config_map.serving(owner, config))
         lacking: list[Cause] = []
-        live = _child(snapshot, "PersistentVolumeClaim", data_claim(owner.name))
-        if (data := claims.data(owner, spec, snapshot.collections, live)) is not None:
+        data = claims.data(owner, spec, snapshot.collections, _live_data(snapshot))
+        if data is not None:
             objects.append(data.manifest)
             if data.refused is not None:
                 lacking.append(Cause("ClaimImmutable", data.refused))
@@ -182,9 +188,10 @@ class _Pods:
         )
 
     def why_recreated(self) -> str | None:
-        if edge_collections(self.snapshot):
+        collections = self.snapshot.collections
+        if claims.edge_collections(collections):
             return "old pods end before new ones start: an Edge index has one writer"
-        if claims.on_one_node(self.spec, self.snapshot.collections):
+        if claims.data_mode(self.spec, collections) is AccessMode.READ_WRITE_ONCE:
             return "old pods end before new ones start: serving.storage is ReadWriteOnce"
         if self.spec.serving.update_strategy is UpdateStrategy.RECREATE:
             return "old pods end before new ones start: updateStrategy is Recreate"
@@ -262,10 +269,14 @@ def _access(
     return objects, lacking
 
 
-def _data(snapshot: RetrieverSnapshot) -> tuple[ObjectRef, ...]:
+def _kept(snapshot: RetrieverSnapshot) -> tuple[ObjectRef, ...]:
     """What was uploaded stays where nothing asks for its volume any more."""
-    live = _child(snapshot, "PersistentVolumeClaim", data_claim(snapshot.meta.name))
+    live = _live_data(snapshot)
     return () if live is None else (ref_of(live),)
+
+
+def _live_data(snapshot: RetrieverSnapshot) -> Manifest | None:
+    return _child(snapshot, "PersistentVolumeClaim", data_claim(snapshot.meta.name))
 
 
 def _api_keys(owner: Owner, spec: RetrieverSpec) -> tuple[Manifest, ...]:

@@ -6,6 +6,7 @@ from lookalike_crds.image_collection import Engine
 from lookalike_crds.retriever import RetrieverSpec, Runtime
 from lookalike_operator.plan import ray_service
 from lookalike_operator.plan.causes import Cause
+from lookalike_operator.plan.claims import edge_collections
 from lookalike_operator.plan.model import CollectionFacts, RetrieverSnapshot
 from lookalike_operator.plan.names import Owner, name_problem
 from lookalike_operator.plan.serving_config import qdrant_url
@@ -36,7 +37,7 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
                 f"ImageCollection {each.meta.name} names no Qdrant server: write its "
                 "spec.index.qdrant.url or serviceRef",
             )
-    edge = edge_collections(snapshot)
+    edge = edge_collections(snapshot.collections)
     if edge and (cause := _one_writer(snapshot, spec, edge)) is not None:
         return cause
     if spec.serving.runtime is Runtime.KUBE_RAY and ray_service.API not in snapshot.apis:
@@ -46,10 +47,6 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
             "install the KubeRay operator, or write runtime: Standalone",
         )
     return None
-
-
-def edge_collections(snapshot: RetrieverSnapshot) -> tuple[CollectionFacts, ...]:
-    return tuple(c for c in snapshot.collections if c.spec.index.engine is Engine.EDGE)
 
 
 def _one_writer(

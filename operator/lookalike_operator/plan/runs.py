@@ -178,6 +178,16 @@ def pods_of(job: Manifest, pods: Iterable[Manifest]) -> list[Manifest]:
     ]  # fmt: skip
 
 
+def lacks_pods(job: Manifest) -> bool:
+    """Begun, and nothing runs, has run or is over: the API server may take none of its pods.
+
+    A Job tells of the pods that it has, not of those that it cannot have.
+    """
+    status = job.get("status") or {}
+    counted = ("active", "succeeded", "failed", "terminating", "conditions")
+    return bool(status.get("startTime")) and not any(status.get(each) for each in counted)
+
+
 def outcome_of(job: Manifest, pods: Iterable[Manifest]) -> Outcome:
     """How a Job stands. Counts of partitions are added up."""
     own = pods_of(job, pods)

@@ -13,7 +13,7 @@ from lookalike_crds.config import (
     ServingConfig,
 )
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
-from lookalike_crds.retriever import AccessSpec, RetrieverSpec
+from lookalike_crds.retriever import AccessMode, AccessSpec, RetrieverSpec
 from lookalike_operator.plan import claims, places
 from lookalike_operator.plan.indexes import active_of
 from lookalike_operator.plan.model import CollectionFacts, Meta, Settings
@@ -35,14 +35,15 @@ def serving_config(
         for each in _in_order(spec, collections)
         for root in places.image_roots(each.meta.name, each.spec)
     ]
+    mode = claims.data_mode(spec, collections)
     return ServingConfig(
         collections=configs,
         retrievers=(
             RetrieverConfig(name=meta.name, collections=spec.collections, search=spec.search),
         ),
         data_dir=Path(places.DATA),
-        run_dir=Path(places.RUN) if claims.is_shared(spec, collections) else None,
-        keeps_uploads=claims.has_data(spec, collections),
+        run_dir=Path(places.RUN) if mode is AccessMode.READ_WRITE_MANY else None,
+        keeps_uploads=mode is not None,
         image_roots=tuple(Path(root) for root in dict.fromkeys(roots)),
         http=HttpConfig(host="0.0.0.0", port=places.PORT, public_url=public_url(spec.access)),
         access=AccessConfig(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lookalike_crds.image_collection import Engine, ResourceList
+from lookalike_crds.image_collection import ResourceList
 from lookalike_crds.retriever import RetrieverSpec
 from lookalike_operator.plan import claims, places
 from lookalike_operator.plan.model import CollectionFacts, Settings
@@ -30,12 +30,11 @@ def mounts(
     owner: Owner, spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]
 ) -> list[places.Mount]:
     """All that a serving pod sees beside its image."""
-    edge = [each for each in collections if each.spec.index.engine is Engine.EDGE]
     reference = spec.access.api_keys_secret_ref
     keys = reference.name if reference else api_keys_secret(owner.name)
     data = (
         places.claim("data", places.DATA, data_claim(owner.name))
-        if claims.has_data(spec, collections)
+        if claims.data_mode(spec, collections) is not None
         else places.empty("data", places.DATA)
     )
     found = [
@@ -44,7 +43,7 @@ def mounts(
         places.secret("internal", places.INTERNAL, internal_secret(owner.name)),
         data,
         places.empty("tmp", places.TMP),
-        *(places.index(each.meta.name) for each in edge),
+        *(places.index(each.meta.name) for each in claims.edge_collections(collections)),
     ]
     for each in collections:
         qdrant = each.spec.index.qdrant

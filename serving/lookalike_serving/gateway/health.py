@@ -11,7 +11,7 @@ from lookalike_crds.config import CollectionConfig
 from lookalike_serving.gateway.auth import may_see_reasons
 from lookalike_serving.gateway.context import metrics_of, request_id_of, service_of
 from lookalike_serving.gateway.responses import json_response, problem_response
-from lookalike_serving.index.protocol import IndexFailure, IndexUnavailable
+from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem, Wrong
 from lookalike_serving.service import Failure, Service
 from lookalike_serving.together import together
@@ -74,7 +74,7 @@ async def _canary(service: Service, collection: CollectionConfig) -> Failure | N
         by = f" by {collection.index.url}" if collection.index.url else ""
         return Failure(f"a canary query was not answered within {_CANARY_SECONDS:g} s{by}")
     except (IndexFailure, Problem) as failure:
-        return Failure(str(failure), unreachable=isinstance(failure, IndexUnavailable))
+        return Failure.of(failure)
     except Exception as failure:
         return Failure(f"{type(failure).__name__}: {failure}")
     return None
