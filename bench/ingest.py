@@ -33,16 +33,10 @@ from lookalike_crds.config import (
     IngestionConfig,
     ServingConfig,
 )
-from lookalike_crds.image_collection import (
-    Engine,
-    IngestionSpec,
-    ModelSpec,
-    Provider,
-    SourceSpec,
-    VectorSpec,
-)
-from lookalike_crds.image_collection import VolumeSource as Volume
+from lookalike_crds.image_collection import Engine, IngestionSpec, ModelSpec, Provider, VectorSpec
 from lookalike_crds.progress import Progress
+from lookalike_crds.sources import SourceSpec
+from lookalike_crds.sources import VolumeSource as Volume
 from lookalike_serving.embed import Embedder, load_embedder
 from lookalike_serving.gateway.api import create_api
 from lookalike_serving.images import decode_image

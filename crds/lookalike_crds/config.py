@@ -21,15 +21,9 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lookalike_crds.base import Name
-from lookalike_crds.image_collection import (
-    Engine,
-    FieldSpec,
-    IngestionSpec,
-    ModelSpec,
-    SourceSpec,
-    VectorSpec,
-)
+from lookalike_crds.image_collection import Engine, FieldSpec, IngestionSpec, ModelSpec, VectorSpec
 from lookalike_crds.retriever import CollectionRef, SearchSpec
+from lookalike_crds.sources import SourceSpec
 
 CONFIG_VERSION: Literal[1] = 1
 

@@ -18,7 +18,6 @@ from lookalike_crds.image_collection import (
     ModelSpec,
     Provider,
     QdrantSpec,
-    SourceSpec,
     VectorSpec,
 )
 from lookalike_crds.resources import Resource
@@ -31,6 +30,7 @@ from lookalike_crds.retriever import (
     Runtime,
     ServingSpec,
 )
+from lookalike_crds.sources import SourceSpec
 
 _SOURCES = ("volume", "urls", "s3", "gcs", "azure_blob")
 

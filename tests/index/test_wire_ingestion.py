@@ -12,15 +12,9 @@ from PIL import Image
 from tests.qdrant_server import StandIn
 
 from lookalike_crds.config import CollectionConfig, IndexConfig, IngestionConfig
-from lookalike_crds.image_collection import (
-    Engine,
-    IngestionSpec,
-    ModelSpec,
-    Provider,
-    SourceSpec,
-    VectorSpec,
-)
+from lookalike_crds.image_collection import Engine, IngestionSpec, ModelSpec, Provider, VectorSpec
 from lookalike_crds.progress import Progress
+from lookalike_crds.sources import SourceSpec
 from lookalike_serving.index.protocol import IndexUnavailable
 from lookalike_serving.index.qdrant_connection import client_of
 from lookalike_serving.index.qdrant_errors import CollectionLost, KeyRefused

@@ -32,10 +32,10 @@ from lookalike_crds.image_collection import (
     FieldType,
     IngestionSpec,
     ModelSpec,
-    SourceSpec,
     VectorSpec,
 )
 from lookalike_crds.progress import Progress
+from lookalike_crds.sources import SourceSpec
 from lookalike_serving.gateway.api import create_api
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run

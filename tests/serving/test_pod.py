@@ -19,8 +19,9 @@ from served import free_port, serving_config
 from tests.qdrant_server import running
 
 from lookalike_crds.config import IndexConfig, IngestionConfig, ServingConfig
-from lookalike_crds.image_collection import Engine, ModelSpec, Provider, SourceSpec, VolumeSource
+from lookalike_crds.image_collection import Engine, ModelSpec, Provider
 from lookalike_crds.progress import RunResult, RunState
+from lookalike_crds.sources import SourceSpec, VolumeSource
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lookalike_crds.image_collection import ImageCollectionSpec, SourceSpec
+from lookalike_crds.image_collection import ImageCollectionSpec
+from lookalike_crds.sources import SourceSpec
 from lookalike_operator.plan.ingestion_job import job_spec
 from lookalike_operator.plan.ingestion_pod import file_of
 from lookalike_operator.plan.model import Manifest, Settings

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lookalike_crds.config import CollectionConfig, IngestionConfig
-from lookalike_crds.image_collection import Engine, ImageCollectionSpec, SourceSpec
+from lookalike_crds.image_collection import Engine, ImageCollectionSpec
+from lookalike_crds.sources import SourceSpec
 from lookalike_operator.plan import places, serving_pod
 from lookalike_operator.plan.indexes import wanted_index
 from lookalike_operator.plan.model import Meta, Settings

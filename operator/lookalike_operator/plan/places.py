@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lookalike_crds.image_collection import ImageCollectionSpec, SourceSpec
+from lookalike_crds.image_collection import ImageCollectionSpec
+from lookalike_crds.sources import SourceSpec
 from lookalike_operator.plan.names import fitted, index_claim
 
 DATA = "/var/lib/lookalike"

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
-from lookalike_crds.image_collection import Engine, SourceSpec
+from lookalike_crds.image_collection import Engine
 from lookalike_crds.progress import RunState
+from lookalike_crds.sources import SourceSpec
 from lookalike_serving.documents import RESERVED, point_id, split
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder

@@ -22,8 +22,9 @@ from lookalike_crds.config import (
     RetrieverConfig,
     ServingConfig,
 )
-from lookalike_crds.image_collection import Engine, ModelSpec, SourceSpec
+from lookalike_crds.image_collection import Engine, ModelSpec
 from lookalike_crds.naming import index_name
+from lookalike_crds.sources import SourceSpec
 from lookalike_serving.local.rundir import RunDirectory, write_atomically
 
 if TYPE_CHECKING:

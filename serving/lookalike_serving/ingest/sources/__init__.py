@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lookalike_crds.image_collection import FieldSpec, SourceSpec
+from lookalike_crds.image_collection import FieldSpec
+from lookalike_crds.sources import SourceSpec
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.ingest.sources.manifest import ManifestSource
 from lookalike_serving.ingest.sources.protocol import Item, Rejected, Source, SourceError

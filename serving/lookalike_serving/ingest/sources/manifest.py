@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urljoin
 
-from lookalike_crds.image_collection import FieldSpec, MetadataMapping, UrlsSource
+from lookalike_crds.image_collection import FieldSpec
+from lookalike_crds.sources import MetadataMapping, UrlsSource
 from lookalike_serving.images import ImageError, ImageFetcher
 from lookalike_serving.ingest.sources.protocol import Item, Rejected, SourceError
 from lookalike_serving.ingest.sources.rows import BadRow, RowReader

@@ -10,7 +10,8 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from lookalike_crds.image_collection import FieldSpec, FieldType, MetadataMapping
+from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_crds.sources import MetadataMapping
 from lookalike_serving.metadata import checked_metadata
 from lookalike_serving.problems import Problem
 

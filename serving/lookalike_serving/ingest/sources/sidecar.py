@@ -7,7 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from lookalike_crds.image_collection import MetadataMapping
+from lookalike_crds.sources import MetadataMapping
 from lookalike_serving.ingest.sources.protocol import SourceError
 from lookalike_serving.ingest.sources.tables import format_of, rows
 

@@ -7,8 +7,9 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
-from lookalike_crds.image_collection import FieldSpec, MetadataMapping
-from lookalike_crds.image_collection import VolumeSource as VolumeSpec
+from lookalike_crds.image_collection import FieldSpec
+from lookalike_crds.sources import MetadataMapping
+from lookalike_crds.sources import VolumeSource as VolumeSpec
 from lookalike_serving.ingest.sources.protocol import Item, Rejected, SourceError
 from lookalike_serving.ingest.sources.rows import BadRow, RowReader
 from lookalike_serving.ingest.sources.sidecar import Sidecar

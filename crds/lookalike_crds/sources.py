@@ -1,0 +1,129 @@
+"""Where a collection's images come from, and their metadata with them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from lookalike_crds.base import FieldName, Name, Spec
+
+
+class VolumeSource(Spec):
+    """A folder of images: a path on one machine; on a cluster, one inside a volume claim."""
+
+    path: str = Field(
+        min_length=1,
+        max_length=4096,
+        description="Folder; relative paths are resolved against the YAML file by `lookalike up`.",
+    )
+    glob: str = Field(
+        default="**/*",
+        max_length=1024,
+        description="Which files below the folder; what is not an image is skipped and counted.",
+    )
+    claim_name: Name | None = Field(
+        default=None,
+        description="On a cluster: the PersistentVolumeClaim that `path` is in. It is only read.",
+    )
+
+
+class UrlsSource(Spec):
+    """A manifest that lists image addresses, or paths relative to it, with their metadata."""
+
+    manifest: str = Field(
+        min_length=1, max_length=4096, description="Path or https:// address of the manifest."
+    )
+    format: Literal["Auto", "Text", "Csv", "JsonLines", "Parquet"] = Field(
+        default="Auto", description="Auto: by the manifest's name. Text: one address a line."
+    )
+    url_column: str = Field(
+        default="url", max_length=128, description="Column or key that holds the address."
+    )
+
+
+_PREFIX = "Only keys that begin with it."
+_ENDPOINT = "Of a service that speaks the same protocol; the cloud's own where unset."
+_CREDENTIALS = "Secret with the credentials; the pod's own identity where unset."
+
+
+class S3Source(Spec):
+    """A bucket of S3, or of a service that speaks its protocol."""
+
+    bucket: str = Field(min_length=3, max_length=63, description="Its name.")
+    prefix: str = Field(default="", max_length=1024, description=_PREFIX)
+    region: str | None = Field(default=None, max_length=64, description="Such as eu-central-1.")
+    endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
+    credentials_secret_ref: Name | None = Field(default=None, description=_CREDENTIALS)
+
+
+class GcsSource(Spec):
+    """A bucket of Google Cloud Storage."""
+
+    bucket: str = Field(min_length=3, max_length=222, description="Its name.")
+    prefix: str = Field(default="", max_length=1024, description=_PREFIX)
+    endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
+    credentials_secret_ref: Name | None = Field(default=None, description=_CREDENTIALS)
+
+
+class AzureBlobSource(Spec):
+    """A container of Azure Blob Storage."""
+
+    account: str = Field(min_length=3, max_length=24, description="The storage account.")
+    container: str = Field(min_length=3, max_length=63, description="Its name.")
+    prefix: str = Field(default="", max_length=1024, description=_PREFIX)
+    endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
+    credentials_secret_ref: Name | None = Field(default=None, description=_CREDENTIALS)
+
+
+class MetadataMapping(Spec):
+    """Where a document's id and metadata come from."""
+
+    file: str | None = Field(
+        default=None,
+        max_length=4096,
+        description="JSON Lines, CSV or Parquet file with one row an image, relative to the "
+        "source's root.",
+    )
+    key_column: str = Field(
+        default="file",
+        max_length=128,
+        description="Column of `file` that holds the image's path relative to the source's root.",
+    )
+    document_id: str | None = Field(
+        default=None,
+        max_length=128,
+        description="Column that holds the document id; the path or URL is the id where unset.",
+    )
+    columns: dict[FieldName, Annotated[str, Field(max_length=128)]] = Field(
+        default_factory=dict,
+        max_length=128,
+        description="Metadata key -> column. Empty: every column under its own name.",
+    )
+    constants: dict[FieldName, str | int | float | bool] = Field(
+        default_factory=dict,
+        max_length=64,
+        description="Metadata that every document of the source has.",
+    )
+
+
+class SourceSpec(Spec):
+    """One place images come from: exactly one of volume, urls, s3, gcs, azureBlob."""
+
+    name: Name = Field(description="Of your choice; documents tell it as their `source`.")
+    volume: VolumeSource | None = None
+    urls: UrlsSource | None = None
+    s3: S3Source | None = None
+    gcs: GcsSource | None = None
+    azure_blob: AzureBlobSource | None = None
+    metadata: MetadataMapping = MetadataMapping()
+    schedule: str | None = Field(
+        default=None,
+        max_length=128,
+        description="Cron expression, UTC, of runs that take in what is new or changed; without "
+        "one a run starts when the spec changes.",
+    )
+    delete_missing: bool = Field(
+        default=False,
+        description="True: documents whose image is no longer in the source are deleted.",
+    )
