@@ -73,7 +73,7 @@ e2e: install ## The end-to-end tests on that node
 	$(BIN)/python -m pytest e2e -m "node or apiserver" $(PYTEST_ARGS)
 
 e2e-kind: install ## The same on kind (needs Docker, kind, kubectl, Helm): builds, loads, tests, deletes
-	@PYTHON=$(BIN)/python bash e2e/kind.sh
+	@bash e2e/kind.sh
 
 e2e-cluster: install ## The same on any cluster: make e2e-cluster KUBECONFIG=… OPERATOR_IMAGE=… SERVING_IMAGE=…
 	@test -n "$(KUBECONFIG)" -a -n "$(OPERATOR_IMAGE)" -a -n "$(SERVING_IMAGE)" \

@@ -11,7 +11,6 @@ CLUSTER=lookalike-e2e
 OPERATOR=lookalike-e2e/operator:test
 SERVING=lookalike-e2e/serving:test
 KUBERAY=1.4.2
-PYTHON=${PYTHON:-.venv/bin/python}
 KUBECONFIG_FILE=${LOOKALIKE_CACHE:-$HOME/.cache/lookalike}/kind/kubeconfig
 
 for program in docker kind kubectl helm; do
@@ -41,8 +40,5 @@ helm upgrade --install kuberay-operator kuberay-operator --version "$KUBERAY" --
   --namespace kuberay --create-namespace --kubeconfig "$KUBECONFIG_FILE"
 
 say "tests"
-LOOKALIKE_E2E_KUBECONFIG=$KUBECONFIG_FILE \
-LOOKALIKE_E2E_OPERATOR_IMAGE=$OPERATOR \
-LOOKALIKE_E2E_SERVING_IMAGE=$SERVING \
-LOOKALIKE_E2E_QDRANT_IMAGE=${LOOKALIKE_E2E_QDRANT_IMAGE-docker.io/qdrant/qdrant:v1.20.0} \
-  "$PYTHON" -m pytest e2e/tests -m node ${PYTEST_ARGS:-}
+export LOOKALIKE_E2E_QDRANT_IMAGE=${LOOKALIKE_E2E_QDRANT_IMAGE-docker.io/qdrant/qdrant:v1.20.0}
+make e2e-cluster KUBECONFIG="$KUBECONFIG_FILE" OPERATOR_IMAGE="$OPERATOR" SERVING_IMAGE="$SERVING"

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import yaml
 
+from e2e.cluster import restricted
 from e2e.cluster.api import Object
 from e2e.cluster.paths import ROOT
-from e2e.tests.route import until_ready
 from e2e.tests.target import SYSTEM, Target
-from e2e.tests.waiting import story, until
+from e2e.tests.waiting import story, until, until_ready
 
 _NAME = "prometheus"
 _PORT = 9090
@@ -98,47 +98,32 @@ def _manifests(image: str) -> list[Object]:
             "metadata": meta,
             "data": {"prometheus.yml": yaml.safe_dump(_config())},
         },
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {**meta, "labels": {"app": _NAME}},
-            "spec": {
-                "serviceAccountName": _NAME,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": 65534,
-                    "fsGroup": 65534,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [
-                    {
-                        "name": _NAME,
-                        "image": image,
-                        "args": [
-                            "--config.file=/etc/prometheus/prometheus.yml",
-                            "--storage.tsdb.path=/data",
-                            f"--web.listen-address=:{_PORT}",
-                        ],
-                        "readinessProbe": {
-                            "httpGet": {"path": "/-/ready", "port": _PORT},
-                            "periodSeconds": 2,
-                        },
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
-                        "volumeMounts": [
-                            {"name": "config", "mountPath": "/etc/prometheus"},
-                            {"name": "data", "mountPath": "/data"},
-                        ],
-                    }
+        restricted.pod(
+            _NAME,
+            {
+                "image": image,
+                "args": [
+                    "--config.file=/etc/prometheus/prometheus.yml",
+                    "--storage.tsdb.path=/data",
+                    f"--web.listen-address=:{_PORT}",
                 ],
-                "volumes": [
-                    {"name": "config", "configMap": {"name": _NAME}},
-                    {"name": "data", "emptyDir": {}},
+                "readinessProbe": {
+                    "httpGet": {"path": "/-/ready", "port": _PORT},
+                    "periodSeconds": 2,
+                },
+                "volumeMounts": [
+                    {"name": "config", "mountPath": "/etc/prometheus"},
+                    {"name": "data", "mountPath": "/data"},
                 ],
             },
-        },
+            labels={"app": _NAME},
+            namespace=SYSTEM,
+            serviceAccountName=_NAME,
+            volumes=[
+                {"name": "config", "configMap": {"name": _NAME}},
+                {"name": "data", "emptyDir": {}},
+            ],
+        ),
         {
             "apiVersion": "v1",
             "kind": "Service",

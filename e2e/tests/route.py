@@ -14,11 +14,12 @@ from typing import Any
 
 import httpx
 
-from e2e.cluster import binaries
+from e2e.cluster import binaries, restricted
 from e2e.cluster.api import Api, Object
+from e2e.cluster.control_plane import free_port
 from e2e.cluster.kubeconfig import write_kubeconfig
 from e2e.tests import relay
-from e2e.tests.waiting import story, until
+from e2e.tests.waiting import until, until_ready
 
 _RELAY = "relay"
 _PORT = 8080
@@ -81,36 +82,15 @@ def relayed(api: Api, kubeconfig: Path, namespace: str, image: str) -> Iterator[
         },
         namespace,
     )
-    api.apply(
-        {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {"name": _RELAY},
-            "spec": {
-                "automountServiceAccountToken": False,
-                "securityContext": {
-                    "runAsNonRoot": True,
-                    "runAsUser": 10001,
-                    "seccompProfile": {"type": "RuntimeDefault"},
-                },
-                "containers": [
-                    {
-                        "name": _RELAY,
-                        "image": image,
-                        "command": ["python3", "/relay/relay.py", str(_PORT)],
-                        "readinessProbe": {"tcpSocket": {"port": _PORT}, "periodSeconds": 1},
-                        "securityContext": {
-                            "allowPrivilegeEscalation": False,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
-                        "volumeMounts": [{"name": _RELAY, "mountPath": "/relay"}],
-                    }
-                ],
-                "volumes": [{"name": _RELAY, "configMap": {"name": _RELAY}}],
-            },
-        },
-        namespace,
-    )
+    container = {
+        "image": image,
+        "command": ["python3", "/relay/relay.py", str(_PORT)],
+        "readinessProbe": {"tcpSocket": {"port": _PORT}, "periodSeconds": 1},
+        "volumeMounts": [{"name": _RELAY, "mountPath": "/relay"}],
+    }
+    code = {"name": _RELAY, "configMap": {"name": _RELAY}}
+    pod = restricted.pod(_RELAY, container, automountServiceAccountToken=False, volumes=[code])
+    api.apply(pod, namespace)
     path = f"/api/v1/namespaces/{namespace}/pods/{_RELAY}"
     until_ready(api, path)
     with _forwarded(kubeconfig, namespace) as port:
@@ -118,21 +98,10 @@ def relayed(api: Api, kubeconfig: Path, namespace: str, image: str) -> Iterator[
     api.delete(path)
 
 
-def until_ready(api: Api, path: str) -> None:
-    """Until a pod takes requests."""
-
-    def look() -> bool:
-        conditions = api.get(path)["status"].get("conditions") or ()
-        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-    until(f"readiness of {path}", look, _SECONDS, lambda: story(api, path))
-
-
 @contextmanager
 def _forwarded(kubeconfig: Path, namespace: str) -> Iterator[int]:
     """`kubectl port-forward`, started again whenever it loses its connection."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     command = [
         *(str(binaries.found("kubectl")), "--kubeconfig", str(kubeconfig)),
         *("port-forward", "--namespace", namespace, f"pod/{_RELAY}", f"{port}:{_PORT}"),

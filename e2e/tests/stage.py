@@ -19,6 +19,7 @@ from typing import Any
 
 import yaml
 
+from e2e.cluster import restricted
 from e2e.cluster.api import Api, Object
 from e2e.cluster.paths import ROOT
 from e2e.cluster.serving_env import ServingEnvironment
@@ -133,20 +134,19 @@ class Stage:
 
     def with_environment(self, document: Object) -> Object:
         """The resource with the serving environment in its podTemplate."""
-        container = "serving" if document["kind"] == "Retriever" else "ingestion"
+        part = "serving" if document["kind"] == "Retriever" else "ingestion"
         template = {
             "spec": {
                 "volumes": self.environment_volumes(),
                 "containers": [
                     {
-                        "name": container,
+                        "name": part,  # the container is called as its part of the spec
                         "env": self.environment.environment(),
                         "volumeMounts": self.environment.volume_mounts(),
                     }
                 ],
             }
         }
-        part = "serving" if document["kind"] == "Retriever" else "ingestion"
         return _merged(document, {"spec": {part: {"podTemplate": template}}})
 
     def environment_volumes(self) -> list[Object]:
@@ -188,37 +188,16 @@ class Stage:
     def start_qdrant(self, name: str) -> None:
         """A Qdrant server if the target has one, else what speaks its protocol; its Service."""
         labels = {"app": name}
-        container: Object = {
-            "name": "qdrant",
+        container = {
             "image": self.target.qdrant_image or self.environment.image,
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "capabilities": {"drop": ["ALL"]},
-            },
             "readinessProbe": {"httpGet": {"path": "/readyz", "port": 6333}, "periodSeconds": 2},
         }
-        pod: Object = {
-            "automountServiceAccountToken": False,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 10001,
-                "fsGroup": 10001,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [container],
-        }
+        pod = restricted.pod(name, container, labels=labels, automountServiceAccountToken=False)
         if self.target.qdrant_image:
-            self._hold_data(pod)
+            self._hold_data(pod["spec"])
         else:
-            self._stand_in(pod)
-        self.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": name, "labels": labels},
-                "spec": pod,
-            }
-        )
+            self._stand_in(pod["spec"])
+        self.apply(pod)
         ports = [{"name": n, "port": p} for n, p in (("http", 6333), ("grpc", 6334))]
         self.apply(
             {

@@ -51,6 +51,16 @@ def until_condition(
     return until(f"{wanted} on {path}", look, seconds, lambda: story(api, path))
 
 
+def until_ready(api: Api, path: str, seconds: float = 120) -> None:
+    """Until a pod takes requests."""
+
+    def look() -> bool:
+        conditions = api.get(path)["status"].get("conditions") or ()
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+    until(f"readiness of {path}", look, seconds, lambda: story(api, path))
+
+
 def story(api: Api, path: str) -> str:
     """All that explains why a resource is as it is: its status, its namespace's pods and events."""
     resource: dict[str, Any] = api.find(path) or {}

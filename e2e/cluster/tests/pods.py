@@ -1,9 +1,10 @@
-"""Pods as these tests run them: as restricted as the product's own."""
+"""Pods and claims as these tests make them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from e2e.cluster import restricted
 from e2e.cluster.api import Api
 from e2e.cluster.images import BASE
 
@@ -49,29 +50,15 @@ def pod(
         "image": image,
         "env": environment or [],
         "volumeMounts": mounts or [],
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": {"readOnlyRootFilesystem": True},
     }
     if command:
         container["command"] = command
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": "worker", "namespace": namespace},
-        "spec": {
-            "restartPolicy": "Never",
-            "terminationGracePeriodSeconds": 1,
-            "securityContext": {
-                "runAsNonRoot": True,
-                "runAsUser": 10001,
-                "runAsGroup": 10001,
-                "fsGroup": 10001,
-                "seccompProfile": {"type": "RuntimeDefault"},
-            },
-            "containers": [container],
-            "volumes": volumes or [],
-        },
-    }
+    return restricted.pod(
+        "worker",
+        container,
+        namespace=namespace,
+        restartPolicy="Never",
+        terminationGracePeriodSeconds=1,
+        volumes=volumes or [],
+    )
