@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_NOT_OF_THE_SCHEMA = ("failed to create typed patch object", "failed to convert new object")
+"""A server-side apply calls it an internal error if an object is not what its schema says."""
+
 
 class NoCluster(Exception):
     """There is no usable configuration; the message says where it was looked for."""
@@ -25,7 +28,14 @@ class ApiError(Exception):
     @property
     def refused(self) -> bool:
         """Repeating it unchanged will not help: the object itself is not wanted."""
-        return self.status in (400, 403, 413, 422)
+        return self.status in (400, 403, 413, 422) or (
+            self.status == 500 and self.message.startswith(_NOT_OF_THE_SCHEMA)
+        )
+
+    @property
+    def passes(self) -> bool:
+        """It says nothing about the request: the server is away, is busy, or knows newer things."""
+        return self.status in (0, 408, 409, 410, 429, 502, 503, 504)
 
     @property
     def conflict(self) -> bool:

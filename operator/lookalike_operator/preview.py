@@ -17,7 +17,7 @@ from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.kinds import CHILDREN, OURS
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.qdrant import Qdrant
-from lookalike_operator.observe.refused_pods import refused_pods
+from lookalike_operator.observe.said import refused_pods, unprovisioned
 from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
 from lookalike_operator.observe.store import Store
@@ -79,6 +79,7 @@ async def preview(
         settings=settings,
         secrets=Secrets(cluster),
         refused_pods=partial(refused_pods, cluster),
+        unprovisioned=partial(unprovisioned, cluster),
         qdrant=qdrant,
         samples=_no_samples,
         apis=lambda: served,

@@ -32,7 +32,7 @@ from lookalike_operator.metrics import Metrics
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.prometheus import Prometheus
 from lookalike_operator.observe.qdrant import Qdrant
-from lookalike_operator.observe.refused_pods import refused_pods
+from lookalike_operator.observe.said import refused_pods, unprovisioned
 from lookalike_operator.observe.scaling import samples
 from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
@@ -89,6 +89,7 @@ class Operator:
             settings=settings.plan,
             secrets=Secrets(cluster),
             refused_pods=partial(refused_pods, cluster),
+            unprovisioned=partial(unprovisioned, cluster),
             qdrant=self._qdrant,
             samples=lambda meta, spec: samples(self._prometheus, meta, spec),
             apis=self.apis,

@@ -8,15 +8,21 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lookalike_operator.apply.children import OwnerGone
 from lookalike_operator.apply.execute import Executor, Outcome
+from lookalike_operator.cluster import ApiError
 from lookalike_operator.engine.queue import Turn
 from lookalike_operator.engine.workers import Verdict
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.qdrant import IndexUnavailable
-from lookalike_operator.observe.resources import meta_of, parsed_collection
+from lookalike_operator.observe.resources import (
+    collection_status,
+    meta_of,
+    parsed_collection,
+    retriever_status,
+)
 from lookalike_operator.observe.snapshots import Observer
 from lookalike_operator.plan.model import (
     CollectionSnapshot,
@@ -25,8 +31,10 @@ from lookalike_operator.plan.model import (
     Manifest,
     Plan,
     RetrieverSnapshot,
+    Trouble,
 )
 from lookalike_operator.plan.names import Owner
+from lookalike_operator.plan.unforeseen import plan_unforeseen
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +63,14 @@ class Reconciler:
         self._planner = planner
 
     async def look(self, turn: Turn) -> Verdict:
-        """Raises ApiError where the resource could not even be observed."""
+        """Raises ApiError where the API server is away or busy: there is nobody to tell."""
         key = turn.key
         live = self._observer.store.resource(key)
         if live is None:
             self._memory.forget(key)
             return Verdict(gone=True)
         started = time.monotonic()
-        plan, lacks_secrets = await self._plan(key, live)
+        plan, lacks_secrets, failure = await self._plan(key, live)
         owner = Owner(key.kind, meta_of(live))
         try:
             outcome = await self._executor.execute(
@@ -72,6 +80,8 @@ class Reconciler:
             log.info("%s", gone, extra={"key": str(key)})
             self._observer.store.drop_resource(key, owner.meta.uid)
             return Verdict(gone=self._observer.store.resource(key) is None, again=0.0)
+        if failure is not None:
+            outcome = replace(outcome, failure=failure)
         self._log(turn, plan, outcome, time.monotonic() - started)
         again = _soonest(
             plan.requeue_after,
@@ -80,7 +90,25 @@ class Reconciler:
         )
         return self._verdict(key, plan, outcome, again)
 
-    async def _plan(self, key: Key, live: Manifest) -> tuple[Plan, bool]:
+    async def _plan(self, key: Key, live: Manifest) -> tuple[Plan, bool, str | None]:
+        """(plan, whether Secrets are missing, why there could be no real plan)"""
+        try:
+            return *await self._planned(key, live), None
+        except Exception as error:
+            if isinstance(error, ApiError):
+                if error.passes:
+                    raise
+                said = f"the API server does not let the operator look: {error.message}"
+            else:
+                said = " ".join(f"{type(error).__name__}: {error}".split())
+            # A defect must not be silent: the log has the traceback, the status one line of it.
+            log.exception("no plan could be made", extra={"key": str(key)})
+            status = collection_status if key.kind == "ImageCollection" else retriever_status
+            trouble = Trouble("Unforeseen", said)
+            plan = plan_unforeseen(meta_of(live), status(live), trouble, self._observer.now())
+            return plan, False, type(error).__name__
+
+    async def _planned(self, key: Key, live: Manifest) -> tuple[Plan, bool]:
         """(plan, whether Secrets are missing)"""
         if key.kind == "ImageCollection":
             collection = await self._observer.collection(key, live)
@@ -98,15 +126,16 @@ class Reconciler:
 
     def _verdict(self, key: Key, plan: Plan, outcome: Outcome, again: float | None) -> Verdict:
         remembered = self._memory.of(key)
-        met = (remembered.foreign, remembered.refused)
+        met = (remembered.foreign, remembered.refused, remembered.trouble)
         remembered.foreign, remembered.refused = outcome.foreign, outcome.refused
+        remembered.trouble = outcome.trouble
         if plan.recommendation is not None:
             remembered.recommend(plan.recommendation)
         progress = bool(outcome.written) and remembered.restless <= _RESTLESS
         if outcome.failure is not None:
             remembered.restless += progress
             return Verdict(failure=outcome.failure, at_least=outcome.retry_after, progress=progress)
-        if not outcome.written and met == (outcome.foreign, outcome.refused):
+        if not outcome.written and met == (outcome.foreign, outcome.refused, None):
             remembered.restless = 0
             return Verdict(again=again)
         # What was written or met may change the plan: one more look tells, and costs no API call.

@@ -13,11 +13,13 @@ OPERATOR = ROOT / "operator" / "lookalike_operator"
 PAGE = ROOT / "docs" / "troubleshooting.md"
 
 # Function: which of its arguments is the reason.
-_REASON_OF = {"judged": 2, "_active": 1, "Cause": 0, "Event": 1}
+_REASON_OF = {"judged": 2, "_active": 1, "Cause": 0, "Trouble": 0, "Event": 1}
 # Reasons that are not written out where a condition is made.
 _PASSED_ON = {
     # Kubernetes' own, of a container that cannot be made.
     *("CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
+    # Of an index that cannot be asked.
+    *("ApiKeyRefused", "QdrantUnavailable"),
     # The states of a run.
     *("Completed", "CompletedWithErrors"),
 }

@@ -2,23 +2,34 @@
 
     finalizer -> objects -> once -> prune -> index -> status -> finalizer off -> events
 
-The status is written even where a step failed, since it says why nothing happens. What is to be
-deleted outside of Kubernetes is gone before the finalizer is.
+The status is written whatever happened before, a defect of ours included, since it says why nothing
+happens. What is to be deleted outside of Kubernetes is gone before the finalizer is.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from lookalike_operator.apply.children import Children, Look, Refused
+from lookalike_operator.apply.children import Children, Look, OwnerGone, Refused
 from lookalike_operator.apply.events import EventWriter
 from lookalike_operator.apply.status import add_finalizer, remove_finalizer, write_status
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.observe.qdrant import IndexUnavailable
 from lookalike_operator.observe.store import Store
-from lookalike_operator.plan.model import IndexOp, Key, Manifest, ObjectRef, Plan, ref_of
+from lookalike_operator.plan.model import (
+    IndexOp,
+    Key,
+    Manifest,
+    ObjectRef,
+    Plan,
+    Trouble,
+    ref_of,
+)
 from lookalike_operator.plan.names import Owner
+
+log = logging.getLogger(__name__)
 
 PerformIndexOp = Callable[[IndexOp], Awaitable[None]]
 """Raises IndexUnavailable."""
@@ -30,6 +41,8 @@ class Outcome:
     """What was changed, in words; empty at rest."""
     foreign: tuple[ObjectRef, ...] = ()
     refused: tuple[tuple[ObjectRef, str], ...] = ()
+    trouble: Trouble | None = None
+    """What else went wrong that a person is to hear of."""
     failure: str | None = None
     """Some of it is to be tried again: the reason, in one word."""
     message: str = ""
@@ -56,11 +69,8 @@ class Executor:
     ) -> Outcome:
         """`live`: the resource as planned for. Raises OwnerGone."""
         run = _Run(self._cluster, self._store, self._children.look(key, owner), live)
-        try:
-            await run.carry_out(plan, perform)
-            await self._events.write(run.live, plan.events)
-        except ApiError as error:
-            run.failed(error.reason, error.message, error.retry_after or 0.0)
+        await run.carry_out(plan, perform)
+        await self._events.write(run.live, plan.events)
         return run.outcome()
 
 
@@ -74,10 +84,13 @@ class _Run:
         self.live = live
         self._written: list[str] = []
         self._refused: tuple[tuple[ObjectRef, str], ...] = ()
+        self._trouble: Trouble | None = None
         self._failure: tuple[str, str, float] | None = None
 
-    def failed(self, reason: str, message: str, retry_after: float = 0.0) -> None:
-        self._failure = (reason, message, retry_after)
+    def _failed(self, reason: str, message: str, retry_after: float = 0.0) -> None:
+        """What went wrong first is what is told."""
+        if self._failure is None:
+            self._failure = (reason, message, retry_after)
 
     def outcome(self) -> Outcome:
         reason, message, retry_after = self._failure or (None, "", 0.0)
@@ -85,27 +98,52 @@ class _Run:
             written=(*self._look.written, *self._written),
             foreign=tuple(self._look.foreign),
             refused=self._refused,
+            trouble=self._trouble,
             failure=reason,
             message=message,
             retry_after=retry_after,
         )
 
     async def carry_out(self, plan: Plan, perform: PerformIndexOp) -> None:
-        """Raises ApiError where nothing more can be done at the moment."""
+        """Raises OwnerGone; anything else that goes wrong is in the outcome."""
+        await self._guarded(self._change(plan, perform))
+        await self._guarded(self._tell(plan))
+
+    async def _guarded(self, step: Awaitable[None]) -> None:
+        try:
+            await step
+        except OwnerGone:
+            raise
+        except Refused as error:
+            self._refused = ((error.ref, error.error.message),)
+            self._failed(f"Refused{error.error.reason}", str(error))
+        except ApiError as error:
+            if not error.passes and self._failure is None:
+                self._trouble = Trouble("WriteFailed", f"{error.reason}: {error.message}")
+            self._failed(error.reason, error.message, error.retry_after or 0.0)
+        except Exception as error:
+            # A defect of ours: the log has the traceback, the status one line of it.
+            log.exception("the plan could not be carried out")
+            said = " ".join(f"{type(error).__name__}: {error}".split())
+            self._trouble = self._trouble or Trouble("Unforeseen", said)
+            self._failed(type(error).__name__, said)
+
+    async def _change(self, plan: Plan, perform: PerformIndexOp) -> None:
         if plan.add_finalizer:
             self._stored(await add_finalizer(self._cluster, self.live), "finalizer")
         if not plan.hands_off:
+            # A child that is refused says nothing about the index.
+            await self._guarded(self._objects(plan))
+        for op in plan.index_ops:
             try:
-                await self._objects(plan)
-            except Refused as error:
-                self._refused = ((error.ref, error.error.message),)
-                self.failed(f"Refused{error.error.reason}", str(error))
-        try:
-            for op in plan.index_ops:
                 await perform(op)
-                self._written.append(" ".join((op.action.value, op.index, *op.argument)))
-        except IndexUnavailable as error:
-            self.failed("IndexUnavailable", str(error))
+            except IndexUnavailable as error:
+                self._trouble = self._trouble or Trouble("WriteFailed", str(error))
+                self._failed("IndexUnavailable", str(error))
+                return
+            self._written.append(" ".join((op.action.value, op.index, *op.argument)))
+
+    async def _tell(self, plan: Plan) -> None:
         if plan.status:
             self._stored(await write_status(self._cluster, self.live, plan.status), "status")
         if plan.remove_finalizer and self._failure is None:

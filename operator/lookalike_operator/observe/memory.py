@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from lookalike_operator.plan.model import Key, ObjectRef, Recommendation
+from lookalike_operator.plan.model import Key, ObjectRef, Recommendation, Trouble
 
 _LONGEST = timedelta(days=1)
 """The longest stabilisation window that a Retriever can ask for."""
@@ -22,6 +22,8 @@ class Remembered:
     """Objects with a name of ours that are not ours, as the last apply met them."""
     refused: tuple[tuple[ObjectRef, str], ...] = ()
     """Objects that the API server did not take at the last apply, and why."""
+    trouble: Trouble | None = None
+    """What else went wrong at the last look."""
     recommendations: tuple[Recommendation, ...] = ()
     """What scaling wanted, oldest first."""
     restless: int = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 import time
 import warnings
 from collections.abc import Callable
@@ -24,6 +25,8 @@ from lookalike_operator.plan.model import IndexAction, IndexFacts, IndexOp
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient
+
+log = logging.getLogger(__name__)
 
 _METADATA = "lookalike"
 _KEEP = 10.0
@@ -98,10 +101,10 @@ class Qdrant:
             async with asyncio.timeout(2 * self._timeout):
                 facts = await self._ask(server, index, alias)
         except Exception as error:
-            said = explained(error, server.url)
+            said = explained(error, server)
             if getattr(error, "status_code", None) is None:
                 self._down[server] = (self._clock(), said)
-            return IndexFacts(index, error=said)
+            return IndexFacts(index, error=said, reason=_reason(error))
         self._down.pop(server, None)
         return facts
 
@@ -114,7 +117,7 @@ class Qdrant:
             async with asyncio.timeout(2 * self._timeout):
                 await self._perform(server, op)
         except Exception as error:
-            raise IndexUnavailable(explained(error, server.url)) from error
+            raise IndexUnavailable(explained(error, server)) from error
 
     async def _import(self) -> None:
         """Off the event loop: it takes seconds where CPU is scarce, and the lease runs on."""
@@ -199,19 +202,39 @@ def _connect(server: Server, timeout: int) -> AsyncQdrantClient:
         )
 
 
-def explained(error: Exception, url: str) -> str:
-    """One line: what went wrong and what to do."""
+def _reason(error: Exception) -> str:
+    """As conditions have it."""
+    refused = getattr(error, "status_code", None) in (401, 403)
+    return "ApiKeyRefused" if refused else "QdrantUnavailable"
+
+
+def explained(error: Exception, server: Server) -> str:
+    """One line: what went wrong and what to do.
+
+    Nothing of what was answered is in it: whoever writes a collection names the address, and would
+    read in its status what the operator's network position let it read. The log has it.
+    """
+    url = server.url
     source = getattr(error, "source", error)
     status = getattr(error, "status_code", None)
+    if status in (401, 403) and server.api_key is None:
+        return (
+            f"{url} asks for an API key (HTTP {status}): put it into a Secret and name that in "
+            "spec.index.qdrant.apiKeySecretRef"
+        )
     if status in (401, 403):
         return (
             f"{url} refused the API key (HTTP {status}): put the right one into the Secret that "
             "spec.index.qdrant.apiKeySecretRef names"
         )
     if status is not None:
-        said = getattr(error, "content", b"")
-        text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
-        return f"{url} answered HTTP {status}: {_line(text)}"
+        body = getattr(error, "content", b"")
+        text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
+        log.info("%s answered HTTP %s: %s", url, status, _line(text))
+        return (
+            f"{url} answered HTTP {status}: check that it is a Qdrant server's address; the "
+            "operator's log has the answer"
+        )
     if isinstance(source, httpx.ConnectTimeout | httpx.ConnectError):
         return (
             f"{url} is unreachable ({_line(str(source)) or type(source).__name__}): check that "
@@ -221,10 +244,14 @@ def explained(error: Exception, url: str) -> str:
         return f"{url} timed out: Qdrant is overloaded or starting"
     if isinstance(source, httpx.TransportError):
         return (
-            f"{url} broke the connection off ({_line(str(source)) or type(source).__name__}): "
+            f"{url} broke the connection off ({type(source).__name__}): "
             "Qdrant is being restarted, or something else listens there: check the port"
         )
-    return f"{url}: {_line(str(source)) or type(source).__name__}"
+    log.info("%s: %s", url, _line(str(source)))
+    return (
+        f"{url} gave an answer that is not Qdrant's ({type(source).__name__}): check the address; "
+        "the operator's log has more"
+    )
 
 
 def _line(text: str) -> str:

@@ -29,6 +29,7 @@ from lookalike_operator.plan.model import (
     CollectionFacts,
     CollectionSnapshot,
     IndexFacts,
+    InvalidCollection,
     Key,
     Manifest,
     Meta,
@@ -36,12 +37,15 @@ from lookalike_operator.plan.model import (
     RetrieverSnapshot,
     Sample,
     Settings,
+    Trouble,
 )
 from lookalike_operator.plan.serving_config import qdrant_url
+from lookalike_operator.plan.waiting import missing_secrets
 
 Samples = Callable[[Meta, RetrieverSpec], Awaitable[tuple[tuple[Sample, ...], float | None]]]
 """(one for each autoscaling metric, seconds idle), both empty where nothing scales."""
-RefusedPods = Callable[[Iterable[Manifest]], Awaitable[Mapping[str, str]]]
+Said = Callable[[Iterable[Manifest]], Awaitable[Mapping[str, str]]]
+"""Of children: name of each that does not get on -> what an event says of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,8 @@ class Observer:
     secrets: Secrets
     qdrant: Qdrant
     samples: Samples
-    refused_pods: RefusedPods
+    refused_pods: Said
+    unprovisioned: Said
     apis: Callable[[], frozenset[str]]
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -76,6 +81,7 @@ class Observer:
             retrievers=self._retrievers(self.store.searching(key)),
             foreign=remembered.foreign,
             refused=remembered.refused,
+            trouble=remembered.trouble,
             apis=self.apis(),
         )
         if spec is None:
@@ -84,6 +90,7 @@ class Observer:
             snapshot,
             missing_secrets=await self.secrets.missing(_secrets_of(meta, spec)),
             refused_pods=await self.refused_pods(children),
+            unprovisioned=await self.unprovisioned(children),
             index=await self._index(snapshot, spec),
         )
 
@@ -104,6 +111,11 @@ class Observer:
         name = observed_index(snapshot)
         if name is None:
             return None
+        missing = await self.secrets.missing(_index_secrets(snapshot.meta, spec))
+        if missing:
+            # Without its key the server would refuse us, and say something else.
+            cause = missing_secrets(missing)
+            return IndexFacts(name, error=cause.message, reason=cause.reason)
         server = await self.server(snapshot.meta, spec)
         if server is None:
             return IndexFacts(
@@ -121,7 +133,7 @@ class Observer:
         remembered = self.memory.of(key)
         known = self.store.known_resource(key)
         named = known.searches if known is not None else ()
-        collections = self._collections(named)
+        collections, invalid = self._collections(named)
         rivals = {each for name in named for each in self.store.searching(name)} - {key}
         snapshot = RetrieverSnapshot(
             now=self.now(),
@@ -133,10 +145,12 @@ class Observer:
             children=children,
             pods=pods,
             collections=collections,
+            invalid_collections=invalid,
             rivals=self._retrievers(sorted(rivals)),
             recommendations=remembered.recommendations,
             foreign=remembered.foreign,
             refused=remembered.refused,
+            trouble=remembered.trouble,
             apis=self.apis(),
         )
         if spec is None:
@@ -169,17 +183,28 @@ class Observer:
                 continue
             conditions = retriever_status(live).conditions
             available = any(c.type == "Available" and c.status == "True" for c in conditions)
-            found.append(RetrieverFacts(meta_of(live), spec, available))
+            stalled = next((c for c in conditions if c.type == "Stalled"), None)
+            trouble = None
+            if stalled is not None and stalled.status == "True":
+                trouble = Trouble(stalled.reason, stalled.message)
+            found.append(RetrieverFacts(meta_of(live), spec, available, trouble))
         return tuple(sorted(found, key=lambda facts: facts.meta.age))
 
-    def _collections(self, keys: tuple[Key, ...]) -> tuple[CollectionFacts, ...]:
-        found = []
+    def _collections(
+        self, keys: tuple[Key, ...]
+    ) -> tuple[tuple[CollectionFacts, ...], tuple[InvalidCollection, ...]]:
+        """(those whose spec is valid, the others that are there)"""
+        found, invalid = [], []
         for key in dict.fromkeys(keys):
             live = self.store.resource(key)
-            spec = None if live is None else parsed_collection(live)[0]
-            if live is not None and spec is not None:
+            if live is None:
+                continue
+            spec, problems = parsed_collection(live)
+            if spec is None:
+                invalid.append(InvalidCollection(key.name, problems))
+            else:
                 found.append(CollectionFacts(meta_of(live), spec, collection_status(live)))
-        return tuple(found)
+        return tuple(found), tuple(invalid)
 
 
 def _secrets_of(meta: Meta, spec: ImageCollectionSpec) -> list[SecretKey]:

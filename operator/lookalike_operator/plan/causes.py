@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lookalike_operator.plan.model import Manifest
+from lookalike_operator.plan.who_acts import waits_for_a_person
 
 NOT_IN_TIME = "NotReadyInTime"
 UNREACHABLE = "QdrantUnavailable"
 """The server of an index does not answer, or not us."""
-_OOM_EXIT = 137
 _LONGEST = 400
+_CRASHES = 2
+"""So many restarts are no accident."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +29,11 @@ class Cause:
 
     reason: str
     message: str
-    stuck: bool = True
-    """It does not go away by itself soon: somebody is to act."""
+
+    @property
+    def stuck(self) -> bool:
+        """It does not go away by itself: somebody is to act."""
+        return waits_for_a_person(self.reason)
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
@@ -77,13 +82,11 @@ def pod_cause(pod: Manifest) -> Cause | None:
             "Starting",
             f"pod {pod['metadata']['name']} has no container yet: its node waits for a volume, a "
             "Secret or ConfigMap in one, or the image (kubectl describe pod tells which)",
-            stuck=False,
         )
     if status.get("phase") == "Running" and not is_ready(pod):
         return Cause(
             "Starting",
             f"pod {pod['metadata']['name']} runs; its readiness probe does not pass yet",
-            stuck=False,
         )
     return None
 
@@ -118,6 +121,8 @@ def _container_cause(pod: Manifest, container: Mapping[str, Any]) -> Cause | Non
         state.get("terminated") and ended.get("exitCode")
     )
     restarted = bool(ended.get("exitCode")) and not container.get("ready")
+    # What crashed twice does not begin well by running: its reason stays until it is ready.
+    again = restarted and int(container.get("restartCount") or 0) >= _CRASHES
     if ended.get("reason") == "OOMKilled" and (crashed or restarted):
         limit = _memory_limit(pod, str(container.get("name")))
         return Cause(
@@ -125,10 +130,17 @@ def _container_cause(pod: Manifest, container: Mapping[str, Any]) -> Cause | Non
             f"container {container.get('name')} used more memory than its limit"
             f"{f' of {limit}' if limit else ''}: raise resources.limits.memory",
         )
-    if crashed or (restarted and reason is None and "running" not in state):
+    if (crashed or again) and "[exit code=-9]" in str(ended.get("message") or ""):
+        # Ray's own words for a process of its that the kernel killed, the container's first not.
+        return Cause(
+            "OOMKilled",
+            f"a Ray process in container {container.get('name')} was killed, mostly for memory: "
+            "raise resources.limits.memory",
+        )
+    if crashed or again or (restarted and reason is None and "running" not in state):
         exit_code = ended.get("exitCode")
         said = last_line(ended.get("message") or "") or f"exit code {exit_code}"
-        return Cause("CrashLoopBackOff" if reason == "CrashLoopBackOff" else "Error", said)
+        return Cause("CrashLoopBackOff" if reason == "CrashLoopBackOff" or again else "Error", said)
     return None
 
 
@@ -136,6 +148,8 @@ def _unscheduled(message: str) -> Cause:
     """The scheduler's message, which says of each reason on how many nodes it holds."""
     nodes = re.search(r"(\d+)/(\d+) nodes are available", message)
     total = int(nodes[2]) if nodes else None
+    if (unknown := _unknown_class(message)) is not None:
+        return unknown
     lacking = re.search(r"(\d+) Insufficient ([\w./-]+?)[.,]?(\s|$)", message)
     if lacking and total is not None:
         free = total - int(lacking[1])
@@ -146,8 +160,8 @@ def _unscheduled(message: str) -> Cause:
     return Cause("Unschedulable", _first_sentence(message))
 
 
-def claim_cause(claim: Manifest) -> Cause | None:
-    """Why a claim has no volume; None where it has one, or waits for its first pod as meant."""
+def claim_cause(claim: Manifest, said: str | None = None) -> Cause | None:
+    """Why a claim has no volume; None where it has one. `said`: by its provisioner, of failure."""
     status = claim.get("status") or {}
     name = claim["metadata"]["name"]
     match status.get("phase"):
@@ -162,14 +176,28 @@ def claim_cause(claim: Manifest) -> Cause | None:
     storage_class = (claim.get("spec") or {}).get("storageClassName")
     if storage_class is None:
         return Cause(
-            "ClaimPending",
+            "NoStorageClass",
             f"PersistentVolumeClaim {name} names no StorageClass and the cluster has no default: "
-            "set spec.index.storage.storageClassName",
+            f"set {_CLASS_FIELD[name.endswith('-data')]}",
         )
+    if said is not None and (unknown := _unknown_class(said)) is not None:
+        return unknown
+    waits = f"PersistentVolumeClaim {name} waits for a volume of StorageClass {storage_class}"
+    return Cause("ClaimPending", waits + _colon(last_line(said or "")))
+
+
+_CLASS_FIELD = ("spec.index.storage.storageClassName", "spec.serving.storage.storageClassName")
+
+
+def _unknown_class(message: str) -> Cause | None:
+    """The provisioner or the scheduler says that there is no such StorageClass."""
+    found = re.search(r'storageclass(?:es)?(?:\.storage\.k8s\.io)? "([^"]+)" not found', message)
+    if found is None:
+        return None
     return Cause(
-        "ClaimPending",
-        f"PersistentVolumeClaim {name} waits for a volume of StorageClass {storage_class}",
-        stuck=False,
+        "StorageClassNotFound",
+        f"the cluster has no StorageClass {found[1]}: create it, or delete the claim and write "
+        "one of `kubectl get storageclass` into storageClassName",
     )
 
 

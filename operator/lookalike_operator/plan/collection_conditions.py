@@ -12,12 +12,13 @@ from lookalike_crds.image_collection import (
     RunStatus,
 )
 from lookalike_operator.plan import indexes
-from lookalike_operator.plan.causes import UNREACHABLE, Cause, claim_cause, refused_pod, worst
+from lookalike_operator.plan.causes import Cause, claim_cause, refused_pod, worst
 from lookalike_operator.plan.conditions import Judged, judged
 from lookalike_operator.plan.model import CollectionSnapshot, Manifest
 from lookalike_operator.plan.names import PAUSED, RUN_NOW
-from lookalike_operator.plan.runs import Outcome
+from lookalike_operator.plan.runs import Outcome, gateway_of, latest
 from lookalike_operator.plan.waiting import missing_secrets
+from lookalike_operator.plan.who_acts import waits_for_a_person
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,12 @@ class Situation:
 def judge(snapshot: CollectionSnapshot, situation: Situation) -> tuple[Judged, ...]:
     """All conditions, in the order they are shown."""
     spec = situation.spec
-    stalled = _stalled(situation)
     degraded = _degraded(snapshot, situation)
     if spec is None:
         assert situation.obstacle is not None
         reason, message = situation.obstacle.reason, situation.obstacle.message
         parts: tuple[Judged, ...] = ()
+        stalled = _stalled(snapshot, situation, parts)
         ready = judged("Ready", False, reason, message)
     else:
         parts = (
@@ -59,6 +60,7 @@ def judge(snapshot: CollectionSnapshot, situation: Situation) -> tuple[Judged, .
             _index(snapshot, situation, spec),
             _ingested(situation, spec),
         )
+        stalled = _stalled(snapshot, situation, parts)
         ready = _ready(snapshot, situation, spec, (stalled, *parts))
     paused = (
         (judged("Paused", True, "Annotated", f"annotation {PAUSED} is true: remove it to go on"),)
@@ -68,14 +70,19 @@ def judge(snapshot: CollectionSnapshot, situation: Situation) -> tuple[Judged, .
     return (ready, *parts, degraded, stalled, *paused)
 
 
-def _stalled(situation: Situation) -> Judged:
-    if situation.obstacle is not None:
-        return judged("Stalled", True, situation.obstacle.reason, situation.obstacle.message)
-    if situation.refused_object is not None:
-        found = situation.refused_object
-        return judged("Stalled", True, found.reason, found.message)
+def _stalled(
+    snapshot: CollectionSnapshot, situation: Situation, parts: tuple[Judged, ...]
+) -> Judged:
+    """What a person is to do something about, whether the index answers meanwhile or not."""
+    trouble = None if snapshot.trouble is None else Cause(*snapshot.trouble)
+    for cause in (situation.obstacle, situation.refused_object, trouble):
+        if cause is not None and cause.stuck:
+            return judged("Stalled", True, cause.reason, cause.message)
     if situation.run is not None and situation.run.state == "Failed":
         return judged("Stalled", True, "IngestionFailed", _failure(situation.run))
+    for part in parts:
+        if part.status == "False" and waits_for_a_person(part.reason):
+            return judged("Stalled", True, part.reason, part.message)
     return judged("Stalled", False, "AsExpected", "nothing waits for a person")
 
 
@@ -133,7 +140,7 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
     if facts is None:
         return judged("IndexReady", None, "NotAsked", "the Qdrant server has not been asked yet")
     if facts.error is not None:
-        return judged("IndexReady", False, UNREACHABLE, facts.error)
+        return judged("IndexReady", False, facts.reason, facts.error)
     if not facts.exists:
         return judged(
             "IndexReady",
@@ -163,13 +170,19 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
 def _edge_index(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
     if situation.claim is None:
         return judged("IndexReady", False, "Creating", "its PersistentVolumeClaim is being made")
-    cause = claim_cause(situation.claim)
+    name = situation.claim["metadata"]["name"]
+    cause = claim_cause(situation.claim, snapshot.unprovisioned.get(name))
     if cause is None:
-        name = situation.claim["metadata"]["name"]
         return judged("IndexReady", True, "ClaimBound", f"PersistentVolumeClaim {name} is bound")
     message = cause.message
     if not cause.stuck and not snapshot.retrievers:
         message += "; with late binding it gets one when a Retriever's pod uses it: create one"
+    gateway = gateway_of(snapshot)
+    if not cause.stuck and gateway is not None and gateway.trouble is not None:
+        # With late binding, a pod that no node takes is why its claim has no volume.
+        reason, said = gateway.trouble
+        told = f"{message}, which waits for Retriever {gateway.meta.name}: {said}"
+        return judged("IndexReady", False, reason, told)
     return judged("IndexReady", False, cause.reason, message)
 
 
@@ -183,7 +196,7 @@ def _ingested(situation: Situation, spec: ImageCollectionSpec) -> Judged:
         return judged("Ingested", False, "NotStarted", "no run has been started yet")
     match run.state:
         case "Running":
-            cause = worst(situation.run_pods)
+            cause = worst(latest(situation.run_pods))
             refused = situation.refused_pods.get(run.job or "")
             if cause is None and refused is not None:
                 cause = refused_pod(refused)
@@ -203,6 +216,8 @@ def _degraded(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
     if snapshot.missing_secrets:
         cause = missing_secrets(snapshot.missing_secrets)
         return judged("Degraded", True, cause.reason, cause.message)
+    if snapshot.trouble is not None:
+        return judged("Degraded", True, *snapshot.trouble)
     if situation.refused is not None:
         return judged("Degraded", True, "ClaimImmutable", situation.refused)
     last = situation.scheduled

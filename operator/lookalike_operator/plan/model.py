@@ -52,6 +52,14 @@ def ref_of(manifest: Manifest) -> ObjectRef:
     )
 
 
+class Trouble(NamedTuple):
+    """What went wrong while a plan was made or carried out."""
+
+    reason: str
+    """CamelCase, as conditions have it."""
+    message: str
+
+
 # -- what is known ---------------------------------------------------------------------------------
 
 
@@ -96,6 +104,8 @@ class IndexFacts:
     name: str
     error: str | None = None
     """Why it could not be asked, in one line: unreachable, slow, key refused."""
+    reason: str = "QdrantUnavailable"
+    """Of the error, as conditions have it."""
     exists: bool = False
     points: int | None = None
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
@@ -114,6 +124,8 @@ class RetrieverFacts:
     spec: RetrieverSpec
     available: bool
     """Its condition Available is True."""
+    trouble: Trouble | None = None
+    """Why it is stalled, by its own status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +135,14 @@ class CollectionFacts:
     meta: Meta
     spec: ImageCollectionSpec
     status: ImageCollectionStatus
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidCollection:
+    """An ImageCollection that a Retriever names and whose spec cannot be read."""
+
+    name: str
+    problems: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +161,8 @@ class CollectionSnapshot:
     """Pods of its Jobs."""
     refused_pods: Mapping[str, str] = field(default_factory=dict)
     """Job that has none -> why the API server takes none."""
+    unprovisioned: Mapping[str, str] = field(default_factory=dict)
+    """Claim that has no volume -> what its provisioner said last."""
     retrievers: tuple[RetrieverFacts, ...] = ()
     """Those of the namespace that search this collection, oldest first."""
     index: IndexFacts | None = None
@@ -150,6 +172,8 @@ class CollectionSnapshot:
     """Objects that have the name of a child and are not ours, as the last apply met them."""
     refused: tuple[tuple[ObjectRef, str], ...] = ()
     """Objects that the API server did not take at the last apply, and what it said."""
+    trouble: Trouble | None = None
+    """What else went wrong at the last look, and is tried again."""
     missing_secrets: tuple[str, ...] = ()
     """Named Secrets (`name/key` or `name`) that are not there."""
     apis: frozenset[str] = frozenset()
@@ -188,6 +212,8 @@ class RetrieverSnapshot:
     pods: tuple[Manifest, ...] = ()
     collections: tuple[CollectionFacts, ...] = ()
     """The named collections that exist; a missing one is absent."""
+    invalid_collections: tuple[InvalidCollection, ...] = ()
+    """Those that exist, and whose spec does not validate."""
     rivals: tuple[RetrieverFacts, ...] = ()
     """Other Retrievers of the namespace that name one of the same collections, oldest first."""
     missing_secrets: tuple[str, ...] = ()
@@ -199,6 +225,7 @@ class RetrieverSnapshot:
     """Oldest first."""
     foreign: tuple[ObjectRef, ...] = ()
     refused: tuple[tuple[ObjectRef, str], ...] = ()
+    trouble: Trouble | None = None
     """As in CollectionSnapshot."""
     apis: frozenset[str] = frozenset()
 

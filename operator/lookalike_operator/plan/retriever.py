@@ -145,7 +145,6 @@ class _Work:
             lacking=self.lacking,
             suspended=self.spec.suspend,
             refused=conflicts.refusal(self.snapshot.refused),
-            url=_url(self.snapshot),
         )
 
 
@@ -285,7 +284,7 @@ def _api_keys(owner: Owner, spec: RetrieverSpec) -> tuple[Manifest, ...]:
 
 
 def _blocked(snapshot: RetrieverSnapshot, cause: Cause | None) -> Plan:
-    situation = Situation(_as_it_is(snapshot), obstacle=cause, url=_url(snapshot))
+    situation = Situation(_as_it_is(snapshot), obstacle=cause)
     return _told(snapshot, situation, Plan(hands_off=True))
 
 
@@ -325,7 +324,7 @@ def _url(snapshot: RetrieverSnapshot) -> str:
 def _told(snapshot: RetrieverSnapshot, situation: Situation, plan: Plan) -> Plan:
     """The plan with the status and the events that tell of it."""
     owner, old, scaled = Owner("Retriever", snapshot.meta), snapshot.status, situation.scale
-    judged = retriever_conditions.judge(snapshot, situation)
+    judged = retriever_conditions.judge(snapshot, replace(situation, url=_url(snapshot)))
     desired = old.desired_replicas if scaled is None else scaled.desired
     selector = owner.selector(Component.SERVING)
     status = RetrieverStatus(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from lookalike_crds.base import Condition
 from lookalike_operator.plan.causes import NOT_IN_TIME, UNREACHABLE, Cause
 from lookalike_operator.plan.conditions import Judged, judged
 from lookalike_operator.plan.model import RetrieverSnapshot
 from lookalike_operator.plan.names import PAUSED
-from lookalike_operator.plan.retriever_obstacles import WAITS
 from lookalike_operator.plan.rollout import Rollout
 from lookalike_operator.plan.scaling import Scale
 from lookalike_operator.plan.waiting import missing_secrets
+from lookalike_operator.plan.who_acts import waits_for_a_person
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +32,15 @@ class Situation:
     """What the API server does not take; all else is done."""
     paused: bool = False
     suspended: bool = False
-    url: str | None = None
+    url: str = ""
 
 
 def judge(snapshot: RetrieverSnapshot, situation: Situation) -> tuple[Judged, ...]:
     """All conditions, in the order they are shown."""
-    stalled = _stalled(situation)
-    available = _available(snapshot, situation)
+    situation = replace(situation, rollout=_with_cause(snapshot, situation))
+    available = _available(situation)
     progressing = _progressing(situation)
+    stalled = _stalled(snapshot, situation, (available, progressing))
     scaling = (
         situation.scale.condition
         if situation.scale is not None
@@ -53,16 +56,33 @@ def judge(snapshot: RetrieverSnapshot, situation: Situation) -> tuple[Judged, ..
     return (ready, available, progressing, scaling, degraded, stalled, *paused)
 
 
-def _stalled(situation: Situation) -> Judged:
-    found = situation.obstacle
-    if found is not None and found.reason not in WAITS:
-        return judged("Stalled", True, found.reason, found.message)
-    if situation.refused is not None:
-        return judged("Stalled", True, situation.refused.reason, situation.refused.message)
+def _stalled(
+    snapshot: RetrieverSnapshot, situation: Situation, others: tuple[Judged, ...]
+) -> Judged:
+    """What a person is to do something about, whether the endpoint answers meanwhile or not."""
+    missing = missing_secrets(snapshot.missing_secrets) if snapshot.missing_secrets else None
+    answers = others[0].holds
+    found = (
+        situation.obstacle,
+        situation.refused,
+        _trouble(snapshot),
+        # Pods that run do not miss it.
+        None if answers else missing,
+    )
+    for cause in found:
+        if cause is not None and cause.stuck:
+            return judged("Stalled", True, cause.reason, cause.message)
+    for each in others:
+        if each.status == "False" and waits_for_a_person(each.reason):
+            return judged("Stalled", True, each.reason, each.message)
     return judged("Stalled", False, "AsExpected", "nothing waits for a person")
 
 
-def _available(snapshot: RetrieverSnapshot, situation: Situation) -> Judged:
+def _trouble(snapshot: RetrieverSnapshot) -> Cause | None:
+    return None if snapshot.trouble is None else Cause(*snapshot.trouble)
+
+
+def _available(situation: Situation) -> Judged:
     rollout, scale = situation.rollout, situation.scale
     if scale is not None and scale.idle and rollout.ready == 0:
         # A RayService calls itself ready for its head's proxy alone.
@@ -71,13 +91,37 @@ def _available(snapshot: RetrieverSnapshot, situation: Situation) -> Judged:
         return judged("Available", True, "ReplicasAvailable", f"{_answer(rollout.ready)} queries")
     if situation.suspended:
         return judged("Available", False, "Suspended", "spec.suspend is true")
-    cause = rollout.cause
-    only_late = cause is None or not cause.stuck or cause.reason == NOT_IN_TIME
-    if only_late and (waits := _unreachable_index(snapshot)) is not None:
-        cause = waits
-    if cause is not None:
-        return judged("Available", False, cause.reason, cause.message)
+    if rollout.cause is not None:
+        return judged("Available", False, rollout.cause.reason, rollout.cause.message)
     return judged("Available", False, "Starting", rollout.message)
+
+
+def _with_cause(snapshot: RetrieverSnapshot, situation: Situation) -> Rollout:
+    """The rollout with the cause that is told of it, which is not always the pods' own."""
+    rollout, cause = situation.rollout, situation.rollout.cause
+    if rollout.complete or situation.suspended:
+        return rollout
+    only_late = cause is None or not cause.stuck or cause.reason == NOT_IN_TIME
+    if only_late and not rollout.available and (waits := _unreachable_index(snapshot)) is not None:
+        return replace(rollout, cause=waits)
+    if only_late and (before := _crashed_before(snapshot.status.conditions, snapshot)) is not None:
+        return replace(rollout, cause=before)
+    return rollout
+
+
+_LASTING = frozenset({"OOMKilled", "CrashLoopBackOff"})
+
+
+def _crashed_before(conditions: Sequence[Condition], snapshot: RetrieverSnapshot) -> Cause | None:
+    """What made pods crash under this very spec, and none has become ready since.
+
+    A pod that is made anew, as KubeRay does it, remembers nothing of the one before.
+    """
+    for each in conditions:
+        same = each.observed_generation == snapshot.meta.generation
+        if each.type == "Progressing" and each.reason in _LASTING and same:
+            return Cause(each.reason, each.message.removeprefix(_NO_PROGRESS))
+    return None
 
 
 def _unreachable_index(snapshot: RetrieverSnapshot) -> Cause | None:
@@ -86,8 +130,11 @@ def _unreachable_index(snapshot: RetrieverSnapshot) -> Cause | None:
         for each in collection.status.conditions:
             if (each.type, each.status, each.reason) == ("IndexReady", "False", UNREACHABLE):
                 about = f"ImageCollection {collection.meta.name}: {each.message}"
-                return Cause(UNREACHABLE, about, stuck=False)
+                return Cause(UNREACHABLE, about)
     return None
+
+
+_NO_PROGRESS = "no progress: "
 
 
 def _progressing(situation: Situation) -> Judged:
@@ -99,7 +146,7 @@ def _progressing(situation: Situation) -> Judged:
     if rollout.complete or (situation.scale is not None and situation.scale.idle):
         return judged("Progressing", False, "Complete", "all pods run as the spec says")
     if cause is not None and cause.stuck:
-        return judged("Progressing", False, cause.reason, f"no progress: {cause.message}")
+        return judged("Progressing", False, cause.reason, _NO_PROGRESS + cause.message)
     how = f"; {situation.recreates}" if situation.recreates else ""
     return judged("Progressing", True, "RollingOut", rollout.message + how)
 
@@ -109,6 +156,8 @@ def _degraded(snapshot: RetrieverSnapshot, situation: Situation) -> Judged:
     if snapshot.missing_secrets:
         cause = missing_secrets(snapshot.missing_secrets)
         return judged("Degraded", True, cause.reason, cause.message)
+    if (trouble := _trouble(snapshot)) is not None:
+        return judged("Degraded", True, trouble.reason, trouble.message)
     for lacking in situation.lacking:
         return judged("Degraded", True, lacking.reason, lacking.message)
     cause_ = situation.rollout.cause
@@ -130,9 +179,8 @@ def _ready(
         return judged("Ready", False, situation.obstacle.reason, situation.obstacle.message)
     if situation.suspended:
         return judged("Ready", False, "Suspended", "spec.suspend is true: set it to false to serve")
-    if snapshot.missing_secrets and not available.holds:
-        cause = missing_secrets(snapshot.missing_secrets)
-        return judged("Ready", False, cause.reason, cause.message)
+    if (trouble := _trouble(snapshot)) is not None and not situation.rollout.complete:
+        return judged("Ready", False, trouble.reason, trouble.message)
     if not available.holds:
         return judged("Ready", False, available.reason, available.message)
     if available.reason == "Idle":

@@ -11,9 +11,6 @@ from lookalike_operator.plan.model import CollectionFacts, RetrieverSnapshot
 from lookalike_operator.plan.names import Owner, name_problem
 from lookalike_operator.plan.serving_config import qdrant_url
 
-WAITS = frozenset({"CollectionNotFound"})
-"""Reasons that may go away by themselves: GitOps applies resources in any order."""
-
 
 def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
     """The first, or None. Children stay as they are while there is one."""
@@ -22,6 +19,12 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
         return Cause("InvalidSpec", "; ".join(snapshot.problems) or "the spec cannot be read")
     if (problem := name_problem(owner)) is not None:
         return Cause("InvalidSpec", problem)
+    for invalid in snapshot.invalid_collections:
+        return Cause(
+            "CollectionInvalid",
+            f"ImageCollection {invalid.name} has a spec that cannot be carried out: correct it "
+            f"({'; '.join(invalid.problems)})",
+        )
     found = {each.meta.name for each in snapshot.collections}
     missing = [each.name for each in spec.collections if each.name not in found]
     if missing:

@@ -34,6 +34,7 @@ State = Literal["Running", "Completed", "CompletedWithErrors", "Failed"]
 _LOST_AFTER = timedelta(seconds=60)
 """An index that is not there so soon after its run may be one that was looked for before it."""
 _LONGEST_MESSAGE = 1000
+_PARTITION = "batch.kubernetes.io/job-completion-index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,22 @@ def pods_of(job: Manifest, pods: Iterable[Manifest]) -> list[Manifest]:
     ]  # fmt: skip
 
 
+def latest(pods: Iterable[Manifest]) -> list[Manifest]:
+    """Of each partition of each Job the youngest pod: what an earlier one died of is over."""
+    youngest: dict[tuple[str, str], Manifest] = {}
+    for pod in sorted(pods, key=_made):
+        meta = pod["metadata"]
+        owners = ",".join(str(each.get("uid")) for each in meta.get("ownerReferences") or ())
+        index = (meta.get("annotations") or {}).get(_PARTITION, meta["name"])
+        youngest[owners, str(index)] = pod
+    return list(youngest.values())
+
+
+def _made(pod: Manifest) -> tuple[str, str]:
+    meta = pod["metadata"]
+    return str(meta.get("creationTimestamp")), str(meta["name"])
+
+
 def lacks_pods(job: Manifest) -> bool:
     """Begun, and nothing runs, has run or is over: the API server may take none of its pods.
 
@@ -232,9 +249,7 @@ def _one_for_each_partition(pods: list[Manifest]) -> list[RunResult]:
         if result is None:
             continue
         metadata = pod["metadata"]
-        partition = str(
-            (metadata.get("annotations") or {}).get("batch.kubernetes.io/job-completion-index", "0")
-        )
+        partition = str((metadata.get("annotations") or {}).get(_PARTITION, "0"))
         rank = ((pod.get("status") or {}).get("phase") == "Succeeded", result.finished_at)
         if partition not in chosen or rank > chosen[partition][0]:
             chosen[partition] = (rank, result)

@@ -6,6 +6,7 @@ from lookalike_crds.image_collection import Engine, ImageCollectionSpec
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.model import CollectionSnapshot, Manifest
 from lookalike_operator.plan.runs import gateway_of
+from lookalike_operator.plan.who_acts import waits_for_a_person
 
 
 def why_not_started(
@@ -13,13 +14,16 @@ def why_not_started(
 ) -> Cause | None:
     """None: start it. The first reason in the order in which a person can do something."""
     if spec.suspend:
-        return Cause("Suspended", "spec.suspend is true: set it to false to ingest", stuck=False)
+        return Cause("Suspended", "spec.suspend is true: set it to false to ingest")
     if snapshot.missing_secrets:
         return missing_secrets(snapshot.missing_secrets)
     if spec.index.engine is Engine.EDGE:
         return _no_gateway(snapshot, claim)
     if snapshot.index is not None and snapshot.index.error is not None:
-        return Cause("WaitingForIndex", snapshot.index.error)
+        reason = snapshot.index.reason
+        return Cause(
+            reason if waits_for_a_person(reason) else "WaitingForIndex", snapshot.index.error
+        )
     return None
 
 
@@ -36,7 +40,6 @@ def _no_gateway(snapshot: CollectionSnapshot, claim: Manifest | None) -> Cause |
         return Cause(
             "WaitingForRetriever",
             f"starts when Retriever {gateway.meta.name} is available",
-            stuck=False,
         )
     return None
 

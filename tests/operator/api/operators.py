@@ -24,7 +24,7 @@ from lookalike_operator.metrics import Metrics
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.prometheus import Prometheus
 from lookalike_operator.observe.qdrant import Qdrant
-from lookalike_operator.observe.refused_pods import refused_pods
+from lookalike_operator.observe.said import refused_pods, unprovisioned
 from lookalike_operator.observe.scaling import samples
 from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
@@ -62,6 +62,7 @@ class ByHand:
             settings=SETTINGS,
             secrets=Secrets(cluster),
             refused_pods=partial(refused_pods, cluster),
+            unprovisioned=partial(unprovisioned, cluster),
             qdrant=self.qdrant,
             samples=lambda meta, spec: samples(Prometheus(None), meta, spec),
             apis=frozenset,

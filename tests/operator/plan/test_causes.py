@@ -106,6 +106,37 @@ TABLE = {
         ),
         "UnboundClaim: 0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims",
     ),
+    "a StorageClass that is not there": (
+        _unscheduled(
+            'running PreFilter plugin "VolumeBinding": error getting PVC "shop/search-data": '
+            'storageclass.storage.k8s.io "fast" not found'
+        ),
+        "StorageClassNotFound: the cluster has no StorageClass fast: create it, or delete the "
+        "claim and write one of `kubectl get storageclass` into storageClassName",
+    ),
+    "a Ray process that was killed": (
+        _container(
+            {"running": {"startedAt": "2026-03-01T00:00:00Z"}},
+            restartCount=2,
+            lastState={
+                "terminated": {
+                    "exitCode": 1,
+                    "message": "Some Ray subprocesses exited unexpectedly:\n\n  raylet [exit "
+                    "code=-9]\n\nRemaining processes will be killed.",
+                }
+            },
+        ),
+        "OOMKilled: a Ray process in container serving was killed, mostly for memory: raise "
+        "resources.limits.memory",
+    ),
+    "runs again after its second crash": (
+        _container(
+            {"running": {"startedAt": "2026-03-01T00:00:00Z"}},
+            restartCount=2,
+            lastState={"terminated": {"exitCode": 1, "message": "no weights"}},
+        ),
+        "CrashLoopBackOff: no weights",
+    ),
     "evicted": (
         {
             "phase": "Failed",
@@ -190,7 +221,7 @@ def test_a_quota_is_told_by_its_numbers() -> None:
     ("spec", "status", "line"),
     [
         ({"storageClassName": "fast"}, {"phase": "Bound"}, None),
-        ({}, {"phase": "Pending"}, "ClaimPending: PersistentVolumeClaim c names no StorageClass"),
+        ({}, {"phase": "Pending"}, "NoStorageClass: PersistentVolumeClaim c names no StorageClass"),
         ({"storageClassName": "fast"}, {"phase": "Pending"}, "waits for a volume of StorageClass"),
         ({"storageClassName": "fast"}, {"phase": "Lost"}, "ClaimLost"),
     ],
@@ -200,6 +231,15 @@ def test_a_claim_tells_why_it_has_no_volume(
 ) -> None:
     cause = claim_cause({"metadata": {"name": "c"}, "spec": spec, "status": status})
     assert (cause is None) if line is None else (line in str(cause))
+
+
+def test_a_claim_whose_class_is_not_there_names_it() -> None:
+    claim = {"metadata": {"name": "c"}, "spec": {"storageClassName": "fast"},
+             "status": {"phase": "Pending"}}  # fmt: skip
+    cause = claim_cause(claim, 'storageclass.storage.k8s.io "fast" not found')
+    assert cause is not None
+    assert (cause.reason, cause.stuck) == ("StorageClassNotFound", True)
+    assert "no StorageClass fast" in cause.message
 
 
 def test_ray_serves_reason_is_found_below_the_service() -> None:

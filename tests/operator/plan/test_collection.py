@@ -35,6 +35,7 @@ from lookalike_operator.plan.model import (
     IndexFacts,
     IndexOp,
     ObjectRef,
+    Trouble,
 )
 from lookalike_operator.plan.names import FINALIZER, PAUSED
 
@@ -277,6 +278,75 @@ def test_a_missing_secret_is_named() -> None:
     assert told(plan, "Degraded") == ("True", "SecretNotFound")
     assert "qdrant-key/api-key" in condition(plan, "Ingested")["message"]
     assert plan.once == ()
+
+
+def _running(status: dict[str, Any]) -> CollectionSnapshot:
+    first = on_server()
+    job = next(o for o in plan_collection(first).once if o["kind"] == "Job")
+    owner = {**job, "metadata": {**job["metadata"], "uid": "uid-of-job"}}
+    return after(first, plan_collection(first), pod("p", owner=owner, status=status))
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"),
+    [
+        ({"phase": "Pending", "conditions": [
+            {"type": "PodScheduled", "status": "False",
+             "message": "0/1 nodes are available: 1 Insufficient memory."}]},
+         "InsufficientResources"),
+        ({"phase": "Failed", "containerStatuses": [
+            {"name": "ingestion", "state": {"terminated": {"exitCode": 137,
+                                                           "reason": "OOMKilled"}}}]},
+         "OOMKilled"),
+    ],
+)  # fmt: skip
+def test_an_ingestion_that_waits_for_a_person_stalls(status: dict[str, Any], reason: str) -> None:
+    running = _running(status)
+    plan = plan_collection(running)
+    assert told(plan, "Stalled") == ("True", reason)
+    assert told(plan, "Ready") == ("False", reason)
+    (old,) = running.pods
+    owners = old["metadata"]["ownerReferences"]
+    number = {"annotations": {"batch.kubernetes.io/job-completion-index": "0"}}
+    meta_ = {"ownerReferences": owners, "creationTimestamp": "2026-03-01T11:59:00Z", **number}
+    anew = pod("q", status={"phase": "Running"}, **meta_)
+    before = {**old, "metadata": {**old["metadata"], **number, "creationTimestamp": "2026-03-01"}}
+    assert told(plan_collection(replace(running, pods=(anew, before))), "Stalled")[0] == "False"
+
+
+def test_a_key_that_is_not_there_or_refused_waits_for_a_person() -> None:
+    for reason in ("SecretNotFound", "ApiKeyRefused"):
+        snapshot = on_server()
+        assert snapshot.index is not None
+        facts = IndexFacts(snapshot.index.name, error="no key", reason=reason)
+        plan = plan_collection(replace(snapshot, index=facts))
+        assert told(plan, "IndexReady") == ("False", reason)
+        assert told(plan, "Stalled") == ("True", reason)
+    unreachable = plan_collection(
+        replace(on_server(), index=IndexFacts("x", error="connection refused"))
+    )
+    assert told(unreachable, "Stalled")[0] == "False"
+
+
+PENDING = {**CLAIM, "status": {"phase": "Pending"}}
+
+
+def test_a_claim_whose_pod_no_node_takes_says_so() -> None:
+    gpu = Trouble("InsufficientResources", "Insufficient nvidia.com/gpu: 0 of 1 nodes")
+    waiting = replace(searching(available=False), trouble=gpu)
+    plan = plan_collection(collection(EDGE, PHOTOS, children=(PENDING,), retrievers=(waiting,)))
+    assert told(plan, "IndexReady") == ("False", "InsufficientResources")
+    assert told(plan, "Stalled") == ("True", "InsufficientResources")
+    assert "Retriever search: Insufficient nvidia.com/gpu" in condition(plan, "Ready")["message"]
+
+
+def test_a_claim_whose_storage_class_is_not_there_names_it() -> None:
+    said = {"catalogue-index": 'storageclass.storage.k8s.io "fast" not found'}
+    plan = plan_collection(
+        collection(EDGE, PHOTOS, children=(PENDING,), retrievers=(searching(),), unprovisioned=said)
+    )
+    assert told(plan, "Stalled") == ("True", "StorageClassNotFound")
+    assert "no StorageClass fast" in condition(plan, "Ready")["message"]
 
 
 # -- deletion --------------------------------------------------------------------------------------

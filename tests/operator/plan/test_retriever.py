@@ -35,12 +35,14 @@ from lookalike_operator.plan.conditions import judged, merged
 from lookalike_operator.plan.indexes import described, stored
 from lookalike_operator.plan.model import (
     CollectionFacts,
+    InvalidCollection,
     Manifest,
     ObjectRef,
     Plan,
     RetrieverFacts,
     RetrieverSnapshot,
     Sample,
+    Trouble,
     ref_of,
 )
 from lookalike_operator.plan.names import CONFIG_DIGEST, PAUSED
@@ -279,6 +281,99 @@ def test_a_missing_secret_is_named_before_the_pod_that_waits_for_it() -> None:
     assert "keys/api" in condition(plan, "Degraded")["message"]
 
 
+WAITING_FOR_A_PERSON: dict[str, dict[str, Any]] = {
+    "InsufficientResources": {"phase": "Pending", "conditions": [
+        {"type": "PodScheduled", "status": "False",
+         "message": "0/1 nodes are available: 1 Insufficient nvidia.com/gpu."}]},
+    "ImagePullBackOff": {"phase": "Pending", "containerStatuses": [
+        {"name": "serving", "state": {"waiting": {"reason": "ImagePullBackOff"}}}]},
+    "CreateContainerConfigError": {"phase": "Pending", "containerStatuses": [
+        {"name": "serving", "state": {"waiting": {"reason": "CreateContainerConfigError"}}}]},
+    "OOMKilled": {"phase": "Running", "containerStatuses": [
+        {"name": "serving", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+         "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", WAITING_FOR_A_PERSON)
+@pytest.mark.parametrize("runtime", ["Standalone", "KubeRay"])
+def test_what_only_a_person_can_mend_stalls(reason: str, runtime: str) -> None:
+    snapshot = retriever({"serving": {"runtime": runtime}}, collections=SERVER)
+    plan = plan_retriever(snapshot)
+    live = _live(plan, replicas=1, updatedReplicas=1) if runtime == "Standalone" else None
+    children = (live or {**named(plan, "RayService"), "status": {}},)
+    labels = {"ray.io/node-type": "worker"} if runtime == "KubeRay" else {}
+    waiting = pod(status=WAITING_FOR_A_PERSON[reason], labels=labels)
+    plan = plan_retriever(replace(snapshot, children=children, pods=(waiting,)))
+    assert told(plan, "Stalled") == ("True", reason)
+    assert told(plan, "Ready") == ("False", reason)
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        ('pods "a" is forbidden: exceeded quota: gpus, used: 2, limited: 2', "QuotaExceeded"),
+        ('pods "a" is forbidden: violates PodSecurity "restricted:latest"', "PodSecurity"),
+    ],
+)
+def test_pods_that_the_api_server_refuses_stall(message: str, reason: str) -> None:
+    snapshot = retriever(collections=SERVER)
+    live = _live(plan_retriever(snapshot))
+    refusal = {"type": "ReplicaFailure", "status": "True", "message": message}
+    live["status"]["conditions"] = [refusal]
+    plan = plan_retriever(replace(snapshot, children=(live,)))
+    assert told(plan, "Stalled") == ("True", reason)
+
+
+def test_a_missing_secret_stalls_what_does_not_answer_and_degrades_what_does() -> None:
+    snapshot = retriever(collections=SERVER, missing_secrets=("keys/api",))
+    assert told(plan_retriever(snapshot), "Stalled") == ("True", "SecretNotFound")
+    live = _live(plan_retriever(snapshot), **_all(1))
+    plan = plan_retriever(replace(snapshot, children=(live,)))
+    assert told(plan, "Stalled")[0] == "False"
+    assert told(plan, "Degraded") == ("True", "SecretNotFound")
+
+
+def test_a_reason_stays_while_pods_crash_and_are_made_anew() -> None:
+    snapshot = retriever({"serving": {"runtime": "KubeRay"}}, collections=SERVER)
+    live = {**named(plan_retriever(snapshot), "RayService"), "status": {}}
+    labels = {"ray.io/node-type": "worker"}
+    killed = pod(status=WAITING_FOR_A_PERSON["OOMKilled"], labels=labels)
+    starting = pod("anew", status={"phase": "Running"}, labels=labels)
+    reasons = []
+    for pods in ((killed,), (starting,), (), (killed,), (starting,)):
+        plan = plan_retriever(replace(snapshot, children=(live,), pods=pods))
+        reasons.append((told(plan, "Ready"), told(plan, "Stalled")))
+        snapshot = replace(snapshot, status=RetrieverStatus.model_validate(plan.status))
+    assert set(reasons) == {(("False", "OOMKilled"), ("True", "OOMKilled"))}
+    changed = replace(snapshot, meta=replace(snapshot.meta, generation=2))
+    plan = plan_retriever(replace(changed, children=(live,), pods=(starting,)))
+    assert told(plan, "Ready") == ("False", "Starting")
+
+
+def test_what_went_wrong_in_a_write_is_told() -> None:
+    trouble = Trouble("WriteFailed", "InternalError: failed calling webhook")
+    plan = plan_retriever(retriever(collections=SERVER, trouble=trouble))
+    assert told(plan, "Degraded") == ("True", "WriteFailed")
+    assert told(plan, "Ready") == ("False", "WriteFailed")
+    assert told(plan, "Stalled")[0] == "False"
+    defect = Trouble("Unforeseen", "TypeError: list indices must be integers")
+    plan = plan_retriever(retriever(collections=SERVER, trouble=defect))
+    assert told(plan, "Stalled") == ("True", "Unforeseen")
+
+
+def test_a_collection_that_is_there_and_invalid_is_not_called_missing() -> None:
+    invalid = InvalidCollection("catalogue", ("spec.model.name: is required",))
+    snapshot = replace(
+        retriever(collections=SERVER), collections=(), invalid_collections=(invalid,)
+    )
+    plan = plan_retriever(snapshot)
+    assert told(plan, "Stalled") == ("True", "CollectionInvalid")
+    message = condition(plan, "Ready")["message"]
+    assert "spec.model.name: is required" in message
+    assert "create" not in message
+
+
 # -- in the way ------------------------------------------------------------------------------------
 
 
@@ -409,8 +504,13 @@ def test_a_route_without_its_api_degrades_and_the_rest_goes_on() -> None:
 
 
 def test_paused_it_is_left_alone() -> None:
-    plan = plan_retriever(retriever(meta=meta("search", annotations={PAUSED: "true"})))
+    snapshot = retriever(collections=SERVER)
+    live = _live(plan_retriever(snapshot), **_all(1))
+    paused = meta("search", annotations={PAUSED: "true"})
+    plan = plan_retriever(replace(snapshot, meta=paused, children=(live,)))
     assert plan.hands_off
+    says = condition(plan, "Ready")["message"]
+    assert says == "1 replica answers at http://search.shop.svc:8000"
     assert told(plan, "Paused") == ("True", "Annotated")
 
 

@@ -1,0 +1,78 @@
+"""Which reasons wait for a person, and which go away by themselves: the one table of both.
+
+`Stalled` is True exactly where a reason that waits for a person keeps a resource from being what
+its spec says; Argo CD and Flux show such a resource as failed. A reason that is not here is one of
+Kubernetes' own that we only pass on, and is taken to go away by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+
+class Who(Enum):
+    PERSON = "somebody is to change something"
+    ITSELF = "it goes on by itself, or when something else does"
+
+
+WHO_ACTS: Mapping[str, Who] = {
+    # -- the spec
+    "InvalidSpec": Who.PERSON,
+    "CollectionInvalid": Who.PERSON,
+    # GitOps applies resources in any order.
+    "CollectionNotFound": Who.ITSELF,
+    "NoQdrantAddress": Who.PERSON,
+    "AddressNotAllowed": Who.PERSON,
+    "KubeRayMissing": Who.PERSON,
+    "GatewayApiMissing": Who.PERSON,
+    "EdgeSingleReplica": Who.PERSON,
+    "IndexInUse": Who.PERSON,
+    "ModelChangeNeedsSources": Who.PERSON,
+    "NameTaken": Who.PERSON,
+    "SecretNotFound": Who.PERSON,
+    # -- what the operator writes
+    "Refused": Who.PERSON,
+    "Unforeseen": Who.PERSON,
+    "WriteFailed": Who.ITSELF,
+    # -- pods
+    "OOMKilled": Who.PERSON,
+    "CrashLoopBackOff": Who.PERSON,
+    # Once; the next attempt may do better, and CrashLoopBackOff follows where none does.
+    "Error": Who.ITSELF,
+    "CreateContainerConfigError": Who.PERSON,
+    "CreateContainerError": Who.PERSON,
+    "RunContainerError": Who.PERSON,
+    "ImagePullBackOff": Who.PERSON,
+    "InsufficientResources": Who.PERSON,
+    "Unschedulable": Who.PERSON,
+    "UnboundClaim": Who.PERSON,
+    "QuotaExceeded": Who.PERSON,
+    "PodSecurity": Who.PERSON,
+    "FailedCreate": Who.PERSON,
+    "NotReadyInTime": Who.PERSON,
+    "DeployFailed": Who.PERSON,
+    "Unhealthy": Who.PERSON,
+    "Evicted": Who.ITSELF,
+    "Starting": Who.ITSELF,
+    # -- the index
+    "QdrantUnavailable": Who.ITSELF,
+    "ApiKeyRefused": Who.PERSON,
+    "IndexMismatch": Who.PERSON,
+    "ClaimPending": Who.ITSELF,
+    "ClaimLost": Who.PERSON,
+    "NoStorageClass": Who.PERSON,
+    "StorageClassNotFound": Who.PERSON,
+    "ClaimImmutable": Who.PERSON,
+    # -- ingestion
+    "IngestionFailed": Who.PERSON,
+    "ModelNotLoaded": Who.PERSON,
+    "JobFailed": Who.PERSON,
+    "Suspended": Who.ITSELF,
+    "WaitingForIndex": Who.ITSELF,
+    "WaitingForRetriever": Who.ITSELF,
+}
+
+
+def waits_for_a_person(reason: str) -> bool:
+    return WHO_ACTS.get(reason) is Who.PERSON
