@@ -11,6 +11,8 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lookalike_serving.document_ids import canonical
+
 RESERVED = "_lookalike"
 
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://lookalike.dev/documents")
@@ -20,9 +22,9 @@ def point_id(collection: str, document_id: str) -> str:
     """The point id of a document: UUIDv5 of collection and document id.
 
     Deterministic, so that writing a document twice – a retry, a killed run, two runs at
-    once – leaves one point.
+    once – leaves one point. Both spellings of one name (NFC, NFD) are one document.
     """
-    return str(uuid.uuid5(_NAMESPACE, f"{collection}\x00{document_id}"))
+    return str(uuid.uuid5(_NAMESPACE, f"{collection}\x00{canonical(document_id)}"))
 
 
 @dataclass(frozen=True, slots=True)

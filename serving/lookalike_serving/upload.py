@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from lookalike_serving import document_ids
 from lookalike_serving.documents import Origin, payload, point_id, split
 from lookalike_serving.index.protocol import Point, Vector
 from lookalike_serving.metadata import checked_metadata
 from lookalike_serving.problems import wrong
 from lookalike_serving.service import CollectionState, Service
 
-MAX_DOCUMENT_ID_LENGTH = 512
 _GENERATED_ID_LENGTH = 32
 
 
@@ -99,15 +99,11 @@ def storage_warnings(service: Service) -> list[str]:
 
 
 def checked_document_id(document_id: str) -> str:
-    """The id itself. Raises Problem 422 where it could not be an address or a key."""
-    if not 1 <= len(document_id) <= MAX_DOCUMENT_ID_LENGTH:
-        message = f"has {len(document_id)} characters: 1 to {MAX_DOCUMENT_ID_LENGTH} are possible"
-        raise wrong("document_id", message)
-    if not document_id.isprintable():
-        raise wrong("document_id", "holds control characters: leave them out")
-    if document_id in {".", ".."}:
-        raise wrong("document_id", f"{document_id!r} cannot be part of an address: choose another")
-    return document_id
+    """The id as it is kept. Raises Problem 422 where it cannot be one (see `document_ids`)."""
+    try:
+        return document_ids.checked(document_id)
+    except document_ids.BadDocumentId as bad:
+        raise wrong("document_id", str(bad)) from None
 
 
 def utc_now() -> str:

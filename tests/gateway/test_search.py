@@ -440,3 +440,12 @@ async def test_a_retriever_that_is_not_there_is_404(client: httpx.AsyncClient) -
     answer = await client.post("/v1/retrievers/none/search", json={"queries": text()})
     assert answer.status_code == 404
     assert "Served here: both, dot, euclid, ranks, shop" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("url", ["http://xn--/a.jpg", "http://xn--a/", "https://[::1/a.jpg"])
+async def test_an_address_that_is_none_is_the_callers_mistake(
+    client: httpx.AsyncClient, url: str
+) -> None:
+    queries = [{"type": "image", "value": url}]
+    answer = await client.post("/v1/retrievers/shop/search", json={"queries": queries})
+    assert (answer.status_code, answer.json()["code"]) == (422, "image-bad-reference")

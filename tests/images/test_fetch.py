@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lookalike_crds.config import FetchPolicy
 from lookalike_serving.images import ImageError, ImageFetcher
+from lookalike_serving.images.fetch import checked_url
 
 Answer = Callable[[str, asyncio.StreamWriter], Awaitable[None]]
 
@@ -454,3 +457,33 @@ async def test_an_unknown_authority_is_refused(tls_server, fetcher_of):
     error = await refused(fetcher_of(), tls_server.url("/a", host="localhost", scheme="https"))
     assert error.code == "unreachable"
     assert "certificate is not valid" in error.message
+
+
+# --- addresses that are none -----------------------------------------------------------------
+
+NO_HOSTS = ["xn--", "xn--a", "xn--bücher", "\u2488com", "[::1", "xn--" + "a" * 80, "\ud800"]
+
+
+@pytest.mark.parametrize("host", NO_HOSTS)
+async def test_a_host_that_idna_refuses_is_a_bad_reference(host, server, fetcher_of):
+    error = await refused(fetcher_of(), f"http://{host}/a.jpg")
+    assert error.code == "bad_reference"
+
+
+@pytest.mark.parametrize("host", ["xn--", "xn--a", "[::1"])
+async def test_a_redirect_to_such_a_host_is_one_too(host, server, fetcher_of):
+    url = server.serve("/a", b"", "302 Found", Location=f"http://{host}/a.jpg")
+    error = await refused(fetcher_of(), url)
+    assert error.code == "bad_reference"
+    assert "a redirect of" in error.message
+
+
+@given(st.text(st.sampled_from("xn--:/.@[]%é\u3002\x00 a1\ud800") | st.characters(), max_size=30))
+def test_any_text_is_an_address_or_an_image_error(text):
+    for url in (text, f"http://{text}/a.jpg", f"https://a.example/{text}"):
+        try:
+            parsed = checked_url(url, ("http", "https"))
+        except ImageError:
+            continue
+        assert parsed.host
+        assert parsed.raw_path.startswith(b"/")

@@ -121,13 +121,13 @@ class Intake:
         errors: list[Wrong] = []
         try:
             checked_metadata(item.metadata, self._collection.fields, path=f"{path}.metadata")
-            if item.document_id is not None:
-                checked_document_id(item.document_id)
         except Problem as problem:
-            errors += [
-                replace(w, path=f"{path}.document_id") if w.path == "document_id" else w
-                for w in problem.errors
-            ]
+            errors += problem.errors
+        try:
+            if item.document_id is not None:
+                item.document_id = checked_document_id(item.document_id)
+        except Problem as problem:
+            errors += [replace(w, path=f"{path}.document_id") for w in problem.errors]
         if item.file is not None and submission.staged is None:
             message = "names a part of a multipart body, and this is none: write `image`"
             errors.append(Wrong(f"{path}.file", message))

@@ -26,8 +26,8 @@ class SubmittedItem(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    document_id: Annotated[str, Field(min_length=1, max_length=512)] | None = Field(
-        default=None, description="The document's id; made from the image where left out."
+    document_id: str | None = Field(
+        default=None, description="The document's id; made from the image if left out."
     )
     image: Annotated[str, Field(min_length=1, max_length=MAX_REFERENCE)] | None = Field(
         default=None, description="https URL, data URL, or base64."

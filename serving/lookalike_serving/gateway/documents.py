@@ -162,7 +162,7 @@ async def _uploaded_form(request: Request) -> tuple[bytes, str | None, dict[str,
     metadata = form.metadata
     if "metadata" in body.fields:
         metadata = parse_object(body.fields["metadata"], "metadata")
-    document_id = body.fields.get("document_id") or form.document_id
+    document_id = body.fields.get("document_id", form.document_id)
     image = checked_size(service_of(request), next(iter(body.files.values())))
     return image, document_id, metadata
 

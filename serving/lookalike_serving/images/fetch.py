@@ -80,12 +80,12 @@ class ImageFetcher:
         await self._pool.aclose()
 
     async def _follow(self, url: str) -> Fetched:
-        current = self._parse(url)
+        current = checked_url(url, self.policy.schemes)
         for _ in range(self.policy.max_redirects + 1):
             async with self._get(current) as response:
                 location = _header(response, b"location")
                 if response.status in _REDIRECTS and location:
-                    current = self._parse(_join(current, location), came_from=url)
+                    current = _followed(current, location, self.policy.schemes, url)
                     continue
                 if response.status != 200:
                     raise ImageError(
@@ -100,31 +100,6 @@ class ImageFetcher:
             f"{shown(url)} redirects more than {self.policy.max_redirects} times: use the address "
             "it ends at",
         )
-
-    def _parse(self, url: str, *, came_from: str | None = None) -> httpx.URL:
-        where = f"{shown(url)}, a redirect of {shown(came_from)}," if came_from else shown(url)
-        try:
-            parsed = httpx.URL(url.strip())
-        except httpx.InvalidURL:
-            raise ImageError(
-                Code.BAD_REFERENCE, f"{where} is not a URL: check for typing errors"
-            ) from None
-        if parsed.scheme not in self.policy.schemes:
-            allowed = " or ".join(f"{scheme}://" for scheme in self.policy.schemes)
-            raise ImageError(
-                Code.FORBIDDEN_SCHEME,
-                f"{where} has the scheme {parsed.scheme or '(none)'!r}: use {allowed}",
-            )
-        if parsed.userinfo:
-            raise ImageError(
-                Code.BAD_REFERENCE,
-                f"{where} carries a user name or password: use an address that needs neither",
-            )
-        if not parsed.host or not 1 <= (parsed.port or 1) <= 65535:
-            raise ImageError(
-                Code.BAD_REFERENCE, f"{where} names no host and port: write https://host/path"
-            )
-        return parsed
 
     @contextlib.asynccontextmanager
     async def _get(self, url: httpx.URL) -> AsyncIterator[httpcore.Response]:
@@ -258,6 +233,49 @@ class _GuardedBackend(httpcore.AsyncNetworkBackend):
         return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
+def checked_url(url: str, schemes: Iterable[str], *, came_from: str | None = None) -> httpx.URL:
+    """An address that may be connected to, as far as its text tells. Raises ImageError."""
+    where = f"{shown(url)}, a redirect of {shown(came_from)}," if came_from else shown(url)
+    try:
+        parsed = httpx.URL(url.strip())
+        # Every part is taken apart here: some are decoded only when they are asked for, and a
+        # host that IDNA refuses (`xn--`) raises then.
+        host, port, userinfo = parsed.host, parsed.port, parsed.userinfo
+        parsed.raw_host.decode("ascii")
+        str(parsed).encode()
+    except (httpx.InvalidURL, ValueError):  # UnicodeError and idna.IDNAError are ValueErrors
+        raise ImageError(
+            Code.BAD_REFERENCE, f"{where} is not a URL: check for typing errors"
+        ) from None
+    if parsed.scheme not in schemes:
+        allowed = " or ".join(f"{scheme}://" for scheme in schemes)
+        raise ImageError(
+            Code.FORBIDDEN_SCHEME,
+            f"{where} has the scheme {parsed.scheme or '(none)'!r}: use {allowed}",
+        )
+    if userinfo:
+        raise ImageError(
+            Code.BAD_REFERENCE,
+            f"{where} carries a user name or password: use an address that needs neither",
+        )
+    if not host or not 1 <= (port or 1) <= 65535:
+        raise ImageError(
+            Code.BAD_REFERENCE, f"{where} names no host and port: write https://host/path"
+        )
+    return parsed
+
+
+def _followed(
+    current: httpx.URL, location: str, schemes: Iterable[str], came_from: str
+) -> httpx.URL:
+    """Where a redirect leads. Raises ImageError."""
+    try:
+        target = str(current.join(location))
+    except (httpx.InvalidURL, ValueError):
+        target = location
+    return checked_url(target, schemes, came_from=came_from)
+
+
 def shown(url: str | httpx.URL) -> str:
     """A URL fit for an error: no password, no signature in the query, not endless."""
     text = str(url).strip()
@@ -269,13 +287,6 @@ def shown(url: str | httpx.URL) -> str:
         text = f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= _SHOWN_URL else text[: _SHOWN_URL - 1] + "…"
-
-
-def _join(current: httpx.URL, location: str) -> str:
-    try:
-        return str(current.join(location))
-    except httpx.InvalidURL:
-        return location
 
 
 def _header(response: httpcore.Response, name: bytes) -> str | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lookalike_serving.document_ids import BadDocumentId, checked
 from lookalike_serving.documents import point_id, split
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.protocol import EmbedderInfo
@@ -198,8 +199,11 @@ def _unknown_words(targets: Sequence[Target], at: str, text: str) -> list[str]:
 
 async def _find(targets: Sequence[Target], position: int, query: QueryPart) -> _StoredDocument:
     """The document a query names. Raises Problem 422 where none has the id, or several have."""
-    document_id = str(query.value)
     at = f"queries[{position}]"
+    try:
+        document_id = checked(str(query.value))
+    except BadDocumentId as bad:
+        raise wrong(f"{at}.value", str(bad)) from None
     names = [target.name for target in targets]
     if query.collection is not None and query.collection not in names:
         message = f"{query.collection!r} is not searched by this retriever: {', '.join(names)} are"

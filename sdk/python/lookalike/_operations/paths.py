@@ -24,4 +24,7 @@ def batch(batch_id: str) -> str:
 def _segment(text: str, what: str) -> str:
     if not text or text in (".", ".."):
         raise ValueError(f"{what} {text!r} cannot be part of an address")
-    return quote(text, safe="")
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError:
+        raise ValueError(f"{what} {text!r} is not Unicode text: half of a surrogate pair") from None

@@ -12,6 +12,7 @@ from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.sources import MetadataMapping
+from lookalike_serving.document_ids import BadDocumentId, checked
 from lookalike_serving.metadata import checked_metadata
 from lookalike_serving.problems import Problem
 
@@ -50,6 +51,10 @@ class RowReader:
             if found is None or found == "":
                 raise BadRow(f"column {mapping.document_id!r}, the document id, is empty")
             document_id = str(found)
+        try:
+            document_id = checked(document_id)
+        except BadDocumentId as bad:
+            raise BadRow(f"its document id {bad}") from None
         try:
             return document_id, checked_metadata(metadata, self._fields)
         except Problem as problem:
