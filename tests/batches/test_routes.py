@@ -48,7 +48,9 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[http
     app = create_api(lambda: Service.start(config))
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1:8000"
+        ) as client:
             yield client
 
 
@@ -164,7 +166,9 @@ async def test_an_unknown_batch_is_a_problem_with_a_remedy(client, id, action):
     ],
 )
 async def test_a_wrong_request_is_a_problem(client, method, path, body, status):
-    answer = await client.request(method, path, content=body)
+    answer = await client.request(
+        method, path, content=body, headers={"Content-Type": "application/json"}
+    )
     assert answer.status_code == status
     assert answer.headers["content-type"] == "application/problem+json"
 

@@ -108,7 +108,9 @@ async def running(config: ServingConfig) -> AsyncIterator[Gateway]:
     async with app.router.lifespan_context(app):
         # An exception that reaches the transport is a bug: the gateway answers every failure.
         transport = httpx.ASGITransport(app, raise_app_exceptions=True)
-        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1:8000"
+        ) as client:
             yield Gateway(app, client)
 
 

@@ -21,6 +21,7 @@ from lookalike_serving.service import refuse_open_doors
 
 on_module_loop = pytest.mark.asyncio(loop_scope="module")
 KEY = {"Authorization": "Bearer first-key"}
+JSON_WITH_KEY = {**KEY, "Content-Type": "application/json"}
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +170,7 @@ async def test_a_body_over_the_limit_is_refused_while_it_arrives(
             yield b" " * 65536
 
     for route in ("/v1/retrievers/shop/search", "/v1/collections/catalogue/documents"):
-        answer = await client.post(route, content=endless(), headers=KEY)
+        answer = await client.post(route, content=endless(), headers=JSON_WITH_KEY)
         assert (answer.status_code, answer.json()["code"]) == (413, "body-too-large")
 
 

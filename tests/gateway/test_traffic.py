@@ -18,6 +18,7 @@ from lookalike_serving.gateway.traffic import Traffic
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BODY = json.dumps({"queries": [{"type": "text", "value": "a red square"}]}).encode()
+JSON = {"Content-Type": "application/json"}
 SEARCH = "/v1/retrievers/shop/search"
 
 
@@ -39,7 +40,7 @@ async def test_probes_and_metrics_are_no_traffic(client: httpx.AsyncClient) -> N
 
 async def test_a_search_is_the_last_request(client: httpx.AsyncClient) -> None:
     before = time.time()
-    assert (await client.post(SEARCH, content=BODY)).status_code == 200
+    assert (await client.post(SEARCH, content=BODY, headers=JSON)).status_code == 200
     assert await metric(client, "lookalike_last_request_timestamp_seconds") >= before - 0.001
 
 
@@ -54,7 +55,7 @@ async def test_a_request_counts_while_it_is_answered_and_not_after(
         await go_on.wait()
         yield BODY[10:]
 
-    search = asyncio.create_task(client.post(SEARCH, content=slowly()))
+    search = asyncio.create_task(client.post(SEARCH, content=slowly(), headers=JSON))
     async with asyncio.timeout(30):
         await there.wait()
         assert await metric(client, "lookalike_requests_in_flight") == 1
@@ -66,7 +67,7 @@ async def test_a_request_counts_while_it_is_answered_and_not_after(
 async def test_the_latency_of_searches_can_be_told_from_the_rest(
     client: httpx.AsyncClient,
 ) -> None:
-    await client.post(SEARCH, content=BODY)
+    await client.post(SEARCH, content=BODY, headers=JSON)
     labels = 'method="POST",route="/v1/retrievers/{retriever}/search",status="200"'
     assert await metric(client, f"lookalike_request_seconds_count{{{labels}}}") >= 1
 
@@ -84,7 +85,7 @@ async def test_a_draining_replica_is_not_ready_and_still_answers(
             "This server is about to end.",
         )
         assert (await client.get("/healthz")).status_code == 200
-        assert (await client.post(SEARCH, content=BODY)).status_code == 200
+        assert (await client.post(SEARCH, content=BODY, headers=JSON)).status_code == 200
     finally:
         traffic.draining = False
 

@@ -63,7 +63,7 @@ async def serving(config: ServingConfig) -> AsyncIterator[httpx.AsyncClient]:
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(
-            transport=transport, base_url="http://gateway", timeout=BOUND_SECONDS
+            transport=transport, base_url="http://127.0.0.1:8000", timeout=BOUND_SECONDS
         ) as client:
             yield client
 

@@ -70,7 +70,7 @@ Stage = Callable[[int, bytes], Awaitable[Staged]]
 
 def read(request: Request, stage: Stage, max_image_bytes: int) -> Reading:
     """The request's items. Raises, mostly on iteration, Problem 400, 413, 415 or 422."""
-    kind, boundary = _content_type(request.headers.get("content-type", "application/json"))
+    kind, boundary = _content_type(request.headers.get("content-type", ""))
     reading = Reading(items=_nothing())
     match kind:
         case "application/json":

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from fastapi_offline import FastAPIOffline
 
 from lookalike_serving import batches, web
 from lookalike_serving.gateway import (
@@ -25,10 +24,13 @@ from lookalike_serving.gateway import (
     search,
 )
 from lookalike_serving.gateway.auth import ApiKeys, Authentication
+from lookalike_serving.gateway.browsers import SafeInBrowsers
+from lookalike_serving.gateway.description import add_description
 from lookalike_serving.gateway.internal import internal_router
 from lookalike_serving.gateway.limits import Limits
 from lookalike_serving.gateway.metrics import Metrics
 from lookalike_serving.gateway.middleware import EscapedDocumentIds, Observation
+from lookalike_serving.gateway.origins import OwnPagesOnly
 from lookalike_serving.gateway.traffic import Traffic
 from lookalike_serving.search.request import SearchRequest
 from lookalike_serving.service import Service
@@ -67,15 +69,13 @@ def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool
         finally:
             await service.close()
 
-    # Swagger's files come with the package: /docs works where there is no network, too.
-    app = FastAPIOffline(
+    app = FastAPI(
         title="Lookalike",
         version=version("lookalike"),
         description=_ABOUT,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
-        static_url="/docs-assets",
-        favicon_url="/favicon.ico",
         redirect_slashes=False,
     )
     app.state.traffic = Traffic()
@@ -85,11 +85,14 @@ def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool
     app.include_router(batches.routes.router)
     app.include_router(internal_router(app))
     app.include_router(web.router)
+    add_description(app)
     errors.install(app)
     openapi.describe(app, BODIES)
     # The last added is the outermost.
     app.add_middleware(EscapedDocumentIds)
     app.add_middleware(Limits)
     app.add_middleware(Authentication)
+    app.add_middleware(OwnPagesOnly)
+    app.add_middleware(SafeInBrowsers)
     app.add_middleware(Observation, echo_request_id=echo_request_id)
     return app

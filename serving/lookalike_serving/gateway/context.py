@@ -40,6 +40,11 @@ def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     return None
 
 
+def values_of(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+    """Every header of a name, which is given in lower case."""
+    return [value for key, value in headers if key == name]
+
+
 def service_of(request: Request) -> Service:
     """The service behind the app."""
     service: Service = request.app.state.service
