@@ -6,6 +6,7 @@ import os
 import sys
 
 from lookalike.cli.failure import ExitCode, Failure
+from lookalike.cli.printing import print_error
 
 
 def main() -> None:
@@ -60,10 +61,5 @@ def _explained(error: BaseException) -> tuple[str, ExitCode]:
 
 
 def _say(message: str, code: ExitCode) -> int:
-    red, plain = ("\033[31m", "\033[0m") if _in_colour() else ("", "")
-    print(f"{red}error:{plain} {message}", file=sys.stderr)
+    print_error(message)
     return code
-
-
-def _in_colour() -> bool:
-    return sys.stderr.isatty() and "NO_COLOR" not in os.environ

@@ -1,4 +1,7 @@
-"""Output: tables for people on stdout, notices on stderr, JSON for scripts."""
+"""Output: tables for people on stdout, notices on stderr, JSON for scripts.
+
+All text goes through `printable`, wherever it is from: a server, a cluster, a file.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,11 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from lookalike.printable import printable, printable_line
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rich.console import Console
     from rich.table import Table
 
@@ -21,18 +28,40 @@ _NEVER_BROKEN = "document"
 @cache
 def console() -> Console:
     """For results. Where nobody looks, lines are not broken at the width of a terminal."""
-    from rich.console import Console
-
     wide = None if sys.stdout.isatty() or "COLUMNS" in os.environ else _WIDE
-    return Console(highlight=False, width=wide)
+    return _console(stderr=False, width=wide)
 
 
 @cache
 def notices() -> Console:
     """For what happens on the way: stderr, so that it never mixes with results."""
-    from rich.console import Console
+    return _console(stderr=True, width=None)
 
-    return Console(stderr=True, highlight=False)
+
+def _console(*, stderr: bool, width: int | None) -> Console:
+    """One that renders every text, of tables and bars too, as `printable` has it."""
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+    class Printable(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for text, style, control in super().render(renderable, options):
+                # What Rich itself sends to move the cursor is a control segment.
+                yield Segment(text if control else printable(text), style, control)
+
+    return Printable(stderr=stderr, highlight=False, width=width)
+
+
+def print_error(message: str) -> None:
+    """Where a command ends, without Rich: it may be what is missing."""
+    red, plain = ("\033[31m", "\033[0m") if _in_colour() else ("", "")
+    print(f"{red}error:{plain} {printable(message)}", file=sys.stderr)
+
+
+def _in_colour() -> bool:
+    return sys.stderr.isatty() and "NO_COLOR" not in os.environ
 
 
 def notice(message: str) -> None:
@@ -42,19 +71,21 @@ def notice(message: str) -> None:
 
 
 def print_json(document: Any) -> None:
-    json.dump(document, sys.stdout, ensure_ascii=False, indent=2, default=str)
-    sys.stdout.write("\n")
+    # Within JSON such a character can stand in strings alone, and its escape means the same.
+    text = json.dumps(document, ensure_ascii=False, indent=2, default=str)
+    sys.stdout.write(printable(text) + "\n")
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """An empty table without lines; the columns of `right` are aligned to the right."""
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
     made = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for name in columns:
         made.add_column(
-            name,
+            escape(printable_line(name)),
             justify="right" if name in right else "left",
             overflow="fold",
             no_wrap=name == _NEVER_BROKEN,
@@ -71,5 +102,5 @@ def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, str):
-        return escape(value)
+        return escape(printable_line(value))
     return escape(json.dumps(value, ensure_ascii=False))

@@ -99,7 +99,7 @@ def _print(results: SearchResults, output: Output, saved: Path | None) -> None:
     made = table("#", "score", "document", *keys, right=("#", "score"))
     for rank, result in enumerate(results, 1):
         values = [shown(result.metadata.get(key)) for key in keys]
-        made.add_row(str(rank), f"{result.score:.3f}", escape(result.document_id), *values)
+        made.add_row(str(rank), f"{result.score:.3f}", shown(result.document_id), *values)
     console().print(made)
     console().print(f"[dim]{len(results)} results in {results.took_ms:.0f} ms[/dim]")
     if saved is not None:

@@ -8,6 +8,7 @@ import typer
 
 from lookalike.cli.cluster.access import Context, Kubeconfig, Namespace, Where
 from lookalike.cli.failure import Failure
+from lookalike.printable import printable
 
 if TYPE_CHECKING:
     from lookalike_operator.cluster import Cluster
@@ -41,7 +42,7 @@ def logs(
         raise Failure(f"{kind} {name} has no pods now; `lookalike describe {kind} {name}` says why")
     for pod, text in found:
         for line in text.splitlines():
-            typer.echo(f"{pod}  {line}")
+            typer.echo(printable(f"{pod}  {line}"))
 
 
 async def _logs(
