@@ -75,6 +75,9 @@ def parse(
             image_pull_policy=given.image_pull_policy,
             cluster_domain=given.cluster_domain,
             ray_version=given.ray_version,
+            pod_policy=given.pod_policy,
+            ray_network_policy=given.ray_network_policy,
+            kuberay_namespace=given.kuberay_namespace,
         ),
         namespaces=tuple(dict.fromkeys(given.namespace or named)),
         kubeconfig=given.kubeconfig,
@@ -116,6 +119,26 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     add("--ray-version", "Ray's version in that image", default=defaults.ray_version)
     add("--cluster-domain", "DNS domain of the cluster", default=defaults.cluster_domain)
+    add(
+        "--pod-policy",
+        "what podTemplate and rayCluster may ask for: what the restricted pod security standard "
+        "allows, or anything",
+        type=model.PodPolicy,
+        default=defaults.pod_policy,
+        choices=tuple(model.PodPolicy),
+    )
+    _switch(
+        parser,
+        env,
+        "--ray-network-policy",
+        "a NetworkPolicy for every Ray cluster",
+        default=defaults.ray_network_policy,
+    )
+    add(
+        "--kuberay-namespace",
+        "where KubeRay's operator runs; needed for that NetworkPolicy",
+        default=None,
+    )
     parser.add_argument(
         "--namespace",
         action="append",
@@ -142,15 +165,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
         type=_positive(float),
         default=20.0,
     )
-    election = env.get(f"{_PREFIX}LEADER_ELECTION", "true").lower()
-    if election not in _TRUE | _FALSE:
-        parser.error(f"LOOKALIKE_LEADER_ELECTION is {election!r}: write true or false")
-    parser.add_argument(
-        "--leader-election",
-        action=argparse.BooleanOptionalAction,
-        default=election in _TRUE,
-        help="of several operators one acts (LOOKALIKE_LEADER_ELECTION)",
-    )
+    _switch(parser, env, "--leader-election", "of several operators one acts", default=True)
     add(
         "--leader-election-namespace",
         "where the Lease is; the pod's own where not given",
@@ -167,6 +182,19 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     add("--log-format", "of the log", default="json", choices=("json", "text"))
     return parser
+
+
+def _switch(
+    parser: argparse.ArgumentParser, env: Mapping[str, str], flag: str, help: str, *, default: bool
+) -> None:
+    """`--flag`, `--no-flag`, and the variable."""
+    name = _PREFIX + flag.removeprefix("--").replace("-", "_").upper()
+    said = env.get(name, "").lower() or str(default).lower()
+    if said not in _TRUE | _FALSE:
+        parser.error(f"{name} is {said!r}: write true or false")
+    parser.add_argument(
+        flag, action=argparse.BooleanOptionalAction, default=said in _TRUE, help=f"{help} ({name})"
+    )
 
 
 def _positive(number: type[int] | type[float]) -> object:

@@ -34,6 +34,8 @@ _REFUSED = {
     "metrics.port=80": ("metrics/port", "minimum"),
     "metrics.serviceMonitor.interval=often": ("metrics/serviceMonitor/interval", "pattern"),
     "crds.enabled=true": ("crds", "enabled"),
+    "podPolicy=privileged": ("podPolicy", "unrestricted"),
+    "kuberay.namespace=Ray System": ("kuberay/namespace", "pattern"),
 }
 
 
@@ -72,7 +74,11 @@ def operator_settings(objects: list[Object]) -> settings.OperatorSettings:
 def test_the_operator_understands_every_variable_it_is_given(helm: Helm) -> None:
     given = operator_settings(helm.objects(VALUES / "everything.yaml"))
     assert given.plan == model.Settings(
-        serving_image="lookalike-serving:0.1.0", cluster_domain="cluster.example"
+        serving_image="lookalike-serving:0.1.0",
+        cluster_domain="cluster.example",
+        pod_policy=model.PodPolicy.UNRESTRICTED,
+        ray_network_policy=False,
+        kuberay_namespace="kuberay-system",
     )
     assert given.prometheus_url == "http://prometheus-operated.monitoring:9090"
     assert (given.workers, given.resync_seconds, given.log_level) == (16, 300.0, "DEBUG")
@@ -100,7 +106,7 @@ _SELF_EVIDENT = {
     *("image:", "resources:", "podLabels:", "podAnnotations:", "nodeSelector:", "tolerations:"),
     *("affinity:", "priorityClassName:", "terminationGracePeriodSeconds:", "serviceAccount:"),
     *("podDisruptionBudget:", "prometheus:", "leaderElection:", "crds:", "rbac:", "metrics:"),
-    *("uninstall:", "networkPolicy:"),
+    *("uninstall:", "networkPolicy:", "kuberay:"),
 }
 _TOGETHER = "volumes:"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
-from lookalike_operator.plan import indexes, places
+from lookalike_operator.plan import indexes, places, pod_policy
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.model import CollectionSnapshot
 from lookalike_operator.plan.names import (
@@ -22,6 +22,8 @@ def obstacle(snapshot: CollectionSnapshot, owner: Owner) -> Cause | None:
         return Cause("InvalidSpec", problem)
     if problems := places.path_problems(spec):
         return Cause("InvalidSpec", "; ".join(problems))
+    if (forbidden := pod_policy.of_collection(owner, spec, snapshot.settings)) is not None:
+        return forbidden
     if spec.index.engine is Engine.QDRANT and _address(snapshot, spec) is None:
         return Cause(
             "NoQdrantAddress",

@@ -63,6 +63,14 @@ class Trouble(NamedTuple):
 # -- what is known ---------------------------------------------------------------------------------
 
 
+class PodPolicy(StrEnum):
+    """What `podTemplate` and `rayCluster` may ask for."""
+
+    RESTRICTED = "restricted"
+    """What the pod security standard of that name allows, and no other ServiceAccount."""
+    UNRESTRICTED = "unrestricted"
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The operator's own configuration, as far as plans depend on it."""
@@ -73,6 +81,11 @@ class Settings:
     cluster_domain: str = "cluster.local"
     ray_version: str = "2.60.0"
     """Of the serving image: KubeRay wants to be told."""
+    pod_policy: PodPolicy = PodPolicy.RESTRICTED
+    ray_network_policy: bool = True
+    """Every Ray cluster gets a NetworkPolicy: dashboard, GCS and client port are for it alone."""
+    kuberay_namespace: str | None = None
+    """Where KubeRay's operator runs: it is let through that NetworkPolicy."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,11 @@ class Owner:
         )
 
 
+def own_service_account(owner: Owner) -> str:
+    """What pods of a resource may act as, where somebody made it for them."""
+    return f"{owner.name}-{owner.kind.lower()}"
+
+
 def strangers(
     owner: Owner, children: tuple[Manifest, ...], foreign: tuple[ObjectRef, ...]
 ) -> frozenset[ObjectRef]:

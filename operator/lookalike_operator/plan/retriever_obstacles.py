@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.retriever import RetrieverSpec, Runtime
-from lookalike_operator.plan import ray_service
+from lookalike_operator.plan import pod_policy, ray_service
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.claims import edge_collections
 from lookalike_operator.plan.model import CollectionFacts, RetrieverSnapshot
@@ -25,6 +25,8 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
             f"ImageCollection {invalid.name} has a spec that cannot be carried out: correct it "
             f"({'; '.join(invalid.problems)})",
         )
+    if (forbidden := pod_policy.of_retriever(owner, spec, snapshot.settings)) is not None:
+        return forbidden
     found = {each.meta.name for each in snapshot.collections}
     missing = [each.name for each in spec.collections if each.name not in found]
     if missing:

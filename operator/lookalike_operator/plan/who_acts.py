@@ -24,6 +24,7 @@ WHO_ACTS: Mapping[str, Who] = {
     "CollectionNotFound": Who.ITSELF,
     "NoQdrantAddress": Who.PERSON,
     "AddressNotAllowed": Who.PERSON,
+    "ForbiddenByPolicy": Who.PERSON,
     "KubeRayMissing": Who.PERSON,
     "GatewayApiMissing": Who.PERSON,
     "EdgeSingleReplica": Who.PERSON,

@@ -96,7 +96,16 @@ CASES: dict[str, CollectionSnapshot | RetrieverSnapshot] = {
                 "podTemplate": {
                     "spec": {
                         "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
-                        "containers": [{"name": "log-shipper", "image": "registry.example/log:1"}],
+                        "containers": [
+                            {
+                                "name": "log-shipper",
+                                "image": "registry.example/log:1",
+                                "securityContext": {
+                                    "allowPrivilegeEscalation": False,
+                                    "capabilities": {"drop": ["ALL"]},
+                                },
+                            }
+                        ],
                     }
                 },
             },

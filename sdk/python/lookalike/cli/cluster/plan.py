@@ -106,15 +106,19 @@ async def _settings(cluster: Cluster, serving_image: str | None) -> Settings:
 
 
 def _as_the_operator(image: str, variables: dict[str, Any]) -> Settings:
-    from lookalike_operator.plan.model import Settings
+    from lookalike_operator.plan.model import PodPolicy, Settings
 
     defaults = Settings(image)
+    network_policy = variables.get("LOOKALIKE_RAY_NETWORK_POLICY") or "true"
     return Settings(
         serving_image=image,
         image_pull_policy=variables.get("LOOKALIKE_IMAGE_PULL_POLICY")
         or defaults.image_pull_policy,
         cluster_domain=variables.get("LOOKALIKE_CLUSTER_DOMAIN") or defaults.cluster_domain,
         ray_version=variables.get("LOOKALIKE_RAY_VERSION") or defaults.ray_version,
+        pod_policy=PodPolicy(variables.get("LOOKALIKE_POD_POLICY") or defaults.pod_policy),
+        ray_network_policy=network_policy == "true",
+        kuberay_namespace=variables.get("LOOKALIKE_KUBERAY_NAMESPACE"),
     )
 
 
