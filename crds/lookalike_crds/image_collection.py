@@ -126,7 +126,11 @@ class QdrantSpec(Spec):
     """The server that holds the index: exactly one of url and serviceRef."""
 
     url: str | None = Field(
-        default=None, max_length=2048, description="Such as http://qdrant.search:6333."
+        default=None,
+        max_length=2048,
+        description="Such as https://qdrant.example.com:6333. Beside Services of the "
+        "resource's namespace, what the operator's settings allow (chart value "
+        "qdrant.allowedAddresses).",
     )
     service_ref: Name | None = Field(
         default=None, description="Name of a Service in the resource's namespace, port 6333."

@@ -141,7 +141,11 @@ class Metric(Spec):
 
     preset: Preset | None = Field(default=None, description="A ready-made query.")
     query: str | None = Field(
-        default=None, min_length=1, max_length=4096, description="PromQL that gives one number."
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="PromQL that gives one number; of series in the resource's namespace, unless "
+        "the operator's settings say otherwise.",
     )
     target: float = Field(gt=0, le=1e9, description="The value one replica should see.")
 

@@ -23,7 +23,7 @@ pytestmark = [
 
 def test_a_namespace_can_go_after_the_operator_went(stages: Stages, chart: Chart) -> None:
     with stages.open("uninstall") as stage:
-        index = {"engine": "Qdrant", "qdrant": {"url": "http://nobody.invalid:6333"}}
+        index = {"engine": "Qdrant", "qdrant": {"serviceRef": "nobody"}}
         stage.apply(
             {
                 "apiVersion": "lookalike.dev/v1alpha1",

@@ -91,7 +91,9 @@ class Operator:
             refused_pods=partial(refused_pods, cluster),
             unprovisioned=partial(unprovisioned, cluster),
             qdrant=self._qdrant,
-            samples=lambda meta, spec: samples(self._prometheus, meta, spec),
+            samples=lambda meta, spec: samples(
+                self._prometheus, meta, spec, settings.prometheus_queries
+            ),
             apis=self.apis,
         )
         executor = Executor(

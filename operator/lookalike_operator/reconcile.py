@@ -121,7 +121,7 @@ class Reconciler:
         spec, _ = parsed_collection(live)
         server = None if spec is None else await self._observer.server(meta_of(live), spec)
         if server is None:
-            raise IndexUnavailable("spec.index.qdrant names no server: set url or serviceRef")
+            raise IndexUnavailable("spec.index.qdrant names no server that may be asked")
         await self._observer.qdrant.perform(server, op)
 
     def _verdict(self, key: Key, plan: Plan, outcome: Outcome, again: float | None) -> Verdict:

@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lookalike_operator.plan import model
+from lookalike_operator.plan.addresses import address_entry_problem
+from lookalike_operator.plan.promql import Queries
 
 _PREFIX = "LOOKALIKE_"
 _SERVICE_ACCOUNT_NAMESPACE = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
@@ -38,6 +40,7 @@ class OperatorSettings:
     kubeconfig: str | None = None
     context: str | None = None
     prometheus_url: str | None = None
+    prometheus_queries: Queries = Queries.OWN_NAMESPACE
     workers: int = 8
     resync_seconds: float = 600.0
     drain_seconds: float = 20.0
@@ -69,6 +72,9 @@ def parse(
             "--leader-election-namespace (or LOOKALIKE_LEADER_ELECTION_NAMESPACE) is required "
             "outside of a cluster; or give --no-leader-election"
         )
+    addresses = tuple(given.qdrant_addresses.replace(",", " ").split())
+    for problem in filter(None, map(address_entry_problem, addresses)):
+        parser.error(f"--qdrant-addresses (or LOOKALIKE_QDRANT_ADDRESSES): {problem}")
     return OperatorSettings(
         plan=model.Settings(
             serving_image=given.serving_image,
@@ -78,11 +84,13 @@ def parse(
             pod_policy=given.pod_policy,
             ray_network_policy=given.ray_network_policy,
             kuberay_namespace=given.kuberay_namespace,
+            qdrant_addresses=addresses,
         ),
         namespaces=tuple(dict.fromkeys(given.namespace or named)),
         kubeconfig=given.kubeconfig,
         context=given.context,
         prometheus_url=given.prometheus_url,
+        prometheus_queries=Queries(given.prometheus_queries),
         workers=given.workers,
         resync_seconds=given.resync_seconds,
         drain_seconds=given.drain_seconds,
@@ -151,6 +159,19 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
         "--prometheus-url",
         "where autoscaling metrics are, such as http://prometheus:9090",
         default=None,
+    )
+    add(
+        "--prometheus-queries",
+        "what autoscaling queries that people write may select: series of their own namespace, or "
+        "any",
+        default=Queries.OWN_NAMESPACE.value,
+        choices=tuple(each.value for each in Queries),
+    )
+    add(
+        "--qdrant-addresses",
+        "Qdrant servers that collections may name beside Services of their own namespace: hosts, "
+        "*.domains, IP addresses, CIDRs, or * for any; a list with commas",
+        default="",
     )
     add("--workers", "resources looked at concurrently", type=_positive(int), default=8)
     add(

@@ -79,8 +79,10 @@ def test_the_operator_understands_every_variable_it_is_given(helm: Helm) -> None
         pod_policy=model.PodPolicy.UNRESTRICTED,
         ray_network_policy=False,
         kuberay_namespace="kuberay-system",
+        qdrant_addresses=("qdrant.search.svc", "*.qdrant.example.com", "10.20.0.0/16"),
     )
     assert given.prometheus_url == "http://prometheus-operated.monitoring:9090"
+    assert given.prometheus_queries.value == "Any"
     assert (given.workers, given.resync_seconds, given.log_level) == (16, 300.0, "DEBUG")
     assert given.leader_election
 
@@ -96,7 +98,15 @@ def test_the_charts_defaults_are_the_operators(default_objects: list[Object]) ->
     pod = {"POD_NAMESPACE": NAMESPACE}
     ours = settings.parse(["--serving-image", "lookalike-serving:0.1.0"], pod)
     given = operator_settings(default_objects)
-    for name in ("plan", "namespaces", "prometheus_url", "workers", "resync_seconds", "log_level"):
+    for name in (
+        "plan",
+        "namespaces",
+        "prometheus_url",
+        "prometheus_queries",
+        "workers",
+        "resync_seconds",
+        "log_level",
+    ):
         assert getattr(given, name) == getattr(ours, name), name
     assert (given.metrics_port, given.leader_election) == (ours.metrics_port, ours.leader_election)
 

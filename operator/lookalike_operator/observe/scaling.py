@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
-from lookalike_crds.retriever import RetrieverSpec
+from lookalike_crds.retriever import Metric, RetrieverSpec
 from lookalike_operator.observe.prometheus import Prometheus
 from lookalike_operator.plan.model import Meta, Sample
-from lookalike_operator.plan.promql import idle_query, metric_query
+from lookalike_operator.plan.promql import Queries, QueryRefused, idle_query, metric_query
 
 
 async def samples(
-    prometheus: Prometheus, meta: Meta, spec: RetrieverSpec
+    prometheus: Prometheus,
+    meta: Meta,
+    spec: RetrieverSpec,
+    allowed: Queries = Queries.OWN_NAMESPACE,
 ) -> tuple[tuple[Sample, ...], float | None]:
     """(one sample for each metric in order, seconds since the last request).
 
@@ -20,9 +23,17 @@ async def samples(
     scaling = spec.autoscaling
     if scaling is None or spec.suspend or meta.deleting:
         return (), None
-    queries = [metric_query(metric, meta.namespace, meta.name) for metric in scaling.metrics]
+    asked = [_sample(prometheus, metric, meta, allowed) for metric in scaling.metrics]
     if scaling.idle_timeout_seconds is not None:
-        queries.append(idle_query(meta.namespace, meta.name))
-    answers = await asyncio.gather(*(prometheus.sample(query) for query in queries))
+        asked.append(prometheus.sample(idle_query(meta.namespace, meta.name)))
+    answers = await asyncio.gather(*asked)
     idle = answers[-1].value if scaling.idle_timeout_seconds is not None else None
     return tuple(answers[: len(scaling.metrics)]), idle
+
+
+async def _sample(prometheus: Prometheus, metric: Metric, meta: Meta, allowed: Queries) -> Sample:
+    try:
+        query = metric_query(metric, meta.namespace, meta.name, allowed)
+    except QueryRefused as refused:
+        return Sample(None, str(refused))
+    return await prometheus.sample(query)

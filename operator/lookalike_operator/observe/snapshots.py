@@ -24,6 +24,7 @@ from lookalike_operator.observe.resources import (
 )
 from lookalike_operator.observe.secrets import SecretKey, Secrets
 from lookalike_operator.observe.store import Store
+from lookalike_operator.plan.addresses import address_problem, asked_url
 from lookalike_operator.plan.indexes import alias_of, observed_index
 from lookalike_operator.plan.model import (
     CollectionFacts,
@@ -39,7 +40,6 @@ from lookalike_operator.plan.model import (
     Settings,
     Trouble,
 )
-from lookalike_operator.plan.serving_config import qdrant_url
 from lookalike_operator.plan.waiting import missing_secrets
 
 Samples = Callable[[Meta, RetrieverSpec], Awaitable[tuple[tuple[Sample, ...], float | None]]]
@@ -95,9 +95,9 @@ class Observer:
         )
 
     async def server(self, meta: Meta, spec: ImageCollectionSpec) -> Server | None:
-        """The Qdrant server of a collection, with its key."""
-        url = qdrant_url(meta, spec, self.settings)
-        if url is None:
+        """The Qdrant server of a collection, with its key; None where it may not be asked."""
+        url = asked_url(meta, spec, self.settings)
+        if url is None or address_problem(meta, spec, self.settings) is not None:
             return None
         reference = spec.index.qdrant.api_key_secret_ref if spec.index.qdrant else None
         if reference is None:
@@ -111,6 +111,8 @@ class Observer:
         name = observed_index(snapshot)
         if name is None:
             return None
+        if (problem := address_problem(snapshot.meta, spec, self.settings)) is not None:
+            return IndexFacts(name, error=problem.message, reason=problem.reason)
         missing = await self.secrets.missing(_index_secrets(snapshot.meta, spec))
         if missing:
             # Without its key the server would refuse us, and say something else.

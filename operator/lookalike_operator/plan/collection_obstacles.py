@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
 from lookalike_operator.plan import indexes, places, pod_policy
+from lookalike_operator.plan.addresses import address_problem
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.model import CollectionSnapshot
 from lookalike_operator.plan.names import (
@@ -29,6 +30,8 @@ def obstacle(snapshot: CollectionSnapshot, owner: Owner) -> Cause | None:
             "NoQdrantAddress",
             "spec.index.qdrant: names no server: write url or serviceRef, or engine: Edge",
         )
+    if (not_allowed := address_problem(snapshot.meta, spec, snapshot.settings)) is not None:
+        return not_allowed
     return _would_lose_uploads(snapshot, spec)
 
 

@@ -79,6 +79,8 @@ class Settings:
     """Where `serving.image` is unset; ingestion runs it, too."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     cluster_domain: str = "cluster.local"
+    qdrant_addresses: tuple[str, ...] = ()
+    """Hosts, `*.domain`s, addresses and CIDRs beside Services of a collection's own namespace."""
     ray_version: str = "2.60.0"
     """Of the serving image: KubeRay wants to be told."""
     pod_policy: PodPolicy = PodPolicy.RESTRICTED

@@ -37,7 +37,11 @@ from lookalike_operator.process import Operator
 from lookalike_operator.reconcile import Planner, Reconciler
 from lookalike_operator.settings import LeaseTimes, OperatorSettings
 
-SETTINGS = Settings(serving_image="registry.example/serving:1")
+SETTINGS = Settings(
+    serving_image="registry.example/serving:1",
+    # Where the stand-in for a Qdrant server listens.
+    qdrant_addresses=("127.0.0.0/8",),
+)
 PLANNER = Planner(plan_collection, plan_retriever)
 WATCHED = [kind for kind in CHILDREN if kind.watched and not kind.optional]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lookalike_operator.plan.promql import Queries
 from lookalike_operator.settings import OperatorSettings, parse
 
 
@@ -17,6 +18,8 @@ def test_everything_can_come_from_the_environment_and_a_flag_wins() -> None:
         "LOOKALIKE_LOG_LEVEL": "debug",
         "LOOKALIKE_PROMETHEUS_URL": "http://p:9090",
         "LOOKALIKE_IMAGE_PULL_POLICY": "Never",
+        "LOOKALIKE_PROMETHEUS_QUERIES": "Any",
+        "LOOKALIKE_QDRANT_ADDRESSES": "qdrant.search.svc, 10.0.0.0/8",
     }
     settings = parse(["--serving-image", "flag:2"], environment)
     assert settings.plan.serving_image == "flag:2"
@@ -27,6 +30,8 @@ def test_everything_can_come_from_the_environment_and_a_flag_wins() -> None:
     assert settings.metrics_port == 9090
     assert settings.log_level == "DEBUG"
     assert settings.prometheus_url == "http://p:9090"
+    assert settings.prometheus_queries is Queries.ANY
+    assert settings.plan.qdrant_addresses == ("qdrant.search.svc", "10.0.0.0/8")
 
 
 def test_namespaces_on_the_command_line_replace_those_of_the_environment() -> None:
@@ -46,6 +51,11 @@ def test_the_lease_is_in_the_namespace_of_the_pod() -> None:
     [
         ([], {}, "--serving-image (or LOOKALIKE_SERVING_IMAGE) is required"),
         (["--serving-image", "x"], {}, "--leader-election-namespace"),
+        (
+            ["--serving-image", "x", "--qdrant-addresses", "a b!"],
+            {"POD_NAMESPACE": "x"},
+            "'b!' is no host, *.domain",
+        ),
         (["--serving-image", "x", "--workers", "0"], {}, "0 is not above zero"),
         (["--serving-image", "x"], {"LOOKALIKE_LEADER_ELECTION": "maybe"}, "write true or false"),
         (["--serving-image", "x", "--log-level", "loud"], {}, "invalid choice"),

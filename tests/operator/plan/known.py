@@ -31,7 +31,10 @@ from lookalike_operator.plan.names import FINALIZER
 from lookalike_operator.plan.retriever import plan_retriever
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
-SETTINGS = Settings(serving_image="registry.example/lookalike-serving:0.1.0")
+SETTINGS = Settings(
+    serving_image="registry.example/lookalike-serving:0.1.0",
+    qdrant_addresses=("qdrant.example",),
+)
 NAMESPACE = "shop"
 ALL_APIS = frozenset(
     {

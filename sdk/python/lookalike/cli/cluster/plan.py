@@ -115,6 +115,9 @@ def _as_the_operator(image: str, variables: dict[str, Any]) -> Settings:
         image_pull_policy=variables.get("LOOKALIKE_IMAGE_PULL_POLICY")
         or defaults.image_pull_policy,
         cluster_domain=variables.get("LOOKALIKE_CLUSTER_DOMAIN") or defaults.cluster_domain,
+        qdrant_addresses=tuple(
+            filter(None, (variables.get("LOOKALIKE_QDRANT_ADDRESSES") or "").split(","))
+        ),
         ray_version=variables.get("LOOKALIKE_RAY_VERSION") or defaults.ray_version,
         pod_policy=PodPolicy(variables.get("LOOKALIKE_POD_POLICY") or defaults.pod_policy),
         ray_network_policy=network_policy == "true",

@@ -1,0 +1,135 @@
+"""Which Qdrant servers the operator talks to, from its own place in the network, for others.
+
+Whoever may write an ImageCollection names an address. Unless the operator's settings say more, it
+may name a Service of its own namespace and nothing else, and an API key goes over plain HTTP to no
+address outside of the cluster. A name is not resolved here: what DNS makes of an allowed name,
+or an ExternalName Service of that namespace, is what whoever writes those may decide.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from lookalike_crds.image_collection import ImageCollectionSpec
+from lookalike_operator.plan.causes import Cause
+from lookalike_operator.plan.model import Meta, Settings
+from lookalike_operator.plan.serving_config import qdrant_url
+
+_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[\w./-]*)?")
+"""Nothing that two readers of addresses could understand differently."""
+_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+REASON = "AddressNotAllowed"
+EVERY = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class _Service:
+    name: str
+    namespace: str
+
+
+def address_problem(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> Cause | None:
+    """Why the operator does not talk to the collection's server; None where it does."""
+    url = qdrant_url(meta, spec, settings)
+    if url is None:
+        return None
+    at = f"spec.index.qdrant.url: {url}"
+    if not _URL.fullmatch(url):
+        return Cause(REASON, f"{at} is no address: write http(s)://host:port")
+    host = _host(url)
+    service = _service(host, meta.namespace, settings)
+    own = service is not None and service.namespace == meta.namespace
+    if not own and not any(_allows(each, host, settings) for each in settings.qdrant_addresses):
+        return Cause(
+            REASON,
+            f"{at} is neither a Service of namespace {meta.namespace} nor among the addresses that "
+            "the operator may talk to: use serviceRef, or have it added to chart value "
+            "qdrant.allowedAddresses",
+        )
+    keyed = spec.index.qdrant is not None and spec.index.qdrant.api_key_secret_ref is not None
+    if keyed and url.startswith("http://") and not (service or _is_private(host)):
+        return Cause(
+            REASON, f"{at} would get the API key in clear, outside of the cluster: write https://"
+        )
+    return None
+
+
+def asked_url(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> str | None:
+    """The collection's server as the operator's pod reaches it.
+
+    A short name is a Service of the collection's namespace, which the operator's own DNS search
+    path would look for in the operator's.
+    """
+    url = qdrant_url(meta, spec, settings)
+    if url is None or not _URL.fullmatch(url):
+        return url
+    host = _host(url)
+    service = _service(host, meta.namespace, settings)
+    if service is None or service.namespace != meta.namespace:
+        return url
+    whole = f"{service.name}.{service.namespace}.svc.{settings.cluster_domain}"
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{whole}{rest[len(host) :].removeprefix('.')}"
+
+
+def address_entry_problem(entry: str) -> str | None:
+    """What is wrong with an entry of the setting, or None."""
+    if entry == EVERY or _network(entry) is not None:
+        return None
+    if re.fullmatch(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", entry):
+        return None
+    return f"{entry!r} is no host, *.domain, IP address, CIDR or *"
+
+
+def _host(url: str) -> str:
+    return (urlsplit(url).hostname or "").rstrip(".").lower()
+
+
+def _service(host: str, namespace: str, settings: Settings) -> _Service | None:
+    """The Service that a host names in the cluster's DNS."""
+    for suffix in (f".svc.{settings.cluster_domain}", ".svc"):
+        if host.endswith(suffix):
+            parts = host.removesuffix(suffix).split(".")
+            return _Service(parts[-2], parts[-1]) if len(parts) == 2 else None
+    parts = host.split(".")
+    if len(parts) == 1 and _NAME.fullmatch(host):
+        return _Service(host, namespace)
+    # Of another namespace, two labels could as well be a domain of the world.
+    return _Service(*parts) if len(parts) == 2 and parts[1] == namespace else None
+
+
+def _allows(entry: str, host: str, settings: Settings) -> bool:
+    if entry == EVERY:
+        return True
+    network = _network(entry)
+    if network is not None:
+        address = _address(host)
+        return address is not None and address in network
+    forms = {host, host.removesuffix(f".svc.{settings.cluster_domain}"), host.removesuffix(".svc")}
+    name = entry.lower()
+    names = {name, name.removesuffix(f".svc.{settings.cluster_domain}"), name.removesuffix(".svc")}
+    if name.startswith("*."):
+        return any(form.endswith(each[1:]) for form in forms for each in names)
+    return not forms.isdisjoint(names)
+
+
+def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(entry, strict=False)
+    except ValueError:
+        return None
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _is_private(host: str) -> bool:
+    address = _address(host)
+    return address is not None and address.is_private

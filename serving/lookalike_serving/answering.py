@@ -1,0 +1,66 @@
+"""Whether a service answers: a canary query through the model and the index of each collection.
+
+`/readyz` asks, and so does a replica's health check where nothing asks `/readyz`: under KubeRay,
+a pod is ready as soon as Serve calls its replica healthy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from lookalike_crds.config import CollectionConfig
+from lookalike_serving.index.protocol import IndexFailure
+from lookalike_serving.problems import Problem
+from lookalike_serving.service import Failure, Service
+from lookalike_serving.together import together
+
+CANARY_SECONDS = 5.0
+_AGAIN_SECONDS = 2.0
+
+
+async def silent_parts(service: Service) -> dict[str, Failure | None]:
+    """Every part of the service, and why it does not answer; None where it does."""
+    configs = service.config.collections
+    failures = await together([_canary(service, each) for each in configs]) if configs else []
+    parts = {f"collections.{c.name}": failure for c, failure in zip(configs, failures, strict=True)}
+    parts["batches"] = service.batches_failure
+    return parts
+
+
+class Health:
+    """A replica's health: it is up when it has answered once, and ill when it no longer does."""
+
+    def __init__(self) -> None:
+        self._answered = False
+
+    async def check(self, service: Service) -> None:
+        """Raises RuntimeError with the reason.
+
+        Before the first answer, what may pass by itself is waited for: Serve gives an application
+        up that fails to start a few times, and an index server may be away for longer.
+        """
+        while failed := {p: f for p, f in (await silent_parts(service)).items() if f is not None}:
+            if self._answered or not all(failure.may_pass for failure in failed.values()):
+                told = "; ".join(f"{part}: {failure.reason}" for part, failure in failed.items())
+                raise RuntimeError(told)
+            await asyncio.sleep(_AGAIN_SECONDS)
+        self._answered = True
+
+
+async def _canary(service: Service, collection: CollectionConfig) -> Failure | None:
+    """None where a query went through model and index, else what kept it from doing so."""
+    if collection.name in service.failures:
+        return service.failures[collection.name]
+    try:
+        async with asyncio.timeout(CANARY_SECONDS):
+            await service.canary(collection.name)
+    except TimeoutError:
+        by = f" by {collection.index.url}" if collection.index.url else ""
+        return Failure(
+            f"a canary query was not answered within {CANARY_SECONDS:g} s{by}", may_pass=True
+        )
+    except (IndexFailure, Problem) as failure:
+        return Failure.of(failure)
+    except Exception as failure:
+        return Failure(f"{type(failure).__name__}: {failure}")
+    return None
