@@ -24,6 +24,7 @@ from lookalike_crds.image_collection import Engine
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_serving.gateway.api import create_api
 from lookalike_serving.gateway.traffic import Traffic
+from lookalike_serving.listening import listen_on_this_node
 from lookalike_serving.service import Service
 
 __all__ = ["DEPLOYMENT", "RAY_SERVE_ENVIRONMENT", "Retriever", "build_app", "deployment_for"]
@@ -33,8 +34,9 @@ log = logging.getLogger("lookalike.app")
 DEPLOYMENT = "Retriever"
 """Its name within the Serve application, which the operator's Serve config speaks of."""
 
-_MAX_ONGOING_REQUESTS = 1024
-"""Above what the gateway's own limit lets through, so that callers get its 429, not a queue."""
+_MAX_ONGOING_REQUESTS = 4096
+"""Above what the gateway's own limits let through, of requests and of bodies that still come, so
+that callers get its 429, not a queue."""
 
 
 _METRICS_PORT_RETRY_SECONDS = 2.0
@@ -53,6 +55,7 @@ class Retriever:
         is whichever replica's the request happens to reach.
         """
         _log_as_json()
+        listen_on_this_node()
         self._metrics_port = metrics_port
         self._config = ServingConfig.model_validate_json(config)
         self._config_file = None if config_file is None else Path(config_file)

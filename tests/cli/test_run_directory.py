@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -267,12 +268,40 @@ def test_rays_folder_is_emptied_and_closed_to_others(
     try:
         (run.ray_dir / "stale").touch()
         prepare(run)
-        assert list(run.ray_dir.iterdir()) == []
+        assert [path.name for path in run.ray_dir.iterdir()] == ["h"]
         assert stat.S_IMODE(run.ray_dir.stat().st_mode) == 0o700
         assert stat.S_IMODE(run.ray_token.stat().st_mode) == 0o600
         assert os.environ[MARK] == run.mark
     finally:
-        run.ray_dir.rmdir()
+        shutil.rmtree(run.ray_dir)
+
+
+@pytest.mark.parametrize("mode", [None, 0o755, 0o777, 0o770, 0o700])
+def test_a_data_directory_is_its_owners_alone(tmp_path: Path, mode: int | None) -> None:
+    run = RunDirectory.of(tmp_path / "data")
+    if mode is not None:
+        run.data_dir.mkdir()
+        run.data_dir.chmod(mode)
+    run.make_private()
+    assert stat.S_IMODE(run.data_dir.stat().st_mode) == 0o700
+    assert run.path.is_dir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as two other users")
+def test_a_data_directory_that_another_user_left_open_is_refused(tmp_path: Path) -> None:
+    code = (
+        "import os\nfrom pathlib import Path\n"
+        "from lookalike_serving.local.rundir import RunDirectory\n"
+        f"run = RunDirectory.of(Path({str(tmp_path / 'data')!r}))\n"
+        "os.umask(0)\nrun.data_dir.mkdir()\nrun.data_dir.chmod(0o777)\n"
+        "os.chown(run.data_dir, 12345, 12345)\n"
+        "for path in run.data_dir.parents: path.stat().st_mode & 1 or os.chmod(path, 0o755)\n"
+        "os.setgroups([])\nos.setgid(54321)\nos.setuid(54321)\n"
+        "try:\n    run.make_private()\n"
+        "except PermissionError:\n    print('refused')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "refused\n"
 
 
 def test_a_folder_of_somebody_else_is_not_used(run: RunDirectory, tmp_path: Path) -> None:

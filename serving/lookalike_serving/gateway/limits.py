@@ -1,14 +1,17 @@
-"""What one caller may not take from the others: body size, rate, requests at once.
+"""What one caller may not take from the others: body size, time, memory, rate, requests at once.
 
 Refusals come before any work is done: 413 by the announced length or as soon as the body grows past
-the limit, 429 with Retry-After.
+the limit, 408 when it comes too slowly, 429 with Retry-After. A request takes one of the places of
+those that are answered when its body is there, so that slow bodies keep nobody waiting.
 """
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -19,6 +22,13 @@ from lookalike_serving.problems import Problem
 
 MAX_IN_FLIGHT = 512
 """Below /v1. More than these only make every answer late."""
+MAX_STREAMS = 64
+"""Batches that are being read: their bodies are worked on while they come."""
+MAX_UNREAD_BYTES = 1 << 30
+"""Of all bodies that have begun and not ended, since they lie in memory or on the disk."""
+BODY_SECONDS = 20.0
+"""How long a body may be waited for, and one second more for each SLOWEST_BYTES that came."""
+SLOWEST_BYTES = 16 * 1024
 _MAX_CALLERS = 4096
 _BURST_SECONDS = 2.0
 
@@ -42,12 +52,42 @@ class TokenBuckets:
         return 0.0 if allowed else (1.0 - tokens) / self.rate
 
 
+class Shares:
+    """`most` of something that callers hold for a while, shared so that newcomers find some.
+
+    Nobody comes to hold more than is left then: one caller alone may have half, and whoever has
+    nothing yet gets some as long as there is any.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._held: Counter[str] = Counter()
+
+    def take(self, caller: str, amount: int = 1) -> bool:
+        """Whether the caller has got it. What it has got it has to `give` back."""
+        if self._held[caller] + amount > self.most - self._held.total():
+            self._drop(caller)
+            return False
+        self._held[caller] += amount
+        return True
+
+    def give(self, caller: str, amount: int = 1) -> None:
+        self._held[caller] -= amount
+        self._drop(caller)
+
+    def _drop(self, caller: str) -> None:
+        if self._held[caller] <= 0:
+            del self._held[caller]
+
+
 class Limits:
     """ASGI middleware. Inside authentication: a caller without a key takes no tokens."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self._in_flight = 0
+        self._answered = Shares(MAX_IN_FLIGHT)
+        self._streams = Shares(MAX_STREAMS)
+        self._unread = Shares(MAX_UNREAD_BYTES)
         self._buckets: TokenBuckets | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -55,23 +95,31 @@ class Limits:
             await self._app(scope, receive, send)
             return
         config = scope["app"].state.service.config
+        limit = None if _reads_a_stream(scope) else 2 * config.fetch.max_bytes
         refusal = self._refusal(scope, config.access.rate_limit_per_second)
-        limit = None if _reads_a_stream(scope["path"]) else 2 * config.fetch.max_bytes
         if refusal is None and limit is not None:
             refusal = _too_long(scope, limit)
         if refusal is not None:
             await problem_response(refusal, request_id_of(scope))(scope, receive, send)
             return
-        self._in_flight += 1
+        caller = scope.get(CALLER, "")
+        if limit is None:
+            places, body = self._streams, _Body(receive, caller, None, self._unread)
+        else:
+            places, body = self._answered, _Body(receive, caller, limit, self._unread)
+        place = _Place(places, caller)
         try:
-            limited = receive if limit is None else _limited(receive, limit)
-            await self._app(scope, limited, send)
+            if limit is None or not _has_body(scope):
+                place.take()
+            await self._app(scope, body.then(place.take), send)
+        except Problem as refused:
+            # Of the place, before anything inside has seen the request.
+            await problem_response(refused, request_id_of(scope))(scope, receive, send)
         finally:
-            self._in_flight -= 1
+            place.give()
+            body.forget()
 
     def _refusal(self, scope: Scope, rate: float | None) -> Problem | None:
-        if self._in_flight >= MAX_IN_FLIGHT:
-            return overloaded("The service answers as many requests as it can.", 1)
         if rate is None:
             return None
         if self._buckets is None or self._buckets.rate != rate:
@@ -80,6 +128,91 @@ class Limits:
         if wait <= 0:
             return None
         return overloaded(f"More than {rate:g} requests a second came from this caller.", wait)
+
+
+class _Place:
+    """One request's place among those that are answered, taken once."""
+
+    def __init__(self, places: Shares, caller: str) -> None:
+        self._places = places
+        self._caller = caller
+        self._taken = False
+
+    def take(self) -> None:
+        """Raises Problem 429."""
+        if self._taken:
+            return
+        if not self._places.take(self._caller):
+            raise overloaded("The service answers as many requests of this caller as it can.", 1)
+        self._taken = True
+
+    def give(self) -> None:
+        if self._taken:
+            self._places.give(self._caller)
+
+
+class _Body:
+    """One request's body on its way in: how much, how fast. `limit` None: its route bounds it."""
+
+    def __init__(self, receive: Receive, caller: str, limit: int | None, unread: Shares) -> None:
+        self._receive = receive
+        self._caller = caller
+        self._limit = limit
+        self._unread = unread
+        self._kept = 0
+        self._seen = 0
+        self._waited = 0.0
+        self._ended = False
+
+    def then(self, when_it_is_there: Callable[[], None]) -> Receive:
+        """Receives the body, and calls that with its end. Raises Problem 408, 413 or 429."""
+
+        async def receive() -> Message:
+            if self._ended:
+                return await self._receive()
+            message = await self._next()
+            size = len(message.get("body", b""))
+            self._seen += size
+            if self._limit is not None and self._seen > self._limit:
+                raise too_large(self._limit)
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                self._ended = True
+                when_it_is_there()
+            elif self._limit is not None:
+                self._keep(size)
+            return message
+
+        return receive
+
+    async def _next(self) -> Message:
+        left = BODY_SECONDS + self._seen / SLOWEST_BYTES - self._waited
+        started = time.monotonic()
+        try:
+            async with asyncio.timeout(left):
+                return await self._receive()
+        except TimeoutError:
+            raise too_slow() from None
+        finally:
+            self._waited += time.monotonic() - started
+
+    def _keep(self, size: int) -> None:
+        if not self._unread.take(self._caller, size):
+            raise overloaded("Too many bytes of unfinished requests came from this caller.", 1)
+        self._kept += size
+
+    def forget(self) -> None:
+        if self._kept:
+            self._unread.give(self._caller, self._kept)
+
+
+def too_slow() -> Problem:
+    return Problem(
+        408,
+        "body-too-slow",
+        f"The request body did not come within {BODY_SECONDS:g} s and a second more for each "
+        f"{SLOWEST_BYTES:,} bytes: send it faster, or a smaller one.",
+        headers={"Connection": "close"},
+    )
 
 
 def overloaded(reason: str, seconds: float) -> Problem:
@@ -103,9 +236,14 @@ def too_large(limit: int) -> Problem:
     )
 
 
-def _reads_a_stream(path: str) -> bool:
+def _reads_a_stream(scope: Scope) -> bool:
     """Batches read their body piece by piece and bound its parts themselves."""
-    return path.startswith("/v1/collections/") and path.rstrip("/").endswith("/batches")
+    path: str = scope["path"]
+    return (
+        scope["method"] == "POST"
+        and path.startswith("/v1/collections/")
+        and path.rstrip("/").endswith("/batches")
+    )
 
 
 def _too_long(scope: Scope, limit: int) -> Problem | None:
@@ -115,15 +253,9 @@ def _too_long(scope: Scope, limit: int) -> Problem | None:
     )
 
 
-def _limited(receive: Receive, limit: int) -> Receive:
-    seen = 0
-
-    async def counted() -> Message:
-        nonlocal seen
-        message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
-            raise too_large(limit)
-        return message
-
-    return counted
+def _has_body(scope: Scope) -> bool:
+    headers = scope["headers"]
+    length = header(headers, b"content-length")
+    return header(headers, b"transfer-encoding") is not None or (
+        length is not None and length != b"0"
+    )

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike_serving.gateway import errors
 from lookalike_serving.gateway.context import assign_request_id
+from lookalike_serving.local.haproxy import DRAINING
 
 log = logging.getLogger("lookalike.requests")
 
@@ -46,6 +47,14 @@ class Observation:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if traffic.draining:
+                    # A connection that is kept would outlive the server, and its next request with
+                    # it. The ingress of `local` closes its client's by the second.
+                    message["headers"] = [
+                        *message.get("headers", ()),
+                        (b"connection", b"close"),
+                        (DRAINING.encode(), b"1"),
+                    ]
                 if self._echo:
                     message["headers"] = [
                         *message.get("headers", ()),

