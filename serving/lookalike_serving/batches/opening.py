@@ -19,7 +19,8 @@ from lookalike_serving.upload import store_document
 
 def open_batches(service: Service) -> Batches:
     """Not yet running: `start` begins."""
-    store = BatchStore(lambda: service.batches_index)
+    served = {collection.name for collection in service.config.collections}
+    store = BatchStore(lambda: service.batches_index, served.__contains__)
     staging = Staging(service.config.data_dir / "staged")
 
     async def load(reference: str) -> bytes:

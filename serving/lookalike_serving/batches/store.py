@@ -32,11 +32,17 @@ CHUNK = 256
 class BatchStore:
     """Reads and writes records. `index` is asked for at each use, since it may open late.
 
+    Records of several services may lie in one index. A batch belongs to those that serve its
+    collection: for all others it is not there.
+
     Raises IndexFailure, and what `index` raises.
     """
 
-    def __init__(self, index: Callable[[], Index]) -> None:
+    def __init__(
+        self, index: Callable[[], Index], serves: Callable[[str], bool] = lambda collection: True
+    ) -> None:
         self._index = index
+        self._serves = serves
 
     async def reserve(self, order: Order) -> None:
         """Note that items of this batch are about to be written."""
@@ -52,7 +58,10 @@ class BatchStore:
 
     async def batch(self, id: str) -> Batch | None:
         found = await self._index().retrieve([id]) if is_batch_id(id) else []
-        return decode_batch(found[0].payload) if found and "control" in found[0].payload else None
+        if not found or "control" not in found[0].payload:
+            return None
+        batch = decode_batch(found[0].payload)
+        return batch if self._serves(batch.order.collection) else None
 
     async def batch_of_key(self, collection: str, key: str) -> Batch | None:
         """The batch that an Idempotency-Key made."""
@@ -108,7 +117,8 @@ class BatchStore:
             for record in page.records:
                 if not is_batch_id(record.id):
                     return
-                yield record.id, record.payload
+                if self._serves(record.payload["order"]["collection"]):
+                    yield record.id, record.payload
             if (after := page.next) is None:
                 return
 
