@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lookalike_crds.base import Name
 from lookalike_crds.image_collection import Engine, FieldSpec, IngestionSpec, ModelSpec, VectorSpec
+from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.retriever import CollectionRef, SearchSpec
 from lookalike_crds.sources import SourceSpec
 
@@ -62,6 +63,16 @@ class IndexConfig(Config):
     api_key_file: Path | None = None
     shards: int = 1
     replication_factor: int = 1
+    owner: IndexOwner | None = Field(
+        default=None,
+        description="Written into the index. One that names another is never touched; None: not "
+        "asked.",
+    )
+    adopts: str | None = Field(
+        default=None,
+        description="Qdrant: an index of an earlier name, which is used instead of `name` where it "
+        "is there and is not another's.",
+    )
 
 
 class CollectionConfig(Config):

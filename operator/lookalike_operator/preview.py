@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -76,7 +76,7 @@ async def preview(
     observer = Observer(
         store=store,
         memory=Memory(),
-        settings=settings,
+        settings=replace(settings, cluster_id=cluster.identity),
         secrets=Secrets(cluster),
         refused_pods=partial(refused_pods, cluster),
         unprovisioned=partial(unprovisioned, cluster),

@@ -13,7 +13,7 @@ import contextlib
 import logging
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from lookalike_operator.apply.children import Children
@@ -86,7 +86,7 @@ class Operator:
         observer = Observer(
             store=self.store,
             memory=self.memory,
-            settings=settings.plan,
+            settings=replace(settings.plan, cluster_id=cluster.identity),
             secrets=Secrets(cluster),
             refused_pods=partial(refused_pods, cluster),
             unprovisioned=partial(unprovisioned, cluster),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from lookalike_operator.apply.children import OwnerGone
-from lookalike_operator.apply.execute import Executor, Outcome
+from lookalike_operator.apply.execute import INDEX_UNAVAILABLE, Executor, Outcome
 from lookalike_operator.cluster import ApiError
 from lookalike_operator.engine.queue import Turn
 from lookalike_operator.engine.workers import Verdict
@@ -33,7 +33,7 @@ from lookalike_operator.plan.model import (
     RetrieverSnapshot,
     Trouble,
 )
-from lookalike_operator.plan.names import Owner
+from lookalike_operator.plan.names import Owner, index_owner
 from lookalike_operator.plan.unforeseen import plan_unforeseen
 
 log = logging.getLogger(__name__)
@@ -122,13 +122,18 @@ class Reconciler:
         server = None if spec is None else await self._observer.server(meta_of(live), spec)
         if server is None:
             raise IndexUnavailable("spec.index.qdrant names no server that may be asked")
-        await self._observer.qdrant.perform(server, op)
+        owner = index_owner(meta_of(live), self._observer.settings.cluster_id)
+        await self._observer.qdrant.perform(server, op, owner)
 
     def _verdict(self, key: Key, plan: Plan, outcome: Outcome, again: float | None) -> Verdict:
         remembered = self._memory.of(key)
         met = (remembered.foreign, remembered.refused, remembered.trouble)
         remembered.foreign, remembered.refused = outcome.foreign, outcome.refused
         remembered.trouble = outcome.trouble
+        if (deletion := plan.deletion) is not None:
+            if outcome.failure == INDEX_UNAVAILABLE and deletion.failing_since is None:
+                deletion = replace(deletion, failing_since=self._observer.now())
+            remembered.deletion = deletion
         if plan.recommendation is not None:
             remembered.recommend(plan.recommendation)
         progress = bool(outcome.written) and remembered.restless <= _RESTLESS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from lookalike.cli.rendering import Rendered, render
 from lookalike_crds.config import HttpConfig, IngestionConfig, ServingConfig
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.load import load_files
+from lookalike_crds.naming import index_name
 from lookalike_serving.local.rundir import RunDirectory
 
 HEAD = "apiVersion: lookalike.dev/v1alpha1\nkind: ImageCollection\nmetadata: { name: shoes }\n"
@@ -171,3 +173,35 @@ def test_ingestions_of_an_earlier_start_are_forgotten(tmp_path: Path) -> None:
     rendered(tmp_path, "spec: { sources: [{ name: s, volume: { path: p } }] }\n").write(run)
     rendered(tmp_path, "spec: {}\n").write(run)
     assert run.ingestion_configs() == {}
+
+
+QDRANT = "spec: { index: { engine: Qdrant, qdrant: { url: 'http://q:6333' } } }\n"
+
+
+def test_two_data_folders_have_two_indexes_on_one_server(tmp_path: Path) -> None:
+    indexes = []
+    for folder in ("one", "other"):
+        (tmp_path / folder).mkdir()
+        made = [rendered(tmp_path / folder, QDRANT).serving.collections[0].index for _ in range(2)]
+        assert made[0] == made[1], "the same data folder, the same index"
+        assert made[0].adopts is None
+        indexes.append(made[0])
+    assert indexes[0].name != indexes[1].name
+    assert indexes[0].owner != indexes[1].owner
+
+
+def test_a_data_folder_goes_on_with_the_index_that_it_had_by_the_earlier_name(
+    tmp_path: Path,
+) -> None:
+    run = RunDirectory.of(tmp_path / "data")
+    made = rendered(tmp_path, QDRANT)
+    index = made.serving.collections[0].index
+    assert index.owner is not None
+    earlier = index_name("shoes", made.serving.collections[0].model)
+    old = json.loads(made.serving.model_dump_json(by_alias=True))
+    old["collections"][0]["index"] = {"engine": "Qdrant", "name": earlier, "url": index.url}
+    run.serving_config.write_text(json.dumps(old))
+    for _ in range(2):
+        again = rendered(tmp_path, QDRANT)
+        assert again.serving.collections[0].index.adopts == earlier
+        again.write(run)

@@ -18,7 +18,9 @@ from lookalike_operator.apply.status import add_finalizer, remove_finalizer, wri
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.observe.qdrant import IndexUnavailable
 from lookalike_operator.observe.store import Store
+from lookalike_operator.plan.collection_deletion import orphaned
 from lookalike_operator.plan.model import (
+    Event,
     IndexOp,
     Key,
     Manifest,
@@ -31,6 +33,7 @@ from lookalike_operator.plan.names import Owner
 
 log = logging.getLogger(__name__)
 
+INDEX_UNAVAILABLE = "IndexUnavailable"
 PerformIndexOp = Callable[[IndexOp], Awaitable[None]]
 """Raises IndexUnavailable."""
 
@@ -70,7 +73,7 @@ class Executor:
         """`live`: the resource as planned for. Raises OwnerGone."""
         run = _Run(self._cluster, self._store, self._children.look(key, owner), live)
         await run.carry_out(plan, perform)
-        await self._events.write(run.live, plan.events)
+        await self._events.write(run.live, (*plan.events, *run.events))
         return run.outcome()
 
 
@@ -86,6 +89,8 @@ class _Run:
         self._refused: tuple[tuple[ObjectRef, str], ...] = ()
         self._trouble: Trouble | None = None
         self._failure: tuple[str, str, float] | None = None
+        self.events: tuple[Event, ...] = ()
+        """What is to be told of how it went."""
 
     def _failed(self, reason: str, message: str, retry_after: float = 0.0) -> None:
         """What went wrong first is what is told."""
@@ -138,8 +143,11 @@ class _Run:
             try:
                 await perform(op)
             except IndexUnavailable as error:
+                if plan.giving_up is not None:
+                    self.events += (orphaned(plan.giving_up, str(error)),)
+                    return
                 self._trouble = self._trouble or Trouble("WriteFailed", str(error))
-                self._failed("IndexUnavailable", str(error))
+                self._failed(INDEX_UNAVAILABLE, str(error))
                 return
             self._written.append(" ".join((op.action.value, op.index, *op.argument)))
 

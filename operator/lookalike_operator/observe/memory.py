@@ -6,10 +6,10 @@ snapshot knows what the last apply met, and what scaling wanted over the last mi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
-from lookalike_operator.plan.model import Key, ObjectRef, Recommendation, Trouble
+from lookalike_operator.plan.model import Deletion, Key, ObjectRef, Recommendation, Trouble
 
 _LONGEST = timedelta(days=1)
 """The longest stabilisation window that a Retriever can ask for."""
@@ -26,6 +26,8 @@ class Remembered:
     """What else went wrong at the last look."""
     recommendations: tuple[Recommendation, ...] = ()
     """What scaling wanted, oldest first."""
+    deletion: Deletion = field(default_factory=Deletion)
+    """How long the deletion of a collection's index has been held up."""
     restless: int = 0
     """Looks in a row that each wrote something."""
 

@@ -20,6 +20,7 @@ import httpx
 from pydantic import TypeAdapter
 
 from lookalike_crds.image_collection import FieldType
+from lookalike_crds.ownership import IndexOwner, is_anothers, owner_in
 from lookalike_crds.payload_indexes import field_schema
 from lookalike_operator.plan.model import IndexAction, IndexFacts, IndexOp
 
@@ -108,14 +109,21 @@ class Qdrant:
         self._down.pop(server, None)
         return facts
 
-    async def perform(self, server: Server, op: IndexOp) -> None:
-        """Raises IndexUnavailable. Every operation may be repeated."""
+    async def perform(self, server: Server, op: IndexOp, owner: IndexOwner | None = None) -> None:
+        """Raises IndexUnavailable. Every operation may be repeated.
+
+        An index that says that it is another's than `owner`'s is not touched: deleting it is done
+        with nothing, and everything else fails.
+        """
         self._facts = {place: kept for place, kept in self._facts.items() if place[0] != server}
         self._aliases.pop(server, None)
         try:
             await self._import()
             async with asyncio.timeout(2 * self._timeout):
-                await self._perform(server, op)
+                if await self._may(server, op, owner):
+                    await self._perform(server, op)
+        except IndexUnavailable:
+            raise
         except Exception as error:
             raise IndexUnavailable(explained(error, server)) from error
 
@@ -137,7 +145,10 @@ class Qdrant:
             if _is_not_found(error):
                 return IndexFacts(index, alias_target=target)
             raise
-        made_for = (getattr(info.config, "metadata", None) or {}).get(_METADATA)
+        made_for = _made_for(info)
+        alias_owner = None
+        if target not in (None, index):
+            alias_owner = owner_in(await self._metadata(client, str(target)))
         return IndexFacts(
             index,
             exists=True,
@@ -146,9 +157,31 @@ class Qdrant:
                 name: str(getattr(schema.data_type, "value", schema.data_type))
                 for name, schema in sorted((info.payload_schema or {}).items())
             },
-            made_for=made_for if isinstance(made_for, dict) else {},
+            made_for=made_for,
+            owner=owner_in(made_for),
             alias_target=target,
+            alias_owner=alias_owner,
         )
+
+    async def _may(self, server: Server, op: IndexOp, owner: IndexOwner | None) -> bool:
+        stored = owner_in(await self._metadata(self._client(server), op.index))
+        if not is_anothers(stored, owner):
+            return True
+        if op.action is IndexAction.DELETE:
+            log.warning("index %s at %s belongs to %s: it stays", op.index, server.url, stored)
+            return False
+        raise IndexUnavailable(f"index {op.index} at {server.url} belongs to {stored}")
+
+    async def _metadata(self, client: AsyncQdrantClient, index: str) -> dict[str, Any]:
+        """What Lookalike has written into an index; empty where there is no such index."""
+        from qdrant_client.http.exceptions import UnexpectedResponse
+
+        try:
+            return _made_for(await client.get_collection(index))
+        except (UnexpectedResponse, ValueError) as error:
+            if _is_not_found(error):
+                return {}
+            raise
 
     async def _targets(self, server: Server) -> dict[str, str]:
         kept = self._aliases.get(server)
@@ -189,6 +222,11 @@ class Qdrant:
         if client is None:
             client = self._clients[server] = self._connect(server, self._timeout)
         return client
+
+
+def _made_for(info: Any) -> dict[str, Any]:
+    made_for = (getattr(info.config, "metadata", None) or {}).get(_METADATA)
+    return made_for if isinstance(made_for, dict) else {}
 
 
 def _connect(server: Server, timeout: int) -> AsyncQdrantClient:

@@ -82,6 +82,7 @@ class Observer:
             foreign=remembered.foreign,
             refused=remembered.refused,
             trouble=remembered.trouble,
+            deletion=remembered.deletion,
             apis=self.apis(),
         )
         if spec is None:

@@ -17,6 +17,7 @@ from lookalike_crds.image_collection import (
     ImageCollectionStatus,
     RunStatus,
 )
+from lookalike_crds.ownership import is_anothers
 from lookalike_operator.plan import (
     claims,
     collection_conditions,
@@ -42,7 +43,7 @@ from lookalike_operator.plan.model import (
     Plan,
     ref_of,
 )
-from lookalike_operator.plan.names import FINALIZER, PAUSED, Owner, index_claim
+from lookalike_operator.plan.names import FINALIZER, PAUSED, Owner, index_claim, index_owner
 from lookalike_operator.plan.runs import (
     Outcome,
     Run,
@@ -134,10 +135,13 @@ class _Work:
             name = gateway.meta.name if gateway is not None else None
             meta, settings, spec = self.snapshot.meta, self.snapshot.settings, self.spec
             scheduled = [source for source in spec.sources if source.schedule is not None]
+            index = indexes.index_of(self.snapshot, spec)
             configs = {
-                file_of(None): ingestion_config(meta, spec, spec.sources, name, settings),
+                file_of(None): ingestion_config(meta, spec, spec.sources, name, settings, index),
                 **{
-                    file_of(source.name): ingestion_config(meta, spec, (source,), name, settings)
+                    file_of(source.name): ingestion_config(
+                        meta, spec, (source,), name, settings, index
+                    )
                     for source in scheduled
                 },
             }
@@ -169,14 +173,19 @@ class _Work:
 
     def _index_ops(self) -> tuple[IndexOp, ...]:
         facts = self.snapshot.index
-        if facts is None or facts.error is not None or not facts.exists:
+        if facts is None or facts.error is not None or not facts.exists or self._is_taken():
             return ()
         ops = [
             IndexOp(IndexAction.ENSURE_PAYLOAD_INDEX, facts.name, (f.name, f.type.value.lower()))
             for f in self.spec.fields
             if facts.payload_indexes.get(f.name) != f.type.value.lower()
         ]
-        if facts.alias_target != facts.name and facts.name == self.active()[0]:
+        owner = index_owner(self.snapshot.meta, self.snapshot.settings.cluster_id)
+        if (
+            facts.alias_target != facts.name
+            and facts.name == self.active()[0]
+            and not is_anothers(facts.alias_owner, owner)
+        ):
             alias = indexes.alias_of(self.snapshot.meta)
             ops.append(IndexOp(IndexAction.POINT_ALIAS, facts.name, (alias,)))
         return tuple(ops)
@@ -185,10 +194,17 @@ class _Work:
         """(index, model in words, model whole) that answers queries from now on."""
         meta, spec, status = self.snapshot.meta, self.spec, self.snapshot.status
         name, model = indexes.active(meta, spec, status)
-        wanted = indexes.wanted_index(meta, spec)
-        if name != wanted and (self.run is None or self._filled()):
+        wanted = indexes.index_of(self.snapshot, spec)
+        if name != wanted and (self.run is None or self._filled() or self._is_taken()):
             name, model = wanted, spec.model
         return name, indexes.described(model), indexes.stored(model)
+
+    def _is_taken(self) -> bool:
+        """The index that the status names is another collection's."""
+        snapshot = self.snapshot
+        return snapshot.index is not None and indexes.is_taken(
+            snapshot.meta, snapshot.index, snapshot.settings.cluster_id
+        )
 
     def _filled(self) -> bool:
         """The wanted run has been through."""
@@ -221,7 +237,19 @@ class _Work:
         events: list[Event] = []
         before = self.snapshot.status.index_name
         name, model, _ = self.active()
-        if before is not None and before != name:
+        if self._is_taken():
+            facts = self.snapshot.index
+            assert facts is not None
+            events.append(
+                Event(
+                    "Warning",
+                    "IndexTaken",
+                    f"index {facts.name} belongs to {facts.owner} and is left alone: this "
+                    f"collection has index {name}, into which its sources are ingested; what was "
+                    "uploaded into the other is to be uploaded again",
+                )
+            )
+        elif before is not None and before != name:
             events.append(
                 Event(
                     "Normal",
@@ -289,6 +317,8 @@ class _Work:
         facts = self.snapshot.index
         if facts is not None and facts.points is not None and facts.name == self.active()[0]:
             return facts.points
+        if self._is_taken():
+            return None
         counted = [o.documents for o in finished if o.documents is not None]
         return counted[-1] if counted else self.snapshot.status.documents
 

@@ -121,7 +121,7 @@ def _model(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
         return judged("ModelReady", False, "ModelNotLoaded", run.message or "")
     if run is not None and run.state in ("Completed", "CompletedWithErrors"):
         return judged("ModelReady", True, "Loaded", f"{name} has embedded images")
-    wanted = indexes.wanted_index(snapshot.meta, spec)
+    wanted = indexes.index_of(snapshot, spec)
     serving = [r for r in snapshot.retrievers if r.available]
     if serving and situation.status.index_name == wanted:
         return judged("ModelReady", True, "Loaded", f"Retriever {serving[0].meta.name} serves it")

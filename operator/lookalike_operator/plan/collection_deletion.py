@@ -1,18 +1,28 @@
 """A collection that is being deleted: its index on a Qdrant server goes first, if it is to go.
 
-The wait is bounded. A server that does not answer for so long keeps the index, and an event says
-which one to delete by hand: a namespace is never wedged by what cannot be reached.
+Deleting is tried at every look. Only when every try has failed for so long, the index is given up,
+and an event says which one to delete by hand: a namespace is never wedged by what cannot be
+reached. The time counts from the first try that failed, and not from when somebody asked for the
+deletion: the operator may have been away since.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 
 from lookalike_crds.image_collection import DeletionPolicy, Engine
 from lookalike_operator.plan import indexes
 from lookalike_operator.plan.causes import UNREACHABLE
 from lookalike_operator.plan.conditions import judged, merged
-from lookalike_operator.plan.model import CollectionSnapshot, Event, IndexAction, IndexOp, Plan
+from lookalike_operator.plan.model import (
+    CollectionSnapshot,
+    Deletion,
+    Event,
+    IndexAction,
+    IndexOp,
+    Plan,
+)
 from lookalike_operator.plan.names import FINALIZER, Owner
 from lookalike_operator.plan.runs import own_jobs
 
@@ -33,46 +43,81 @@ def plan_deletion(snapshot: CollectionSnapshot, owner: Owner) -> Plan:
         or spec.deletion_policy is DeletionPolicy.RETAIN
     ):
         return letting_go
-    names = dict.fromkeys(
-        (
-            indexes.active(snapshot.meta, spec, snapshot.status)[0],
-            indexes.wanted_index(snapshot.meta, spec),
+    names = tuple(
+        dict.fromkeys(
+            (
+                indexes.active(snapshot.meta, spec, snapshot.status)[0],
+                indexes.index_of(snapshot, spec),
+            )
         )
     )
+    before, now = snapshot.deletion, snapshot.now
+    warnings: tuple[Event, ...] = ()
+    if own_jobs(snapshot, owner) or snapshot.pods:
+        since = before.stopping_since or now
+        if _seconds(since, now) < GIVE_UP_SECONDS:
+            # An ingestion pod would make the index anew. No objects: all children are deleted.
+            held_up = Deletion(stopping_since=since)
+            return _waiting(
+                snapshot, Plan(), held_up, since, "StoppingIngestion", "ingestion pods are ending"
+            )
+        warnings = (_pods_remain(snapshot, names, since),)
     facts = snapshot.index
     error = "the server was not asked" if facts is None else facts.error
-    if _waited(snapshot) >= GIVE_UP_SECONDS:
-        why = error or "its ingestion pods do not end"
-        return replace(
-            letting_go,
-            events=(
-                Event(
-                    "Warning",
-                    "IndexOrphaned",
-                    f"index {', '.join(names)} stays on the Qdrant server, which could not be "
-                    f"reached for {GIVE_UP_SECONDS:g} s ({why}): delete it there",
-                ),
-            ),
-        )
-    if own_jobs(snapshot, owner) or snapshot.pods:
-        # An ingestion pod would make the index anew. No objects: all children are deleted.
-        return _waiting(snapshot, Plan(), "StoppingIngestion", "ingestion pods are ending")
+    since = before.failing_since or now
+    over = before.failing_since is not None and _seconds(since, now) >= GIVE_UP_SECONDS
     if error is not None:
-        return _waiting(snapshot, Plan(hands_off=True), UNREACHABLE, error)
+        if over:
+            given_up = orphaned(_left(names, since, now), error)
+            return replace(letting_go, events=(*warnings, given_up))
+        held_up = replace(before, failing_since=since)
+        return _waiting(snapshot, Plan(hands_off=True), held_up, since, UNREACHABLE, error)
     return Plan(
         hands_off=True,
         index_ops=tuple(IndexOp(IndexAction.DELETE, name) for name in names),
         remove_finalizer=True,
+        giving_up=_left(names, since, now) if over else None,
+        deletion=before,
+        events=warnings,
     )
 
 
-def _waited(snapshot: CollectionSnapshot) -> float:
-    started = snapshot.meta.deletion_started
-    return 0.0 if started is None else (snapshot.now - started).total_seconds()
+def orphaned(left: str, error: str) -> Event:
+    """`left`: `Plan.giving_up`."""
+    return Event("Warning", "IndexOrphaned", f"{left} ({error}): delete it there")
 
 
-def _waiting(snapshot: CollectionSnapshot, plan: Plan, reason: str, message: str) -> Plan:
-    left = max(0.0, GIVE_UP_SECONDS - _waited(snapshot))
+def _left(names: tuple[str, ...], since: datetime, now: datetime) -> str:
+    return (
+        f"index {', '.join(names)} stays on the Qdrant server: every try to delete it has failed "
+        f"for {_seconds(since, now):.0f} s"
+    )
+
+
+def _pods_remain(snapshot: CollectionSnapshot, names: tuple[str, ...], since: datetime) -> Event:
+    pods = [pod["metadata"]["name"] for pod in snapshot.pods]
+    return Event(
+        "Warning",
+        "PodsRemain",
+        f"ingestion pods ({', '.join(sorted(pods)[:3]) or 'of its Jobs'}) have not ended for "
+        f"{_seconds(since, snapshot.now):.0f} s: index {', '.join(names)} is deleted all the "
+        "same; delete it again if they make it anew",
+    )
+
+
+def _seconds(since: datetime, now: datetime) -> float:
+    return (now - since).total_seconds()
+
+
+def _waiting(
+    snapshot: CollectionSnapshot,
+    plan: Plan,
+    held_up: Deletion,
+    since: datetime,
+    reason: str,
+    message: str,
+) -> Plan:
+    left = max(0.0, GIVE_UP_SECONDS - _seconds(since, snapshot.now))
     told = judged("Ready", False, "Deleting", f"{reason}: {message}")
     status = snapshot.status.model_copy(
         update={
@@ -83,6 +128,7 @@ def _waiting(snapshot: CollectionSnapshot, plan: Plan, reason: str, message: str
     )
     return replace(
         plan,
+        deletion=held_up,
         status=status.model_dump(mode="json", by_alias=True, exclude_none=True),
         requeue_after=min(_AGAIN_SECONDS, left),
     )

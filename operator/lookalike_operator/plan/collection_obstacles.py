@@ -45,7 +45,7 @@ def _would_lose_uploads(snapshot: CollectionSnapshot, spec: ImageCollectionSpec)
         return None
     name, model = indexes.active(snapshot.meta, spec, snapshot.status)
     facts = snapshot.index
-    if name == indexes.wanted_index(snapshot.meta, spec) or facts is None or not facts.points:
+    if name == indexes.index_of(snapshot, spec) or facts is None or not facts.points:
         return None
     return Cause(
         "ModelChangeNeedsSources",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from lookalike_crds.image_collection import ImageCollectionSpec
+from lookalike_crds.naming import joined
 from lookalike_crds.sources import SourceSpec
 from lookalike_operator.plan.ingestion_job import job_spec
 from lookalike_operator.plan.ingestion_pod import file_of
 from lookalike_operator.plan.model import Manifest, Settings
-from lookalike_operator.plan.names import RUN, Component, Owner, cron_job, fitted
+from lookalike_operator.plan.names import RUN, Component, Owner, cron_job
 
 _START_WITHIN_SECONDS = 3600
 """After a time without controllers, a missed run is made up for; many are made up for by one."""
@@ -50,4 +51,4 @@ def source_cron_job(
 
 def scheduled_run(source: str) -> str:
     """The run label of a source's scheduled Jobs."""
-    return fitted("schedule-" + source)
+    return joined("schedule-" + source)

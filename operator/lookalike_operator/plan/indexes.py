@@ -17,27 +17,77 @@ from lookalike_crds.image_collection import (
     Provider,
 )
 from lookalike_crds.naming import index_name
-from lookalike_operator.plan.model import CollectionFacts, CollectionSnapshot, Meta
+from lookalike_crds.ownership import is_anothers
+from lookalike_operator.plan.model import CollectionFacts, CollectionSnapshot, IndexFacts, Meta
+from lookalike_operator.plan.names import index_owner
 
 
 def wanted_index(meta: Meta, spec: ImageCollectionSpec, model: ModelSpec | None = None) -> str:
-    """Name of the index for the spec's model, or for another `model`."""
+    """Name that a new index for the spec's model, or for another `model`, is given."""
     model = model or spec.model
     if spec.index.engine is Engine.EDGE:
         return index_name(meta.name, model)
     # A server may be shared by namespaces.
-    return index_name(f"{meta.namespace}-{meta.name}", model)
+    return index_name(meta.name, model, meta.namespace)
+
+
+def _names(meta: Meta, spec: ImageCollectionSpec, model: ModelSpec) -> tuple[str, ...]:
+    """All names that an index of this collection and model may have, the usual one first."""
+    usual = wanted_index(meta, spec, model)
+    if spec.index.engine is Engine.EDGE:
+        return (usual,)
+    return (
+        usual,
+        _own(meta, model),
+        # Of releases that put a dash between namespace and name: it holds the same vectors.
+        index_name(f"{meta.namespace}-{meta.name}", model),
+    )
+
+
+def _own(meta: Meta, model: ModelSpec) -> str:
+    """A name that is this very resource's, for where the usual one is another's."""
+    return index_name(meta.name, model, meta.namespace, meta.uid)
+
+
+def index_for_spec(
+    meta: Meta,
+    spec: ImageCollectionSpec,
+    status: ImageCollectionStatus,
+    facts: IndexFacts | None = None,
+    cluster: str = "",
+) -> str:
+    """Name of the index for the spec's model: the one that the status knows, if it is for this
+    model, and else a new one. One that `facts` show to be another's is left to them.
+    """
+    names = _names(meta, spec, spec.model)
+    name = status.index_name if status.index_name in names else names[0]
+    assert name is not None
+    if facts is not None and facts.name == name and is_taken(meta, facts, cluster):
+        return _own(meta, spec.model)
+    return name
+
+
+def index_of(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> str:
+    """Name of the index for the spec's model, as the snapshot shows it."""
+    return index_for_spec(
+        snapshot.meta, spec, snapshot.status, snapshot.index, snapshot.settings.cluster_id
+    )
+
+
+def is_taken(meta: Meta, facts: IndexFacts, cluster: str) -> bool:
+    """Whether the index is another collection's."""
+    return is_anothers(facts.owner, index_owner(meta, cluster))
 
 
 def active(
     meta: Meta, spec: ImageCollectionSpec, status: ImageCollectionStatus
 ) -> tuple[str, ModelSpec]:
-    """(index name, model) that Retrievers serve now."""
-    wanted = wanted_index(meta, spec)
+    """(index name, model) that Retrievers serve now, by the status."""
+    wanted = index_for_spec(meta, spec, status)
     if spec.index.engine is Engine.EDGE or status.index_name in (None, wanted):
         return wanted, spec.model
     model = _stored_model(status)
-    if model is None or wanted_index(meta, spec, model) != status.index_name:
+    if model is None or status.index_name not in _names(meta, spec, model):
         return wanted, spec.model
     return status.index_name or wanted, model
 

@@ -10,12 +10,10 @@ from lookalike_crds.config import CollectionConfig, IngestionConfig
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
 from lookalike_crds.sources import SourceSpec
 from lookalike_operator.plan import places, serving_pod
-from lookalike_operator.plan.indexes import wanted_index
 from lookalike_operator.plan.model import Meta, Settings
 from lookalike_operator.plan.names import (
     Component,
     Owner,
-    fitted,
     ingestion_config_map,
     internal_secret,
 )
@@ -38,8 +36,9 @@ def ingestion_config(
     sources: tuple[SourceSpec, ...],
     gateway: str | None,
     settings: Settings,
+    index: str,
 ) -> IngestionConfig:
-    """One run over `sources`, into the index of the spec's model.
+    """One run over `sources`, into the index of that name.
 
     `gateway`: the Retriever that holds the index; engine Edge alone needs one.
     """
@@ -49,7 +48,7 @@ def ingestion_config(
             name=meta.name,
             model=spec.model,
             vector=spec.vector,
-            index=index_config(wanted_index(meta, spec), meta, spec, settings),
+            index=index_config(index, meta, spec, settings),
             fields=spec.fields,
         ),
         sources=tuple(places.in_pod(meta.name, source) for source in sources),
@@ -141,9 +140,3 @@ def _credentials(spec: ImageCollectionSpec) -> list[str]:
     stores = (each for s in spec.sources for each in (s.s3, s.gcs, s.azure_blob))
     names = (each.credentials_secret_ref for each in stores if each is not None)
     return sorted({name for name in names if name is not None})
-
-
-def label_value(text: str) -> str:
-    """Any short text as the value of a label."""
-    plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in text)
-    return fitted(plain.strip("-_."))

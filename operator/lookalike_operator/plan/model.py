@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 from lookalike_crds.image_collection import ImageCollectionSpec, ImageCollectionStatus
+from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus
 
 Manifest = Mapping[str, Any]
@@ -88,6 +89,8 @@ class Settings:
     """Every Ray cluster gets a NetworkPolicy: dashboard, GCS and client port are for it alone."""
     kuberay_namespace: str | None = None
     """Where KubeRay's operator runs: it is let through that NetworkPolicy."""
+    cluster_id: str = ""
+    """Tells this cluster from others that use the same Qdrant server; empty: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +130,12 @@ class IndexFacts:
     """Field -> Qdrant schema type (keyword, integer, float, bool, datetime, geo, text)."""
     made_for: Mapping[str, Any] = field(default_factory=dict)
     """The collection's own `lookalike` metadata: dimension, distance, fingerprint, settings."""
+    owner: IndexOwner | None = None
+    """Whose it says it is; None where it says nothing, as those of early releases."""
     alias_target: str | None = None
     """Index that the collection's alias points at now."""
+    alias_owner: IndexOwner | None = None
+    """Whose that one is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +168,16 @@ class InvalidCollection:
 
 
 @dataclass(frozen=True, slots=True)
+class Deletion:
+    """How long deleting a collection's index has been held up, as earlier looks found it."""
+
+    stopping_since: datetime | None = None
+    """Its ingestion pods have been ending since then."""
+    failing_since: datetime | None = None
+    """Every try to delete the index has failed since then."""
+
+
+@dataclass(frozen=True, slots=True)
 class CollectionSnapshot:
     now: datetime
     settings: Settings
@@ -189,6 +206,7 @@ class CollectionSnapshot:
     """Objects that the API server did not take at the last apply, and what it said."""
     trouble: Trouble | None = None
     """What else went wrong at the last look, and is tried again."""
+    deletion: Deletion = Deletion()
     missing_secrets: tuple[str, ...] = ()
     """Named Secrets (`name/key` or `name`) that are not there."""
     apis: frozenset[str] = frozenset()
@@ -294,6 +312,11 @@ class Plan:
     """The whole status to be; written where it differs from the stored one. Empty: as it is."""
     remove_finalizer: bool = False
     """Only where every one of `index_ops` succeeded."""
+    giving_up: str | None = None
+    """The finalizer goes even where one of `index_ops` fails: what the event then says, to which
+    the failure is added."""
+    deletion: Deletion | None = None
+    """To be remembered for the next look at a collection that is being deleted."""
     events: tuple[Event, ...] = ()
     recommendation: Recommendation | None = None
     """To be remembered for the next snapshots."""

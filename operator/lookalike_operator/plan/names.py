@@ -6,7 +6,6 @@ reference, so that the garbage collector takes it when our resource goes.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,8 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from lookalike_crds.base import API_VERSION
+from lookalike_crds.naming import LONGEST, joined
+from lookalike_crds.ownership import IndexOwner
 from lookalike_operator.plan.model import Manifest, Meta, ObjectRef, ref_of
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -37,11 +38,9 @@ ADOPT = "lookalike.dev/adopt"
 FINALIZER = "lookalike.dev/index"
 """On collections whose index on a Qdrant server goes with them."""
 
-LONGEST = 63
 _LONGEST_CRON_JOB = 52
 _LONGEST_RAY_SERVICE = 41
 """KubeRay adds suffixes to it for clusters, services and pods."""
-_DIGEST = 8
 
 
 class Component(StrEnum):
@@ -140,13 +139,13 @@ def strangers(
 
 
 def fitted(name: str, suffix: str = "", longest: int = LONGEST) -> str:
-    """`name` + `suffix`, cut with a digest of what was cut where it is longer than `longest`."""
-    whole = name + suffix
-    if len(whole) <= longest:
-        return whole
-    digest = hashlib.sha256(whole.encode()).hexdigest()[:_DIGEST]
-    kept = name[: longest - len(suffix) - _DIGEST - 1].rstrip("-.")
-    return f"{kept}-{digest}{suffix}"
+    """Name of a child that follows from one name: `suffix` tells what it is for."""
+    return joined(name, suffix=suffix, longest=longest)
+
+
+def index_owner(meta: Meta, cluster: str) -> IndexOwner:
+    """What is written into a collection's index. `cluster`: see `Settings.cluster_id`."""
+    return IndexOwner(cluster=cluster, namespace=meta.namespace, name=meta.name, uid=meta.uid)
 
 
 def serving_config_map(retriever: str) -> str:
@@ -178,7 +177,7 @@ def ingestion_job(collection: str, attempt: str) -> str:
 
 
 def cron_job(collection: str, source: str) -> str:
-    return fitted(f"{collection}-{source}", longest=_LONGEST_CRON_JOB)
+    return joined(collection, source, longest=_LONGEST_CRON_JOB)
 
 
 def ray_service(retriever: str) -> str:

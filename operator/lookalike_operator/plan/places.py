@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lookalike_crds.image_collection import ImageCollectionSpec
+from lookalike_crds.naming import joined
 from lookalike_crds.sources import SourceSpec
-from lookalike_operator.plan.names import fitted, index_claim
+from lookalike_operator.plan.names import index_claim
 
 DATA = "/var/lib/lookalike"
 CONFIG = "/etc/lookalike"
@@ -74,18 +75,18 @@ def claim(name: str, path: str, claim: str, *, read_only: bool = False) -> Mount
 
 def index(collection: str) -> Mount:
     """The folder that holds an Edge collection's indexes."""
-    return claim(fitted("index-" + collection), f"{INDEXES}/{collection}", index_claim(collection))
+    return claim(joined("index-" + collection), f"{INDEXES}/{collection}", index_claim(collection))
 
 
 def qdrant_key(secret_name: str) -> Mount:
-    return secret(fitted("qdrant-" + secret_name), f"{QDRANT_KEYS}/{secret_name}", secret_name)
+    return secret(joined("qdrant-" + secret_name), f"{QDRANT_KEYS}/{secret_name}", secret_name)
 
 
 def sources(collection: str, spec: ImageCollectionSpec) -> list[Mount]:
     """Claims that the collection's images lie in, each where `in_pod` says."""
     return [
         claim(
-            fitted(f"source-{collection}-{source.name}"),
+            joined("source", collection, source.name),
             _source_root(collection, source),
             source.volume.claim_name,
             read_only=True,

@@ -23,7 +23,7 @@ from lookalike_crds.image_collection import (
 from lookalike_crds.progress import OTHERS, Counts, RunResult, RunState, total_of
 from lookalike_operator.plan.causes import job_cause, last_line, worst
 from lookalike_operator.plan.conditions import parsed, timestamp
-from lookalike_operator.plan.indexes import wanted_index
+from lookalike_operator.plan.indexes import index_of
 from lookalike_operator.plan.ingestion_job import ingestion_job_manifest
 from lookalike_operator.plan.model import CollectionSnapshot, Manifest, RetrieverFacts
 from lookalike_operator.plan.names import RUN, RUN_NOW, Owner, index_claim
@@ -102,7 +102,7 @@ def _base(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> str:
         for source in sorted(spec.sources, key=lambda source: source.name)
     ]
     what = [
-        wanted_index(snapshot.meta, spec),
+        index_of(snapshot, spec),
         sources,
         snapshot.meta.annotations.get(RUN_NOW),
         # Another claim of the same name is another, empty index.

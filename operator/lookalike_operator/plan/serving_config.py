@@ -13,13 +13,17 @@ from lookalike_crds.config import (
     ServingConfig,
 )
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
+from lookalike_crds.naming import joined
+from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.retriever import AccessMode, AccessSpec, RetrieverSpec
 from lookalike_operator.plan import claims, places
 from lookalike_operator.plan.indexes import active_of
 from lookalike_operator.plan.model import CollectionFacts, Meta, Settings
+from lookalike_operator.plan.names import index_owner
 from lookalike_operator.plan.secrets import API_KEYS
 
 QDRANT_PORT = 6333
+BATCHES = "lookalike-batches"
 
 
 def serving_config(
@@ -53,7 +57,7 @@ def serving_config(
                 spec.access.rate_limit.requests_per_second if spec.access.rate_limit else None
             ),
         ),
-        batches_index=_batches(meta, configs),
+        batches_index=_batches(meta, configs, settings),
     )
 
 
@@ -61,9 +65,10 @@ def index_config(
     name: str, meta: Meta, spec: ImageCollectionSpec, settings: Settings
 ) -> IndexConfig:
     """Where the index `name` of a collection lives, as pods reach it."""
+    owner = index_owner(meta, settings.cluster_id)
     if spec.index.engine is Engine.EDGE:
         path = Path(places.INDEXES) / meta.name / name
-        return IndexConfig(engine=Engine.EDGE, name=name, path=path)
+        return IndexConfig(engine=Engine.EDGE, name=name, path=path, owner=owner)
     qdrant = spec.index.qdrant
     reference = qdrant.api_key_secret_ref if qdrant else None
     return IndexConfig(
@@ -75,6 +80,7 @@ def index_config(
         ),
         shards=qdrant.shards if qdrant else 1,
         replication_factor=qdrant.replication_factor if qdrant else 1,
+        owner=owner,
     )
 
 
@@ -135,11 +141,22 @@ def _key_in_secret(access: AccessSpec) -> str:
     return access.api_keys_secret_ref.key if access.api_keys_secret_ref else API_KEYS
 
 
-def _batches(meta: Meta, configs: tuple[CollectionConfig, ...]) -> IndexConfig:
-    """Batch records lie beside the documents: on the same server, or in the data claim."""
+def _batches(meta: Meta, configs: tuple[CollectionConfig, ...], settings: Settings) -> IndexConfig:
+    """Batch records lie beside the documents: on the same server, or in the data claim.
+
+    On a server they are those of the whole namespace, so that Retrievers of the same collection
+    have the same batches; each takes and shows those of the collections that it serves.
+    """
     if any(config.index.engine is Engine.EDGE for config in configs):
         path = Path(places.DATA) / "indexes" / "batches"
         return IndexConfig(engine=Engine.EDGE, name="batches", path=path)
     first = configs[0].index
-    name = f"lookalike-batches-{meta.namespace}"
-    return first.model_copy(update={"name": name})
+    earlier = f"{BATCHES}-{meta.namespace}"
+    cluster = settings.cluster_id
+    return first.model_copy(
+        update={
+            "name": joined(BATCHES, meta.namespace, cluster) if cluster else earlier,
+            "adopts": earlier if cluster else None,
+            "owner": IndexOwner(cluster=cluster, namespace=meta.namespace, name=BATCHES),
+        }
+    )

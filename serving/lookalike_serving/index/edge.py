@@ -20,6 +20,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from lookalike_crds.image_collection import Distance, FieldSpec, VectorSpec
+from lookalike_crds.ownership import IndexOwner
 from lookalike_serving.index import edge_settings
 from lookalike_serving.index.edge_filters import compile_filter
 from lookalike_serving.index.edge_shard import failure_of, translated
@@ -68,12 +69,13 @@ class EdgeIndex:
         fingerprint: str | None,
         fields: tuple[FieldSpec, ...] = (),
         lock_wait_seconds: float = LOCK_WAIT_SECONDS,
+        owner: IndexOwner | None = None,
     ) -> EdgeIndex:
         """Open the index in `path`, or make it. `vector` and `dimension` None: payloads only.
 
-        Raises IndexMismatch where the folder's index was made for another dimension, distance
-        or model; IndexUnavailable where another process keeps it open; IndexFailure where
-        its files cannot be read.
+        `owner` is written into it. Raises IndexMismatch where the folder's index is another's, or
+        was made for another dimension, distance or model; IndexUnavailable where another process
+        keeps it open; IndexFailure where its files cannot be read.
         """
         store = await EdgeStore.open(
             path,
@@ -82,6 +84,7 @@ class EdgeIndex:
             fingerprint=fingerprint,
             fields=fields,
             lock_wait_seconds=lock_wait_seconds,
+            owner=owner,
         )
         return cls(store, vector, fields)
 

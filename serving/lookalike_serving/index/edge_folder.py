@@ -23,6 +23,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from lookalike_crds.ownership import IndexOwner, is_anothers
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexUnavailable
 
 _LOCK_POLL_SECONDS = 0.05
@@ -44,6 +45,16 @@ class Manifest(BaseModel):
     written: int = 0
     """Points written since then, noted now and again. Edge itself does not tell: a point that is
     written again waits outside the graph, but still counts as indexed."""
+    owner: IndexOwner | None = None
+    """Whose it is; None in folders of early releases, until somebody opens them."""
+
+    def check_owner(self, where: Path, owner: IndexOwner | None) -> None:
+        """Raises IndexMismatch where the index is another's than `owner`'s."""
+        if is_anothers(self.owner, owner):
+            raise IndexMismatch(
+                f"the index in {where} belongs to {self.owner}, and is opened for {owner}: give "
+                "this one a folder of its own, or delete the folder and ingest again"
+            )
 
     def check(
         self, where: Path, dimension: int | None, distance: str | None, fingerprint: str | None

@@ -32,6 +32,7 @@ from typing import Any
 import qdrant_edge as edge
 
 from lookalike_crds.image_collection import FieldSpec, VectorSpec
+from lookalike_crds.ownership import IndexOwner
 from lookalike_serving.index import edge_settings
 from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
 from lookalike_serving.index.edge_optimize import ShardOptimizer, size_on_disk
@@ -101,6 +102,7 @@ class EdgeStore:
         fingerprint: str | None,
         fields: tuple[FieldSpec, ...],
         lock_wait_seconds: float,
+        owner: IndexOwner | None = None,
     ) -> EdgeStore:
         folder = await EdgeFolder.acquire(path, lock_wait_seconds)
         try:
@@ -113,13 +115,18 @@ class EdgeStore:
                     fingerprint=fingerprint,
                     datatype=None if vector is None else STORED_AS,
                     settings=settings,
+                    owner=owner,
                 )
                 check_without_points(folder, manifest)
                 folder.remove_leftovers(None)
                 shard = create_shard(folder, manifest, vector)
             else:
                 distance = None if vector is None else vector.distance.value
+                manifest.check_owner(folder.path, owner)
                 manifest.check(folder.path, dimension, distance, fingerprint)
+                if owner is not None and manifest.owner != owner:
+                    manifest = manifest.model_copy(update={"owner": owner})
+                    folder.write_manifest(manifest)
                 folder.remove_leftovers(manifest.generation)
                 shard = load_shard(folder, manifest, vector)
             with translated(f"making the payload indexes of {path}"):

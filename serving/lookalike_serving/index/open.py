@@ -25,8 +25,8 @@ async def open_index(
     that a search may wait.
 
     `dimension` and `fingerprint` are those of the collection's embedder (`EmbedderInfo`). Raises
-    IndexMismatch where the stored index was made for others, IndexUnavailable where the engine
-    cannot be reached or another process keeps the Edge folder open.
+    IndexMismatch where the stored index was made for others or is another's, IndexUnavailable where
+    the engine cannot be reached or another process keeps the Edge folder open.
     """
     config = collection.index
     if config.engine is Engine.EDGE:
@@ -38,6 +38,7 @@ async def open_index(
             dimension=dimension,
             fingerprint=fingerprint,
             fields=collection.fields,
+            owner=config.owner,
         )
     from lookalike_serving.index.qdrant import PATIENCE_SECONDS, QdrantIndex
 
@@ -53,6 +54,8 @@ async def open_index(
         shards=config.shards,
         replication_factor=config.replication_factor,
         patience_seconds=PATIENCE_SECONDS if patience_seconds is None else patience_seconds,
+        owner=config.owner,
+        adopts=config.adopts,
     )
 
 
@@ -62,7 +65,7 @@ async def open_payload_index(config: IndexConfig) -> Index:
         from lookalike_serving.index.edge import EdgeIndex
 
         return await EdgeIndex.open(
-            _edge_path(config), vector=None, dimension=None, fingerprint=None
+            _edge_path(config), vector=None, dimension=None, fingerprint=None, owner=config.owner
         )
     from lookalike_serving.index.qdrant import QdrantIndex
 
@@ -76,6 +79,8 @@ async def open_payload_index(config: IndexConfig) -> Index:
         api_key_file=config.api_key_file,
         shards=config.shards,
         replication_factor=config.replication_factor,
+        owner=config.owner,
+        adopts=config.adopts,
     )
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from qdrant_client import AsyncQdrantClient, models
 
 from lookalike_crds.image_collection import Distance, FieldSpec, VectorSpec
+from lookalike_crds.ownership import IndexOwner
 from lookalike_serving.index.filters import Filter
 from lookalike_serving.index.predicates import json_path
 from lookalike_serving.index.protocol import (
@@ -30,6 +31,7 @@ from lookalike_serving.index.protocol import (
 )
 from lookalike_serving.index.qdrant_collection import (
     Wanted,
+    adopted,
     ensure_collection,
     field_type_of,
 )
@@ -75,17 +77,31 @@ class QdrantIndex:
         shards: int = 1,
         replication_factor: int = 1,
         patience_seconds: float = PATIENCE_SECONDS,
+        owner: IndexOwner | None = None,
+        adopts: str | None = None,
     ) -> QdrantIndex:
         """Open the collection `name`, or make it. `vector` and `dimension` None: payloads only.
 
-        Raises IndexMismatch where it was made for another dimension, distance or model, and
+        `owner` is written into it. Where there is an index `adopts` that is nobody else's, that one
+        is used instead. Raises IndexMismatch where the collection is another owner's, or was made
+        for another dimension, distance or model, and
         IndexUnavailable, with the url, where the server does not answer. Once it is open, a
         server that goes away is waited for as long as `patience_seconds`.
         """
         # A server that was never there is more likely a wrong address: told soon.
         patience = min(patience_seconds, PATIENCE_SECONDS)
         connection = connected(url, grpc_port, api_key_file, patience_seconds=patience)
-        wanted = Wanted(name, vector, dimension, fingerprint, fields, shards, replication_factor)
+        wanted = Wanted(
+            name,
+            vector,
+            dimension,
+            fingerprint,
+            fields,
+            shards,
+            replication_factor,
+            owner,
+            adopts,
+        )
         try:
             index = await cls.open_with(connection, wanted)
         except BaseException:
@@ -97,7 +113,10 @@ class QdrantIndex:
     @classmethod
     async def open_with(cls, connection: Connection, wanted: Wanted) -> QdrantIndex:
         """Like `open`, over a connection of the caller's, which `close` then closes."""
-        index = cls(connection, wanted)
+        found = await connection.call(
+            f"opening collection {wanted.name}", lambda client: adopted(client, wanted)
+        )
+        index = cls(connection, found)
         await index._ensure()
         return index
 

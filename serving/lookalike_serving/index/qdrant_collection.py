@@ -6,7 +6,7 @@ What a collection was made for – dimension, distance, model – is in its own 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from grpc.aio import AioRpcError  # type: ignore[import-untyped]
@@ -15,6 +15,7 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
 from lookalike_crds.image_collection import Distance, FieldSpec, FieldType, Quantization, VectorSpec
+from lookalike_crds.ownership import KEY, IndexOwner, is_anothers, owner_in
 from lookalike_crds.payload_indexes import field_schema
 from lookalike_serving.index.protocol import IndexMismatch
 from lookalike_serving.index.tuning import QUANTILE, STORED_AS
@@ -44,6 +45,10 @@ class Wanted:
     fields: tuple[FieldSpec, ...]
     shards: int = 1
     replication_factor: int = 1
+    owner: IndexOwner | None = None
+    """Whose it is; None: neither written nor asked."""
+    adopts: str | None = None
+    """Another name, under which it may be there already."""
 
     @property
     def made_for(self) -> dict[str, Any]:
@@ -60,7 +65,18 @@ class Wanted:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        return {_METADATA: {**self.made_for, "settings": self.settings}}
+        owner = {} if self.owner is None else {KEY: self.owner.model_dump()}
+        return {_METADATA: {**self.made_for, "settings": self.settings, **owner}}
+
+
+async def adopted(client: AsyncQdrantClient, wanted: Wanted) -> Wanted:
+    """What is wanted under the name that it has: that of an earlier release where there is one."""
+    if wanted.adopts is None or not await client.collection_exists(wanted.adopts):
+        return wanted
+    stored = ((await client.get_collection(wanted.adopts)).config.metadata or {}).get(_METADATA)
+    if not isinstance(stored, dict) or is_anothers(owner_in(stored), wanted.owner):
+        return wanted
+    return replace(wanted, name=wanted.adopts)
 
 
 async def ensure_collection(
@@ -68,8 +84,8 @@ async def ensure_collection(
 ) -> None:
     """Make the collection, or check it and bring its settings up to date.
 
-    Raises IndexMismatch where it was made for something else. `local`: the client runs
-    qdrant-client's local mode, which has neither payload indexes nor HNSW.
+    Raises IndexMismatch where it was made for something else, or is another's. `local`: the client
+    runs qdrant-client's local mode, which has neither payload indexes nor HNSW.
     """
     if not await client.collection_exists(wanted.name):
         try:
@@ -85,6 +101,13 @@ async def ensure_collection(
             f"collection {wanted.name} at {where} was not made by Lookalike, or by a Qdrant older "
             "than 1.16: choose another index name, or delete the collection and ingest again"
         )
+    owner = owner_in(stored)
+    if is_anothers(owner, wanted.owner):
+        raise IndexMismatch(
+            f"collection {wanted.name} at {where} belongs to {owner}, and is opened for "
+            f"{wanted.owner}: give this one another name or another server; if the other is gone "
+            "for good, delete its collection there"
+        )
     for key, value in wanted.made_for.items():
         if stored.get(key) != value:
             raise IndexMismatch(
@@ -92,6 +115,9 @@ async def ensure_collection(
                 f"configuration {value}: configure what it was made for, or give the collection "
                 "another index name (or delete it) and ingest again"
             )
+    if wanted.owner is not None and owner != wanted.owner:
+        signed = {_METADATA: {**stored, KEY: wanted.owner.model_dump()}}
+        await client.update_collection(wanted.name, metadata=signed)
     if local:
         return
     if stored.get("settings") != wanted.settings and wanted.vector is not None:

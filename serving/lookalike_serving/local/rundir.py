@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import secrets
 import stat
 import tempfile
 import time
@@ -102,6 +103,20 @@ class RunDirectory:
     def of(cls, data_dir: Path, run_dir: Path | None = None) -> RunDirectory:
         data = data_dir.expanduser().resolve()
         return cls(data, data / "run" if run_dir is None else run_dir.absolute())
+
+    def data_id(self) -> str:
+        """Tells this data directory from every other: made once, and kept in it."""
+        file = self.data_dir / "id"
+        try:
+            kept = file.read_text().strip()
+        except FileNotFoundError:
+            kept = ""
+        if kept:
+            return kept
+        self.data_dir.mkdir(parents=True, exist_ok=True)
+        made = secrets.token_hex(8)
+        write_atomically(file, f"{made}\n".encode())
+        return made
 
     @property
     def state_file(self) -> Path:

@@ -150,6 +150,47 @@ async def test_an_unreachable_server_is_told_of_and_does_not_hold_a_deletion_for
     assert any(e["type"] == "Warning" and "index" in e["note"].lower() for e in events)
 
 
+async def test_after_an_hour_without_operator_the_index_is_deleted_and_not_given_up(
+    cluster: Cluster, api: Api, namespace: str, server: StandIn, qdrant: QdrantClient
+) -> None:
+    api.apply(secret(namespace))
+    manifest = on(server.url, namespace)
+    make(qdrant, index_of(manifest))
+    api.apply(manifest)
+    await ByHand(cluster, namespace).settle()
+    await delete(cluster, namespace)
+    late = ByHand(cluster, namespace)
+    late.now = lambda: datetime.now(UTC) + timedelta(hours=1)
+    await late.settle()
+    assert await cluster.get(kind_named("ImageCollection"), namespace, "catalogue") is None
+    assert not qdrant.collection_exists(index_of(manifest))
+    events = api.get(f"/apis/events.k8s.io/v1/namespaces/{namespace}/events")["items"]
+    assert not [e for e in events if e["reason"] == "IndexOrphaned"]
+
+
+async def test_an_index_of_another_cluster_is_neither_changed_nor_deleted(
+    cluster: Cluster, api: Api, namespace: str, server: StandIn, qdrant: QdrantClient
+) -> None:
+    api.apply(secret(namespace))
+    manifest = on(server.url, namespace)
+    owner = {"cluster": "another", "namespace": namespace, "name": "catalogue", "uid": "another"}
+    made_for = {"dimension": 4, "distance": "Cosine", "owner": owner}
+    qdrant.create_collection(
+        index_of(manifest), vectors_config={}, metadata={"lookalike": made_for}
+    )
+    api.apply(manifest)
+    hand = ByHand(cluster, namespace)
+    await hand.settle()
+    assert qdrant.get_collection(index_of(manifest)).payload_schema == {}
+    live = await cluster.get(kind_named("ImageCollection"), namespace, "catalogue")
+    assert live is not None
+    assert live["status"]["indexName"] != index_of(manifest)
+    await delete(cluster, namespace)
+    await hand.settle()
+    assert await cluster.get(kind_named("ImageCollection"), namespace, "catalogue") is None
+    assert qdrant.collection_exists(index_of(manifest))
+
+
 @pytest.mark.parametrize("key", [None, "wrong"])
 async def test_a_key_that_is_missing_or_wrong_is_told_of(
     cluster: Cluster, api: Api, namespace: str, server: StandIn, key: str | None

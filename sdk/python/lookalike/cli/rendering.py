@@ -6,6 +6,7 @@ server by its address.
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from lookalike_crds.config import (
 )
 from lookalike_crds.image_collection import Engine, ModelSpec
 from lookalike_crds.naming import index_name
+from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.local.rundir import RunDirectory, write_atomically
 
@@ -120,6 +122,7 @@ def render(
 def _index(resource: ImageCollection, run: RunDirectory, notices: list[str]) -> IndexConfig:
     spec = resource.spec.index
     name = index_name(resource.metadata.name, resource.spec.model)
+    owner = IndexOwner(cluster=run.data_id(), name=resource.metadata.name)
     qdrant = spec.qdrant
     if spec.engine is Engine.QDRANT and qdrant is not None and qdrant.url is not None:
         needs_key = qdrant.api_key_secret_ref is not None
@@ -130,7 +133,10 @@ def _index(resource: ImageCollection, run: RunDirectory, notices: list[str]) -> 
             )
         return IndexConfig(
             engine=Engine.QDRANT,
-            name=name,
+            # A server may be shared with other machines.
+            name=index_name(resource.metadata.name, resource.spec.model, owner.cluster),
+            adopts=name if _has_used(run, name, qdrant.url) else None,
+            owner=owner,
             url=qdrant.url,
             api_key_file=_qdrant_key_file(run) if needs_key else None,
             shards=qdrant.shards,
@@ -141,7 +147,24 @@ def _index(resource: ImageCollection, run: RunDirectory, notices: list[str]) -> 
             f"ImageCollection/{resource.metadata.name} spec.index.engine is Qdrant without "
             "qdrant.url: this machine uses Edge, in the data directory"
         )
-    return IndexConfig(engine=Engine.EDGE, name=name, path=run.data_dir / "indexes" / name)
+    path = run.data_dir / "indexes" / name
+    return IndexConfig(engine=Engine.EDGE, name=name, path=path, owner=owner)
+
+
+def _has_used(run: RunDirectory, index: str, url: str) -> bool:
+    """Whether the last server of this data directory had that index, of an earlier release's name.
+
+    Without that, an index of the name is likely to be another machine's.
+    """
+    try:
+        before = json.loads(run.serving_config.read_bytes())
+        indexes = [collection["index"] for collection in before["collections"]]
+        return any(
+            index in (each["name"], each.get("adopts")) and each.get("url") == url
+            for each in indexes
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _qdrant_key_file(run: RunDirectory) -> Path:
