@@ -22,6 +22,7 @@ from ray import serve
 from lookalike_crds.config import LightConfig, ServingConfig
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
+from lookalike_serving.answering import Health
 from lookalike_serving.gateway.api import create_api
 from lookalike_serving.gateway.traffic import Traffic
 from lookalike_serving.listening import listen_on_this_node
@@ -47,16 +48,22 @@ class Retriever:
     """A replica: the gateway's app around one `Service`."""
 
     def __init__(
-        self, config: str, config_file: str | None = None, metrics_port: int | None = None
+        self,
+        config: str,
+        config_file: str | None = None,
+        metrics_port: int | None = None,
+        health: Health | None = None,
     ) -> None:
         """`config`: a ServingConfig as JSON. `config_file`: the file it is from, to be followed.
 
         `metrics_port`: where this very replica tells its metrics. `/metrics` behind Serve's ingress
-        is whichever replica's the request happens to reach.
+        is whichever replica's the request happens to reach. `health`: what makes a replica healthy
+        where nobody asks `/readyz`; to be alive is enough where unset.
         """
         _log_as_json()
         listen_on_this_node()
         self._metrics_port = metrics_port
+        self._health = health
         self._config = ServingConfig.model_validate_json(config)
         self._config_file = None if config_file is None else Path(config_file)
         self._api: FastAPI | None = None
@@ -84,9 +91,11 @@ class Retriever:
             log.error("the changed user_config is left aside: %s", " ".join(str(failure).split()))
         self._configured = True
 
-    def check_health(self) -> None:
-        """Alive means: the event loop turns and the service was started. See also /readyz."""
-        _ = self._service
+    async def check_health(self) -> None:
+        """Serve asks once before a replica counts as started, then every few seconds."""
+        service = self._service
+        if self._health is not None:
+            await self._health.check(service)
 
     async def drain(self, notice_seconds: float, patience_seconds: float) -> int:
         """Deny readiness, and return when no request is under way: see `Traffic.drain`."""

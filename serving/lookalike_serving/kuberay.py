@@ -36,11 +36,13 @@ _ARGS = "args of the Serve application"
 
 def build(args: Mapping[str, Any]) -> serve.Application:
     """The application for `args`. Raises ValueError that names the part that is wrong."""
+    from lookalike_serving.answering import Health
     from lookalike_serving.app import deployment_for
 
     heavy = heavy_of(config_of(args))
     port = args.get("metrics_port")
-    return deployment_for(heavy).bind(heavy.model_dump_json(by_alias=True), None, port)
+    # A pod is ready as soon as Serve calls its replica healthy: that means that it answers.
+    return deployment_for(heavy).bind(heavy.model_dump_json(by_alias=True), None, port, Health())
 
 
 def config_of(args: Mapping[str, Any]) -> ServingConfig:

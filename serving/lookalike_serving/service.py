@@ -34,7 +34,7 @@ from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.cpus import usable_cpus
 from lookalike_serving.embed.load import load_embedder
-from lookalike_serving.embed.protocol import ModelError
+from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
 from lookalike_serving.following import follow
 from lookalike_serving.images import ImageFetcher, ImageStore
 from lookalike_serving.index.open import open_index, open_payload_index
@@ -73,10 +73,13 @@ class Failure:
     reason: str
     unreachable: bool = False
     """The engine of its index cannot be reached, which may pass by itself."""
+    may_pass: bool = False
+    """Nobody needs to change anything for it to be opened at a later attempt."""
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        return cls(str(error), isinstance(error, IndexUnavailable))
+        unreachable = isinstance(error, IndexUnavailable)
+        return cls(str(error), unreachable, unreachable or isinstance(error, WeightsUnreachable))
 
     def __str__(self) -> str:
         return self.reason
@@ -95,7 +98,7 @@ class Service:
         self.images = ImageStore(config.data_dir, config.image_roots, self.fetcher)
         self.models: dict[ModelSpec, BatchedEmbedder] = {}
         self._batches: Index | None = None
-        self.batches_failure: Failure | None = Failure("not opened yet")
+        self.batches_failure: Failure | None = Failure("not opened yet", may_pass=True)
         """Why batch records cannot be kept; None where they can."""
         self._canaries: dict[str, Vector] = {}
         self._threads = ThreadPoolExecutor(max(2, usable_cpus()), "service")

@@ -1,4 +1,5 @@
-"""Stands where KubeRay does: a Ray with Serve, and each line on stdin is a Serve config to deploy.
+"""Stands where KubeRay does: a Ray with Serve, and each line on stdin is a Serve config to deploy,
+or "status", which is printed.
 
     python kuberay_driver.py DATA_DIR PORT
 
@@ -29,6 +30,9 @@ def main() -> None:
         http = {"host": "127.0.0.1", "port": int(sys.argv[2])}
         serve.start(proxy_location="HeadOnly", http_options=http)
         for line in sys.stdin:
+            if line.strip() == "status":
+                print(serve.status().applications, flush=True)
+                continue
             config = ServeDeploySchema.model_validate(json.loads(line))
             _get_global_client().deploy_apps(config, _blocking=False)
         serve.shutdown()

@@ -16,6 +16,7 @@ import pytest
 from served import free_port, serving_config
 
 from lookalike_crds.config import LightConfig, heavy_of, light_of
+from lookalike_crds.image_collection import ModelSpec, Provider
 from lookalike_serving.kuberay import config_of
 
 DRIVER = Path(__file__).with_name("kuberay_driver.py")
@@ -66,6 +67,14 @@ class RayService:
         assert self._driver.stdin is not None
         self._driver.stdin.write(json.dumps({"applications": [application]}) + "\n")
         self._driver.stdin.flush()
+
+    def status(self) -> str:
+        """What Serve says of the application, as KubeRay copies it."""
+        assert self._driver.stdin is not None
+        self._driver.stdin.write("status\n")
+        self._driver.stdin.flush()
+        told = [line for line in self.log.read_text().splitlines() if "ApplicationStatus" in line]
+        return told[-1] if told else ""
 
     def until(self, condition: Callable[[], bool]) -> None:
         deadline = time.monotonic() + SECONDS
@@ -128,3 +137,23 @@ def test_search_defaults_change_without_another_replica(ray_service: RayService)
     assert 429 in answers
     own = httpx.get(f"http://127.0.0.1:{ray_service.metrics_port}/metrics").text
     assert "\nlookalike_requests_in_flight 0.0\n" in own
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_what_answers_no_search_is_never_called_running(ray_service: RayService) -> None:
+    config = ray_service.config
+    (collection,) = config.collections
+    model = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32", weights="/nowhere/missing.pt")
+    broken = collection.model_copy(update={"model": model})
+    ray_service.config = config.model_copy(update={"collections": (broken,)})
+    ray_service.deploy(light_of(config))
+    seen: list[str] = []
+
+    def given_up() -> bool:
+        seen.append(ray_service.status())
+        return "DEPLOY_FAILED" in seen[-1]
+
+    ray_service.until(given_up)
+    assert not any("RUNNING" in each for each in seen)
+    assert "missing.pt" in seen[-1]

@@ -16,6 +16,7 @@ from lookalike_operator.plan.model import Manifest
 from lookalike_operator.plan.who_acts import waits_for_a_person
 
 NOT_IN_TIME = "NotReadyInTime"
+UNHEALTHY = "Unhealthy"
 UNREACHABLE = "QdrantUnavailable"
 """The server of an index does not answer, or not us."""
 _LONGEST = 400
@@ -247,7 +248,7 @@ def ray_cause(ray_service: Manifest) -> Cause | None:
         for application in (service.get("applicationStatuses") or {}).values():
             if application.get("status") in ("DEPLOY_FAILED", "UNHEALTHY"):
                 return Cause(
-                    "DeployFailed" if application["status"] == "DEPLOY_FAILED" else "Unhealthy",
+                    "DeployFailed" if application["status"] == "DEPLOY_FAILED" else UNHEALTHY,
                     last_line(_application_message(application)) or "Ray Serve gives no reason",
                 )
     return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lookalike_crds.base import Condition
-from lookalike_operator.plan.causes import NOT_IN_TIME, UNREACHABLE, Cause
+from lookalike_operator.plan.causes import NOT_IN_TIME, UNHEALTHY, UNREACHABLE, Cause
 from lookalike_operator.plan.conditions import Judged, judged
 from lookalike_operator.plan.model import RetrieverSnapshot
 from lookalike_operator.plan.names import PAUSED
@@ -101,7 +101,7 @@ def _with_cause(snapshot: RetrieverSnapshot, situation: Situation) -> Rollout:
     rollout, cause = situation.rollout, situation.rollout.cause
     if rollout.complete or situation.suspended:
         return rollout
-    only_late = cause is None or not cause.stuck or cause.reason == NOT_IN_TIME
+    only_late = cause is None or not cause.stuck or cause.reason in _OF_THE_INDEX
     if only_late and not rollout.available and (waits := _unreachable_index(snapshot)) is not None:
         return replace(rollout, cause=waits)
     if only_late and (before := _crashed_before(snapshot.status.conditions, snapshot)) is not None:
@@ -109,6 +109,8 @@ def _with_cause(snapshot: RetrieverSnapshot, situation: Situation) -> Rollout:
     return rollout
 
 
+_OF_THE_INDEX = frozenset({NOT_IN_TIME, UNHEALTHY})
+"""What a canary query that is not answered looks like from outside."""
 _LASTING = frozenset({"OOMKilled", "CrashLoopBackOff"})
 
 

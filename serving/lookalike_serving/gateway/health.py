@@ -7,18 +7,15 @@ import asyncio
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from lookalike_crds.config import CollectionConfig
+from lookalike_serving.answering import CANARY_SECONDS, silent_parts
 from lookalike_serving.gateway.auth import may_see_reasons
 from lookalike_serving.gateway.context import metrics_of, request_id_of, service_of
 from lookalike_serving.gateway.responses import json_response, problem_response
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem, Wrong
-from lookalike_serving.service import Failure, Service
-from lookalike_serving.together import together
+from lookalike_serving.service import Service
 
 router = APIRouter(tags=["health"])
-
-_CANARY_SECONDS = 5.0
 
 
 @router.get("/healthz", summary="Whether the process is alive", response_model=None)
@@ -42,10 +39,7 @@ async def readyz(request: Request) -> Response:
         problem = Problem(503, "draining", "This server is about to end.")
         return problem_response(problem, request_id_of(request.scope))
     service = service_of(request)
-    configs = service.config.collections
-    failures = await together([_canary(service, each) for each in configs]) if configs else []
-    parts = {f"collections.{c.name}": failure for c, failure in zip(configs, failures, strict=True)}
-    parts["batches"] = service.batches_failure
+    parts = await silent_parts(service)
     failed = {part: failure for part, failure in parts.items() if failure is not None}
     if failed:
         open_to = may_see_reasons(request)
@@ -61,23 +55,6 @@ async def readyz(request: Request) -> Response:
         )
         return problem_response(problem, request_id_of(request.scope))
     return json_response(request, {"status": "ready", "parts": sorted(parts)})
-
-
-async def _canary(service: Service, collection: CollectionConfig) -> Failure | None:
-    """None where a query went through model and index, else what kept it from doing so."""
-    if collection.name in service.failures:
-        return service.failures[collection.name]
-    try:
-        async with asyncio.timeout(_CANARY_SECONDS):
-            await service.canary(collection.name)
-    except TimeoutError:
-        by = f" by {collection.index.url}" if collection.index.url else ""
-        return Failure(f"a canary query was not answered within {_CANARY_SECONDS:g} s{by}")
-    except (IndexFailure, Problem) as failure:
-        return Failure.of(failure)
-    except Exception as failure:
-        return Failure(f"{type(failure).__name__}: {failure}")
-    return None
 
 
 @router.get(
@@ -101,7 +78,7 @@ async def _documents(service: Service, name: str) -> int | None:
     if state is None:
         return None
     try:
-        async with asyncio.timeout(_CANARY_SECONDS):
+        async with asyncio.timeout(CANARY_SECONDS):
             return (await state.index.info()).points
     except (IndexFailure, TimeoutError):
         return None

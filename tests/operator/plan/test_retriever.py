@@ -351,6 +351,18 @@ def test_a_reason_stays_while_pods_crash_and_are_made_anew() -> None:
     assert told(plan, "Ready") == ("False", "Starting")
 
 
+def test_a_replica_that_is_ill_for_its_index_tells_of_the_index() -> None:
+    snapshot = retriever({"serving": {"runtime": "KubeRay"}}, collections=_without_server())
+    application = {"status": "UNHEALTHY", "message": "collections.catalogue: unreachable"}
+    status = {"activeServiceStatus": {"applicationStatuses": {"lookalike": application}}}
+    live = {**named(plan_retriever(snapshot), "RayService"), "status": status}
+    plan = plan_retriever(replace(snapshot, children=(live,)))
+    assert told(plan, "Ready") == ("False", "QdrantUnavailable")
+    assert told(plan, "Stalled")[0] == "False"
+    plan = plan_retriever(replace(snapshot, collections=SERVER, children=(live,)))
+    assert told(plan, "Stalled") == ("True", "Unhealthy")
+
+
 def test_what_went_wrong_in_a_write_is_told() -> None:
     trouble = Trouble("WriteFailed", "InternalError: failed calling webhook")
     plan = plan_retriever(retriever(collections=SERVER, trouble=trouble))
