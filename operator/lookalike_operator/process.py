@@ -22,7 +22,7 @@ from lookalike_operator.apply.execute import Executor
 from lookalike_operator.cluster import Cluster
 from lookalike_operator.engine.endpoint import Endpoint
 from lookalike_operator.engine.informer import Informer
-from lookalike_operator.engine.lease import Lease, LeaseLost
+from lookalike_operator.engine.lease import LEASE_NAME, Lease, LeaseLost
 from lookalike_operator.engine.queue import KeyedQueue
 from lookalike_operator.engine.resources import OwnResources
 from lookalike_operator.engine.routing import concerned
@@ -42,8 +42,6 @@ from lookalike_operator.reconcile import Planner, Reconciler
 from lookalike_operator.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
-
-LEASE_NAME = "lookalike-operator"
 
 
 @dataclass(slots=True)

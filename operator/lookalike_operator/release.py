@@ -1,10 +1,14 @@
-"""Lets go of every collection: what runs when the operator is uninstalled.
+"""Lets go of every collection and of the lease: what runs when the operator is uninstalled.
 
-    python -m lookalike_operator.release [--namespace NAME …] [--kubeconfig FILE]
+    python -m lookalike_operator.release [--namespace NAME …] [--lease-namespace NAME]
+        [--kubeconfig FILE]
 
 A collection whose index on a Qdrant server is to go with it carries a finalizer, and once the
 operator is gone nobody would take it off: the collection, and its namespace, could never be
 deleted. So the finalizers go with the operator. An operator installed later puts them back.
+
+The operator itself cannot give the lease back: its permissions are deleted before its pod ends. An
+operator installed at once would wait until the lease has run out.
 """
 
 from __future__ import annotations
@@ -15,7 +19,8 @@ import sys
 from collections.abc import Sequence
 
 from lookalike_operator.cluster import ApiError, Cluster, NoCluster
-from lookalike_operator.kinds import IMAGE_COLLECTION
+from lookalike_operator.engine.lease import LEASE_NAME
+from lookalike_operator.kinds import IMAGE_COLLECTION, LEASE
 from lookalike_operator.plan.names import FINALIZER
 
 _ATTEMPTS = 5
@@ -60,18 +65,35 @@ async def _let_go(cluster: Cluster, namespace: str, name: str) -> bool:
     return False
 
 
-async def _run(kubeconfig: str | None, namespaces: Sequence[str]) -> int:
+async def release_lease(cluster: Cluster, namespace: str) -> None:
+    """Whoever wants to lead may begin at once. Raises ApiError."""
+    spec = {"holderIdentity": "", "leaseDurationSeconds": 1}
+    try:
+        await cluster.patch(LEASE, namespace, LEASE_NAME, {"spec": spec})
+    except ApiError as error:
+        if error.status != 404:
+            raise
+
+
+async def _run(
+    kubeconfig: str | None, namespaces: Sequence[str], lease_namespace: str | None
+) -> int:
     async with await Cluster.connect(kubeconfig) as cluster:
+        if lease_namespace is not None:
+            await release_lease(cluster, lease_namespace)
         return await release(cluster, namespaces)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="lookalike_operator.release", description=__doc__)
     parser.add_argument("--namespace", action="append", default=[], help="all where not given")
+    parser.add_argument("--lease-namespace", help="where the operator's lease is; none: stays")
     parser.add_argument("--kubeconfig", help="outside a cluster")
     arguments = parser.parse_args()
     try:
-        released = asyncio.run(_run(arguments.kubeconfig, arguments.namespace))
+        released = asyncio.run(
+            _run(arguments.kubeconfig, arguments.namespace, arguments.lease_namespace)
+        )
     except (ApiError, NoCluster) as error:
         print(f"collections could not be let go: {error}", file=sys.stderr)
         return 1

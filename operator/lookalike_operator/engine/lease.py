@@ -25,6 +25,9 @@ from lookalike_operator.settings import LeaseTimes
 
 log = logging.getLogger(__name__)
 
+LEASE_NAME = "lookalike-operator"
+_RELEASE_ATTEMPTS = 3
+
 
 class LeaseLost(Exception):
     """Another may act now: stop at once."""
@@ -83,14 +86,24 @@ class Lease:
                 continue
 
     async def release(self) -> None:
-        """Let the next one begin at once. Best effort."""
-        if self._held is None or self._holder() != self.identity:
-            return
-        spec = {**self._held["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
-        try:
-            await self._cluster.replace({**self._held, "spec": spec})
-        except ApiError as error:
-            log.info("lease not released: %s", error.message)
+        """Let the next one begin at once. Best effort.
+
+        What is known of the lease may be old: a renewal that was cut off may have been written all
+        the same. So it is read anew, and only taken from ourselves.
+        """
+        for _ in range(_RELEASE_ATTEMPTS):
+            try:
+                live = await self._cluster.get(LEASE, self._namespace, self._name)
+                holder = ((live or {}).get("spec") or {}).get("holderIdentity")
+                if live is None or holder != self.identity:
+                    break
+                spec = {**live["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
+                await self._cluster.replace({**live, "spec": spec})
+                break
+            except ApiError as error:
+                if not error.conflict:
+                    log.warning("lease not released: %s", error.message)
+                    break
         self._held = None
 
     async def _try(self) -> bool:

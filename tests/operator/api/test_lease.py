@@ -16,6 +16,7 @@ from operators import InThread, children_of, collection, kind_named, retriever
 
 from lookalike_operator.cluster import Cluster
 from lookalike_operator.engine.lease import Lease, LeaseLost
+from lookalike_operator.release import release_lease
 from lookalike_operator.settings import LeaseTimes
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.slow]
@@ -145,6 +146,28 @@ async def test_of_two_that_start_together_one_leads(
         task.cancel()
     await asyncio.gather(*racing, return_exceptions=True)
     assert holder(api, namespace) in ("a", "b")
+
+
+async def test_a_lease_is_given_back_though_what_is_known_of_it_is_old(
+    cluster: Cluster, api: Api, namespace: str
+) -> None:
+    first = lease(cluster, namespace, "first")
+    await first.acquire()
+    # A renewal whose answer was lost.
+    renewed = {"spec": {"renewTime": "2026-03-01T00:00:00.000000Z"}}
+    await cluster.patch(kind_named("Lease"), namespace, "lookalike-operator", renewed)
+    await first.release()
+    assert holder(api, namespace) == ""
+
+
+async def test_an_uninstalled_operators_lease_is_given_back_for_it(
+    cluster: Cluster, api: Api, namespace: str
+) -> None:
+    await release_lease(cluster, namespace)
+    await lease(cluster, namespace, "gone").acquire()
+    await release_lease(cluster, namespace)
+    assert holder(api, namespace) == ""
+    await asyncio.wait_for(lease(cluster, namespace, "heir").acquire(), TIMES.duration / 2)
 
 
 def test_times_that_let_two_act_at_once_are_refused(plane: ControlPlane) -> None:

@@ -164,6 +164,26 @@ def test_going_back_to_the_old_model_is_no_new_index() -> None:
     assert back.status["indexName"] == full.status.index_name
 
 
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"provider": "OpenClip", "name": "hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"},
+         "OpenClip hf-hub:laion/CLIP-ViT-B-32-laion2B-s34B-b79K"),
+        ({"provider": "OpenClip", "name": "ViT-B-32",
+          "weights": "/var/lib/lookalike/weights/of/the/team/ViT-B-32/open_clip_pytorch_model.bin"},
+         "OpenClip ViT-B-32 …/open_clip_pytorch_model.bin"),
+        ({"provider": "OpenClip", "name": "ViT-B-32", "weights": "s3://models/clip/" + "x" * 200},
+         "OpenClip ViT-B-32 …/" + "x" * 39 + "…"),
+        ({"provider": "OpenClip", "name": "hf-hub:a/b", "revision": "0123456789abcdef0123"},
+         "OpenClip hf-hub:a/b @0123456789ab"),
+    ],
+)  # fmt: skip
+def test_a_model_is_told_in_few_words(model: dict[str, Any], words: str) -> None:
+    told_ = plan_collection(on_server(PHOTOS, {"model": model})).status["activeModel"]
+    assert told_ == words
+    assert len(told_) <= 60
+
+
 def test_precision_alone_changes_no_index() -> None:
     full = ingested(on_server(PHOTOS, VIT))
     precise = {"model": {**VIT["model"], "precision": "FP16"}}
