@@ -252,7 +252,7 @@ def kuberay(plane: ControlPlane, api: Api, count: int, rest: float) -> Result:
         api.apply(ray_service(f"service-{i}"))
     probes, port = free_port(), free_port()
     return measured(
-        "KubeRay 1.4.2",
+        "KubeRay 1.5.1",
         plane,
         [
             str(program),

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 CLUSTER=lookalike-e2e
 OPERATOR=lookalike-e2e/operator:test
 SERVING=lookalike-e2e/serving:test
-KUBERAY=1.4.2
+KUBERAY=1.5.1
 KUBECONFIG_FILE=${LOOKALIKE_CACHE:-$HOME/.cache/lookalike}/kind/kubeconfig
 
 for program in docker kind kubectl helm; do

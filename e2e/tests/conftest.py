@@ -72,7 +72,12 @@ def chart(
     shipped = target.environment.app is None
     image = request.getfixturevalue("operator_image") if shipped else None
     chart = Chart(target, tmp_path_factory.mktemp("chart"))
-    chart.install(image, prometheus={"url": prometheus_pod.ADDRESS})
+    chart.install(
+        image,
+        prometheus={"url": prometheus_pod.ADDRESS},
+        # On the node KubeRay's operator is outside, and asks by way of the API server.
+        kuberay={"namespace": "kuberay"},
+    )
     yield chart
     if not _KEEP:
         chart.uninstall()

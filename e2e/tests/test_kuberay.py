@@ -22,7 +22,7 @@ _WORKERS = "ray.io/node-type=worker"
 @pytest.fixture(scope="module")
 def stage(stages: Stages) -> Iterator[Stage]:
     if stages.target.api.find("/apis/ray.io/v1") is None:
-        pytest.skip("the cluster has no KubeRay: install its operator, 1.4 or later")
+        pytest.skip("the cluster has no KubeRay: install its operator, 1.5.1 or later")
     with stages.open("kuberay") as stage:
         stage.catalogue(PICTURES)
         stage.start_qdrant("qdrant")

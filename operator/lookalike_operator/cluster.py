@@ -225,6 +225,10 @@ class Cluster:
             raise
         return any(r.get("name") == kind.plural for r in answer.get("resources") or ())
 
+    async def schema(self, kind: Kind) -> Json:
+        """The OpenAPI document of the kind's group and version, as everybody may read it."""
+        return await self._request("GET", "get", kind, f"/openapi/v3/apis/{kind.api_version}")
+
     async def log(
         self, namespace: str, pod: str, container: str, *, tail: int, previous: bool = False
     ) -> str:

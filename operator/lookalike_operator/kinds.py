@@ -54,6 +54,8 @@ SECRET = Kind("v1", "Secret", "secrets", watched=False, pruned=False)
 EVENT = Kind("events.k8s.io/v1", "Event", "events")
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
+RAY_SERVICE = Kind("ray.io/v1", "RayService", "rayservices", optional=True)
+
 CHILDREN = (
     POD,
     SECRET,
@@ -66,7 +68,7 @@ CHILDREN = (
     Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     Kind("networking.k8s.io/v1", "Ingress", "ingresses"),
     Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
-    Kind("ray.io/v1", "RayService", "rayservices", optional=True),
+    RAY_SERVICE,
     Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", optional=True),
     Kind("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors", optional=True),
 )

@@ -17,6 +17,7 @@ from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.kinds import CHILDREN, OURS
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.qdrant import Qdrant
+from lookalike_operator.observe.ray_schema import RaySchema
 from lookalike_operator.observe.said import refused_pods, unprovisioned
 from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
@@ -83,6 +84,7 @@ async def preview(
         qdrant=qdrant,
         samples=_no_samples,
         apis=lambda: served,
+        ray_features=RaySchema(cluster).features,
     )
     try:
         return [await _preview(observer, *each) for each in wanted]

@@ -32,6 +32,7 @@ from lookalike_operator.metrics import Metrics
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.prometheus import Prometheus
 from lookalike_operator.observe.qdrant import Qdrant
+from lookalike_operator.observe.ray_schema import RaySchema
 from lookalike_operator.observe.said import refused_pods, unprovisioned
 from lookalike_operator.observe.scaling import samples
 from lookalike_operator.observe.secrets import Secrets
@@ -93,6 +94,7 @@ class Operator:
                 self._prometheus, meta, spec, settings.prometheus_queries
             ),
             apis=self.apis,
+            ray_features=RaySchema(cluster).features,
         )
         executor = Executor(
             cluster,

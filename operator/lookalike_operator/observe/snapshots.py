@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
-from lookalike_crds.retriever import RetrieverSpec
+from lookalike_crds.retriever import RetrieverSpec, Runtime
+from lookalike_operator.kinds import RAY_SERVICE
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.qdrant import Qdrant, Server
 from lookalike_operator.observe.resources import (
@@ -59,6 +60,8 @@ class Observer:
     refused_pods: Said
     unprovisioned: Said
     apis: Callable[[], frozenset[str]]
+    ray_features: Callable[[], Awaitable[frozenset[str]]]
+    """What the installed KubeRay can do; asked where there is one, for those that need it."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     # -- collections -------------------------------------------------------------------------------
@@ -159,11 +162,15 @@ class Observer:
         if spec is None:
             return snapshot
         samples, idle = await self.samples(meta, spec)
+        apis = snapshot.apis
+        if spec.serving.runtime is Runtime.KUBE_RAY and RAY_SERVICE.api in apis:
+            apis |= await self.ray_features()
         return replace(
             snapshot,
             missing_secrets=await self.secrets.missing(_secrets_for(meta, spec, collections)),
             samples=samples,
             idle_seconds=idle,
+            apis=apis,
         )
 
     # -- both --------------------------------------------------------------------------------------

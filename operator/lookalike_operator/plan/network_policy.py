@@ -1,4 +1,8 @@
-"""`access.networkPolicy`: who may open a connection to serving pods."""
+"""Who may open a connection to serving pods: `access.networkPolicy`, and what Ray keeps to itself.
+
+Nobody but the cluster itself has business at the ports of a Ray cluster (dashboard, GCS, client,
+replicas), so with runtime KubeRay there is a policy unless the operator is told otherwise.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from typing import Any
 
 from lookalike_crds.retriever import RetrieverSpec, Runtime
 from lookalike_operator.plan import places
-from lookalike_operator.plan.model import Manifest
+from lookalike_operator.plan.model import Manifest, Settings
 from lookalike_operator.plan.names import (
     APP,
     CLIENT,
@@ -18,30 +22,43 @@ from lookalike_operator.plan.names import (
 )
 
 _RAY_DASHBOARD = 8265
+_NAMESPACE = "kubernetes.io/metadata.name"
+"""The API server sets this label: nobody can give it to another namespace."""
 
 
-def serving_policy(owner: Owner, spec: RetrieverSpec) -> Manifest:
-    """Pods labelled `lookalike.dev/client` (of any value), in any namespace: applications, the
-    ingress controller, Prometheus. And our own: ingestion, Ray among itself, KubeRay."""
+def is_wanted(spec: RetrieverSpec, settings: Settings) -> bool:
+    by_default = spec.serving.runtime is Runtime.KUBE_RAY and settings.ray_network_policy
+    return spec.access.network_policy or by_default
+
+
+def serving_policy(owner: Owner, spec: RetrieverSpec, settings: Settings) -> Manifest:
+    """With `access.networkPolicy`: pods labelled `lookalike.dev/client` (of any value), in any
+    namespace: applications, the ingress controller, Prometheus. Without: anybody, at the ports that
+    are for anybody. And our own: ingestion, Ray among itself, KubeRay's operator."""
     client = {"matchExpressions": [{"key": CLIENT, "operator": "Exists"}]}
     ingestion = {"matchLabels": {MANAGED_BY: OPERATOR, COMPONENT: Component.INGESTION.value}}
     kuberay_runs_it = spec.serving.runtime is Runtime.KUBE_RAY
     ports = (places.PORT, places.METRICS_PORT) if kuberay_runs_it else (places.PORT,)
+    from_whom = [{"namespaceSelector": {}, "podSelector": client}, {"podSelector": ingestion}]
     rules: list[dict[str, Any]] = [
         {
-            "from": [
-                {"namespaceSelector": {}, "podSelector": client},
-                {"podSelector": ingestion},
-            ],
+            **({"from": from_whom} if spec.access.network_policy else {}),
             "ports": [{"port": port, "protocol": "TCP"} for port in ports],
         }
     ]
     if kuberay_runs_it:
-        kuberay = {"matchLabels": {APP: "kuberay-operator"}}
+        namespace = {"matchLabels": {_NAMESPACE: settings.kuberay_namespace}}
+        # As its Helm chart labels it, and as its kustomization does.
+        kuberay = (
+            {"matchLabels": {APP: "kuberay-operator"}},
+            {"matchLabels": {COMPONENT: "kuberay-operator"}},
+        )
         rules += [
             {"from": [{"podSelector": {"matchLabels": owner.selector(Component.SERVING)}}]},
             {
-                "from": [{"namespaceSelector": {}, "podSelector": kuberay}],
+                "from": [
+                    {"namespaceSelector": namespace, "podSelector": labels} for labels in kuberay
+                ],
                 "ports": [
                     {"port": port, "protocol": "TCP"} for port in (places.PORT, _RAY_DASHBOARD)
                 ],

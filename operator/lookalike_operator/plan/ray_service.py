@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from lookalike_crds.config import ServingConfig, heavy_digest, heavy_of, light_of
@@ -33,8 +34,16 @@ from lookalike_operator.plan.pod_template import (
 from lookalike_operator.plan.quantity import amount
 
 API = "ray.io/v1/RayService"
+TOKEN_AUTHENTICATION = f"{API}:authOptions"
+"""Among the APIs of a snapshot: the installed KubeRay makes tokens, and shows them to Ray."""
 APPLICATION = "lookalike"
 GROUP_NAME = "serving"
+
+_AUTHENTICATION = {"mode": "token"}
+"""KubeRay makes a Secret for each cluster, gives its token to head, workers and autoscaler, and
+shows it to the dashboard itself."""
+_AUTOSCALER_IDENTITY = "autoscaler-identity"
+_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 _MOST_WORKERS = 1000
 """The bound of spec.serving.replicas: KubeRay hands a changed one to no running cluster."""
@@ -85,6 +94,12 @@ def serving_ray_service(
             "rayClusterConfig": cluster,
         },
     }
+
+
+def wants_token(spec: RetrieverSpec) -> bool:
+    """Whether this Ray cluster is to answer only who has its token. Only `rayCluster` says no."""
+    options = merged({"authOptions": _AUTHENTICATION}, spec.serving.ray_cluster)["authOptions"]
+    return isinstance(options, Mapping) and options.get("mode") == _AUTHENTICATION["mode"]
 
 
 def _without_replicas(cluster: dict[str, Any]) -> dict[str, Any]:
@@ -156,15 +171,16 @@ def _cluster(
         # The config comes with the application.
         if mount.name != "config"
     ]
-    image = spec.serving.image or settings.serving_image
     return {
         "rayVersion": settings.ray_version,
+        "authOptions": dict(_AUTHENTICATION),
         "enableInTreeAutoscaling": True,
         "autoscalerOptions": {
             "version": "v2",
             "idleTimeoutSeconds": _WORKER_IDLE_SECONDS,
             "upscalingMode": "Default",
-            "image": image,
+            # It may change the Ray cluster: not with an image of somebody else's choice.
+            "image": settings.serving_image,
             "imagePullPolicy": settings.image_pull_policy,
             "securityContext": container_security(),
             "env": serving_pod.environment(),
@@ -172,7 +188,10 @@ def _cluster(
                 "requests": {"cpu": "100m", "memory": "512Mi"},
                 "limits": {"memory": "512Mi"},
             },
-            "volumeMounts": [m.volume_mount for m in mounted if m.name == "tmp"],
+            "volumeMounts": [
+                *(m.volume_mount for m in mounted if m.name == "tmp"),
+                {"name": _AUTOSCALER_IDENTITY, "mountPath": _SERVICE_ACCOUNT, "readOnly": True},
+            ],
         },
         "headGroupSpec": {
             # No replica lands on the head, or a worker without one would never be Ready.
@@ -222,8 +241,8 @@ def _template(
         )
     pod = serving_pod.pod_spec([container], mounted)
     if head:
-        # Ray's autoscaler, beside the head, asks the API server for workers.
-        pod["automountServiceAccountToken"] = True
+        # Ray's autoscaler, beside the head, asks the API server for workers; nobody else does.
+        pod["volumes"] = [*pod["volumes"], _autoscaler_identity()]
     template = {
         "metadata": {
             "labels": labels,
@@ -236,6 +255,22 @@ def _template(
     }
     override = spec.serving.pod_template
     return with_pod_template(template, _for_head(override) if head else override, labels)
+
+
+def _autoscaler_identity() -> dict[str, Any]:
+    """What Kubernetes would mount into every container of the pod, for the autoscaler alone."""
+    namespace = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
+    sources: list[dict[str, Any]] = [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
+        {
+            "configMap": {
+                "name": "kube-root-ca.crt",
+                "items": [{"key": "ca.crt", "path": "ca.crt"}],
+            }
+        },
+        {"downwardAPI": {"items": [{"path": "namespace", **namespace}]}},
+    ]
+    return {"name": _AUTOSCALER_IDENTITY, "projected": {"sources": sources}}
 
 
 def _for_head(override: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -261,8 +261,8 @@ def _access(
                     "which the cluster does not have: install it, or use access.ingress",
                 )
             )
-    if access.network_policy:
-        objects.append(network_policy.serving_policy(owner, spec))
+    if network_policy.is_wanted(spec, snapshot.settings):
+        objects.append(network_policy.serving_policy(owner, spec, snapshot.settings))
     if service_monitor.API in snapshot.apis:
         objects.append(service_monitor.serving_monitor(owner, spec))
     return objects, lacking

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.retriever import RetrieverSpec, Runtime
-from lookalike_operator.plan import pod_policy, ray_service
+from lookalike_operator.plan import network_policy, pod_policy, ray_service
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.claims import edge_collections
 from lookalike_operator.plan.model import CollectionFacts, RetrieverSnapshot
@@ -50,6 +50,29 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
             "KubeRayMissing",
             "spec.serving.runtime is KubeRay and the cluster has no RayService (ray.io/v1): "
             "install the KubeRay operator, or write runtime: Standalone",
+        )
+    if spec.serving.runtime is Runtime.KUBE_RAY:
+        return _open_ray(snapshot, spec)
+    return None
+
+
+def _open_ray(snapshot: RetrieverSnapshot, spec: RetrieverSpec) -> Cause | None:
+    """Whoever reaches a Ray cluster without a token runs code in it."""
+    if ray_service.wants_token(spec) and ray_service.TOKEN_AUTHENTICATION not in snapshot.apis:
+        return Cause(
+            "KubeRayTooOld",
+            "the installed KubeRay knows no authOptions, so Ray would run any code for whoever "
+            "reaches it: upgrade KubeRay and its definitions to 1.5.1 or later, or accept that "
+            "by spec.serving.rayCluster: {authOptions: {mode: disabled}}",
+        )
+    if network_policy.is_wanted(spec, snapshot.settings) and (
+        snapshot.settings.kuberay_namespace is None
+    ):
+        return Cause(
+            "KubeRayNamespaceUnknown",
+            "the NetworkPolicy of a Ray cluster lets KubeRay's operator in and has to be told "
+            "where it runs: install Lookalike with chart value kuberay.namespace (or "
+            "kuberay.networkPolicy: false for no policy)",
         )
     return None
 

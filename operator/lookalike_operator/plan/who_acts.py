@@ -26,6 +26,8 @@ WHO_ACTS: Mapping[str, Who] = {
     "AddressNotAllowed": Who.PERSON,
     "ForbiddenByPolicy": Who.PERSON,
     "KubeRayMissing": Who.PERSON,
+    "KubeRayTooOld": Who.PERSON,
+    "KubeRayNamespaceUnknown": Who.PERSON,
     "GatewayApiMissing": Who.PERSON,
     "EdgeSingleReplica": Who.PERSON,
     "IndexInUse": Who.PERSON,

@@ -24,6 +24,7 @@ from lookalike_operator.metrics import Metrics
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.prometheus import Prometheus
 from lookalike_operator.observe.qdrant import Qdrant
+from lookalike_operator.observe.ray_schema import RaySchema
 from lookalike_operator.observe.said import refused_pods, unprovisioned
 from lookalike_operator.observe.scaling import samples
 from lookalike_operator.observe.secrets import Secrets
@@ -70,6 +71,7 @@ class ByHand:
             qdrant=self.qdrant,
             samples=lambda meta, spec: samples(Prometheus(None), meta, spec),
             apis=frozenset,
+            ray_features=RaySchema(cluster).features,
             now=lambda: self.now(),
         )
         executor = Executor(

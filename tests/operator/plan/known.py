@@ -34,11 +34,13 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 SETTINGS = Settings(
     serving_image="registry.example/lookalike-serving:0.1.0",
     qdrant_addresses=("qdrant.example",),
+    kuberay_namespace="kuberay-system",
 )
 NAMESPACE = "shop"
 ALL_APIS = frozenset(
     {
         "ray.io/v1/RayService",
+        "ray.io/v1/RayService:authOptions",
         "gateway.networking.k8s.io/v1/HTTPRoute",
         "monitoring.coreos.com/v1/ServiceMonitor",
     }

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import yaml
 from tests.operator.plan.known import (
+    ALL_APIS,
     EDGE,
     QDRANT,
     READY,
+    SETTINGS,
     VIT,
     Server,
     condition,
@@ -26,6 +28,7 @@ from tests.operator.plan.known import (
 from lookalike_crds.config import ServingConfig
 from lookalike_crds.retriever import RetrieverStatus
 from lookalike_operator.plan.model import Manifest, Plan, RetrieverSnapshot, Sample
+from lookalike_operator.plan.ray_service import TOKEN_AUTHENTICATION
 from lookalike_operator.plan.retriever import plan_retriever
 
 GPU = {"limits": {"cpu": "2500m", "nvidia.com/gpu": "1"}}
@@ -99,11 +102,11 @@ def test_a_replica_takes_its_worker_whole_and_the_head_takes_none() -> None:
     assert "nvidia.com/gpu" not in str(head["containers"][0]["resources"])
 
 
-def test_the_head_holds_no_secret_and_no_claim() -> None:
+def test_the_head_holds_no_key_and_no_claim() -> None:
     head = _ray(plan_retriever(_retriever(engine=EDGE)))["spec"]["rayClusterConfig"][
         "headGroupSpec"
     ]["template"]["spec"]
-    assert [volume["name"] for volume in head["volumes"]] == ["tmp"]
+    assert [volume["name"] for volume in head["volumes"]] == ["tmp", "autoscaler-identity"]
 
 
 def test_what_places_serving_pods_does_not_place_the_head() -> None:
@@ -136,6 +139,81 @@ def test_people_change_the_cluster_by_the_names_of_its_parts() -> None:
     assert len(cluster["workerGroupSpecs"]) == 1
     assert cluster["workerGroupSpecs"][0]["replicas"] == 1
     assert cluster["workerGroupSpecs"][0]["template"]["spec"]["containers"]
+
+
+# -- who gets in -----------------------------------------------------------------------------------
+
+
+def test_ray_answers_nobody_without_the_clusters_token() -> None:
+    cluster = _ray(plan_retriever(_retriever()))["spec"]["rayClusterConfig"]
+    assert cluster["authOptions"] == {"mode": "token"}
+
+
+def test_a_kuberay_without_tokens_is_refused_unless_an_open_ray_is_asked_for() -> None:
+    old = ALL_APIS - {TOKEN_AUTHENTICATION}
+    plan = plan_retriever(_retriever(apis=old))
+    assert told(plan, "Stalled") == ("True", "KubeRayTooOld")
+    assert "1.5.1" in condition(plan, "Stalled")["message"]
+    assert kinds(plan) == []
+    open_ray = _serving(rayCluster={"authOptions": {"mode": "disabled"}})
+    plan = plan_retriever(_retriever(open_ray, apis=old))
+    assert told(plan, "Stalled")[0] == "False"
+    assert _ray(plan)["spec"]["rayClusterConfig"]["authOptions"] == {"mode": "disabled"}
+
+
+def test_only_the_autoscaler_can_talk_to_the_api_server() -> None:
+    cluster = _ray(plan_retriever(_retriever()))["spec"]["rayClusterConfig"]
+    at = "/var/run/secrets/kubernetes.io/serviceaccount"
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    for pod_spec in (group["template"]["spec"] for group in groups):
+        assert pod_spec["automountServiceAccountToken"] is False
+        for container in pod_spec["containers"]:
+            assert at not in [mount["mountPath"] for mount in container["volumeMounts"]]
+    mounts = {m["mountPath"]: m["name"] for m in cluster["autoscalerOptions"]["volumeMounts"]}
+    volumes = cluster["headGroupSpec"]["template"]["spec"]["volumes"]
+    assert mounts[at] in [volume["name"] for volume in volumes if "projected" in volume]
+
+
+def test_the_autoscaler_runs_the_operators_image_whatever_the_retriever_names() -> None:
+    plan = plan_retriever(_retriever(_serving(image="theirs:1")))
+    options = _ray(plan)["spec"]["rayClusterConfig"]["autoscalerOptions"]
+    assert options["image"] == SETTINGS.serving_image
+
+
+def _policy(*parts: dict[str, Any], **changes: Any) -> list[Manifest]:
+    plan = plan_retriever(_retriever(*parts, **changes))
+    return [each for each in plan.objects if each["kind"] == "NetworkPolicy"]
+
+
+def test_a_ray_clusters_ports_are_for_it_and_for_kuberays_operator_alone() -> None:
+    [policy] = _policy()
+    everybody, itself, kuberay = policy["spec"]["ingress"]
+    assert "from" not in everybody
+    assert [port["port"] for port in everybody["ports"]] == [8000, 8001]
+    assert "ports" not in itself
+    assert itself["from"] == [{"podSelector": policy["spec"]["podSelector"]}]
+    namespace = {"matchLabels": {"kubernetes.io/metadata.name": "kuberay-system"}}
+    assert [peer["namespaceSelector"] for peer in kuberay["from"]] == [namespace] * 2
+    assert all(peer["podSelector"]["matchLabels"] for peer in kuberay["from"])
+
+
+def test_the_policy_can_be_left_out_by_who_installs_the_operator() -> None:
+    assert _policy(settings=replace(SETTINGS, ray_network_policy=False)) == []
+
+
+def test_a_policy_for_clients_names_the_same_kuberay() -> None:
+    [policy] = _policy({**_serving(), "access": {"networkPolicy": True}})
+    clients, _, kuberay = policy["spec"]["ingress"]
+    assert clients["from"]
+    assert all("matchLabels" in peer["namespaceSelector"] for peer in kuberay["from"])
+
+
+@pytest.mark.parametrize("access", [{}, {"networkPolicy": True}])
+def test_where_kuberay_runs_has_to_be_known(access: dict[str, Any]) -> None:
+    lost = replace(SETTINGS, kuberay_namespace=None)
+    plan = plan_retriever(_retriever({**_serving(), "access": access}, settings=lost))
+    assert told(plan, "Stalled") == ("True", "KubeRayNamespaceUnknown")
+    assert "kuberay.namespace" in condition(plan, "Stalled")["message"]
 
 
 # -- live ------------------------------------------------------------------------------------------
