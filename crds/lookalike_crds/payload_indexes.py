@@ -11,7 +11,7 @@ from lookalike_crds.image_collection import FieldType
 
 _PARAMETERS: dict[FieldType, dict[str, Any]] = {
     FieldType.KEYWORD: {"prefix": True},  # for starts_with
-    FieldType.TEXT: {"tokenizer": "word", "lowercase": True},
+    FieldType.TEXT: {"tokenizer": "multilingual", "lowercase": True},  # for Chinese, Japanese, Thai
 }
 
 

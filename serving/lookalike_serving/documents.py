@@ -2,7 +2,8 @@
 
 A document is one point of the index. Its payload is the user's metadata at the top level –
 so that anyone who opens the collection with Qdrant's own tools finds `status` where they put
-it – and one reserved key, `_lookalike`, with what Lookalike itself needs to know.
+it – and one reserved key, `_lookalike`, with what Lookalike itself needs to know. Numbers that
+engines would change have their exact form there, too (floats.py).
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lookalike_serving.document_ids import canonical
+from lookalike_serving.floats import restore, settle
 
 RESERVED = "_lookalike"
 
+_FLOATS = "floats"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://lookalike.dev/documents")
 
 
@@ -52,11 +55,20 @@ def payload(metadata: dict[str, Any], origin: Origin) -> dict[str, Any]:
     """The point's payload. Raises ValueError where metadata uses the reserved key."""
     if RESERVED in metadata:
         raise ValueError(f"metadata key {RESERVED!r} is reserved: rename it")
-    return {**metadata, RESERVED: {k: v for k, v in asdict(origin).items() if v is not None}}
+    stored, kept = settle(metadata)
+    own = {k: v for k, v in asdict(origin).items() if v is not None}
+    return {**stored, RESERVED: {**own, _FLOATS: kept} if kept else own}
 
 
 def split(stored: dict[str, Any]) -> tuple[dict[str, Any], Origin]:
     """A stored payload as (metadata, origin)."""
-    metadata = {k: v for k, v in stored.items() if k != RESERVED}
+    metadata = metadata_of(stored)
     known = Origin.__dataclass_fields__
     return metadata, Origin(**{k: v for k, v in stored[RESERVED].items() if k in known})
+
+
+def metadata_of(stored: dict[str, Any]) -> dict[str, Any]:
+    """The user's part of a stored payload, or of some keys of one, as it was given."""
+    metadata = {k: v for k, v in stored.items() if k != RESERVED}
+    kept = stored.get(RESERVED, {}).get(_FLOATS)
+    return restore(metadata, kept) if kept else metadata

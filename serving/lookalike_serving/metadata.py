@@ -9,28 +9,23 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_serving.moments import FORMS, stored_form
 from lookalike_serving.problems import Wrong, invalid
 
 MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 16
 _MAX_KEY_LENGTH = 128
 _INTEGERS = range(-(2**63), 2**63)
-_DATETIME = re.compile(
-    r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:\d{2})?)?"
-)
-
 _EXPECTED = {
     FieldType.KEYWORD: 'a string, such as "active"',
     FieldType.INTEGER: "a whole number, such as 42",
-    FieldType.FLOAT: "a number, such as 9.5",
+    FieldType.FLOAT: "a number that a 64-bit float holds exactly, such as 9.5",
     FieldType.BOOL: "true or false",
-    FieldType.DATETIME: 'an RFC 3339 time, such as "2026-05-01T12:00:00Z"',
+    FieldType.DATETIME: f"an RFC 3339 time ({FORMS})",
     FieldType.GEO: '{"lat": -90..90, "lon": -180..180}',
     FieldType.TEXT: "a string",
 }
@@ -39,7 +34,8 @@ _EXPECTED = {
 def checked_metadata(
     metadata: dict[str, Any], fields: Iterable[FieldSpec], *, path: str = "metadata"
 ) -> dict[str, Any]:
-    """The metadata as it is stored: numbers of Float and Integer fields in their own type.
+    """The metadata as it is stored: numbers of Float and Integer fields in their own type, times
+    in a form that every engine reads.
 
     Raises Problem 422 that lists every wrong key. `null` is allowed everywhere.
     """
@@ -71,17 +67,6 @@ def checked_metadata(
     return checked
 
 
-def is_rfc3339(text: str) -> bool:
-    """Whether a text is a date or a time as the engines read it."""
-    if not _DATETIME.fullmatch(text):
-        return False
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _wrong_key(key: str) -> str | None:
     if not key or len(key) > _MAX_KEY_LENGTH:
         return f"metadata keys have 1 to {_MAX_KEY_LENGTH} characters"
@@ -100,6 +85,8 @@ def _wrong_json(value: Any, depth: int) -> str | None:
         return "NaN and infinities cannot be stored: use null"
     if isinstance(value, int) and value not in _INTEGERS:
         return "whole numbers are stored in 64 bits: write larger ones as strings"
+    if value is not None and not isinstance(value, bool | str | int | float | dict | list | tuple):
+        return f"is {type(value).__name__}, not a JSON value: convert it to text or numbers"
     inner: Iterable[Any] = ()
     if isinstance(value, dict):
         inner = value.values()
@@ -112,7 +99,7 @@ def _wrong_json(value: Any, depth: int) -> str | None:
 
 
 def _typed(value: Any, kind: FieldType) -> Any:
-    if isinstance(value, list) and value:
+    if isinstance(value, list):
         return [_scalar(each, kind) for each in value]
     return _scalar(value, kind)
 
@@ -124,12 +111,12 @@ def _scalar(value: Any, kind: FieldType) -> Any:
             return value
         case FieldType.INTEGER if is_number and value == int(value) and int(value) in _INTEGERS:
             return int(value)
-        case FieldType.FLOAT if is_number:
+        case FieldType.FLOAT if is_number and int(value) == int(float(value)):
             return float(value)
         case FieldType.BOOL if isinstance(value, bool):
             return value
-        case FieldType.DATETIME if isinstance(value, str) and is_rfc3339(value):
-            return value
+        case FieldType.DATETIME if isinstance(value, str):
+            return stored_form(value)
         case FieldType.GEO if isinstance(value, dict) and value.keys() == {"lat", "lon"}:
             return {
                 "lat": _within(value["lat"], 90.0),

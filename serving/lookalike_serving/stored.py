@@ -63,7 +63,10 @@ async def change_metadata(
         if removed:
             await state.index.replace_payload(point, payload(metadata, origin))
         else:
-            await state.index.merge_payload(point, payload(checked, origin))
+            stored = payload(metadata, origin)
+            await state.index.merge_payload(
+                point, {key: stored[key] for key in (*checked, RESERVED)}
+            )
     return FoundDocument(metadata, origin)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -13,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_crds.image_collection import FieldSpec, FieldType, VectorSpec
+from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.filters import (
     And,
     Condition,
@@ -46,8 +48,16 @@ FIELDS = tuple(
 
 def holds(filter: Filter, id: str, document: dict[str, Any]) -> bool:
     match filter:
-        case And(of):
-            return all(holds(each, id, document) for each in of)
+        case And():
+            parts = list(flat(filter))
+            ranged = [
+                part for part in parts if isinstance(part, Condition) and part.operator in ORDER
+            ]
+            others = [part for part in parts if part not in ranged]
+            return all(holds(each, id, document) for each in others) and all(
+                one_meets_all(at(document, key), [part for part in ranged if part.key == key])
+                for key in {part.key for part in ranged}
+            )
         case Or(of):
             return any(holds(each, id, document) for each in of)
         case Not(of):
@@ -57,6 +67,19 @@ def holds(filter: Filter, id: str, document: dict[str, Any]) -> bool:
         case Condition(key, operator, value):
             stored = at(document, key)
             return condition_holds(stored, operator, value, key)
+
+
+ORDER = {Operator.GT, Operator.GTE, Operator.LT, Operator.LTE}
+
+
+def flat(filter: And):
+    for each in filter.of:
+        yield from flat(each) if isinstance(each, And) else [each]
+
+
+def one_meets_all(stored: Any, bounds: list[Condition]) -> bool:
+    elements = stored if isinstance(stored, list) else [stored]
+    return any(all(ordered(e, b.operator, b.value) for b in bounds) for e in elements)
 
 
 MISSING = object()
@@ -182,11 +205,13 @@ moments = st.builds(
     st.integers(0, 3),
     zones,
 )
-# Off the boundaries of circles and boxes below: engines may round there.
+# Edges of the map, and of the circles and boxes below, among them.
+latitudes = [-90, -89.95, -60, -1, 0, 1, 48.5, 60, 89.95, 90]
+longitudes = [-180, -179.95, -170, -1, 0, 1, 160, 175, 179.95, 180]
 points = st.builds(
-    lambda lat, lon: {"lat": lat + 0.137, "lon": lon + 0.211},
-    st.sampled_from([-60, -1, 0, 1, 48]),
-    st.sampled_from([-179, -1, 0, 1, 170, 179]),
+    lambda lat, lon: {"lat": lat, "lon": lon},
+    st.sampled_from(latitudes),
+    st.sampled_from(longitudes),
 )
 scalars = st.one_of(texts, integers, floats, st.booleans(), st.none(), moments)
 anything = st.one_of(
@@ -242,13 +267,17 @@ def equality(key: str) -> st.SearchStrategy[Filter]:
     )
 
 
+bounds = st.builds(
+    Condition,
+    keys,
+    st.sampled_from([Operator.GT, Operator.GTE, Operator.LT, Operator.LTE]),
+    st.one_of(st.integers(-5, 8), floats, moments),
+)
 conditions = st.one_of(
     keys.flatmap(equality),
-    st.builds(
-        Condition,
-        keys,
-        st.sampled_from([Operator.GT, Operator.GTE, Operator.LT, Operator.LTE]),
-        st.one_of(st.integers(-5, 8), floats, moments),
+    bounds,
+    st.lists(bounds, min_size=2, max_size=3).map(
+        lambda of: And(tuple(replace(each, key=of[0].key) for each in of))
     ),
     st.builds(Condition, keys, st.just(Operator.STARTS_WITH), texts),
     st.builds(Condition, keys, st.just(Operator.TEXT), texts.filter(words)),
@@ -259,9 +288,9 @@ conditions = st.one_of(
         st.just(Operator.GEO_RADIUS),
         st.fixed_dictionaries(
             {
-                "lat": st.sampled_from([0, 48.5]),
-                "lon": st.sampled_from([0, 179.5]),
-                "radius_m": st.sampled_from([50_000, 200_000, 5_000_000]),
+                "lat": st.sampled_from([0, 48.5, 89.9, 90, -90]),
+                "lon": st.sampled_from([0, 179.5, 180, -180]),
+                "radius_m": st.sampled_from([0, 50_000, 200_000, 5_000_000, 20_100_000]),
             }
         ),
     ),
@@ -272,10 +301,10 @@ conditions = st.one_of(
             {"top_left": {"lat": north, "lon": west}, "bottom_right": {"lat": south, "lon": east}},
         ),
         geo_keys,
-        st.sampled_from([-70, -0.5]),
-        st.sampled_from([0.5, 60]),
-        st.sampled_from([-0.5, 160]),
-        st.sampled_from([0.5, 175, -170]),
+        st.sampled_from([-90, -70, -1, 0]),
+        st.sampled_from([0, 1, 60, 90]),
+        st.sampled_from(longitudes),
+        st.sampled_from(longitudes),
     ),
     st.builds(HasId, st.lists(st.integers(0, 11).map(lambda n: str(uuid.UUID(int=n)))).map(tuple)),
 )
@@ -421,6 +450,71 @@ async def matches(engine, document: dict[str, Any], condition: Condition) -> boo
 )
 async def test_a_rule_of_filters(engine, document, condition, expected):
     assert await matches(engine, document, condition) is expected
+
+
+# Numbers beyond what a float holds
+
+
+@pytest.mark.parametrize(
+    ("operator", "bound", "found"),
+    [
+        (Operator.GTE, 1e19, set()),
+        (Operator.GTE, 2.0**63, set()),
+        (Operator.LT, 1e19, {"small", "large", "larger", "largest"}),
+        (Operator.GT, 2**53, {"larger", "largest"}),
+        (Operator.GTE, 2**53, {"large", "larger", "largest"}),
+        (Operator.LTE, 2**53, {"small", "large"}),
+        (Operator.LT, -(2.0**63), set()),
+        (Operator.GT, 4.5, {"small", "large", "larger", "largest"}),
+        (Operator.LT, 5.5, {"small"}),
+    ],
+)
+async def test_ranges_on_integer_fields_are_exact(engine, operator, bound, found):
+    index = await engine.open(fields=FIELDS)
+    numbers = {"small": 5, "large": 2**53, "larger": 2**53 + 1, "largest": 2**63 - 1}
+    await index.upsert(
+        [
+            Point(str(uuid.UUID(int=n)), np.ones(4, np.float32), {"count": value})
+            for n, value in enumerate(numbers.values())
+        ]
+    )
+    page = await index.scroll(filter=Condition("count", operator, bound))
+    names = list(numbers)
+    assert {names[uuid.UUID(record.id).int] for record in page.records} == found
+
+
+def test_a_range_between_two_floats_is_refused():
+    for key in ("count", "free", "price"):
+        with pytest.raises(IndexRefused, match="lies between two 64-bit floats"):
+            lower(Condition(key, Operator.GTE, 2**53 + 1), FIELDS)
+
+
+TEXTS = ["你好世界", "赤いマグカップ", "red mug", "красная кружка", "서울 머그"]
+
+
+@pytest.mark.parametrize("key", ["title", "free"])
+async def test_words_are_found_in_scripts_without_spaces(folder, key):
+    index = await EdgeIndex.open(
+        folder / "texts", vector=VectorSpec(), dimension=4, fingerprint="a", fields=FIELDS
+    )
+    await index.upsert(
+        [
+            Point(str(uuid.UUID(int=n)), np.ones(4, np.float32), {key: text})
+            for n, text in enumerate(TEXTS)
+        ]
+    )
+    for words, found in [
+        ("世界", [0]),
+        ("マグカップ", [1]),
+        ("赤い", [1]),
+        ("mug", [2]),
+        ("КРУЖКА", [3]),
+        ("머그", [4]),
+        ("mug 世界", []),
+    ]:
+        page = await index.scroll(filter=Condition(key, Operator.TEXT, words))
+        assert [uuid.UUID(record.id).int for record in page.records] == found, words
+    await index.close()
 
 
 # Which keys an index serves

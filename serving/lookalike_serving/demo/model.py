@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 WEIGHTS = Path(__file__).parent / "weights"
-_WORD = re.compile(r"[a-z]+(?:-[a-z]+)?")
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)?")
+"""A word of any script: those that are not English are unknown, and told as such."""
 _PADDING = 0
 
 
@@ -62,7 +63,8 @@ class Tokenizer:
 
     def unknown_words(self, text: str) -> list[str]:
         """Words of `text` that the model has never seen and ignores, in order."""
-        return [word for word in self.split(text) if word not in self._index]
+        words = self.split(text) or text.split()  # signs alone are as unknown as words
+        return [word for word in words if word not in self._index]
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """(n, context) int64, padded with 0; words past the context are left out."""

@@ -30,6 +30,8 @@ def _compile(predicate: p.Predicate) -> Any:
             return edge.Filter(should=[_compile(each) for each in of])
         case p.NoneOf(of):
             return edge.Filter(must_not=[_compile(each) for each in of])
+        case p.Within(key, of):
+            return edge.NestedCondition(key, edge.Filter(must=[_compile(of)]))
         case p.Ids(ids):
             return edge.HasIdCondition(set(ids))
         case p.IsEmpty(key):

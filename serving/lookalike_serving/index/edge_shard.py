@@ -67,7 +67,7 @@ def match_payload_indexes(shard: edge.EdgeShard, fields: tuple[FieldSpec, ...]) 
     wanted = {field.name: field.type for field in fields}
     for key, index in shard.info().payload_schema.items():
         field_type = edge_settings.field_type_of(index.data_type)
-        if field_type is not None and wanted.get(key) is field_type:
+        if field_type is not None and wanted.get(key) is field_type and not _outdated(index):
             del wanted[key]
         else:
             shard.update(edge.UpdateOperation.delete_field_index(key))
@@ -75,6 +75,12 @@ def match_payload_indexes(shard: edge.EdgeShard, fields: tuple[FieldSpec, ...]) 
         shard.update(
             edge.UpdateOperation.create_field_index(key, edge_settings.payload_schema(field_type))
         )
+
+
+def _outdated(index: edge.PayloadIndexInfo) -> bool:
+    """Made by a version that split texts at spaces alone."""
+    tokenizer = getattr(index.params, "tokenizer", None)
+    return tokenizer is not None and tokenizer != edge.TokenizerType.Multilingual
 
 
 @contextlib.contextmanager

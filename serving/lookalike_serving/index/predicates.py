@@ -9,8 +9,11 @@ The rules:
 - A key that holds a list matches if any of its elements does.
 - Types are strict: `1`, `"1"` and `true` are three values; `1` and `1.0` are one.
 - `ne`, `nin` and Not are exact negations, so they hold for documents that lack the key.
-- gt, gte, lt and lte take numbers or RFC 3339 datetimes (UTC where none is said). Numbers
-  compare as 64-bit floats, equality of integers is exact.
+- gt, gte, lt and lte take numbers or datetimes (moments.py). All bounds of one key within an And
+  are one range: of a list one element must meet them all. Integer fields compare exactly; other
+  numbers as 64-bit floats to about 15 digits (floats.py). Equality of integers is exact.
+- geo_box and geo_radius include their edges. A box with its left east of its right crosses the
+  antimeridian; -180 and 180 are two longitudes.
 - `eq` and `in` compare datetimes as points in time where the field is declared Datetime, and as
   text elsewhere.
 - `contains`: substring of a text, or member of a list. Case counts, as for starts_with.
@@ -23,18 +26,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_serving.floats import settled
 from lookalike_serving.index.filters import And, Condition, Filter, HasId, Not, Operator, Or
 from lookalike_serving.index.protocol import IndexRefused
 from lookalike_serving.index.values import INT64_MAX, INT64_MIN, MAX_DEPTH, checked_id
+from lookalike_serving.moments import FORMS, moment
 
 MAX_EXACT_INTEGER = 2**53 - 1
 """Integers up to here have a 64-bit float of their own (IEEE 754)."""
+_EARTH_RADIUS_M = 6_371_000
+_MARGIN, _MARGIN_METRES, _MARGIN_DEGREES = 1.001, 1.0, 1e-3
+"""What an index is asked for beyond a circle or a box; the edge itself is compared exactly."""
+_BEFORE_POLE, _BEFORE_ANTIMERIDIAN = 89.9, 179.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +116,14 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """One object of the list at `key` meets `of`, whose keys are its own."""
+
+    key: str
+    of: Predicate
+
+
+@dataclass(frozen=True, slots=True)
 class IsEmpty:
     """Missing, null or the empty list."""
 
@@ -154,9 +171,14 @@ Leaf = (
     | IsNull
     | Ids
 )
-Predicate = Leaf | All | AnyOf | NoneOf
+Predicate = Leaf | Within | All | AnyOf | NoneOf
 
 NEVER = Ids(())
+
+_BOUNDS = frozenset({Operator.GT, Operator.GTE, Operator.LT, Operator.LTE})
+_BETWEEN_FLOATS = (
+    "lies between two 64-bit floats, which ranges compare with: beyond 2^53 round it to one"
+)
 
 
 def lower(filter: Filter, fields: Iterable[FieldSpec]) -> Predicate:
@@ -170,8 +192,8 @@ def _lower(filter: Filter, types: Mapping[str, FieldType], depth: int) -> Predic
     match filter:
         case Condition():
             return _condition(filter, types)
-        case And(of):
-            return All(tuple(_lower(each, types, depth + 1) for each in of))
+        case And():
+            return All(tuple(_joined(filter, types, depth)))
         case Or(of):
             return AnyOf(tuple(_lower(each, types, depth + 1) for each in of)) if of else NEVER
         case Not(of):
@@ -193,7 +215,7 @@ def _condition(condition: Condition, types: Mapping[str, FieldType]) -> Predicat
         case Operator.NIN:
             return NoneOf((_among(key, value, field_type, condition),))
         case Operator.GT | Operator.GTE | Operator.LT | Operator.LTE:
-            return _ordered(key, value, field_type, condition)
+            return _range(key, [condition], field_type)
         case Operator.CONTAINS:
             return _contains(key, value, field_type, condition)
         case Operator.STARTS_WITH:
@@ -202,7 +224,7 @@ def _condition(condition: Condition, types: Mapping[str, FieldType]) -> Predicat
             text = _text(value, condition)
             if not re.search(r"[^\W_]", text):
                 raise _refused(condition, "has no word in it: pass at least one")
-            return Words(key, text)
+            return _words(key, text, field_type)
         case Operator.EXISTS:
             empty = IsEmpty(key)
             return NoneOf((empty,)) if _flag(value, condition) else empty
@@ -210,9 +232,22 @@ def _condition(condition: Condition, types: Mapping[str, FieldType]) -> Predicat
             null = IsNull(key)
             return null if _flag(value, condition) else NoneOf((null,))
         case Operator.GEO_RADIUS:
-            return _circle(key, value, condition)
+            return _circle(key, value, field_type, condition)
         case Operator.GEO_BOX:
-            return _box(key, value, condition)
+            return _box(key, value, field_type, condition)
+
+
+def _words(key: str, text: str, field_type: FieldType | None) -> Predicate:
+    """Text indexes find words in every script; without one, engines split at spaces alone."""
+    if field_type is FieldType.TEXT:
+        return Words(key, text)
+    words = re.findall(r"[^\W_]+", text)
+    unspaced = [word for word in words if _UNSPACED.search(word)]
+    spaced = " ".join(word for word in words if not _UNSPACED.search(word))
+    parts: list[Predicate] = [Contains(key, word) for word in unspaced]
+    if spaced:
+        parts.append(Words(key, spaced))
+    return parts[0] if len(parts) == 1 else All(tuple(parts))
 
 
 def _equals(key: str, value: Any, field_type: FieldType | None, condition: Condition) -> Predicate:
@@ -229,6 +264,8 @@ def _equals(key: str, value: Any, field_type: FieldType | None, condition: Condi
         return _between(key, {"gte": float(value), "lte": float(value)}, field_type)
     if isinstance(value, float):
         number = _number(value, condition)
+        if not _is_large_whole(number):
+            number = settled(number)
         return _between(key, {"gte": number, "lte": number}, field_type)
     if isinstance(value, str):
         if field_type is FieldType.DATETIME:
@@ -262,11 +299,80 @@ def _among(key: str, value: Any, field_type: FieldType | None, condition: Condit
     return AnyOf(tuple(rest)) if rest else NEVER
 
 
-def _ordered(key: str, value: Any, field_type: FieldType | None, condition: Condition) -> Predicate:
-    bound = condition.operator.value
-    if isinstance(value, str):
-        return _during(key, {bound: _moment(value, condition)}, field_type)
-    return _between(key, {bound: _number(value, condition)}, field_type)
+def _joined(filter: And, types: Mapping[str, FieldType], depth: int) -> Iterator[Predicate]:
+    """The parts of an And, those of Ands within it, too: all bounds of one key are one range."""
+    ranges: dict[str, list[Condition]] = {}
+    pending = [(each, depth + 1) for each in filter.of]
+    while pending:
+        each, at = pending.pop(0)
+        if isinstance(each, And) and at <= MAX_DEPTH:
+            pending[:0] = [(inner, at + 1) for inner in each.of]
+        elif isinstance(each, Condition) and each.operator in _BOUNDS:
+            ranges.setdefault(each.key, []).append(each)
+        else:
+            yield _lower(each, types, at)
+    for key, bounds in ranges.items():
+        yield _range(json_path(key), bounds, types.get(key))
+
+
+def _range(key: str, conditions: list[Condition], field_type: FieldType | None) -> Predicate:
+    """What one number, or one moment, of a key must meet."""
+    times: dict[str, datetime] = {}
+    numbers: dict[str, float] = {}
+    for condition in conditions:
+        bound, value = condition.operator.value, condition.value
+        if isinstance(value, str):
+            _tighten(times, bound, _moment(value, condition))
+            continue
+        number = _number(value, condition)
+        if field_type is FieldType.INTEGER:
+            whole = _whole(condition.operator, value, condition)
+            if whole is None:
+                return NEVER
+            bound, number = whole
+        elif not _is_large_whole(number):
+            number = settled(number)
+        elif int(number) != int(value):
+            raise _refused(condition, _BETWEEN_FLOATS)
+        _tighten(numbers, bound, number)
+    if times and numbers:
+        return NEVER
+    if times:
+        return _during(key, times, field_type)
+    return _between(key, numbers, field_type)
+
+
+def _tighten(bounds: dict[str, Any], bound: str, value: Any) -> None:
+    """Of two bounds of one kind the stricter one counts."""
+    stricter = max if bound in ("gt", "gte") else min
+    bounds[bound] = stricter(bounds[bound], value) if bound in bounds else value
+
+
+def _whole(operator: Operator, value: float, condition: Condition) -> tuple[str, float] | None:
+    """A bound on whole numbers of 64 bits, as (bound, float); None where none of them meets it.
+
+    Engines compare Integer fields exactly, once the bound is a whole number that a float holds.
+    """
+    rounded = math.floor(value) if operator in (Operator.GT, Operator.LTE) else math.ceil(value)
+    if operator in (Operator.GT, Operator.GTE):
+        first = rounded + (operator is Operator.GT)
+        if first > INT64_MAX:
+            return None
+        if first <= INT64_MIN:
+            return "gte", float(INT64_MIN)
+    else:
+        last = rounded - (operator is Operator.LT)
+        if last < INT64_MIN:
+            return None
+        if last >= INT64_MAX:
+            return "lte", float(INT64_MAX)
+    if int(float(rounded)) != rounded:
+        raise _refused(condition, _BETWEEN_FLOATS)
+    return operator.value, float(rounded)
+
+
+def _is_large_whole(number: float) -> bool:
+    return abs(number) > MAX_EXACT_INTEGER and number.is_integer()
 
 
 # Qdrant's indexes of datetimes hold numbers, microseconds, and answer either kind of range.
@@ -292,22 +398,59 @@ def _contains(
     return All((Contains(key, value), AnyOf((member, IsEmpty(elements)))))
 
 
-def _circle(key: str, value: Any, condition: Condition) -> Predicate:
+def _circle(key: str, value: Any, field_type: FieldType | None, condition: Condition) -> Predicate:
     lat, lon = _point(value, condition)
     radius = value.get("radius_m")
     if isinstance(radius, bool) or not isinstance(radius, int | float) or not 0 <= radius < 1e9:
         raise _refused(condition, 'needs "radius_m", metres, 0 or more')
-    return Circle(key, lat, lon, float(radius))
+    # Engines leave the edge itself out.
+    exact = Circle(key, lat, lon, math.nextafter(float(radius), math.inf))
+    if field_type is not FieldType.GEO:
+        return exact
+    # A geo index looks up cells of the map, and misses some at a pole and in tiny circles. What is
+    # doubly negated is compared with each document instead.
+    compared = NoneOf((NoneOf((exact,)),))
+    reach = math.degrees(radius * _MARGIN / _EARTH_RADIUS_M) + _MARGIN_DEGREES
+    if abs(lat) + reach > _BEFORE_POLE:
+        return compared
+    return All((Circle(key, lat, lon, radius * _MARGIN + _MARGIN_METRES), compared))
 
 
-def _box(key: str, value: Any, condition: Condition) -> Predicate:
+def _box(key: str, value: Any, field_type: FieldType | None, condition: Condition) -> Predicate:
     if not isinstance(value, Mapping):
         raise _refused(condition, 'must be {"top_left": {…}, "bottom_right": {…}}')
     top, left = _point(value.get("top_left"), condition)
     bottom, right = _point(value.get("bottom_right"), condition)
     if top < bottom:
         raise _refused(condition, "has its top south of its bottom: swap the latitudes")
-    return Box(key, top, left, bottom, right)
+    inside = _in_box(top, left, bottom, right)
+    # One object, or one of a list of them. Engines' own boxes leave their edges out.
+    exact = AnyOf((_at(key, inside), Within(key, inside)))
+    near_a_pole = max(abs(top), abs(bottom)) > _BEFORE_POLE
+    near_antimeridian = max(abs(left), abs(right)) > _BEFORE_ANTIMERIDIAN
+    if field_type is not FieldType.GEO or near_a_pole or near_antimeridian:
+        return exact
+    more = _MARGIN_DEGREES
+    return All((Box(key, top + more, left - more, bottom - more, right + more), exact))
+
+
+def _in_box(top: float, left: float, bottom: float, right: float) -> Predicate:
+    between = Between("lat", gte=bottom, lte=top)
+    if left <= right:
+        return All((between, Between("lon", gte=left, lte=right)))
+    return All((between, AnyOf((Between("lon", gte=left), Between("lon", lte=right)))))
+
+
+def _at(key: str, inside: Predicate) -> Predicate:
+    """The same on the object at `key`."""
+    match inside:
+        case All(of):
+            return All(tuple(_at(key, each) for each in of))
+        case AnyOf(of):
+            return AnyOf(tuple(_at(key, each) for each in of))
+        case Between():
+            return replace(inside, key=f"{key}.{inside.key}")
+    raise AssertionError(inside)
 
 
 def _point(value: Any, condition: Condition) -> tuple[float, float]:
@@ -340,16 +483,10 @@ def _number(value: Any, condition: Condition) -> float:
 
 
 def _moment(value: str, condition: Condition) -> datetime:
-    # fromisoformat also reads week dates and the basic format, which engines do not.
-    if re.match(r"\d{4}-\d\d-\d\d($|[Tt ])", value):
-        try:
-            moment = datetime.fromisoformat(value)
-            if moment.tzinfo is None:
-                return moment.replace(tzinfo=UTC)
-            return moment.astimezone(UTC)
-        except (ValueError, OverflowError):
-            pass
-    raise _refused(condition, "is no RFC 3339 datetime: write one like 2026-03-01T12:00:00Z")
+    try:
+        return moment(value)
+    except ValueError:
+        raise _refused(condition, f"is no RFC 3339 datetime: {FORMS}") from None
 
 
 def _text(value: Any, condition: Condition) -> str:
@@ -370,6 +507,10 @@ def _refused(condition: Condition, why: str) -> IndexRefused:
     )
 
 
+_UNSPACED = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
+)
+"""Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_-]+(\[\d*\])*")
 
 

@@ -125,7 +125,7 @@ async def ensure_collection(
     for field in wanted.fields:
         existing = info.payload_schema.get(field.name)
         if existing is not None:
-            if existing.data_type == _SCHEMAS[field.type]:
+            if existing.data_type == _SCHEMAS[field.type] and not _outdated(existing):
                 continue
             await client.delete_payload_index(wanted.name, field.name, wait=True)
         await client.create_payload_index(
@@ -196,6 +196,12 @@ def _quantization(
             return models.BinaryQuantization(
                 binary=models.BinaryQuantizationConfig(always_ram=True)
             )
+
+
+def _outdated(index: models.PayloadIndexInfo) -> bool:
+    """Made by a version that split texts at spaces alone."""
+    tokenizer = getattr(index.params, "tokenizer", None)
+    return tokenizer is not None and tokenizer != models.TokenizerType.MULTILINGUAL
 
 
 def _payload_schema(field_type: FieldType) -> Any:

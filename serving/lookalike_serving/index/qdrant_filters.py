@@ -27,6 +27,9 @@ def _compile(predicate: p.Predicate) -> models.Condition:
             return models.Filter(should=[_compile(each) for each in of])
         case p.NoneOf(of):
             return models.Filter(must_not=[_compile(each) for each in of])
+        case p.Within(key, of):
+            inner = models.Filter(must=[_compile(of)])
+            return models.NestedCondition(nested=models.Nested(key=key, filter=inner))
         case p.Ids(ids):
             return models.HasIdCondition(has_id=list(ids))
         case p.IsEmpty(key):

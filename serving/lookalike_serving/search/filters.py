@@ -19,7 +19,7 @@ import math
 from typing import Any
 
 from lookalike_serving.index.filters import And, Condition, Filter, Not, Operator, Or
-from lookalike_serving.metadata import is_rfc3339
+from lookalike_serving.moments import FORMS, moment
 from lookalike_serving.problems import Wrong, invalid
 
 MAX_DEPTH = 16
@@ -207,12 +207,9 @@ def _wrong_value(operator: Operator, value: Any) -> str | None:
             return f"{operator} takes strings, numbers and booleans, not {_shown(value)}"
         return None
     if operator in _RANGES:
-        if _is_number(value) or (isinstance(value, str) and is_rfc3339(value)):
+        if _is_number(value) or (isinstance(value, str) and _is_moment(value)):
             return None
-        return (
-            f'{operator} takes a number, or a time such as "2026-05-01T12:00:00Z", '
-            f"not {_shown(value)}"
-        )
+        return f"{operator} takes a number or a time, not {_shown(value)}. A time: {FORMS}"
     if operator in _TEXTS:
         if isinstance(value, str) and 0 < len(value) <= MAX_TEXT:
             return None
@@ -278,6 +275,14 @@ def _is_number(value: Any) -> bool:
     if isinstance(value, int):
         return value in _INTEGERS
     return isinstance(value, float) and math.isfinite(value)
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        moment(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_scalar(value: Any) -> bool:

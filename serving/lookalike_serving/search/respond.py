@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lookalike_serving.documents import RESERVED
+from lookalike_serving.documents import metadata_of
 from lookalike_serving.links import image_path, thumbnail_path
 from lookalike_serving.search.candidates import Candidate
 from lookalike_serving.search.combine import CombinedQuery, similarities
@@ -53,7 +53,7 @@ def _result(
     if include.collection:
         result["collection"] = candidate.collection
     if include.all_metadata:
-        result["metadata"] = {k: v for k, v in hit.payload.items() if k != RESERVED}
+        result["metadata"] = metadata_of(hit.payload)
     elif include.metadata_keys:
         asked = include.metadata_keys
         result["metadata"] = {k: hit.payload[k] for k in asked if k in hit.payload}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
@@ -43,7 +44,7 @@ class RowReader:
             if column not in row:
                 raise BadRow(f"there is no column {column!r} (columns: {', '.join(map(str, row))})")
             value = self._value(row[column], self._types.get(name))
-            if value is not None:
+            if value is not None or name not in metadata:  # a constant stands in for null
                 metadata[str(name)] = value
         document_id = key
         if mapping.document_id is not None:
@@ -63,8 +64,7 @@ class RowReader:
 
     @staticmethod
     def _value(value: Any, kind: FieldType | None) -> Any:
-        if isinstance(value, datetime.datetime | datetime.date):
-            return value.isoformat().replace("+00:00", "Z")
+        value = _plain(value)
         if not isinstance(value, str) or kind is None:
             return value
         text = value.strip()
@@ -82,3 +82,18 @@ class RowReader:
                     return value
         except ValueError:
             return value  # the check against `fields` names column and value
+
+
+def _plain(value: Any) -> Any:
+    """A table's times and decimals as JSON has them, at any depth."""
+    match value:
+        case datetime.datetime() | datetime.date():
+            return value.isoformat().replace("+00:00", "Z")
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else float(value)
+        case list() | tuple():
+            return [_plain(each) for each in value]
+        case dict():
+            return {key: _plain(each) for key, each in value.items()}
+        case _:
+            return value

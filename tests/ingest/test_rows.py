@@ -1,0 +1,64 @@
+"""A row of a table says the same as the same metadata in an upload."""
+
+from __future__ import annotations
+
+import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_crds.sources import MetadataMapping
+from lookalike_serving.ingest.sources.rows import BadRow, RowReader
+from lookalike_serving.metadata import checked_metadata
+
+FIELDS = tuple(FieldSpec(name=kind.value.lower(), type=kind) for kind in FieldType)
+UTC = datetime.UTC
+
+
+def read(row: dict[str, Any], **mapping: Any) -> dict[str, Any]:
+    reader = RowReader(MetadataMapping(**mapping), FIELDS, "path")
+    return reader.read({"path": "a.jpg", **row}, "a.jpg")[1]
+
+
+@pytest.mark.parametrize("value", [None, [], "", "a", ["a", "b"], {"deep": [None, {"x": None}]}])
+@pytest.mark.parametrize("key", ["keyword", "free"])
+def test_a_row_is_read_as_an_upload_is(key: str, value: Any) -> None:
+    if key == "keyword" and isinstance(value, dict):
+        with pytest.raises(BadRow):
+            read({key: value})
+    else:
+        assert read({key: value}) == checked_metadata({key: value}, FIELDS) == {key: value}
+
+
+@pytest.mark.parametrize("kind", [kind.value.lower() for kind in FieldType])
+def test_null_is_kept_for_every_type(kind: str) -> None:
+    assert read({kind: None}) == {kind: None}
+
+
+def test_an_empty_cell_of_a_number_is_null() -> None:
+    assert read({"float": "", "integer": " ", "keyword": ""}) == {
+        "float": None,
+        "integer": None,
+        "keyword": "",
+    }
+
+
+def test_a_constant_stands_in_for_null_alone() -> None:
+    assert read({"free": None}, constants={"free": "x"}) == {"free": "x"}
+    assert read({"free": "y"}, constants={"free": "x"}) == {"free": "y"}
+
+
+def test_times_and_decimals_of_a_table_become_json() -> None:
+    noon = datetime.datetime(2026, 5, 1, 12, tzinfo=UTC)
+    assert read({"datetime": noon, "free": [noon, Decimal("1.5")], "integer": Decimal(3)}) == {
+        "datetime": "2026-05-01T12:00:00Z",
+        "free": ["2026-05-01T12:00:00Z", 1.5],
+        "integer": 3,
+    }
+
+
+def test_what_json_lacks_is_an_error_of_its_row() -> None:
+    with pytest.raises(BadRow, match="bytes, not a JSON value"):
+        read({"free": b"raw"})
