@@ -51,7 +51,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
     A route that may answer 415 reads a body, which may be too large or too slow.
     """
-    before = {401, 403, 421, 429} | ({408, 413} if 415 in statuses else set())
+    before = {401, 403, 421, 422, 429} | ({408, 413} if 415 in statuses else set())
     return {
         status: {
             "description": _WHEN[status],
