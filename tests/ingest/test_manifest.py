@@ -53,9 +53,34 @@ def test_a_text_manifest_is_one_address_a_line(place, paint) -> None:
     progress = place.ingest(source(manifest))
     assert progress.total.new == 1
     causes = {e.key: e.cause for e in progress.errors}
-    assert "No such file" in causes["images/none.png"]
-    assert "neither a path nor" in causes["ftp://x/y.png"]
-    assert "leads out" in causes["../etc/passwd"]
+    assert "No such file" in causes["row 2"]
+    assert "neither a path nor" in causes["row 3"]
+    assert "leads out" in causes["row 4"]
+
+
+SECRET = "root:x:0:0:hunter2:/root:/bin/bash"
+
+
+@pytest.mark.parametrize("format", ["Text", "Csv", "JsonLines", "Parquet", "Auto"])
+def test_a_file_that_is_no_manifest_is_never_quoted(place, format) -> None:
+    """`urls.manifest` may be pointed at a mounted Secret or the users of the machine."""
+    manifest = place.folder / ("passwd.txt" if format == "Auto" else "passwd")
+    lines = [SECRET, "key: hunter2", "ftp://hunter2", "../hunter2", "/etc/hunter2"]
+    lines += [
+        "hunter2\0",
+        "{hunter2",
+        '"hunter2"',
+        '["hunter2"]',
+        '{"url": "hunter2"}',
+        "a,hunter2",
+    ]
+    manifest.write_text("\n".join(lines))
+    for metadata in ({}, {"documentId": "sku"}, {"columns": {"cost": "price"}}):
+        asked = source(manifest, **metadata)
+        asked["urls"]["format"] = format
+        progress = place.ingest(asked)
+        assert progress.total.new == 0
+        assert "hunter2" not in progress.model_dump_json()
 
 
 def test_columns_can_be_renamed_and_constants_added(place, paint) -> None:

@@ -19,6 +19,9 @@ class ManifestSource:
 
     Relative entries are relative to the manifest: files beside a local one, addresses beside one
     that came from the network (which never names files).
+
+    An entry that is not found to be an address or a file of the folder is told by the number of its
+    row, never by its text: a manifest may be pointed at any file that the process can read.
     """
 
     def __init__(
@@ -52,8 +55,12 @@ class ManifestSource:
                 continue
             key = entry.strip()
             try:
-                document_id, metadata = self._reader.read(row, key)
                 uri, version = self._locate(key, remote, path)
+            except BadRow as bad:
+                yield Rejected(f"row {number}", str(bad))
+                continue
+            try:
+                document_id, metadata = self._reader.read(row, key)
             except BadRow as bad:
                 yield Rejected(key, str(bad))
                 continue
@@ -67,13 +74,18 @@ class ManifestSource:
             raise BadRow("is neither a path nor an https:// address")
         if remote:
             return urljoin(self._spec.manifest, entry), None
-        path = (manifest.parent / entry).resolve()
+        try:
+            path = (manifest.parent / entry).resolve()
+        except (OSError, ValueError):  # a loop of links; a NUL
+            raise BadRow("names no file") from None
         if not path.is_relative_to(manifest.parent.resolve()):
             raise BadRow(f"leads out of the manifest's folder {manifest.parent}")
         try:
             stat = path.stat()
         except OSError as error:
-            raise BadRow(f"cannot be read: {error.strerror or error}") from None
+            raise BadRow(f"names a file that cannot be read: {error.strerror}") from None
+        if not path.is_file():
+            raise BadRow("names a folder, not a file")
         return path.as_uri(), f"{stat.st_size}-{stat.st_mtime_ns}"
 
     async def _fetched(self) -> Path:
