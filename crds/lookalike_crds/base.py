@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+
+from lookalike_crds import cron
+from lookalike_crds.amounts import AMOUNT
 
 GROUP = "lookalike.dev"
 VERSION = "v1alpha1"
@@ -39,8 +42,19 @@ class SecretKeyRef(Spec):
     key: str = Field(min_length=1, max_length=253, description="Key within the Secret.")
 
 
-Quantity = Annotated[str, Field(min_length=1, max_length=128)]
-"""A resource name such as `nvidia.com/gpu`, or an amount such as `500m` or `2Gi`."""
+ResourceName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=128,
+        pattern=r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$",
+    ),
+]
+"""Such as `cpu` or `nvidia.com/gpu`."""
+Quantity = Annotated[str, Field(min_length=1, max_length=128, pattern=AMOUNT)]
+"""An amount such as `500m` or `2Gi`."""
+Schedule = Annotated[str, Field(max_length=128, pattern=cron.PATTERN), AfterValidator(cron.checked)]
+"""A cron expression."""
 
 
 class Status(BaseModel):

@@ -12,6 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from lookalike_crds import cron
+from lookalike_crds.amounts import AMOUNT
+
 _REMEDIES = {
     "too_short": "has {actual_length} entries: write at least {min_length}",
     "too_long": "has {actual_length} entries: at most {max_length} are possible",
@@ -64,6 +67,12 @@ def explain(error: Any, model: type[BaseModel], document: dict[str, Any]) -> tup
             value,
             "names hold lower-case letters, digits and -, and begin and end with a letter or digit",
         )
+    if kind == "string_pattern_mismatch" and context.get("pattern") == AMOUNT:
+        return path, value, "write an amount, such as 500m or 2Gi"
+    if kind == "string_pattern_mismatch" and context.get("pattern") == cron.PATTERN:
+        return path, value, "write a cron expression of five fields, such as 0 3 * * *, or @daily"
+    if kind == "value_error":
+        return path, value, str(error["msg"]).removeprefix("Value error, ")
     if kind in _REMEDIES:
         return path, value, _REMEDIES[kind].format(**context)
     return path, value, str(error["msg"])

@@ -8,6 +8,8 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from pydantic import BaseModel
 
 from lookalike_crds.base import GROUP, VERSION
 from lookalike_crds.image_collection import ImageCollectionSpec, ImageCollectionStatus
+from lookalike_crds.pod_fields import TEMPLATE
 from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus
 from lookalike_crds.schema import Schema, structural_schema
 
@@ -211,6 +214,23 @@ def field_reference() -> str:
     return "\n".join(lines) + "\n"
 
 
+def pod_fields() -> str:
+    """pod_fields.json: every type below a pod template, and the types of its fields."""
+    from kubernetes.aio.client import models
+
+    found: dict[str, dict[str, str]] = {}
+    waiting = [TEMPLATE]
+    while waiting:
+        name = waiting.pop()
+        model = getattr(models, name, None)
+        if name in found or model is None:
+            continue
+        names = model.attribute_map
+        found[name] = {names[each]: type for each, type in sorted(model.openapi_types.items())}
+        waiting += re.findall(r"\w+", " ".join(found[name].values()))
+    return json.dumps(found, indent=1, sort_keys=True) + "\n"
+
+
 class _Dumper(yaml.SafeDumper):
     """Lists indented, and the same object twice written twice: no aliases in a CRD."""
 
@@ -231,6 +251,7 @@ def files() -> dict[Path, str]:
         for folder in (_ROOT / "crds", _ROOT / "charts" / "lookalike" / "files" / "crds"):
             made[folder / f"{GROUP}_{names['plural']}.yaml"] = text
     made[_ROOT / "docs" / "reference" / "fields.md"] = field_reference()
+    made[Path(__file__).with_name("pod_fields.json")] = pod_fields()
     return made
 
 

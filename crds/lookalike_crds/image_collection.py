@@ -12,6 +12,8 @@ from lookalike_crds.base import (
     FieldName,
     Name,
     Quantity,
+    ResourceName,
+    Schedule,
     SecretKeyRef,
     Spec,
     Status,
@@ -182,10 +184,10 @@ class FieldSpec(Spec):
 class ResourceList(Spec):
     """Requests and limits of a container, as Kubernetes writes them."""
 
-    requests: dict[Quantity, Quantity] = Field(
+    requests: dict[ResourceName, Quantity] = Field(
         default_factory=dict, max_length=16, description="What a node must have free for it."
     )
-    limits: dict[Quantity, Quantity] = Field(
+    limits: dict[ResourceName, Quantity] = Field(
         default_factory=dict,
         max_length=16,
         description="What it may use; GPUs are written here: nvidia.com/gpu: 1.",
@@ -232,9 +234,8 @@ class Keep(StrEnum):
 class DuplicatesSpec(Spec):
     """Scans for near-duplicates within the collection."""
 
-    schedule: str | None = Field(
+    schedule: Schedule | None = Field(
         default=None,
-        max_length=128,
         description="Cron expression, UTC; scans on request where unset.",
     )
     threshold: float = Field(

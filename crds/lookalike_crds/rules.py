@@ -20,6 +20,7 @@ from lookalike_crds.image_collection import (
     QdrantSpec,
     VectorSpec,
 )
+from lookalike_crds.pod_fields import wrong_fields
 from lookalike_crds.resources import Resource
 from lookalike_crds.retriever import (
     AccessMode,
@@ -208,6 +209,26 @@ def broken_rules(resource: Resource) -> Iterator[Broken]:
         for rule in RULES:
             if isinstance(value, rule.on) and not rule.holds(value):
                 yield Broken(path, rule.message)
+    for template, at in _pod_templates(resource):
+        yield from (Broken(wrong.path, wrong.message) for wrong in wrong_fields(template, at))
+
+
+def _pod_templates(resource: Resource) -> Iterator[tuple[Any, str]]:
+    """Every pod template that the resource holds, with its path."""
+    spec = resource.spec
+    if isinstance(spec, ImageCollectionSpec):
+        yield spec.ingestion.pod_template, "spec.ingestion.podTemplate"
+        return
+    yield spec.serving.pod_template, "spec.serving.podTemplate"
+    cluster = spec.serving.ray_cluster or {}
+    at = "spec.serving.rayCluster"
+    head = cluster.get("headGroupSpec")
+    if isinstance(head, dict):
+        yield head.get("template"), f"{at}.headGroupSpec.template"
+    groups = cluster.get("workerGroupSpecs")
+    for i, group in enumerate(groups if isinstance(groups, list) else ()):
+        if isinstance(group, dict):
+            yield group.get("template"), f"{at}.workerGroupSpecs[{i}].template"
 
 
 def broken_transitions(old: Resource, new: Resource) -> Iterator[Broken]:

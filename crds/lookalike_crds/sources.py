@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lookalike_crds.base import FieldName, Name, Spec
+from lookalike_crds.base import FieldName, Name, Schedule, Spec
 
 
 class VolumeSource(Spec):
@@ -117,9 +117,8 @@ class SourceSpec(Spec):
     gcs: GcsSource | None = None
     azure_blob: AzureBlobSource | None = None
     metadata: MetadataMapping = MetadataMapping()
-    schedule: str | None = Field(
+    schedule: Schedule | None = Field(
         default=None,
-        max_length=128,
         description="Cron expression, UTC, of runs that take in what is new or changed; without "
         "one a run starts when the spec changes.",
     )
