@@ -3,8 +3,9 @@
 #   docker build -f docker/operator.Dockerfile -t lookalike-operator .
 #   buildah build -f docker/operator.Dockerfile -t lookalike-operator .
 #
-# BASE: any Debian-like image with Python 3.11 or later as python3.
-ARG BASE=docker.io/library/python:3.12-slim-bookworm
+# BASE: any Debian-like image with Python 3.11 or later as python3. A tag can be moved: for a build
+# that nobody can change, give it by digest (--build-arg BASE=…@sha256:…).
+ARG BASE=docker.io/library/python:3.12.12-slim-bookworm
 
 FROM ${BASE} AS build
 ENV UV_LINK_MODE=copy UV_NO_CACHE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
