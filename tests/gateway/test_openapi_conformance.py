@@ -16,6 +16,7 @@ import schemathesis
 import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -86,8 +87,11 @@ def api(serving: Callable[..., ServingConfig], picture: Any) -> Iterator[Running
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 def test_what_the_description_says_is_what_happens(api: Running, method: str, path: str) -> None:
     operation = api.schema[path][method]
+    cases = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
+    if operation.body:  # and bodies that are wrong
+        cases |= operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
 
-    @given(case=operation.as_strategy(), known=st.integers(0, 3))
+    @given(case=cases, known=st.integers(0, 3))
     @settings(
         max_examples=CASES,
         derandomize=True,
