@@ -18,6 +18,7 @@ def main() -> None:
     parser.add_argument("--http-port", type=int, default=6333, help="0: any free one")
     parser.add_argument("--grpc-port", type=int, default=6334, help="0: any free one")
     parser.add_argument("--api-key", help="refuse calls without it")
+    parser.add_argument("--version", help="play an older server, such as 1.19.0")
     parser.add_argument("--ready-file", type=Path, help="written with both ports once they answer")
     given = parser.parse_args()
 
@@ -30,7 +31,14 @@ def main() -> None:
             os.replace(half, given.ready_file)
 
     asyncio.run(
-        serve(given.host, given.http_port, given.grpc_port, api_key=given.api_key, ready=ready)
+        serve(
+            given.host,
+            given.http_port,
+            given.grpc_port,
+            api_key=given.api_key,
+            version=given.version,
+            ready=ready,
+        )
     )
 
 

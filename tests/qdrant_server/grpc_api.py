@@ -6,7 +6,6 @@ A method that the project does not call is not here: it is answered UNIMPLEMENTE
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 import grpc.aio
@@ -254,9 +253,7 @@ def _delete_index(store: Store, asked: Any) -> Message:
 
 
 def _health(store: Store, asked: Any) -> Message:
-    return proto.HealthCheckReply(
-        title="qdrant - vector search engine", version=version("qdrant-client")
-    )
+    return proto.HealthCheckReply(title="qdrant - vector search engine", version=store.version)
 
 
 def _set(message: Any, name: str, convert: Callable[[Any], Any] = lambda value: value) -> Any:

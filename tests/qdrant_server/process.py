@@ -52,7 +52,11 @@ class StandIn:
 
 @contextmanager
 def running(
-    *, api_key: str | None = None, http_port: int = 0, grpc_port: int = 0
+    *,
+    api_key: str | None = None,
+    version: str | None = None,
+    http_port: int = 0,
+    grpc_port: int = 0,
 ) -> Iterator[StandIn]:
     """Start one, answer it once both ports do, end it. Ports 0: any free ones."""
     with tempfile.TemporaryDirectory(prefix="qdrant-") as folder:
@@ -61,6 +65,8 @@ def running(
         command += ["--http-port", str(http_port), "--grpc-port", str(grpc_port)]
         if api_key is not None:
             command += ["--api-key", api_key]
+        if version is not None:
+            command += ["--version", version]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command, cwd=_CHECKOUT, stdin=subprocess.DEVNULL, stdout=output, stderr=output

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
 from typing import Any
 
 from grpc import StatusCode
@@ -49,7 +48,7 @@ def rest_app(store: Store, gate: Gate) -> Starlette:
 
     return Starlette(
         routes=[
-            Route("/", _health(gate, _version)),
+            Route("/", _health(gate, lambda: _version(store))),
             *(
                 Route(path, _health(gate, lambda: PlainTextResponse("all shards are ready")))
                 for path in ("/healthz", "/livez", "/readyz")
@@ -61,10 +60,8 @@ def rest_app(store: Store, gate: Gate) -> Starlette:
     )
 
 
-def _version() -> Response:
-    return JSONResponse(
-        {"title": "qdrant - vector search engine", "version": version("qdrant-client")}
-    )
+def _version(store: Store) -> Response:
+    return JSONResponse({"title": "qdrant - vector search engine", "version": store.version})
 
 
 def _health(gate: Gate, response: Callable[[], Response]) -> Callable[..., Awaitable[Response]]:

@@ -32,22 +32,23 @@ async def serve(
     grpc_port: int,
     *,
     api_key: str | None = None,
+    version: str | None = None,
     ready: Callable[[Ports], None],
 ) -> None:
     """Serve until SIGTERM or SIGINT; calls `ready` once both ports answer."""
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
-    async with _serving(host, http_port, grpc_port, api_key) as ports:
+    async with _serving(host, http_port, grpc_port, api_key, version) as ports:
         ready(ports)
         await ended.wait()
 
 
 @asynccontextmanager
 async def _serving(
-    host: str, http_port: int, grpc_port: int, api_key: str | None
+    host: str, http_port: int, grpc_port: int, api_key: str | None, version: str | None
 ) -> AsyncIterator[Ports]:
-    store, gate = Store(), Gate(api_key)
+    store, gate = Store(version), Gate(api_key)
     with tempfile.TemporaryDirectory(prefix="qdrant-") as folder:
         http_socket, grpc_socket = (str(Path(folder) / name) for name in ("http", "grpc"))
         grpc = grpc_server(store, gate)

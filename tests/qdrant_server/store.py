@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version as package_version
 from typing import Any
 
 from qdrant_client import QdrantClient, models
@@ -35,7 +36,9 @@ class _Settings:
 class Store:
     """Collections and their points."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: str | None = None) -> None:
+        """`version`: of the server that is played; today's where None."""
+        self.version = version or package_version("qdrant-client")
         self._local = QdrantClient(":memory:")
         self._settings: dict[str, _Settings] = {}
 
@@ -153,7 +156,15 @@ class Store:
         with self._collection(name) as local:
             return local.retrieve(name, ids, with_payload=with_payload, with_vectors=with_vectors)
 
+    def _known(self, filter: models.Filter | None) -> None:
+        """An older server reads a condition that it does not know as none at all."""
+        played = tuple(int(part) for part in self.version.split(".")[:2])
+        newer = {kind for kind, since in _SINCE.items() if played < since}
+        if filter is not None and any(match & newer for match in _matches(filter.model_dump())):
+            raise wrong_input("Malformed Match condition")
+
     def scroll(self, name: str, asked: models.ScrollRequest) -> tuple[list[models.Record], Any]:
+        self._known(asked.filter)
         with self._collection(name) as local:
             return local.scroll(
                 name,
@@ -165,10 +176,13 @@ class Store:
             )
 
     def count(self, name: str, filter: models.Filter | None) -> int:
+        self._known(filter)
         with self._collection(name) as local:
             return int(local.count(name, count_filter=filter).count)
 
     def query(self, name: str, asked: list[models.QueryRequest]) -> list[list[models.ScoredPoint]]:
+        for each in asked:
+            self._known(each.filter)
         with self._collection(name) as local:
             # Searches are exact here: `params` would do nothing but warn.
             exact = [each.model_copy(update={"params": None}) for each in asked]
@@ -191,6 +205,22 @@ class Store:
         if target is None:
             raise no_collection(name)
         return target
+
+
+_SINCE = {"prefix": (1, 19), "substring": (1, 20)}
+"""Kinds of match that came later."""
+
+
+def _matches(filter: Any) -> Iterator[set[str]]:
+    """The kinds of every match in a filter."""
+    if isinstance(filter, dict):
+        if isinstance(filter.get("match"), dict):
+            yield set(filter["match"])
+        for inner in filter.values():
+            yield from _matches(inner)
+    elif isinstance(filter, list):
+        for inner in filter:
+            yield from _matches(inner)
 
 
 def _vector_names(made: models.CreateCollection) -> set[str]:

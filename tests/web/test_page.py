@@ -265,6 +265,27 @@ def test_what_is_typed_into_a_filter_outlives_the_values_that_arrive_meanwhile(o
     expect(page.locator('[data-field="kind"]').get_by_role("checkbox").first).to_be_visible()
 
 
+def test_counts_of_a_sample_say_so_and_counts_of_all_do_not(open_page, context):
+    page = open_page("?q=mug")
+    searched(page)
+    expect(page.locator('[data-field="kind"]').get_by_role("checkbox").first).to_be_visible()
+    expect(page.locator(".filters-note")).to_have_count(0)
+
+    def sampled(route):
+        answer = route.fetch()
+        listed = answer.json()
+        route.fulfill(
+            response=answer, json={"items": listed["items"][:5], "next_cursor": "there-are-more"}
+        )
+
+    context.route("**/documents?*limit=500*", sampled)
+    page.reload()
+    searched(page)
+    expect(page.locator(".filters-note")).to_have_text(
+        "Values and counts of the first 5 documents."
+    )
+
+
 def test_filters_hold_without_a_query_too(open_page, site):
     colour = site.entries[0]["colour"]
     page = open_page("?filters=" + quote(json.dumps({"colour": {"in": [colour]}})))

@@ -137,13 +137,14 @@ class Qdrant:
         from qdrant_client.http.exceptions import UnexpectedResponse
 
         client = self._client(server)
+        version = (await client.info()).version
         target = (await self._targets(server)).get(alias)
         try:
             info = await client.get_collection(index)
         except (UnexpectedResponse, ValueError) as error:
             # The local mode says "not found" by a ValueError.
             if _is_not_found(error):
-                return IndexFacts(index, alias_target=target)
+                return IndexFacts(index, alias_target=target, version=version)
             raise
         made_for = _made_for(info)
         alias_owner = None
@@ -152,6 +153,7 @@ class Qdrant:
         return IndexFacts(
             index,
             exists=True,
+            version=version,
             points=info.points_count,
             payload_indexes={
                 name: str(getattr(schema.data_type, "value", schema.data_type))

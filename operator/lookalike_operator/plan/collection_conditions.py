@@ -11,6 +11,7 @@ from lookalike_crds.image_collection import (
     ImageCollectionStatus,
     RunStatus,
 )
+from lookalike_crds.qdrant_versions import OLDEST, SINCE, lacking, parsed, too_old, written
 from lookalike_operator.plan import indexes
 from lookalike_operator.plan.causes import Cause, claim_cause, refused_pod, worst
 from lookalike_operator.plan.conditions import Judged, judged
@@ -141,6 +142,15 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
         return judged("IndexReady", None, "NotAsked", "the Qdrant server has not been asked yet")
     if facts.error is not None:
         return judged("IndexReady", False, facts.reason, facts.error)
+    version = parsed(facts.version)
+    if too_old(version):
+        return judged(
+            "IndexReady",
+            False,
+            "QdrantTooOld",
+            f"the Qdrant server has version {facts.version}: {written(OLDEST)} is the oldest that "
+            "is supported; upgrade it",
+        )
     if not facts.exists:
         return judged(
             "IndexReady",
@@ -164,7 +174,14 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
     if missing:
         what = f"index {facts.name} is there; payload indexes of {', '.join(missing)} are mended"
         return judged("IndexReady", True, "Mending", what)
-    return judged("IndexReady", True, "IndexExists", f"index {facts.name} answers")
+    answers = f"index {facts.name} answers"
+    if lacks := lacking(version):
+        newest = written(max(SINCE[name] for name in lacks))
+        answers += (
+            f"; Qdrant {facts.version} lacks the filters {' and '.join(lacks)}, which are refused: "
+            f"upgrade it to {newest}"
+        )
+    return judged("IndexReady", True, "IndexExists", answers)
 
 
 def _edge_index(snapshot: CollectionSnapshot, situation: Situation) -> Judged:

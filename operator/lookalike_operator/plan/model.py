@@ -125,6 +125,8 @@ class IndexFacts:
     reason: str = "QdrantUnavailable"
     """Of the error, as conditions have it."""
     exists: bool = False
+    version: str | None = None
+    """The server's."""
     points: int | None = None
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
     """Field -> Qdrant schema type (keyword, integer, float, bool, datetime, geo, text)."""

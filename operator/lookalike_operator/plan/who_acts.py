@@ -62,6 +62,7 @@ WHO_ACTS: Mapping[str, Who] = {
     "QdrantUnavailable": Who.ITSELF,
     "ApiKeyRefused": Who.PERSON,
     "IndexMismatch": Who.PERSON,
+    "QdrantTooOld": Who.PERSON,
     "ClaimPending": Who.ITSELF,
     "ClaimLost": Who.PERSON,
     "NoStorageClass": Who.PERSON,

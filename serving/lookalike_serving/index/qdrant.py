@@ -17,12 +17,14 @@ from qdrant_client import AsyncQdrantClient, models
 
 from lookalike_crds.image_collection import Distance, FieldSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
+from lookalike_crds.qdrant_versions import OLDEST, Version, parsed, too_old, written
 from lookalike_serving.index.filters import Filter
 from lookalike_serving.index.predicates import json_path
 from lookalike_serving.index.protocol import (
     Hit,
     IndexFailure,
     IndexInfo,
+    IndexMismatch,
     IndexRefused,
     Page,
     Point,
@@ -37,7 +39,7 @@ from lookalike_serving.index.qdrant_collection import (
 )
 from lookalike_serving.index.qdrant_connection import IN_MEMORY, Connection, connected
 from lookalike_serving.index.qdrant_errors import CollectionLost
-from lookalike_serving.index.qdrant_filters import compile_filter
+from lookalike_serving.index.qdrant_filters import NeedsNewer, compile_filter
 from lookalike_serving.index.scores import engine_threshold, score_of
 from lookalike_serving.index.tuning import EF, oversampling
 from lookalike_serving.index.values import checked_id, checked_payload, checked_vector
@@ -56,8 +58,8 @@ class QdrantIndex:
 
     def __init__(self, connection: Connection, wanted: Wanted) -> None:
         self._connection = connection
-        self._wanted = wanted
-        self._name = wanted.name
+        self._version: Version | None = None
+        self._take(wanted)
         self._where = connection.where
         self._distance = Distance.COSINE if wanted.vector is None else wanted.vector.distance
         self._tuned = self._params(None, exact=False)
@@ -113,12 +115,38 @@ class QdrantIndex:
     @classmethod
     async def open_with(cls, connection: Connection, wanted: Wanted) -> QdrantIndex:
         """Like `open`, over a connection of the caller's, which `close` then closes."""
+        index = cls(connection, wanted)
+        await index._read_version()
         found = await connection.call(
             f"opening collection {wanted.name}", lambda client: adopted(client, wanted)
         )
-        index = cls(connection, found)
+        index._take(found)
         await index._ensure()
         return index
+
+    def _take(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._name = wanted.name
+
+    async def _read_version(self) -> None:
+        """Raises IndexMismatch where the server is older than what is supported."""
+        if self._where == IN_MEMORY:
+            return
+        info = await self._connection.call("asking for the version", lambda client: client.info())
+        self._version = parsed(info.version)
+        if too_old(self._version):
+            raise IndexMismatch(
+                f"Qdrant at {self._where} has version {info.version}: {written(OLDEST)} is the "
+                "oldest that is supported; upgrade it"
+            )
+
+    async def _compiled(self, filter: Filter | None) -> models.Filter | None:
+        """Raises IndexRefused for what the server's version lacks."""
+        try:
+            return compile_filter(filter, self._wanted.fields, self._version)
+        except NeedsNewer:
+            await self._read_version()  # it may have been upgraded
+            return compile_filter(filter, self._wanted.fields, self._version)
 
     async def _ensure(self) -> None:
         where = self._where
@@ -220,7 +248,7 @@ class QdrantIndex:
     ) -> Page:
         if limit < 1:
             raise IndexRefused(f"limit is {limit}: ask for at least 1 point")
-        compiled = compile_filter(filter, self._wanted.fields)
+        compiled = await self._compiled(filter)
         start = None if after is None else checked_id(after)
         records, offset = await self._call(
             "reading",
@@ -239,7 +267,7 @@ class QdrantIndex:
         )
 
     async def count(self, filter: Filter | None = None) -> int:
-        compiled = compile_filter(filter, self._wanted.fields)
+        compiled = await self._compiled(filter)
         answer = await self._call(
             "counting in",
             lambda client: client.count(self._name, count_filter=compiled, exact=True),
@@ -251,10 +279,11 @@ class QdrantIndex:
 
     async def query_batch(self, queries: Sequence[Query]) -> list[list[Hit]]:
         answers: list[list[Hit]] = [[] for _ in queries]
+        filters = [await self._compiled(query.filter) for query in queries]
         asked = [
             (number, query, request)
             for number, query in enumerate(queries)
-            if (request := self._request(query)) is not None
+            if (request := self._request(query, filters[number])) is not None
         ]
         if asked:
             requests = [request for _, _, request in asked]
@@ -265,7 +294,7 @@ class QdrantIndex:
                 answers[number] = [self._hit(point, query) for point in response.points]
         return answers
 
-    def _request(self, query: Query) -> models.QueryRequest | None:
+    def _request(self, query: Query, filter: models.Filter | None) -> models.QueryRequest | None:
         """The server's request; None where the answer is known to be empty."""
         vector = checked_vector(query.vector, self._wanted.dimension, "the query vector")
         if query.limit < 0 or query.offset < 0:
@@ -280,7 +309,7 @@ class QdrantIndex:
             query=vector,
             limit=query.limit,
             offset=query.offset,
-            filter=compile_filter(query.filter, self._wanted.fields),
+            filter=filter,
             score_threshold=engine_threshold(self._distance, query.min_score),
             with_payload=_payload_selector(query.with_payload),
             with_vector=query.with_vector,

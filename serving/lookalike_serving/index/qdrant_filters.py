@@ -7,15 +7,49 @@ from collections.abc import Iterable
 from qdrant_client import models
 
 from lookalike_crds.image_collection import FieldSpec
+from lookalike_crds.qdrant_versions import SINCE, Version, lacking, written
 from lookalike_serving.index import predicates as p
 from lookalike_serving.index.filters import Filter
+from lookalike_serving.index.protocol import IndexRefused
 
 
-def compile_filter(filter: Filter | None, fields: Iterable[FieldSpec]) -> models.Filter | None:
-    """Qdrant's form of `filter`; None stays None. Raises IndexRefused."""
+class NeedsNewer(IndexRefused):
+    """The server is too old for an operator."""
+
+
+def compile_filter(
+    filter: Filter | None, fields: Iterable[FieldSpec], version: Version | None = None
+) -> models.Filter | None:
+    """Qdrant's form of `filter`; None stays None. `version` is the server's, where it is known.
+
+    Raises IndexRefused.
+    """
     if filter is None:
         return None
-    return models.Filter(must=[_compile(p.lower(filter, fields))])
+    predicate = p.lower(filter, fields)
+    if lacks := lacking(version):
+        _refuse_newer(predicate, lacks, version)
+    return models.Filter(must=[_compile(predicate)])
+
+
+def _refuse_newer(predicate: p.Predicate, lacks: list[str], version: Version | None) -> None:
+    match predicate:
+        case p.All(of) | p.AnyOf(of) | p.NoneOf(of):
+            for each in of:
+                _refuse_newer(each, lacks, version)
+        case p.Contains(key) if "contains" in lacks:
+            _newer("contains", "of a text", key, "text for whole words", version)
+        case p.StartsWith(key) if "starts_with" in lacks:
+            _newer("starts_with", "", key, "in with whole values", version)
+
+
+def _newer(operator: str, what: str, key: str, instead: str, version: Version | None) -> None:
+    assert version is not None
+    raise NeedsNewer(
+        f"filter on {key!r}: {operator} {what}".rstrip()
+        + f" needs Qdrant {written(SINCE[operator])}, the server has {written(version)}: upgrade "
+        f"it, or use {instead}"
+    )
 
 
 def _compile(predicate: p.Predicate) -> models.Condition:

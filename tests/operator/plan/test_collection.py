@@ -450,6 +450,21 @@ def test_however_long_the_operator_was_away_deleting_is_tried_first(away: float)
     assert not plan_collection(_deleting(busy, away)).remove_finalizer
 
 
+def test_what_an_old_server_lacks_is_said_and_a_too_old_one_is_not_ready() -> None:
+    snapshot = on_server()
+    assert snapshot.index is not None
+    for version, said in [("1.20.0", None), ("1.19.2", "contains"), ("1.18.0", "starts_with")]:
+        plan = plan_collection(replace(snapshot, index=replace(snapshot.index, version=version)))
+        assert told(plan, "IndexReady") == ("True", "IndexExists")
+        (condition,) = (c for c in plan.status["conditions"] if c["type"] == "IndexReady")
+        lacks = f"Qdrant {version} lacks the filters " in condition["message"]
+        assert lacks == (said is not None)
+        assert said is None or said in condition["message"]
+    plan = plan_collection(replace(snapshot, index=replace(snapshot.index, version="1.15.5")))
+    assert told(plan, "IndexReady") == ("False", "QdrantTooOld")
+    assert told(plan, "Stalled") == ("True", "QdrantTooOld")
+
+
 def test_a_server_that_is_back_at_the_last_moment_loses_the_index() -> None:
     late = _held_up(_deleting(on_server()), failing=GIVE_UP_SECONDS)
     plan = plan_collection(late)

@@ -76,17 +76,17 @@ async function prepare() {
   const named = new Map(searched.flatMap((each) => each.fields ?? []).map((field) => [field.name, field]));
   fields = [...named.values()];
   types = new Map(fields.map((field) => [field.name, field.type]));
-  const rebuild = (documents) => {
-    showFilters = filters.build(byId("filters"), fields, filters.countValues(fields, documents), { onChange: changeFilter, onDone: () => openFilters(false) });
+  const rebuild = (documents, more) => {
+    showFilters = filters.build(byId("filters"), fields, filters.countValues(fields, documents), more ? documents.length : null, { onChange: changeFilter, onDone: () => openFilters(false) });
     showFilters(state.filters);
   };
-  rebuild([]);
+  rebuild([], false);
   byId("filters-toggle").hidden = fields.length === 0;
   document.body.classList.toggle("no-filters", fields.length === 0);
   if (!fields.length) return;
   const { retriever } = state;
   const pages = await Promise.all(searched.map((each) => api.documents(each.name, { limit: SAMPLE }).catch(() => ({ items: [] }))));
-  filters.whenNotTyping(byId("filters"), () => { if (retriever === state.retriever) rebuild(pages.flatMap((page) => page.items)); });
+  filters.whenNotTyping(byId("filters"), () => { if (retriever === state.retriever) rebuild(pages.flatMap((page) => page.items), pages.some((page) => page.next_cursor)); });
 }
 
 function changeFilter(field, value) {

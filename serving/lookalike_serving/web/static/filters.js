@@ -44,10 +44,10 @@ export function whenNotTyping(panel, act) {
 }
 
 /**
- * Fills the panel; returns the function that shows a state's filters in it. `onChange(field, filter)`,
+ * Fills the panel; `sample` says of how many documents `counts` are where there are more, else null. Returns the function that shows a state's filters in it. `onChange(field, filter)`,
  * `onChange(null, null)` for all; `onDone` closes the panel where it covers the results.
  */
-export function build(panel, fields, counts, { onChange, onDone }) {
+export function build(panel, fields, counts, sample, { onChange, onDone }) {
   const groups = fields.map((field) => {
     const set = (value) => onChange(field.name, value);
     const make = MAKERS[field.type] ?? MAKERS.Keyword;
@@ -58,7 +58,8 @@ export function build(panel, fields, counts, { onChange, onDone }) {
   const clear = el("button", { type: "button", class: "text-button", onclick: () => onChange(null, null) }, "Clear all");
   const head = el("div", { class: "filters-head" }, el("h2", {}, "Filters"), clear,
     el("button", { type: "button", class: "primary only-narrow", onclick: onDone }, "Done"));
-  panel.replaceChildren(...(fields.length ? [head, ...groups.map(({ group }) => group)] : []));
+  const note = sample === null ? [] : [el("p", { class: "filters-note" }, `Values and counts of the first ${sample} documents.`)];
+  panel.replaceChildren(...(fields.length ? [head, ...note, ...groups.map(({ group }) => group)] : []));
   return (filters) => {
     clear.hidden = Object.keys(filters).length === 0;
     for (const { name, show } of groups) show(filters[name] ?? null);
