@@ -6,7 +6,8 @@ import logging
 import math
 from collections.abc import Callable
 
-import torch
+# torch is imported where it is needed, in a replica: the process that starts Ray imports the
+# gateway, too, and torch would be 250 MB of it.
 
 log = logging.getLogger("lookalike.metrics")
 
@@ -16,6 +17,8 @@ def gpu_utilization() -> Callable[[], float] | None:
 
     Without the `nvidia-ml-py` package, which torch asks, there is no reading: one line says so.
     """
+    import torch
+
     if not torch.cuda.is_available():
         return None
     try:
@@ -27,6 +30,8 @@ def gpu_utilization() -> Callable[[], float] | None:
 
 
 def _reading() -> float:
+    import torch
+
     try:
         return float(torch.cuda.utilization())
     except Exception:  # a GPU that has fallen off the bus must not take the metrics with it
