@@ -310,6 +310,7 @@ class _Work:
             refused_pods=snapshot.refused_pods,
             waiting=self.waiting,
             refused_object=conflicts.refusal(snapshot.refused),
+            parts=(self.outcome,) if self.outcome is not None else (),
             scheduled=scheduled[-1] if scheduled else None,
         )
 

@@ -39,6 +39,8 @@ class Situation:
     """What the spec asks of a claim that it cannot become."""
     refused_object: Cause | None = None
     """What the API server does not take."""
+    parts: tuple[Outcome, ...] = ()
+    """Of the run under way: what its workers that are through left."""
     scheduled: Outcome | None = None
     """Of the last scheduled run."""
     obstacle: Cause | None = None
@@ -59,7 +61,7 @@ def judge(snapshot: CollectionSnapshot, situation: Situation) -> tuple[Judged, .
         parts = (
             _model(snapshot, situation, spec),
             _index(snapshot, situation, spec),
-            _ingested(situation, spec),
+            _ingested(snapshot, situation, spec),
         )
         stalled = _stalled(snapshot, situation, parts)
         ready = _ready(snapshot, situation, spec, (stalled, *parts))
@@ -151,6 +153,8 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
             f"the Qdrant server has version {facts.version}: {written(OLDEST)} is the oldest that "
             "is supported; upgrade it",
         )
+    if not facts.exists and (lost := _lost(snapshot, spec)) is not None:
+        return judged("IndexReady", False, lost.reason, lost.message)
     if not facts.exists:
         return judged(
             "IndexReady",
@@ -184,6 +188,28 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
     return judged("IndexReady", True, "IndexExists", answers)
 
 
+def _lost(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> Cause | None:
+    """Documents that were uploaded and are gone: with sources a run would fill the index again.
+
+    It is told until there are documents again, or somebody changes the spec.
+    """
+    facts = snapshot.index
+    if spec.sources or facts is None or facts.error is not None or facts.points:
+        return None
+    if snapshot.status.documents:
+        return Cause(
+            "IndexLost",
+            f"index {facts.name} held {snapshot.status.documents} uploaded documents and "
+            f"{'holds none' if facts.exists else 'is gone'}: unless they were deleted on purpose, "
+            "restore the index from a snapshot or upload them again",
+        )
+    for each in snapshot.status.conditions:
+        same = each.observed_generation == snapshot.meta.generation
+        if each.type == "Degraded" and each.reason == "IndexLost" and same:
+            return Cause("IndexLost", each.message)
+    return None
+
+
 def _edge_index(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
     if situation.claim is None:
         return judged("IndexReady", False, "Creating", "its PersistentVolumeClaim is being made")
@@ -203,7 +229,9 @@ def _edge_index(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
     return judged("IndexReady", False, cause.reason, message)
 
 
-def _ingested(situation: Situation, spec: ImageCollectionSpec) -> Judged:
+def _ingested(
+    snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollectionSpec
+) -> Judged:
     if not spec.sources:
         return judged("Ingested", True, "NoSources", "direct uploads alone: no sources in the spec")
     if situation.waiting is not None:
@@ -219,13 +247,31 @@ def _ingested(situation: Situation, spec: ImageCollectionSpec) -> Judged:
                 cause = refused_pod(refused)
             if cause is not None and cause.stuck:
                 return judged("Ingested", False, cause.reason, f"{cause.message} (Job {run.job})")
-            return judged("Ingested", False, "Ingesting", f"Job {run.job} is under way")
+            return judged("Ingested", False, "Ingesting", _under_way(snapshot, situation, run))
         case "Failed":
             return judged("Ingested", False, "IngestionFailed", _failure(run))
         case _:
             total = sum(source.ingested for source in situation.status.sources)
             count = f"{len(spec.sources)} sources" if len(spec.sources) > 1 else "1 source"
             return judged("Ingested", True, run.state, f"{total} images from {count} are indexed")
+
+
+def _under_way(snapshot: CollectionSnapshot, situation: Situation, run: RunStatus) -> str:
+    """How far a run is, as far as it can be seen from outside of its pods."""
+    said = [f"Job {run.job} is under way"]
+    job = next(
+        (c for c in snapshot.children if c["kind"] == "Job" and c["metadata"]["name"] == run.job),
+        None,
+    )
+    if job is not None and (workers := (job.get("spec") or {}).get("completions")):
+        done = int((job.get("status") or {}).get("succeeded") or 0)
+        said.append(f"{done} of {workers} workers are through")
+    counted = [c for o in situation.parts for c in o.sources.values()]
+    if listed := sum(c.listed for c in counted):
+        said.append(f"these did {sum(c.done for c in counted)} of {listed} images")
+    if snapshot.index is not None and snapshot.index.points is not None:
+        said.append(f"{snapshot.index.points} documents are in the index")
+    return "; ".join(said) + "; rate and time left are in the pods' logs"
 
 
 def _degraded(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
@@ -235,6 +281,8 @@ def _degraded(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
         return judged("Degraded", True, cause.reason, cause.message)
     if snapshot.trouble is not None:
         return judged("Degraded", True, *snapshot.trouble)
+    if situation.spec is not None and (lost := _lost(snapshot, situation.spec)) is not None:
+        return judged("Degraded", True, lost.reason, lost.message)
     if situation.refused is not None:
         return judged("Degraded", True, "ClaimImmutable", situation.refused)
     last = situation.scheduled

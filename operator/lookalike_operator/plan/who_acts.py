@@ -63,6 +63,7 @@ WHO_ACTS: Mapping[str, Who] = {
     "ApiKeyRefused": Who.PERSON,
     "IndexMismatch": Who.PERSON,
     "QdrantTooOld": Who.PERSON,
+    "IndexLost": Who.PERSON,
     "ClaimPending": Who.ITSELF,
     "ClaimLost": Who.PERSON,
     "NoStorageClass": Who.PERSON,

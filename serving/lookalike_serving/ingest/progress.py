@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
@@ -12,7 +13,10 @@ from typing import Self, TextIO
 from lookalike_crds.progress import Counts, ItemError, Progress, RunState, errors_file
 from lookalike_serving.ingest.work import Failure
 
+log = logging.getLogger("lookalike.ingest")
+
 _EVERY_SECONDS = 0.5
+_LOGGED_EVERY_SECONDS = 30.0
 _LAST_ERRORS = 20
 _RATE_WINDOW_SECONDS = 10.0
 
@@ -28,6 +32,7 @@ class ProgressWriter:
         self.listed_all = False
         self._path = path
         self._written = 0.0
+        self._logged = time.monotonic()
         self._rates: deque[tuple[float, int]] = deque()
         path.parent.mkdir(parents=True, exist_ok=True)
         self._errors: TextIO = errors_file(path).open("w", encoding="utf-8")
@@ -65,11 +70,30 @@ class ProgressWriter:
             return
         self._written = moment
         self._estimate(moment)
+        if self.progress.state.ended or moment - self._logged >= _LOGGED_EVERY_SECONDS:
+            self._logged = moment
+            log.info("%s", self._line())
         self.progress.updated_at = datetime.now(UTC)
         self._errors.flush()
         scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}")
         scratch.write_text(self.progress.model_dump_json(indent=1))
         scratch.replace(self._path)
+
+    def _line(self) -> str:
+        """How far it is, for the log of a pod, whose files nobody reads."""
+        made, total = self.progress, self.progress.total
+        said = [
+            f"{made.state.value.lower()}: {total.done} of {total.listed} images",
+            f"{total.new} new, {total.updated} updated, {total.unchanged} unchanged, "
+            f"{total.deleted} deleted, {total.failed} failed",
+        ]
+        if made.images_per_second is not None and not made.state.ended:
+            said.append(f"{made.images_per_second:g} a second")
+        if made.eta_seconds is not None:
+            said.append(f"about {made.eta_seconds:.0f} s left")
+        if made.documents is not None:
+            said.append(f"{made.documents} documents in the index")
+        return "; ".join(said)
 
     def _estimate(self, moment: float) -> None:
         total = self.progress.total

@@ -16,6 +16,7 @@ from tests.operator.plan.known import (
     VIT,
     collection,
     condition,
+    ended,
     kinds,
     meta,
     named,
@@ -238,6 +239,45 @@ def test_namespaces_do_not_share_an_index_on_one_server() -> None:
     here = on_server(PHOTOS)
     there = replace(here, meta=replace(here.meta, namespace="other"))
     assert plan_collection(here).status["indexName"] != plan_collection(there).status["indexName"]
+
+
+def test_the_loss_of_what_was_uploaded_is_told_until_there_is_something_again() -> None:
+    full = on_server(VIT)
+    full = replace(full, status=status_of(plan_collection(full)))
+    assert full.index is not None
+    gone = replace(full, index=IndexFacts(full.index.name, exists=False))
+    plan = plan_collection(gone)
+    assert told(plan, "IndexReady") == ("False", "IndexLost")
+    assert told(plan, "Stalled") == ("True", "IndexLost")
+    assert "10 uploaded documents" in condition(plan, "Ready")["message"]
+    assert ("Warning", "IndexLost") in [(e.type, e.reason) for e in plan.events]
+    # A serving pod makes it anew, empty.
+    for snapshot in (full, gone):
+        empty = replace(
+            snapshot,
+            index=replace(full.index, points=0),
+            status=status_of(plan_collection(snapshot)),
+        )
+        for _ in range(3):
+            plan = plan_collection(empty)
+            assert told(plan, "Degraded") == ("True", "IndexLost")
+            assert "10 uploaded documents" in condition(plan, "Degraded")["message"]
+            empty = replace(empty, status=status_of(plan))
+    again = replace(empty, index=replace(full.index, points=1))
+    assert told(plan_collection(again), "Degraded")[0] == "False"
+    changed = replace(empty, meta=replace(empty.meta, generation=2))
+    assert told(plan_collection(changed), "Degraded")[0] == "False"
+
+
+def test_a_run_under_way_tells_how_far_it_is() -> None:
+    four = on_server(PHOTOS, {"ingestion": {"parallelism": 4}})
+    first = after(four, plan_collection(four))
+    (job,) = (c for c in first.children if c["kind"] == "Job")
+    running = {**job, "status": {"active": 3, "succeeded": 1}}
+    done_ = pod("p", owner=running, status=ended(result(failed=2, listed=12)))
+    plan = plan_collection(replace(first, children=(running,), pods=(done_,)))
+    says = condition(plan, "Ingested")["message"]
+    assert "1 of 4 workers are through; these did 12 of 12 images; 10 documents are in the" in says
 
 
 # -- in the way ------------------------------------------------------------------------------------

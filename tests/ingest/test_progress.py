@@ -1,0 +1,33 @@
+"""What an ingestion run says of itself in its log, which is all that a pod leaves to be read."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from lookalike_crds.progress import RunState
+from lookalike_serving.ingest import progress as written
+from lookalike_serving.ingest.progress import ProgressWriter
+
+
+def test_the_log_tells_counts_while_it_runs_and_at_its_end(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO, "lookalike.ingest")
+    with ProgressWriter(tmp_path / "ingestion.json", "catalogue") as progress:
+        counts = progress.counts("products")
+        progress.enter(RunState.LISTING)
+        assert caplog.messages == [], "not more often than it is of use"
+        monkeypatch.setattr(written, "_LOGGED_EVERY_SECONDS", 0.0)
+        counts.listed, counts.new, counts.failed = 12, 3, 1
+        progress.write(now=True)
+        assert caplog.messages[-1].startswith("listing: 4 of 12 images; 3 new, 0 updated, 0 unch")
+        counts.new = 11
+        progress.progress.documents = 11
+        progress.enter(RunState.COMPLETED_WITH_ERRORS)
+    assert caplog.messages[-1] == (
+        "completed_with_errors: 12 of 12 images; 11 new, 0 updated, 0 unchanged, 0 deleted, "
+        "1 failed; 11 documents in the index"
+    )
