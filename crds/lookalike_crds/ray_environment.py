@@ -12,4 +12,6 @@ RAY_SERVE_ENVIRONMENT: dict[str, str] = {
     "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_REQUEST_PATH_LOG_BUFFER_SIZE": "1000",
     "RAY_SERVE_HAPROXY_NBTHREAD": "1",
+    # A client that sends nothing for so long is given up, where Serve would wait for an hour.
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
 }

@@ -17,26 +17,18 @@ import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from lookalike_crds.config import ServingConfig
 from lookalike_serving.gateway.api import create_api
 from lookalike_serving.service import Service
 
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_headers_conformance,
-    response_schema_conformance,
+NOT_ASKED = [
+    # Not all that a request must hold can be said in a schema: an image is one that can be decoded,
+    # a cursor one that we made.
+    positive_data_acceptance,
 ]
-CASES = 15
+CASES = 40
 """Of each operation."""
 
 KNOWN = {"collection": "catalogue", "retriever": "shop", "document_id": "red"}
@@ -105,7 +97,7 @@ def test_what_the_description_says_is_what_happens(api: Running, method: str, pa
             names = {n: v for n, v in KNOWN.items() if n in (case.path_parameters or {})}
             case.path_parameters = {**(case.path_parameters or {}), **names}
         answer = case.call(base_url=api.address, timeout=60)
-        case.validate_response(answer, checks=CHECKS)
+        case.validate_response(answer, excluded_checks=NOT_ASKED)
 
     conforms()
 
