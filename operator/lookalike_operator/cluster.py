@@ -43,6 +43,7 @@ _PAGE = 500
 _DRY_RUN = {"dryRun": "All"}
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
+_JSON_PATCH = "application/json-patch+json"
 _APPLY = "application/apply-patch+yaml"
 _METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 
@@ -311,6 +312,22 @@ class Cluster:
             query={"fieldManager": manager},
             body=body,
             content_type=_MERGE_PATCH,
+        )
+
+    async def replace_spec(self, live: Manifest, spec: Mapping[str, Any]) -> Json:
+        """Another spec, as a whole, for the object of that uid."""
+        kind, namespace, name = _place(live)
+        return await self._request(
+            "PATCH",
+            "patch",
+            kind,
+            kind.path(namespace, name),
+            query={"fieldManager": FIELD_MANAGER},
+            body=[
+                {"op": "test", "path": "/metadata/uid", "value": live["metadata"]["uid"]},
+                {"op": "replace", "path": "/spec", "value": spec},
+            ],
+            content_type=_JSON_PATCH,
         )
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> Json | None:

@@ -8,7 +8,10 @@ Rules, in the order they matter:
    look asks the server whether the resource still is there, by uid.
 3. Nothing is written that is there already. An object that the server stores otherwise than we
    rendered it (it normalises a field) is applied once; what differs then is remembered as normal.
-4. A refused object (invalid, forbidden, over quota) stops the look before anything is pruned.
+4. What applying cannot mend – a list that merges by keys and would hold one item twice, a field
+   that somebody added – is replaced: the spec as a whole, as rendered.
+5. An object that somebody else changes back again and again is written ever more seldom.
+6. A refused object (invalid, forbidden, over quota) stops the look before anything is pruned.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from lookalike_operator.apply.contest import AT_ONCE, Contests
 from lookalike_operator.apply.stamp import stamp_of, stamped
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.kinds import SECRET, kind_of
@@ -28,6 +32,7 @@ from lookalike_operator.plan.compare import Difference, differences
 from lookalike_operator.plan.model import Key, Manifest, ObjectRef, ref_of
 from lookalike_operator.plan.names import Owner
 from lookalike_operator.plan.secrets import filled
+from lookalike_operator.plan.surplus import Written, managers, surplus, written_by_others
 
 _V = TypeVar("_V")
 
@@ -75,6 +80,7 @@ class Children:
         self._verify_secrets = verify_secrets
         self._verified: OrderedDict[str, float] = OrderedDict()
         """uid of the owner and reference of its Secret -> when that was seen."""
+        self._contests = Contests(clock)
         self._normal: OrderedDict[str, _Normal] = OrderedDict()
         self._compared: OrderedDict[str, tuple[str, str]] = OrderedDict()
         """uid -> (resourceVersion, stamp) that were found to agree."""
@@ -96,6 +102,8 @@ class Look:
         self.foreign: list[ObjectRef] = []
         self.written: list[str] = []
         """What was done, in words: `applied Deployment/x`."""
+        self.contested: tuple[str, float] | None = None
+        """An object that others change back, in words, and the seconds until it is written."""
 
     async def apply(self, manifests: Iterable[Manifest]) -> None:
         """Raises Refused, OwnerGone, ApiError."""
@@ -156,10 +164,51 @@ class Look:
                 return
             if live["metadata"].get("deletionTimestamp") or self._is_applied(wanted, live):
                 return
-            answer = await self._cluster.apply(wanted, force=True)
+            if self._must_wait(ref, wanted, live):
+                return
+            answer = await self._mended(wanted, live)
+            self._all._contests.wrote(answer["metadata"]["uid"], stamp_of(wanted) or "")
         self._store.put(answer)
         self._remember(wanted, answer)
         self.written.append(f"{'created' if live is None else 'applied'} {ref}")
+
+    async def _mended(self, wanted: Manifest, live: Manifest) -> dict[str, Any]:
+        """The object applied, and its spec replaced where that is not enough."""
+        try:
+            answer = await self._cluster.apply(wanted, force=True)
+        except ApiError as error:
+            if error.status != 422 or "spec" not in wanted:
+                raise
+            try:
+                await self._cluster.replace_spec(live, _whole_spec(wanted, live))
+            except ApiError as second:
+                # Then it is not for what somebody changed that it is refused.
+                raise (error if second.refused else second) from error
+            answer = await self._cluster.apply(wanted, force=True)
+        if self._left_over(wanted, answer):
+            answer = await self._cluster.replace_spec(answer, _whole_spec(wanted, answer))
+        return answer
+
+    def _left_over(self, wanted: Manifest, live: Manifest) -> list[Difference]:
+        """What is in the spec although it is not rendered."""
+        more = [each for each in differences(wanted, live) if each.wanted is None]
+        selecting = [each for each in more if each.path.startswith("spec.")]
+        return [*selecting, *surplus(wanted, self._others(live))]
+
+    def _others(self, live: Manifest) -> tuple[Written, ...]:
+        if "managedFields" in live["metadata"]:
+            return written_by_others(live)
+        return self._store.others(ref_of(live))
+
+    def _must_wait(self, ref: ObjectRef, wanted: Manifest, live: Manifest) -> bool:
+        uid, stamp = live["metadata"]["uid"], stamp_of(wanted) or ""
+        contests = self._all._contests
+        times, wait = contests.times(uid, stamp), contests.wait(uid, stamp)
+        if times >= AT_ONCE and self.contested is None:
+            found = [*differences(wanted, live), *surplus(wanted, self._others(live))]
+            where = "; ".join(str(each) for each in found[:2]) or "its fields"
+            self.contested = (f"{ref}: {where}. {_who(self._others(live), times)}", wait)
+        return wait > 0
 
     async def _create(self, manifest: Manifest, doubted: bool) -> None:
         ref = ref_of(manifest)
@@ -216,7 +265,7 @@ class Look:
         uid, compared = meta["uid"], (meta["resourceVersion"], stamp)
         if self._all._compared.get(uid) == compared:
             return True
-        found = differences(wanted, live)
+        found = [*differences(wanted, live), *surplus(wanted, self._others(live))]
         if found and self._all._normal.get(uid) != _Normal(stamp, found):
             return False
         _keep(self._all._compared, uid, compared)
@@ -225,7 +274,8 @@ class Look:
     def _remember(self, wanted: Manifest, answer: Manifest) -> None:
         meta, stamp = answer["metadata"], stamp_of(wanted) or ""
         _keep(self._all._compared, meta["uid"], (meta["resourceVersion"], stamp))
-        if found := differences(wanted, answer):
+        found = [*differences(wanted, answer), *surplus(wanted, self._others(answer))]
+        if found:
             _keep(self._all._normal, meta["uid"], _Normal(stamp, found))
         else:
             self._all._normal.pop(meta["uid"], None)
@@ -238,6 +288,35 @@ class Look:
     def _seen_as(self, ref: ObjectRef) -> str:
         """A resource that was deleted and made anew has Secrets of its own, of the same names."""
         return f"{self._owner.meta.uid} {ref}"
+
+
+def _whole_spec(wanted: Manifest, live: Manifest) -> dict[str, Any]:
+    """The spec as rendered, with the annotations that others put on its pods."""
+    spec = dict(wanted["spec"])
+    theirs = _annotations((live.get("spec") or {}).get("template"))
+    if "template" in spec and theirs:
+        template = dict(spec["template"])
+        merged = {**theirs, **_annotations(template)}
+        template["metadata"] = {**(template.get("metadata") or {}), "annotations": merged}
+        spec["template"] = template
+    return spec
+
+
+def _annotations(template: Manifest | None) -> dict[str, str]:
+    return dict(((template or {}).get("metadata") or {}).get("annotations") or {})
+
+
+def _who(others: tuple[Written, ...], times: int) -> str:
+    names = managers(others)
+    who = (
+        f"Field manager {', '.join(names)} has"
+        if names
+        else "Another field manager (another release of this operator?) has"
+    )
+    return (
+        f"{who} changed it back {times} times within the hour, and it is written seldom now: stop "
+        "that, or have this resource left alone (annotation lookalike.dev/paused)"
+    )
 
 
 def _keep(memory: OrderedDict[str, _V], uid: str, value: _V) -> None:

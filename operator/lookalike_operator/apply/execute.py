@@ -159,6 +159,10 @@ class _Run:
 
     async def _objects(self, plan: Plan) -> None:
         await self._look.apply(plan.objects)
+        if self._look.contested is not None:
+            message, wait = self._look.contested
+            self._trouble = self._trouble or Trouble("FieldsContested", message)
+            self._failed("FieldsContested", message, wait)
         await self._look.create(plan.once, doubted=plan.doubtful)
         await self._look.prune([*map(ref_of, (*plan.objects, *plan.once)), *plan.keep])
 

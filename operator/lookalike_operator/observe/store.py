@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from lookalike_crds.base import API_VERSION
 from lookalike_operator.plan.model import Key, Manifest, ObjectRef, ref_of
 from lookalike_operator.plan.names import KIND, NAME
+from lookalike_operator.plan.surplus import Written, written_by_others
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")
@@ -58,6 +59,8 @@ class Store:
     def __init__(self) -> None:
         self._known: dict[ObjectRef, Known] = {}
         self._data: dict[ObjectRef, bytes] = {}
+        self._others: dict[ObjectRef, tuple[Written, ...]] = {}
+        """What others have written of our objects: seldom anything."""
         self._children: dict[Key, dict[ObjectRef, None]] = {}
         self._searched_by: dict[Key, dict[Key, None]] = {}
         self._deleted: OrderedDict[str, int] = OrderedDict()
@@ -82,6 +85,8 @@ class Store:
         self._known[known.ref] = known
         if known.key is not None and known.ref != _own_ref(known.key):
             self._children.setdefault(known.key, {})[known.ref] = None
+            if known.ref.kind != "Pod" and (others := written_by_others(manifest)):
+                self._others[known.ref] = others
         for collection in known.searches:
             self._searched_by.setdefault(collection, {})[known.key or collection] = None
         return self._told(Change(before, known))
@@ -136,6 +141,10 @@ class Store:
         data = self._data.get(ref)
         return None if data is None else json.loads(data)
 
+    def others(self, ref: ObjectRef) -> tuple[Written, ...]:
+        """What others than us have written of an object."""
+        return self._others.get(ref, ())
+
     def resource(self, key: Key) -> Manifest | None:
         """One of our own resources."""
         return self.get(_own_ref(key))
@@ -176,6 +185,7 @@ class Store:
             self._deleted.popitem(last=False)
 
     def _forget(self, ref: ObjectRef) -> None:
+        self._others.pop(ref, None)
         known = self._known.pop(ref, None)
         self._data.pop(ref, None)
         if known is None or known.key is None:

@@ -1,7 +1,8 @@
 """What an object as rendered asks for and a live one does not have.
 
 The API server fills in defaults and writes amounts in its own way, so this is no equality: what
-is rendered must be there, and more may be. Amounts are compared by value.
+is rendered must be there, and more may be. Amounts are compared by value. Maps that select pods or
+nodes are compared as a whole: one more key in them selects something else.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from lookalike_operator.plan.pod_template import MERGE_KEYS
 from lookalike_operator.plan.quantity import amount
 
 _AMOUNTS = frozenset({"requests", "limits", "sizeLimit", "storage"})
+_SELECTING = frozenset(
+    {"selector", "matchLabels", "nodeSelector", "podSelector", "namespaceSelector"}
+)
 _IDENTITIES = {**MERGE_KEYS, "ownerReferences": "uid"}
 
 
@@ -42,7 +46,13 @@ def _compare(wanted: Any, live: Any, path: str, *, amounts: bool) -> Iterator[Di
             at = f"{path}.{key}" if path else str(key)
             inner = amounts or key in _AMOUNTS
             found = live.get(key)
+            if key in _SELECTING and isinstance(value, Mapping) and isinstance(found, Mapping):
+                for more in sorted(found.keys() - value.keys()):
+                    yield Difference(f"{at}.{more}", found[more], None)
             if found is None and _is_empty(value):
+                # A selector that selects everything is not one that is not there.
+                if key in _SELECTING and value == {}:
+                    yield Difference(at, None, value)
                 continue
             identity = _IDENTITIES.get(key)
             if identity and isinstance(found, Sequence) and _all_have(value, identity):

@@ -36,6 +36,7 @@ WHO_ACTS: Mapping[str, Who] = {
     "SecretNotFound": Who.PERSON,
     # -- what the operator writes
     "Refused": Who.PERSON,
+    "FieldsContested": Who.PERSON,
     "Unforeseen": Who.PERSON,
     "WriteFailed": Who.ITSELF,
     # -- pods
