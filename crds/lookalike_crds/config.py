@@ -59,7 +59,7 @@ class IndexConfig(Config):
     url: str | None = Field(
         default=None, description="Qdrant: http(s)://host:port; `:memory:` for tests."
     )
-    grpc_port: int = 6334
+    grpc_port: int | None = Field(default=6334, description="Qdrant: None for REST alone.")
     api_key_file: Path | None = None
     shards: int = 1
     replication_factor: int = 1

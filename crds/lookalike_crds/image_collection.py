@@ -124,6 +124,14 @@ class VectorSpec(Spec):
     )
 
 
+DEFAULT_GRPC_PORT = 6334
+
+
+class QdrantProtocol(StrEnum):
+    GRPC = "Grpc"
+    REST = "Rest"
+
+
 class QdrantSpec(Spec):
     """The server that holds the index: exactly one of url and serviceRef."""
 
@@ -137,6 +145,14 @@ class QdrantSpec(Spec):
     service_ref: Name | None = Field(
         default=None, description="Name of a Service in the resource's namespace, port 6333."
     )
+    protocol: QdrantProtocol = Field(
+        default=QdrantProtocol.GRPC,
+        description="What pods speak with it. Rest: everything goes through the port of url, such "
+        "as an ingress with one port; slower for large uploads.",
+    )
+    grpc_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Port of gRPC on the same host; 6334 where unset."
+    )
     api_key_secret_ref: SecretKeyRef | None = None
     shards: int = Field(
         default=1, ge=1, le=256, description="Parts of the index, spread over the server's nodes."
@@ -144,6 +160,13 @@ class QdrantSpec(Spec):
     replication_factor: int = Field(
         default=1, ge=1, le=16, description="Copies of each part, on nodes of their own."
     )
+
+    @property
+    def port_of_grpc(self) -> int | None:
+        """None: REST alone."""
+        if self.protocol is QdrantProtocol.REST:
+            return None
+        return self.grpc_port or DEFAULT_GRPC_PORT
 
 
 class StorageSpec(Spec):

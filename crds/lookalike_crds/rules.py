@@ -17,6 +17,7 @@ from lookalike_crds.image_collection import (
     IndexSpec,
     ModelSpec,
     Provider,
+    QdrantProtocol,
     QdrantSpec,
     VectorSpec,
 )
@@ -136,6 +137,13 @@ RULES: tuple[Rule, ...] = (
         "!(has(self.url) && has(self.serviceRef))",
         "write index.qdrant.url or index.qdrant.serviceRef, not both",
         lambda q: not (q.url and q.service_ref),
+    ),
+    Rule(
+        "grpc-port-with-grpc",
+        QdrantSpec,
+        "!has(self.grpcPort) || !has(self.protocol) || self.protocol == 'Grpc'",
+        "index.qdrant.grpcPort is for protocol Grpc: remove it, or write protocol: Grpc",
+        lambda q: q.grpc_port is None or q.protocol == QdrantProtocol.GRPC,
     ),
     Rule(
         "unique-collections",

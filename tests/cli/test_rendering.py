@@ -98,6 +98,16 @@ def test_a_qdrant_server_is_used_where_it_is_named(tmp_path: Path) -> None:
     assert (index.engine, index.url, index.shards) == (Engine.QDRANT, "http://q:6333", 2)
 
 
+@pytest.mark.parametrize(
+    ("said", "port"), [("grpcPort: 7000", 7000), ("protocol: Rest", None), ("shards: 1", 6334)]
+)
+def test_a_qdrant_servers_protocol_and_port_reach_serving(
+    tmp_path: Path, said: str, port: int | None
+) -> None:
+    spec = f"spec: {{ index: {{ engine: Qdrant, qdrant: {{ url: 'http://q', {said} }} }} }}\n"
+    assert rendered(tmp_path, spec).serving.collections[0].index.grpc_port == port
+
+
 def test_a_qdrant_key_comes_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,18 @@ EXAMPLES: tuple[Example, ...] = (
         {"index": {"engine": "Qdrant", "qdrant": {"url": "http://q:6333", "serviceRef": "q"}}},
         False,
     ),
+    Example(
+        "grpc-port-with-grpc",
+        "ImageCollection",
+        {"index": {"qdrant": {"url": "http://q:80", "grpcPort": 81}}},
+        True,
+    ),
+    Example(
+        "grpc-port-with-grpc",
+        "ImageCollection",
+        {"index": {"qdrant": {"url": "http://q:80", "grpcPort": 81, "protocol": "Rest"}}},
+        False,
+    ),
     Example("unique-collections", "Retriever", _retriever(), True),
     Example(
         "unique-collections", "Retriever", {"collections": [{"name": "a"}, {"name": "a"}]}, False

@@ -50,3 +50,15 @@ async def test_a_server_below_the_oldest_supported_is_not_used():
     message = r"has version 1\.15\.5: 1\.16 is the oldest"
     with running(version="1.15.5") as server, pytest.raises(IndexMismatch, match=message):
         await opened(server)
+
+
+async def test_rest_alone_needs_no_port_of_grpc(stand_in):
+    name = f"rest-{uuid.uuid4()}"
+    index = await QdrantIndex.open(
+        stand_in.url, name, vector=VectorSpec(), dimension=4, fingerprint="a", grpc_port=None
+    )
+    before = stand_in.calls("Points/Count")
+    assert await index.count(Condition("price", Operator.GT, 3)) == 0
+    assert stand_in.calls("Points/Count") == before + 1
+    assert (await index.info()).dimension == 4
+    await index.drop()

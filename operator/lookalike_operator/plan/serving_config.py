@@ -12,7 +12,7 @@ from lookalike_crds.config import (
     RetrieverConfig,
     ServingConfig,
 )
-from lookalike_crds.image_collection import Engine, ImageCollectionSpec
+from lookalike_crds.image_collection import DEFAULT_GRPC_PORT, Engine, ImageCollectionSpec
 from lookalike_crds.naming import joined
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.retriever import AccessMode, AccessSpec, RetrieverSpec
@@ -75,6 +75,7 @@ def index_config(
         engine=Engine.QDRANT,
         name=name,
         url=qdrant_url(meta, spec, settings),
+        grpc_port=qdrant.port_of_grpc if qdrant else DEFAULT_GRPC_PORT,
         api_key_file=(
             Path(places.QDRANT_KEYS) / reference.name / reference.key if reference else None
         ),

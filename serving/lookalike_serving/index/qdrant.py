@@ -74,7 +74,7 @@ class QdrantIndex:
         dimension: int | None,
         fingerprint: str | None,
         fields: tuple[FieldSpec, ...] = (),
-        grpc_port: int = 6334,
+        grpc_port: int | None = 6334,
         api_key_file: Path | None = None,
         shards: int = 1,
         replication_factor: int = 1,
@@ -82,7 +82,8 @@ class QdrantIndex:
         owner: IndexOwner | None = None,
         adopts: str | None = None,
     ) -> QdrantIndex:
-        """Open the collection `name`, or make it. `vector` and `dimension` None: payloads only.
+        """Open the collection `name`, or make it. `vector` and `dimension` None: payloads only;
+        `grpc_port` None: REST alone.
 
         `owner` is written into it. Where there is an index `adopts` that is nobody else's, that one
         is used instead. Raises IndexMismatch where the collection is another owner's, or was made

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from qdrant_client import AsyncQdrantClient
 
+from lookalike_crds.image_collection import DEFAULT_GRPC_PORT
 from lookalike_serving.index.protocol import IndexFailure, IndexUnavailable
 from lookalike_serving.index.qdrant_errors import CollectionLost, KeyRefused, translated
 
@@ -113,7 +114,7 @@ class Connection:
 
 
 def connected(
-    url: str, grpc_port: int, api_key_file: Path | None, *, patience_seconds: float
+    url: str, grpc_port: int | None, api_key_file: Path | None, *, patience_seconds: float
 ) -> Connection:
     """A connection to `url`, which follows its API key's file. Does not connect yet."""
     used = read_key(api_key_file)
@@ -147,8 +148,11 @@ def read_key(api_key_file: Path | None) -> str | None:
         ) from error
 
 
-def client_of(url: str, grpc_port: int, api_key: str | None) -> AsyncQdrantClient:
-    """A client that has not connected yet. Raises IndexFailure where `url` is no address."""
+def client_of(url: str, grpc_port: int | None, api_key: str | None) -> AsyncQdrantClient:
+    """A client that has not connected yet; of REST alone where `grpc_port` is None.
+
+    Raises IndexFailure where `url` is no address.
+    """
     if url == IN_MEMORY:
         return AsyncQdrantClient(location=IN_MEMORY)
     parts = urlsplit(url)
@@ -161,8 +165,8 @@ def client_of(url: str, grpc_port: int, api_key: str | None) -> AsyncQdrantClien
         warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
         return AsyncQdrantClient(
             url=url,
-            grpc_port=grpc_port,
-            prefer_grpc=True,
+            grpc_port=grpc_port or DEFAULT_GRPC_PORT,
+            prefer_grpc=grpc_port is not None,
             api_key=api_key,
             timeout=TIMEOUT_SECONDS,
             grpc_options=dict(_CHANNEL),

@@ -138,6 +138,7 @@ def _index(resource: ImageCollection, run: RunDirectory, notices: list[str]) -> 
             adopts=name if _has_used(run, name, qdrant.url) else None,
             owner=owner,
             url=qdrant.url,
+            grpc_port=qdrant.port_of_grpc,
             api_key_file=_qdrant_key_file(run) if needs_key else None,
             shards=qdrant.shards,
             replication_factor=qdrant.replication_factor,
