@@ -28,6 +28,8 @@ CONTAINER = "ingestion"
 _PROGRESS = f"{places.DATA}/run/ingestion.json"
 _TERMINATION_LOG = "/dev/termination-log"
 _GRACE_SECONDS = 60
+_REQUESTS = {"cpu": "500m", "memory": "1Gi"}
+"""No Ray runs in it."""
 
 
 def ingestion_config(
@@ -94,7 +96,7 @@ def ingestion_template(
             f"$(JOB_COMPLETION_INDEX)/{workers(spec)}",
         ],
         "env": serving_pod.environment(),
-        "resources": serving_pod.resources(spec.ingestion.resources),
+        "resources": serving_pod.resources(spec.ingestion.resources, _REQUESTS),
         "securityContext": container_security(),
         "terminationMessagePath": _TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",

@@ -20,7 +20,9 @@ from lookalike_operator.plan.pod_template import container_security, pod_securit
 
 CONTAINER = "serving"
 GPU = "nvidia.com/gpu"
-_DEFAULT_RESOURCES = {"requests": {"cpu": "500m", "memory": "1Gi"}}
+_REQUESTS = {"cpu": "500m", "memory": "1500Mi"}
+"""What a pod with the demo model uses: Ray's own processes some 450 MB of it, the replica with
+torch, model and index the rest. A larger model adds its weights."""
 _GRACE_SECONDS = 60
 _START_SECONDS = 900
 """For a model of some gigabytes to be fetched and loaded."""
@@ -116,10 +118,12 @@ def scrape_annotations(port: int) -> dict[str, str]:
     }
 
 
-def resources(wanted: ResourceList | None) -> dict[str, Any]:
-    """Of a container: as the spec says, or a modest request."""
+def resources(
+    wanted: ResourceList | None, default: Mapping[str, str] = _REQUESTS
+) -> dict[str, Any]:
+    """Of a container: as the spec says, or the requests of `default`."""
     if wanted is None:
-        return dict(_DEFAULT_RESOURCES)
+        return {"requests": dict(default)}
     parts = {"requests": dict(wanted.requests), "limits": dict(wanted.limits)}
     return {name: values for name, values in parts.items() if values}
 
