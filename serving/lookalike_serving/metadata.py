@@ -70,6 +70,8 @@ def checked_metadata(
 def _wrong_key(key: str) -> str | None:
     if not key or len(key) > _MAX_KEY_LENGTH:
         return f"metadata keys have 1 to {_MAX_KEY_LENGTH} characters"
+    if not _is_text(key):
+        return "metadata keys hold whole characters, not half of a surrogate pair"
     if key.startswith("_"):
         return "metadata keys that begin with _ are reserved: rename it"
     if any(character in key for character in ".[]\"'\x00"):
@@ -83,12 +85,16 @@ def _wrong_json(value: Any, depth: int) -> str | None:
         return f"is nested deeper than {MAX_METADATA_DEPTH} levels: flatten it"
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN and infinities cannot be stored: use null"
+    if isinstance(value, str) and not _is_text(value):
+        return "holds half of a surrogate pair: write whole characters"
     if isinstance(value, int) and value not in _INTEGERS:
         return "whole numbers are stored in 64 bits: write larger ones as strings"
     if value is not None and not isinstance(value, bool | str | int | float | dict | list | tuple):
         return f"is {type(value).__name__}, not a JSON value: convert it to text or numbers"
     inner: Iterable[Any] = ()
     if isinstance(value, dict):
+        if not all(map(_is_text, value)):
+            return "has a key with half of a surrogate pair: write whole characters"
         inner = value.values()
     elif isinstance(value, list | tuple):
         inner = value
@@ -96,6 +102,14 @@ def _wrong_json(value: Any, depth: int) -> str | None:
         if message := _wrong_json(each, depth - 1):
             return message
     return None
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _typed(value: Any, kind: FieldType) -> Any:

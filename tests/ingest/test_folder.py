@@ -121,16 +121,34 @@ def test_an_empty_or_missing_folder_never_deletes_everything(place, paint) -> No
     assert set(place.documents()) == {"a.png"}
 
 
-def test_failures_hold_back_deletion(place, paint) -> None:
-    for i in range(2):
-        paint(place.images / f"{i}.png", i)
-    source = {"name": "disk", "volume": {"path": str(place.images)}, "deleteMissing": True}
+def test_a_file_that_fails_is_still_there_and_holds_no_deletion_back(place, paint) -> None:
+    for name in ("gone", "worse", "unnamed"):
+        paint(place.images / f"{name}.png", len(name))
+    lines = [{"file": f"{name}.png", "sku": name} for name in ("gone", "worse", "unnamed")]
+    source = {**rows(place, lines), "deleteMissing": True}
     place.ingest(source)
-    (place.images / "0.png").unlink()
-    (place.images / "bad.png").write_bytes(b"bad")
+    (place.images / "gone.png").unlink()
+    (place.images / "worse.png").write_bytes(b"no image any more")
+    (place.images / "always.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    rows(place, lines[:2])  # the row of unnamed.png is gone, and with it the name of its document
+    progress = place.ingest(source)
+    assert (progress.total.deleted, progress.total.failed) == (1, 3)
+    assert set(place.documents()) == {"worse", "unnamed"}
+
+
+def test_an_incomplete_listing_holds_back_deletion_and_says_so(place, paint) -> None:
+    paint(place.images / "a.png", 1)
+    paint(place.images / "b.png", 2)
+    manifest = place.folder / "list.jsonl"
+    source = {"name": "list", "urls": {"manifest": str(manifest)}, "deleteMissing": True}
+    manifest.write_text('{"url": "images/a.png"}\n{"url": "images/b.png"}\n')
+    place.ingest(source)
+    manifest.write_text('{"url": "images/a.png"}\n{"url": "ima')
     progress = place.ingest(source)
     assert progress.total.deleted == 0
-    assert "deleteMissing waits" in (progress.message or "")
+    assert "deleteMissing waits for a complete listing: line 2" in (progress.message or "")
+    manifest.write_text('{"url": "images/a.png"}\n')
+    assert place.ingest(source).total.deleted == 1
 
 
 def test_documents_of_other_sources_are_not_this_sources_to_delete(place, paint) -> None:

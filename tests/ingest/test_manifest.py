@@ -102,7 +102,6 @@ def test_addresses_on_private_networks_are_refused_one_by_one(place) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "part"),
     [
-        ("list.jsonl", '{"url": "a.png"}\n{oops', "line 2 is not JSON"),
         ("list.parquet", "not parquet", "is not Parquet"),
         ("list.xls", "?", "does not tell its format"),
     ],

@@ -1,9 +1,11 @@
-"""Writing files so that a crash leaves the old one, the new one, or none: never a half."""
+"""Opening only what is a file; writing files so that a crash leaves the old, the new, or none."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -25,6 +27,27 @@ def write_atomically(path: Path, data: bytes, *, durable: bool) -> None:
         raise
     if durable:
         _sync_folder(path.parent)
+
+
+def open_regular(path: Path) -> int:
+    """A descriptor of a file, to read from. Raises OSError, for everything that is no file too.
+
+    A pipe that nobody writes to does not block, and a device is not read.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no file but a folder, pipe, socket or device")
+    return handle
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """The bytes of a file. Raises OSError, also where there are more than `most`."""
+    with os.fdopen(open_regular(path), "rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes (fetch.max_bytes)")
+    return data
 
 
 def _sync_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ class Ledger:
         self._database.execute("PRAGMA journal_mode=OFF")
         self._database.execute("PRAGMA synchronous=OFF")
         self._database.execute("CREATE TABLE seen (id BLOB PRIMARY KEY, key TEXT) WITHOUT ROWID")
+        self._database.execute("CREATE TABLE held (image TEXT PRIMARY KEY) WITHOUT ROWID")
 
     def enter(self, point: str, key: str) -> str | None:
         """Note a document. None the first time; then the key that had its id before."""
@@ -27,11 +28,17 @@ class Ledger:
             return str(row[0])
         return None
 
-    def missing(self, points: Iterable[str]) -> list[str]:
-        """Those of `points` that the run has not seen."""
-        find = "SELECT 1 FROM seen WHERE id = ?"
+    def hold(self, image: str) -> None:
+        """Note an image that is there although it cannot become a document now."""
+        self._database.execute("INSERT OR IGNORE INTO held VALUES (?)", (image,))
+
+    def missing(self, points: Iterable[tuple[str, str]]) -> list[str]:
+        """Those of `points` – (id, address of its image) – that the run found no trace of."""
+        seen = "SELECT 1 FROM seen WHERE id = ?"
+        held = "SELECT 1 FROM held WHERE image = ?"
         return [
-            p
-            for p in points
-            if self._database.execute(find, (uuid.UUID(p).bytes,)).fetchone() is None
+            id_
+            for id_, image in points
+            if self._database.execute(seen, (uuid.UUID(id_).bytes,)).fetchone() is None
+            and self._database.execute(held, (image,)).fetchone() is None
         ]

@@ -18,6 +18,8 @@ log = logging.getLogger("lookalike.ingest")
 _EVERY_SECONDS = 0.5
 _LOGGED_EVERY_SECONDS = 30.0
 _LAST_ERRORS = 20
+_MAX_LISTED = 100_000
+"""Errors that the list holds; all of them are counted."""
 _RATE_WINDOW_SECONDS = 10.0
 
 
@@ -53,7 +55,8 @@ class ProgressWriter:
     def fail(self, failure: Failure) -> None:
         error = ItemError(source=failure.source, key=failure.key, cause=failure.cause)
         self.counts(failure.source).failed += 1
-        self._errors.write(error.model_dump_json() + "\n")
+        if self.failed <= _MAX_LISTED:
+            self._errors.write(error.model_dump_json() + "\n")
         self.progress.errors = [*self.progress.errors, error][-_LAST_ERRORS:]
 
     def enter(self, state: RunState, message: str | None = None) -> None:

@@ -10,8 +10,10 @@ tasks as the workers take at once.
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
@@ -28,7 +30,13 @@ from lookalike_serving.ingest.ledger import Ledger
 from lookalike_serving.ingest.partition import WHOLE, Partition
 from lookalike_serving.ingest.pool import LocalPool, Pool, RayPool
 from lookalike_serving.ingest.progress import ProgressWriter
-from lookalike_serving.ingest.sources import Item, Rejected, SourceError, open_source
+from lookalike_serving.ingest.sources import (
+    Item,
+    Rejected,
+    Source,
+    SourceError,
+    open_source,
+)
 from lookalike_serving.ingest.store import open_remote, open_store
 from lookalike_serving.ingest.versions import Change, change, fingerprint
 from lookalike_serving.ingest.work import Failure, Task
@@ -39,6 +47,9 @@ SMALL_RUN = 200
 _LISTED_AT_ONCE = 256
 _TASKS_AT_ONCE = 64
 _PAGE = 1000
+_MOST_TOLD = 3
+
+log = logging.getLogger("lookalike.ingest")
 
 
 class TooManyFailures(Exception):
@@ -50,7 +61,8 @@ class _Listing:
     """What a source listed, all partitions' entries together."""
 
     entries: int = 0
-    rejected: int = 0
+    hidden: list[str] = field(default_factory=list)
+    """Entries that may stand for images which nothing else names; the first few."""
 
 
 async def run(
@@ -152,12 +164,15 @@ class _Run:
         counts = self._progress.counts(spec.name)
         listing = self._listings.setdefault(spec.name, _Listing())
         chunk: list[tuple[str, Item]] = []
-        async for entry in source.list():
+        async for entry in _listed(source):
             listing.entries += 1
             if self._partition.first:
                 counts.skipped = source.skipped
             if isinstance(entry, Rejected):
-                listing.rejected += 1
+                if entry.uri is not None:
+                    self._ledger.hold(entry.uri)
+                if entry.hides and len(listing.hidden) < _MOST_TOLD:
+                    listing.hidden.append(f"{entry.key} {entry.cause}")
                 self._reject(spec.name, entry)
                 continue
             point = point_id(self._collection, entry.document_id)
@@ -222,17 +237,21 @@ class _Run:
                     "nothing was deleted. If that is meant, delete the documents or the source"
                 )
             return
-        if counts.failed or listing.rejected:
-            self._notes.append(
-                f"source {spec.name}: deleteMissing waits for a run without failures"
-            )
+        if listing.hidden:
+            if self._partition.first:
+                self._notes.append(
+                    f"source {spec.name}: deleteMissing waits for a complete listing: "
+                    + ", ".join(listing.hidden)
+                )
             return
         after: str | None = None
         while True:
             page = await self._store.scroll(
-                filter=mine, limit=_PAGE, after=after, with_payload=False
+                filter=mine, limit=_PAGE, after=after, with_payload=(RESERVED,)
             )
-            points = (r.id for r in page.records if self._partition.has(r.id))
+            points = (
+                (r.id, split(r.payload)[1].image) for r in page.records if self._partition.has(r.id)
+            )
             gone = self._ledger.missing(points)
             if gone:
                 await self._store.delete(gone)
@@ -241,6 +260,21 @@ class _Run:
             if page.next is None:
                 return
             after = page.next
+
+
+async def _listed(source: Source) -> AsyncIterator[Item | Rejected]:
+    """What a source lists. Raises SourceError, also where the listing fails unexpectedly."""
+    try:
+        async for entry in source.list():
+            yield entry
+    except SourceError:
+        raise
+    except Exception as error:
+        log.exception("the listing of source %s failed unexpectedly", source.name)
+        raise SourceError(
+            f"source {source.name}: its listing failed unexpectedly ({type(error).__name__}): the "
+            "log has the cause"
+        ) from error
 
 
 class _Dispatch:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from lookalike_crds.config import FetchPolicy, IngestionConfig
 from lookalike_serving.documents import Origin, payload, point_id
@@ -21,10 +23,13 @@ from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
 from lookalike_serving.images import ImageError, ImageFetcher
-from lookalike_serving.index.protocol import Point, PointStore
+from lookalike_serving.images.files import read_regular
+from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore
 from lookalike_serving.ingest.store import open_store
 from lookalike_serving.ingest.versions import fingerprint, image_part
 from lookalike_serving.ingest.work import Failure, Outcome, Task
+
+log = logging.getLogger("lookalike.ingest")
 
 
 class Worker:
@@ -74,13 +79,23 @@ class Worker:
             async with room:
                 try:
                     return task, await self._point(task)
-                except (ImageError, OSError, ModelError) as error:
-                    if isinstance(error, ModelError):
-                        raise
+                except (IndexFailure, ModelError):
+                    raise
+                except (ImageError, OSError) as error:
                     return Failure(task.source, task.item.key, _cause(error))
+                except Exception as error:
+                    log.exception("%s of %s failed unexpectedly", task.item.key, task.source)
+                    told = f"failed unexpectedly ({type(error).__name__}): the log has the cause"
+                    return Failure(task.source, task.item.key, told)
 
         waiting = [asyncio.ensure_future(prepared(task)) for task in tasks]
-        ready: list[Point] = []
+        ready: list[tuple[Task, Point]] = []
+
+        async def write() -> None:
+            for task in await self._written(ready, failures):
+                (updated if task.stored else new)[task.source] += 1
+            ready.clear()
+
         try:
             for done in asyncio.as_completed(waiting):
                 result = await done
@@ -91,17 +106,30 @@ class Worker:
                 if point is None:
                     unchanged[task.source] += 1
                     continue
-                (updated if task.stored else new)[task.source] += 1
-                ready.append(point)
+                ready.append((task, point))
                 if len(ready) >= self._batch:
-                    await self._store.upsert(ready)
-                    ready = []
+                    await write()
         finally:
             for each in waiting:
                 each.cancel()
         if ready:
-            await self._store.upsert(ready)
+            await write()
         return Outcome(dict(new), dict(updated), dict(unchanged), tuple(failures))
+
+    async def _written(
+        self, ready: Sequence[tuple[Task, Point]], failures: list[Failure]
+    ) -> list[Task]:
+        """Write points; those tasks whose point is in. One that the index refuses fails alone."""
+        assert self._store is not None
+        try:
+            await self._store.upsert([point for _, point in ready])
+        except IndexRefused as refused:
+            if len(ready) == 1:
+                ((task, _),) = ready
+                failures.append(Failure(task.source, task.item.key, str(refused)))
+                return []
+            return [task for each in ready for task in await self._written([each], failures)]
+        return [task for task, _ in ready]
 
     async def close(self) -> None:
         self._embedder.close()
@@ -162,11 +190,8 @@ async def read(uri: str, fetcher: ImageFetcher, policy: FetchPolicy) -> bytes:
 
 
 def _read_file(uri: str, max_bytes: int) -> bytes:
-    path = Path(unquote(urlsplit(uri).path))
-    size = path.stat().st_size
-    if size > max_bytes:
-        raise OSError(f"has {size} bytes: at most {max_bytes} are read (fetch.max_bytes)")
-    return path.read_bytes()
+    # `as_uri` escapes the bytes of the name, which need not be UTF-8.
+    return read_regular(Path(os.fsdecode(unquote_to_bytes(urlsplit(uri).path))), max_bytes)
 
 
 def _cause(error: Exception) -> str:

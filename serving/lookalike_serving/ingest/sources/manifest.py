@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
+import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urljoin
@@ -9,9 +13,9 @@ from urllib.parse import urljoin
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.sources import MetadataMapping, UrlsSource
 from lookalike_serving.images import ImageError, ImageFetcher
-from lookalike_serving.ingest.sources.protocol import Item, Rejected, SourceError
-from lookalike_serving.ingest.sources.rows import BadRow, RowReader
-from lookalike_serving.ingest.sources.tables import format_of, rows
+from lookalike_serving.ingest.sources.protocol import Item, Rejected, SourceError, legible
+from lookalike_serving.ingest.sources.rows import BadRow, RowReader, columns_of
+from lookalike_serving.ingest.sources.tables import Unreadable, format_of, rows
 
 
 class ManifestSource:
@@ -36,6 +40,7 @@ class ManifestSource:
         self.name = name
         self.skipped = 0
         self._spec = spec
+        self._mapping = mapping
         self._reader = RowReader(mapping, fields, spec.url_column)
         self._fetcher = fetcher
         self._scratch = scratch
@@ -45,26 +50,33 @@ class ManifestSource:
         remote = spec.manifest.startswith(("https://", "http://"))
         format_ = format_of(spec.manifest.split("?")[0], spec.format)
         path = await self._fetched() if remote else Path(spec.manifest)
-        for number, row in enumerate(rows(path, format_, text_column=spec.url_column), 1):
+        columns = columns_of(self._mapping, spec.url_column)
+        table = rows(path, format_, text_column=spec.url_column, columns=columns)
+        for number, row in enumerate(table, 1):
+            if isinstance(row, Unreadable):
+                yield Rejected(row.place, row.cause, hides=True)
+                continue
             entry = row.get(spec.url_column)
             if not isinstance(entry, str) or not entry.strip():
                 yield Rejected(
                     f"row {number}",
                     f"has no {spec.url_column!r}, the column of the image's address: set urlColumn",
+                    hides=True,
                 )
                 continue
             key = entry.strip()
             try:
                 uri, version = self._locate(key, remote, path)
             except BadRow as bad:
-                yield Rejected(f"row {number}", str(bad))
+                # The address may come from a file that nobody meant to be a manifest: not repeated.
+                yield Rejected(f"row {number}", str(bad), self._image(key, remote, path))
                 continue
             try:
                 document_id, metadata = self._reader.read(row, key)
             except BadRow as bad:
-                yield Rejected(key, str(bad))
+                yield Rejected(legible(key), str(bad), uri)
                 continue
-            yield Item(key, document_id, uri, version, metadata)
+            yield Item(legible(key), document_id, uri, version, metadata)
 
     def _locate(self, entry: str, remote: bool, manifest: Path) -> tuple[str, str | None]:
         """(uri, version). Raises BadRow."""
@@ -73,20 +85,23 @@ class ManifestSource:
         if "://" in entry:
             raise BadRow("is neither a path nor an https:// address")
         if remote:
-            return urljoin(self._spec.manifest, entry), None
-        try:
-            path = (manifest.parent / entry).resolve()
-        except (OSError, ValueError):  # a loop of links; a NUL
-            raise BadRow("names no file") from None
-        if not path.is_relative_to(manifest.parent.resolve()):
-            raise BadRow(f"leads out of the manifest's folder {manifest.parent}")
-        try:
-            stat = path.stat()
-        except OSError as error:
-            raise BadRow(f"names a file that cannot be read: {error.strerror}") from None
-        if not path.is_file():
-            raise BadRow("names a folder, not a file")
-        return path.as_uri(), f"{stat.st_size}-{stat.st_mtime_ns}"
+            try:
+                return urljoin(self._spec.manifest, entry), None
+            except ValueError:
+                raise BadRow("is not an address: check for typing errors") from None
+        path, state = _found(manifest.parent, entry)
+        if not stat.S_ISREG(state.st_mode):
+            raise BadRow("is no file but a folder, pipe, socket or device: leave it out")
+        return path.as_uri(), f"{state.st_size}-{state.st_mtime_ns}"
+
+    @staticmethod
+    def _image(entry: str, remote: bool, manifest: Path) -> str | None:
+        """What a document of an entry that leads nowhere now has as its image, if it has one."""
+        if remote or "://" in entry:
+            return None
+        with contextlib.suppress(OSError, RuntimeError, ValueError):
+            return (manifest.parent / entry).resolve().as_uri()
+        return None
 
     async def _fetched(self) -> Path:
         try:
@@ -96,3 +111,25 @@ class ManifestSource:
         path = self._scratch / f"{self.name}.manifest"
         path.write_bytes(fetched.data)
         return path
+
+
+def _found(folder: Path, entry: str) -> tuple[Path, os.stat_result]:
+    """A file by its name, however the letters of either are composed. Raises BadRow.
+
+    What lies outside of the folder is refused whether it exists or not.
+    """
+    spellings = [entry, *(unicodedata.normalize(form, entry) for form in ("NFC", "NFD"))]
+    failure: Exception | None = None
+    for spelling in dict.fromkeys(spellings):
+        try:
+            path = (folder / spelling).resolve()
+            if not path.is_relative_to(folder.resolve()):
+                raise BadRow(f"leads out of the manifest's folder {folder}")
+            return path, path.stat()
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links; a NUL
+            failure = failure or error
+    if isinstance(failure, OSError):
+        raise BadRow(f"cannot be read: {failure.strerror or failure}")
+    if isinstance(failure, RuntimeError):
+        raise BadRow("cannot be read: it is a link that leads to itself")
+    raise BadRow("cannot be the name of a file: it holds a NUL or half of a surrogate pair")

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+_LONGEST_KEY = 500
+
 
 class SourceError(Exception):
     """The source as a whole cannot be read; the message names it and the remedy."""
@@ -36,6 +38,11 @@ class Rejected:
 
     key: str
     cause: str
+    uri: str | None = None
+    """The image it names, if it names one: a document that came from there is still there."""
+    hides: bool = False
+    """Whether it may stand for images that nothing else names, so that the listing is incomplete:
+    a folder that cannot be opened, a line that cannot be read."""
 
 
 class Source(Protocol):
@@ -50,3 +57,14 @@ class Source(Protocol):
     def list(self) -> AsyncIterator[Item | Rejected]:
         """Everything there is, in an order that stays the same. Raises SourceError."""
         ...
+
+
+def legible(name: str) -> str:
+    """A name as it can be shown and written down: what cannot be printed is escaped (`\\t`)."""
+    if len(name) > _LONGEST_KEY:
+        name = name[:_LONGEST_KEY] + "…"
+    if name.isprintable():
+        return name
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name
+    )

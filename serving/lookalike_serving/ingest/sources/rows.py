@@ -6,9 +6,8 @@ Tables that are text (CSV) say numbers and truth values as text: they are read a
 
 from __future__ import annotations
 
-import datetime
+import re
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
@@ -18,10 +17,23 @@ from lookalike_serving.metadata import checked_metadata
 from lookalike_serving.problems import Problem
 
 _TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
+_WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
+"""Numbers as tables and JSON write them. Python's own reading also takes `1_000`, `nan`, `Infinity`
+and the digits of other scripts, which are texts to everybody else."""
+_EXACT = 2**53
+"""Whole numbers from here on are not exact once they are written with a point or exponent."""
 
 
 class BadRow(Exception):
     """The row cannot describe a document."""
+
+
+def columns_of(mapping: MetadataMapping, key_column: str) -> set[str] | None:
+    """The columns that a mapping reads; None for all."""
+    if not mapping.columns:
+        return None
+    return {key_column, *mapping.columns.values(), mapping.document_id or key_column}
 
 
 class RowReader:
@@ -64,36 +76,20 @@ class RowReader:
 
     @staticmethod
     def _value(value: Any, kind: FieldType | None) -> Any:
-        value = _plain(value)
         if not isinstance(value, str) or kind is None:
             return value
-        text = value.strip()
+        text = value.strip(" \t\r\n")
         if text == "" and kind not in {FieldType.KEYWORD, FieldType.TEXT}:
             return None
-        try:
-            match kind:
-                case FieldType.INTEGER:
-                    return int(text)
-                case FieldType.FLOAT:
-                    return float(text)
-                case FieldType.BOOL if text.lower() in _TRUE | _FALSE:
-                    return text.lower() in _TRUE
-                case _:
-                    return value
-        except ValueError:
-            return value  # the check against `fields` names column and value
-
-
-def _plain(value: Any) -> Any:
-    """A table's times and decimals as JSON has them, at any depth."""
-    match value:
-        case datetime.datetime() | datetime.date():
-            return value.isoformat().replace("+00:00", "Z")
-        case Decimal():
-            return int(value) if value == value.to_integral_value() else float(value)
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case dict():
-            return {key: _plain(each) for key, each in value.items()}
-        case _:
-            return value
+        # What is returned as it came, the check against `fields` refuses with column and value.
+        match kind:
+            case FieldType.INTEGER if _WHOLE.fullmatch(text):
+                return int(text)
+            case FieldType.INTEGER if _NUMBER.fullmatch(text) and abs(float(text)) < _EXACT:
+                return float(text)
+            case FieldType.FLOAT if _NUMBER.fullmatch(text):
+                return float(text)
+            case FieldType.BOOL if text.lower() in _TRUE | _FALSE:
+                return text.lower() in _TRUE
+            case _:
+                return value

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.sources import MetadataMapping
 from lookalike_crds.sources import VolumeSource as VolumeSpec
-from lookalike_serving.ingest.sources.protocol import Item, Rejected, SourceError
+from lookalike_serving.document_ids import canonical
+from lookalike_serving.ingest.sources.protocol import Item, Rejected, SourceError, legible
 from lookalike_serving.ingest.sources.rows import BadRow, RowReader
 from lookalike_serving.ingest.sources.sidecar import Sidecar
+from lookalike_serving.ingest.sources.tables import is_text
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .heic".split()
 )
+
+MAX_FOLDER = 1_000_000
+"""Entries of one folder: they are sorted in memory."""
 
 
 class VolumeSource:
@@ -37,7 +45,7 @@ class VolumeSource:
         self.name = name
         self.skipped = 0
         self._root = Path(spec.path)
-        self._matches = _glob(spec.glob)
+        self._matches = _glob(canonical(spec.glob))
         self._mapping = mapping
         self._fields = fields
         self._scratch = scratch
@@ -53,46 +61,110 @@ class VolumeSource:
         if self._mapping.file is not None:
             path = root / self._mapping.file
             sidecar = Sidecar(path, self._mapping, self._scratch / f"{self.name}.sqlite")
-        for entry in self._walk(root, root):
+            for bad in sidecar.unreadable:
+                yield Rejected(f"{self._mapping.file} {bad.place}", bad.cause)
+        for entry in self._walk(root):
+            if isinstance(entry, Rejected):
+                yield entry
+                continue
             path = Path(entry.path)
             key = path.relative_to(root).as_posix()
-            if not self._matches(key) or (sidecar is not None and path == sidecar.path):
+            if not self._matches(canonical(key)) or (sidecar is not None and path == sidecar.path):
                 continue
             if path.suffix.lower() not in IMAGE_SUFFIXES:
                 self.skipped += 1
                 continue
             try:
-                row = sidecar.row(key) if sidecar is not None else {}
-                if row is None:
-                    raise BadRow(f"{self._mapping.file} has no row for it: add one")
-                document_id, metadata = reader.read(row, key)
-                stat = entry.stat()
-            except BadRow as bad:
-                yield Rejected(key, str(bad))
+                state = entry.stat()
+                if not stat.S_ISREG(state.st_mode):
+                    raise BadRow("is no file but a pipe, socket or device: leave it out")
+                document_id, metadata = self._described(key, sidecar, reader)
+            except BadRow as bad_row:
+                yield Rejected(legible(key), str(bad_row), path.as_uri())
                 continue
             except OSError as error:
-                yield Rejected(key, f"cannot be read: {error.strerror or error}")
+                yield Rejected(legible(key), f"cannot be read: {_reason(error)}", path.as_uri())
                 continue
-            version = f"{stat.st_size}-{stat.st_mtime_ns}"
-            yield Item(key, document_id, path.as_uri(), version, metadata)
+            version = f"{state.st_size}-{state.st_mtime_ns}"
+            yield Item(legible(key), document_id, path.as_uri(), version, metadata)
 
-    def _walk(self, folder: Path, root: Path) -> Iterator[os.DirEntry[str]]:
+    def _described(
+        self, key: str, sidecar: Sidecar | None, reader: RowReader
+    ) -> tuple[str, dict[str, Any]]:
+        """(document id, metadata) of a file. Raises BadRow."""
+        if not is_text(key):
+            raise BadRow("has a name that is not UTF-8: rename it")
+        row = sidecar.row(key) if sidecar is not None else {}
+        if row is None:
+            raise BadRow(f"{self._mapping.file} has no row for it: add one")
+        return reader.read(row, key)
+
+    def _walk(self, root: Path) -> Iterator[os.DirEntry[str] | Rejected]:
+        """Everything below the root that is not a folder, in the order of names.
+
+        Folders wait on a list and not on the call stack: a tree may be deeper than that.
+        """
+        waiting: list[Iterator[os.DirEntry[str]]] = []
         try:
-            with os.scandir(folder) as found:
-                entries = sorted(found, key=lambda e: e.name)
+            waiting.append(iter(_entries(root)))
         except OSError as error:
-            raise SourceError(
-                f"source {self.name}: {folder} cannot be read: {error.strerror or error}"
-            ) from None
-        for entry in entries:
-            if entry.name.startswith("."):
+            told = f"source {self.name}: {root} cannot be read: {_reason(error)}"
+            raise SourceError(told) from None
+        while waiting:
+            entry = next(waiting[-1], None)
+            if entry is None:
+                waiting.pop()
                 continue
-            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
+            if entry.name.startswith(".") or _leads_out(entry, root):
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._walk(Path(entry.path), root)
-            elif entry.is_file():
-                yield entry
+            try:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(iter(_entries(Path(entry.path))))
+                elif not (entry.is_symlink() and _is_folder(entry)):
+                    yield entry
+            except OSError as error:
+                key = Path(entry.path).relative_to(root).as_posix()
+                told = f"the folder cannot be read: {_reason(error)}"
+                yield Rejected(legible(f"{key}/"), told, hides=True)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """What a folder holds, by name. Raises OSError."""
+    entries: list[os.DirEntry[str]] = []
+    with os.scandir(folder) as found:
+        for entry in found:
+            entries.append(entry)
+            if len(entries) > MAX_FOLDER:
+                raise OSError(
+                    errno.EFBIG,
+                    f"it has more than {MAX_FOLDER:,} entries: spread them over several folders",
+                )
+    return sorted(entries, key=lambda e: e.name)
+
+
+def _leads_out(entry: os.DirEntry[str], root: Path) -> bool:
+    """Whether an entry is a link to a place outside. One that leads nowhere does not."""
+    if not entry.is_symlink():
+        return False
+    try:
+        return not Path(entry.path).resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a loop of links
+        return False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links: told when the entry is opened
+        return False
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return "it is a link that leads to itself"
+    if error.errno == errno.ENOENT:
+        return "it is a link that leads nowhere, or it was removed meanwhile"
+    return error.strerror or str(error)
 
 
 def _glob(pattern: str) -> Callable[[str], bool]:
