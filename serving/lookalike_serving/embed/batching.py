@@ -45,7 +45,7 @@ from lookalike_serving.embed.results import (
     Vector,
 )
 from lookalike_serving.embed.text_memory import TextMemory
-from lookalike_serving.images.decode import DEFAULT_MAX_PIXELS, decode_image
+from lookalike_serving.images.decode import DEFAULT_MAX_PIXELS, decode_image, is_ordinary
 
 _GAP_SECONDS = 0.008
 """Callers are awaited as long as one comes back within this."""
@@ -80,6 +80,8 @@ class _Item:
     facts: ImageFacts | None = None
     timings: Timings = _NONE_YET
     answered: bool = False
+    apart: bool = False
+    """Whether it is an image that takes long to decode, which ordinary ones must not wait for."""
 
 
 @dataclass(slots=True)
@@ -128,6 +130,7 @@ class BatchedEmbedder:
         self._closed = False
 
         self._pool = ThreadPoolExecutor(threads or min(4, usable_cpus()), "lookalike-decode")
+        self._unusual = ThreadPoolExecutor(max(1, usable_cpus() // 2), "lookalike-unusual")
         self._model_thread = threading.Thread(
             target=self._run_model, name="lookalike-model", daemon=True
         )
@@ -216,6 +219,7 @@ class BatchedEmbedder:
         for item in abandoned:
             self._fail(item, _closed())
         self._pool.shutdown(wait=True)
+        self._unusual.shutdown(wait=True, cancel_futures=True)
         self._model_thread.join()
 
     async def __aenter__(self) -> BatchedEmbedder:
@@ -277,6 +281,10 @@ class BatchedEmbedder:
         try:
             start = time.perf_counter()
             if isinstance(item.source, bytes):
+                if not item.apart and not is_ordinary(item.source, self._min_side):
+                    item.apart = True
+                    self._unusual.submit(self._prepare, item)
+                    return
                 image = decode_image(
                     item.source, min_side=self._min_side, max_pixels=self._max_pixels
                 )

@@ -62,7 +62,7 @@ def problem_of(failure: Exception, request: Request) -> Problem:
         case Problem():
             return failure
         case ImageError():
-            status = 413 if failure.code in {"too_large", "too_many_pixels"} else 422
+            status = 413 if failure.code in {"too_large", "too_many_pixels", "too_costly"} else 422
             return Problem(status, f"image-{failure.code.replace('_', '-')}", failure.message)
         case IndexRefused():
             return Problem(422, "index-refused", str(failure))

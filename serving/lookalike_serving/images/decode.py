@@ -1,6 +1,6 @@
 """Image bytes -> pixels, with a defined result for whatever people call an image.
 
-    bytes -> sniff the format -> read the header -> check the pixel count -> decode -> RGB uint8
+    bytes -> sniff the format -> estimate the cost -> decode, here or isolated -> RGB uint8
 
 The format comes from the content, never from a name. JPEG, nine images in ten, goes through
 libjpeg-turbo, which can decode at 1/2, 1/4 or 1/8 of the size for a fraction of the work
@@ -8,6 +8,9 @@ libjpeg-turbo, which can decode at 1/2, 1/4 or 1/8 of the size for a fraction of
 orientation applied), always RGB, always 8 bits: transparency lies on white, CMYK and grey are
 converted, 16 bits are scaled, of an animation the first frame is taken. ICC profiles are
 ignored: models were trained on pixels read without them.
+
+What decoding will cost is known before a library sees the file (`cost`). Ordinary images share a
+budget of memory; unusual ones are decoded by a process that can be ended (`isolated`).
 
 Every function here may be called from many threads; both libraries release the interpreter
 while they work. Fetching is not done here (see `fetch`), nor is resizing for a model (see
@@ -24,6 +27,9 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
+from lookalike_serving.images import isolated
+from lookalike_serving.images.budget import Budget
+from lookalike_serving.images.cost import MAX_SCANS, ORDINARY_BYTES, Cost, cost_of
 from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.sniff import SUPPORTED, sniff
 
@@ -32,6 +38,7 @@ from lookalike_serving.images.sniff import SUPPORTED, sniff
 Image.MAX_IMAGE_PIXELS = None
 
 DEFAULT_MAX_PIXELS = 100_000_000
+_BUDGET = Budget(2 * ORDINARY_BYTES)
 
 _SUPPORTED_NAMES = ", ".join("WebP" if f == "WEBP" else f for f in SUPPORTED)
 
@@ -63,9 +70,35 @@ def decode_image(
     (unless the original is smaller): ask for what the model sees. `max_pixels` bounds width x
     height as the header states it.
 
-    Raises ImageError: `empty`, `not_an_image`, `unsupported_format`, `too_many_pixels`,
-    `truncated`, `corrupt`.
+    Waits while other images take all the memory that decoding may take. Raises ImageError: `empty`,
+    `not_an_image`, `unsupported_format`, `too_many_pixels`, `too_costly`, `truncated`, `corrupt`.
     """
+    format_ = _format(data)
+    cost = cost_of(data, format_, min_side)
+    _check(cost, max_pixels)
+    if cost.ordinary:
+        with _BUDGET.room(cost.bytes):
+            return _decode(data, format_, min_side, max_pixels)
+    facts, pixels = isolated.decode(data, min_side, max_pixels)
+    facts["warnings"] = tuple(facts["warnings"])
+    return DecodedImage(pixels, **facts)
+
+
+def is_ordinary(data: bytes, min_side: int | None = None) -> bool:
+    """Whether decoding is quick: done here, or refused at once. Never raises."""
+    kind = sniff(data).format if data else None
+    return kind is None or cost_of(data, kind, min_side).ordinary
+
+
+def decode_here(data: bytes, *, min_side: int | None, max_pixels: int) -> DecodedImage:
+    """As `decode_image`, whatever it costs: for a process that may be ended. Raises ImageError."""
+    format_ = _format(data)
+    _check(cost_of(data, format_, min_side), max_pixels)
+    return _decode(data, format_, min_side, max_pixels)
+
+
+def _format(data: bytes) -> str:
+    """The format of an image that can be read. Raises ImageError."""
     if not data:
         raise ImageError(
             Code.EMPTY, "the image has 0 bytes: check that the file was uploaded whole"
@@ -73,18 +106,35 @@ def decode_image(
     kind = sniff(data)
     if kind.format is None:
         raise _refusal(kind.found, is_image=kind.is_image)
-    image = _open(data, kind.format)
-    stored_width, stored_height = image.size
-    if stored_width * stored_height > max_pixels:
+    return kind.format
+
+
+def _check(cost: Cost, max_pixels: int) -> None:
+    """Raises ImageError for what is not even tried."""
+    _check_size(cost.width, cost.height, max_pixels)
+    if cost.scans > MAX_SCANS:
+        raise ImageError(
+            Code.TOO_COSTLY,
+            f"the JPEG image has more than {MAX_SCANS} scans: export it again from its source",
+        )
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
         raise ImageError(
             Code.TOO_MANY_PIXELS,
-            f"the image has {stored_width} x {stored_height} = {stored_width * stored_height:,} "
-            f"pixels, more than the limit of {max_pixels:,}: scale it down first",
+            f"the image has {width} x {height} = {width * height:,} pixels, more than the limit of "
+            f"{max_pixels:,}: scale it down first",
         )
+
+
+def _decode(data: bytes, format_: str, min_side: int | None, max_pixels: int) -> DecodedImage:
+    image = _open(data, format_)
+    _check_size(*image.size, max_pixels)
     warnings: list[str] = []
-    if kind.format == "JPEG":
+    if format_ == "JPEG":
         return _decode_jpeg(data, image, min_side, warnings)
-    return _decode_with_pillow(data, image, kind.format, min_side, warnings)
+    return _decode_with_pillow(data, image, format_, min_side, warnings)
 
 
 def _refusal(found: str, *, is_image: bool) -> ImageError:

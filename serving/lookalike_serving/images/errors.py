@@ -15,6 +15,7 @@ class Code(StrEnum):
     CORRUPT = "corrupt"
     TOO_MANY_PIXELS = "too_many_pixels"
     TOO_LARGE = "too_large"
+    TOO_COSTLY = "too_costly"
     BAD_REFERENCE = "bad_reference"
     FORBIDDEN_SCHEME = "forbidden_scheme"
     FORBIDDEN_ADDRESS = "forbidden_address"

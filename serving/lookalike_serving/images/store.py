@@ -19,6 +19,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -53,6 +54,8 @@ class ImageStore:
         self._roots = tuple(root.resolve() for root in image_roots)
         self._fetcher = fetcher
         self._thumbnails = thumbnails.ThumbnailCache(data_dir / "thumbnails", cache_bytes)
+        # Of their own: an unusual image may hold one for a while.
+        self._threads = ThreadPoolExecutor(2, "thumbnails")
         self._rendering: dict[tuple[str, int], asyncio.Task[bytes]] = {}
 
     async def put(self, data: bytes, format: str) -> str:
@@ -98,7 +101,8 @@ class ImageStore:
             return known
         data = await self._read(uri)
         max_pixels = self._fetcher.policy.max_pixels
-        made = await asyncio.to_thread(thumbnails.render, data, size, max_pixels)
+        loop = asyncio.get_running_loop()
+        made = await loop.run_in_executor(self._threads, thumbnails.render, data, size, max_pixels)
         await asyncio.to_thread(self._thumbnails.put, uri, version, size, made)
         return made
 
