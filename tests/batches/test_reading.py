@@ -197,3 +197,11 @@ async def test_an_image_twice_without_ids_is_two_documents(desk, shelf):
     body = as_json({"items": [{"image": inline(b"same")}, {"image": inline(b"same")}]})
     await desk.end((await desk.send(request(body)))[0])
     assert len(shelf.stored) == 2
+
+
+@pytest.mark.parametrize("kind", ["application/json", NDJSON])
+async def test_a_byte_order_mark_before_a_body_is_not_part_of_it(desk, shelf, kind):
+    body = as_json(items(b"one")[0] if kind == NDJSON else {"items": items(b"one")})
+    batch, _ = await desk.send(request(b"\xef\xbb\xbf" + body, kind))
+    await desk.end(batch)
+    assert shelf.images == {"d0": b"one"}

@@ -181,3 +181,10 @@ def test_a_bucket_lets_its_rate_through_and_tells_when_to_come_back() -> None:
     assert buckets.wait("b", 0.0) == 0.0
     assert buckets.wait("a", 0.5) == 0.0
     assert buckets.wait("a", 0.5) > 0
+
+
+def test_a_byte_order_mark_before_the_first_key_is_not_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_bytes(b"\xef\xbb\xbffirst\nsecond\n")
+    keys = ApiKeys(path)
+    assert (keys.accepts(b"first"), keys.accepts(b"second")) == (True, True)

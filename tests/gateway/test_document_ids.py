@@ -85,3 +85,12 @@ async def test_half_of_a_surrogate_pair_is_refused_as_an_id(client: httpx.AsyncC
     headers = {"content-type": "application/json"}
     answer = await client.post(DOCUMENTS, content=body, headers=headers)
     assert answer.status_code == 422
+
+
+async def test_a_byte_order_mark_before_a_json_body_is_not_part_of_it(
+    client: httpx.AsyncClient,
+) -> None:
+    body = b"\xef\xbb\xbf" + json.dumps({"queries": [{"type": "text", "value": "red"}]}).encode()
+    headers = {"content-type": "application/json"}
+    answer = await client.post("/v1/retrievers/shop/search", content=body, headers=headers)
+    assert answer.status_code == 200

@@ -14,6 +14,7 @@ has ended, a line is an item when its newline has come.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from email.message import Message
@@ -27,7 +28,7 @@ from starlette.requests import Request
 
 from lookalike_serving.batches.record import MAX_ITEMS, OnError
 from lookalike_serving.batches.schemas import MAX_REFERENCE, SubmittedItem
-from lookalike_serving.gateway.bodies import wrong_parts
+from lookalike_serving.gateway.bodies import without_mark, wrong_parts
 from lookalike_serving.problems import Problem, Wrong, wrong
 
 MAX_JSON_BYTES = 64 * 1024 * 1024
@@ -130,7 +131,7 @@ async def _lines(request: Request) -> AsyncIterator[Submission]:
 
 def _line(line: bytes, path: str) -> Submission:
     try:
-        value = from_json(line, allow_inf_nan=False)
+        value = from_json(without_mark(line), allow_inf_nan=False)
     except ValueError as failure:
         return Submission(path, None, errors=(Wrong(path, f"is not JSON: {failure}"),))
     return _submission(value, path)
@@ -225,6 +226,7 @@ def _with_file(path: str, item: SubmittedItem, found: Staged | Problem) -> Submi
 
 def _rows(content: bytes) -> list[Any]:
     """The part `items`: a JSON list, or one JSON object a line."""
+    content = content.removeprefix(codecs.BOM_UTF8)
     if content.lstrip()[:1] == b"[":
         rows = _parsed(content, "items")
         if not isinstance(rows, list):
@@ -321,7 +323,7 @@ async def _collect(chunks: AsyncIterator[bytes]) -> bytes:
 
 def _parsed(body: bytes, path: str) -> Any:
     try:
-        return from_json(body, allow_inf_nan=False)
+        return from_json(without_mark(body), allow_inf_nan=False)
     except ValueError as failure:
         raise wrong(path, f"is not JSON: {failure}") from None
 

@@ -9,6 +9,7 @@ Health, metrics, the API's description and the search page stay open: they show 
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import hmac
 import logging
@@ -51,7 +52,7 @@ class ApiKeys:
             version = (found.st_mtime_ns, found.st_size, found.st_ino)
             if version == self._version:
                 return
-            lines = self._path.read_bytes().splitlines()
+            lines = self._path.read_bytes().removeprefix(codecs.BOM_UTF8).splitlines()
         except OSError as failure:
             if not self._reported:
                 log.error("the API keys in %s cannot be read: %s", self._path, failure)

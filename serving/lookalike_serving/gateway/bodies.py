@@ -7,6 +7,7 @@ becomes `path: what is wrong, what to write`, unknown keys with the nearest know
 
 from __future__ import annotations
 
+import codecs
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -55,18 +56,26 @@ async def read_json(request: Request, model: type[M]) -> M:
 
 def parse(model: type[M], body: bytes | str, path: str = "") -> M:
     """A JSON text as a model. Raises Problem 422 that lists every wrong part."""
-    if not body:
+    text = without_mark(body)
+    if not text:
         raise wrong(path, "the body is empty: send a JSON object")
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(text)
     except ValidationError as failure:
         raise invalid(wrong_parts(failure.errors(include_url=False), model, path)) from None
+
+
+def without_mark(text: bytes | str) -> bytes | str:
+    """A text without the byte order mark that some editors put before it (RFC 8259, 8.1)."""
+    if isinstance(text, bytes):
+        return text.removeprefix(codecs.BOM_UTF8)
+    return text.removeprefix("\ufeff")
 
 
 def parse_object(text: str | bytes, path: str) -> dict[str, Any]:
     """A JSON text that is an object. Raises Problem 422."""
     try:
-        value = from_json(text, allow_inf_nan=False)
+        value = from_json(without_mark(text), allow_inf_nan=False)
     except ValueError as failure:
         raise wrong(path, f"is not JSON: {failure}") from None
     if not isinstance(value, dict):

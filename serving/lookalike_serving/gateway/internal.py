@@ -29,7 +29,7 @@ def internal_router(app: FastAPI) -> APIRouter:
         if path is None:
             return None
         try:
-            return path.read_text().strip() or None
+            return path.read_text("utf-8-sig").strip() or None
         except (OSError, UnicodeDecodeError) as failure:
             log.error("the internal token in %s cannot be read: %s", path, failure)
             return None

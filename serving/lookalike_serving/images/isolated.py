@@ -32,7 +32,7 @@ from lookalike_serving.images.errors import Code, ImageError
 MEMORY_BYTES = 1536 * 1024**2
 """What a child may take on top of its programs."""
 CPU_SECONDS = 10
-_WALL_SECONDS = 60.0
+_WALL_SECONDS = 120.0
 _IDLE_SECONDS = 120.0
 _LENGTH = struct.Struct("<Q")
 

@@ -141,7 +141,7 @@ def read_key(api_key_file: Path | None) -> str | None:
     if api_key_file is None:
         return None
     try:
-        return api_key_file.read_text().strip()
+        return api_key_file.read_text("utf-8-sig").strip()
     except OSError as error:
         raise IndexFailure(
             f"index.api_key_file {api_key_file} cannot be read: {error.strerror}"

@@ -20,7 +20,7 @@ def open_remote(config: IngestionConfig) -> RemoteIndex:
             f"collection {config.collection.name}: an Edge index is written through the server "
             "that holds it: gateway_url and internal_token_file must be set"
         )
-    token = config.internal_token_file.read_text().strip()
+    token = config.internal_token_file.read_text("utf-8-sig").strip()
     return RemoteIndex(
         config.gateway_url,
         config.collection.name,

@@ -76,7 +76,7 @@ def _check_access(host: str, api_keys_file: Path | None) -> None:
                 ExitCode.USAGE,
             )
         return
-    lines = api_keys_file.read_text().splitlines()
+    lines = api_keys_file.read_text("utf-8-sig").splitlines()
     if not any(line.strip() and not line.lstrip().startswith("#") for line in lines):
         raise Failure(f"{api_keys_file} holds no API key: write one a line")
 
