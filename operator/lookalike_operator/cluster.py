@@ -256,7 +256,7 @@ class Cluster:
 
     # -- writing -----------------------------------------------------------------------------------
 
-    async def apply(self, manifest: Manifest, *, force: bool) -> Json:
+    async def apply(self, manifest: Manifest, *, force: bool, dry_run: bool = False) -> Json:
         """Server-side apply. Not `force`: raises a conflict where others set one of our fields."""
         kind, namespace, name = _place(manifest)
         return await self._request(
@@ -264,7 +264,11 @@ class Cluster:
             "apply",
             kind,
             kind.path(namespace, name),
-            query={"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"},
+            query={
+                "fieldManager": FIELD_MANAGER,
+                "force": "true" if force else "false",
+                **(_DRY_RUN if dry_run else {}),
+            },
             body=manifest,
             content_type=_APPLY,
         )

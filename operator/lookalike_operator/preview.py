@@ -1,7 +1,8 @@
 """What applying resources would change, found out without changing anything.
 
 The API server itself says what it would make of each resource (a dry run: schema, rules, defaults
-and all); the same observing and planning as in the operator then says what would follow from it.
+and all); the same observing and planning as in the operator then says what would follow from it,
+and the API server whether it would take these objects.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from lookalike_operator.observe.said import refused_pods, unprovisioned
 from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
 from lookalike_operator.observe.store import Store
+from lookalike_operator.plan import conflicts
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.diff import changes
 from lookalike_operator.plan.model import (
@@ -31,6 +33,7 @@ from lookalike_operator.plan.model import (
     Plan,
     Sample,
     Settings,
+    ref_of,
 )
 from lookalike_operator.plan.names import MANAGED_BY, OPERATOR
 from lookalike_operator.plan.retriever import plan_retriever
@@ -87,13 +90,18 @@ async def preview(
         ray_features=RaySchema(cluster).features,
     )
     try:
-        return [await _preview(observer, *each) for each in wanted]
+        return [await _preview(cluster, observer, *each) for each in wanted]
     finally:
         await qdrant.close()
 
 
 async def _preview(
-    observer: Observer, key: Key, new: bool, after: Manifest | None, refused: str | None
+    cluster: Cluster,
+    observer: Observer,
+    key: Key,
+    new: bool,
+    after: Manifest | None,
+    refused: str | None,
 ) -> Preview:
     if after is None:
         return Preview(key, new, refused=refused)
@@ -106,7 +114,24 @@ async def _preview(
     else:
         seen = await observer.retriever(key, live)
         plan, children = plan_retriever(seen), seen.children
-    return Preview(key, new, changes(children, plan), stalled=_stalled(plan.status))
+    stalled = _stalled(plan.status) or await _refused(cluster, plan)
+    return Preview(key, new, changes(children, plan), stalled=stalled)
+
+
+async def _refused(cluster: Cluster, plan: Plan) -> str | None:
+    """What the API server would say of the first object that it does not take."""
+    if plan.hands_off:
+        return None
+    for manifest in (*plan.objects, *plan.once):
+        if manifest["kind"] == "Secret":
+            continue
+        try:
+            await cluster.apply(manifest, force=True, dry_run=True)
+        except ApiError as error:
+            # Who asks may have fewer rights than the operator: that says nothing of the object.
+            if error.refused and error.status != 403:
+                return str(conflicts.refusal(((ref_of(manifest), error.message),)))
+    return None
 
 
 async def _fill(cluster: Cluster, namespace: str, store: Store) -> frozenset[str]:

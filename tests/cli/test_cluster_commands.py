@@ -77,6 +77,25 @@ def test_a_plan_says_what_the_api_server_would_refuse(
     assert refused["new"] is False
 
 
+def test_a_plan_says_which_object_the_api_server_would_not_take(
+    ask: Callable[..., Ran], api: Api, tmp_path: Path
+) -> None:
+    documents = list(yaml.safe_load_all(EXAMPLE.read_text()))
+    retriever = next(each for each in documents if each["kind"] == "Retriever")
+    tolerations = [{"key": "a", "operator": "Sometimes"}]
+    template = {"spec": {"tolerations": tolerations}}
+    retriever["spec"].setdefault("serving", {})["podTemplate"] = template
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(yaml.safe_dump_all(documents))
+    told = ask("plan", "-f", changed, *IMAGE, "--output", "json")
+    assert told.code == 1
+    found = next(e for e in told.json if e["key"]["kind"] == "Retriever")
+    assert found["stalled"].startswith("Refused: the API server does not take Deployment/")
+    assert "tolerations[0].operator" in found["stalled"]
+    # Nothing was made.
+    assert api.get("/apis/apps/v1/deployments")["items"] == []
+
+
 def test_a_name_that_is_not_there_is_answered_with_those_that_are(
     ask: Callable[..., Ran], api: Api
 ) -> None:
