@@ -30,6 +30,8 @@ class StoredDocument:
     """False where it replaced an older version."""
     metadata: dict[str, Any]
     origin: Origin
+    warnings: tuple[str, ...] = ()
+    """What was lost when the image was decoded: further frames, a damaged EXIF block."""
 
 
 async def store_document(
@@ -67,7 +69,8 @@ async def store_document(
         format=facts.format,
         bytes=len(image),
     )
-    return await _write(service, state, checked, origin, embedded.vector)
+    stored = await _write(service, state, checked, origin, embedded.vector)
+    return replace(stored, warnings=facts.warnings)
 
 
 async def _write(

@@ -295,3 +295,11 @@ async def test_a_form_that_is_no_upload_is_refused(
     parts = [(k, (None, v)) for k, v in data.items()] + [(k, (k, v)) for k, v in files]
     answer = await client.post(DOCUMENTS, files=parts)
     assert (answer.status_code, answer.json()["errors"][0]["path"]) == (422, path)
+
+
+async def test_what_decoding_leaves_out_is_told_by_the_upload(client: httpx.AsyncClient) -> None:
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "lime")]
+    out = io.BytesIO()
+    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
+    answer = await upload(client, "moving", out.getvalue())
+    assert answer.json()["warnings"] == ["animated: the first frame is used"]

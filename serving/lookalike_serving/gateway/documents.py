@@ -139,7 +139,7 @@ async def upload(collection: str, request: Request) -> Response:
         image = await image_bytes(service, asked.image)
     stored = await store_document(service, collection, image, metadata, document_id)
     told = document_json(service, collection, FoundDocument(stored.metadata, stored.origin))
-    if warnings := storage_warnings(service):
+    if warnings := [*storage_warnings(service), *stored.warnings]:
         told["warnings"] = warnings
     return json_response(
         request,
