@@ -24,6 +24,7 @@ from lookalike_serving.search.request import SearchRequest
 from lookalike_serving.search.rerank import extra_filters, rerank
 from lookalike_serving.search.respond import respond
 from lookalike_serving.search.timing import Stopwatch
+from lookalike_serving.search.unfit import unfit_warnings
 from lookalike_serving.service import Service
 from lookalike_serving.together import together
 
@@ -51,6 +52,10 @@ async def search(
     }
     ranked, warnings = await _ranked(service, plan, embedded, queries, clock)
     kept = [c for c in ranked if plan.min_score is None or c.score >= plan.min_score]
+    if plan.filter is not None and not ranked:
+        for target in plan.targets:
+            index, fields = target.state.index, target.state.config.fields
+            warnings += await unfit_warnings(index, target.name, plan.filter, fields)
     if ranked and not kept:
         best = max(candidate.score for candidate in ranked)
         warnings.append(f"min_score {plan.min_score:g} left nothing: the best score was {best:.4g}")
