@@ -71,17 +71,15 @@ async def embed_queries(
             for position, query in queries
             if query.type is not QueryType.DOCUMENT or position in images
         ]
-        vectors = dict(
-            zip(
-                [(space, position) for space, position, _ in wanted],
-                await together(
-                    [_embed(spaces[s], position, q, images) for s, position, q in wanted]
-                )
-                if wanted
-                else [],
-                strict=True,
-            )
+        made = (
+            await together([_embed(spaces[s], position, q, images) for s, position, q in wanted])
+            if wanted
+            else []
         )
+        vectors = {}
+        for (space, position, _), (made_of, left_out) in zip(wanted, made, strict=True):
+            vectors[space, position] = made_of
+            warnings += [f"queries[{position}].value: {told}" for told in left_out]
     embedded: dict[str, tuple[EmbeddedQuery, ...]] = {}
     for target in plan.targets:
         of_target = []
@@ -99,7 +97,7 @@ async def embed_queries(
         )
         for target in plan.targets
     }
-    return EmbeddedRequest(embedded, asked_with, tuple(warnings))
+    return EmbeddedRequest(embedded, asked_with, tuple(dict.fromkeys(warnings)))
 
 
 def _check(targets: Sequence[Target], queries: Sequence[tuple[int, QueryPart]]) -> list[str]:
@@ -269,9 +267,11 @@ async def _load_images(
 
 async def _embed(
     embedder: BatchedEmbedder, position: int, query: QueryPart, images: Mapping[int, bytes]
-) -> Vector:
+) -> tuple[Vector, tuple[str, ...]]:
+    """A query's vector, and what was lost when its image was decoded."""
     if position in images:
-        return await embedder.embed_image(images[position])
+        embedded = await embedder.embed_image_timed(images[position])
+        return embedded.vector, embedded.image.warnings if embedded.image is not None else ()
     if isinstance(query.value, list):
-        return np.asarray(query.value, dtype=np.float32)
-    return await embedder.embed_text(str(query.value))
+        return np.asarray(query.value, dtype=np.float32), ()
+    return await embedder.embed_text(str(query.value)), ()
