@@ -1,6 +1,6 @@
 """The index beside the bare engine and beside exact search, on synthetic clustered vectors.
 
-    python bench/search.py [--points 100000] [--million] [--sweep]
+    python bench/search.py [--points 100000] [--million] [--sweep] [--ingest 10000]
 
 What is measured, through `open_index` as the service uses it: recall@10 against exact search in
 float32; latency and searches a second of `Index.query` beside `EdgeShard.query` with the same
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import os
 import resource
 import shutil
@@ -176,6 +177,15 @@ async def ours(index: EdgeIndex, vectors: Matrix) -> list[list[str]]:
     return [[hit.id for hit in hits] for hits in answers]
 
 
+def same_shard(index: EdgeIndex, points: int) -> edge.EdgeShard:
+    """The index's own files, opened a second time, in this process: a copy by hard links."""
+    copy = cache(points) / "bare"
+    shutil.rmtree(copy, ignore_errors=True)
+    generation = index._store.manifest.generation
+    shutil.copytree(cache(points) / "index" / f"shard-{generation}", copy, copy_function=os.link)
+    return edge.EdgeShard.load(str(copy))
+
+
 def bare(shard: edge.EdgeShard, params: edge.SearchParams, vectors: Matrix) -> None:
     requests = [
         edge.QueryRequest(
@@ -192,14 +202,13 @@ def bare(shard: edge.EdgeShard, params: edge.SearchParams, vectors: Matrix) -> N
 
 
 async def side_by_side(
-    index: EdgeIndex, queries: Matrix, batch: int
+    index: EdgeIndex, shard: edge.EdgeShard, queries: Matrix, batch: int
 ) -> tuple[Figures, Figures, list[list[str]]]:
     """(ours, the bare engine's, ours' answers): calls of `batch` queries, taking turns.
 
     Turn by turn, so that both see the same machine; who goes first alternates, and the two never
     ask the same thing in one turn: the second would find its nodes in the CPU's caches.
     """
-    shard = index._store.shard  # the same shard: a second one would be another graph
     params = search_params(EF, False, oversampling(VECTOR))
     starts = range(0, len(queries) - batch + 1, batch)
     mine, its = [], []
@@ -230,25 +239,66 @@ def recall(answers: list[list[str]], truth: NDArray[np.int64]) -> float:
     return float(np.mean(found)) / TOP
 
 
-async def measure(points: int, fresh: bool, sweep: bool) -> bool:
+async def measure(points: int, fresh: bool, sweep: bool, ingest: int) -> bool:
     """Print the figures for one size; whether they reach the goals."""
     print(f"{points:,} x {DIMENSION}, scalar quantisation, ef {EF}, top {TOP}")
     queries = np.concatenate(list(clustered(QUERIES, seed=2)))
     truth = exact_neighbours(points, queries)
     index = await built(points, fresh)
+    shard = same_shard(index, points)
     if sweep:
-        await print_sweep(index, queries, truth)
-    await side_by_side(index, queries[:200], 1)  # warms the page cache
-    mine, its, answers = await side_by_side(index, queries, 1)
+        await print_sweep(shard, queries, truth)
+    await side_by_side(index, shard, queries[:200], 1)  # warms the page cache
+    mine, its, answers = await side_by_side(index, shard, queries, 1)
     found, ratio = recall(answers, truth), report("one by one", mine, its)
-    mine, its, _ = await side_by_side(index, queries, BATCH)
+    mine, its, _ = await side_by_side(index, shard, queries, BATCH)
     report(f"batches of {BATCH}", mine, its)
     good = found >= RECALL_GOAL and ratio >= THROUGHPUT_GOAL
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"  recall@{TOP} against exact search: {found:.4f} (goal {RECALL_GOAL})")
     print(f"  most memory of the process: {memory:.1f} GB; goals {'reached' if good else 'MISSED'}")
+    if ingest:
+        await print_ingestion(index, points, queries, ingest)
     await index.close()
     return good
+
+
+async def print_ingestion(index: EdgeIndex, points: int, queries: Matrix, count: int) -> None:
+    """Searches alone, then while `count` points are written as quickly as they can be."""
+    quiet: list[float] = []
+    busy: list[float] = []
+    pauses: list[float] = []
+
+    async def search(number: int, seconds: list[float]) -> None:
+        started = time.perf_counter()
+        await index.query(Query(queries[number % len(queries)], TOP))
+        seconds.append(time.perf_counter() - started)
+        await asyncio.sleep(0.001)
+
+    async def write() -> None:
+        row = points
+        for chunk in clustered(count, seed=3):
+            for part in np.array_split(chunk, max(1, len(chunk) // 256)):
+                added = [Point(point_id(row + n), vector, {}) for n, vector in enumerate(part)]
+                await index.upsert(added)
+                row += len(part)
+
+    for number in range(len(queries)):
+        await search(number, quiet)
+    watching = asyncio.create_task(watch(pauses))
+    writing = asyncio.create_task(write())
+    for number in itertools.count():
+        if writing.done():
+            break
+        await search(number, busy)
+    await writing
+    watching.cancel()
+    alone, beside = Figures(np.array(quiet)), Figures(np.array(busy))
+    print(
+        f"  beside {count:,} points written: p99 {beside.p99_ms:.2f} ms, alone {alone.p99_ms:.2f} "
+        f"ms; the event loop paused for {max(pauses) * 1e3:.0f} ms at most"
+    )
+    await index.delete([point_id(points + n) for n in range(count)])
 
 
 def report(what: str, mine: Figures, its: Figures) -> float:
@@ -264,9 +314,8 @@ def report(what: str, mine: Figures, its: Figures) -> float:
     return ratio
 
 
-async def print_sweep(index: EdgeIndex, queries: Matrix, truth: NDArray[np.int64]) -> None:
+async def print_sweep(shard: edge.EdgeShard, queries: Matrix, truth: NDArray[np.int64]) -> None:
     """Recall and latency over beam widths and oversampling."""
-    shard = index._store.shard
     for ef in (64, 96, 128, 192, 256):
         for times_over in (1.0, 1.5, 2.0, 3.0):
             params = search_params(ef, False, times_over)
@@ -289,9 +338,14 @@ def main() -> None:
     parser.add_argument("--million", action="store_true", help="1,000,000 points as well")
     parser.add_argument("--fresh", action="store_true", help="build the indexes anew")
     parser.add_argument("--sweep", action="store_true", help="print recall over ef, oversampling")
+    parser.add_argument(
+        "--ingest", type=int, default=0, metavar="N", help="search while N points are written"
+    )
     arguments = parser.parse_args()
     sizes = [arguments.points] + ([1_000_000] if arguments.million else [])
-    reached = [asyncio.run(measure(n, arguments.fresh, arguments.sweep)) for n in sizes]
+    reached = [
+        asyncio.run(measure(n, arguments.fresh, arguments.sweep, arguments.ingest)) for n in sizes
+    ]
     if not all(reached):
         raise SystemExit("a goal was missed: see above")
 

@@ -1,6 +1,7 @@
 """The folder of an Edge index: one lock, one manifest, one shard that counts.
 
-    <folder>/lock            held (flock) by the one process that has the index open
+    <folder>/lock            held (flock) by the one process that has the index open, and by the
+                             process of its shard if that is large (`edge_process.py`)
     <folder>/lookalike.json  the manifest: what the index was made for, which shard counts
     <folder>/shard-<n>/      Qdrant Edge's own files
 
@@ -117,6 +118,11 @@ class EdgeFolder:
             os.close(lock)
             raise
         return cls(path, lock)
+
+    @property
+    def lock(self) -> int:
+        """The lock's descriptor. A process that inherits it holds the lock as long as it lives."""
+        return self._lock
 
     def release(self) -> None:
         os.close(self._lock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import qdrant_edge as edge
 
@@ -50,15 +51,14 @@ def create_shard(
     return shard
 
 
-def load_shard(folder: EdgeFolder, manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeShard:
-    """Open the shard that counts, with today's settings. Raises IndexFailure."""
-    where = folder.shard(manifest.generation)
+def load_shard(where: Path, manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeShard:
+    """Open the shard in `where` with today's settings. Raises IndexFailure."""
     if not where.is_dir():
         raise IndexFailure(
             f"the index's files in {where} are gone: restore the folder from a backup, or "
-            f"delete {folder.path} and ingest again"
+            f"delete {where.parent} and ingest again"
         )
-    with translated(f"opening the index in {folder.path}"):
+    with translated(f"opening the index in {where.parent}"):
         return edge.EdgeShard.load(str(where), _config(manifest, vector))
 
 

@@ -3,19 +3,23 @@
 `EdgeIndex` (edge.py) is the `Index` on top; this is what it stands on. Everything here runs on
 one event loop, so that a piece of code without `await` is atomic.
 
+Where the shard runs. A small one in this process, where a call costs nothing on top; a large one in
+a process of its own, where `load`, `flush` and long writes stop nobody (`edge_process.py`). The
+folder's lock, the manifest, and the order of writes stay here.
+
 Durability. Edge's write-ahead log takes every operation before it is acknowledged. It is flushed
 every few thousand points, so that it stays small and opening after SIGKILL is quick (100,000
 points of 512: 3.2 s without flushes, .1 s with them).
 
-Optimising. Edge does nothing by itself, and its `optimize` would stop the whole process
+Optimising. Edge does nothing by itself, and its `optimize` would stop everything
 (`edge_optimize.py`). So a child process optimises a copy, and the store
 
     shuts the gate for writes -> lets the child copy the shard -> opens the gate and notes the
-    ids written from now on -> waits for the child -> shuts the gate, brings the copy up to date
-    with the noted ids, makes the copy the shard that counts -> opens the gate
+    ids written from now on -> waits for the child -> opens the copy, beside the shard that still
+    counts -> writes the noted points to it, and those noted meanwhile, until few are left -> shuts
+    the gate, writes those, makes the copy the shard that counts -> opens the gate
 
-while queries go on all the time, but for the moment that opening the copy takes (a million points
-of 512: 2 s). It happens when `optimize` is called, which ingestion does at
+while queries go on all the time. It happens when `optimize` is called, which ingestion does at
 its end; and in the background when many points wait for it and writes have paused, or very many
 wait and writes have not.
 """
@@ -25,37 +29,45 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import qdrant_edge as edge
-
 from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
 from lookalike_serving.index import edge_settings
+from lookalike_serving.index.edge_engine import (
+    LocalShard,
+    Operation,
+    P,
+    Shard,
+    ShardEngine,
+    ShardPlace,
+    ShardState,
+    T,
+)
 from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
 from lookalike_serving.index.edge_optimize import ShardOptimizer, size_on_disk
-from lookalike_serving.index.edge_shard import (
-    check_without_points,
-    create_shard,
-    load_shard,
-    match_payload_indexes,
-    translated,
-)
-from lookalike_serving.index.protocol import (
-    IndexFailure,
-    IndexRefused,
-    IndexUnavailable,
-)
+from lookalike_serving.index.edge_process import ShardProcess
+from lookalike_serving.index.edge_shard import check_without_points, create_shard
+from lookalike_serving.index.protocol import IndexFailure, IndexUnavailable
 from lookalike_serving.index.tuning import STORED_AS
 
 log = logging.getLogger(__name__)
 
+LARGE_BYTES = 50_000_000
+"""A shard of so many bytes on disk gets a process of its own. Loading a smaller one stops the
+server for less than .1 s; a process costs memory and each call some .1 ms (ADR 0010)."""
+
 SLICE = 256
-"""Points in one engine call: about 5 ms for 512 dimensions."""
+"""Points read or deleted in one engine call."""
+WRITE_SLICE = 64
+"""Points written in one engine call: 1 to 2 ms for 512 dimensions, which a search may wait for."""
 _FLUSH_EVERY = 5_000
 """Points written between two flushes of the write-ahead log: about 25 ms each."""
+_CATCH_UP_ROUNDS = 8
+"""Rounds of copying what was written meanwhile before writes have to wait for the rest."""
 
 IDLE_SECONDS = 2.0
 """Without a write for so long, the index counts as idle."""
@@ -72,12 +84,19 @@ class EdgeStore:
     """The shard of one folder. Make one with `open`."""
 
     def __init__(
-        self, folder: EdgeFolder, manifest: Manifest, shard: edge.EdgeShard, settings: str
+        self,
+        folder: EdgeFolder,
+        manifest: Manifest,
+        vector: VectorSpec | None,
+        fields: tuple[FieldSpec, ...],
     ) -> None:
         self._folder = folder
         self.manifest = manifest
-        self._shard: edge.EdgeShard | None = shard
-        self._settings = settings
+        self._vector = vector
+        self._fields = fields
+        self._settings = _settings(vector)
+        self._shard: Shard | None = None
+        self._reopening = asyncio.Lock()
         self._gate = asyncio.Event()
         self._gate.set()
         self._unflushed = 0
@@ -88,6 +107,8 @@ class EdgeStore:
         self._last_write = 0.0
         self._touched: set[str] | None = None
         """Ids written since the running optimisation copied the shard; None while none runs."""
+        self._noting = asyncio.Lock()
+        """Held while the manifest is written."""
         self._optimizing = asyncio.Lock()
         self._optimizer: ShardOptimizer | None = None
         self._housekeeping: asyncio.Task[None] | None = None
@@ -107,71 +128,88 @@ class EdgeStore:
         folder = await EdgeFolder.acquire(path, lock_wait_seconds)
         try:
             manifest = folder.read_manifest()
-            settings = "" if vector is None else vector.model_dump_json()
+            distance = None if vector is None else vector.distance.value
             if manifest is None:
                 manifest = Manifest(
                     dimension=dimension,
-                    distance=None if vector is None else vector.distance.value,
+                    distance=distance,
                     fingerprint=fingerprint,
                     datatype=None if vector is None else STORED_AS,
-                    settings=settings,
+                    settings=_settings(vector),
                     owner=owner,
                 )
                 check_without_points(folder, manifest)
                 folder.remove_leftovers(None)
-                shard = create_shard(folder, manifest, vector)
+                create_shard(folder, manifest, vector).close()
             else:
-                distance = None if vector is None else vector.distance.value
                 manifest.check_owner(folder.path, owner)
                 manifest.check(folder.path, dimension, distance, fingerprint)
                 if owner is not None and manifest.owner != owner:
                     manifest = manifest.model_copy(update={"owner": owner})
                     folder.write_manifest(manifest)
-                folder.remove_leftovers(manifest.generation)
-                shard = load_shard(folder, manifest, vector)
-            with translated(f"making the payload indexes of {path}"):
-                match_payload_indexes(shard, fields)
+                await asyncio.to_thread(folder.remove_leftovers, manifest.generation)
+            store = cls(folder, manifest, vector, fields)
+            store._shard = await store._load(manifest)
         except BaseException:
             folder.release()
             raise
-        return cls(folder, manifest, shard, settings)
+        return store
+
+    async def _load(self, manifest: Manifest) -> Shard:
+        """Open the shard that `manifest` lets count, in this process or one of its own."""
+        place = ShardPlace(self.path, manifest, self._vector, self._fields)
+        if await asyncio.to_thread(size_on_disk, place.path) < LARGE_BYTES:
+            return LocalShard(ShardEngine.load(place))
+        return await ShardProcess.start(place, self._folder.lock)
 
     @property
     def path(self) -> Path:
         return self._folder.path
 
     @property
-    def shard(self) -> edge.EdgeShard:
+    def shard(self) -> Shard:
         """The shard that counts now: ask anew after each `await`."""
         if self._shard is None:
             raise IndexUnavailable(f"the index in {self.path} is closed: open it again")
         return self._shard
 
-    @property
-    def status(self) -> str:
+    async def call(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Carry out an operation that changes nothing."""
+        if self.shard.ended:
+            await self._reopen()
+        return await self.shard.call(operation, *args, **kwargs)
+
+    async def _reopen(self) -> None:
+        """Start the process of a shard whose process has died: nothing acknowledged is lost."""
+        async with self._reopening:
+            dead = self.shard
+            if not dead.ended:
+                return
+            log.warning("the process of the index in %s ended: starting it again", self.path)
+            await dead.close()
+            shard = await self._load(self.manifest)
+            if self._shard is dead:
+                self._shard = shard
+            else:  # an optimised copy took over meanwhile, or the index was closed
+                await _to_its_end(shard.close())
+
+    def status(self, state: ShardState) -> str:
         if self._touched is not None:
             return "yellow"
-        return "grey" if self._due(*_WORTH_OPTIMIZING) else "green"
+        return "grey" if self._due(state, *_WORTH_OPTIMIZING) else "green"
 
     # Writing
 
     async def write(
-        self, operation: edge.UpdateOperation, ids: list[Any], *, existing: bool = False
+        self, ids: list[str], operation: Operation[P, Any], *args: P.args, **kwargs: P.kwargs
     ) -> None:
-        """Apply one operation on the points `ids`; then give other coroutines a turn.
-
-        `existing`: refuse where one of them does not exist.
-        """
-        await self._pass_gate()
-        if existing:
-            self._check_existing(ids)
-        self._apply(operation, ids)
+        """Carry out one operation that writes the points `ids`; then give others a turn."""
+        await self._apply(ids, operation, *args, **kwargs)
         self._written += len(ids)
         await asyncio.sleep(0)
 
-    async def delete(self, ids: list[Any]) -> None:
-        await self._pass_gate()
-        self._apply(edge.UpdateOperation.delete_points(ids), ids)
+    async def delete(self, ids: list[str]) -> None:
+        await self._apply(ids, ShardEngine.delete, ids)
         self._deleted += len(ids)
         await asyncio.sleep(0)
 
@@ -180,48 +218,51 @@ class EdgeStore:
         while not self._gate.is_set():
             await self._gate.wait()
 
-    def _check_existing(self, ids: list[Any]) -> None:
-        with translated(f"reading the index in {self.path}"):
-            found = self.shard.retrieve(ids, False, False)
-        if len(found) < len(ids):
-            raise IndexRefused(f"no point {ids[0]}: it was deleted meanwhile; write it anew")
-
-    def _apply(self, operation: edge.UpdateOperation, ids: list[Any]) -> None:
-        shard = self.shard
+    async def _apply(
+        self, ids: list[str], operation: Operation[P, Any], *args: P.args, **kwargs: P.kwargs
+    ) -> None:
+        await self._pass_gate()
+        while self.shard.ended:
+            await self._reopen()
+            await self._pass_gate()
         self._folder.check_present()
-        with translated(f"writing to the index in {self.path}"):
-            shard.update(operation)
-            self._unflushed += len(ids)
-            if self._unflushed >= _FLUSH_EVERY:
-                shard.flush()
-                self._unflushed = 0
-                self._note_written()
+        # Noted before the shard has it: a swap that begins now copies these points after this
+        # write, since the shard takes calls in order.
         if self._touched is not None:
             self._touched.update(ids)
         loop = asyncio.get_running_loop()
         self._last_write = loop.time()
         if self._housekeeping is None or self._housekeeping.done():
             self._housekeeping = loop.create_task(self._housekeep())
+        self._unflushed += len(ids)
+        await self.shard.call(operation, *args, **kwargs)
+        if self._unflushed >= _FLUSH_EVERY:
+            self._unflushed = 0
+            await self.call(ShardEngine.flush)
+            await self._note(written=self._written)
 
-    def _note_written(self) -> None:
-        if self._written != self.manifest.written:
-            self.manifest = self.manifest.model_copy(update={"written": self._written})
-            self._folder.write_manifest(self.manifest)
+    async def _note(self, **changed: Any) -> None:
+        """Write the manifest, one writer at a time, off the event loop: a disk may be slow."""
+        async with self._noting:
+            manifest = self.manifest.model_copy(update=changed)
+            if manifest != self.manifest:
+                await _to_its_end(asyncio.to_thread(self._folder.write_manifest, manifest))
+                self.manifest = manifest
 
     # Optimising
 
     async def optimize(self) -> None:
         async with self._optimizing:
-            changed = self.manifest.settings != self._settings and self.shard.info().points_count
-            if changed or self._due(*_WORTH_OPTIMIZING):
+            state = await self.call(ShardEngine.state)
+            changed = self.manifest.settings != self._settings and state.points
+            if changed or self._due(state, *_WORTH_OPTIMIZING):
                 await self._optimize_copy()
 
-    def _due(self, bytes_waiting: int, share_waiting: float) -> bool:
+    def _due(self, state: ShardState, bytes_waiting: int, share_waiting: float) -> bool:
         if self.manifest.dimension is None:
             return False
-        info = self.shard.info()
-        points = info.points_count
-        unindexed = points - info.indexed_vectors_count - self._unindexable
+        points = state.points
+        unindexed = points - state.indexed_vectors - self._unindexable
         waiting = max(unindexed, min(self._written, points))
         vector_bytes = self.manifest.dimension * (2 if self.manifest.datatype == "Float16" else 4)
         deleted, deleted_share = _VACUUM
@@ -238,15 +279,13 @@ class EdgeStore:
             try:
                 await loop.run_in_executor(waiting, self._make_room, source)
                 self._gate.clear()
-                with translated(f"flushing the index in {self.path}"):
-                    self.shard.flush()
+                await self.call(ShardEngine.flush)
                 self._touched = set()
                 self._optimizer = ShardOptimizer(source, target)
                 await loop.run_in_executor(waiting, self._optimizer.wait_copied)
                 self._gate.set()
                 await loop.run_in_executor(waiting, self._optimizer.wait_finished)
-                self._gate.clear()
-                await self._swap(target)
+                await self._take_over()
             finally:
                 if self._optimizer is not None:
                     self._optimizer.kill()  # it has ended, unless this was interrupted
@@ -263,36 +302,50 @@ class EdgeStore:
                 f"its copy, there are {free / 1e9:.1f} GB: free some, then call optimize() again"
             )
 
-    async def _swap(self, target: Path) -> None:
-        """Bring the optimised copy up to date and let it count. The gate is shut meanwhile."""
-        old = self.shard
-        with translated(f"opening the optimised index {target}"):
-            new = edge.EdgeShard.load(str(target))
+    async def _take_over(self) -> None:
+        """Bring the optimised copy up to date and let it count, while queries go on."""
+        manifest = self.manifest.model_copy(update={"generation": self.manifest.generation + 1})
+        new = await self._load(manifest)
         try:
-            ids = sorted(self._touched or ())
-            for start in range(0, len(ids), SLICE):
-                with translated(f"bringing the optimised index {target} up to date"):
-                    _copy_points(old, new, ids[start : start + SLICE])
-                await asyncio.sleep(0)
-            with translated(f"flushing the optimised index {target}"):
-                new.flush()
-            manifest = self.manifest.model_copy(
-                update={
-                    "generation": self.manifest.generation + 1,
-                    "settings": self._settings,
-                    "written": len(ids),
-                }
-            )
+            copied = 0
+            for _ in range(_CATCH_UP_ROUNDS):
+                if len(self._touched or ()) <= WRITE_SLICE:
+                    break
+                copied += await self._catch_up(new)
+            self._gate.clear()
+            copied += await self._catch_up(new)
+            await new.call(ShardEngine.flush)
+            state = await new.call(ShardEngine.state)
             self._folder.check_present()
-            self._folder.write_manifest(manifest)
+            await _to_its_end(self._replace(new, state, copied))
         except BaseException:
-            new.close()
+            if self._shard is not new:
+                await _to_its_end(new.close())
             raise
-        self.manifest, self._shard = manifest, new
-        self._written, self._deleted = len(ids), 0
-        info = new.info()
-        self._unindexable = max(0, info.points_count - info.indexed_vectors_count - len(ids))
-        old.close()
+
+    async def _catch_up(self, new: Shard) -> int:
+        """Make `new` agree with the shard on the points noted so far; how many those are."""
+        ids, self._touched = sorted(self._touched or ()), set()
+        for start in range(0, len(ids), WRITE_SLICE):
+            part = ids[start : start + WRITE_SLICE]
+            points = await self.call(ShardEngine.stored, part)
+            found = {id for id, _, _ in points}
+            if gone := [id for id in part if id not in found]:
+                await new.call(ShardEngine.delete, gone)
+            if points:
+                await new.call(ShardEngine.upsert, points)
+            await asyncio.sleep(0)
+        return len(ids)
+
+    async def _replace(self, new: Shard, state: ShardState, copied: int) -> None:
+        await self._note(
+            generation=self.manifest.generation + 1, settings=self._settings, written=copied
+        )
+        old, self._shard = self.shard, new
+        self._written, self._deleted, self._unflushed = copied, 0, 0
+        self._unindexable = max(0, state.points - state.indexed_vectors - copied)
+        self._gate.set()
+        await old.close()
 
     async def _housekeep(self) -> None:
         """Runs while there are writes, and until they have been quiet for a while."""
@@ -301,21 +354,27 @@ class EdgeStore:
         while self._shard is not None:
             await asyncio.sleep(IDLE_SECONDS * patience)
             idle = loop.time() - self._last_write >= IDLE_SECONDS
-            if self._shard is not None and self._due(*(_DUE_WHEN_IDLE if idle else _DUE_WHEN_BUSY)):
-                try:
+            try:
+                if await self._is_due(idle):
                     await self.optimize()
-                except IndexFailure as failure:
-                    log.warning("%s", failure)
-                    patience = min(patience * 4, 1024)
-                    continue
+            except IndexFailure as failure:
+                log.warning("%s", failure)
+                patience = min(patience * 4, 1024)
+                continue
             if idle:
                 return
+
+    async def _is_due(self, idle: bool) -> bool:
+        if self._shard is None:
+            return False
+        state = await self.call(ShardEngine.state)
+        return self._due(state, *(_DUE_WHEN_IDLE if idle else _DUE_WHEN_BUSY))
 
     # Ending
 
     async def drop(self) -> None:
         await self._end()
-        self._folder.drop()
+        await asyncio.to_thread(self._folder.drop)
 
     async def close(self) -> None:
         if self._shard is not None:
@@ -330,22 +389,21 @@ class EdgeStore:
         if self._housekeeping is not None:
             self._housekeeping.cancel()
             await asyncio.wait([self._housekeeping])
-        async with self._optimizing:
-            with translated(f"closing the index in {self.path}"):
-                shard.close()
+        async with self._optimizing, self._reopening:
+            await _to_its_end(shard.close())
             if self._folder.is_present:
-                self._note_written()
+                await self._note(written=self._written)
 
 
-def _copy_points(old: edge.EdgeShard, new: edge.EdgeShard, ids: list[Any]) -> None:
-    """Make `new` agree with `old` on `ids`."""
-    records = {str(record.id): record for record in old.retrieve(ids, True, True)}
-    gone: list[Any] = [id for id in ids if id not in records]
-    if gone:
-        new.update(edge.UpdateOperation.delete_points(gone))
-    if records:
-        new.update(
-            edge.UpdateOperation.upsert_points(
-                [edge.Point(id, r.vector or {}, r.payload or {}) for id, r in records.items()]
-            )
-        )
+def _settings(vector: VectorSpec | None) -> str:
+    return "" if vector is None else vector.model_dump_json()
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """`work`'s result; it is finished even if whoever waits for it is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

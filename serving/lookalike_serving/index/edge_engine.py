@@ -1,0 +1,293 @@
+"""What is asked of one Edge shard, in the index's own types: plain calls that block.
+
+The same engine runs in the serving process (`LocalShard`) and, for a large shard, in a process of
+its own (`edge_process.py`). Values are checked by whoever calls (`edge.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+import numpy as np
+import qdrant_edge as edge
+
+from lookalike_crds.image_collection import Distance, FieldSpec, VectorSpec
+from lookalike_serving.index import edge_settings
+from lookalike_serving.index.edge_filters import compile_filter
+from lookalike_serving.index.edge_folder import Manifest
+from lookalike_serving.index.edge_shard import (
+    failure_of,
+    load_shard,
+    match_payload_indexes,
+    translated,
+)
+from lookalike_serving.index.filters import Filter
+from lookalike_serving.index.predicates import json_path
+from lookalike_serving.index.protocol import Hit, IndexRefused, Page, Query, Record
+from lookalike_serving.index.scores import engine_threshold, score_of
+from lookalike_serving.index.tuning import oversampling
+from lookalike_serving.index.values import checked_vector
+
+StoredPoint = tuple[str, Any, dict[str, Any]]
+"""(id, vector as a list of floats or {} for none, payload), all checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardPlace:
+    """A shard to open, and what it is opened for."""
+
+    folder: Path
+    manifest: Manifest
+    vector: VectorSpec | None
+    fields: tuple[FieldSpec, ...]
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"shard-{self.manifest.generation}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardState:
+    points: int
+    indexed_vectors: int
+    payload_indexes: dict[str, str]
+    """Key -> FieldType value."""
+
+
+class ShardEngine:
+    """One open shard. Its methods hold Python's interpreter lock until they return."""
+
+    def __init__(self, shard: edge.EdgeShard, place: ShardPlace) -> None:
+        self._shard = shard
+        self._path = place.folder
+        self._fields = place.fields
+        self._dimension = place.manifest.dimension
+        self._distance = Distance(place.manifest.distance or Distance.COSINE)
+        self._oversampling = oversampling(place.vector)
+        self._tuned = self._params(None, exact=False)
+        with translated(f"making the payload indexes of {self._path}"):
+            match_payload_indexes(shard, place.fields)
+
+    @classmethod
+    def load(cls, place: ShardPlace) -> ShardEngine:
+        """Open the shard with today's settings. Raises IndexFailure."""
+        return cls(load_shard(place.path, place.manifest, place.vector), place)
+
+    # Writing
+
+    def upsert(self, points: Sequence[StoredPoint]) -> None:
+        self._update(edge.UpdateOperation.upsert_points([edge.Point(*point) for point in points]))
+
+    def merge_payload(self, id: str, payload: dict[str, Any]) -> None:
+        self._check_existing(id)
+        self._update(edge.UpdateOperation.set_payload([id], payload))
+
+    def replace_payload(self, id: str, payload: dict[str, Any]) -> None:
+        self._check_existing(id)
+        self._update(edge.UpdateOperation.overwrite_payload([id], payload))
+
+    def delete(self, ids: Sequence[str]) -> None:
+        self._update(edge.UpdateOperation.delete_points(list(ids)))
+
+    def _check_existing(self, id: str) -> None:
+        with translated(f"reading the index in {self._path}"):
+            found = self._shard.retrieve([id], False, False)
+        if not found:
+            raise IndexRefused(f"no point {id}: it was deleted meanwhile; write it anew")
+
+    def _update(self, operation: edge.UpdateOperation) -> None:
+        with translated(f"writing to the index in {self._path}"):
+            self._shard.update(operation)
+
+    def flush(self) -> None:
+        with translated(f"flushing the index in {self._path}"):
+            self._shard.flush()
+
+    # Reading
+
+    def retrieve(
+        self, ids: Sequence[str], with_payload: bool | tuple[str, ...], with_vector: bool
+    ) -> list[Record]:
+        wanted: list[Any] = list(ids)
+        with translated(f"reading the index in {self._path}"):
+            found = self._shard.retrieve(wanted, _payload_selector(with_payload), with_vector)
+        return [_record(record, with_vector) for record in found]
+
+    def stored(self, ids: Sequence[str]) -> list[StoredPoint]:
+        """The points that exist, as `upsert` takes them."""
+        wanted: list[Any] = list(ids)
+        with translated(f"reading the index in {self._path}"):
+            found = self._shard.retrieve(wanted, True, True)
+        return [(str(r.id), r.vector or {}, r.payload or {}) for r in found]
+
+    def scroll(
+        self,
+        filter: Filter | None,
+        limit: int,
+        start: str | None,
+        with_payload: bool | tuple[str, ...],
+        with_vector: bool,
+    ) -> Page:
+        """One page from the id `start` on; its `next` is where the following one starts."""
+        request = edge.ScrollRequest(
+            offset=start,
+            limit=limit,
+            filter=self._compiled(filter),
+            with_payload=_payload_selector(with_payload),
+            with_vector=with_vector,
+        )
+        with translated(f"reading the index in {self._path}"):
+            part, offset = self._shard.scroll(request)
+        records = tuple(_record(record, with_vector) for record in part)
+        return Page(records, None if offset is None else str(offset))
+
+    def count(self, filter: Filter | None) -> int:
+        request = edge.CountRequest(exact=True, filter=self._compiled(filter))
+        with translated(f"counting in the index in {self._path}"):
+            return self._shard.count(request)
+
+    def query(self, query: Query) -> list[Hit]:
+        request = self._request(query)
+        if request is None:
+            return []
+        # Not `with translated`: what Python does here counts among a few hundred microseconds,
+        # the more so as it runs with the CPU's caches full of vectors.
+        try:
+            return self._hits(self._shard.query(request), query)
+        except BaseException as error:
+            failure = failure_of(error, f"searching the index in {self._path}")
+            if failure is error:
+                raise
+            raise failure from error
+
+    def query_batch(self, queries: Sequence[Query]) -> list[list[Hit]]:
+        answers: list[list[Hit]] = [[] for _ in queries]
+        asked = [
+            (number, query, request)
+            for number, query in enumerate(queries)
+            if (request := self._request(query)) is not None
+        ]
+        batch = edge.QueryBatchRequest([request for _, _, request in asked])
+        with translated(f"searching the index in {self._path}"):
+            found = self._shard.query_batch(batch)
+        for (number, query, _), points in zip(asked, found, strict=True):
+            answers[number] = self._hits(points, query)
+        return answers
+
+    def _request(self, query: Query) -> edge.QueryRequest | None:
+        """The engine's request; None where the answer is known to be empty."""
+        vector = checked_vector(query.vector, self._dimension, "the query vector")
+        if query.limit < 1 or query.offset < 0:
+            if query.limit == 0:
+                return None
+            raise IndexRefused(
+                f"limit {query.limit} and offset {query.offset} must not be negative"
+            )
+        min_score = query.min_score
+        if min_score is not None:
+            if min_score > 1 and self._distance is Distance.EUCLID:
+                return None
+            min_score = engine_threshold(self._distance, min_score)
+        usual = query.ef is None and not query.exact
+        return edge.QueryRequest(
+            query.limit,
+            query.offset,
+            edge.Query.Nearest(vector),
+            with_vector=query.with_vector,
+            with_payload=_payload_selector(query.with_payload),
+            filter=None if query.filter is None else self._compiled(query.filter),
+            score_threshold=min_score,
+            params=self._tuned if usual else self._params(query.ef, query.exact),
+        )
+
+    def _params(self, ef: int | None, exact: bool) -> edge.SearchParams:
+        return edge_settings.search_params(ef, exact, self._oversampling)
+
+    def _hits(self, points: list[edge.ScoredPoint], query: Query) -> list[Hit]:
+        if self._distance is not Distance.EUCLID and not query.with_vector:
+            if query.with_payload:
+                return [Hit(str(p.id), p.score, p.payload or {}) for p in points]
+            return [Hit(str(p.id), p.score) for p in points]
+        hits = []
+        for point in points:
+            score, distance = score_of(self._distance, point.score)
+            payload = (point.payload or {}) if query.with_payload else {}
+            vector = np.asarray(point.vector, dtype=np.float32) if query.with_vector else None
+            hits.append(Hit(str(point.id), score, payload, distance, vector))
+        return hits
+
+    def _compiled(self, filter: Filter | None) -> edge.Filter | None:
+        if filter is None:
+            return None
+        with translated("compiling the filter"):
+            return compile_filter(filter, self._fields)
+
+    def state(self) -> ShardState:
+        with translated(f"reading the index in {self._path}"):
+            info = self._shard.info()
+        types = {
+            key: edge_settings.field_type_of(index.data_type)
+            for key, index in info.payload_schema.items()
+        }
+        return ShardState(
+            points=info.points_count,
+            indexed_vectors=info.indexed_vectors_count,
+            payload_indexes={key: t.value for key, t in types.items() if t is not None},
+        )
+
+    def close(self) -> None:
+        with translated(f"closing the index in {self._path}"):
+            self._shard.close()
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Operation = Callable[Concatenate[ShardEngine, P], T]
+"""A method of `ShardEngine`, such as `ShardEngine.query`."""
+
+
+class Shard(Protocol):
+    """An open shard, wherever it runs."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether its process has died, so that it must be opened again."""
+        ...
+
+    async def call(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Calls are carried out in the order in which they were made."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class LocalShard:
+    """A shard in this process: a call costs nothing on top, and stops the process meanwhile."""
+
+    ended = False
+
+    def __init__(self, engine: ShardEngine) -> None:
+        self._engine = engine
+
+    async def call(self, operation: Operation[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return operation(self._engine, *args, **kwargs)
+
+    async def close(self) -> None:
+        self._engine.close()
+
+
+def _payload_selector(with_payload: bool | tuple[str, ...]) -> bool | list[str]:
+    if isinstance(with_payload, bool):
+        return with_payload
+    return [json_path(key) for key in with_payload] or False
+
+
+def _record(record: edge.Record, with_vector: bool) -> Record:
+    return Record(
+        str(record.id),
+        record.payload or {},
+        np.asarray(record.vector, dtype=np.float32) if with_vector and record.vector else None,
+    )
