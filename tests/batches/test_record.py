@@ -42,11 +42,15 @@ def test_a_new_batch_waits():
     assert batch().counts == Counts(total=4, queued=4, succeeded=0, failed=0, cancelled=0)
 
 
-def test_a_cancelled_batch_is_cancelled_before_the_runner_has_noticed():
+def test_a_batch_is_cancelled_for_good_when_its_runner_has_ended():
     running = batch(progress=Progress(state=BatchState.RUNNING, succeeded=1, untried=3))
-    cancelled = replace(running, control=Control(cancelled=1))
-    assert cancelled.state is BatchState.CANCELLED
-    assert cancelled.counts == Counts(total=4, queued=0, succeeded=1, failed=0, cancelled=3)
+    cancelling = replace(running, control=Control(cancelled=1))
+    assert (cancelling.state, cancelling.state.active) == (BatchState.CANCELLING, True)
+    assert cancelling.counts == Counts(total=4, queued=3, succeeded=1, failed=0, cancelled=0)
+    ended = Progress(state=BatchState.CANCELLED, succeeded=2, untried=2)
+    cancelled = replace(cancelling, progress=ended)
+    assert (cancelled.state, cancelled.state.active) == (BatchState.CANCELLED, False)
+    assert cancelled.counts == Counts(total=4, queued=0, succeeded=2, failed=0, cancelled=2)
 
 
 def test_a_cancellation_that_comes_after_the_end_changes_nothing():
@@ -70,7 +74,7 @@ def test_items_that_a_cancellation_left_untried_stay_cancelled_through_a_retry()
 
 
 def test_a_retry_that_is_cancelled_leaves_its_items_failed():
-    ended = Progress(attempt=1, state=BatchState.COMPLETED_WITH_ERRORS, succeeded=3, failed=1)
+    ended = Progress(attempt=2, state=BatchState.CANCELLED, succeeded=3, again=1)
     cancelled = batch(control=Control(attempt=2, cancelled=2), progress=ended)
     assert cancelled.state is BatchState.CANCELLED
     assert item(ItemState.FAILED, 1).state(cancelled) is ItemState.FAILED

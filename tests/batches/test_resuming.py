@@ -135,7 +135,7 @@ async def test_a_cancelled_batch_stays_cancelled_after_a_restart(restart, shelf)
     batch = await desk.submit(b"one", b"two")
     await desk.batches.cancel(batch.order.id)
     desk = await restart()
-    assert (await desk.batches.batch(batch.order.id)).state is BatchState.CANCELLED
+    assert (await desk.end(batch)).state is BatchState.CANCELLED
     assert shelf.stored == {}
 
 

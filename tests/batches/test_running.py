@@ -111,7 +111,8 @@ async def test_cancelling_in_the_middle_stores_nothing_more(desk, shelf):
     batch = await desk.submit(*(f"image {n}".encode() for n in range(300)))
     await reached.wait()
     cancelled = await desk.batches.cancel(batch.order.id)
-    assert cancelled.state is BatchState.CANCELLED
+    assert cancelled.state is BatchState.CANCELLING
+    assert cancelled.counts.cancelled == 0
     go_on.set()
     done = await desk.end(batch)
     assert done.state is BatchState.CANCELLED
@@ -119,6 +120,76 @@ async def test_cancelling_in_the_middle_stores_nothing_more(desk, shelf):
     assert done.counts.cancelled == 300 - len(shelf.stored)
     states = await desk.states(batch)
     assert states.count("CANCELLED") == done.counts.cancelled
+
+
+async def test_a_cancelled_batch_is_final_once_nothing_is_under_way(desk, shelf):
+    """Whoever waits for its end is told counts that never change afterwards."""
+    under_way = 0
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(item):
+        nonlocal under_way
+        under_way += 1
+        if under_way == 4:
+            reached.set()
+        await go_on.wait()
+        under_way -= 1
+
+    shelf.before = hold
+    batch = await desk.submit(*(f"image {n}".encode() for n in range(50)))
+    await reached.wait()
+    await desk.batches.cancel(batch.order.id)
+    with pytest.raises(Problem, match="when it has ended"):
+        await desk.batches.retry(batch.order.id)
+    go_on.set()
+
+    async def final():
+        return not (await desk.batches.batch(batch.order.id)).state.active
+
+    await until(final)
+    told = (await desk.batches.batch(batch.order.id)).counts
+    assert under_way == 0
+    assert told.queued == 0
+    assert told.succeeded == len(shelf.stored)
+    assert told.cancelled == 50 - told.succeeded
+
+
+async def test_a_batch_that_waits_is_cancelled_without_its_turn(desk, shelf):
+    two, go_on = asyncio.Event(), asyncio.Event()
+    running: set[str] = set()
+
+    async def hold(item):
+        running.add(item.batch)
+        if len(running) == 2:
+            two.set()
+        await go_on.wait()
+
+    shelf.before = hold
+    batches = [await desk.submit(f"image {n}".encode()) for n in range(3)]
+    await two.wait()
+    await desk.batches.cancel(batches[2].order.id)
+    done = await desk.end(batches[2])
+    assert (done.state, done.counts.cancelled) == (BatchState.CANCELLED, 1)
+    assert done.progress.finished_at is not None
+    go_on.set()
+
+
+async def test_a_cancellation_that_a_kill_interrupts_comes_to_its_end(restart, shelf):
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(item):
+        reached.set()
+        await go_on.wait()
+
+    shelf.before = hold
+    desk = await restart()
+    batch = await desk.submit(*(f"image {n}".encode() for n in range(30)))
+    await reached.wait()
+    await desk.batches.cancel(batch.order.id)
+    desk = await restart()  # before what was under way could end
+    done = await desk.end(batch)
+    assert (done.state, done.counts.cancelled) == (BatchState.CANCELLED, 30)
+    assert shelf.stored == {}
 
 
 async def test_cancelling_twice_is_cancelling_once(desk, shelf):

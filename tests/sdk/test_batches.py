@@ -26,6 +26,12 @@ def test_every_end_is_an_end(state: str) -> None:
         assert Lookalike(server.url).batches.wait("b").state == state
 
 
+def test_a_batch_that_is_being_cancelled_is_waited_for() -> None:
+    with scripted(batch("CANCELLING", 1), batch("CANCELLED", 2)) as server:
+        done = Lookalike(server.url).batches.wait("b", poll_seconds=0.01)
+    assert done.counts.succeeded == 2
+
+
 def test_waiting_goes_on_through_a_restart_of_the_server() -> None:
     with scripted(batch("RUNNING"), Reply(503), batch("COMPLETED", 2)) as server:
         done = Lookalike(server.url).batches.wait("b", poll_seconds=0.01)

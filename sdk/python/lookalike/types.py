@@ -168,6 +168,8 @@ class Document(Answered):
 class BatchState(StrEnum):
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
+    CANCELLING = "CANCELLING"
+    """Cancelled, and what was under way has not ended yet."""
     COMPLETED = "COMPLETED"
     COMPLETED_WITH_ERRORS = "COMPLETED_WITH_ERRORS"
     FAILED = "FAILED"
@@ -175,8 +177,8 @@ class BatchState(StrEnum):
 
     @property
     def active(self) -> bool:
-        """Whether work is still to come."""
-        return self in (BatchState.QUEUED, BatchState.RUNNING)
+        """Whether anything about the batch may still change by itself."""
+        return self in (BatchState.QUEUED, BatchState.RUNNING, BatchState.CANCELLING)
 
 
 class BatchCounts(Answered):

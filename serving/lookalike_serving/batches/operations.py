@@ -131,10 +131,12 @@ class Batches:
         return found, None
 
     async def cancel(self, id: str) -> Batch:
-        """Cancel what is not done. Again: no change. Raises Problem 404, 409."""
+        """Begin nothing more. The batch is CANCELLED, and its counts final, once what is under way
+        has ended; until then it is CANCELLING. Again: no change. Raises Problem 404, 409.
+        """
         async with self._control:
             batch = await self.batch(id)
-            if batch.state is BatchState.CANCELLED:
+            if batch.state in (BatchState.CANCELLING, BatchState.CANCELLED):
                 return batch
             if not batch.state.active:
                 raise Problem(

@@ -29,6 +29,8 @@ MAX_ITEMS = 10_000
 class BatchState(StrEnum):
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
+    CANCELLING = "CANCELLING"
+    """Cancelled, and what was under way has not ended yet. Derived, never stored as progress."""
     COMPLETED = "COMPLETED"
     COMPLETED_WITH_ERRORS = "COMPLETED_WITH_ERRORS"
     FAILED = "FAILED"
@@ -36,8 +38,8 @@ class BatchState(StrEnum):
 
     @property
     def active(self) -> bool:
-        """Whether work is still to come."""
-        return self in (BatchState.QUEUED, BatchState.RUNNING)
+        """Whether anything about the batch may still change by itself."""
+        return self in (BatchState.QUEUED, BatchState.RUNNING, BatchState.CANCELLING)
 
 
 class ItemState(StrEnum):
@@ -130,7 +132,8 @@ class Batch:
         if progress.attempt == control.attempt and not progress.state.active:
             return progress.state  # it finished before a cancellation was noticed
         if control.cancelled == control.attempt:
-            return BatchState.CANCELLED
+            # Only the runner knows when nothing is under way any more, and notes it as progress.
+            return BatchState.CANCELLING
         return progress.state if progress.attempt == control.attempt else BatchState.QUEUED
 
     @property
@@ -142,7 +145,7 @@ class Batch:
             failed, again = 0, failed + again
         if not self.state.active:
             failed, again = failed + again, 0
-        abandoned = self.control.cancelled is not None
+        abandoned = self.abandoned
         return Counts(
             total=self.order.total,
             queued=again + (0 if abandoned else progress.untried),
@@ -150,6 +153,11 @@ class Batch:
             failed=failed,
             cancelled=progress.untried if abandoned else 0,
         )
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether items without an outcome will stay so: a cancellation has come into force."""
+        return self.control.cancelled is not None and self.state is not BatchState.CANCELLING
 
     @property
     def eta_seconds(self) -> float | None:
@@ -179,8 +187,7 @@ class Item:
     def state(self, batch: Batch) -> ItemState:
         """What a caller sees, given how the batch stands."""
         if self.outcome is ItemState.QUEUED:
-            abandoned = batch.control.cancelled is not None
-            return ItemState.CANCELLED if abandoned else ItemState.QUEUED
+            return ItemState.CANCELLED if batch.abandoned else ItemState.QUEUED
         if self.outcome is ItemState.FAILED and self.to_retry(batch):
             return ItemState.QUEUED
         return self.outcome

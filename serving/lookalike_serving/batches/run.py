@@ -159,7 +159,7 @@ class BatchRun:
             await asyncio.to_thread(self._staging.remove, done)
         self._committed = time.monotonic()
         current = await self._store.batch(self._batch.order.id)
-        if current is None or current.state is BatchState.CANCELLED:
+        if current is None or current.state is BatchState.CANCELLING:
             self._stop.set()
         if current is not None:
             self._batch = current

@@ -14,7 +14,13 @@ import logging
 import uuid
 from datetime import UTC, datetime, timedelta
 
-from lookalike_serving.batches.record import MAX_ITEMS, Batch, made_at, new_batch_id
+from lookalike_serving.batches.record import (
+    MAX_ITEMS,
+    Batch,
+    BatchState,
+    made_at,
+    new_batch_id,
+)
 from lookalike_serving.batches.run import BatchRun
 from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import BatchStore
@@ -67,9 +73,10 @@ class Runner:
         self._wake.set()
 
     def stop(self, batch: str) -> None:
-        """A batch was cancelled."""
+        """A batch was cancelled: end it, whether it runs or waits."""
         if batch in self._runs:
             self._runs[batch][0].stop()
+        self.look()
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
@@ -89,12 +96,14 @@ class Runner:
                     await self._wake.wait()
 
     async def _take_up(self) -> None:
-        if len(self._runs) >= AT_ONCE:
-            return
         waiting = [batch async for batch in self._store.batches() if self._free(batch)]
         for batch in reversed(waiting):
-            if len(self._runs) < AT_ONCE:
+            # To end a cancelled batch is no work: it does not wait for its turn.
+            cancelled = batch.state is BatchState.CANCELLING
+            if cancelled or len(self._runs) < AT_ONCE:
                 run = BatchRun(batch, self._store, self._staging, self._work, self._owner)
+                if cancelled:
+                    run.stop()
                 task = asyncio.create_task(self._run(batch, run), name=f"batch {batch.order.id}")
                 self._runs[batch.order.id] = (run, task)
 
