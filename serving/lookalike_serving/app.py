@@ -132,6 +132,8 @@ def deployment_for(config: ServingConfig) -> serve.Deployment:
         "health_check_timeout_s": 30,
         "graceful_shutdown_wait_loop_s": 1,
         "graceful_shutdown_timeout_s": 20,
+        # The gateway logs each request itself, with its id and its route.
+        "logging_config": {"enable_access_log": False},
     }
     if any(collection.index.engine is Engine.EDGE for collection in config.collections):
         options["num_replicas"] = 1

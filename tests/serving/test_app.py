@@ -117,6 +117,22 @@ def test_one_request_id_goes_in_and_comes_out(client: httpx.Client) -> None:
     assert answer.json()["request_id"] == "mine"
 
 
+def test_a_request_is_logged_once_and_probes_are_not(
+    client: httpx.Client, config: ServingConfig
+) -> None:
+    client.get("/readyz")
+    for name in ("first", "last"):
+        client.get("/v1/models", headers={"X-Request-ID": f"logged-{name}"})
+    log = config.data_dir / "run" / "test.log"
+    deadline = time.monotonic() + START_SECONDS
+    while "logged-last" not in log.read_text():  # the log comes by way of Ray
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    lines = log.read_text().splitlines()
+    assert len([line for line in lines if "logged-first" in line]) == 1
+    assert [line for line in lines if '"/readyz"' in line or "GET /readyz" in line] == []
+
+
 def test_metrics_come_from_the_replica(client: httpx.Client) -> None:
     text = client.get("/metrics").text
     assert 'lookalike_documents{collection="catalogue"} 3.0' in text

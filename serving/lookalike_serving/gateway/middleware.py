@@ -23,6 +23,8 @@ log = logging.getLogger("lookalike.requests")
 _DOCUMENTS = b"/documents/"
 _NOT_BEGUN = 499
 """What is logged where the caller left before an answer began."""
+_PROBES = {"/healthz", "/readyz", "/metrics"}
+"""Asked every few seconds by machines, which act on the answers: not logged."""
 _METHODS = {"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"}
 
 
@@ -77,7 +79,8 @@ class Observation:
             route = _route(scope)
             method = scope["method"] if scope["method"] in _METHODS else "other"
             metrics.requests.labels(route, method, str(status)).observe(spent)
-            _log(scope, request_id, route, status, spent)
+            if path not in _PROBES:
+                _log(scope, request_id, route, status, spent)
 
 
 def _route(scope: Scope) -> str:
