@@ -44,6 +44,17 @@ class Counts(BaseModel):
     skipped: int = Field(default=0, description="Files that are not images by their name.")
 
     @property
+    def usable(self) -> int:
+        """Images that are in the index now."""
+        return self.new + self.updated + self.unchanged
+
+    def told(self) -> str:
+        """In a few words: "1,950 new, 12 updated, 38 unchanged, 2 failed"."""
+        names = ("new", "updated", "unchanged", "deleted", "failed")
+        told = [f"{getattr(self, name):,} {name}" for name in names if getattr(self, name)]
+        return ", ".join(told) or "nothing"
+
+    @property
     def done(self) -> int:
         return self.new + self.updated + self.unchanged + self.failed
 

@@ -118,6 +118,21 @@ RULES: tuple[Rule, ...] = (
         lambda m: m.provider != Provider.DEMO or not (m.name or m.weights or m.revision),
     ),
     Rule(
+        "provider-is-built",
+        ModelSpec,
+        "self.provider == 'OpenClip' || self.provider == 'Demo'",
+        "model.provider Timm, Onnx and Plugin come with a later version: write OpenClip or Demo",
+        lambda m: m.provider in (Provider.OPEN_CLIP, Provider.DEMO),
+    ),
+    Rule(
+        "source-is-built",
+        SourceSpec,
+        "!has(self.s3) && !has(self.gcs) && !has(self.azureBlob)",
+        "s3, gcs and azureBlob come with a later version: until then, list the images' https:// "
+        "addresses in a manifest and write urls",
+        lambda s: s.s3 is None and s.gcs is None and s.azure_blob is None,
+    ),
+    Rule(
         "qdrant-block-with-qdrant",
         IndexSpec,
         "!has(self.qdrant) || self.engine == 'Qdrant'",

@@ -58,9 +58,20 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     Example("model-has-name", "ImageCollection", {"model": {"provider": "Demo"}}, True),
     Example(
-        "model-has-name", "ImageCollection", {"model": {"provider": "Timm", "name": "vit"}}, True
+        "model-has-name",
+        "ImageCollection",
+        {"model": {"provider": "OpenClip", "weights": "openai"}},
+        False,
     ),
-    Example("model-has-name", "ImageCollection", {"model": {"provider": "Timm"}}, False),
+    Example("provider-is-built", "ImageCollection", {"model": {"provider": "Demo"}}, True),
+    Example(
+        "provider-is-built",
+        "ImageCollection",
+        {"model": {"provider": "Timm", "name": "vit"}},
+        False,
+    ),
+    Example("source-is-built", "ImageCollection", _source(urls=_URLS), True),
+    Example("source-is-built", "ImageCollection", _source(s3={"bucket": "photos"}), False),
     Example(
         "model-has-weights",
         "ImageCollection",

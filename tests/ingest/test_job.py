@@ -84,6 +84,43 @@ def test_too_many_failures_are_not_tried_again(place) -> None:
     assert "maxFailures (1)" in last
 
 
+def test_a_run_in_which_every_image_failed_has_failed(place) -> None:
+    for i in range(3):
+        (place.images / f"{i}.png").write_bytes(b"bad")
+    code, last = ended(start(place))
+    assert code == 2, last
+    assert "none of 3 images could be ingested" in last
+    assert result(place).state is RunState.FAILED
+
+
+@pytest.mark.parametrize(
+    ("collection", "source"),
+    [
+        ({"model": {"provider": "Timm", "name": "vit"}}, None),
+        ({}, {"name": "cloud", "s3": {"bucket": "images"}}),
+    ],
+    ids=["provider", "source"],
+)
+def test_what_is_not_built_is_not_tried_again(place, collection, source) -> None:
+    changes: dict[str, object] = {"gateway_url": "http://127.0.0.1:9"} if collection else {}
+    whole = place.collection.model_dump(mode="json", by_alias=True)
+    changes["collection"] = type(place.collection).model_validate(whole | collection)
+    if source:
+        changes["sources"] = place.config(source).sources
+    code, last = ended(start(place, **changes))
+    assert code == 2, last
+    assert "later version" in last
+
+
+def test_a_completed_run_logs_what_it_did(place, paint) -> None:
+    paint(place.images / "a.png", 1)
+    process = start(place)
+    _, log = process.communicate(timeout=SECONDS)
+    assert process.returncode == 0, log
+    assert "source disk: 1 listed, 1 new" in log
+    assert "COMPLETED: collection shop, 1 new in" in log
+
+
 def test_a_config_of_another_version_is_not_tried_again(place) -> None:
     code, last = ended(start(place, version=2))
     assert code == 2

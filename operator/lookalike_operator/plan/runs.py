@@ -221,6 +221,19 @@ def outcome_of(job: Manifest, pods: Iterable[Manifest]) -> Outcome:
         if c.get("status") == "True"
     }
     if "Complete" in conditions:
+        total = total_of(sources.values())
+        if total.failed and not total.usable:
+            last = next((r.errors[-1] for r in reversed(best) if r.errors), None)
+            return Outcome(
+                "Failed",
+                _cut(
+                    f"none of {total.failed} images could be ingested"
+                    + (f"; the last: {last.key}: {last.cause}" if last else "")
+                ),
+                sources,
+                documents,
+                conditions["Complete"].get("lastTransitionTime"),
+            )
         with_errors = any(result.state is not RunState.COMPLETED for result in best)
         messages = dict.fromkeys(r.message for r in best if r.message)
         return Outcome(

@@ -37,7 +37,17 @@ def load_embedder(
         return passing.submit(_load, model, cache_dir, random_weights_for_benchmarks).result()
 
 
+def check_built(model: ModelSpec) -> None:
+    """Raises ModelError for a provider that comes with a later version. Loads nothing."""
+    if model.provider not in (Provider.DEMO, Provider.OPEN_CLIP):
+        raise ModelError(
+            f"spec.model.provider {model.provider} comes with a later version: "
+            f"use {Provider.OPEN_CLIP} or {Provider.DEMO}"
+        )
+
+
 def _load(model: ModelSpec, cache_dir: Path, random_weights: bool) -> Embedder:
+    check_built(model)
     match model.provider:
         case Provider.DEMO:
             from lookalike_serving.embed.demo import load_demo
@@ -49,7 +59,4 @@ def _load(model: ModelSpec, cache_dir: Path, random_weights: bool) -> Embedder:
 
             return load_open_clip(model, cache_dir, random_weights=random_weights)
         case Provider.TIMM | Provider.ONNX | Provider.PLUGIN:
-            raise ModelError(
-                f"spec.model.provider {model.provider} comes with a later version: "
-                f"use {Provider.OPEN_CLIP} or {Provider.DEMO}"
-            )
+            raise AssertionError(model.provider)

@@ -4,7 +4,8 @@ Exit codes:
 
     0    complete; with `--result` also where some images or sources failed, which the result tells
     1    failed, and may be tried again: index, network, disk
-    2    failed, and would again: configuration, weights, too many failed images
+    2    failed, and would again: configuration, weights, a provider or a kind of source that is not
+         built yet, too many failed images, or every image failed
     3    complete, but some images or sources failed
     4    another run of the collection is under way (1 with `--result`)
     143  ended by SIGTERM; the next run goes on from there
@@ -131,10 +132,27 @@ def _run(config: IngestionConfig, partition: Partition | None, progress: Progres
         told = " ".join(f"{type(error).__name__}: {error}".split())
         progress.enter(RunState.FAILED, told)
         return _fail(TRY_AGAIN, told)
+    _log_summary(progress)
     if message := progress.progress.message:
         print(message, file=sys.stderr)
-    return {RunState.COMPLETED: COMPLETE, RunState.COMPLETED_WITH_ERRORS: WITH_ERRORS}.get(
-        state, TRY_AGAIN
+    if state is RunState.FAILED:
+        return GIVE_UP if progress.hopeless else TRY_AGAIN
+    return COMPLETE if state is RunState.COMPLETED else WITH_ERRORS
+
+
+def _log_summary(progress: ProgressWriter) -> None:
+    """One line a source and one for the run: what it did, how long it took."""
+    made = progress.progress
+    for name, counts in made.sources.items():
+        log.info("source %s: %d listed, %s", name, counts.listed, counts.told())
+    seconds = (made.updated_at - made.started_at).total_seconds()
+    log.info(
+        "%s: collection %s, %s in %.1f s; the index holds %s documents",
+        made.state,
+        made.collection,
+        made.total.told(),
+        seconds,
+        "?" if made.documents is None else f"{made.documents:,}",
     )
 
 

@@ -32,6 +32,8 @@ class ProgressWriter:
             collection=collection, started_at=now, updated_at=now, pid=os.getpid()
         )
         self.listed_all = False
+        self.hopeless = False
+        """Of a run that failed: another one would, too."""
         self._path = path
         self._written = 0.0
         self._logged = time.monotonic()
@@ -51,6 +53,12 @@ class ProgressWriter:
     @property
     def failed(self) -> int:
         return sum(c.failed for c in self.progress.sources.values())
+
+    @property
+    def last_error(self) -> str:
+        """The last image that failed, and why."""
+        error = self.progress.errors[-1]
+        return f"{error.key}: {error.cause}"
 
     def fail(self, failure: Failure) -> None:
         error = ItemError(source=failure.source, key=failure.key, cause=failure.cause)

@@ -21,7 +21,7 @@ from lookalike_crds.image_collection import Engine
 from lookalike_crds.progress import RunState
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.documents import RESERVED, point_id, split
-from lookalike_serving.embed.load import load_embedder
+from lookalike_serving.embed.load import check_built, load_embedder
 from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.index.filters import Condition, Operator
@@ -35,6 +35,7 @@ from lookalike_serving.ingest.sources import (
     Rejected,
     Source,
     SourceError,
+    SourceNotBuilt,
     open_source,
 )
 from lookalike_serving.ingest.store import open_remote, open_store
@@ -76,6 +77,7 @@ async def run(
     Raises IndexFailure, ModelError, TooManyFailures: the run as a whole cannot go on, and what it
     wrote so far stays. A source that cannot be read fails on its own; the others go on.
     """
+    check_built(config.collection.model)
     scratch_home = config.data_dir / "scratch"
     scratch_home.mkdir(parents=True, exist_ok=True)
     fetcher = ImageFetcher(config.fetch)
@@ -128,6 +130,7 @@ class _Run:
         self._scratch = scratch
         self._ledger = Ledger(scratch / "seen.sqlite")
         self._notes: list[str] = []
+        self._unbuilt = 0
 
     async def go(self) -> RunState:
         listed: list[SourceSpec] = []
@@ -136,6 +139,7 @@ class _Run:
                 await self._source(spec)
                 listed.append(spec)
             except SourceError as error:
+                self._unbuilt += isinstance(error, SourceNotBuilt)
                 self._notes.append(str(error))
         self._progress.listed_all = True
         self._progress.enter(RunState.RUNNING)
@@ -147,13 +151,23 @@ class _Run:
         await self._store.optimize()
         self._progress.progress.documents = await self._store.count()
         failed = self._progress.failed
+        nothing = bool(failed) and not self._progress.progress.total.usable
+        # One share of several may hold nothing but a few bad images: its Job judges by all shares.
         if not listed and self._config.sources:
             state = RunState.FAILED
+            self._progress.hopeless = self._unbuilt == len(self._config.sources)
+        elif nothing and self._partition.whole:
+            state = RunState.FAILED
+            self._progress.hopeless = True
         elif failed or self._notes:
             state = RunState.COMPLETED_WITH_ERRORS
         else:
             state = RunState.COMPLETED
-        if failed:
+        if nothing:
+            self._notes.append(
+                f"none of {failed} images could be ingested; the last: {self._progress.last_error}"
+            )
+        elif failed:
             self._notes.append(f"{failed} images could not be ingested")
         self._progress.enter(state, "; ".join(self._notes) or None)
         return state
@@ -330,8 +344,7 @@ class _Dispatch:
         if bound is not None and failed > bound:
             raise TooManyFailures(
                 f"{failed} images failed, more than ingestion.maxFailures ({bound}) allows; the "
-                f"last: {self._progress.progress.errors[-1].key}: "
-                f"{self._progress.progress.errors[-1].cause}"
+                f"last: {self._progress.last_error}"
             )
 
     async def _send(self) -> None:

@@ -24,8 +24,8 @@ from lookalike_serving.local.rundir import (
 )
 
 _ATTEMPTS = 3
-_COMPLETE = (0, 3)
-"""3: some images failed, and the progress file says which."""
+_COMPLETE, _WITH_ERRORS = 0, 3
+"""Exit codes of a run that came to its end."""
 _NICENESS = 10
 """Searches go first."""
 _TAIL_BYTES = 4096
@@ -77,26 +77,28 @@ class Ingestions:
             if self._stopping.is_set():
                 return
             try:
-                error = self._ingest(collection, path)
+                ended = self._ingest(collection, path)
             except Exception as failure:
                 log.exception("the ingestion of %s could not be run", collection)
-                error = f"{type(failure).__name__}: {failure}"
-            phase = IngestionPhase.FAILED if error else IngestionPhase.DONE
-            self._report(IngestionState(collection, phase, error=error))
+                told = f"{type(failure).__name__}: {failure}"
+                ended = IngestionState(collection, IngestionPhase.FAILED, error=told)
+            self._report(ended)
 
-    def _ingest(self, collection: str, path: Path) -> str | None:
-        """None, or why it failed."""
+    def _ingest(self, collection: str, path: Path) -> IngestionState:
+        """How it ended."""
         config = IngestionConfig.model_validate_json(path.read_bytes())
         config = config.model_copy(update={"ray_address": self._ray_address})
         write_atomically(path, config.model_dump_json(indent=2, by_alias=True).encode())
         for attempt in range(1, _ATTEMPTS + 1):
             code = self._attempt(collection, path)
-            if code in _COMPLETE or self._stopping.is_set():
-                return None
+            if code == _COMPLETE or self._stopping.is_set():
+                return IngestionState(collection, IngestionPhase.DONE)
             if code > 0:
                 break
             log.error("signal %d ended the ingestion of %s (%d)", -code, collection, attempt)
-        return _last_words(self._run.ingestion_log(collection)) or f"it ended with code {code}"
+        told = _last_words(self._run.ingestion_log(collection)) or f"it ended with code {code}"
+        phase = IngestionPhase.INCOMPLETE if code == _WITH_ERRORS else IngestionPhase.FAILED
+        return IngestionState(collection, phase, error=told)
 
     def _attempt(self, collection: str, path: Path) -> int:
         command = [sys.executable, "-m", "lookalike_serving.ingest", "--config", str(path)]

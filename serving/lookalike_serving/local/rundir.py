@@ -36,6 +36,8 @@ class IngestionPhase(StrEnum):
     WAITING = "waiting"
     RUNNING = "running"
     DONE = "done"
+    INCOMPLETE = "done with errors"
+    """Some images or sources failed; the progress file says which."""
     FAILED = "failed"
 
 
@@ -51,7 +53,7 @@ class IngestionState:
     phase: IngestionPhase = IngestionPhase.WAITING
     pid: int | None = None
     error: str | None = None
-    """FAILED: the last words of its log."""
+    """FAILED and INCOMPLETE: the last words of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class State:
 
     @property
     def ingestions_ended(self) -> bool:
-        ends = (IngestionPhase.DONE, IngestionPhase.FAILED)
+        ends = (IngestionPhase.DONE, IngestionPhase.INCOMPLETE, IngestionPhase.FAILED)
         return all(ingestion.phase in ends for ingestion in self.ingestions)
 
     def with_ingestion(self, ingestion: IngestionState) -> State:

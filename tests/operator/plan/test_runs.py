@@ -80,11 +80,20 @@ def test_counts_of_partitions_are_added_up_and_a_retried_one_counts_once() -> No
 
 def test_images_that_failed_are_told_without_failing_the_run() -> None:
     snapshot = on_server()
-    text = result(RunState.COMPLETED_WITH_ERRORS, "2 images could not be ingested", failed=2)
+    text = result(RunState.COMPLETED_WITH_ERRORS, "2 images could not be ingested", new=1, failed=2)
     plan = plan_collection(done(after(snapshot, plan_collection(snapshot)), text))
     assert told(plan, "Ready") == ("True", "Ready")
     assert told(plan, "Degraded") == ("True", "ImagesFailed")
     assert plan.status["failed"] == 2
+
+
+def test_a_run_in_which_every_image_failed_has_failed() -> None:
+    snapshot = on_server()
+    text = result(RunState.COMPLETED_WITH_ERRORS, "2 images could not be ingested", failed=2)
+    plan = plan_collection(done(after(snapshot, plan_collection(snapshot)), text))
+    assert plan.status["run"]["state"] == "Failed"
+    assert "none of 2 images could be ingested" in plan.status["run"]["message"]
+    assert told(plan, "Stalled") == ("True", "IngestionFailed")
 
 
 def test_a_failed_run_says_why_and_waits_for_a_person() -> None:

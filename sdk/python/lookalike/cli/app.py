@@ -21,7 +21,8 @@ from lookalike.cli.cluster import describe, logs, plan
 app = typer.Typer(
     name="lookalike",
     help="Image similarity search you own. Start it with [bold]lookalike up -f FILE[/bold].",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server, 4 the server refused.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server, 4 the server refused, "
+    "5 done but for some images.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

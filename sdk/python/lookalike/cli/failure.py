@@ -16,6 +16,8 @@ class ExitCode(IntEnum):
     """No server answers, or it is not ready."""
     REFUSED = 4
     """The server answered no: not found, invalid, no valid API key."""
+    INCOMPLETE = 5
+    """Done but for some parts: images or sources that could not be read."""
     INTERRUPTED = 130
 
 

@@ -23,11 +23,9 @@ def read_progress(path: Path) -> Progress | None:
 
 
 def described(progress: Progress) -> str:
-    """Counts in a few words: "1,950 new, 12 updated, 38 unchanged, 2 failed"."""
-    total = progress.total
-    names = ("new", "updated", "unchanged", "deleted", "failed")
-    told = [f"{getattr(total, name):,} {name}" for name in names if getattr(total, name)]
-    return ", ".join(told) or "nothing yet"
+    """Counts in a few words."""
+    told = progress.total.told()
+    return told if progress.total.done or progress.state.ended else f"{told} yet"
 
 
 def duration(seconds: float) -> str:

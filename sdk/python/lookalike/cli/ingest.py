@@ -24,7 +24,9 @@ lookalike ingest
 
 lookalike ingest -c catalogue --output json"""
 
-_COMPLETE, _COMPLETE_WITH_ERRORS, _BUSY = 0, 3, 4
+_OUTCOMES = {0: "complete", 3: "incomplete"}
+"""By the exit code of a run; any other means that it failed."""
+_BUSY = 4
 _POLL_SECONDS = 0.2
 
 
@@ -35,15 +37,21 @@ def ingest(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     output: OutputFormat = Output.TEXT,
 ) -> None:
-    """Read the collections' sources again: what changed is updated, what did not is skipped."""
+    """Read the collections' sources again: what changed is updated, what did not is skipped.
+
+    Exit code 1 where an ingestion failed, 5 where some images or sources could not be read.
+    """
     from lookalike.cli.printing import print_json
 
     run, configs = _configs(data_dir, collection or [])
     reports = [_ingest(run, name, path) for name, path in configs.items()]
     if output is Output.JSON:
         print_json(reports)
-    if any(report["error"] for report in reports):
+    outcomes = {report["outcome"] for report in reports}
+    if "failed" in outcomes:
         raise typer.Exit(ExitCode.FAILED)
+    if "incomplete" in outcomes:
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 def _configs(data_dir: Path, names: list[str]) -> tuple[RunDirectory, dict[str, Path]]:
@@ -93,7 +101,8 @@ def _ingest(run: RunDirectory, collection: str, config: Path) -> dict[str, Any]:
     progress = read_progress(run.progress_file(collection))
     lines = last_lines(log)
     error = None
-    if child.returncode not in (_COMPLETE, _COMPLETE_WITH_ERRORS):
+    outcome = _OUTCOMES.get(child.returncode, "failed")
+    if outcome == "failed":
         error = lines[-1] if lines else f"it ended with code {child.returncode}"
         notice(f"the ingestion of {collection} failed: {error}. Its log: {log}")
     elif progress is not None:
@@ -101,6 +110,7 @@ def _ingest(run: RunDirectory, collection: str, config: Path) -> dict[str, Any]:
     ours = progress is not None and child.returncode != _BUSY
     return {
         "collection": collection,
+        "outcome": outcome,
         "error": error,
         "progress": progress.model_dump(mode="json") if progress is not None and ours else None,
     }

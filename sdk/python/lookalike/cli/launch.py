@@ -53,8 +53,11 @@ def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
         if not start.detached or isinstance(error, KeyboardInterrupt):
             _stop(server)
         raise
-    if any(each.phase is IngestionPhase.FAILED for each in state.ingestions):
+    phases = {each.phase for each in state.ingestions}
+    if IngestionPhase.FAILED in phases:
         raise typer.Exit(ExitCode.FAILED)
+    if IngestionPhase.INCOMPLETE in phases:
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,8 @@ from lookalike.cli.failure import ExitCode
 from lookalike.cli.options import DEFAULT_DATA_DIR, ApiKey, DataDir, Output, OutputFormat, Url
 
 if TYPE_CHECKING:
-    from lookalike_serving.local.rundir import RunDirectory, State
+    from lookalike_crds.progress import Progress
+    from lookalike_serving.local.rundir import IngestionState, RunDirectory, State
 
 EXAMPLES = """Examples:
 
@@ -76,6 +77,7 @@ def _asked(url: str | None, api_key: str | None) -> dict[str, Any]:
         except ConnectionFailed as error:
             return told | {"phase": "", "detail": str(error)}
         told |= {"phase": "ready" if health.ready else "not ready", "detail": health.detail}
+        told["read_only"] = health.read_only
         told["collections"] = [c.model_dump(mode="json") for c in client.collections.list()]
     return told
 
@@ -86,15 +88,38 @@ def _ingestions(run: RunDirectory, state: State) -> list[dict[str, Any]]:
     told = []
     for each in state.ingestions:
         progress = read_progress(run.progress_file(each.collection))
+        phase, error = _how_it_stands(each, progress)
         told.append(
             {
                 "collection": each.collection,
-                "phase": each.phase,
-                "error": each.error,
+                "phase": phase,
+                "error": error,
                 "progress": progress.model_dump(mode="json") if progress is not None else None,
             }
         )
     return told
+
+
+def _how_it_stands(state: IngestionState, progress: Progress | None) -> tuple[str, str | None]:
+    """(phase, what went wrong) of a collection's last run.
+
+    The server knows the run that it started; a later `lookalike ingest` wrote its own progress.
+    """
+    from lookalike_crds.progress import RunState
+    from lookalike_serving.local import processes
+    from lookalike_serving.local.rundir import IngestionPhase
+
+    if progress is None or state.phase in (IngestionPhase.WAITING, IngestionPhase.RUNNING):
+        return state.phase, state.error
+    if not progress.state.ended:
+        if processes.identity(progress.pid) is not None:
+            return IngestionPhase.RUNNING, None
+        return IngestionPhase.FAILED, state.error or "its process was killed: run it again"
+    if progress.state is RunState.COMPLETED:
+        return IngestionPhase.DONE, progress.message
+    if progress.state is RunState.COMPLETED_WITH_ERRORS:
+        return IngestionPhase.INCOMPLETE, progress.message
+    return IngestionPhase.FAILED, progress.message or state.error
 
 
 def _print(told: dict[str, Any]) -> None:

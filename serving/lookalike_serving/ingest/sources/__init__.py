@@ -8,10 +8,16 @@ from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.ingest.sources.manifest import ManifestSource
-from lookalike_serving.ingest.sources.protocol import Item, Rejected, Source, SourceError
+from lookalike_serving.ingest.sources.protocol import (
+    Item,
+    Rejected,
+    Source,
+    SourceError,
+    SourceNotBuilt,
+)
 from lookalike_serving.ingest.sources.volume import VolumeSource
 
-__all__ = ["Item", "Rejected", "Source", "SourceError", "open_source"]
+__all__ = ["Item", "Rejected", "Source", "SourceError", "SourceNotBuilt", "open_source"]
 
 
 def open_source(
@@ -19,14 +25,14 @@ def open_source(
 ) -> Source:
     """The source a spec describes. `scratch` is a folder for files that may be thrown away.
 
-    Raises SourceError for a kind that this version does not read.
+    Raises SourceNotBuilt for a kind that this version does not read.
     """
     if spec.volume is not None:
         return VolumeSource(spec.name, spec.volume, spec.metadata, fields, scratch)
     if spec.urls is not None:
         return ManifestSource(spec.name, spec.urls, spec.metadata, fields, fetcher, scratch)
     kind = next(k for k in ("s3", "gcs", "azure_blob") if getattr(spec, k) is not None)
-    raise SourceError(
+    raise SourceNotBuilt(
         f"source {spec.name}: {kind} comes with a later version; until then, list the images' "
         "https:// addresses in a manifest and use urls"
     )

@@ -17,6 +17,10 @@ class SourceError(Exception):
     """The source as a whole cannot be read; the message names it and the remedy."""
 
 
+class SourceNotBuilt(SourceError):
+    """This version reads no source of the kind: trying again would not help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """One image to be in the collection."""

@@ -1,0 +1,99 @@
+"""`lookalike ingest` and `lookalike status` say how a run really ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lookalike_serving.local import processes
+from lookalike_serving.local.rundir import (
+    IngestionPhase,
+    IngestionState,
+    Phase,
+    RunDirectory,
+    State,
+)
+
+Lookalike = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def lookalike(place: Any) -> Iterator[Lookalike]:
+    """The command, beside a server whose own ingestion of the collection is done."""
+    run = RunDirectory.of(place.folder / "data")
+    with run.lock():
+        run.write_state(
+            State(
+                pid=os.getpid(),
+                identity=processes.identity(os.getpid()) or "",
+                phase=Phase.READY,
+                url=place.url,
+                started_at="2026-11-23T08:00:00Z",
+                config_digest="",
+                ingestions=(IngestionState("shop", IngestionPhase.DONE),),
+            )
+        )
+
+        def command(name: str, *sources: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+            config = place.config(*sources).model_copy(
+                update={"progress_file": run.progress_file("shop")}
+            )
+            run.ingestion_config("shop").write_text(config.model_dump_json(by_alias=True))
+            program = "from lookalike.cli import main; main()"
+            return subprocess.run(
+                [sys.executable, "-c", program, name, "-o", "json", "--data-dir", run.data_dir],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        yield command
+
+
+def test_a_run_in_which_every_image_failed_fails_the_command(place, lookalike: Lookalike) -> None:
+    for i in range(3):
+        (place.images / f"{i}.png").write_bytes(b"bad")
+    ran = lookalike("ingest")
+    assert ran.returncode == 1, ran.stderr
+    assert "none of 3 images could be ingested" in ran.stderr
+    (told,) = json.loads(lookalike("status").stdout)["ingestions"]
+    assert told["phase"] == "failed"
+    assert "none of 3 images" in told["error"]
+
+
+def test_a_run_in_which_some_failed_has_an_exit_code_of_its_own(
+    place, paint, lookalike: Lookalike
+) -> None:
+    paint(place.images / "a.png", 1)
+    (place.images / "b.png").write_bytes(b"bad")
+    ran = lookalike("ingest")
+    assert ran.returncode == 5, ran.stderr
+    (report,) = json.loads(ran.stdout)
+    assert report["outcome"] == "incomplete"
+    (told,) = json.loads(lookalike("status").stdout)["ingestions"]
+    assert told["phase"] == "done with errors"
+
+
+def test_a_source_whose_folder_is_not_there_is_not_done(place, paint, lookalike: Lookalike) -> None:
+    paint(place.images / "a.png", 1)
+    there = {"name": "disk", "volume": {"path": str(place.images)}}
+    gone = {"name": "gone", "volume": {"path": str(place.folder / "gone")}}
+    assert lookalike("ingest", there, gone).returncode == 5
+    (told,) = json.loads(lookalike("status").stdout)["ingestions"]
+    assert (told["phase"], "is not a folder" in told["error"]) == ("done with errors", True)
+    assert lookalike("ingest", gone).returncode == 1
+    (told,) = json.loads(lookalike("status").stdout)["ingestions"]
+    assert (told["phase"], "is not a folder" in told["error"]) == ("failed", True)
+
+
+def test_a_complete_run_is_done(place, paint, lookalike: Lookalike) -> None:
+    paint(place.images / "a.png", 1)
+    assert lookalike("ingest").returncode == 0
+    (told,) = json.loads(lookalike("status").stdout)["ingestions"]
+    assert (told["phase"], told["error"]) == ("done", None)
