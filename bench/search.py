@@ -275,9 +275,11 @@ async def print_ingestion(index: EdgeIndex, points: int, queries: Matrix, count:
         seconds.append(time.perf_counter() - started)
         await asyncio.sleep(0.001)
 
+    fresh = list(clustered(count, seed=3))  # made before: that would stop the loop, too
+
     async def write() -> None:
         row = points
-        for chunk in clustered(count, seed=3):
+        for chunk in fresh:
             for part in np.array_split(chunk, max(1, len(chunk) // 256)):
                 added = [Point(point_id(row + n), vector, {}) for n, vector in enumerate(part)]
                 await index.upsert(added)

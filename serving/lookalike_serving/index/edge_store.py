@@ -56,9 +56,10 @@ from lookalike_serving.index.tuning import STORED_AS
 
 log = logging.getLogger(__name__)
 
-LARGE_BYTES = 50_000_000
-"""A shard of so many bytes on disk gets a process of its own. Loading a smaller one stops the
-server for less than .1 s; a process costs memory and each call some .1 ms (ADR 0010)."""
+LARGE_BYTES = 120_000_000
+"""A shard of so many bytes on disk, some 28,000 points of 512, gets a process of its own. Loading a
+smaller one stops the server for less than .1 s; a process costs memory and each call some .3 ms
+on a busy machine (ADR 0010)."""
 
 SLICE = 256
 """Points read or deleted in one engine call."""
