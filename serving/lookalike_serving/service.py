@@ -31,6 +31,7 @@ from lookalike_crds.config import (
     with_light,
 )
 from lookalike_crds.image_collection import ModelSpec
+from lookalike_serving.disk import read_only
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.cpus import usable_cpus
 from lookalike_serving.embed.load import load_embedder
@@ -188,6 +189,12 @@ class Service:
                 headers={"Retry-After": "5"},
             )
         return self._batches
+
+    @property
+    def read_only(self) -> str | None:
+        """Why nothing can be stored at present; None where it can. Takes microseconds."""
+        paths = [each.index.path for each in self.config.collections]
+        return read_only([self.config.data_dir, *(path for path in paths if path is not None)])
 
     async def until_open(self) -> None:
         """Return when every part is open; at once where none failed."""

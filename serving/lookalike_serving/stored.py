@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lookalike_serving.documents import RESERVED, Origin, payload, point_id, split
+from lookalike_serving.images.holders import holder_of
 from lookalike_serving.index.protocol import Record, Vector
 from lookalike_serving.links import image_path, thumbnail_path
 from lookalike_serving.metadata import checked_metadata
@@ -73,12 +74,14 @@ async def change_metadata(
 async def remove_document(service: Service, collection: str, document_id: str) -> None:
     """Delete a document. Raises Problem 404 where there is none.
 
-    Its image stays in the store: other documents may have the same bytes.
+    An image that was uploaded goes with the last document that has its bytes.
     """
-    index = service.collection(collection).index
+    state = service.collection(collection)
+    point = point_id(collection, document_id)
     async with service.document_lock(collection, document_id):
-        await find_document(service, collection, document_id)
-        await index.delete([point_id(collection, document_id)])
+        found = await find_document(service, collection, document_id)
+        await state.index.delete([point])
+        await service.images.release(found.origin.image, holder_of(state.config.index.name, point))
 
 
 def document_json(service: Service, collection: str, document: FoundDocument) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lookalike_serving import document_ids
+from lookalike_serving.disk import check_room
 from lookalike_serving.documents import Origin, payload, point_id, split
-from lookalike_serving.index.protocol import Point, Vector
+from lookalike_serving.images.holders import holder_of
+from lookalike_serving.index.protocol import IndexFull, IndexRefused, Point, Vector
 from lookalike_serving.metadata import checked_metadata
 from lookalike_serving.problems import wrong
 from lookalike_serving.service import CollectionState, Service
@@ -46,22 +48,22 @@ async def store_document(
     Without an id the document gets one from its content, so that uploading the same bytes twice
     leaves one document. A document that exists is replaced as a whole; only `created_at` stays.
     Raises Problem (unknown or closed collection, wrong metadata or id), ImageError (bytes that
-    are no image) and IndexFailure.
+    are no image), NoRoom and IndexFailure.
     """
     state = service.collection(collection)
     checked = checked_metadata(metadata, state.config.fields)
     if document_id is not None:
         document_id = checked_document_id(document_id)
+    check_room(service.config.data_dir, len(image))  # before the work of embedding it
     digest = await service.in_thread(lambda: hashlib.sha256(image).hexdigest())
     document_id = document_id or digest[:_GENERATED_ID_LENGTH]
     embedded = await state.embedder.embed_image_timed(image)
     facts = embedded.image
     assert facts is not None
     assert facts.format is not None
-    reference = await service.images.put(image, facts.format)
     origin = Origin(
         document_id=document_id,
-        image=reference,
+        image="",  # where it is kept is known once it is
         fingerprint=digest,
         sha256=digest,
         width=facts.width,
@@ -69,7 +71,7 @@ async def store_document(
         format=facts.format,
         bytes=len(image),
     )
-    stored = await _write(service, state, checked, origin, embedded.vector)
+    stored = await _write(service, state, checked, origin, embedded.vector, image)
     return replace(stored, warnings=facts.warnings)
 
 
@@ -79,15 +81,33 @@ async def _write(
     metadata: dict[str, Any],
     origin: Origin,
     vector: Vector,
+    image: bytes,
 ) -> StoredDocument:
-    index = state.index
+    index, images = state.index, service.images
+    assert origin.format is not None
     point = point_id(state.name, origin.document_id)
+    holder = holder_of(state.config.index.name, point)
     async with service.document_lock(state.name, origin.document_id):
         existing = await index.retrieve([point])
+        before = split(existing[0].payload)[1] if existing else None
         now = utc_now()
-        created_at = split(existing[0].payload)[1].created_at if existing else now
-        origin = replace(origin, created_at=created_at, updated_at=now)
-        await index.upsert([Point(point, vector, payload(metadata, origin))])
+        address = await images.put(image, origin.format, holder)
+        replaces = before is not None and before.image != address
+        origin = replace(
+            origin,
+            image=address,
+            created_at=before.created_at if before is not None else now,
+            updated_at=now,
+        )
+        try:
+            await index.upsert([Point(point, vector, payload(metadata, origin))])
+        except (IndexFull, IndexRefused):
+            # Nothing was written. After any other failure it may have been, so the image stays.
+            if before is None or replaces:
+                await images.release(address, holder)
+            raise
+        if before is not None and replaces:
+            await images.release(before.image, holder)
     return StoredDocument(origin.document_id, not existing, metadata, origin)
 
 

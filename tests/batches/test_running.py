@@ -9,6 +9,7 @@ import json
 import pytest
 from desk import inline, items, request, until
 
+from lookalike_serving import disk
 from lookalike_serving.batches.record import BatchState, ItemState, OnError
 from lookalike_serving.images import Code, ImageError
 from lookalike_serving.index.protocol import IndexRefused, IndexUnavailable
@@ -234,17 +235,24 @@ async def test_a_full_disk_stops_the_batch_and_a_retry_finishes_it(desk, shelf):
     assert len(shelf.stored) == 50
 
 
-async def test_a_batch_leaves_the_disks_reserve_alone(desk, shelf):
-    batch = await desk.submit(b"one")
-    await desk.end(batch)
-    desk.staging._reserve = 2**62
-    with pytest.raises(Problem, match="no room") as refused:
-        await desk.submit(b"two")
-    assert refused.value.status == 507
-    shelf.urls["https://shop.example/a.jpg"] = b"picture"
-    stopped = await desk.end(await desk.submit("https://shop.example/a.jpg"))
+async def test_a_batch_leaves_the_disks_reserve_alone(desk, shelf, monkeypatch):
+    free = {"bytes": 2**40}
+    monkeypatch.setattr(disk, "free_bytes", lambda folder: free["bytes"])
+
+    async def fill(item):
+        free["bytes"] = disk.RESERVE - 1
+
+    shelf.before = fill
+    batch = await desk.submit(*(f"image {n}".encode() for n in range(50)))
+    stopped = await desk.end(batch)  # how it ended can still be noted
     assert stopped.progress.failure.code == "storage-failed"
-    assert set(shelf.stored) == {"d0"}
+    assert stopped.counts.queued > 0
+    with pytest.raises(disk.NoRoom, match="there is no room"):
+        await desk.submit(b"two")
+    shelf.before = None
+    free["bytes"] = 2**40
+    await desk.batches.retry(batch.order.id)
+    assert (await desk.end(batch)).state is BatchState.COMPLETED
 
 
 async def test_an_index_that_is_away_for_a_moment_costs_no_item(desk, shelf):

@@ -7,6 +7,7 @@ import base64
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -42,6 +43,43 @@ async def test_an_upload_is_created_then_replaced(
     assert read["created_at"] == first.json()["created_at"]
     assert read["updated_at"] >= read["created_at"]
     assert read["sha256"] != first.json()["sha256"]
+
+
+def kept(folder: Path) -> int:
+    """Uploaded images and thumbnails on the disk."""
+    found = [*folder.glob("images/*/*"), *folder.glob("thumbnails/*/*/*")]
+    return len([path for path in found if path.is_file()])
+
+
+async def test_replaced_and_deleted_images_are_removed_from_the_disk(
+    client: httpx.AsyncClient, picture: Picture, folder: Path
+) -> None:
+    before = kept(folder)
+    for number in range(12):
+        await upload(client, "vase", picture(f"rgb(9,{number},77)"))
+        assert (await client.get(f"{DOCUMENTS}/vase/thumbnail")).status_code == 200
+        assert kept(folder) == before + 2  # the image that is shown, and its thumbnail
+    await upload(client, "vase-too", picture("rgb(9,11,77)"))
+    assert (await client.delete(f"{DOCUMENTS}/vase")).status_code == 204
+    assert kept(folder) == before + 2
+    shown = await client.get(f"{DOCUMENTS}/vase-too/image")
+    assert shown.content == picture("rgb(9,11,77)")
+    assert (await client.delete(f"{DOCUMENTS}/vase-too")).status_code == 204
+    assert kept(folder) == before
+
+
+async def test_an_image_that_two_collections_share_stays_for_the_other(
+    client: httpx.AsyncClient, picture: Picture
+) -> None:
+    image = picture("rgb(1,200,3)")
+    encoded = base64.b64encode(image).decode()
+    body = {"image": encoded, "document_id": "shared"}
+    other = "/v1/collections/archive/documents"
+    for address in (DOCUMENTS, other):
+        assert (await client.post(address, json=body)).status_code == 201
+    await client.delete(f"{DOCUMENTS}/shared")
+    assert (await client.get(f"{other}/shared/image")).content == image
+    await client.delete(f"{other}/shared")
 
 
 async def test_where_images_go_with_their_pod_the_answer_says_so(

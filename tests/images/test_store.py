@@ -12,6 +12,7 @@ from PIL import Image
 
 from lookalike_crds.config import FetchPolicy
 from lookalike_serving.images import ImageError, ImageFetcher, ImageStore, thumbnails
+from lookalike_serving.images.holders import holder_of, release_index
 
 
 @pytest.fixture
@@ -41,28 +42,72 @@ def files(folder: Path) -> list[Path]:
 
 
 async def test_an_upload_comes_back_with_its_type(store, jpeg):
-    assert await store.get(await store.put(jpeg, "JPEG")) == (jpeg, "image/jpeg")
+    assert await store.get(await store.put(jpeg, "JPEG", "a")) == (jpeg, "image/jpeg")
 
 
 async def test_an_upload_is_named_and_filed_by_its_content(store, jpeg, tmp_path):
     digest = hashlib.sha256(jpeg).hexdigest()
-    assert await store.put(jpeg, "JPEG") == f"upload:{digest}.jpg"
+    assert await store.put(jpeg, "JPEG", "a") == f"upload:{digest}.jpg"
     assert (tmp_path / "data" / "images" / digest[:2] / f"{digest}.jpg").read_bytes() == jpeg
 
 
 async def test_the_same_bytes_are_kept_once(store, png, tmp_path):
-    uris = await asyncio.gather(*(store.put(png, "PNG") for _ in range(16)))
+    uris = await asyncio.gather(*(store.put(png, "PNG", f"d{n}") for n in range(16)))
     assert len(set(uris)) == 1
-    assert len(files(tmp_path / "data")) == 1
+    assert len([file for file in files(tmp_path / "data") if file.stat().st_size]) == 1
 
 
 async def test_a_deleted_upload_is_gone_with_its_thumbnails(store, png, tmp_path):
-    uri = await store.put(png, "PNG")
+    uri = await store.put(png, "PNG", "a")
     await store.thumbnail(uri, 64)
-    assert await store.delete(uri) is True
+    assert await store.release(uri, "a") is True
     assert files(tmp_path / "data") == []
     assert (await refused(store.get(uri))).code == "not_found"
-    assert await store.delete(uri) is False
+    assert await store.release(uri, "a") is False
+
+
+async def test_an_image_goes_with_the_last_document_that_shows_it(store, png, tmp_path):
+    uri = await store.put(png, "PNG", "a")
+    assert await store.put(png, "PNG", "b") == uri
+    assert await store.release(uri, "a") is False
+    assert await store.release(uri, "a") is False
+    assert (await store.get(uri))[0] == png
+    assert await store.release(uri, "b") is True
+    assert files(tmp_path / "data") == []
+
+
+async def test_an_image_of_before_holders_were_noted_stays(store, png, tmp_path):
+    digest = hashlib.sha256(png).hexdigest()
+    old = tmp_path / "data" / "images" / digest[:2] / f"{digest}.png"
+    old.parent.mkdir(parents=True)
+    old.write_bytes(png)
+    uri = await store.put(png, "PNG", "a")
+    assert await store.release(uri, "a") is False
+    assert (await store.get(uri))[0] == png
+
+
+async def test_whoever_takes_hold_while_another_lets_go_has_the_image(store, png, tmp_path):
+    """Many documents come and go at once, in threads; each that is there can show its image."""
+    uri = await store.put(png, "PNG", "first")
+
+    async def come_and_go(holder: str) -> None:
+        for _ in range(25):
+            assert await store.put(png, "PNG", holder) == uri
+            await store.release(uri, holder)
+
+    await asyncio.gather(*(come_and_go(f"d{n}") for n in range(8)))
+    assert (await store.get(uri))[0] == png
+    assert await store.release(uri, "first") is True
+    assert files(tmp_path / "data") == []
+
+
+async def test_what_an_index_held_goes_with_it(store, png, jpeg, tmp_path):
+    both = await store.put(png, "PNG", holder_of("old", "1"))
+    await store.put(png, "PNG", holder_of("new", "1"))
+    alone = await store.put(jpeg, "JPEG", holder_of("old", "2"))
+    assert release_index(tmp_path / "data" / "images", "old") == 1
+    assert (await store.get(both))[0] == png
+    assert (await refused(store.get(alone))).code == "not_found"
 
 
 @pytest.mark.parametrize(
@@ -77,14 +122,14 @@ async def test_a_deleted_upload_is_gone_with_its_thumbnails(store, png, tmp_path
 )
 async def test_an_upload_that_is_not_there_is_not_found(store, uri):
     assert (await refused(store.get(uri))).code == "not_found"
-    assert await store.delete(uri) is False
+    assert await store.release(uri, "a") is False
 
 
 async def test_a_full_disk_is_the_callers_to_handle(tmp_path, store, png):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "images").write_text("in the way")
     with pytest.raises(OSError, match="images"):
-        await store.put(png, "PNG")
+        await store.put(png, "PNG", "a")
 
 
 # --- files --------------------------------------------------------------------------------
@@ -163,7 +208,7 @@ async def test_without_roots_no_file_is_served(tmp_path, root, png, store):
 
 async def test_files_are_never_deleted(store, root, png):
     (root / "a.png").write_bytes(png)
-    assert await store.delete((root / "a.png").as_uri()) is False
+    assert await store.release((root / "a.png").as_uri(), "a") is False
     assert (root / "a.png").exists()
 
 
@@ -200,39 +245,39 @@ def opened(data: bytes) -> Image.Image:
     ("asked", "longest"), [(1, 64), (64, 64), (65, 96), (200, 256), (512, 512), (9999, 512)]
 )
 async def test_sizes_come_in_steps(store, encode, scene_of, asked, longest):
-    uri = await store.put(encode(scene_of(1200, 900), "JPEG"), "JPEG")
+    uri = await store.put(encode(scene_of(1200, 900), "JPEG"), "JPEG", "a")
     thumbnail = opened(await store.thumbnail(uri, asked))
     assert thumbnail.format == "WEBP"
     assert thumbnail.size == (longest, longest * 3 // 4)
 
 
 async def test_a_small_image_is_not_enlarged(store, encode, scene_of):
-    uri = await store.put(encode(scene_of(40, 30), "PNG"), "PNG")
+    uri = await store.put(encode(scene_of(40, 30), "PNG"), "PNG", "a")
     assert opened(await store.thumbnail(uri, 256)).size == (40, 30)
 
 
 async def test_a_long_image_stays_within_the_size(store, encode, scene_of):
-    uri = await store.put(encode(scene_of(3000, 60), "JPEG"), "JPEG")
+    uri = await store.put(encode(scene_of(3000, 60), "JPEG"), "JPEG", "a")
     assert opened(await store.thumbnail(uri, 128)).size[0] == 128
 
 
 async def test_a_thumbnail_is_made_once(store, png, tmp_path):
-    uri = await store.put(png, "PNG")
+    uri = await store.put(png, "PNG", "a")
     first = await store.thumbnail(uri, 64)
-    (source,) = files(tmp_path / "data" / "images")
+    (source,) = (file for file in files(tmp_path / "data" / "images") if file.stat().st_size)
     source.unlink()
     assert await store.thumbnail(uri, 64) == first
 
 
 async def test_requests_at_once_are_answered_alike(store, png, tmp_path):
-    uri = await store.put(png, "PNG")
+    uri = await store.put(png, "PNG", "a")
     made = await asyncio.gather(*(store.thumbnail(uri, 100) for _ in range(20)))
     assert len(set(made)) == 1
     assert len(files(tmp_path / "data" / "thumbnails")) == 1
 
 
 async def test_one_callers_leaving_costs_the_others_nothing(store, png):
-    uri = await store.put(png, "PNG")
+    uri = await store.put(png, "PNG", "a")
     leaving = asyncio.create_task(store.thumbnail(uri, 64))
     staying = asyncio.create_task(store.thumbnail(uri, 64))
     await asyncio.sleep(0)
@@ -289,6 +334,6 @@ async def test_the_bound_counts_what_an_earlier_process_left(tmp_path):
 
 
 async def test_a_cache_that_cannot_be_written_costs_nothing_but_time(store, png, tmp_path):
-    uri = await store.put(png, "PNG")
+    uri = await store.put(png, "PNG", "a")
     (tmp_path / "data" / "thumbnails").write_text("in the way")
     assert opened(await store.thumbnail(uri, 64)).format == "WEBP"

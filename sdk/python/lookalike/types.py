@@ -240,5 +240,7 @@ class BatchInput(TypedDict):
 class Health(Answered):
     live: bool
     ready: bool
+    read_only: bool = False
+    """Queries are answered, and nothing can be stored: its disk has no room."""
     detail: str = ""
-    """Why it is not ready."""
+    """Why it is not ready, or why it is read-only."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import replace
@@ -59,14 +58,14 @@ class Batches:
         """Take a request's items; the batch, and whether it is new.
 
         When this returns, the batch survives any end of the process. `on_error` counts where the
-        body says nothing. Raises Problem: 422 (a wrong request; a key used for another one), 507
-        (disk full).
+        body says nothing. Raises Problem 422 (a wrong request; a key used for another one), NoRoom.
         """
         now = datetime.now(UTC)
         order = Order(new_batch_id(now), collection.name, 0, OnError.CONTINUE, now)
         intake = Intake(order, collection, self._store, self._staging, self._inline)
         published = False
         try:
+            self._staging.check_room()
             await self._store.reserve(order)
             reading = read(intake.stage)
             await intake.take(reading)
@@ -77,15 +76,6 @@ class Batches:
                 if existing is None:
                     await self._store.publish(order, intake.progress, key)
                     published = True
-        except OSError as failure:
-            if failure.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Problem(
-                    507,
-                    "storage-full",
-                    "There is no room for the batch's images: send URLs, or make room on the "
-                    "service's data folder.",
-                ) from failure
-            raise
         finally:
             self._keys.pop((collection.name, key or order.id), None)
             if not published:

@@ -66,7 +66,7 @@ _BODIES["requestBody"]["content"]["application/x-ndjson"] = {
     responses={
         200: {"model": BatchView, "description": "The batch this Idempotency-Key made before"},
         202: {"model": BatchView, "description": "Taken: see Location"},
-        **problems(400, 404, 413, 415, 422, 503),
+        **problems(400, 404, 413, 415, 422, 503, 507),
     },
     openapi_extra=_BODIES,
 )

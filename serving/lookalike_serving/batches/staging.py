@@ -6,38 +6,36 @@ they go when their item is done.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from lookalike_serving.disk import check_room
+
 PREFIX = "staged:"
 _SYNCS_AT_ONCE = 8
 """File systems commit syncs that run together as one: .1 ms a file, not 2.7 (ext4)."""
-RESERVE = 64 * 1024 * 1024
-"""Bytes of the disk that batches leave free: an Edge index that meets the disk's very end takes the
-process with it (its files are mapped; the kernel answers with SIGBUS)."""
 
 
 class Staging:
     """Blocking; call it in a thread. Raises OSError."""
 
-    def __init__(self, folder: Path, reserve: int = RESERVE) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._reserve = reserve
         folder.mkdir(parents=True, exist_ok=True)
 
     def check_room(self) -> None:
-        """Raises OSError (ENOSPC) where no more than the reserve is free. Takes microseconds."""
-        disk = os.statvfs(self._folder)
-        if disk.f_bavail * disk.f_frsize <= self._reserve:
-            raise OSError(errno.ENOSPC, f"less than {self._reserve >> 20} MiB are free")
+        """Raises NoRoom where no more than the reserve is free. Takes microseconds."""
+        check_room(self._folder)
 
     def put(self, batch: str, name: str, image: bytes) -> str:
-        """Keep bytes; returns the reference for `Item.image`. Durable after `sync`."""
-        self.check_room()
+        """Keep bytes; returns the reference for `Item.image`. Durable after `sync`.
+
+        Raises NoRoom.
+        """
+        check_room(self._folder, len(image))
         path = self._folder / batch / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(image)

@@ -17,7 +17,7 @@ from lookalike_serving.batches.record import Cause, Item
 from lookalike_serving.batches.staging import PREFIX, Staging
 from lookalike_serving.embed import ModelError, Overloaded
 from lookalike_serving.images import Code, ImageError
-from lookalike_serving.index.protocol import IndexFailure, IndexRefused
+from lookalike_serving.index.protocol import IndexFailure, IndexFull, IndexRefused
 from lookalike_serving.problems import Problem
 
 log = logging.getLogger("lookalike.batches")
@@ -103,6 +103,9 @@ def judge(failure: Exception) -> tuple[Cause, bool]:
             return Cause(f"image-{failure.code.replace('_', '-')}", failure.message), False
         case IndexRefused():
             return Cause("index-refused", str(failure)), False
+        case IndexFull():
+            told = f"{failure}. Then retry the batch."
+            raise Halted(Cause("storage-failed", told)) from failure
         case IndexFailure():
             return Cause("index-unavailable", f"{failure}. Retry the batch when it answers."), True
         case Overloaded():

@@ -124,7 +124,7 @@ class _UploadForm(BaseModel):
     responses={
         200: {"model": Document, "description": "Replaced"},
         201: {"model": Document, "description": "Created"},
-        **problems(400, 404, 413, 415, 422, 503),
+        **problems(400, 404, 413, 415, 422, 503, 507),
     },
     openapi_extra=json_or_multipart(UploadRequest, _UPLOAD_PARTS),
 )
@@ -248,7 +248,7 @@ async def get_document(
     _DOCUMENT,
     summary="Change a document's metadata",
     response_model=None,
-    responses={200: {"model": Document}, **problems(404, 415, 422, 503)},
+    responses={200: {"model": Document}, **problems(404, 415, 422, 503, 507)},
     openapi_extra=json_body(PatchRequest),
 )
 async def patch_document(collection: str, document_id: str, request: Request) -> Response:
@@ -263,7 +263,7 @@ async def patch_document(collection: str, document_id: str, request: Request) ->
     status_code=204,
     summary="Delete a document",
     response_class=Response,
-    responses={**problems(404, 503)},
+    responses={**problems(404, 503, 507)},
 )
 async def delete_document(collection: str, document_id: str, request: Request) -> Response:
     await remove_document(service_of(request), collection, decoded(document_id))

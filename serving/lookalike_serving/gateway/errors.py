@@ -6,6 +6,7 @@ bug of ours: 500, with the request's id and without a traceback (which goes to t
 
 from __future__ import annotations
 
+import errno
 import logging
 
 from fastapi import FastAPI
@@ -14,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from lookalike_serving.disk import NoRoom
 from lookalike_serving.embed.batching import Overloaded
 from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.gateway.bodies import wrong_parts
@@ -21,7 +23,7 @@ from lookalike_serving.gateway.context import metrics_of, request_id_of
 from lookalike_serving.gateway.limits import overloaded
 from lookalike_serving.gateway.responses import problem_response
 from lookalike_serving.images import ImageError
-from lookalike_serving.index.protocol import IndexFailure, IndexRefused
+from lookalike_serving.index.protocol import IndexFailure, IndexFull, IndexRefused
 from lookalike_serving.problems import Problem, invalid
 
 log = logging.getLogger("lookalike.gateway")
@@ -46,6 +48,7 @@ def install(app: FastAPI) -> None:
         ModelError,
         Overloaded,
         ClientDisconnect,
+        NoRoom,
     ):
         app.add_exception_handler(kind, handle)
 
@@ -66,6 +69,10 @@ def problem_of(failure: Exception, request: Request) -> Problem:
             return Problem(status, f"image-{failure.code.replace('_', '-')}", failure.message)
         case IndexRefused():
             return Problem(422, "index-refused", str(failure))
+        case IndexFull() | NoRoom():
+            return _no_room(str(failure) if isinstance(failure, IndexFull) else failure.message)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            return _no_room(f"the data folder's disk is full: {failure.strerror}")
         case IndexFailure():
             log.error("the index failed: %s", failure)
             retry = {"Retry-After": "2"}
@@ -92,6 +99,10 @@ def problem_of(failure: Exception, request: Request) -> Problem:
                 "Something failed that should not: please report it with the request_id. The "
                 "cause is in the server's log under the same id.",
             )
+
+
+def _no_room(detail: str) -> Problem:
+    return Problem(507, "storage-full", f"{detail[:1].upper()}{detail[1:]}.")
 
 
 def _of_http(failure: HTTPException, request: Request) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -54,7 +55,11 @@ async def readyz(request: Request) -> Response:
             headers={"Retry-After": "2"},
         )
         return problem_response(problem, request_id_of(request.scope))
-    return json_response(request, {"status": "ready", "parts": sorted(parts)})
+    told: dict[str, Any] = {"status": "ready", "parts": sorted(parts)}
+    if (full := service.read_only) is not None:
+        # Queries are answered: whoever balances over replicas is to go on sending them here.
+        told |= {"read_only": True, "detail": f"read-only: {full}"}
+    return json_response(request, told)
 
 
 @router.get(
@@ -65,6 +70,7 @@ async def readyz(request: Request) -> Response:
 )
 async def metrics(request: Request) -> Response:
     service, told = service_of(request), metrics_of(request)
+    told.read_only.set(service.read_only is not None)
     for config in service.config.collections:
         points = await _documents(service, config.name)
         told.open.labels(config.name).set(points is not None)

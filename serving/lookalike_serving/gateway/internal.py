@@ -8,6 +8,7 @@ from fastapi import APIRouter, FastAPI
 
 from lookalike_serving.index.bulk import bulk_router
 from lookalike_serving.index.protocol import Index, IndexUnavailable
+from lookalike_serving.replaced import releasing
 from lookalike_serving.service import Service
 
 log = logging.getLogger("lookalike.gateway")
@@ -21,7 +22,7 @@ def internal_router(app: FastAPI) -> APIRouter:
         if name in service.failures:
             raise IndexUnavailable(f"collection {name!r} is not open: {service.failures[name]}")
         state = service.collections.get(name)
-        return None if state is None else state.index
+        return None if state is None else releasing(state, service.images)
 
     def token() -> str | None:
         service: Service = app.state.service

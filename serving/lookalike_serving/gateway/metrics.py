@@ -79,6 +79,11 @@ class Metrics:
             ("collection",),
             registry=self.registry,
         )
+        self.read_only = Gauge(
+            "lookalike_read_only",
+            "1 while nothing can be stored, since the data folder's disk has no room.",
+            registry=self.registry,
+        )
         if (utilization := gpu_utilization()) is not None:
             Gauge(
                 "lookalike_gpu_utilization_percent",

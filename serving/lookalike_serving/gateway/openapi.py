@@ -43,6 +43,7 @@ _WHEN = {
     429: "Too many requests: see Retry-After",
     502: "The image's own address does not give it",
     503: "A collection, its index or its model does not answer: see Retry-After",
+    507: "The disk has no room: nothing is stored until there is",
 }
 
 

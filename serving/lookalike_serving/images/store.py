@@ -7,13 +7,12 @@
 | `https://…`, `http://…`     | fetched each time, within the policy; not ours   |
 
 Uploads are named by their content: the same bytes are kept once, and an address never
-changes its meaning. Only they are ever deleted.
+changes its meaning. Only they are ever deleted, when the last document lets go (`holders.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import hashlib
 import os
 import re
@@ -23,10 +22,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from lookalike_serving.disk import check_room
 from lookalike_serving.images import thumbnails
 from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.fetch import ImageFetcher, shown
 from lookalike_serving.images.files import write_atomically
+from lookalike_serving.images.holders import hold, release
 from lookalike_serving.images.sniff import EXTENSIONS, MEDIA_TYPES, sniff
 
 DEFAULT_CACHE_BYTES = 512 * 1024 * 1024
@@ -58,24 +59,25 @@ class ImageStore:
         self._threads = ThreadPoolExecutor(2, "thumbnails")
         self._rendering: dict[tuple[str, int], asyncio.Task[bytes]] = {}
 
-    async def put(self, data: bytes, format: str) -> str:
-        """Keep `data`, on disk when this returns, and say its address.
+    async def put(self, data: bytes, format: str, holder: str) -> str:
+        """Keep `data` for the document `holder`, on disk when this returns, and say its address.
 
-        `format` is `DecodedImage.format`. Raises OSError where the disk does not take it.
+        `format` is `DecodedImage.format`. Raises NoRoom; OSError where the disk takes nothing.
         """
-        return await asyncio.to_thread(self._put, data, EXTENSIONS[format])
+        return await asyncio.to_thread(self._put, data, EXTENSIONS[format], holder)
 
     async def get(self, uri: str) -> tuple[bytes, str]:
         """(bytes, media type by content). Raises ImageError: `not_found`, `forbidden_path`, …"""
         data = await self._read(uri)
         return data, MEDIA_TYPES.get(sniff(data).format or "", _UNKNOWN_MEDIA_TYPE)
 
-    async def delete(self, uri: str) -> bool:
-        """Remove an upload and its thumbnails; whether there was one.
+    async def release(self, uri: str, holder: str) -> bool:
+        """The document `holder` no longer shows the image; whether that removed an upload.
 
-        Of files and URLs only the thumbnails go: the images are not ours.
+        It goes, with its thumbnails, when no other document holds it. Of files and URLs only the
+        thumbnails go: the images are not ours.
         """
-        return await asyncio.to_thread(self._delete, uri)
+        return await asyncio.to_thread(self._release, uri, holder)
 
     async def thumbnail(self, uri: str, size: int) -> bytes:
         """WebP (`thumbnails.MEDIA_TYPE`), longest side `size` pixels rounded up to a step of
@@ -104,6 +106,8 @@ class ImageStore:
         loop = asyncio.get_running_loop()
         made = await loop.run_in_executor(self._threads, thumbnails.render, data, size, max_pixels)
         await asyncio.to_thread(self._thumbnails.put, uri, version, size, made)
+        if _scheme(uri) == "upload" and not await asyncio.to_thread(self._locate(uri).exists):
+            await asyncio.to_thread(self._thumbnails.forget, uri)  # it went meanwhile
         return made
 
     async def _read(self, uri: str) -> bytes:
@@ -121,11 +125,15 @@ class ImageStore:
 
     # --- blocking, in threads -------------------------------------------------------------
 
-    def _put(self, data: bytes, extension: str) -> str:
+    def _put(self, data: bytes, extension: str, holder: str) -> str:
         digest = hashlib.sha256(data).hexdigest()
         path = self._upload_path(digest, extension)
-        if not path.exists():  # names are contents: what is there is right
+
+        def write() -> None:  # names are contents: what is there is right
             write_atomically(path, data, durable=True)
+
+        check_room(self._folder, len(data))
+        hold(path, holder, write)
         return f"upload:{digest}.{extension}"
 
     def _read_file(self, uri: str) -> bytes:
@@ -148,15 +156,15 @@ class ImageStore:
         except OSError:
             raise _not_found(uri) from None
 
-    def _delete(self, uri: str) -> bool:
-        self._thumbnails.forget(uri)
+    def _release(self, uri: str, holder: str) -> bool:
         upload = _UPLOAD.fullmatch(uri)
         if not upload:
+            self._thumbnails.forget(uri)
             return False
-        with contextlib.suppress(FileNotFoundError):
-            self._upload_path(*upload.groups()).unlink()
-            return True
-        return False
+        if not release(self._upload_path(*upload.groups()), holder):
+            return False
+        self._thumbnails.forget(uri)
+        return True
 
     def _version(self, uri: str) -> str:
         """Changes when a file does; uploads never change, and of URLs we cannot know."""

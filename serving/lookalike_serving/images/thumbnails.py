@@ -16,6 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from lookalike_serving.disk import check_room
 from lookalike_serving.images.decode import decode_image
 from lookalike_serving.images.files import write_atomically
 
@@ -66,8 +67,9 @@ class ThumbnailCache:
         return data
 
     def put(self, uri: str, version: str, size: int, data: bytes) -> None:
-        """Keep a thumbnail. A full disk is no error: the next request makes it again."""
+        """Keep a thumbnail. No room is no error: the next request makes it again."""
         with contextlib.suppress(OSError):
+            check_room(self._folder, len(data))
             write_atomically(self._path(uri, version, size), data, durable=False)
             with self._lock:
                 if self._bytes is None:

@@ -21,6 +21,7 @@ from lookalike_serving.index import wire
 from lookalike_serving.index.protocol import (
     Index,
     IndexFailure,
+    IndexFull,
     IndexMismatch,
     IndexRefused,
     IndexUnavailable,
@@ -112,6 +113,8 @@ def _status(failure: IndexFailure) -> int:
             return 422
         case IndexMismatch():
             return 409
+        case IndexFull():
+            return 507
         case _:
             return 500
 

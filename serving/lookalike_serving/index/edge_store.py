@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -36,6 +35,7 @@ from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
+from lookalike_serving.disk import LAST_RESERVE, RESERVE, NoRoom, check_room, free_bytes
 from lookalike_serving.index import edge_settings
 from lookalike_serving.index.edge_engine import (
     LocalShard,
@@ -51,7 +51,7 @@ from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
 from lookalike_serving.index.edge_optimize import ShardOptimizer, size_on_disk
 from lookalike_serving.index.edge_process import ShardProcess
 from lookalike_serving.index.edge_shard import check_without_points, create_shard
-from lookalike_serving.index.protocol import IndexFailure, IndexUnavailable
+from lookalike_serving.index.protocol import IndexFailure, IndexFull, IndexUnavailable
 from lookalike_serving.index.tuning import STORED_AS
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,8 @@ class EdgeStore:
         self._vector = vector
         self._fields = fields
         self._settings = _settings(vector)
+        # A record of what was done is noted as long as that is possible at all.
+        self._reserve = RESERVE if vector is not None else LAST_RESERVE
         self._shard: Shard | None = None
         self._reopening = asyncio.Lock()
         self._gate = asyncio.Event()
@@ -128,6 +130,10 @@ class EdgeStore:
     ) -> EdgeStore:
         folder = await EdgeFolder.acquire(path, lock_wait_seconds)
         try:
+            try:
+                check_room(path, reserve=LAST_RESERVE)
+            except NoRoom as full:
+                raise IndexFull(f"the index in {path} cannot be opened: {full.message}") from None
             manifest = folder.read_manifest()
             distance = None if vector is None else vector.distance.value
             if manifest is None:
@@ -205,12 +211,13 @@ class EdgeStore:
         self, ids: list[str], operation: Operation[P, Any], *args: P.args, **kwargs: P.kwargs
     ) -> None:
         """Carry out one operation that writes the points `ids`; then give others a turn."""
-        await self._apply(ids, operation, *args, **kwargs)
+        await self._apply(self._reserve, ids, operation, *args, **kwargs)
         self._written += len(ids)
         await asyncio.sleep(0)
 
     async def delete(self, ids: list[str]) -> None:
-        await self._apply(ids, ShardEngine.delete, ids)
+        # It makes room, so it may use what others must leave.
+        await self._apply(LAST_RESERVE, ids, ShardEngine.delete, ids)
         self._deleted += len(ids)
         await asyncio.sleep(0)
 
@@ -219,10 +226,22 @@ class EdgeStore:
         while not self._gate.is_set():
             await self._gate.wait()
 
+    def _check_room(self, reserve: int) -> None:
+        try:
+            check_room(self.path, reserve=reserve)
+        except NoRoom as full:
+            raise IndexFull(full.message) from None
+
     async def _apply(
-        self, ids: list[str], operation: Operation[P, Any], *args: P.args, **kwargs: P.kwargs
+        self,
+        reserve: int,
+        ids: list[str],
+        operation: Operation[P, Any],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> None:
         await self._pass_gate()
+        self._check_room(reserve)
         while self.shard.ended:
             await self._reopen()
             await self._pass_gate()
@@ -240,7 +259,7 @@ class EdgeStore:
         if self._unflushed >= _FLUSH_EVERY:
             self._unflushed = 0
             await self.call(ShardEngine.flush)
-            await self._note(written=self._written)
+            await self._note_written()
 
     async def _note(self, **changed: Any) -> None:
         """Write the manifest, one writer at a time, off the event loop: a disk may be slow."""
@@ -249,6 +268,12 @@ class EdgeStore:
             if manifest != self.manifest:
                 await _to_its_end(asyncio.to_thread(self._folder.write_manifest, manifest))
                 self.manifest = manifest
+
+    async def _note_written(self) -> None:
+        try:
+            await self._note(written=self._written)
+        except OSError as failure:  # a full disk: it says only when to optimise
+            log.warning("%s: how much was written is not noted: %s", self.path, failure)
 
     # Optimising
 
@@ -296,7 +321,7 @@ class EdgeStore:
 
     def _make_room(self, source: Path) -> None:
         self._folder.remove_leftovers(self.manifest.generation)
-        needed, free = 3 * size_on_disk(source), shutil.disk_usage(source).free
+        needed, free = 3 * size_on_disk(source) + RESERVE, free_bytes(source)
         if free < needed:
             raise IndexFailure(
                 f"optimising the index in {self.path} needs {needed / 1e9:.1f} GB of free disk for "
@@ -379,8 +404,10 @@ class EdgeStore:
 
     async def close(self) -> None:
         if self._shard is not None:
-            await self._end()
-            self._folder.release()
+            try:
+                await self._end()
+            finally:
+                self._folder.release()
 
     async def _end(self) -> None:
         """Close the shard. A running optimisation is given up, and fails for who asked for it."""
@@ -393,7 +420,7 @@ class EdgeStore:
         async with self._optimizing, self._reopening:
             await _to_its_end(shard.close())
             if self._folder.is_present:
-                await self._note(written=self._written)
+                await self._note_written()
 
 
 def _settings(vector: VectorSpec | None) -> str:

@@ -33,6 +33,10 @@ class IndexMismatch(IndexFailure):
     """The stored index was made with other settings (dimension, distance, model)."""
 
 
+class IndexFull(IndexFailure):
+    """The disk has no room for the write: nothing of it was done, and reading goes on."""
+
+
 class IndexRefused(IndexFailure):
     """The engine refused the request: a filter or value it cannot serve."""
 

@@ -20,6 +20,7 @@ from lookalike_serving.index import wire
 from lookalike_serving.index.filters import Filter
 from lookalike_serving.index.protocol import (
     IndexFailure,
+    IndexFull,
     IndexInfo,
     IndexMismatch,
     IndexRefused,
@@ -37,7 +38,14 @@ _BODY_BYTES = 8 * 1024 * 1024
 """Size of one upsert's body, about; large enough to be quick, small beside the route's bound."""
 _UNAVAILABLE = frozenset({502, 503, 504})
 _ERRORS = {
-    kind.__name__: kind for kind in (IndexFailure, IndexMismatch, IndexRefused, IndexUnavailable)
+    kind.__name__: kind
+    for kind in (
+        IndexFailure,
+        IndexFull,
+        IndexMismatch,
+        IndexRefused,
+        IndexUnavailable,
+    )
 }
 
 

@@ -89,7 +89,7 @@ def test_images_that_failed_are_told_without_failing_the_run() -> None:
 
 def test_a_run_in_which_every_image_failed_has_failed() -> None:
     snapshot = on_server()
-    text = result(RunState.COMPLETED_WITH_ERRORS, "2 images could not be ingested", failed=2)
+    text = result(RunState.COMPLETED_WITH_ERRORS, "2 images could not be ingested", new=0, failed=2)
     plan = plan_collection(done(after(snapshot, plan_collection(snapshot)), text))
     assert plan.status["run"]["state"] == "Failed"
     assert "none of 2 images could be ingested" in plan.status["run"]["message"]

@@ -22,10 +22,20 @@ def health() -> Operation[Health]:
     """
     live: bool = yield Call(Request("GET", "/healthz"), lambda answer: True, patient=False)
     try:
-        yield Call(Request("GET", "/readyz"), lambda answer: True, patient=False)
+        ready = yield Call(Request("GET", "/readyz"), _readiness, patient=False)
     except ServiceUnavailable as error:
         return Health(live=live, ready=False, detail=error.detail)
-    return Health(live=live, ready=True)
+    return Health(
+        live=live,
+        ready=True,
+        read_only=bool(ready.get("read_only")),
+        detail=str(ready.get("detail") or ""),
+    )
+
+
+def _readiness(answer: Answer) -> dict[str, Any]:
+    told = answer.json()
+    return told if isinstance(told, dict) else {}
 
 
 def _model(item: Any, answer: Answer) -> Model:

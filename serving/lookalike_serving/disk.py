@@ -1,0 +1,66 @@
+"""Room on the disk: how much is free, and how much of it nobody may take.
+
+An Edge index maps its files. Where the disk is full, the kernel answers a write into one of them
+with SIGBUS, which ends the process at once. So everything of ours that writes asks here first and
+leaves a reserve; from then on the service only reads, and says so, until there is room again.
+
+What brings documents in – uploads, batches, ingestion, thumbnails – stops at `RESERVE`. What must
+still be noted when that has happened – deletions, which make room, how a batch stands, the log that
+is replayed when an index is opened – may go down to `LAST_RESERVE`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+RESERVE = 128 << 20
+"""Bytes. Opening an index takes up to 32 MiB, one write of it a few; several may write at once."""
+LAST_RESERVE = 48 << 20
+
+
+class NoRoom(OSError):
+    """A write was refused, before anything of it was done, since it would touch the reserve."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(errno.ENOSPC, message)
+        self.message = message
+
+
+def free_bytes(folder: Path) -> int:
+    """What a process of ours may still write on the folder's disk. Takes microseconds.
+
+    The folder may not be there yet.
+    """
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
+def check_room(folder: Path, size: int = 0, *, reserve: int = RESERVE) -> None:
+    """Raises NoRoom where `size` bytes more would leave less than `reserve` free."""
+    free = free_bytes(folder)
+    if free - size < reserve:
+        raise NoRoom(no_room(free, size, reserve))
+
+
+def no_room(free: int, size: int = 0, reserve: int = RESERVE) -> str:
+    """What is free, what is needed, and the remedy."""
+    needs = f", {size:,} are needed" if size else ""
+    return (
+        f"there is no room on the data folder's disk: {free:,} bytes are free{needs}, and "
+        f"{reserve:,} are kept back. Searches go on. Delete documents, drop indexes that are left "
+        "behind, or make the disk larger; it goes on by itself then"
+    )
+
+
+def read_only(folders: Iterable[Path]) -> str | None:
+    """Why nothing can be stored at present; None where it can."""
+    for folder in folders:
+        free = free_bytes(folder)
+        if free < RESERVE:
+            return no_room(free)
+    return None
