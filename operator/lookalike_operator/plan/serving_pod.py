@@ -21,8 +21,8 @@ from lookalike_operator.plan.pod_template import container_security, pod_securit
 CONTAINER = "serving"
 GPU = "nvidia.com/gpu"
 _REQUESTS = {"cpu": "500m", "memory": "1500Mi"}
-"""What a pod with the demo model uses: Ray's own processes some 450 MB of it, the replica with
-torch, model and index the rest. A larger model adds its weights."""
+"""An estimate for the demo model: Ray's own processes take some 430 MB, the replica with torch,
+model and index the rest. A larger model adds its weights."""
 _GRACE_SECONDS = 60
 _START_SECONDS = 900
 """For a model of some gigabytes to be fetched and loaded."""
