@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -237,7 +238,8 @@ _THE_PODS_TELL = {"Starting", "Updating", "PodsStarting"}
 
 
 def _renamed(children: dict[str, Any], namespace: str, to: str) -> dict[str, Any]:
-    """Names of the namespace inside of configuration, and the digests of it, are not compared."""
+    """Neither names of the namespace inside of configuration, nor the digests of it, nor the UIDs
+    that an API server gives to each owner anew, are compared."""
     return {name: _without(child, namespace, to) for name, child in children.items()}
 
 
@@ -250,4 +252,7 @@ def _without(value: Any, namespace: str, to: str) -> Any:
         }
     if isinstance(value, list):
         return [_without(each, namespace, to) for each in value]
-    return value.replace(namespace, to) if isinstance(value, str) else value
+    return _UID.sub("UID", value.replace(namespace, to)) if isinstance(value, str) else value
+
+
+_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -130,7 +130,7 @@ async def test_one_sample_for_each_metric_in_order(
     found, idle = await samples(prometheus, META, spec())
     assert [sample.value for sample in found] == [1.5, 1.5]
     assert idle is None
-    assert "sum(mine)" in answers.asked
+    assert 'sum(mine{namespace="n"})' in answers.asked
 
 
 async def test_idleness_is_asked_only_where_it_matters(
