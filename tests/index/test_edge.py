@@ -465,8 +465,7 @@ async def test_an_index_that_is_never_quiet_optimises_by_itself(folder, monkeypa
 
 async def test_a_disk_without_room_for_the_copy_is_reported(folder, monkeypatch):
     index = await filled(folder)
-    usage = shutil.disk_usage(folder)._replace(free=100_000)
-    monkeypatch.setattr(edge_store.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr(edge_store, "free_bytes", lambda _: 100_000)
     with pytest.raises(IndexFailure, match="of free disk for its copy"):
         await index.optimize()
     assert await index.count() == MANY

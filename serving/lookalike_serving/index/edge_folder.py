@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lookalike_crds.ownership import IndexOwner, is_anothers
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexUnavailable
 
+MANIFEST = "lookalike.json"
 _LOCK_POLL_SECONDS = 0.05
 
 
@@ -154,7 +155,7 @@ class EdgeFolder:
     def read_manifest(self) -> Manifest | None:
         """The manifest; None where the folder holds no index yet."""
         try:
-            text = (self.path / "lookalike.json").read_text()
+            text = (self.path / MANIFEST).read_text()
         except FileNotFoundError:
             self._check_vacant()
             return None
@@ -162,7 +163,7 @@ class EdgeFolder:
             return Manifest.model_validate_json(text)
         except ValidationError as error:
             raise IndexFailure(
-                f"{self.path / 'lookalike.json'} cannot be read: {error.errors()[0]['msg']}; "
+                f"{self.path / MANIFEST} cannot be read: {error.errors()[0]['msg']}; "
                 "restore the folder from a backup, or delete it and ingest again"
             ) from error
 
@@ -187,7 +188,7 @@ class EdgeFolder:
             file.write(json.dumps(manifest.model_dump(), indent=2) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        os.replace(new, self.path / "lookalike.json")
+        os.replace(new, self.path / MANIFEST)
         folder = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -205,6 +206,6 @@ class EdgeFolder:
         """Delete the folder and release the lock."""
         # The manifest first: a half-deleted folder must not look like an index.
         with contextlib.suppress(FileNotFoundError):
-            (self.path / "lookalike.json").unlink()
+            (self.path / MANIFEST).unlink()
         shutil.rmtree(self.path, ignore_errors=True)
         self.release()
