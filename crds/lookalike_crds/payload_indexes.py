@@ -9,6 +9,9 @@ from typing import Any
 
 from lookalike_crds.image_collection import FieldType
 
+RESERVED = "_lookalike"
+"""Key of a payload that is ours; all others are the document's metadata."""
+
 _PARAMETERS: dict[FieldType, dict[str, Any]] = {
     FieldType.KEYWORD: {"prefix": True},  # for starts_with
     FieldType.TEXT: {"tokenizer": "multilingual", "lowercase": True},  # for Chinese, Japanese, Thai

@@ -12,10 +12,11 @@ import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lookalike_crds import payload_indexes
 from lookalike_serving.document_ids import canonical
 from lookalike_serving.floats import restore, settle
 
-RESERVED = "_lookalike"
+RESERVED = payload_indexes.RESERVED
 
 _FLOATS = "floats"
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://lookalike.dev/documents")

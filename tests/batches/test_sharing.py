@@ -97,5 +97,5 @@ async def test_two_services_of_one_collection_have_the_same_batches(
     batch = await shop.submit(b"one")
     second = Service(tmp_path / "second", index, "shop")
     assert (await second.batches.batch(batch.order.id)).order == batch.order
-    assert (await second.batches.cancel(batch.order.id)).state.value == "CANCELLED"
+    assert (await second.batches.cancel(batch.order.id)).state.value == "CANCELLING"
     await second.batches.close()

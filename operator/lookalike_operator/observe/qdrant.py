@@ -21,7 +21,7 @@ from pydantic import TypeAdapter
 
 from lookalike_crds.image_collection import FieldType
 from lookalike_crds.ownership import IndexOwner, is_anothers, owner_in
-from lookalike_crds.payload_indexes import field_schema
+from lookalike_crds.payload_indexes import RESERVED, field_schema
 from lookalike_operator.plan.model import IndexAction, IndexFacts, IndexOp
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Qdrant:
         self._imported = False
         self._clients: dict[Server, AsyncQdrantClient] = {}
         self._aliases: dict[Server, _Aliases] = {}
-        self._facts: dict[tuple[Server, str, str], tuple[float, IndexFacts]] = {}
+        self._facts: dict[tuple[Server, str, str, bool], tuple[float, IndexFacts]] = {}
         self._down: dict[Server, tuple[float, str]] = {}
 
     async def close(self) -> None:
@@ -79,19 +79,21 @@ class Qdrant:
             await client.close()
         self._clients = {}
 
-    async def facts(self, server: Server, index: str, alias: str) -> IndexFacts:
-        """Never raises: `error` tells what went wrong."""
-        place = (server, index, alias)
+    async def facts(
+        self, server: Server, index: str, alias: str, *, uploads: bool = False
+    ) -> IndexFacts:
+        """Never raises: `error` tells what went wrong. `uploads`: count them, which reads all."""
+        place = (server, index, alias, uploads)
         kept = self._facts.get(place)
         if kept is not None and self._clock() - kept[0] < self._keep:
             return kept[1]
-        facts = await self._bounded(server, index, alias)
+        facts = await self._bounded(server, index, alias, uploads)
         if len(self._facts) > _MOST_KEPT:
             self._facts.clear()
         self._facts[place] = (self._clock(), facts)
         return facts
 
-    async def _bounded(self, server: Server, index: str, alias: str) -> IndexFacts:
+    async def _bounded(self, server: Server, index: str, alias: str, uploads: bool) -> IndexFacts:
         """A server that does not answer is waited for once, not by each of its collections:
         workers have other things to do."""
         down = self._down.get(server)
@@ -100,7 +102,7 @@ class Qdrant:
         try:
             await self._import()
             async with asyncio.timeout(2 * self._timeout):
-                facts = await self._ask(server, index, alias)
+                facts = await self._ask(server, index, alias, uploads)
         except Exception as error:
             said = explained(error, server)
             if getattr(error, "status_code", None) is None:
@@ -133,7 +135,7 @@ class Qdrant:
             await asyncio.to_thread(importlib.import_module, "qdrant_client")
             self._imported = True
 
-    async def _ask(self, server: Server, index: str, alias: str) -> IndexFacts:
+    async def _ask(self, server: Server, index: str, alias: str, uploads: bool) -> IndexFacts:
         from qdrant_client.http.exceptions import UnexpectedResponse
 
         client = self._client(server)
@@ -155,6 +157,7 @@ class Qdrant:
             exists=True,
             version=version,
             points=info.points_count,
+            uploads=await _uploads(client, index) if uploads else None,
             payload_indexes={
                 name: str(getattr(schema.data_type, "value", schema.data_type))
                 for name, schema in sorted((info.payload_schema or {}).items())
@@ -303,3 +306,12 @@ def _is_not_found(error: Exception) -> bool:
     if status is not None:
         return bool(status == 404)
     return isinstance(error, ValueError) and "not found" in str(error)
+
+
+async def _uploads(client: AsyncQdrantClient, index: str) -> int:
+    """Points that no source brought (`Origin.source` of a document in serving)."""
+    from qdrant_client import models
+
+    nothing = models.IsEmptyCondition(is_empty=models.PayloadField(key=f"{RESERVED}.source"))
+    told = await client.count(index, count_filter=models.Filter(must=[nothing]), exact=True)
+    return told.count

@@ -26,7 +26,7 @@ from lookalike_operator.observe.resources import (
 from lookalike_operator.observe.secrets import SecretKey, Secrets
 from lookalike_operator.observe.store import Store
 from lookalike_operator.plan.addresses import address_problem, asked_url
-from lookalike_operator.plan.indexes import alias_of, observed_index
+from lookalike_operator.plan.indexes import alias_of, index_of, observed_index
 from lookalike_operator.plan.model import (
     CollectionFacts,
     CollectionSnapshot,
@@ -127,7 +127,9 @@ class Observer:
             return IndexFacts(
                 name, error="spec.index.qdrant names no server: set url or serviceRef"
             )
-        return await self.qdrant.facts(server, name, alias_of(snapshot.meta))
+        return await self.qdrant.facts(
+            server, name, alias_of(snapshot.meta), uploads=index_of(snapshot, spec) != name
+        )
 
     # -- retrievers --------------------------------------------------------------------------------
 

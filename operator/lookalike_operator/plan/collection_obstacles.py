@@ -40,16 +40,22 @@ def _address(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> str | N
 
 
 def _would_lose_uploads(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> Cause | None:
-    """Another model over uploads alone: nothing could fill the new index."""
-    if spec.sources or spec.index.engine is Engine.EDGE:
+    """Another model over documents that no source could bring into the new index.
+
+    Of an Edge index its serving pod says the same, which alone can read it.
+    """
+    if spec.index.engine is Engine.EDGE:
         return None
     name, model = indexes.active(snapshot.meta, spec, snapshot.status)
     facts = snapshot.index
-    if name == indexes.index_of(snapshot, spec) or facts is None or not facts.points:
+    if name == indexes.index_of(snapshot, spec) or facts is None:
+        return None
+    lost = facts.uploads if spec.sources else facts.points
+    if not lost:
         return None
     return Cause(
         "ModelChangeNeedsSources",
-        f"the {facts.points} documents were embedded by {indexes.described(model)} and there is "
-        f"no source to embed them from by {indexes.described(spec.model)}: set spec.model back, "
-        "and upload into a second collection",
+        f"{lost} documents were embedded by {indexes.described(model)}, and no source has them to "
+        f"embed by {indexes.described(spec.model)}: set spec.model back, and upload into a second "
+        "collection; or delete those documents",
     )

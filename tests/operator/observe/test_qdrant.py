@@ -98,6 +98,18 @@ async def test_an_index_is_described_with_what_it_was_made_for(
 
 
 @pytest.mark.qdrant
+async def test_uploads_are_counted_when_asked_for(
+    qdrant: Qdrant, server: Server, client: AsyncQdrantClient, index: str
+) -> None:
+    own = {"_lookalike": {"document_id": "a", "source": "products"}}
+    await client.upsert(
+        index, [models.PointStruct(id=7, vector=[1, 0, 0, 0], payload=own)], wait=True
+    )
+    assert (await qdrant.facts(server, index, "a")).uploads is None
+    assert (await qdrant.facts(server, index, "a", uploads=True)).uploads == 3
+
+
+@pytest.mark.qdrant
 async def test_an_index_that_is_not_there_is_a_fact_and_no_error(
     qdrant: Qdrant, server: Server
 ) -> None:

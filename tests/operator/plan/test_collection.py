@@ -193,17 +193,21 @@ def test_precision_alone_changes_no_index() -> None:
     assert plan.status["indexName"] == full.status.index_name
 
 
-def test_uploads_without_sources_are_not_lost_to_another_model() -> None:
-    snapshot = on_server(VIT)
+@pytest.mark.parametrize("sources", [{}, PHOTOS], ids=["uploads-alone", "beside-a-source"])
+def test_uploads_are_not_lost_to_another_model(sources: dict[str, Any]) -> None:
+    snapshot = on_server(VIT, sources)
     snapshot = replace(snapshot, status=status_of(plan_collection(snapshot)))
-    changed = replace(snapshot, spec=on_server(OTHER).spec)
+    assert snapshot.index is not None
+    told_by_server = replace(snapshot.index, uploads=3)
+    changed = replace(snapshot, spec=on_server(OTHER, sources).spec, index=told_by_server)
     plan = plan_collection(changed)
     assert plan.hands_off
     assert told(plan, "Stalled") == ("True", "ModelChangeNeedsSources")
     assert plan.status["indexName"] == snapshot.status.index_name
-    assert changed.index is not None
-    empty = replace(changed, index=replace(changed.index, points=0))
-    assert plan_collection(empty).status["indexName"] != snapshot.status.index_name
+    lost = 3 if sources else told_by_server.points
+    assert f"{lost} documents were embedded by" in condition(plan, "Stalled")["message"]
+    without = replace(changed, index=replace(told_by_server, uploads=0, points=0))
+    assert told(plan_collection(without), "Stalled")[0] == "False"
 
 
 # -- the index on a server -------------------------------------------------------------------------
