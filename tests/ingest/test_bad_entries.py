@@ -298,7 +298,7 @@ def test_numbers_are_what_json_and_spreadsheets_write(
 def test_what_only_python_reads_as_a_number_is_text(tmp_path: Path, text: str, column: str) -> None:
     content = f'url,{column},note\n{A},"{text}",\n{B},,"{text}"\n'.encode()
     items, rejected = listed(tmp_path, **manifest(tmp_path, "m.csv", content))
-    assert items[B].metadata == {"note": text}
+    assert items[B].metadata == {column: None, "note": text}, "an empty cell is null"
     assert column in rejected[A].cause
 
 
