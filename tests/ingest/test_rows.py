@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,7 +12,6 @@ from lookalike_serving.ingest.sources.rows import BadRow, RowReader
 from lookalike_serving.metadata import checked_metadata
 
 FIELDS = tuple(FieldSpec(name=kind.value.lower(), type=kind) for kind in FieldType)
-UTC = datetime.UTC
 
 
 def read(row: dict[str, Any], **mapping: Any) -> dict[str, Any]:
@@ -48,15 +45,6 @@ def test_an_empty_cell_of_a_number_is_null() -> None:
 def test_a_constant_stands_in_for_null_alone() -> None:
     assert read({"free": None}, constants={"free": "x"}) == {"free": "x"}
     assert read({"free": "y"}, constants={"free": "x"}) == {"free": "y"}
-
-
-def test_times_and_decimals_of_a_table_become_json() -> None:
-    noon = datetime.datetime(2026, 5, 1, 12, tzinfo=UTC)
-    assert read({"datetime": noon, "free": [noon, Decimal("1.5")], "integer": Decimal(3)}) == {
-        "datetime": "2026-05-01T12:00:00Z",
-        "free": ["2026-05-01T12:00:00Z", 1.5],
-        "integer": 3,
-    }
 
 
 def test_what_json_lacks_is_an_error_of_its_row() -> None:

@@ -130,7 +130,13 @@ def serving(config: ServingConfig, config_path: Path, run: RunDirectory) -> Iter
             )
             gpus = ray.cluster_resources().get("GPU", 0)
             app = build_app(config, config_path, num_gpus=1 if gpus >= 1 else 0)
-            serve.run(app, name=_APPLICATION, route_prefix="/")
+            try:
+                serve.run(app, name=_APPLICATION, route_prefix="/")
+            except Exception:
+                raise
+            except BaseException:  # told to end, when it may answer already
+                take_down(config.http)
+                raise
         yield gcs_address
 
 
@@ -186,7 +192,24 @@ def take_down(http: HttpConfig) -> None:
     """
     notice = 0.0 if http.loopback_only else _DRAIN_NOTICE_SECONDS
     patience = _DRAIN_PATIENCE_SECONDS if notice else _DRAIN_NOTICE_SECONDS
-    asyncio.run(_drain_and_shut_down(notice, patience))
+    asyncio.run(_drain_and_shut_down(notice, patience) if _answers() else _shut_down())
+
+
+def _answers() -> bool:
+    """Whether a replica has started: nothing else could be drained."""
+    from ray import serve
+
+    from lookalike_serving.app import DEPLOYMENT
+
+    application = serve.status().applications.get(_APPLICATION)
+    deployment = application and application.deployments.get(DEPLOYMENT)
+    return bool(deployment and deployment.replica_states.get("RUNNING"))
+
+
+async def _shut_down() -> None:
+    from ray import serve
+
+    await serve.shutdown_async()
 
 
 async def _drain_and_shut_down(notice: float, patience: float) -> None:
@@ -201,7 +224,7 @@ async def _drain_and_shut_down(notice: float, patience: float) -> None:
             log.warning("%d requests were not answered within %g s", left, patience)
     except Exception as failure:  # whatever it is, the way down goes on
         log.warning("not drained: %s", " ".join(f"{type(failure).__name__} {failure}".split()))
-    await serve.shutdown_async()
+    await _shut_down()
 
 
 def _object_store_folder(run: RunDirectory) -> str | None:
