@@ -2,7 +2,8 @@
 
 Mappings merge key by key; lists whose items have an identity (containers by name, mounts by path)
 merge item by item; any other list is replaced; null removes. A volume or a variable that is named
-again is replaced whole: two kinds of source in one would be refused.
+again is replaced whole: two kinds of source in one would be refused. So is what a probe or a hook
+does.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ MERGE_KEYS: Mapping[str, str] = {
     "workerGroupSpecs": "groupName",
 }
 _REPLACED_WHOLE = frozenset({"volumes", "env"})
+_HANDLERS = frozenset({"exec", "httpGet", "tcpSocket", "grpc", "sleep"})
+"""What a probe or a hook does: one of them, or the API server refuses it."""
 
 UID = 10001
 """The user of our images."""
@@ -40,7 +43,10 @@ def merged(base: Manifest, override: Manifest | None) -> dict[str, Any]:
         if value is None:
             result.pop(key, None)
         elif isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
-            result[key] = merged(result[key], value)
+            given = result[key]
+            if _HANDLERS & value.keys():
+                given = {k: v for k, v in given.items() if k in value or k not in _HANDLERS}
+            result[key] = merged(given, value)
         elif key in MERGE_KEYS and _is_list(value) and _is_list(result.get(key)):
             result[key] = _merged_items(result[key], value, key)
         else:

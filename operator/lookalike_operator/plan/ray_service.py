@@ -52,6 +52,14 @@ _HEAD_RESOURCES = {
     "requests": {"cpu": "500m", "memory": "2Gi"},
     "limits": {"memory": "4Gi"},
 }
+_LEAVE_SECONDS = 10
+_LEAVE = (
+    "for pid in /proc/[0-9]*; do"
+    ' [ "$(cat $pid/comm 2>/dev/null)" = haproxy ] && kill -USR1 "${pid#/proc/}";'
+    f" done; sleep {_LEAVE_SECONDS}"
+)
+"""Before a pod ends: HAProxy takes no new connection and closes each that is kept with its next
+answer. Without it, whoever keeps a connection would lose a request with the pod."""
 _IDLE_SERVE: dict[str, Any] = {
     "min_replicas": 0,
     "initial_replicas": 0,
@@ -226,6 +234,7 @@ def _template(
         mounted = [mount for mount in mounted if mount.name == "tmp"]
     container = serving_pod.container(spec, settings, mounted)
     container["env"] = serving_pod.environment(RAY_SERVE_ENVIRONMENT)
+    container["lifecycle"] = {"preStop": {"exec": {"command": ["sh", "-c", _LEAVE]}}}
     if head:
         container["resources"] = _HEAD_RESOURCES
         container["ports"] = [

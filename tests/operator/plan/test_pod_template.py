@@ -90,3 +90,22 @@ def test_worker_groups_merge_by_their_name() -> None:
     assert merged(base, over)["workerGroupSpecs"] == [
         {"groupName": "serving", "maxReplicas": 3, "minReplicas": 0}
     ]
+
+
+def test_a_probe_or_a_hook_does_one_thing() -> None:
+    base = {
+        "livenessProbe": {"httpGet": {"path": "/healthz"}, "periodSeconds": 15},
+        "lifecycle": {"preStop": {"exec": {"command": ["sh"]}}},
+    }
+    over = {
+        "livenessProbe": {"tcpSocket": {"port": 8000}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
+    }
+    assert merged(base, over) == {
+        "livenessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 15},
+        "lifecycle": {"preStop": {"sleep": {"seconds": 3}}},
+    }
+    assert merged(base, {"livenessProbe": {"httpGet": {"port": 1}}})["livenessProbe"] == {
+        "httpGet": {"path": "/healthz", "port": 1},
+        "periodSeconds": 15,
+    }
