@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,42 @@ async def test_two_services_of_one_collection_have_the_same_batches(
     assert (await second.batches.batch(batch.order.id)).order == batch.order
     assert (await second.batches.cancel(batch.order.id)).state.value == "CANCELLING"
     await second.batches.close()
+
+
+async def test_a_batch_is_run_by_who_has_its_bytes(
+    tmp_path: Path, shop: Service, index: Index
+) -> None:
+    other = Service(tmp_path / "other", index, "shop")
+    batch = await shop.submit(b"one")
+    by_url = await shop.submit("https://example.com/two.png")
+    other.shelf.urls["https://example.com/two.png"] = b"two"
+    other.batches.start()
+    assert (await other.end(by_url)).counts.succeeded == 1
+    assert (await other.batches.batch(batch.order.id)).progress.owner is None
+    shop.batches.start()
+    assert (await shop.end(batch)).counts.succeeded == 1
+    await other.batches.close()
+
+
+async def test_bytes_that_are_gone_for_good_fail_and_say_so(
+    tmp_path: Path, shop: Service, index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch = await shop.submit(b"one")
+    monkeypatch.setattr("lookalike_serving.batches.runner.ELSEWHERE", timedelta(0))
+    other = Service(tmp_path / "other", index, "shop")
+    other.batches.start()
+    assert (await other.end(batch)).counts.failed == 1
+    [item] = await other.store.items(batch.order.id, 0, 1)
+    assert item.error is not None
+    assert item.error.code == "image-lost"
+    await other.batches.close()
+
+
+async def test_who_shares_a_folder_shares_its_batches(
+    tmp_path: Path, shop: Service, index: Index
+) -> None:
+    beside = Service(tmp_path / "shop", index, "shop")
+    batch = await shop.submit(b"one")
+    beside.batches.start()
+    assert (await beside.end(batch)).counts.succeeded == 1
+    await beside.batches.close()

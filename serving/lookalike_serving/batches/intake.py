@@ -61,6 +61,7 @@ class Intake:
         self._pending: list[Item] = []
         self._digest = hashlib.sha256()
         self._failed = 0
+        self._place: str | None = None
         self.taken = 0
 
     async def stage(self, number: int, image: bytes) -> Staged:
@@ -83,7 +84,12 @@ class Intake:
     @property
     def order(self) -> Order:
         """The order, now that its size and content are known."""
-        return replace(self._order, total=self.taken, request_digest=self._digest.hexdigest())
+        return replace(
+            self._order,
+            total=self.taken,
+            request_digest=self._digest.hexdigest(),
+            place=self._place,
+        )
 
     @property
     def progress(self) -> Progress:
@@ -168,6 +174,7 @@ class Intake:
         """Bytes before the items that need them."""
         staged = [item.image for item in self._pending if item.image.startswith("staged:")]
         if staged:
+            self._place = self._staging.place
             await asyncio.to_thread(self._staging.sync, staged)
         await self._store.save_items(self._pending)
         self._pending = []

@@ -76,6 +76,8 @@ class Order:
     created_at: datetime
     request_digest: str | None = None
     """SHA-256 of the request's items where an Idempotency-Key came with it."""
+    place: str | None = None
+    """`Staging.place` where bytes of its images lie; None if none came inline."""
 
 
 @dataclass(frozen=True, slots=True)

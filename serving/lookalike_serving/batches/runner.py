@@ -3,7 +3,9 @@
 With an Edge index there is one process, so whatever stands as RUNNING at the start is resumed at
 once. With a Qdrant server several replicas share the records: a run belongs to the replica whose
 heartbeat it carries, and another takes it over when that has been silent for a while. Two that
-take the same batch in the same moment do the same work twice, to the same documents.
+take the same batch in the same moment do the same work twice, to the same documents. A batch whose
+images came inline is left to those who have the folder with their bytes, unless they are silent for
+so long that they must be gone: then what can still be done is done, and the rest fails and says so.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ log = logging.getLogger("lookalike.batches")
 
 AT_ONCE = 2
 LEASE = timedelta(seconds=30)
+ELSEWHERE = timedelta(minutes=10)
+"""How long a batch waits for those who have its bytes."""
 RETENTION = timedelta(days=30)
 """Finished batches, and uploaded images of their failed items, are kept so long."""
 _DEBRIS_AGE = timedelta(hours=24)
@@ -111,9 +115,17 @@ class Runner:
         if not batch.state.active or batch.order.id in self._runs:
             return False
         progress = batch.progress
+        if batch.state is not BatchState.CANCELLING and self._is_elsewhere(batch):
+            return False
         if self._alone or progress.owner in (None, self._owner) or progress.heartbeat is None:
             return True
         return datetime.now(UTC) - progress.heartbeat > LEASE
+
+    def _is_elsewhere(self, batch: Batch) -> bool:
+        if batch.order.place in (None, self._staging.place):
+            return False
+        heard = batch.progress.heartbeat or batch.order.created_at
+        return datetime.now(UTC) - heard < ELSEWHERE
 
     async def _run(self, batch: Batch, run: BatchRun) -> None:
         try:

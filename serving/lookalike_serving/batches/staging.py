@@ -6,8 +6,10 @@ they go when their item is done.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +17,7 @@ from pathlib import Path
 from lookalike_serving.disk import check_room
 
 PREFIX = "staged:"
+_PLACE = ".place"
 _SYNCS_AT_ONCE = 8
 """File systems commit syncs that run together as one: .1 ms a file, not 2.7 (ext4)."""
 
@@ -25,6 +28,8 @@ class Staging:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        self.place = _place_of(folder)
+        """Id of the folder: the same for all who share it, another for everybody else."""
 
     def check_room(self) -> None:
         """Raises NoRoom where no more than the reserve is free. Takes microseconds."""
@@ -61,11 +66,25 @@ class Staging:
 
     def batches(self) -> list[str]:
         """Ids of batches that have bytes here."""
-        return sorted(path.name for path in self._folder.iterdir())
+        return sorted(path.name for path in self._folder.iterdir() if path.name != _PLACE)
 
     def _path(self, reference: str) -> Path:
         batch, _, name = reference.removeprefix(PREFIX).partition("/")
         return self._folder / batch / name
+
+
+def _place_of(folder: Path) -> str:
+    place, mine = uuid.uuid4().hex, folder / f"{_PLACE}-{uuid.uuid4().hex}"
+    # Without room the id lasts as long as the process.
+    with contextlib.suppress(OSError):
+        try:
+            mine.write_text(place)
+            with contextlib.suppress(FileExistsError):
+                os.link(mine, folder / _PLACE)  # whole, or not at all
+        finally:
+            mine.unlink(missing_ok=True)
+        return (folder / _PLACE).read_text()
+    return place
 
 
 def _sync(path: Path) -> None:
