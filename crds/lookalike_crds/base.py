@@ -9,15 +9,11 @@ from pydantic.alias_generators import to_camel
 
 from lookalike_crds import cron
 from lookalike_crds.amounts import AMOUNT
+from lookalike_crds.names import DataKey, ObjectName
 
 GROUP = "lookalike.dev"
 VERSION = "v1alpha1"
 API_VERSION: Literal["lookalike.dev/v1alpha1"] = "lookalike.dev/v1alpha1"
-
-Name = Annotated[
-    str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-]
-"""A Kubernetes object name that is also a DNS label."""
 
 FieldName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 """A metadata key. A leading underscore is reserved for Lookalike's own payload."""
@@ -38,8 +34,8 @@ class Spec(BaseModel):
 class SecretKeyRef(Spec):
     """One key of a Secret in the resource's namespace."""
 
-    name: Name = Field(description="Name of the Secret.")
-    key: str = Field(min_length=1, max_length=253, description="Key within the Secret.")
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: DataKey = Field(description="Key within the Secret.")
 
 
 ResourceName = Annotated[

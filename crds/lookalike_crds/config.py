@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lookalike_crds.base import Name
 from lookalike_crds.image_collection import Engine, FieldSpec, IngestionSpec, ModelSpec, VectorSpec
+from lookalike_crds.names import Name, ServiceName
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.retriever import CollectionRef, SearchSpec
 from lookalike_crds.sources import SourceSpec
@@ -84,7 +84,7 @@ class CollectionConfig(Config):
 
 
 class RetrieverConfig(Config):
-    name: Name
+    name: ServiceName
     collections: tuple[CollectionRef, ...]
     search: SearchSpec = SearchSpec()
 

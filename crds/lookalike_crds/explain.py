@@ -12,9 +12,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lookalike_crds import cron
+from lookalike_crds import cron, names
 from lookalike_crds.amounts import AMOUNT
 
+_NAMES = {rule.pattern: rule.words for rule in names.ALL}
 _REMEDIES = {
     "too_short": "has {actual_length} entries: write at least {min_length}",
     "too_long": "has {actual_length} entries: at most {max_length} are possible",
@@ -61,12 +62,8 @@ def explain(error: Any, model: type[BaseModel], document: dict[str, Any]) -> tup
         options = str(context.get("expected", "")).replace("'", "").split(" or ")
         flat = [o.strip() for part in options for o in part.split(",")]
         return path, value, f"write one of {', '.join(flat)}{did_you_mean(str(value), flat)}"
-    if kind == "string_pattern_mismatch" and context.get("pattern", "").startswith("^[a-z0-9]("):
-        return (
-            path,
-            value,
-            "names hold lower-case letters, digits and -, and begin and end with a letter or digit",
-        )
+    if kind == "string_pattern_mismatch" and context.get("pattern") in _NAMES:
+        return path, value, _NAMES[context["pattern"]]
     if kind == "string_pattern_mismatch" and context.get("pattern") == AMOUNT:
         return path, value, "write an amount, such as 500m or 2Gi"
     if kind == "string_pattern_mismatch" and context.get("pattern") == cron.PATTERN:

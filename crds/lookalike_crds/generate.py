@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
+from lookalike_crds import names
 from lookalike_crds.base import GROUP, VERSION
 from lookalike_crds.image_collection import ImageCollectionSpec, ImageCollectionStatus
 from lookalike_crds.pod_fields import TEMPLATE
@@ -108,6 +109,7 @@ def crd(
                             "description": description,
                             "type": "object",
                             **({"required": ["spec"]} if needs_spec else {}),
+                            "x-kubernetes-validations": [names.rule_in_cel(kind)],
                             "properties": {
                                 "apiVersion": {"type": "string"},
                                 "kind": {"type": "string"},
@@ -194,7 +196,8 @@ def field_reference() -> str:
     for definition in crds():
         version = definition["spec"]["versions"][0]
         properties = version["schema"]["openAPIV3Schema"]["properties"]
-        lines += ["", f"## {definition['spec']['names']['kind']}"]
+        kind = definition["spec"]["names"]["kind"]
+        lines += ["", f"## {kind}", "", f"`metadata.name`: {names.OF_RESOURCES[kind].words}."]
         for part in ("spec", "status"):
             lines += [
                 "",

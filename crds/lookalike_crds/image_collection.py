@@ -10,7 +10,6 @@ from pydantic import Field
 from lookalike_crds.base import (
     Condition,
     FieldName,
-    Name,
     Quantity,
     ResourceName,
     Schedule,
@@ -18,6 +17,7 @@ from lookalike_crds.base import (
     Spec,
     Status,
 )
+from lookalike_crds.names import Name, ServiceName
 from lookalike_crds.sources import SourceSpec
 
 
@@ -142,7 +142,7 @@ class QdrantSpec(Spec):
         "resource's namespace, what the operator's settings allow (chart value "
         "qdrant.allowedAddresses).",
     )
-    service_ref: Name | None = Field(
+    service_ref: ServiceName | None = Field(
         default=None, description="Name of a Service in the resource's namespace, port 6333."
     )
     protocol: QdrantProtocol = Field(

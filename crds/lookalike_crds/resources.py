@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lookalike_crds.base import API_VERSION, Name, Spec
+from lookalike_crds.base import API_VERSION, Spec
 from lookalike_crds.image_collection import ImageCollectionSpec
+from lookalike_crds.names import LabelKey, LabelValue, Name, ServiceName
 from lookalike_crds.retriever import RetrieverSpec
 
 Text = Annotated[str, Field(max_length=4096)]
@@ -18,8 +19,14 @@ class Metadata(Spec):
 
     name: Name
     namespace: Name | None = None
-    labels: dict[str, Text] = Field(default_factory=dict, max_length=64)
-    annotations: dict[str, Text] = Field(default_factory=dict, max_length=64)
+    labels: dict[LabelKey, LabelValue] = Field(default_factory=dict, max_length=64)
+    annotations: dict[LabelKey, Text] = Field(default_factory=dict, max_length=64)
+
+
+class RetrieverMetadata(Metadata):
+    """The same, of what is also a Service."""
+
+    name: ServiceName
 
 
 class ImageCollection(Spec):
@@ -36,7 +43,7 @@ class Retriever(Spec):
 
     api_version: Literal["lookalike.dev/v1alpha1"] = API_VERSION
     kind: Literal["Retriever"] = "Retriever"
-    metadata: Metadata
+    metadata: RetrieverMetadata
     spec: RetrieverSpec
 
 

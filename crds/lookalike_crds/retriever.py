@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from lookalike_crds.base import Condition, FieldName, Name, SecretKeyRef, Spec, Status
+from lookalike_crds.base import Condition, FieldName, SecretKeyRef, Spec, Status
 from lookalike_crds.image_collection import ResourceList, StorageSpec
+from lookalike_crds.names import HostName, Name, ObjectName
 
 
 class Fusion(StrEnum):
@@ -175,11 +176,11 @@ class AutoscalingSpec(Spec):
 class IngressSpec(Spec):
     """An Ingress that leads to the endpoint."""
 
-    host: str = Field(min_length=1, max_length=253, description="Such as search.example.com.")
-    class_name: str | None = Field(
-        default=None, max_length=253, description="IngressClass; the cluster's default where unset."
+    host: HostName = Field(description="Such as search.example.com.")
+    class_name: ObjectName | None = Field(
+        default=None, description="IngressClass; the cluster's default where unset."
     )
-    tls_secret_name: Name | None = Field(
+    tls_secret_name: ObjectName | None = Field(
         default=None, description="Secret with the host's certificate; plain HTTP where unset."
     )
 
@@ -187,11 +188,11 @@ class IngressSpec(Spec):
 class HttpRouteSpec(Spec):
     """An HTTPRoute of the Gateway API that leads to the endpoint."""
 
-    gateway: Name = Field(description="Name of the Gateway to attach to.")
+    gateway: ObjectName = Field(description="Name of the Gateway to attach to.")
     gateway_namespace: Name | None = Field(
         default=None, description="Of the Gateway; the Retriever's own where unset."
     )
-    hostnames: tuple[Annotated[str, Field(max_length=253)], ...] = Field(
+    hostnames: tuple[HostName, ...] = Field(
         default=(), max_length=16, description="All that the Gateway listens for where empty."
     )
 

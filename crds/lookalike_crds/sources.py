@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lookalike_crds.base import FieldName, Name, Schedule, Spec
+from lookalike_crds.base import FieldName, Schedule, Spec
+from lookalike_crds.names import Name, ObjectName
 
 
 class VolumeSource(Spec):
@@ -22,7 +23,7 @@ class VolumeSource(Spec):
         max_length=1024,
         description="Which files below the folder; what is not an image is skipped and counted.",
     )
-    claim_name: Name | None = Field(
+    claim_name: ObjectName | None = Field(
         default=None,
         description="On a cluster: the PersistentVolumeClaim that `path` is in. It is only read.",
     )
@@ -54,7 +55,7 @@ class S3Source(Spec):
     prefix: str = Field(default="", max_length=1024, description=_PREFIX)
     region: str | None = Field(default=None, max_length=64, description="Such as eu-central-1.")
     endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
-    credentials_secret_ref: Name | None = Field(default=None, description=_CREDENTIALS)
+    credentials_secret_ref: ObjectName | None = Field(default=None, description=_CREDENTIALS)
 
 
 class GcsSource(Spec):
@@ -63,7 +64,7 @@ class GcsSource(Spec):
     bucket: str = Field(min_length=3, max_length=222, description="Its name.")
     prefix: str = Field(default="", max_length=1024, description=_PREFIX)
     endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
-    credentials_secret_ref: Name | None = Field(default=None, description=_CREDENTIALS)
+    credentials_secret_ref: ObjectName | None = Field(default=None, description=_CREDENTIALS)
 
 
 class AzureBlobSource(Spec):
@@ -73,7 +74,7 @@ class AzureBlobSource(Spec):
     container: str = Field(min_length=3, max_length=63, description="Its name.")
     prefix: str = Field(default="", max_length=1024, description=_PREFIX)
     endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
-    credentials_secret_ref: Name | None = Field(default=None, description=_CREDENTIALS)
+    credentials_secret_ref: ObjectName | None = Field(default=None, description=_CREDENTIALS)
 
 
 class MetadataMapping(Spec):

@@ -7,10 +7,7 @@ from lookalike_operator.plan import indexes, places, pod_policy
 from lookalike_operator.plan.addresses import address_problem
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.model import CollectionSnapshot
-from lookalike_operator.plan.names import (
-    Owner,
-    name_problem,
-)
+from lookalike_operator.plan.names import Owner
 from lookalike_operator.plan.serving_config import qdrant_url
 
 
@@ -19,8 +16,6 @@ def obstacle(snapshot: CollectionSnapshot, owner: Owner) -> Cause | None:
     spec = snapshot.spec
     if spec is None or snapshot.problems:
         return Cause("InvalidSpec", "; ".join(snapshot.problems) or "the spec cannot be read")
-    if (problem := name_problem(owner)) is not None:
-        return Cause("InvalidSpec", problem)
     if problems := places.path_problems(spec):
         return Cause("InvalidSpec", "; ".join(problems))
     if (forbidden := pod_policy.of_collection(owner, spec, snapshot.settings)) is not None:

@@ -6,7 +6,6 @@ reference, so that the garbage collector takes it when our resource goes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,7 +37,10 @@ ADOPT = "lookalike.dev/adopt"
 FINALIZER = "lookalike.dev/index"
 """On collections whose index on a Qdrant server goes with them."""
 
-_LONGEST_CRON_JOB = 52
+_LONGEST_JOB = LONGEST - len("-999")
+"""The pods of an Indexed Job are hosts of its name and their number, which must be labels."""
+_LONGEST_CRON_JOB = _LONGEST_JOB - len("-12345678")
+"""The Jobs of a CronJob have its name and the minute since 1970."""
 _LONGEST_RAY_SERVICE = 41
 """KubeRay adds suffixes to it for clusters, services and pods."""
 
@@ -173,7 +175,7 @@ def ingestion_config_map(collection: str) -> str:
 
 
 def ingestion_job(collection: str, attempt: str) -> str:
-    return fitted(collection, f"-ingest-{attempt}")
+    return fitted(collection, f"-ingest-{attempt}", longest=_LONGEST_JOB)
 
 
 def cron_job(collection: str, source: str) -> str:
@@ -182,22 +184,3 @@ def cron_job(collection: str, source: str) -> str:
 
 def ray_service(retriever: str) -> str:
     return fitted(retriever, longest=_LONGEST_RAY_SERVICE)
-
-
-_SERVICE = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-
-
-def name_problem(owner: Owner) -> str | None:
-    """Why the resource's name cannot name its children, or None."""
-    if owner.kind == "Retriever" and not _SERVICE.fullmatch(owner.name):
-        return (
-            f"metadata.name: {owner.name!r} cannot name a Service: create it anew with at most 63 "
-            "lower-case letters, digits and -, beginning with a letter"
-        )
-    if not _LABEL.fullmatch(owner.name):
-        return (
-            f"metadata.name: {owner.name!r} cannot name its claims and Jobs: create it anew with "
-            "at most 63 lower-case letters, digits and -"
-        )
-    return None

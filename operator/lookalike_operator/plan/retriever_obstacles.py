@@ -8,7 +8,7 @@ from lookalike_operator.plan import network_policy, pod_policy, ray_service
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.claims import edge_collections
 from lookalike_operator.plan.model import CollectionFacts, RetrieverSnapshot
-from lookalike_operator.plan.names import Owner, name_problem
+from lookalike_operator.plan.names import Owner
 from lookalike_operator.plan.serving_config import qdrant_url
 
 
@@ -17,8 +17,6 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
     spec = snapshot.spec
     if spec is None or snapshot.problems:
         return Cause("InvalidSpec", "; ".join(snapshot.problems) or "the spec cannot be read")
-    if (problem := name_problem(owner)) is not None:
-        return Cause("InvalidSpec", problem)
     for invalid in snapshot.invalid_collections:
         return Cause(
             "CollectionInvalid",

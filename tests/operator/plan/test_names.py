@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.operator.plan.known import meta
 
 from lookalike_operator.plan.model import ObjectRef
-from lookalike_operator.plan.names import ADOPT, Owner, fitted, name_problem, strangers
+from lookalike_operator.plan.names import ADOPT, Owner, fitted, strangers
 
 _long = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,80}[a-z0-9])?", fullmatch=True)
 
@@ -21,22 +21,6 @@ def test_names_fit_and_differ_where_what_they_name_differs(one: str, other: str)
 
 def test_short_names_stay_readable() -> None:
     assert fitted("search", "-config") == "search-config"
-
-
-@pytest.mark.parametrize(
-    ("kind", "name", "fine"),
-    [
-        ("Retriever", "search", True),
-        ("Retriever", "3d-search", False),  # a Service's name begins with a letter
-        ("ImageCollection", "3d-models", True),
-        ("ImageCollection", "a.b", False),
-        ("Retriever", "a" * 64, False),
-    ],
-)
-def test_a_name_that_cannot_name_children_is_told(kind: str, name: str, fine: bool) -> None:
-    problem = name_problem(Owner(kind, meta(name)))  # type: ignore[arg-type]
-    assert (problem is None) == fine
-    assert fine or name in str(problem)
 
 
 def _live(kind: str = "ConfigMap", **metadata: object) -> dict[str, object]:

@@ -399,7 +399,6 @@ TABLE: dict[str, tuple[RetrieverSnapshot, str, str]] = {
         retriever(spec=None, problems=("spec.collections: is required: add it",)),
         "InvalidSpec", "is required",
     ),
-    "name": (retriever(meta=meta("3d")), "InvalidSpec", "beginning with a letter"),
     "replicas": (
         retriever({"serving": {"replicas": 2}}), "EdgeSingleReplica", "write 1, or use engine",
     ),
