@@ -81,6 +81,10 @@ class CollectionConfig(Config):
     vector: VectorSpec
     index: IndexConfig
     fields: tuple[FieldSpec, ...] = ()
+    sources: tuple[str, ...] | None = Field(
+        default=None,
+        description="Names of the sources that can fill its index again; None: not known.",
+    )
 
 
 class RetrieverConfig(Config):
@@ -168,8 +172,12 @@ def light_of(config: ServingConfig) -> LightConfig:
 
 
 def heavy_of(config: ServingConfig) -> ServingConfig:
-    """The config without its light part: all that a new process must be started for."""
-    return with_light(config, LightConfig())
+    """The config without its light part: all that a new process must be started for.
+
+    Which sources there are matters to whoever makes an index alone: they restart nothing.
+    """
+    collections = tuple(c.model_copy(update={"sources": None}) for c in config.collections)
+    return with_light(config.model_copy(update={"collections": collections}), LightConfig())
 
 
 def with_light(config: ServingConfig, light: LightConfig) -> ServingConfig:

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from lookalike_crds.image_collection import ModelSpec
+from lookalike_crds.image_collection import ModelSpec, Provider
 
 LONGEST = 63
 """Characters of a DNS-1123 label."""
@@ -60,13 +60,46 @@ def index_name(collection: str, model: ModelSpec, *within: str) -> str:
     is left out: it changes speed, not the space.
     """
     parts = [*within, collection]
-    plain = "-".join(parts)
-    if len(parts) == 1 or not any("-" in part for part in parts):
-        # One dash for each part: no other parts have this name.
-        what: list[Any] = [plain]
-        size = _DIGEST
-    else:
-        what, size = parts, _LONG_DIGEST
+    stem, size = _index_stem(parts)
+    # One dash for each part: no other parts have this name.
+    what: list[Any] = ["-".join(parts)] if size == _DIGEST else parts
     what = [*what, model.provider, model.name, model.weights, model.revision]
     digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:size]
-    return f"{plain[: LONGEST - size - 1].rstrip('-')}-{digest}"
+    return f"{stem}-{digest}"
+
+
+def may_be_index_of(name: str, collection: str, *within: str) -> bool:
+    """Whether `index_name` gives this name to the collection for some model."""
+    stem, size = _index_stem([*within, collection])
+    return re.fullmatch(rf"{re.escape(stem)}-[0-9a-f]{{{size}}}", name) is not None
+
+
+def _index_stem(parts: list[str]) -> tuple[str, int]:
+    """(what the indexes of all models of a collection begin with, digits of the digest)."""
+    plain = "-".join(parts)
+    dashed = len(parts) > 1 and any("-" in part for part in parts)
+    size = _LONG_DIGEST if dashed else _DIGEST
+    return plain[: LONGEST - size - 1].rstrip("-"), size
+
+
+def described(model: ModelSpec) -> str:
+    """A model in a few words, for status, columns and messages."""
+    if model.provider is Provider.DEMO:
+        return "Demo"
+    parts = [f"{model.provider.value} {_end_of(model.name or '')}"]
+    if model.weights:
+        parts.append(_end_of(model.weights))
+    if model.revision:
+        parts.append(f"@{model.revision[:_REVISION]}")
+    text = " ".join(parts)
+    return text if len(text) <= _LONGEST_DESCRIPTION else text[: _LONGEST_DESCRIPTION - 1] + "…"
+
+
+_LONGEST_DESCRIPTION = 60
+_REVISION = 12
+"""Of a commit."""
+
+
+def _end_of(path: str) -> str:
+    """The last part of a path or an address: what is before it is the same for most models."""
+    return "…/" + path.rsplit("/", 1)[1] if path.count("/") > 1 else path

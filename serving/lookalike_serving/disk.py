@@ -11,6 +11,7 @@ is replayed when an index is opened – may go down to `LAST_RESERVE`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterable
@@ -38,6 +39,15 @@ def free_bytes(folder: Path) -> int:
         folder = folder.parent
     disk = os.statvfs(folder)
     return disk.f_bavail * disk.f_frsize
+
+
+def size_on_disk(folder: Path) -> int:
+    """Bytes that the folder's files occupy, holes left out."""
+    total = 0
+    for file in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+            total += file.lstat().st_blocks * 512 if file.is_file() else 0
+    return total
 
 
 def check_room(folder: Path, size: int = 0, *, reserve: int = RESERVE) -> None:

@@ -41,7 +41,7 @@ from lookalike_serving.images import ImageFetcher, ImageStore
 from lookalike_serving.index.open import open_index, open_payload_index
 from lookalike_serving.index.protocol import Index, IndexFailure, IndexUnavailable, Query, Vector
 from lookalike_serving.problems import Problem
-from lookalike_serving.superseded import check_no_uploads_left
+from lookalike_serving.superseded import check_nothing_left
 
 log = logging.getLogger("lookalike.service")
 
@@ -271,7 +271,7 @@ class Service:
             )
             self.models[collection.model] = embedder
         info = embedder.info
-        await check_no_uploads_left(collection)
+        await check_nothing_left(collection, self.config.data_dir)
         index = await open_index(collection, dimension=info.dimension, fingerprint=info.fingerprint)
         return CollectionState(collection, index, embedder)
 

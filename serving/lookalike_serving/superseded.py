@@ -1,71 +1,83 @@
-"""Uploaded documents that a change of the model would leave behind in another Edge index.
+"""Documents that a new index would leave behind in another index of the same collection.
 
 Each model of a collection has an index of its own, beside the others. Sources fill a new one again;
-what was uploaded lies in the old one alone, and would vanish from every answer without a word. So a
-new index is not made while an index of the same collection holds uploads.
+what was uploaded, and what came from a source that is no longer declared, lies in the old one
+alone, and would vanish from every answer without a word. So a new index is not made while an index
+of the same collection holds such documents.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from lookalike_crds.config import CollectionConfig
-from lookalike_crds.image_collection import Engine, VectorSpec
-from lookalike_serving.documents import RESERVED
-from lookalike_serving.index.edge_folder import MANIFEST, Manifest
-from lookalike_serving.index.filters import Condition, Operator
+from lookalike_crds.naming import may_be_index_of
+from lookalike_serving.edge_places import MANIFEST, indexes_of
+from lookalike_serving.index.edge_folder import Manifest
 from lookalike_serving.index.protocol import IndexMismatch
+from lookalike_serving.left_behind import count_in_folder, manifest_of, only_here
+
+_LOCK_WAIT_SECONDS = 10.0
 
 
-async def check_no_uploads_left(collection: CollectionConfig) -> None:
-    """Raises IndexMismatch if making the collection's index would leave uploads behind.
+async def check_nothing_left(collection: CollectionConfig, data_dir: Path) -> None:
+    """Raises IndexMismatch if making the collection's index would leave documents behind.
 
     Looks only where the collection has no index of its model yet. Raises IndexUnavailable if
-    another process keeps an index of the collection open.
+    another process keeps an index of the collection open, or a server does not answer.
     """
     path = collection.index.path
-    if collection.index.engine is not Engine.EDGE or path is None or (path / MANIFEST).exists():
+    if path is not None and (path / MANIFEST).exists():
         return
-    for folder, manifest in _others(collection, path):
-        if count := await _uploads(collection, folder, manifest):
-            raise IndexMismatch(
-                f"{count} documents that were uploaded to collection {collection.name} are in the "
-                f"index of another model, {folder.name}, and would no longer be found: set "
-                "spec.model back, and give the new model a second collection to upload to; or, to "
-                f"give those documents up, delete the folder {folder}"
-            )
+    for folder, manifest in _others(collection, path, data_dir):
+        [lost] = await count_in_folder(
+            folder,
+            manifest,
+            (only_here(collection.sources),),
+            lock_wait_seconds=_LOCK_WAIT_SECONDS,
+            owner=collection.index.owner,
+        )
+        if lost:
+            raise _would_lose(collection, lost, folder.name, data_dir)
 
 
-def _others(collection: CollectionConfig, path: Path) -> list[tuple[Path, Manifest]]:
-    """The collection's indexes of other models, by the owner that is written in each."""
-    owner = collection.index.owner
-    found = []
-    for file in sorted(path.parent.glob(f"*/{MANIFEST}")):
-        try:
-            manifest = Manifest.model_validate_json(file.read_bytes())
-        except (OSError, ValidationError):  # told by whoever opens that index
-            continue
-        if owner is None or manifest.owner is None or manifest.dimension is None:
-            continue
-        if manifest.owner.is_same(owner):
-            found.append((file.parent, manifest))
-    return found
-
-
-async def _uploads(collection: CollectionConfig, folder: Path, manifest: Manifest) -> int:
-    from lookalike_serving.index.edge import EdgeIndex
-
-    index = await EdgeIndex.open(
-        folder,
-        vector=VectorSpec.model_validate({"distance": manifest.distance}),
-        dimension=manifest.dimension,
-        fingerprint=manifest.fingerprint,
-        fields=collection.fields,
-        owner=manifest.owner,
+def _would_lose(
+    collection: CollectionConfig, lost: int, index: str, data_dir: Path
+) -> IndexMismatch:
+    return IndexMismatch(
+        f"{lost} documents of collection {collection.name} that no source can bring again "
+        f"(uploads, or of a source that is no longer declared) are in the index of another model, "
+        f"{index}, and would no longer be found: set spec.model back, and give the new model a "
+        "second collection to upload to; or, to give those documents up, "
+        f"{_command(collection, data_dir)} --drop {index} --yes"
     )
-    try:
-        return await index.count(Condition(f"{RESERVED}.source", Operator.EXISTS, False))
-    finally:
-        await index.close()
+
+
+def _command(collection: CollectionConfig, data_dir: Path) -> str:
+    owner = collection.index.owner
+    if owner is not None and owner.namespace:
+        return "in this pod, lookalike gc --config FILE (its ServingConfig)"
+    return f"lookalike gc --data-dir {data_dir}"
+
+
+def _others(
+    collection: CollectionConfig, path: Path | None, data_dir: Path
+) -> list[tuple[Path, Manifest]]:
+    """The collection's other Edge indexes, by the owner that is written in each.
+
+    An index of an early release says nothing; it is whose its name says.
+    """
+    owner = collection.index.owner
+    place = indexes_of(data_dir) if path is None else path.parent
+    found = []
+    for file in sorted(place.glob(f"*/{MANIFEST}")):
+        folder, manifest = file.parent, manifest_of(file.parent)
+        if owner is None or manifest is None or manifest.dimension is None or folder == path:
+            continue  # what cannot be read is told by whoever opens that index
+        if manifest.owner is None:
+            is_ours = may_be_index_of(folder.name, collection.name)
+        else:
+            is_ours = manifest.owner.is_same(owner)
+        if is_ours:
+            found.append((folder, manifest))
+    return found

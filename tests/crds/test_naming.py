@@ -8,7 +8,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from lookalike_crds.image_collection import ModelSpec
-from lookalike_crds.naming import index_name, joined
+from lookalike_crds.naming import index_name, joined, may_be_index_of
 
 _parts = st.lists(
     st.text("ab-0", min_size=1, max_size=40).filter(lambda s: s.strip("-") == s)
@@ -72,3 +72,13 @@ def test_indexes_differ_by_place_and_collection(one: list[str], other: list[str]
     first, second = (index_name(parts[-1], ModelSpec(), *parts[:-1]) for parts in (one, other))
     assert (first == second) == (one == other)
     assert len(first) <= 63
+
+
+@given(_parts, st.sampled_from([ModelSpec(), ModelSpec(provider="Timm", name="vit")]))
+def test_an_index_is_known_as_its_collections_whatever_the_model(
+    parts: list[str], model: ModelSpec
+) -> None:
+    name = index_name(parts[-1], model, *parts[:-1])
+    assert may_be_index_of(name, parts[-1], *parts[:-1])
+    assert not may_be_index_of(name + "0", parts[-1], *parts[:-1])
+    assert not may_be_index_of(name, "other", *parts[:-1])

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 
 from lookalike_crds.image_collection import FieldSpec, FieldType, Quantization, VectorSpec
+from lookalike_serving.disk import size_on_disk
 from lookalike_serving.index import edge_settings, edge_store
 from lookalike_serving.index.edge import EdgeIndex
-from lookalike_serving.index.edge_optimize import size_on_disk
+from lookalike_serving.index.edge_folder import EdgeFolder
 from lookalike_serving.index.edge_optimizer import copy_shard
 from lookalike_serving.index.filters import Condition, Operator
 from lookalike_serving.index.protocol import (
@@ -183,6 +184,19 @@ async def test_a_holder_that_is_ending_is_waited_for(folder):
     child.stdin.close()
     await (await opening).close()
     child.wait()
+
+
+async def test_a_folder_that_is_dropped_while_it_is_waited_for_is_made_anew(folder):
+    dropping = await EdgeFolder.acquire(folder, 0)
+    opening = asyncio.create_task(opened(folder, lock_wait_seconds=60))
+    await asyncio.sleep(0)
+    dropping.drop()
+    index = await opening
+    await index.upsert([Point(uid(1), np.ones(4, dtype=np.float32), {})])
+    await index.close()
+    again = await opened(folder)
+    assert await again.count() == 1
+    await again.close()
 
 
 async def test_a_failed_opening_releases_the_folder(folder):

@@ -17,6 +17,7 @@ from lookalike_crds.image_collection import (
     ImageCollectionStatus,
     RunStatus,
 )
+from lookalike_crds.naming import described
 from lookalike_crds.ownership import is_anothers
 from lookalike_operator.plan import (
     claims,
@@ -197,7 +198,7 @@ class _Work:
         wanted = indexes.index_of(self.snapshot, spec)
         if name != wanted and (self.run is None or self._filled() or self._is_taken()):
             name, model = wanted, spec.model
-        return name, indexes.described(model), indexes.stored(model)
+        return name, described(model), indexes.stored(model)
 
     def _is_taken(self) -> bool:
         """The index that the status names is another collection's."""

@@ -11,6 +11,7 @@ from lookalike_crds.image_collection import (
     ImageCollectionStatus,
     RunStatus,
 )
+from lookalike_crds.naming import described
 from lookalike_crds.qdrant_versions import OLDEST, SINCE, lacking, parsed, too_old, written
 from lookalike_operator.plan import indexes
 from lookalike_operator.plan.causes import Cause, claim_cause, refused_pod, worst
@@ -114,11 +115,11 @@ def _ready(
         return judged("Ready", None, index.reason, index.message)
     documents = situation.status.documents
     counted = "" if documents is None else f"{documents} documents, "
-    return judged("Ready", True, "Ready", f"{counted}model {indexes.described(spec.model)}")
+    return judged("Ready", True, "Ready", f"{counted}model {described(spec.model)}")
 
 
 def _model(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollectionSpec) -> Judged:
-    name = indexes.described(spec.model)
+    name = described(spec.model)
     run = situation.run
     if run is not None and run.state == "Failed" and _is_about_model(run.message):
         return judged("ModelReady", False, "ModelNotLoaded", run.message or "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
+from lookalike_crds.naming import described
 from lookalike_operator.plan import indexes, places, pod_policy
 from lookalike_operator.plan.addresses import address_problem
 from lookalike_operator.plan.causes import Cause
@@ -50,7 +51,7 @@ def _would_lose_uploads(snapshot: CollectionSnapshot, spec: ImageCollectionSpec)
         return None
     return Cause(
         "ModelChangeNeedsSources",
-        f"{lost} documents were embedded by {indexes.described(model)}, and no source has them to "
-        f"embed by {indexes.described(spec.model)}: set spec.model back, and upload into a second "
+        f"{lost} documents were embedded by {described(model)}, and no source has them to "
+        f"embed by {described(spec.model)}: set spec.model back, and upload into a second "
         "collection; or delete those documents",
     )

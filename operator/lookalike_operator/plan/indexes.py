@@ -14,7 +14,6 @@ from lookalike_crds.image_collection import (
     ImageCollectionSpec,
     ImageCollectionStatus,
     ModelSpec,
-    Provider,
 )
 from lookalike_crds.naming import index_name
 from lookalike_crds.ownership import is_anothers
@@ -107,29 +106,6 @@ def observed_index(snapshot: CollectionSnapshot) -> str | None:
 def alias_of(meta: Meta) -> str:
     """The name under which others find the active index on the server."""
     return f"{meta.namespace}.{meta.name}"
-
-
-def described(model: ModelSpec) -> str:
-    """A model in a few words, for status, columns and messages: `stored` has it whole."""
-    if model.provider is Provider.DEMO:
-        return "Demo"
-    parts = [f"{model.provider.value} {_end_of(model.name or '')}"]
-    if model.weights:
-        parts.append(_end_of(model.weights))
-    if model.revision:
-        parts.append(f"@{model.revision[:_REVISION]}")
-    text = " ".join(parts)
-    return text if len(text) <= _LONGEST_DESCRIPTION else text[: _LONGEST_DESCRIPTION - 1] + "…"
-
-
-_LONGEST_DESCRIPTION = 60
-_REVISION = 12
-"""Of a commit."""
-
-
-def _end_of(path: str) -> str:
-    """The last part of a path or an address: what is before it is the same for most models."""
-    return "…/" + path.rsplit("/", 1)[1] if path.count("/") > 1 else path
 
 
 def stored(model: ModelSpec) -> str:

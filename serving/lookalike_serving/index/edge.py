@@ -53,13 +53,15 @@ class EdgeIndex:
         vector: VectorSpec | None,
         dimension: int | None,
         fingerprint: str | None,
-        fields: tuple[FieldSpec, ...] = (),
+        fields: tuple[FieldSpec, ...] | None = (),
         lock_wait_seconds: float = LOCK_WAIT_SECONDS,
         owner: IndexOwner | None = None,
+        model: str | None = None,
     ) -> EdgeIndex:
         """Open the index in `path`, or make it. `vector` and `dimension` None: payloads only.
 
-        `owner` is written into it. Raises IndexMismatch where the folder's index is another's, or
+        `owner` and `model`, in words, are written into it; `fields` None: its payload indexes stay
+        as they are. Raises IndexMismatch where the folder's index is another's, or
         was made for another dimension, distance or model; IndexUnavailable where another process
         keeps it open; IndexFailure where its files cannot be read.
         """
@@ -71,6 +73,7 @@ class EdgeIndex:
             fields=fields,
             lock_wait_seconds=lock_wait_seconds,
             owner=owner,
+            model=model,
         )
         return cls(store)
 

@@ -42,7 +42,8 @@ class ShardPlace:
     folder: Path
     manifest: Manifest
     vector: VectorSpec | None
-    fields: tuple[FieldSpec, ...]
+    fields: tuple[FieldSpec, ...] | None
+    """Those with a payload index; None: those that have one keep it."""
 
     @property
     def path(self) -> Path:
@@ -63,13 +64,14 @@ class ShardEngine:
     def __init__(self, shard: edge.EdgeShard, place: ShardPlace) -> None:
         self._shard = shard
         self._path = place.folder
-        self._fields = place.fields
+        self._fields = place.fields or ()
         self._dimension = place.manifest.dimension
         self._distance = Distance(place.manifest.distance or Distance.COSINE)
         self._oversampling = oversampling(place.vector)
         self._tuned = self._params(None, exact=False)
-        with translated(f"making the payload indexes of {self._path}"):
-            match_payload_indexes(shard, place.fields)
+        if place.fields is not None:
+            with translated(f"making the payload indexes of {self._path}"):
+                match_payload_indexes(shard, place.fields)
 
     @classmethod
     def load(cls, place: ShardPlace) -> ShardEngine:

@@ -25,9 +25,9 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lookalike_crds.ownership import IndexOwner, is_anothers
+from lookalike_serving.edge_places import MANIFEST
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexUnavailable
 
-MANIFEST = "lookalike.json"
 _LOCK_POLL_SECONDS = 0.05
 
 
@@ -49,6 +49,8 @@ class Manifest(BaseModel):
     written again waits outside the graph, but still counts as indexed."""
     owner: IndexOwner | None = None
     """Whose it is; None in folders of early releases, until somebody opens them."""
+    model: str | None = None
+    """What it was made for in words, for people: the fingerprint is what counts."""
 
     def check_owner(self, where: Path, owner: IndexOwner | None) -> None:
         """Raises IndexMismatch where the index is another's than `owner`'s."""
@@ -89,20 +91,18 @@ class EdgeFolder:
         A holder that is just ending is waited for, `wait_seconds` at most; then raises
         IndexUnavailable.
         """
-        try:
-            os.makedirs(path, exist_ok=True)
-            lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise IndexFailure(
-                f"the index folder {path} cannot be used: {error.strerror}; "
-                "choose a folder that can be written"
-            ) from error
+        lock = _opened_lock(path)
         give_up = time.monotonic() + wait_seconds
         try:
             while True:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
+                    if cls(path, lock).is_present:
+                        break
+                    # Who held it has dropped the folder.
+                    dropped, lock = lock, _opened_lock(path)
+                    os.close(dropped)
+                    continue
                 except BlockingIOError:
                     if time.monotonic() >= give_up:
                         holder = os.pread(lock, 32, 0).decode(errors="replace").strip()
@@ -209,3 +209,15 @@ class EdgeFolder:
             (self.path / MANIFEST).unlink()
         shutil.rmtree(self.path, ignore_errors=True)
         self.release()
+
+
+def _opened_lock(path: Path) -> int:
+    """A descriptor of the folder's lock file; both are made where they are missing."""
+    try:
+        os.makedirs(path, exist_ok=True)
+        return os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise IndexFailure(
+            f"the index folder {path} cannot be used: {error.strerror}; "
+            "choose a folder that can be written"
+        ) from error

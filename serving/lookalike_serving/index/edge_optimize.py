@@ -57,8 +57,3 @@ class ShardOptimizer:
             f"({cause}: {why or 'no message'}); searches go on without; "
             "free memory or disk and call optimize() again"
         )
-
-
-def size_on_disk(folder: Path) -> int:
-    """Bytes that the folder's files occupy, holes left out."""
-    return sum(f.stat().st_blocks * 512 for f in folder.rglob("*") if f.is_file())

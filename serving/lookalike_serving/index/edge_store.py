@@ -35,7 +35,14 @@ from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
-from lookalike_serving.disk import LAST_RESERVE, RESERVE, NoRoom, check_room, free_bytes
+from lookalike_serving.disk import (
+    LAST_RESERVE,
+    RESERVE,
+    NoRoom,
+    check_room,
+    free_bytes,
+    size_on_disk,
+)
 from lookalike_serving.index import edge_settings
 from lookalike_serving.index.edge_engine import (
     LocalShard,
@@ -48,7 +55,7 @@ from lookalike_serving.index.edge_engine import (
     T,
 )
 from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
-from lookalike_serving.index.edge_optimize import ShardOptimizer, size_on_disk
+from lookalike_serving.index.edge_optimize import ShardOptimizer
 from lookalike_serving.index.edge_process import ShardProcess
 from lookalike_serving.index.edge_shard import check_without_points, create_shard
 from lookalike_serving.index.protocol import IndexFailure, IndexFull, IndexUnavailable
@@ -89,7 +96,7 @@ class EdgeStore:
         folder: EdgeFolder,
         manifest: Manifest,
         vector: VectorSpec | None,
-        fields: tuple[FieldSpec, ...],
+        fields: tuple[FieldSpec, ...] | None,
     ) -> None:
         self._folder = folder
         self.manifest = manifest
@@ -124,9 +131,10 @@ class EdgeStore:
         vector: VectorSpec | None,
         dimension: int | None,
         fingerprint: str | None,
-        fields: tuple[FieldSpec, ...],
+        fields: tuple[FieldSpec, ...] | None,
         lock_wait_seconds: float,
         owner: IndexOwner | None = None,
+        model: str | None = None,
     ) -> EdgeStore:
         folder = await EdgeFolder.acquire(path, lock_wait_seconds)
         try:
@@ -144,6 +152,7 @@ class EdgeStore:
                     datatype=None if vector is None else STORED_AS,
                     settings=_settings(vector),
                     owner=owner,
+                    model=model,
                 )
                 check_without_points(folder, manifest)
                 folder.remove_leftovers(None)
@@ -151,8 +160,11 @@ class EdgeStore:
             else:
                 manifest.check_owner(folder.path, owner)
                 manifest.check(folder.path, dimension, distance, fingerprint)
-                if owner is not None and manifest.owner != owner:
-                    manifest = manifest.model_copy(update={"owner": owner})
+                signed = manifest.model_copy(
+                    update={"owner": owner or manifest.owner, "model": model or manifest.model}
+                )
+                if signed != manifest:
+                    manifest = signed
                     folder.write_manifest(manifest)
                 await asyncio.to_thread(folder.remove_leftovers, manifest.generation)
             store = cls(folder, manifest, vector, fields)

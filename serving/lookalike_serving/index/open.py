@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lookalike_crds.config import CollectionConfig, IndexConfig
 from lookalike_crds.image_collection import Engine
+from lookalike_crds.naming import described
 from lookalike_serving.index.protocol import Index, IndexFailure
 
 
@@ -39,6 +40,7 @@ async def open_index(
             fingerprint=fingerprint,
             fields=collection.fields,
             owner=config.owner,
+            model=described(collection.model),
         )
     from lookalike_serving.index.qdrant import PATIENCE_SECONDS, QdrantIndex
 
@@ -56,6 +58,7 @@ async def open_index(
         patience_seconds=PATIENCE_SECONDS if patience_seconds is None else patience_seconds,
         owner=config.owner,
         adopts=config.adopts,
+        model=described(collection.model),
     )
 
 

@@ -81,13 +81,14 @@ class QdrantIndex:
         patience_seconds: float = PATIENCE_SECONDS,
         owner: IndexOwner | None = None,
         adopts: str | None = None,
+        model: str | None = None,
     ) -> QdrantIndex:
         """Open the collection `name`, or make it. `vector` and `dimension` None: payloads only;
         `grpc_port` None: REST alone.
 
-        `owner` is written into it. Where there is an index `adopts` that is nobody else's, that one
-        is used instead. Raises IndexMismatch where the collection is another owner's, or was made
-        for another dimension, distance or model, and
+        `owner` and `model`, in words, are written into it. Where there is an index `adopts` that is
+        nobody else's, that one is used instead. Raises IndexMismatch where the collection is
+        another owner's, or was made for another dimension, distance or model, and
         IndexUnavailable, with the url, where the server does not answer. Once it is open, a
         server that goes away is waited for as long as `patience_seconds`.
         """
@@ -104,6 +105,7 @@ class QdrantIndex:
             replication_factor,
             owner,
             adopts,
+            model,
         )
         try:
             index = await cls.open_with(connection, wanted)

@@ -20,7 +20,7 @@ from lookalike_crds.payload_indexes import field_schema
 from lookalike_serving.index.protocol import IndexMismatch
 from lookalike_serving.index.tuning import QUANTILE, STORED_AS
 
-_METADATA = "lookalike"
+METADATA = "lookalike"
 
 _SCHEMAS = {
     FieldType.KEYWORD: models.PayloadSchemaType.KEYWORD,
@@ -49,6 +49,8 @@ class Wanted:
     """Whose it is; None: neither written nor asked."""
     adopts: str | None = None
     """Another name, under which it may be there already."""
+    model: str | None = None
+    """In words, for people: the fingerprint is what counts."""
 
     @property
     def made_for(self) -> dict[str, Any]:
@@ -65,15 +67,20 @@ class Wanted:
 
     @property
     def metadata(self) -> dict[str, Any]:
+        return {METADATA: {**self.made_for, "settings": self.settings, **self.signature}}
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """Whose it is and by which model: written into those that lack it, too."""
         owner = {} if self.owner is None else {KEY: self.owner.model_dump()}
-        return {_METADATA: {**self.made_for, "settings": self.settings, **owner}}
+        return owner if self.model is None else {**owner, "model": self.model}
 
 
 async def adopted(client: AsyncQdrantClient, wanted: Wanted) -> Wanted:
     """What is wanted under the name that it has: that of an earlier release where there is one."""
     if wanted.adopts is None or not await client.collection_exists(wanted.adopts):
         return wanted
-    stored = ((await client.get_collection(wanted.adopts)).config.metadata or {}).get(_METADATA)
+    stored = ((await client.get_collection(wanted.adopts)).config.metadata or {}).get(METADATA)
     if not isinstance(stored, dict) or is_anothers(owner_in(stored), wanted.owner):
         return wanted
     return replace(wanted, name=wanted.adopts)
@@ -95,7 +102,7 @@ async def ensure_collection(
             if not await client.collection_exists(wanted.name):
                 raise
     info = await client.get_collection(wanted.name)
-    stored = (info.config.metadata or {}).get(_METADATA)
+    stored = (info.config.metadata or {}).get(METADATA)
     if not isinstance(stored, dict):
         raise IndexMismatch(
             f"collection {wanted.name} at {where} was not made by Lookalike, or by a Qdrant older "
@@ -115,9 +122,9 @@ async def ensure_collection(
                 f"configuration {value}: configure what it was made for, or give the collection "
                 "another index name (or delete it) and ingest again"
             )
-    if wanted.owner is not None and owner != wanted.owner:
-        signed = {_METADATA: {**stored, KEY: wanted.owner.model_dump()}}
-        await client.update_collection(wanted.name, metadata=signed)
+    signed = {**stored, **wanted.signature}
+    if signed != stored:
+        await client.update_collection(wanted.name, metadata={METADATA: signed})
     if local:
         return
     if stored.get("settings") != wanted.settings and wanted.vector is not None:

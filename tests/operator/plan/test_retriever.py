@@ -30,9 +30,10 @@ from tests.operator.plan.known import (
 )
 
 from lookalike_crds.image_collection import ImageCollectionStatus
+from lookalike_crds.naming import described
 from lookalike_crds.retriever import RetrieverStatus
 from lookalike_operator.plan.conditions import judged, merged
-from lookalike_operator.plan.indexes import described, stored
+from lookalike_operator.plan.indexes import stored
 from lookalike_operator.plan.model import (
     CollectionFacts,
     InvalidCollection,

@@ -8,6 +8,7 @@ import typer
 from lookalike.cli import (
     demo_catalogue,
     down,
+    gc,
     get,
     ingest,
     search,
@@ -35,6 +36,7 @@ app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("get", epilog=get.EXAMPLES)(get.get)
 app.command("ingest", epilog=ingest.EXAMPLES)(ingest.ingest)
 app.command("down", epilog=down.EXAMPLES)(down.down)
+app.command("gc", epilog=gc.EXAMPLES)(gc.gc)
 app.command("validate", epilog=validate.EXAMPLES)(validate.validate)
 app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
 app.command("describe", epilog=describe.EXAMPLES)(describe.describe)

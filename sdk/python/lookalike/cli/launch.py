@@ -10,6 +10,7 @@ import typer
 
 from lookalike.cli.failure import ExitCode
 from lookalike.cli.following import ProgressBars, read_progress, summary
+from lookalike.cli.gc import left_behind_line
 from lookalike.cli.options import DEFAULT_DATA_DIR, Output
 from lookalike.cli.printing import console, notice, notices, print_json
 from lookalike.cli.rendering import render
@@ -45,6 +46,8 @@ def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
         if start.ingest and (wait or not start.detached):
             _follow_ingestions(server)
         state = server.state() or state
+        if left := left_behind_line(start.data_dir):
+            notice(left)
         _say_where(loaded, start, state, run, output)
         if not start.detached:
             _stay(server)

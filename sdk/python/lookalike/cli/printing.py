@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 _WIDE = 200
-_NEVER_BROKEN = "document"
-"""The column of ids, which people copy."""
+_NEVER_BROKEN = frozenset({"document", "index"})
+"""Columns of what people copy."""
 
 
 @cache
@@ -88,7 +88,7 @@ def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
             escape(printable_line(name)),
             justify="right" if name in right else "left",
             overflow="fold",
-            no_wrap=name == _NEVER_BROKEN,
+            no_wrap=name in _NEVER_BROKEN,
         )
     return made
 

@@ -80,6 +80,7 @@ def render(
             vector=resource.spec.vector,
             index=index,
             fields=resource.spec.fields,
+            sources=tuple(source.name for source in resource.spec.sources),
         )
         collections.append(collection)
         sources = tuple(_resolved(source, folder) for source in resource.spec.sources)

@@ -27,6 +27,7 @@ def status(
     api_key: ApiKey = None,
 ) -> None:
     """Show the server, its collections and their ingestion. Exit code 3 where it is not ready."""
+    from lookalike.cli.gc import left_behind_line
     from lookalike.cli.printing import print_json
     from lookalike_serving.local.rundir import RunDirectory
 
@@ -43,6 +44,7 @@ def status(
             "phase": told["phase"] or state.phase,
         }
         told["ingestions"] = _ingestions(run, state)
+        told["left_behind"] = left_behind_line(data_dir)
     if output is Output.JSON:
         print_json(told)
     else:
@@ -144,6 +146,8 @@ def _print(told: dict[str, Any]) -> None:
         console().print(made)
     for each in told["ingestions"]:
         console().print(escape(_ingestion_line(each)), soft_wrap=True)
+    if told.get("left_behind"):
+        console().print(escape(told["left_behind"]), soft_wrap=True)
 
 
 def _ingestion_line(told: dict[str, Any]) -> str:

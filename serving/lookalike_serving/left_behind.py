@@ -1,0 +1,282 @@
+"""Indexes that no configured collection uses any more: found, counted, dropped.
+
+Another model makes another index, and the one before stays: beside it in the data folder, or on
+the Qdrant server. So does the index of a collection that is taken out of the files. None goes by
+itself, since it may hold what nothing else has: documents that were uploaded, or that came from a
+source which is no longer declared.
+
+A running server holds the locks of the indexes that it uses, and no others. So all this is safe
+beside one: what is in use is not touched, by its configuration and by its lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from lookalike_crds.config import CollectionConfig, IndexConfig, ServingConfig
+from lookalike_crds.image_collection import Engine, VectorSpec
+from lookalike_crds.naming import may_be_index_of
+from lookalike_crds.ownership import IndexOwner
+from lookalike_serving.disk import size_on_disk
+from lookalike_serving.documents import RESERVED
+from lookalike_serving.edge_places import MANIFEST, unused_folders
+from lookalike_serving.images.holders import release_index
+from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
+from lookalike_serving.index.filters import Condition, Filter, Not, Operator
+from lookalike_serving.index.protocol import IndexFailure
+
+if TYPE_CHECKING:
+    from lookalike_serving.index.qdrant_connection import Connection
+    from lookalike_serving.index.qdrant_stock import StoredIndex
+
+_SOURCE = f"{RESERVED}.source"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """One index that nothing uses."""
+
+    name: str
+    place: str
+    """Its folder, or the address of its server."""
+    collection: str | None
+    """Whose it was; None: not known."""
+    model: str | None = None
+    documents: int | None = None
+    """None: could not be counted, and `problem` says why."""
+    only_here: int | None = None
+    """Documents that no source of the configuration can bring again."""
+    bytes: int | None = None
+    """On disk; None: the server does not tell."""
+    problem: str | None = None
+    anothers: str | None = None
+    """Who it belongs to where that is not this configuration."""
+
+
+class Kept(Exception):
+    """An index was not dropped. The message says why, and what to do."""
+
+
+def only_here(sources: tuple[str, ...] | None) -> Filter | None:
+    """Meets the documents that none of the sources can bring again; None meets all.
+
+    Where the sources are not known, those are the uploads.
+    """
+    if sources is None:
+        return Condition(_SOURCE, Operator.EXISTS, False)
+    return Not((Condition(_SOURCE, Operator.IN, list(sources)),)) if sources else None
+
+
+async def left_behind(config: ServingConfig) -> list[LeftBehind]:
+    """All of them, counted, by name. Raises IndexFailure where a server cannot be asked."""
+    found = [await _counted_folder(config, folder) for folder in unused_folders(config)]
+    for server in _servers(config):
+        async with _connected(server) as connection:
+            for stored in await _unused_on(connection, config, server):
+                counted = await _counted_on(connection, config, server, stored)
+                found.append(counted)
+    return sorted(found, key=lambda each: (each.name, each.place))
+
+
+async def drop(
+    index: LeftBehind, configuration: Callable[[], ServingConfig], *, with_documents: bool
+) -> None:
+    """Delete one of `left_behind` for good, with the uploaded images that it alone shows.
+
+    `configuration` says what is in use now: it may have changed since the index was found. Raises
+    Kept where it is another's, or holds documents that nothing can bring again, unless
+    `with_documents`; IndexFailure where it is open in a process, or the server refuses.
+    """
+    _check_droppable(index, with_documents=with_documents)
+    for server in _servers(configuration()):
+        if server.url == index.place:
+            await _drop_on(configuration(), server, index)
+            return
+    # From here on nobody opens it; who has been told to use it meanwhile makes it anew.
+    folder = await EdgeFolder.acquire(Path(index.place), wait_seconds=0)
+    config = configuration()
+    if folder.path not in unused_folders(config):
+        folder.release()
+        raise Kept(f"index {index.name} is in use, or gone already")
+    # First what depends on it: what is interrupted here is done again by the next try.
+    release_index(config.data_dir / "images", index.name)
+    folder.drop()
+
+
+def _check_droppable(index: LeftBehind, *, with_documents: bool) -> None:
+    if index.anothers is not None:
+        raise Kept(f"index {index.name} belongs to {index.anothers}: it stays")
+    if with_documents or index.only_here == 0:
+        return
+    if index.only_here is None:
+        raise Kept(
+            f"index {index.name} could not be counted ({index.problem}), and may hold documents "
+            "that nothing can bring again: add --yes to give them up"
+        )
+    raise Kept(
+        f"index {index.name} holds {index.only_here} documents that no source of the configuration "
+        "can bring again (uploads, or of a source that is no longer declared): add --yes to give "
+        "them up"
+    )
+
+
+# -- Qdrant Edge -----------------------------------------------------------------------------------
+
+
+def manifest_of(folder: Path) -> Manifest | None:
+    """None where there is none that can be read."""
+    try:
+        return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+async def count_in_folder(
+    folder: Path,
+    manifest: Manifest,
+    filters: tuple[Filter | None, ...],
+    *,
+    lock_wait_seconds: float,
+    owner: IndexOwner | None = None,
+) -> list[int]:
+    """Documents of an index that meet each filter. Raises IndexFailure, where it is open too.
+
+    `owner` is written into an index that has none.
+    """
+    from lookalike_serving.index.edge import EdgeIndex
+
+    vectors = {"distance": manifest.distance}
+    index = await EdgeIndex.open(
+        folder,
+        vector=None if manifest.dimension is None else VectorSpec.model_validate(vectors),
+        dimension=manifest.dimension,
+        fingerprint=manifest.fingerprint,
+        fields=None,
+        owner=manifest.owner or owner,
+        lock_wait_seconds=lock_wait_seconds,
+    )
+    try:
+        return [await index.count(filter) for filter in filters]
+    finally:
+        await index.close()
+
+
+async def _counted_folder(config: ServingConfig, folder: Path) -> LeftBehind:
+    manifest = manifest_of(folder)
+    owner = manifest.owner if manifest is not None else None
+    collection = owner.name if owner is not None else _attributed(config, folder.name)
+    found = LeftBehind(folder.name, str(folder), collection, bytes=size_on_disk(folder))
+    if manifest is None:
+        why = f"{MANIFEST} is missing or cannot be read: it was half dropped, or is damaged"
+        return replace(found, problem=why)
+    found = replace(found, model=manifest.model)
+    if owner is not None and not _is_ours(config, owner):
+        return replace(found, anothers=str(owner))
+    known = _collection(config, collection)
+    filters = (None, only_here(known.sources if known is not None else ()))
+    try:
+        documents, lost = await count_in_folder(
+            folder,
+            manifest,
+            filters,
+            lock_wait_seconds=0,
+            owner=known.index.owner if known is not None else None,
+        )
+    except (IndexFailure, OSError) as failure:
+        return replace(found, problem=str(failure))
+    return replace(found, documents=documents, only_here=lost)
+
+
+def _attributed(config: ServingConfig, name: str) -> str | None:
+    """The collection that an index of an early release, which says nothing, is of by its name."""
+    return next((c.name for c in config.collections if may_be_index_of(name, c.name)), None)
+
+
+def _collection(config: ServingConfig, name: str | None) -> CollectionConfig | None:
+    return next((each for each in config.collections if each.name == name), None)
+
+
+def _is_ours(config: ServingConfig, owner: IndexOwner) -> bool:
+    mine = [c.index.owner for c in config.collections if c.index.owner is not None]
+    if owner.namespace:
+        return any(owner.is_same(each) for each in mine)
+    # On one machine: whatever the collection was called, it is of this data folder.
+    return any(not each.namespace and each.cluster == owner.cluster for each in mine)
+
+
+# -- Qdrant servers --------------------------------------------------------------------------------
+
+
+def _servers(config: ServingConfig) -> list[IndexConfig]:
+    """An index on each Qdrant server that the configuration names.
+
+    None on a cluster: there one pod's configuration does not say which indexes others use.
+    """
+    found = {
+        index.url: index
+        for index in (each.index for each in config.collections)
+        if index.engine is Engine.QDRANT and index.owner is not None and not index.owner.namespace
+    }
+    return list(found.values())
+
+
+@contextlib.asynccontextmanager
+async def _connected(server: IndexConfig) -> AsyncIterator[Connection]:
+    from lookalike_serving.index.qdrant_connection import connected
+
+    assert server.url is not None
+    connection = connected(server.url, server.grpc_port, server.api_key_file, patience_seconds=2)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def _unused_on(
+    connection: Connection, config: ServingConfig, server: IndexConfig
+) -> list[StoredIndex]:
+    """Those of this data folder. Others' are nobody's business here, and not even told."""
+    from lookalike_serving.index.qdrant_stock import stored_indexes
+
+    used = {name for each in config.collections for name in (each.index.name, each.index.adopts)}
+    return [
+        stored
+        for stored in await stored_indexes(connection, lambda name: name not in used)
+        if stored.owner is not None and _is_ours(config, stored.owner)
+    ]
+
+
+async def _counted_on(
+    connection: Connection, config: ServingConfig, server: IndexConfig, stored: StoredIndex
+) -> LeftBehind:
+    from lookalike_serving.index.qdrant_stock import count
+
+    assert stored.owner is not None
+    known = _collection(config, stored.owner.name)
+    filter = only_here(known.sources if known is not None else ())
+    return LeftBehind(
+        stored.name,
+        str(server.url),
+        stored.owner.name,
+        stored.model,
+        documents=stored.points,
+        only_here=await count(connection, stored.name, filter),
+    )
+
+
+async def _drop_on(config: ServingConfig, server: IndexConfig, index: LeftBehind) -> None:
+    from lookalike_serving.index.qdrant_stock import drop as drop_stored
+
+    async with _connected(server) as connection:
+        for stored in await _unused_on(connection, config, server):
+            if stored.name == index.name:
+                release_index(config.data_dir / "images", index.name)
+                await drop_stored(connection, stored)
+                return
+    raise Kept(f"index {index.name} is in use, or gone already")
