@@ -63,13 +63,14 @@ class Shelf:
         self.urls: dict[str, bytes | ImageError] = {}
         self.before: Callable[[Item], Awaitable[None]] | None = None
 
-    async def store(self, collection: str, image: bytes, item: Item) -> None:
+    async def store(self, collection: str, image: bytes, item: Item) -> tuple[str, ...]:
         if self.before is not None:
             await self.before(item)
         if b"rubbish" in image:
             raise ImageError(Code.NOT_AN_IMAGE, "the bytes are no image: send a JPEG, PNG or WebP")
         self.stored[item.document_id] = self.stored.get(item.document_id, 0) + 1
         self.images[item.document_id] = image
+        return ("animated: the first frame is used",) if b"animated" in image else ()
 
     async def load(self, reference: str) -> bytes:
         if reference.startswith("http"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import io
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
+from PIL import Image
 
 from lookalike_crds.config import CollectionConfig, IndexConfig, RetrieverConfig, ServingConfig
 from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
@@ -116,6 +118,17 @@ async def test_rubbish_among_images_is_told_item_by_item(client, images):
     )
     assert [item["position"] for item in rest.json()["items"]] == [5, 6]
     assert rest.json()["next_cursor"] is None
+
+
+async def test_what_decoding_left_out_is_told_item_by_item(client, images):
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "lime")]
+    moving = io.BytesIO()
+    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
+    sent = await client.post(BATCHES, json=base64_items(images[0], moving.getvalue()))
+    batch = await ended(client, sent)
+    page = (await client.get(f"/v1/batches/{batch['batch_id']}/items")).json()
+    told = [item["warnings"] for item in page["items"]]
+    assert told == [[], ["animated: the first frame is used"]]
 
 
 async def test_a_key_sent_again_answers_with_the_same_batch(client, images):

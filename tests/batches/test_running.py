@@ -39,6 +39,12 @@ async def test_one_bad_image_does_not_stop_the_others(desk):
     assert "send a JPEG" in failed[0].error.detail
 
 
+async def test_what_decoding_left_out_is_kept_with_the_item(desk):
+    done = await desk.end(await desk.submit(b"one", b"animated", b"rubbish animated"))
+    found, _ = await desk.batches.items(done, None, 0, 10)
+    assert [item.warnings for item in found] == [(), ("animated: the first frame is used",), ()]
+
+
 async def test_a_batch_of_nothing_but_rubbish_fails(desk):
     assert (
         await desk.end(await desk.submit(b"rubbish", b"more rubbish"))

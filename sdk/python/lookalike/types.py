@@ -226,6 +226,8 @@ class BatchItem(Answered):
     """QUEUED, SUCCEEDED, FAILED or CANCELLED."""
     image: str | None = None
     error: BatchError | None = None
+    warnings: list[str] = []
+    """SUCCEEDED: what was lost when the image was decoded, such as further frames."""
 
 
 class BatchInput(TypedDict):

@@ -23,11 +23,11 @@ Payload = dict[str, Any]
 
 
 def encode(record: Order | Control | Progress | Item) -> Payload:
-    """A record's fields as JSON; None is left out."""
+    """A record's fields as JSON; None and empty tuples are left out."""
     return {
         f.name: _plain(value)
         for f in fields(record)
-        if (value := getattr(record, f.name)) is not None
+        if (value := getattr(record, f.name)) not in (None, ())
     }
 
 
@@ -48,6 +48,7 @@ def decode_item(payload: Payload) -> Item:
     values = {**payload, "outcome": ItemState(payload["outcome"])}
     if "error" in values:
         values["error"] = Cause(**values["error"])
+    values["warnings"] = tuple(values.get("warnings", ()))
     return Item(**values)
 
 
@@ -59,5 +60,7 @@ def _plain(value: Any) -> Any:
             return value.isoformat()
         case Cause():
             return {"code": value.code, "detail": value.detail}
+        case tuple():
+            return list(value)
         case _:
             return value

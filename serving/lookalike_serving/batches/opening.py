@@ -26,8 +26,9 @@ def open_batches(service: Service) -> Batches:
     async def load(reference: str) -> bytes:
         return await load_reference(reference, service.fetcher)
 
-    async def store_item(collection: str, image: bytes, item: Item) -> None:
-        await store_document(service, collection, image, item.metadata, item.document_id)
+    async def store_item(collection: str, image: bytes, item: Item) -> tuple[str, ...]:
+        stored = await store_document(service, collection, image, item.metadata, item.document_id)
+        return stored.warnings
 
     # As many as there are cores: one decodes while another is in the model, and a search that comes
     # in between finds a short queue.

@@ -185,6 +185,8 @@ class Item:
     attempt: int = 0
     """The attempt that brought the outcome."""
     error: Cause | None = None
+    warnings: tuple[str, ...] = ()
+    """Of one that succeeded: what was lost when its image was decoded."""
 
     def state(self, batch: Batch) -> ItemState:
         """What a caller sees, given how the batch stands."""

@@ -28,7 +28,7 @@ from lookalike_serving.batches.record import (
 )
 from lookalike_serving.batches.staging import PREFIX, Staging
 from lookalike_serving.batches.store import CHUNK, BatchStore
-from lookalike_serving.batches.work import Halted, Work
+from lookalike_serving.batches.work import Halted, Outcome, Work
 
 log = logging.getLogger("lookalike.batches")
 
@@ -74,7 +74,7 @@ class BatchRun:
         """Raises IndexFailure (and Problem 503) where progress cannot be noted."""
         todo = await self._recount()
         await self._save()
-        pending: set[asyncio.Task[tuple[Item, Cause | None]]] = set()
+        pending: set[asyncio.Task[tuple[Item, Outcome]]] = set()
         try:
             await self._feed(todo, pending)
         finally:
@@ -86,7 +86,7 @@ class BatchRun:
         return await self._finish()
 
     async def _feed(
-        self, todo: list[int], pending: set[asyncio.Task[tuple[Item, Cause | None]]]
+        self, todo: list[int], pending: set[asyncio.Task[tuple[Item, Outcome]]]
     ) -> None:
         items = self._items(todo)
         exhausted = False
@@ -108,19 +108,26 @@ class BatchRun:
             if self._due():
                 await self._commit()
 
-    async def _one(self, item: Item) -> tuple[Item, Cause | None]:
+    async def _one(self, item: Item) -> tuple[Item, Outcome]:
         return item, await self._work.do(self._batch.order.collection, item, self._stop)
 
-    def _note(self, task: asyncio.Task[tuple[Item, Cause | None]]) -> None:
+    def _note(self, task: asyncio.Task[tuple[Item, Outcome]]) -> None:
         try:
-            item, cause = task.result()
+            item, outcome = task.result()
         except Halted as halted:
             self._halt(halted.cause)
             return
         retried = item.outcome is ItemState.FAILED
-        outcome = ItemState.SUCCEEDED if cause is None else ItemState.FAILED
-        attempt = self._batch.control.attempt
-        self._outcomes.append(replace(item, outcome=outcome, attempt=attempt, error=cause))
+        cause = outcome.error
+        self._outcomes.append(
+            replace(
+                item,
+                outcome=ItemState.SUCCEEDED if cause is None else ItemState.FAILED,
+                attempt=self._batch.control.attempt,
+                error=cause,
+                warnings=outcome.warnings,
+            )
+        )
         self._rate.add(time.monotonic())
         progress = self._progress
         self._progress = replace(

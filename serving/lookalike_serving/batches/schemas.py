@@ -149,6 +149,9 @@ class ItemView(BaseModel):
     state: ItemState
     image: str | None = Field(description="The URL; null where the bytes came inline.")
     error: ErrorView | None
+    warnings: list[str] = Field(
+        description="SUCCEEDED: what was lost when the image was decoded, such as further frames."
+    )
 
     @classmethod
     def of(cls, item: Item, batch: Batch) -> ItemView:
@@ -158,6 +161,7 @@ class ItemView(BaseModel):
             state=item.state(batch),
             image=item.image[:PREVIEW] if item.image.startswith(("http:", "https:")) else None,
             error=ErrorView.of(item.error),
+            warnings=list(item.warnings),
         )
 
 

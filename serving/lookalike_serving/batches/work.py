@@ -12,6 +12,7 @@ import contextlib
 import errno
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from lookalike_serving.batches.record import Cause, Item
 from lookalike_serving.batches.staging import PREFIX, Staging
@@ -30,8 +31,18 @@ _DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 Fetch = Callable[[str], Awaitable[bytes]]
 """The bytes of an https URL. Raises ImageError."""
-Store = Callable[[str, bytes, Item], Awaitable[None]]
-"""Stores one image of a collection as the document that the item says."""
+Store = Callable[[str, bytes, Item], Awaitable[tuple[str, ...]]]
+"""Stores one image of a collection as the document that the item says; what was lost by it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one item."""
+
+    error: Cause | None = None
+    """None: it is stored."""
+    warnings: tuple[str, ...] = ()
+    """What was lost when its image was decoded."""
 
 
 class Halted(Exception):
@@ -60,8 +71,8 @@ class Work:
         self._slots = slots
         self._pauses = pauses
 
-    async def do(self, collection: str, item: Item, stop: asyncio.Event) -> Cause | None:
-        """Store the item; None on success, else why it failed. Raises Halted.
+    async def do(self, collection: str, item: Item, stop: asyncio.Event) -> Outcome:
+        """Store the item. Raises Halted.
 
         `stop` cuts pauses short; what was to be tried again then fails.
         """
@@ -70,18 +81,17 @@ class Work:
                 image = await self._image(item, stop)
                 async with self._slots:
                     self._staging.check_room()
-                    await self._store(collection, image, item)
-                return None
+                    return Outcome(warnings=await self._store(collection, image, item))
             except asyncio.CancelledError:
                 raise
             except Exception as failure:
                 cause, passing = judge(failure)
                 if not passing:
-                    return cause
+                    return Outcome(cause)
                 if pause is None or stop.is_set():
                     raise Halted(cause) from failure
                 await wait(stop, pause)
-        return None
+        raise AssertionError("the last try has no pause after it")
 
     async def _image(self, item: Item, stop: asyncio.Event) -> bytes:
         if item.image.startswith(PREFIX):
