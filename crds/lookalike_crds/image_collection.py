@@ -331,7 +331,9 @@ class RunStatus(Status):
         default="Running", description="CompletedWithErrors: some images could not be ingested."
     )
     message: str | None = Field(
-        default=None, max_length=1024, description="Why it failed, or what its errors were."
+        default=None,
+        max_length=1024,
+        description="Why it failed, what its errors were, or what decoding left out of images.",
     )
     finished_at: str | None = Field(default=None, max_length=64, description="RFC 3339.")
 

@@ -69,6 +69,22 @@ class ItemError(BaseModel):
     cause: str
 
 
+class Lost(BaseModel):
+    """Images of which something was lost when they were decoded, all for one cause."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    cause: str
+    images: int
+    source: str
+    key: str = Field(description="One of them.")
+
+    def told(self) -> str:
+        """In a line: "12 images: animated: the first frame is used (such as a.gif)"."""
+        images = "1 image" if self.images == 1 else f"{self.images:,} images"
+        return f"{images}: {self.cause} (such as {_shorten(self.key, _SHORTEST_TEXT)})"
+
+
 class Progress(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
@@ -84,6 +100,9 @@ class Progress(BaseModel):
     pid: int
     documents: int | None = Field(default=None, description="In the index; known at the end.")
     errors: list[ItemError] = Field(default_factory=list, description="The last few.")
+    lost: list[Lost] = Field(
+        default_factory=list, description="What decoding left out; the most frequent causes."
+    )
 
     @property
     def total(self) -> Counts:
@@ -95,6 +114,9 @@ RESULT_BYTES = 4096
 """Kubernetes cuts a longer termination message, and JSON with it."""
 _LONGEST_TEXT = 1024
 _SHORTEST_TEXT = 120
+MOST_LOSSES = 8
+"""Causes of losses that a run tells one by one."""
+_OTHER_CAUSES = "other causes"
 OTHERS = "+others"
 """Stands for the sources that had no room of their own. No source can have this name."""
 
@@ -113,13 +135,16 @@ class RunResult(BaseModel):
     documents: int | None = Field(default=None, description="In the index at the end.")
     index_name: str
     errors: list[ItemError] = Field(default_factory=list, description="The last few.")
+    lost: list[Lost] = Field(
+        default_factory=list, description="What decoding left out; the most frequent causes."
+    )
     finished_at: datetime
 
     def to_json(self, limit: int = RESULT_BYTES) -> bytes:
         """At most `limit` bytes of JSON: cut where nothing that is counted on is lost.
 
-        First go all but the last few errors, then the ends of long texts, then the counts of
-        single sources, which `+others` has the sum of.
+        First go all but the last few errors, then the ends of long texts, then what decoding left
+        out, then the counts of single sources, which `+others` has the sum of.
         """
         for cut in self._cuts():
             encoded = cut._encoded()
@@ -136,7 +161,7 @@ class RunResult(BaseModel):
         yield whole
         for count in range(len(self.errors), -1, -1):
             yield self._shortened(_SHORTEST_TEXT * 2, self.errors[len(self.errors) - count :])
-        bare = self._shortened(_SHORTEST_TEXT, [])
+        bare = self._shortened(_SHORTEST_TEXT, []).model_copy(update={"lost": []})
         yield bare
         # Those with failures and changes are worth their room most.
         by_worth = sorted(
@@ -160,6 +185,15 @@ class RunResult(BaseModel):
                     )
                     for error in errors
                 ],
+                "lost": [
+                    each.model_copy(
+                        update={
+                            "cause": _shorten(each.cause, _SHORTEST_TEXT),
+                            "key": _shorten(each.key, _SHORTEST_TEXT),
+                        }
+                    )
+                    for each in self.lost
+                ],
             }
         )
 
@@ -170,6 +204,24 @@ def _shorten(text: str, length: int) -> str:
     if len(plain.encode()) <= length:
         return plain
     return plain.encode()[: length - 3].decode(errors="ignore") + "…"
+
+
+def losses_of(losses: Iterable[Lost]) -> list[Lost]:
+    """Summed up by cause, the most frequent first: at most `MOST_LOSSES`, and one of all others."""
+    by_cause: dict[str, Lost] = {}
+    for each in losses:
+        before = by_cause.get(each.cause)
+        images = each.images + (before.images if before is not None else 0)
+        by_cause[each.cause] = (before or each).model_copy(update={"images": images})
+    rest = by_cause.pop(_OTHER_CAUSES, None)
+    ranked = sorted(by_cause.values(), key=lambda lost: (-lost.images, lost.cause))
+    kept, dropped = ranked[:MOST_LOSSES], ranked[MOST_LOSSES:]
+    if rest is not None:
+        dropped.insert(0, rest)
+    if dropped:
+        others = sum(each.images for each in dropped)
+        kept.append(dropped[0].model_copy(update={"cause": _OTHER_CAUSES, "images": others}))
+    return kept
 
 
 def total_of(counts: Iterable[Counts]) -> Counts:

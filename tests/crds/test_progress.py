@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike_crds.progress import (
+    MOST_LOSSES,
     OTHERS,
     RESULT_BYTES,
     Counts,
     ItemError,
+    Lost,
     RunResult,
     RunState,
+    losses_of,
     total_of,
 )
 
@@ -31,6 +34,16 @@ counts = st.builds(
 names = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 texts = st.text(max_size=3000)
 errors = st.lists(st.builds(ItemError, source=names, key=texts, cause=texts), max_size=20)
+losses = st.lists(
+    st.builds(
+        Lost,
+        cause=st.sampled_from("abcdefghijkl") | texts,
+        images=st.integers(1, 10**9),
+        source=names,
+        key=texts,
+    ),
+    max_size=30,
+)
 results = st.builds(
     RunResult,
     state=st.sampled_from(RunState),
@@ -39,6 +52,7 @@ results = st.builds(
     documents=st.none() | numbers,
     index_name=names,
     errors=errors,
+    lost=losses.map(losses_of),
     finished_at=st.just(datetime(2026, 1, 2, tzinfo=UTC)),
 )
 
@@ -87,3 +101,19 @@ def test_sources_without_room_are_summed_up() -> None:
     read = RunResult.model_validate_json(result(sources=sources).to_json())
     assert OTHERS in read.sources
     assert total_of(read.sources.values()).listed == 64 * 10**9
+
+
+@given(losses, losses)
+def test_losses_are_summed_up_by_cause_and_few(one: list[Lost], other: list[Lost]) -> None:
+    """However often they are summed up on the way, as in partitions of a run."""
+    told = losses_of([*losses_of(one), *losses_of(other)])
+    assert sum(lost.images for lost in told) == sum(lost.images for lost in [*one, *other])
+    assert len(told) <= MOST_LOSSES + 1
+    assert len({lost.cause for lost in told}) == len(told)
+    assert losses_of(told) == told
+
+
+def test_a_loss_is_told_in_a_line() -> None:
+    told = Lost(cause="animated: the first frame is used", images=1200, source="s", key="a\n.gif")
+    assert told.told() == "1,200 images: animated: the first frame is used (such as a .gif)"
+    assert told.model_copy(update={"images": 1}).told().startswith("1 image: ")

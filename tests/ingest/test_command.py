@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from lookalike_serving.local import processes
 from lookalike_serving.local.rundir import (
@@ -40,14 +42,16 @@ def lookalike(place: Any) -> Iterator[Lookalike]:
             )
         )
 
-        def command(name: str, *sources: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+        def command(
+            name: str, *sources: dict[str, Any], output: str = "json"
+        ) -> subprocess.CompletedProcess[str]:
             config = place.config(*sources).model_copy(
                 update={"progress_file": run.progress_file("shop")}
             )
             run.ingestion_config("shop").write_text(config.model_dump_json(by_alias=True))
             program = "from lookalike.cli import main; main()"
             return subprocess.run(
-                [sys.executable, "-c", program, name, "-o", "json", "--data-dir", run.data_dir],
+                [sys.executable, "-c", program, name, "-o", output, "--data-dir", run.data_dir],
                 capture_output=True,
                 text=True,
                 check=False,
@@ -97,3 +101,30 @@ def test_a_complete_run_is_done(place, paint, lookalike: Lookalike) -> None:
     assert lookalike("ingest").returncode == 0
     (told,) = json.loads(lookalike("status").stdout)["ingestions"]
     assert (told["phase"], told["error"]) == ("done", None)
+
+
+def test_what_decoding_left_out_is_counted_by_cause(place, lookalike: Lookalike) -> None:
+    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "lime")]
+    for name in ("a.gif", "b.gif"):
+        frames[0].save(place.images / name, "GIF", save_all=True, append_images=frames[1:])
+    for low in (-5.0, -7.0):
+        values = np.linspace(low, 70_000, 1200, dtype=np.float32).reshape(30, 40)
+        Image.fromarray(values).save(place.images / f"deep{low}.tiff")
+    Image.new("RGB", (40, 30)).save(place.images / "plain.png")
+    ran = lookalike("ingest")
+    assert ran.returncode == 0
+    lost = json.loads(ran.stdout)[0]["progress"]["lost"]
+    assert [(each["cause"], each["images"], each["source"]) for each in lost] == [
+        ("animated: the first frame is used", 2, "disk"),
+        ("grey values were stretched to 0-255", 2, "disk"),
+    ]
+    assert lost[0]["key"] in ("a.gif", "b.gif")
+    line = "2 images: animated: the first frame is used (such as "
+    assert f"  {line}" in ran.stderr
+    assert line in RunDirectory.of(place.folder / "data").ingestion_log("shop").read_text()
+    told = json.loads(lookalike("status").stdout)["ingestions"]
+    assert told[0]["progress"]["lost"] == lost
+    shown = lookalike("status", output="text").stdout
+    assert f"  {line}" in shown
+    # Nothing is decoded again, and nothing is lost in this run.
+    assert json.loads(lookalike("ingest").stdout)[0]["progress"]["lost"] == []

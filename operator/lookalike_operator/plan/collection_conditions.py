@@ -254,7 +254,11 @@ def _ingested(
         case _:
             total = sum(source.ingested for source in situation.status.sources)
             count = f"{len(spec.sources)} sources" if len(spec.sources) > 1 else "1 source"
-            return judged("Ingested", True, run.state, f"{total} images from {count} are indexed")
+            told = f"{total} images from {count} are indexed"
+            # What its errors were is told by `Degraded`; this is what to know of a good run.
+            if run.state == "Completed" and run.message:
+                told += f"; {run.message}"
+            return judged("Ingested", True, run.state, told)
 
 
 def _under_way(snapshot: CollectionSnapshot, situation: Situation, run: RunStatus) -> str:

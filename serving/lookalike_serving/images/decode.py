@@ -58,7 +58,8 @@ class DecodedImage:
     format: str
     """`JPEG`, `PNG`, `WEBP`, `GIF`, `BMP`, `TIFF` or `AVIF`."""
     warnings: tuple[str, ...] = ()
-    """What was lost on the way, in words: further frames, unreadable EXIF."""
+    """What was lost on the way, in words: further frames, unreadable EXIF. What is this image's own
+    stands in brackets at the end."""
 
 
 def decode_image(
@@ -82,6 +83,11 @@ def decode_image(
     facts, pixels = isolated.decode(data, min_side, max_pixels)
     facts["warnings"] = tuple(facts["warnings"])
     return DecodedImage(pixels, **facts)
+
+
+def general(warning: str) -> str:
+    """A warning without what is one image's own: the same for all images that it is about."""
+    return warning.partition(" (")[0]
 
 
 def is_ordinary(data: bytes, min_side: int | None = None) -> bool:
@@ -303,7 +309,7 @@ def _deep_grey(image: Image.Image, warnings: list[str]) -> Image.Image:
     elif low >= 0 and high <= 65535 and image.mode != "F":
         scaled = values / np.float32(257)
     else:
-        warnings.append(f"grey values from {low:g} to {high:g} were stretched to 0-255")
+        warnings.append(f"grey values were stretched to 0-255 (from {low:g} to {high:g})")
         spread = np.float32(high - low) or np.float32(1)
         scaled = (values - low) / spread * 255
     eight_bits = np.nan_to_num(scaled, nan=0.0, posinf=255.0, neginf=0.0).round().clip(0, 255)

@@ -141,10 +141,12 @@ def _run(config: IngestionConfig, partition: Partition | None, progress: Progres
 
 
 def _log_summary(progress: ProgressWriter) -> None:
-    """One line a source and one for the run: what it did, how long it took."""
+    """One line a source, one for each cause of losses, and one for the run as a whole."""
     made = progress.progress
     for name, counts in made.sources.items():
         log.info("source %s: %d listed, %s", name, counts.listed, counts.told())
+    for lost in made.lost:
+        log.info("%s", lost.told())
     seconds = (made.updated_at - made.started_at).total_seconds()
     log.info(
         "%s: collection %s, %s in %.1f s; the index holds %s documents",
@@ -178,6 +180,7 @@ def _write(path: Path, config: IngestionConfig, progress: ProgressWriter) -> Non
         documents=made.documents,
         index_name=config.collection.index.name,
         errors=made.errors,
+        lost=made.lost,
         finished_at=datetime.now(UTC),
     )
     try:

@@ -6,12 +6,22 @@ import logging
 import os
 import time
 from collections import deque
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self, TextIO
 
-from lookalike_crds.progress import Counts, ItemError, Progress, RunState, errors_file
-from lookalike_serving.ingest.work import Failure
+from lookalike_crds.progress import (
+    Counts,
+    ItemError,
+    Lost,
+    Progress,
+    RunState,
+    errors_file,
+    losses_of,
+)
+from lookalike_serving.images.decode import general
+from lookalike_serving.ingest.work import Failure, Loss
 
 log = logging.getLogger("lookalike.ingest")
 
@@ -66,6 +76,14 @@ class ProgressWriter:
         if self.failed <= _MAX_LISTED:
             self._errors.write(error.model_dump_json() + "\n")
         self.progress.errors = [*self.progress.errors, error][-_LAST_ERRORS:]
+
+    def lose(self, losses: Iterable[Loss]) -> None:
+        """Count what was lost when images were decoded."""
+        one_by_one = (
+            Lost(cause=general(loss.cause), images=1, source=loss.source, key=loss.key)
+            for loss in losses
+        )
+        self.progress.lost = losses_of([*self.progress.lost, *one_by_one])
 
     def enter(self, state: RunState, message: str | None = None) -> None:
         """Begin a phase, and say so at once."""

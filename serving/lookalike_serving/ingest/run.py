@@ -362,6 +362,7 @@ class _Dispatch:
                 setattr(counts, name, getattr(counts, name) + count)
         for failure in outcome.failures:
             self._progress.fail(failure)
+        self._progress.lose(outcome.losses)
         self._progress.write()
         self.check_failures()
 

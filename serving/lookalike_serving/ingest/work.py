@@ -26,6 +26,15 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """An image that is in the index, and of which something was lost when it was decoded."""
+
+    source: str
+    key: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of some tasks. `new`, `updated`, `unchanged`: images, by source."""
 
@@ -33,3 +42,4 @@ class Outcome:
     updated: dict[str, int]
     unchanged: dict[str, int]
     failures: tuple[Failure, ...]
+    losses: tuple[Loss, ...] = ()

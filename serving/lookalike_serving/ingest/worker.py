@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from lookalike_crds.config import FetchPolicy, IngestionConfig
@@ -27,9 +28,27 @@ from lookalike_serving.images.files import read_regular
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore
 from lookalike_serving.ingest.store import open_store
 from lookalike_serving.ingest.versions import fingerprint, image_part
-from lookalike_serving.ingest.work import Failure, Outcome, Task
+from lookalike_serving.ingest.work import Failure, Loss, Outcome, Task
 
 log = logging.getLogger("lookalike.ingest")
+
+
+class _Ready(NamedTuple):
+    """A document that is to be written."""
+
+    task: Task
+    point: Point
+    warnings: tuple[str, ...]
+    """What was lost when its image was decoded."""
+
+
+class _Unchanged(NamedTuple):
+    """An image whose bytes are those of the index."""
+
+    task: Task
+
+
+_Prepared = _Ready | _Unchanged
 
 
 class Worker:
@@ -69,16 +88,17 @@ class Worker:
         if self._store is None:
             self._store = await open_store(self._config, self._embedder.info)
         failures: list[Failure] = []
+        losses: list[Loss] = []
         new: Counter[str] = Counter()
         updated: Counter[str] = Counter()
         unchanged: Counter[str] = Counter()
         # Twice the batch: one batch in the model while the next is fetched and decoded.
         room = asyncio.Semaphore(2 * self._batch)
 
-        async def prepared(task: Task) -> tuple[Task, Point | None] | Failure:
+        async def prepared(task: Task) -> _Prepared | Failure:
             async with room:
                 try:
-                    return task, await self._point(task)
+                    return await self._prepared(task)
                 except (IndexFailure, ModelError):
                     raise
                 except (ImageError, OSError) as error:
@@ -89,11 +109,12 @@ class Worker:
                     return Failure(task.source, task.item.key, told)
 
         waiting = [asyncio.ensure_future(prepared(task)) for task in tasks]
-        ready: list[tuple[Task, Point]] = []
+        ready: list[_Ready] = []
 
         async def write() -> None:
-            for task in await self._written(ready, failures):
+            for task, _, warnings in await self._written(ready, failures):
                 (updated if task.stored else new)[task.source] += 1
+                losses.extend(Loss(task.source, task.item.key, cause) for cause in warnings)
             ready.clear()
 
         try:
@@ -102,11 +123,10 @@ class Worker:
                 if isinstance(result, Failure):
                     failures.append(result)
                     continue
-                task, point = result
-                if point is None:
-                    unchanged[task.source] += 1
+                if isinstance(result, _Unchanged):
+                    unchanged[result.task.source] += 1
                     continue
-                ready.append((task, point))
+                ready.append(result)
                 if len(ready) >= self._batch:
                     await write()
         finally:
@@ -114,22 +134,20 @@ class Worker:
                 each.cancel()
         if ready:
             await write()
-        return Outcome(dict(new), dict(updated), dict(unchanged), tuple(failures))
+        return Outcome(dict(new), dict(updated), dict(unchanged), tuple(failures), tuple(losses))
 
-    async def _written(
-        self, ready: Sequence[tuple[Task, Point]], failures: list[Failure]
-    ) -> list[Task]:
-        """Write points; those tasks whose point is in. One that the index refuses fails alone."""
+    async def _written(self, ready: Sequence[_Ready], failures: list[Failure]) -> list[_Ready]:
+        """Write points; those that are in. One that the index refuses fails alone."""
         assert self._store is not None
         try:
-            await self._store.upsert([point for _, point in ready])
+            await self._store.upsert([each.point for each in ready])
         except IndexRefused as refused:
             if len(ready) == 1:
-                ((task, _),) = ready
+                task = ready[0].task
                 failures.append(Failure(task.source, task.item.key, str(refused)))
                 return []
-            return [task for each in ready for task in await self._written([each], failures)]
-        return [task for task, _ in ready]
+            return [in_ for each in ready for in_ in await self._written([each], failures)]
+        return list(ready)
 
     async def close(self) -> None:
         self._embedder.close()
@@ -137,18 +155,17 @@ class Worker:
         if self._store is not None:
             await self._store.close()
 
-    async def _point(self, task: Task) -> Point | None:
-        """The document as it should be; None where its bytes turn out to be the stored ones."""
+    async def _prepared(self, task: Task) -> _Prepared:
+        """The document as it should be, unless its bytes turn out to be the stored ones."""
         item, stored = task.item, task.stored
         data = await read(item.uri, self._fetcher, self._policy)
         digest = hashlib.sha256(data).hexdigest()
         version = item.version or f"sha256:{digest}"
         mark = fingerprint(item, version)
         if item.version is None and stored is not None and image_part(stored) == version:
-            if stored.fingerprint == mark:
-                return None
-            await self._rewrite(task, mark)
-            return None
+            if stored.fingerprint != mark:
+                await self._rewrite(task, mark)
+            return _Unchanged(task)
         embedded = await self._embedder.embed_image_timed(data)
         facts = embedded.image
         assert facts is not None
@@ -167,7 +184,8 @@ class Worker:
             updated_at=now,
         )
         id_ = point_id(self._collection, item.document_id)
-        return Point(id_, embedded.vector, payload(item.metadata, origin))
+        point = Point(id_, embedded.vector, payload(item.metadata, origin))
+        return _Ready(task, point, facts.warnings)
 
     async def _rewrite(self, task: Task, mark: str) -> None:
         assert self._store is not None

@@ -18,7 +18,7 @@ from tests.operator.plan.known import (
 )
 from tests.operator.plan.moments import after, done, ingested, on_server, status_of
 
-from lookalike_crds.progress import RunState
+from lookalike_crds.progress import Lost, RunResult, RunState
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.model import IndexFacts, Manifest, ref_of
 from lookalike_operator.plan.names import RUN_NOW
@@ -85,6 +85,26 @@ def test_images_that_failed_are_told_without_failing_the_run() -> None:
     assert told(plan, "Ready") == ("True", "Ready")
     assert told(plan, "Degraded") == ("True", "ImagesFailed")
     assert plan.status["failed"] == 2
+
+
+def test_what_decoding_left_out_is_told_and_nothing_is_amiss() -> None:
+    snapshot = on_server(PHOTOS, {"ingestion": {"parallelism": 2}})
+    snapshot = done(after(snapshot, plan_collection(snapshot)))
+    job = next(c for c in snapshot.children if c["kind"] == "Job")
+
+    def partition(index: int, images: int) -> Manifest:
+        key = {"batch.kubernetes.io/job-completion-index": str(index)}
+        cause = "animated: the first frame is used"
+        lost = [Lost(cause=cause, images=images, source="products", key=f"{index}.gif")]
+        made = RunResult.model_validate_json(result()).model_copy(update={"lost": lost})
+        status = ended(made.to_json().decode())
+        return pod(f"p{index}", owner=job, status=status, annotations=key)
+
+    plan = plan_collection(replace(snapshot, pods=(partition(0, 3), partition(1, 4))))
+    line = "7 images: animated: the first frame is used (such as 0.gif)"
+    assert plan.status["run"]["message"] == line
+    assert condition(plan, "Ingested")["message"].endswith(f"are indexed; {line}")
+    assert told(plan, "Degraded") == ("False", "AsExpected")
 
 
 def test_a_run_in_which_every_image_failed_has_failed() -> None:

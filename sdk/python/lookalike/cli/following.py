@@ -99,3 +99,5 @@ def summary(progress: Progress, say: Callable[[str], None]) -> None:
         say(f"  {progress.message}")
     for error in progress.errors[:5]:
         say(f"  {error.key}: {error.cause}")
+    for lost in progress.lost:
+        say(f"  {lost.told()}")

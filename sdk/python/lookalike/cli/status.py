@@ -145,16 +145,18 @@ def _print(told: dict[str, Any]) -> None:
             made.add_row(escape(each["name"]), count, escape(state), shown(each["model"]))
         console().print(made)
     for each in told["ingestions"]:
-        console().print(escape(_ingestion_line(each)), soft_wrap=True)
+        for line in _ingestion_lines(each):
+            console().print(escape(line), soft_wrap=True)
     if told.get("left_behind"):
         console().print(escape(told["left_behind"]), soft_wrap=True)
 
 
-def _ingestion_line(told: dict[str, Any]) -> str:
+def _ingestion_lines(told: dict[str, Any]) -> list[str]:
     from lookalike.cli.following import described, duration
     from lookalike_crds.progress import Progress
 
     line = f"ingestion of {told['collection']}: {told['phase']}"
+    progress = None
     if told["progress"] is not None:
         progress = Progress.model_validate(told["progress"])
         line += f", {progress.total.done:,} of {progress.total.listed:,} ({described(progress)})"
@@ -162,4 +164,5 @@ def _ingestion_line(told: dict[str, Any]) -> str:
             line += f", {progress.images_per_second:.0f} images/s"
         if progress.eta_seconds is not None and not progress.state.ended:
             line += f", {duration(progress.eta_seconds)} left"
-    return f"{line}: {told['error']}" if told["error"] else line
+    lost = [f"  {each.told()}" for each in progress.lost] if progress is not None else []
+    return [f"{line}: {told['error']}" if told["error"] else line, *lost]
