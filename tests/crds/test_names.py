@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from tests.crds.name_examples import (
     EDGES,
     is_data_key,
@@ -42,6 +42,7 @@ def errors(document: Any) -> list[str]:
     return [f"{e.path} {e.message}" for e in load_resources(json.dumps(document)).errors]
 
 
+@settings(deadline=None)
 @given(names)
 def test_resources_are_named_as_validate_and_the_operator_agree(name: str) -> None:
     for kind, fits, parsed in (
@@ -125,6 +126,7 @@ WITHIN = {
 }
 
 
+@settings(deadline=None)
 @given(names)
 def test_names_within_a_spec_are_those_of_what_they_name(name: str) -> None:
     for path, fits in WITHIN.items():
@@ -135,6 +137,7 @@ def test_names_within_a_spec_are_those_of_what_they_name(name: str) -> None:
         assert (told == []) == fits(name), (path, told)
 
 
+@settings(deadline=None)
 @given(names)
 def test_namespaces_are_labels(name: str) -> None:
     assert (errors(document("ImageCollection", "a", namespace=name)) == []) == is_label(name)
