@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast lint format generate check-generated lock \
-        bench bench-quality bench-search bench-http bench-ingest bench-operator train-demo-model \
+        bench bench-quality bench-search bench-http bench-ingest bench-memory bench-operator \
+        train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
 PYTHON ?= python3
@@ -81,7 +82,7 @@ e2e-cluster: install ## The same on any cluster: make e2e-cluster KUBECONFIG=…
 	LOOKALIKE_E2E_KUBECONFIG="$(KUBECONFIG)" LOOKALIKE_E2E_OPERATOR_IMAGE="$(OPERATOR_IMAGE)" \
 	  LOOKALIKE_E2E_SERVING_IMAGE="$(SERVING_IMAGE)" $(BIN)/python -m pytest e2e/tests -m node $(PYTEST_ARGS)
 
-bench: bench-quality bench-search bench-http bench-ingest ## Run every benchmark
+bench: bench-quality bench-search bench-http bench-ingest bench-memory ## Run every benchmark
 
 bench-quality: install ## Retrieval quality of the demo model on held-out products, beside baselines
 	$(BIN)/python bench/quality.py
@@ -94,6 +95,9 @@ bench-http: install ## An HTTP query beside the same work called in a loop
 
 bench-ingest: install ## Ingestion beside its ideal rate
 	$(BIN)/python bench/ingest.py
+
+bench-memory: install ## The memory of a serving pod, process by process (Linux)
+	$(BIN)/python bench/memory.py
 
 bench-operator: install ## 1,000 collections and 1,000 retrievers on a real API server
 	$(BIN)/python bench/reconcile.py

@@ -17,14 +17,9 @@ import io
 import json
 import os
 import shutil
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -45,6 +40,7 @@ from lookalike_serving.documents import Origin, payload, point_id
 from lookalike_serving.embed import Embedder, load_embedder
 from lookalike_serving.images import decode_image
 from lookalike_serving.index import Index, Point, Query, open_index
+from whole_server import free_port, serving
 
 TOP_K = 10
 MODEL = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32", precision=Precision.AUTO)
@@ -106,55 +102,15 @@ async def fill(folder: Path, embedder: Embedder, documents: int) -> None:
     await index.close()
 
 
-def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
-
-
-def start_server(root: Path) -> tuple[subprocess.Popen[bytes], str]:
-    port = free_port()
-    config = ServingConfig(
+def config(root: Path) -> ServingConfig:
+    return ServingConfig(
         collections=(collection(root / "served"),),
         retrievers=(RetrieverConfig(name="bench", collections=(CollectionRef(name="bench"),)),),
         data_dir=root / "data",
-        http=HttpConfig(port=port),
+        http=HttpConfig(port=free_port()),
         batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=root / "batches"),
         random_weights_for_benchmarks=True,
     )
-    (root / "data" / "run").mkdir(parents=True)
-    file = root / "data" / "run" / "serving.json"
-    file.write_text(config.model_dump_json())
-    log = (root / "server.log").open("wb")
-    server = subprocess.Popen(
-        [sys.executable, "-m", "lookalike_serving.local", "--config", str(file)],
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    base = f"http://127.0.0.1:{port}"
-    deadline = time.monotonic() + 600
-    while time.monotonic() < deadline:
-        if server.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(f"{base}/readyz", timeout=5) as answer:
-                if answer.status == 200:
-                    return server, base
-        except OSError:
-            time.sleep(0.5)
-    tail = (root / "server.log").read_text(errors="replace")[-3000:]
-    stop(server)
-    raise SystemExit(f"the server did not become ready:\n{tail}")
-
-
-def stop(server: subprocess.Popen[bytes]) -> None:
-    if server.poll() is None:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(60)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
 
 
 class Bare:
@@ -260,9 +216,8 @@ async def main() -> None:
     parser.add_argument("--requests", type=int, default=20, help="a block, each side")
     options = parser.parse_args()
 
-    root = Path(tempfile.mkdtemp(prefix="lookalike-bench-"))
-    server = None
-    try:
+    with tempfile.TemporaryDirectory(prefix="lookalike-bench-") as scratch:
+        root = Path(scratch)
         embedder = load_embedder(MODEL, root / "weights", random_weights_for_benchmarks=True)
         info = embedder.info
         print(
@@ -274,13 +229,9 @@ async def main() -> None:
         index = await open_index(
             collection(root / "bare"), dimension=info.dimension, fingerprint=info.fingerprint
         )
-        server, base = await asyncio.to_thread(start_server, root)
-        await compare(Bare(embedder, index), base, options.rounds, options.requests)
+        with serving(config(root)) as served:
+            await compare(Bare(embedder, index), served.url, options.rounds, options.requests)
         await index.close()
-    finally:
-        if server is not None:
-            stop(server)
-        shutil.rmtree(root, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@
 # BASE: any Debian-like image with Python 3.11 or later as python3. A tag can be moved: for a build
 # that nobody can change, give it by digest (--build-arg BASE=…@sha256:…). torch comes from PyPI,
 # whose builds bring CUDA along: the image runs with and without a GPU, and is large.
+# TORCH_BACKEND: `cpu` takes torch from download.pytorch.org without CUDA, for nodes without a GPU:
+# the image is gigabytes smaller, and a process that loads torch some 300 MB.
 ARG BASE=docker.io/library/python:3.12.12-slim-bookworm
 
 FROM ${BASE} AS build
@@ -20,7 +22,10 @@ RUN python3 -m venv /uv && /uv/bin/pip install -q "$(grep -oE '^uv==[0-9.]+' req
     && "$(readlink -f "$(command -v python3)")" -m venv --without-pip /opt/lookalike
 # What it rests on, in versions as locked; a layer that stays while only our code changes. Compiled,
 # since a pod's root is read-only: each of Ray's processes would compile all of it at each start.
-RUN /uv/bin/uv pip install --python /opt/lookalike/bin/python --compile-bytecode \
+ARG TORCH_BACKEND=
+RUN UV_TORCH_BACKEND="$TORCH_BACKEND"; \
+    if [ -n "$UV_TORCH_BACKEND" ]; then export UV_TORCH_BACKEND; else unset UV_TORCH_BACKEND; fi; \
+    /uv/bin/uv pip install --python /opt/lookalike/bin/python --compile-bytecode \
       --constraint requirements.lock -r pyproject.toml --extra serving
 COPY README.md LICENSE ./
 COPY crds crds

@@ -17,7 +17,8 @@ from served import serving_config
 
 from lookalike_crds.config import ServingConfig, light_of
 from lookalike_serving.index.open import open_index
-from lookalike_serving.local.rundir import write_atomically
+from lookalike_serving.local import processes
+from lookalike_serving.local.rundir import RunDirectory, write_atomically
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -131,6 +132,18 @@ def test_a_request_is_logged_once_and_probes_are_not(
     lines = log.read_text().splitlines()
     assert len([line for line in lines if "logged-first" in line]) == 1
     assert [line for line in lines if '"/readyz"' in line or "GET /readyz" in line] == []
+
+
+def test_only_processes_that_one_machine_needs_are_started(
+    client: httpx.Client, config: ServingConfig
+) -> None:
+    run = RunDirectory.of(config.data_dir, config.run_dir)
+    # The raylet's arguments hold the commands of others.
+    commands = [process.command.partition(" --")[0] for process in processes.of_run(run)]
+    for needed in ("gcs_server", "raylet/raylet", "ServeReplica", "HAProxyManager"):
+        assert len([command for command in commands if needed in command]) == 1, needed
+    for spare in ("/monitor.py", "/dashboard/", "ray::DashboardAgent", "ProxyActor", "ray::IDLE"):
+        assert [command for command in commands if spare in command] == []
 
 
 def test_metrics_come_from_the_replica(client: httpx.Client) -> None:

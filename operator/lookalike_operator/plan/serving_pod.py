@@ -20,9 +20,9 @@ from lookalike_operator.plan.pod_template import container_security, pod_securit
 
 CONTAINER = "serving"
 GPU = "nvidia.com/gpu"
-_REQUESTS = {"cpu": "500m", "memory": "1500Mi"}
-"""An estimate for the demo model: Ray's own processes take some 430 MB, the replica with torch,
-model and index the rest. A larger model adds its weights."""
+_REQUESTS = {"cpu": "500m", "memory": "1280Mi"}
+"""`bench/memory.py` finds 1.20 GB with the demo model: Ray's and Serve's processes .57, the replica
+with torch, model and index .63. A larger model adds its weights."""
 _GRACE_SECONDS = 60
 _START_SECONDS = 900
 """For a model of some gigabytes to be fetched and loaded."""

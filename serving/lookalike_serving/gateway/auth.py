@@ -18,7 +18,8 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from lookalike_serving.gateway.context import header, request_id_of
+from lookalike_serving.gateway.context import request_id_of
+from lookalike_serving.gateway.headers import header
 from lookalike_serving.gateway.responses import problem_response
 from lookalike_serving.problems import Problem
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
 
 from starlette.requests import Request
 from starlette.types import Scope
 
+from lookalike_serving.gateway.headers import header
 from lookalike_serving.gateway.metrics import Metrics
 from lookalike_serving.service import Service
 
@@ -30,19 +30,6 @@ def assign_request_id(scope: Scope) -> str:
 
 def request_id_of(scope: Scope) -> str | None:
     return scope.get(_KEY)
-
-
-def header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """The first header of a name, which is given in lower case."""
-    for key, value in headers:
-        if key == name:
-            return value
-    return None
-
-
-def values_of(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
-    """Every header of a name, which is given in lower case."""
-    return [value for key, value in headers if key == name]
 
 
 def service_of(request: Request) -> Service:

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike_serving.gateway.auth import CALLER
-from lookalike_serving.gateway.context import header, request_id_of
+from lookalike_serving.gateway.context import request_id_of
+from lookalike_serving.gateway.headers import has_body, header
 from lookalike_serving.gateway.responses import problem_response
 from lookalike_serving.problems import Problem
 
@@ -109,7 +110,7 @@ class Limits:
             places, body = self._answered, _Body(receive, caller, limit, self._unread)
         place = _Place(places, caller)
         try:
-            if limit is None or not _has_body(scope):
+            if limit is None or not has_body(scope):
                 place.take()
             await self._app(scope, body.then(place.take), send)
         except Problem as refused:
@@ -250,12 +251,4 @@ def _too_long(scope: Scope, limit: int) -> Problem | None:
     announced = header(scope["headers"], b"content-length")
     return (
         too_large(limit) if announced and announced.isdigit() and int(announced) > limit else None
-    )
-
-
-def _has_body(scope: Scope) -> bool:
-    headers = scope["headers"]
-    length = header(headers, b"content-length")
-    return header(headers, b"transfer-encoding") is not None or (
-        length is not None and length != b"0"
     )

@@ -42,16 +42,21 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self.requests = Histogram(
             "lookalike_request_seconds",
-            "Time from a request's first byte to its answer's last.",
+            "Time from a request's last byte to its answer's last.",
             ("route", "method", "status"),
             buckets=_SECONDS,
             registry=self.registry,
         )
         Gauge(
             "lookalike_requests_in_flight",
-            "Requests of the API (/v1) being answered.",
+            "Requests of the API (/v1) being answered, their body received.",
             registry=self.registry,
         ).set_function(lambda: traffic.in_flight)
+        Gauge(
+            "lookalike_requests_receiving",
+            "Requests of the API (/v1) whose body is still on its way.",
+            registry=self.registry,
+        ).set_function(lambda: traffic.receiving)
         Gauge(
             "lookalike_last_request_timestamp_seconds",
             "Unix time of the last search, upload or other change; of the start before the first.",

@@ -44,10 +44,12 @@ class Observation:
         metrics, traffic, path = state.metrics, state.traffic, scope["path"]
         started = time.perf_counter()
         status = _NOT_BEGUN
+        visit = traffic.enter(scope)
 
         async def observed(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
+                visit.received()
                 status = message["status"]
                 if traffic.draining:
                     # A connection that is kept would outlive the server, and its next request with
@@ -64,9 +66,8 @@ class Observation:
                     ]
             await send(message)
 
-        traffic.enter(scope)
         try:
-            await self._app(scope, receive, observed)
+            await self._app(scope, visit.watch(receive), observed)
         except Exception as failure:
             if status != _NOT_BEGUN:
                 raise
@@ -74,13 +75,14 @@ class Observation:
             response = await errors.handle(Request(scope, receive), failure)
             await response(scope, receive, observed)
         finally:
-            traffic.leave(path, scope)
-            spent = time.perf_counter() - started
+            visit.leave()
+            ended = time.perf_counter()
             route = _route(scope)
             method = scope["method"] if scope["method"] in _METHODS else "other"
-            metrics.requests.labels(route, method, str(status)).observe(spent)
+            # Not from its first byte: a sender who is slow must not look like a server that is.
+            metrics.requests.labels(route, method, str(status)).observe(ended - visit.since)
             if path not in _PROBES:
-                _log(scope, request_id, route, status, spent)
+                _log(scope, request_id, route, status, ended - started)
 
 
 def _route(scope: Scope) -> str:

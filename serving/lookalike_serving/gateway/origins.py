@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lookalike_crds.config import HttpConfig
-from lookalike_serving.gateway.context import request_id_of, values_of
+from lookalike_serving.gateway.context import request_id_of
+from lookalike_serving.gateway.headers import values_of
 from lookalike_serving.gateway.responses import problem_response
 from lookalike_serving.problems import Problem
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import time
 
-from starlette.types import Scope
+from starlette.types import Message, Receive, Scope
+
+from lookalike_serving.gateway.headers import has_body
 
 _API = "/v1/"
 _INTERNAL = "/internal/"
@@ -21,33 +23,18 @@ class Traffic:
 
     def __init__(self) -> None:
         self.in_flight = 0
-        """Requests of the public API that are being answered."""
+        """Requests of the public API that are being answered: more replicas would answer more."""
+        self.receiving = 0
+        """Those whose body is still on its way: its sender's line decides how long it takes."""
         self.last_request = time.time()
         """Unix time of the last search, upload or other change; before the first one, of the
         start, so that a new replica is not taken for one that has been idle since 1970."""
         self.draining = False
         """Whether readiness is denied, so that no new request comes."""
-        self._internal = 0
+        self.internal = 0
 
-    def enter(self, scope: Scope) -> None:
-        path: str = scope["path"]
-        if path.startswith(_API):
-            self.in_flight += 1
-            self._note(scope)
-        elif path.startswith(_INTERNAL):
-            self._internal += 1
-
-    def leave(self, path: str, scope: Scope) -> None:
-        """`path`: what it was on the way in, since the layers within may rewrite it."""
-        if path.startswith(_API):
-            self.in_flight -= 1
-            self._note(scope)
-        elif path.startswith(_INTERNAL):
-            self._internal -= 1
-
-    def _note(self, scope: Scope) -> None:
-        if scope["method"] in {"POST", "PUT", "PATCH", "DELETE"}:
-            self.last_request = time.time()
+    def enter(self, scope: Scope) -> Visit:
+        return Visit(self, scope)
 
     async def drain(self, notice_seconds: float, patience_seconds: float) -> int:
         """Deny readiness, go on answering, and return when nothing is under way.
@@ -58,7 +45,66 @@ class Traffic:
         self.draining = True
         started = time.monotonic()
         while (spent := time.monotonic() - started) < patience_seconds:
-            if spent >= notice_seconds and not self.in_flight + self._internal:
+            if spent >= notice_seconds and not self._under_way:
                 break
             await asyncio.sleep(_POLL_SECONDS)
-        return self.in_flight + self._internal
+        return self._under_way
+
+    @property
+    def _under_way(self) -> int:
+        return self.receiving + self.in_flight + self.internal
+
+
+class Visit:
+    """One request, from its header to the end of its answer."""
+
+    def __init__(self, traffic: Traffic, scope: Scope) -> None:
+        self._traffic = traffic
+        # The layers within may rewrite it.
+        self._path: str = scope["path"]
+        self._changes = scope["method"] in {"POST", "PUT", "PATCH", "DELETE"}
+        self._received = False
+        self.since = time.perf_counter()
+        """When its answer was begun: its body was there, or it is answered without."""
+        self._count(receiving=1)
+        self._note()
+        if not has_body(scope):
+            self.received()
+
+    def watch(self, receive: Receive) -> Receive:
+        """Receives the body, and notices when it is there."""
+        if self._received:
+            return receive
+
+        async def watched() -> Message:
+            message = await receive()
+            if message["type"] != "http.request" or not message.get("more_body", False):
+                self.received()
+            return message
+
+        return watched
+
+    def received(self) -> None:
+        """Its body is there, or is not waited for."""
+        if not self._received:
+            self._received = True
+            self.since = time.perf_counter()
+            self._count(receiving=-1, in_flight=1)
+
+    def leave(self) -> None:
+        if self._received:
+            self._count(in_flight=-1)
+        else:
+            self._count(receiving=-1)
+        self._note()
+
+    def _count(self, *, receiving: int = 0, in_flight: int = 0) -> None:
+        if self._path.startswith(_API):
+            self._traffic.receiving += receiving
+            self._traffic.in_flight += in_flight
+        elif self._path.startswith(_INTERNAL):
+            self._traffic.internal += receiving + in_flight
+
+    def _note(self) -> None:
+        if self._changes and self._path.startswith(_API):
+            self._traffic.last_request = time.time()

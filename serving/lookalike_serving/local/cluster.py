@@ -118,12 +118,13 @@ def serving(config: ServingConfig, config_path: Path, run: RunDirectory) -> Iter
     from ray import serve
 
     from lookalike_serving.app import build_app
+    from lookalike_serving.local.lean_ray import few_processes
 
     with ExitStack() as stack:
         stack.callback(ray.shutdown)
         gcs_address = start_ray(run)
         stack.callback(serve.shutdown)
-        with _same_signal_handlers():
+        with _same_signal_handlers(), few_processes():
             serve.start(
                 proxy_location="HeadOnly",
                 http_options={"host": config.http.host, "port": config.http.port},
@@ -157,10 +158,11 @@ def start_ray(run: RunDirectory) -> str:
     import ray
 
     from lookalike_serving.embed.cpus import usable_cpus
+    from lookalike_serving.local.lean_ray import few_processes
 
     for attempt in range(1, _RAY_STARTS + 1):
         try:
-            with _same_signal_handlers():
+            with _same_signal_handlers(), few_processes():
                 context = ray.init(
                     "local",  # whatever RAY_ADDRESS says
                     # One for the server's replica, and the machine's own for ingestion.

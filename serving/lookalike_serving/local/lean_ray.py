@@ -1,0 +1,86 @@
+"""Ray and Serve without the processes that one server on one machine has no use for.
+
+Ray starts for every head node what a cluster of many machines needs; each is a Python process of
+50 to 120 MB, and Ray 2.60 has a switch for none of them in `ray.init`:
+
+    the autoscaler's monitor    there is one node, and nobody to ask for another
+    the dashboard               started even when it is switched off
+    its agent on each node      the raylet insists on one; `idle_agent.py` stands in for it
+    Serve's fallback proxy      answers while a deployment is scaled to zero, which ours never is
+
+`few_processes` is in force while Ray and Serve are started. It changes the classes that they start
+their processes with, in this process alone; what it does not find it leaves as it is, so that a Ray
+that has changed costs memory and still works.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import ray._private.node
+import ray._private.services
+import ray.serve._private.controller as serve_controller
+
+_AGENT = Path(__file__).with_name("idle_agent.py")
+_AGENT_COMMAND = "--dashboard_agent_command="
+
+
+class _Node(ray._private.node.Node):  # type: ignore[misc]
+    """A head node that is the only one."""
+
+    def start_monitor(self) -> None:
+        """Nothing scales this cluster."""
+
+    def start_api_server(self, **_: Any) -> None:
+        """Nobody looks at this cluster's dashboard."""
+        self._webui_url = ""
+
+
+class ServeController(serve_controller.ServeController):  # type: ignore[misc]
+    """Serve's controller. Ray's worker imports it from here, and calls its process by its name."""
+
+    async def __init__(self, **options: Any) -> None:  # type: ignore[misc]
+        await super().__init__(**options)
+        # It asks for a fallback proxy, and for nothing else.
+        self.proxy_state_manager._running_native_proxies = False
+
+
+@contextmanager
+def few_processes() -> Iterator[None]:
+    """What Ray and Serve start meanwhile is what a single server needs."""
+    start = ray._private.services.start_ray_process
+
+    def started(command: list[str], process_type: str, **options: Any) -> Any:
+        return start([with_idle_agent(part) for part in command], process_type, **options)
+
+    with ExitStack() as stack:
+        for where, name, instead in (
+            (ray._private.node, "Node", _Node),
+            (ray._private.services, "start_ray_process", started),
+            (serve_controller, "ServeController", ServeController),
+        ):
+            stack.enter_context(patch.object(where, name, instead))
+        yield
+
+
+def with_idle_agent(argument: str) -> str:
+    """An argument of the raylet's, with our agent where it names Ray's."""
+    if not argument.startswith(_AGENT_COMMAND):
+        return argument
+    named = {
+        name: value
+        for word in argument.removeprefix(_AGENT_COMMAND).split()
+        for name, _, value in [word.partition("=")]
+        if name in ("--session-dir", "--node-id")
+    }
+    if len(named) != 2:
+        return argument
+    # -I and -S: it needs the standard library, and nothing of what is installed.
+    command = [sys.executable, "-I", "-S", str(_AGENT), named["--session-dir"], named["--node-id"]]
+    return _AGENT_COMMAND + subprocess.list2cmdline(command)
