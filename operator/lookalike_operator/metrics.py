@@ -77,10 +77,23 @@ class Metrics:
             registry=self.registry,
         )
 
-    def measure(self, depth: Callable[[], float], objects: Callable[[], float]) -> None:
+        self._others = Gauge(
+            "lookalike_operator_namespaces_of_others",
+            "Namespaces with resources in which another release of the operator acts, so that this "
+            "one does nothing there.",
+            registry=self.registry,
+        )
+
+    def measure(
+        self,
+        depth: Callable[[], float],
+        objects: Callable[[], float],
+        others: Callable[[], float],
+    ) -> None:
         """Ask these at each scrape."""
         self._depth.set_function(depth)
         self._objects.set_function(objects)
+        self._others.set_function(others)
 
     def looked(self, kind: str, outcome: str, seconds: float) -> None:
         self._seconds.labels(kind, outcome).observe(seconds)

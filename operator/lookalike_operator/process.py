@@ -2,8 +2,9 @@
 
     lease -> list -> informers synced -> workers -> kopf … stop -> drain -> release
 
-Nothing is looked at before every kind has been listed, so that "not there" means that. Losing the
-lease ends the process at once, looks under way included.
+Nothing is looked at before every kind has been listed, so that "not there" means that, and nothing
+in a namespace before it is certain that no other release acts there. Losing the lease ends the
+process at once, looks under way included.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from lookalike_operator.cluster import Cluster
 from lookalike_operator.engine.endpoint import Endpoint
 from lookalike_operator.engine.informer import Informer
 from lookalike_operator.engine.lease import LEASE_NAME, Lease, LeaseLost
-from lookalike_operator.engine.queue import KeyedQueue
+from lookalike_operator.engine.namespaces import Namespaces, release_name
+from lookalike_operator.engine.queue import KeyedQueue, Turn
 from lookalike_operator.engine.resources import OwnResources
 from lookalike_operator.engine.routing import concerned
-from lookalike_operator.engine.workers import Workers
+from lookalike_operator.engine.workers import Verdict, Workers
 from lookalike_operator.kinds import CHILDREN
 from lookalike_operator.metrics import Metrics
 from lookalike_operator.observe.memory import Memory
@@ -102,15 +104,26 @@ class Operator:
             Children(cluster, self.store, verify_secrets=settings.resync_seconds),
             EventWriter(cluster, self.identity),
         )
+        self._reconciler = Reconciler(observer, executor, self.memory, planner)
+        self.namespaces = Namespaces(
+            cluster,
+            settings.namespaces,
+            release_name(settings.leader_election_namespace or platform.node()),
+            settings.marks,
+            wanted=lambda: {key.namespace for key in self.store.resources()},
+            gained=self._gained,
+        )
         self._workers = Workers(
             self.queue,
-            Reconciler(observer, executor, self.memory, planner).look,
+            self._look,
             metrics,
             count=settings.workers,
             resync=settings.resync_seconds,
         )
         self._state = _State()
-        metrics.measure(lambda: self.queue.depth, lambda: len(self.store))
+        metrics.measure(
+            lambda: self.queue.depth, lambda: len(self.store), lambda: len(self.namespaces.others)
+        )
 
     def apis(self) -> frozenset[str]:
         """Optional APIs that the cluster serves, as snapshots name them."""
@@ -177,6 +190,7 @@ class Operator:
             await _first(self._sync(), stop.wait())
             if stop.is_set():
                 return
+            background.append(asyncio.create_task(self.namespaces.run(), name="marks"))
             self._workers.start()
             self._state.working = True
             log.info("working", extra={"objects": len(self.store), "apis": sorted(self.apis())})
@@ -199,6 +213,18 @@ class Operator:
         for informer in self._informers:
             await informer.synced.wait()
 
+    async def _look(self, turn: Turn) -> Verdict:
+        there = self.store.known_resource(turn.key) is not None
+        if there and not self.namespaces.ours(turn.key.namespace):
+            # Looked at as soon as it is: `_gained`.
+            return Verdict()
+        return await self._reconciler.look(turn)
+
+    def _gained(self, namespace: str) -> None:
+        for key in self.store.resources():
+            if key.namespace == namespace:
+                self.queue.add(key, "this release acts here now")
+
     def _changed(self, change: Change) -> None:
         """The one place where news becomes work."""
         before, after = change.before, change.after
@@ -218,8 +244,10 @@ class Operator:
         return None
 
     def _missing_for_readiness(self) -> str | None:
-        if not self._state.leading or self._state.working:
+        if not self._state.leading:
             return None
+        if self._state.working:
+            return self.namespaces.missing() if any(self.store.resources()) else None
         waiting = [i.kind.plural for i in self._informers if not i.synced.is_set()]
         if not self._own.synced:
             waiting.insert(0, "imagecollections and retrievers")

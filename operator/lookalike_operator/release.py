@@ -1,14 +1,16 @@
-"""Lets go of every collection and of the lease: what runs when the operator is uninstalled.
+"""Lets go of all that the operator holds: what runs when a release of it is uninstalled.
 
-    python -m lookalike_operator.release [--namespace NAME …] [--lease-namespace NAME]
-        [--kubeconfig FILE]
+    python -m lookalike_operator.release [--namespace NAME …] [--release-namespace NAME]
+        [--lease-namespace NAME] [--kubeconfig FILE]
 
 A collection whose index on a Qdrant server is to go with it carries a finalizer, and once the
 operator is gone nobody would take it off: the collection, and its namespace, could never be
 deleted. So the finalizers go with the operator. An operator installed later puts them back.
 
-The operator itself cannot give the lease back: its permissions are deleted before its pod ends. An
-operator installed at once would wait until the lease has run out.
+The operator itself can give back neither its lease nor its marks on namespaces: its permissions are
+deleted before its pod ends. An operator installed at once would wait until the lease has run out,
+and another release until nobody has answered for a mark. If another release acts in one of these
+namespaces, it puts its finalizers back at once.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from collections.abc import Sequence
 
 from lookalike_operator.cluster import ApiError, Cluster, NoCluster
 from lookalike_operator.engine.lease import LEASE_NAME
+from lookalike_operator.engine.namespaces import delete_mark, read_marks, release_name
 from lookalike_operator.kinds import IMAGE_COLLECTION, LEASE
 from lookalike_operator.plan.names import FINALIZER
 
@@ -75,25 +78,34 @@ async def release_lease(cluster: Cluster, namespace: str) -> None:
             raise
 
 
-async def _run(
-    kubeconfig: str | None, namespaces: Sequence[str], lease_namespace: str | None
-) -> int:
-    async with await Cluster.connect(kubeconfig) as cluster:
-        if lease_namespace is not None:
-            await release_lease(cluster, lease_namespace)
-        return await release(cluster, namespaces)
+async def release_marks(cluster: Cluster, release: str, namespaces: Sequence[str] = ()) -> None:
+    """Let another release that watches these namespaces begin at once. Raises ApiError."""
+    for mark in (await read_marks(cluster, namespaces)).values():
+        await delete_mark(cluster, mark, release)
+
+
+async def _run(arguments: argparse.Namespace) -> int:
+    namespaces: list[str] = arguments.namespace
+    async with await Cluster.connect(arguments.kubeconfig) as cluster:
+        if arguments.lease_namespace is not None:
+            await release_lease(cluster, arguments.lease_namespace)
+        released = await release(cluster, namespaces)
+        if arguments.release_namespace is not None:
+            await release_marks(cluster, release_name(arguments.release_namespace), namespaces)
+        return released
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="lookalike_operator.release", description=__doc__)
-    parser.add_argument("--namespace", action="append", default=[], help="all where not given")
-    parser.add_argument("--lease-namespace", help="where the operator's lease is; none: stays")
+    parser.add_argument("--namespace", action="append", default=[], help="all if not given")
+    parser.add_argument(
+        "--release-namespace", help="where the release was; not given: its marks stay"
+    )
+    parser.add_argument("--lease-namespace", help="where its lease is; not given: it stays")
     parser.add_argument("--kubeconfig", help="outside a cluster")
     arguments = parser.parse_args()
     try:
-        released = asyncio.run(
-            _run(arguments.kubeconfig, arguments.namespace, arguments.lease_namespace)
-        )
+        released = asyncio.run(_run(arguments))
     except (ApiError, NoCluster) as error:
         print(f"collections could not be let go: {error}", file=sys.stderr)
         return 1

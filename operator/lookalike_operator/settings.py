@@ -32,6 +32,16 @@ class LeaseTimes:
 
 
 @dataclass(frozen=True, slots=True)
+class MarkTimes:
+    """Seconds, of a release's marks on namespaces (engine/namespaces.py)."""
+
+    look: float = 15.0
+    trust: float = 40.0
+    answer: float = 60.0
+    ask: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorSettings:
     plan: model.Settings
     """What plans depend on."""
@@ -47,6 +57,7 @@ class OperatorSettings:
     leader_election: bool = True
     leader_election_namespace: str = "default"
     lease: LeaseTimes = LeaseTimes()
+    marks: MarkTimes = MarkTimes()
     metrics_host: str = "0.0.0.0"
     metrics_port: int = 8080
     log_level: str = "INFO"

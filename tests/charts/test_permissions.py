@@ -13,10 +13,12 @@ import pytest
 from chart import ROOT, VALUES, Helm, Object, one
 
 from lookalike_operator import kinds
+from lookalike_operator.engine.namespaces import MARK_NAME
 
 READ = {"get", "list", "watch"}
 OWN = READ | {"create", "patch", "delete"}
 
+LEASES = ("coordination.k8s.io", "leases")
 # (API group, resource): verbs
 PERMISSIONS: dict[tuple[str, str], set[str]] = {
     ("lookalike.dev", "imagecollections"): READ | {"patch"},
@@ -38,6 +40,7 @@ PERMISSIONS: dict[tuple[str, str], set[str]] = {
     ("monitoring.coreos.com", "servicemonitors"): OWN,
     ("ray.io", "rayservices"): OWN,
     ("events.k8s.io", "events"): {"list", "create"},
+    LEASES: {"get", "list", "create", "update", "delete"},
 }
 
 
@@ -80,15 +83,35 @@ def test_its_lease_is_the_only_other_thing_it_may_touch(default_objects: list[Ob
     ]
     leader = one(default_objects, "Role", "lookalike-leader")
     assert granted(leader) == {("coordination.k8s.io", "leases"): {"create", "get", "update"}}
-    named = [rule for rule in leader["rules"] if set(rule["verbs"]) - {"create"}]
-    assert all(rule["resourceNames"] == ["lookalike-operator"] for rule in named)
+    assert named(leader) == ["lookalike-operator"]
 
 
-def test_uninstalling_may_only_let_go_of_collections(helm: Helm) -> None:
+def named(role: Object) -> list[str]:
+    """The leases that a role may do more with than create them."""
+    (rule,) = [
+        rule
+        for rule in role["rules"]
+        if rule["resources"] == ["leases"] and rule["verbs"] != ["create"]
+    ]
+    names: list[str] = rule["resourceNames"]
+    return names
+
+
+def test_of_other_leases_it_may_touch_its_marks_on_namespaces_alone(
+    default_objects: list[Object],
+) -> None:
+    assert named(one(default_objects, "ClusterRole", "lookalike")) == [MARK_NAME]
+
+
+def test_uninstalling_may_only_let_go_of_collections_and_namespaces(helm: Helm) -> None:
     hooks = helm.hooks()
     assert {o["metadata"]["annotations"]["helm.sh/hook"] for o in hooks} == {"post-delete"}
-    allowed = {("lookalike.dev", "imagecollections"): {"get", "list", "patch"}}
+    allowed = {
+        ("lookalike.dev", "imagecollections"): {"get", "list", "patch"},
+        LEASES: {"get", "list", "delete"},
+    }
     assert granted(one(hooks, "ClusterRole")) == allowed
+    assert named(one(hooks, "ClusterRole")) == [MARK_NAME]
     roles = [o for o in helm.hooks(VALUES / "namespaced.yaml") if o["kind"] == "Role"]
     assert [granted(role) for role in roles] == [allowed, allowed]
 
@@ -123,12 +146,13 @@ def test_people_get_our_kinds_with_their_usual_roles(
 
 def test_the_page_on_installing_tells_the_same_permissions() -> None:
     page = (ROOT / "docs" / "install.md").read_text()
-    told: dict[tuple[str, str], set[str]] = {}
+    told: list[tuple[tuple[str, str], set[str]]] = []
     for group, resources, verbs in re.findall(
         r"^\| `([^`]*)` \| ([^|]+) \| ([^|]+) \|", page, re.M
     ):
         for resource in re.findall(r"`([^`]+)`", resources):
-            told["" if group == "core" else group, resource] = set(re.findall(r"[a-z]+", verbs))
-    lease = told.pop(("coordination.k8s.io", "leases"))
-    assert lease == {"create", "get", "update"}
-    assert told == PERMISSIONS
+            key = ("" if group == "core" else group, resource)
+            told.append((key, set(re.findall(r"[a-z]+", verbs))))
+    *everywhere, at_home = told
+    assert dict(everywhere) == PERMISSIONS
+    assert at_home == (LEASES, {"create", "get", "update"})

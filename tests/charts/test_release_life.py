@@ -18,9 +18,12 @@ import yaml
 from chart import CHART, NAMESPACE, ROOT, VALUES, Helm, Object, Refused, environment, one
 from server import Running, Server, operator, until
 
+from lookalike_operator.engine.namespaces import MARK_NAME
+
 pytestmark = [pytest.mark.apiserver, pytest.mark.slow]
 
 FINALIZER = "lookalike.dev/index"
+MARK = f"lease/{MARK_NAME}"
 EXAMPLES = ROOT / "examples" / "cluster"
 _INSTALLED = "--selector=app.kubernetes.io/name=lookalike"
 _CRDS = ("imagecollections.lookalike.dev", "retrievers.lookalike.dev")
@@ -84,6 +87,9 @@ def test_a_release_is_installed_upgraded_and_uninstalled(
     assert "lookalike" not in roles
 
     on_server.run("install", *release, "--timeout", "2m")
+    second = ("second", *release[1:], "--set", "crds.install=false")
+    with pytest.raises(Refused, match="release lookalike is in namespace lookalike-system already"):
+        on_server.run("install", *second, "--timeout", "2m")
     on_server.run("uninstall", "lookalike", "--namespace", NAMESPACE, "--no-hooks")
 
 
@@ -140,6 +146,7 @@ def test_the_operator_does_its_work_with_the_permissions_it_has(
             server.must("annotate", "ic", "photos", "-n", "search", "lookalike.dev/run-now=1")
             server.must("delete", service, "-n", "search")
             until("the Service to be made again", partial(is_there, server, service))
+            assert is_there(server, MARK)
             assert refused_calls(running) == [], (tmp_path / "log").read_text()[-3000:]
         check_release(server, helm, tmp_path, values)
     finally:
@@ -170,6 +177,7 @@ def check_release(server: Server, helm: Helm, tmp_path: Path, values: str | None
     assert done.returncode == 0, done.stderr
     assert "1 collections let go" in done.stdout
     assert FINALIZER not in finalizers(server, "photos")
+    assert not is_there(server, MARK), "another release may act there at once"
     server.must("delete", "ic", "photos", "-n", "search", "--timeout=60s")
     server.run("delete", "-f", "-", text=yaml.safe_dump_all(o for o in hooks if o["kind"] != "Job"))
 

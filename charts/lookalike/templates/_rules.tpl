@@ -42,4 +42,12 @@ Secrets are read by name and created, never listed, changed or deleted.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [list, create]
+# The mark of the release that acts in a namespace. A name cannot be asked for on create.
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [lookalike-release]
+  verbs: [get, list, update, delete]
 {{- end }}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -36,7 +37,7 @@ from lookalike_operator.plan.names import MANAGED_BY, OPERATOR
 from lookalike_operator.plan.retriever import plan_retriever
 from lookalike_operator.process import Operator
 from lookalike_operator.reconcile import Planner, Reconciler
-from lookalike_operator.settings import LeaseTimes, OperatorSettings
+from lookalike_operator.settings import LeaseTimes, MarkTimes, OperatorSettings
 
 SETTINGS = Settings(
     serving_image="registry.example/serving:1",
@@ -154,19 +155,27 @@ class InThread:
         identity: str = "one",
         resync: float = 600.0,
         timeouts: Timeouts | None = None,
+        release: str | None = None,
+        watches: tuple[str, ...] | None = None,
+        marks: MarkTimes | None = None,
     ) -> None:
+        """`release`: the namespace it is installed in, and `watches`: those it watches (none: all);
+        both are `namespace` if not given."""
         self._proxy = proxy
         self._timeouts = timeouts
+        self._port = _free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
         self.identity = identity
         self.error: BaseException | None = None
         self.settings = OperatorSettings(
             plan=SETTINGS,
-            namespaces=(namespace,),
+            namespaces=(namespace,) if watches is None else watches,
             metrics_host="127.0.0.1",
-            metrics_port=0,
+            metrics_port=self._port,
             leader_election=lease is not None,
-            leader_election_namespace=namespace,
+            leader_election_namespace=release or namespace,
             lease=lease or LeaseTimes(),
+            marks=marks or MarkTimes(),
             resync_seconds=resync,
             drain_seconds=5.0,
         )
@@ -234,6 +243,13 @@ class InThread:
                 await operator.run(self._stop)
             finally:
                 self._loop.set_exception_handler(lambda *_: None)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 # -- what tests write and compare ------------------------------------------------------------------
