@@ -43,6 +43,8 @@ ASKED_BY = "lookalike.dev/asked-by"
 """On a mark: another release wants to know whether its holder is still there."""
 
 _RETRY_SECONDS = 2.0
+_AT_ONCE = 10
+"""Marks that are written concurrently."""
 _BEING_TERMINATED = "because it is being terminated"
 """The API server's words for a namespace in which nothing can be created any more."""
 
@@ -180,32 +182,46 @@ class Namespaces:
         wanted = self._wanted()
         for namespace in self._known.keys() - wanted:
             del self._known[namespace]
-        clean = True
-        for namespace in sorted(wanted):
-            try:
-                await self._settle(namespace, marks.get(namespace), began)
-                self._known[namespace].problem = ""
-            except ApiError as error:
-                clean = False
-                self._failed(namespace, error)
+        # First what needs no request: what was read grows old while the others are written.
+        kept = {n for n in wanted if n in marks and self._is_kept(marks[n])}
+        for namespace in kept:
+            self._confirm(namespace, self._known.setdefault(namespace, _Known()), began)
+        gate = asyncio.Semaphore(_AT_ONCE)
+
+        async def settle(namespace: str) -> bool:
+            async with gate:
+                try:
+                    await self._settle(namespace, marks.get(namespace))
+                except ApiError as error:
+                    self._failed(namespace, error)
+                    return False
+            return True
+
+        settled = await asyncio.gather(*(settle(namespace) for namespace in wanted - kept))
         for namespace in marks.keys() - wanted:
             await delete_mark(self._cluster, marks[namespace], self.release)
-        return clean
+        return all(settled)
 
-    async def _settle(self, namespace: str, mark: Mark | None, began: float) -> None:
-        """`began`: before the mark was read. Raises ApiError."""
+    def _is_kept(self, mark: Mark) -> bool:
+        return holder_of(mark) == self.release and not _asked(mark)
+
+    async def _settle(self, namespace: str, mark: Mark | None) -> None:
+        """Make it, answer, ask, or take it over. Raises ApiError."""
         known = self._known.setdefault(namespace, _Known())
         if mark is None:
             await self._create(namespace, known)
-        elif (holder := holder_of(mark)) == self.release:
-            if _asked(mark):
-                began = self._clock()
-                await self._cluster.replace(self._answered(mark))
-            self._confirm(namespace, known, began)
+            return
+        holder = holder_of(mark)
+        if holder == self.release:
+            written = self._answered(mark)
         elif not holder or await self._left(namespace, known, mark, holder):
-            began = self._clock()
-            await self._cluster.replace(self._taken(mark))
-            self._confirm(namespace, known, began)
+            written = self._taken(mark)
+        else:
+            known.problem = ""
+            return
+        began = self._clock()
+        await self._cluster.replace(written)
+        self._confirm(namespace, known, began)
 
     async def _create(self, namespace: str, known: _Known) -> None:
         began = self._clock()
@@ -226,7 +242,7 @@ class Namespaces:
 
     def _confirm(self, namespace: str, known: _Known, at: float) -> None:
         gained = not self._certain(known)
-        known.confirmed, known.other, known.ask_at = at, "", 0.0
+        known.confirmed, known.other, known.problem, known.ask_at = at, "", "", 0.0
         if gained:
             self._gained(namespace)
 

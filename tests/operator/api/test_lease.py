@@ -12,7 +12,7 @@ from e2e.cluster.certificates import Credentials
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.waiting import until
 from fault_proxy import Fault, FaultProxy
-from operators import InThread, children_of, collection, kind_named, retriever
+from operators import InThread, collection, kind_named, retriever
 
 from lookalike_operator.cluster import Cluster
 from lookalike_operator.engine.lease import Lease, LeaseLost
@@ -215,10 +215,10 @@ async def test_when_the_one_that_leads_ends_the_other_takes_over(
             one.stop() if politely else one.kill()
             made = writes(proxy)
             until(lambda: two.working, "the second operator to work", 60)
-            service = (await children_of(cluster, namespace))["Service/search"]
-            uid = service["metadata"]["uid"]
-            await cluster.delete(kind_named("Service"), namespace, "search", uid=uid)
             path = f"/api/v1/namespaces/{namespace}/services/search"
+            until(lambda: api.find(path) is not None, "all that the first did not come to", 60)
+            uid = api.get(path)["metadata"]["uid"]
+            await cluster.delete(kind_named("Service"), namespace, "search", uid=uid)
             until(lambda: api.find(path) is not None, "the Service to come back", 60)
             assert writes(proxy) == made
 
