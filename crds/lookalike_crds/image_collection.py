@@ -368,5 +368,10 @@ class ImageCollectionStatus(Status):
     index_name: str | None = Field(
         default=None, max_length=63, description="The index that answers queries now."
     )
+    index_volume: str | None = Field(
+        default=None,
+        max_length=63,
+        description="Engine Edge: the UID of the PersistentVolumeClaim that the index is in.",
+    )
     run: RunStatus | None = Field(default=None, description="The last ingestion run.")
     last_duplicate_scan: str | None = Field(default=None, max_length=64, description="RFC 3339.")

@@ -11,8 +11,7 @@ beside one: what is in use is not touched, by its configuration and by its lock.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +29,7 @@ from lookalike_serving.images.holders import release_index
 from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
 from lookalike_serving.index.filters import Condition, Filter, Not, Operator
 from lookalike_serving.index.protocol import IndexFailure
+from lookalike_serving.remembered import forget
 
 if TYPE_CHECKING:
     from lookalike_serving.index.qdrant_connection import Connection
@@ -76,8 +76,11 @@ def only_here(sources: tuple[str, ...] | None) -> Filter | None:
 async def left_behind(config: ServingConfig) -> list[LeftBehind]:
     """All of them, counted, by name. Raises IndexFailure where a server cannot be asked."""
     found = [await _counted_folder(config, folder) for folder in unused_folders(config)]
-    for server in _servers(config):
-        async with _connected(server) as connection:
+    servers = _servers(config)
+    if servers:
+        from lookalike_serving.index.qdrant_connection import connection_of
+    for server in servers:
+        async with connection_of(server) as connection:
             for stored in await _unused_on(connection, config, server):
                 counted = await _counted_on(connection, config, server, stored)
                 found.append(counted)
@@ -106,6 +109,7 @@ async def drop(
         raise Kept(f"index {index.name} is in use, or gone already")
     # First what depends on it: what is interrupted here is done again by the next try.
     release_index(config.data_dir / "images", index.name)
+    forget(config.data_dir, index.name)
     folder.drop()
 
 
@@ -226,18 +230,6 @@ def _servers(config: ServingConfig) -> list[IndexConfig]:
     return list(found.values())
 
 
-@contextlib.asynccontextmanager
-async def _connected(server: IndexConfig) -> AsyncIterator[Connection]:
-    from lookalike_serving.index.qdrant_connection import connected
-
-    assert server.url is not None
-    connection = connected(server.url, server.grpc_port, server.api_key_file, patience_seconds=2)
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
 async def _unused_on(
     connection: Connection, config: ServingConfig, server: IndexConfig
 ) -> list[StoredIndex]:
@@ -271,12 +263,14 @@ async def _counted_on(
 
 
 async def _drop_on(config: ServingConfig, server: IndexConfig, index: LeftBehind) -> None:
+    from lookalike_serving.index.qdrant_connection import connection_of
     from lookalike_serving.index.qdrant_stock import drop as drop_stored
 
-    async with _connected(server) as connection:
+    async with connection_of(server) as connection:
         for stored in await _unused_on(connection, config, server):
             if stored.name == index.name:
                 release_index(config.data_dir / "images", index.name)
+                forget(config.data_dir, index.name)
                 await drop_stored(connection, stored)
                 return
     raise Kept(f"index {index.name} is in use, or gone already")

@@ -31,6 +31,7 @@ from lookalike_crds.config import (
     with_light,
 )
 from lookalike_crds.image_collection import ModelSpec
+from lookalike_crds.lost import what_was_lost
 from lookalike_serving.disk import read_only
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.cpus import usable_cpus
@@ -41,12 +42,14 @@ from lookalike_serving.images import ImageFetcher, ImageStore
 from lookalike_serving.index.open import open_index, open_payload_index
 from lookalike_serving.index.protocol import Index, IndexFailure, IndexUnavailable, Query, Vector
 from lookalike_serving.problems import Problem
+from lookalike_serving.remembered import remember, remembered
 from lookalike_serving.superseded import check_nothing_left
 
 log = logging.getLogger("lookalike.service")
 
 _FIRST_RETRY_SECONDS = 2.0
 _LAST_RETRY_SECONDS = 60.0
+_REMEMBER_SECONDS = 60.0
 _LOCK_STRIPES = 256
 _REMEMBERED_TEXTS = 1024
 """Vectors of recent text queries: paging and filtering ask with the same text again."""
@@ -99,6 +102,8 @@ class Service:
         self.fetcher = ImageFetcher(config.fetch)
         self.images = ImageStore(config.data_dir, config.image_roots, self.fetcher)
         self.models: dict[ModelSpec, BatchedEmbedder] = {}
+        self.lost: dict[str, str] = {}
+        """Collections whose index held documents and was empty when it was opened: what to tell."""
         self._batches: Index | None = None
         self.batches_failure: Failure | None = Failure("not opened yet", may_pass=True)
         """Why batch records cannot be kept; None where they can."""
@@ -107,6 +112,7 @@ class Service:
         self._document_locks = [asyncio.Lock() for _ in range(_LOCK_STRIPES)]
         self._reopening: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
+        self._remembering: asyncio.Task[None] | None = None
 
     @classmethod
     async def start(cls, config: ServingConfig, config_file: Path | None = None) -> Service:
@@ -122,15 +128,17 @@ class Service:
             service._following = asyncio.create_task(follow(config_file, service))
         if service.failures or service._batches is None:
             service._reopening = asyncio.create_task(service._reopen())
+        service._remembering = asyncio.create_task(service._remember())
         return service
 
     async def close(self) -> None:
         """Stop models, close indexes (an Edge index gives its lock back), drop connections."""
-        for task in (self._reopening, self._following):
+        for task in (self._reopening, self._following, self._remembering):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        await self._remember_now()
         for embedder in self.models.values():
             await asyncio.to_thread(embedder.close)
         for state in self.collections.values():
@@ -273,7 +281,38 @@ class Service:
         info = embedder.info
         await check_nothing_left(collection, self.config.data_dir)
         index = await open_index(collection, dimension=info.dimension, fingerprint=info.fingerprint)
+        await self._look_for_loss(collection, index)
         return CollectionState(collection, index, embedder)
+
+    async def _look_for_loss(self, collection: CollectionConfig, index: Index) -> None:
+        name = collection.index.name
+        before = remembered(self.config.data_dir).get(name)
+        lost = None
+        with contextlib.suppress(IndexFailure):  # told by whoever asks for it next
+            lost = what_was_lost(name, before, (await index.info()).points)
+        if lost is not None:
+            log.error("collection %s: %s", collection.name, lost)
+            self.lost[collection.name] = lost
+
+    async def _remember(self) -> None:
+        while True:
+            await asyncio.sleep(_REMEMBER_SECONDS)
+            await self._remember_now()
+
+    async def _remember_now(self) -> None:
+        """Note how many documents there are, and what is no longer lost."""
+        counts = {}
+        for name, state in list(self.collections.items()):
+            with contextlib.suppress(IndexFailure):  # told by whoever asks for it
+                counts[name] = (await state.index.info()).points
+        for name in [name for name in self.lost if counts.get(name)]:
+            del self.lost[name]
+        known = {
+            self.collections[name].config.index.name: count
+            for name, count in counts.items()
+            if name not in self.lost
+        }
+        await asyncio.to_thread(remember, self.config.data_dir, known)
 
     async def _reopen(self) -> None:
         wait = _FIRST_RETRY_SECONDS

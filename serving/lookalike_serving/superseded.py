@@ -11,6 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from lookalike_crds.config import CollectionConfig
+from lookalike_crds.image_collection import Engine
 from lookalike_crds.naming import may_be_index_of
 from lookalike_serving.edge_places import MANIFEST, indexes_of
 from lookalike_serving.index.edge_folder import Manifest
@@ -29,16 +30,52 @@ async def check_nothing_left(collection: CollectionConfig, data_dir: Path) -> No
     path = collection.index.path
     if path is not None and (path / MANIFEST).exists():
         return
-    for folder, manifest in _others(collection, path, data_dir):
+    on_server = await _counts_on_server(collection)
+    if on_server is None:
+        return
+    for index, lost in [*on_server.items(), *(await _counts_in_folders(collection, data_dir))]:
+        if lost:
+            raise _would_lose(collection, lost, index, data_dir)
+
+
+async def _counts_in_folders(collection: CollectionConfig, data_dir: Path) -> list[tuple[str, int]]:
+    """(index, documents that would be lost) of the collection's Edge indexes."""
+    filters = (only_here(collection.sources),)
+    found = []
+    for folder, manifest in _others(collection, collection.index.path, data_dir):
         [lost] = await count_in_folder(
             folder,
             manifest,
-            (only_here(collection.sources),),
+            filters,
             lock_wait_seconds=_LOCK_WAIT_SECONDS,
             owner=collection.index.owner,
         )
-        if lost:
-            raise _would_lose(collection, lost, folder.name, data_dir)
+        found.append((folder.name, lost))
+    return found
+
+
+async def _counts_on_server(collection: CollectionConfig) -> dict[str, int] | None:
+    """Index on the collection's server -> documents that would be lost; None: its own is there.
+
+    Of one machine alone: on a cluster the operator asks, before it starts a pod.
+    """
+    from lookalike_serving.index.qdrant_connection import connection_of
+    from lookalike_serving.index.qdrant_stock import count, stored_indexes
+
+    name, index, owner = collection.name, collection.index, collection.index.owner
+    if index.engine is not Engine.QDRANT or owner is None or owner.namespace:
+        return {}
+
+    def worth_asking(each: str) -> bool:
+        return may_be_index_of(each, name) or may_be_index_of(each, name, owner.cluster)
+
+    filter = only_here(collection.sources)
+    async with connection_of(index) as connection:
+        found = await stored_indexes(connection, worth_asking)
+        ours = [each for each in found if each.owner is not None and each.owner.is_same(owner)]
+        if any(each.name in (index.name, index.adopts) for each in ours):
+            return None
+        return {each.name: await count(connection, each.name, filter) for each in ours}
 
 
 def _would_lose(

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
+import httpx
+import numpy as np
 import pytest
 
 from lookalike_crds.config import CollectionConfig, IndexConfig, ServingConfig
 from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
 from lookalike_serving import service as service_module
+from lookalike_serving.gateway.api import create_api
+from lookalike_serving.index.protocol import Point
 from lookalike_serving.problems import Problem
 from lookalike_serving.service import Service
 
@@ -71,3 +76,52 @@ async def test_an_unknown_collection_is_told_from_a_closed_one(tmp_path: Path) -
         service.collection("other")
     assert refused.value.status == 404
     await service.close()
+
+
+async def upload(service: Service, collection: str) -> str:
+    """One document, as it is stored; returns its id."""
+    state = service.collection(collection)
+    id = "00000000-0000-0000-0000-000000000001"
+    vector = np.ones(state.embedder.info.dimension, dtype=np.float32)
+    await state.index.upsert([Point(id, vector, {})])
+    return id
+
+
+async def told_of(config: ServingConfig, name: str) -> str | None:
+    app = create_api(lambda: Service.start(config))
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as api:
+            warning: str | None = (await api.get(f"/v1/collections/{name}")).json()["warning"]
+            return warning
+
+
+async def test_an_index_that_has_lost_its_documents_says_so_until_it_has_some(
+    tmp_path: Path,
+) -> None:
+    config = serving_config(tmp_path)
+    service = await Service.start(config)
+    await upload(service, "sound")
+    await service.close()
+    assert await told_of(config, "sound") is None
+    shutil.rmtree(tmp_path / "sound")
+    for _ in range(2):  # it does not forget by being looked at
+        told = await told_of(config, "sound")
+        assert told is not None
+        assert "index sound held 1 documents and holds none" in told
+        assert await told_of(config, "blocked") is None
+    service = await Service.start(config)
+    await upload(service, "sound")
+    await service.close()
+    assert await told_of(config, "sound") is None
+
+
+async def test_documents_that_were_deleted_are_not_lost(tmp_path: Path) -> None:
+    config = serving_config(tmp_path)
+    service = await Service.start(config)
+    id = await upload(service, "sound")
+    await service.close()
+    service = await Service.start(config)
+    await service.collection("sound").index.delete([id])
+    await service.close()
+    assert await told_of(config, "sound") is None

@@ -97,11 +97,3 @@ async def test_an_index_of_an_early_release_is_asked_too(tmp_path: Path) -> None
     await fill(tmp_path / "shop-eu-0a1b2c3d", None, owner=None)
     with pytest.raises(IndexMismatch, match=r"^1 documents.*shop-0a1b2c3d"):
         await check_nothing_left(collection(tmp_path / "shop-4e5f6a7b"), tmp_path)
-
-
-async def test_uploads_in_an_edge_index_are_not_left_for_one_on_a_server(tmp_path: Path) -> None:
-    await fill(tmp_path / "indexes" / "shop-earlier", None)
-    server = IndexConfig(engine=Engine.QDRANT, name="shop", url="http://127.0.0.1:9", owner=OURS)
-    wanted = collection(tmp_path / "x").model_copy(update={"index": server})
-    with pytest.raises(IndexMismatch, match=r"^1 documents"):
-        await check_nothing_left(wanted, tmp_path)

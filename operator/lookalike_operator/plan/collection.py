@@ -263,6 +263,10 @@ class _Work:
             events.append(
                 Event("Warning", "IndexLost", f"index {name} is gone: it is filled again")
             )
+        replaced = collection_conditions.replaced_claim(self.snapshot, live_claim(self.snapshot))
+        if replaced and self.spec.sources:
+            again = f"{replaced}: its sources are ingested again, uploads are not"
+            events.append(Event("Warning", "IndexLost", again))
         return tuple(events)
 
     def _starts(self) -> bool:
@@ -298,6 +302,7 @@ class _Work:
                 "active_model": model,
                 "active_model_spec": whole,
                 "index_name": name,
+                "index_volume": self._volume(),
                 "run": self.run_status(),
             }
         )
@@ -315,6 +320,15 @@ class _Work:
             scheduled=scheduled[-1] if scheduled else None,
         )
 
+    def _volume(self) -> str | None:
+        """The claim that an Edge index is in, from when something can have been written there."""
+        if self.spec.index.engine is not Engine.EDGE:
+            return None
+        claim = live_claim(self.snapshot)
+        if claim is None or (claim.get("status") or {}).get("phase") != "Bound":
+            return self.snapshot.status.index_volume
+        return str(claim["metadata"].get("uid"))
+
     def _documents(self, finished: list[Outcome]) -> int | None:
         facts = self.snapshot.index
         if facts is not None and facts.points is not None and facts.name == self.active()[0]:
@@ -322,7 +336,11 @@ class _Work:
         if self._is_taken():
             return None
         counted = [o.documents for o in finished if o.documents is not None]
-        return counted[-1] if counted else self.snapshot.status.documents
+        if counted:
+            return counted[-1]
+        if collection_conditions.replaced_claim(self.snapshot, live_claim(self.snapshot)):
+            return None
+        return self.snapshot.status.documents
 
 
 def live_claim(snapshot: CollectionSnapshot) -> Manifest | None:

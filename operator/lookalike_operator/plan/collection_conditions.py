@@ -11,6 +11,7 @@ from lookalike_crds.image_collection import (
     ImageCollectionStatus,
     RunStatus,
 )
+from lookalike_crds.lost import what_was_lost
 from lookalike_crds.naming import described
 from lookalike_crds.qdrant_versions import OLDEST, SINCE, lacking, parsed, too_old, written
 from lookalike_operator.plan import indexes
@@ -154,7 +155,7 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
             f"the Qdrant server has version {facts.version}: {written(OLDEST)} is the oldest that "
             "is supported; upgrade it",
         )
-    if not facts.exists and (lost := _lost(snapshot, spec)) is not None:
+    if not facts.exists and (lost := _lost(snapshot, situation, spec)) is not None:
         return judged("IndexReady", False, lost.reason, lost.message)
     if not facts.exists:
         return judged(
@@ -189,26 +190,44 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
     return judged("IndexReady", True, "IndexExists", answers)
 
 
-def _lost(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> Cause | None:
+def _lost(
+    snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollectionSpec
+) -> Cause | None:
     """Documents that were uploaded and are gone: with sources a run would fill the index again.
 
     It is told until there are documents again, or somebody changes the spec.
     """
-    facts = snapshot.index
-    if spec.sources or facts is None or facts.error is not None or facts.points:
+    if spec.sources:
         return None
-    if snapshot.status.documents:
-        return Cause(
-            "IndexLost",
-            f"index {facts.name} held {snapshot.status.documents} uploaded documents and "
-            f"{'holds none' if facts.exists else 'is gone'}: unless they were deleted on purpose, "
-            "restore the index from a snapshot or upload them again",
+    if spec.index.engine is Engine.EDGE:
+        told = replaced_claim(snapshot, situation.claim)
+        told = told and (
+            f"{told}: restore the volume from a snapshot, or upload again; a change of the spec "
+            "says that this is settled"
         )
+    else:
+        facts = snapshot.index
+        if facts is None or facts.error is not None or facts.points:
+            return None
+        told = what_was_lost(facts.name, snapshot.status.documents, 0, exists=facts.exists)
+    if told is not None:
+        return Cause("IndexLost", told)
     for each in snapshot.status.conditions:
         same = each.observed_generation == snapshot.meta.generation
         if each.type == "Degraded" and each.reason == "IndexLost" and same:
             return Cause("IndexLost", each.message)
     return None
+
+
+def replaced_claim(snapshot: CollectionSnapshot, claim: Manifest | None) -> str | None:
+    """What to tell where an Edge index is in another claim than it was: a new one is empty."""
+    before = snapshot.status.index_volume
+    if claim is None or before in (None, claim["metadata"].get("uid")):
+        return None
+    held = snapshot.status.documents
+    what = f"{held} documents" if held else "what was uploaded"
+    name = claim["metadata"]["name"]
+    return f"PersistentVolumeClaim {name} was replaced by an empty one, and {what} went with it"
 
 
 def _edge_index(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
@@ -286,7 +305,10 @@ def _degraded(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
         return judged("Degraded", True, cause.reason, cause.message)
     if snapshot.trouble is not None:
         return judged("Degraded", True, *snapshot.trouble)
-    if situation.spec is not None and (lost := _lost(snapshot, situation.spec)) is not None:
+    if (
+        situation.spec is not None
+        and (lost := _lost(snapshot, situation, situation.spec)) is not None
+    ):
         return judged("Degraded", True, lost.reason, lost.message)
     if situation.refused is not None:
         return judged("Degraded", True, "ClaimImmutable", situation.refused)

@@ -106,6 +106,8 @@ class Collection(Answered):
     """Ready or Unavailable."""
     reason: str | None = None
     """Why it is unavailable."""
+    warning: str | None = None
+    """That its index has lost what it held."""
     documents: int | None = None
     """How many it holds."""
     indexed_vectors: int | None = None

@@ -30,6 +30,9 @@ class Collection(BaseModel):
     name: str
     state: str = Field(description="Ready or Unavailable.")
     reason: str | None = Field(default=None, description="Why it is unavailable.")
+    warning: str | None = Field(
+        default=None, description="That its index has lost what it held; until there is something."
+    )
     documents: int | None = None
     indexed_vectors: int | None = None
     index_status: str | None = Field(
@@ -96,6 +99,7 @@ async def _told(service: Service, config: CollectionConfig) -> dict[str, Any]:
         return told | {"state": "Unavailable", "reason": str(failure)}
     return told | {
         "state": "Ready",
+        "warning": None if info.points else service.lost.get(config.name),
         "documents": info.points,
         "indexed_vectors": info.indexed_vectors,
         "index_status": info.status,

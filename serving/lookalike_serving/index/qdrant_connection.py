@@ -13,13 +13,15 @@ import logging
 import random
 import time
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from qdrant_client import AsyncQdrantClient
 
+from lookalike_crds.config import IndexConfig
 from lookalike_crds.image_collection import DEFAULT_GRPC_PORT
 from lookalike_serving.index.protocol import IndexFailure, IndexUnavailable
 from lookalike_serving.index.qdrant_errors import CollectionLost, KeyRefused, translated
@@ -29,6 +31,7 @@ log = logging.getLogger("lookalike.index")
 IN_MEMORY = ":memory:"
 TIMEOUT_SECONDS = 20
 """Of one call."""
+_FEW_CALLS_SECONDS = 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 _CHANNEL = {
     # gRPC's own pauses between attempts to connect grow to two minutes: a server that is back
@@ -134,6 +137,19 @@ def connected(
         patience_seconds=patience_seconds,
         reconnect=reconnect,
     )
+
+
+@asynccontextmanager
+async def connection_of(index: IndexConfig) -> AsyncIterator[Connection]:
+    """A connection to the server that an index is on, for a few calls."""
+    assert index.url is not None, "only indexes on a server have a connection"
+    connection = connected(
+        index.url, index.grpc_port, index.api_key_file, patience_seconds=_FEW_CALLS_SECONDS
+    )
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 def read_key(api_key_file: Path | None) -> str | None:

@@ -92,7 +92,41 @@ def test_an_edge_index_on_another_claim_of_the_same_name_is_filled_anew() -> Non
     assert plan_collection(full).once == ()
     other = {**CLAIM, "metadata": {**CLAIM["metadata"], "uid": "claim-2"}}
     anew = replace(full, children=(other, *full.children[1:]))
-    assert len(plan_collection(anew).once) == 1
+    plan = plan_collection(anew)
+    assert len(plan.once) == 1
+    [lost] = [each.message for each in plan.events if each.reason == "IndexLost"]
+    assert "catalogue-index was replaced by an empty one, and 10 documents went with it" in lost
+    assert told(plan, "Degraded")[0] == "False", "its sources bring them again"
+
+
+def test_what_was_uploaded_is_lost_with_the_claim_of_an_edge_index() -> None:
+    full = collection(EDGE, children=(CLAIM,), retrievers=(searching(),))
+    full = replace(full, status=status_of(plan_collection(full)))
+    plan = plan_collection(full)
+    assert told(plan, "Degraded")[0] == "False"
+    assert told(plan, "Ready")[0] == "True"
+    being_made = replace(full, children=(), status=status_of(plan))
+    pending = {**CLAIM, "metadata": {**CLAIM["metadata"], "uid": "claim-2"}, "status": {}}
+    other = {**pending, "status": {"phase": "Bound"}}
+    now = replace(being_made, status=status_of(plan_collection(being_made)))
+    for claim in (pending, pending, other, other):
+        now = replace(now, children=(claim,))
+        plan = plan_collection(now)
+        assert told(plan, "Degraded") == ("True", "IndexLost")
+        says = condition(plan, "Degraded")["message"]
+        assert "PersistentVolumeClaim catalogue-index was replaced by an empty one" in says
+        assert "upload again" in says
+        now = replace(now, status=status_of(plan))
+    changed = replace(now, meta=replace(now.meta, generation=2))
+    assert told(plan_collection(changed), "Degraded")[0] == "False"
+
+
+def test_a_claim_that_nothing_was_ever_written_to_is_no_loss() -> None:
+    pending = {**CLAIM, "status": {"phase": "Pending"}}
+    first = collection(EDGE, children=(pending,), retrievers=(searching(),))
+    first = replace(first, status=status_of(plan_collection(first)))
+    other = {**CLAIM, "metadata": {**CLAIM["metadata"], "uid": "claim-2"}}
+    assert told(plan_collection(replace(first, children=(other,))), "Degraded")[0] == "False"
 
 
 @pytest.mark.parametrize(("policy", "owned"), [("Delete", True), ("Retain", False)])
@@ -253,7 +287,7 @@ def test_the_loss_of_what_was_uploaded_is_told_until_there_is_something_again() 
     plan = plan_collection(gone)
     assert told(plan, "IndexReady") == ("False", "IndexLost")
     assert told(plan, "Stalled") == ("True", "IndexLost")
-    assert "10 uploaded documents" in condition(plan, "Ready")["message"]
+    assert "held 10 documents" in condition(plan, "Ready")["message"]
     assert ("Warning", "IndexLost") in [(e.type, e.reason) for e in plan.events]
     # A serving pod makes it anew, empty.
     for snapshot in (full, gone):
@@ -265,7 +299,7 @@ def test_the_loss_of_what_was_uploaded_is_told_until_there_is_something_again() 
         for _ in range(3):
             plan = plan_collection(empty)
             assert told(plan, "Degraded") == ("True", "IndexLost")
-            assert "10 uploaded documents" in condition(plan, "Degraded")["message"]
+            assert "held 10 documents" in condition(plan, "Degraded")["message"]
             empty = replace(empty, status=status_of(plan))
     again = replace(empty, index=replace(full.index, points=1))
     assert told(plan_collection(again), "Degraded")[0] == "False"

@@ -15,8 +15,11 @@ from lookalike.cli.options import DEFAULT_DATA_DIR, Output
 from lookalike.cli.printing import console, notice, notices, print_json
 from lookalike.cli.rendering import render
 from lookalike.cli.server_process import ServerProcess, Start, claim, spawn
-from lookalike_crds.config import HttpConfig
+from lookalike_crds.config import HttpConfig, ServingConfig
+from lookalike_crds.lost import what_was_lost
+from lookalike_serving.edge_places import MANIFEST
 from lookalike_serving.local.rundir import IngestionPhase, RunDirectory, State
+from lookalike_serving.remembered import remembered
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -33,7 +36,7 @@ def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
         run = claim(start.data_dir, status.update)
         http = HttpConfig(host=start.host, port=start.port)
         rendered = render(loaded, run, http, start.api_keys_file)
-        for text in rendered.notices:
+        for text in (*rendered.notices, *_lost(rendered.serving)):
             notice(text)
         server = spawn(run, rendered, start)
         try:
@@ -61,6 +64,17 @@ def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
         raise typer.Exit(ExitCode.FAILED)
     if IngestionPhase.INCOMPLETE in phases:
         raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _lost(config: ServingConfig) -> list[str]:
+    """Indexes in the data directory that are gone with their documents."""
+    known = remembered(config.data_dir)
+    return [
+        told
+        for each in config.collections
+        if each.index.path is not None and not (each.index.path / MANIFEST).exists()
+        if (told := what_was_lost(each.index.name, known.get(each.index.name), 0, exists=False))
+    ]
 
 
 @dataclass(slots=True)

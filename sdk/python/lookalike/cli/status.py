@@ -144,6 +144,10 @@ def _print(told: dict[str, Any]) -> None:
             )
             made.add_row(escape(each["name"]), count, escape(state), shown(each["model"]))
         console().print(made)
+    for each in told["collections"]:
+        if each["warning"]:
+            line = f"[red]{escape(each['name'])}[/red]: {escape(each['warning'])}"
+            console().print(line, soft_wrap=True)
     for each in told["ingestions"]:
         for line in _ingestion_lines(each):
             console().print(escape(line), soft_wrap=True)

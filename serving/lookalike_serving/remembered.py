@@ -1,0 +1,53 @@
+"""How many documents each index held when it was last looked at, kept in the data folder.
+
+An index that is lost – its folder emptied, its volume replaced, its collection deleted on the
+server – is made anew when it is opened, and looks like one that never held anything. This file,
+which lies outside of it, tells the two apart (`lookalike_crds.lost`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from lookalike_serving.images.files import write_atomically
+
+log = logging.getLogger("lookalike.service")
+
+_FILE = "documents.json"
+
+
+def remembered(data_dir: Path) -> dict[str, int]:
+    """Index -> documents. Empty where nothing is known."""
+    try:
+        found = json.loads((data_dir / _FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {str(name): count for name, count in found.items() if isinstance(count, int)}
+
+
+def remember(data_dir: Path, counts: Mapping[str, int]) -> None:
+    """Take over these counts; others stay. A disk that takes nothing is left alone."""
+    before = remembered(data_dir)
+    after = {**before, **counts}
+    if after != before:
+        _write(data_dir, after)
+
+
+def forget(data_dir: Path, index: str) -> None:
+    """The index was dropped on purpose."""
+    before = remembered(data_dir)
+    if index in before:
+        _write(data_dir, {name: count for name, count in before.items() if name != index})
+
+
+def _write(data_dir: Path, counts: Mapping[str, int]) -> None:
+    text = json.dumps(dict(sorted(counts.items())), indent=2) + "\n"
+    try:
+        write_atomically(data_dir / _FILE, text.encode(), durable=False)
+    except OSError as failure:
+        log.warning("how many documents there are is not noted in %s: %s", data_dir, failure)
