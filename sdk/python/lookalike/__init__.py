@@ -3,7 +3,7 @@
     from lookalike import Lookalike
 
     client = Lookalike(base_url="http://127.0.0.1:8000", api_key="YOUR_API_KEY")
-    results = client.retrievers.search("catalogue", [{"type": "text", "value": "red mug"}])
+    results = client.search("similarity-retriever", "red mug")
     for result in results:
         print(f"Score: {result.score:.3f}, ID: {result.document_id}")
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         BatchCounts,
         BatchError,
         BatchInput,
+        BatchInputs,
         BatchItem,
         BatchState,
         Collection,
@@ -41,10 +42,12 @@ if TYPE_CHECKING:
         Health,
         ImageValue,
         Model,
+        Queries,
         Query,
         Retriever,
         SearchResult,
         SearchResults,
+        Vector,
     )
     from lookalike.version import __version__
 
@@ -66,6 +69,7 @@ _HOME = {
         "BatchCounts",
         "BatchError",
         "BatchInput",
+        "BatchInputs",
         "BatchItem",
         "BatchState",
         "Collection",
@@ -74,10 +78,12 @@ _HOME = {
         "Health",
         "ImageValue",
         "Model",
+        "Queries",
         "Query",
         "Retriever",
         "SearchResult",
         "SearchResults",
+        "Vector",
     ),
     "version": ("__version__",),
 }
@@ -90,6 +96,7 @@ __all__ = [
     "BatchCounts",
     "BatchError",
     "BatchInput",
+    "BatchInputs",
     "BatchItem",
     "BatchState",
     "Collection",
@@ -103,6 +110,7 @@ __all__ = [
     "LookalikeError",
     "Model",
     "NotFound",
+    "Queries",
     "Query",
     "RateLimited",
     "Retriever",
@@ -110,6 +118,7 @@ __all__ = [
     "SearchResults",
     "ServiceUnavailable",
     "Unauthorized",
+    "Vector",
     "WrongPart",
     "__version__",
 ]

@@ -12,6 +12,7 @@ import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, ParamSpec, Self, TypeVar, overload
 
+from lookalike._arguments import fitting
 from lookalike._exchange import Operation
 from lookalike._operations.pages import Pages
 from lookalike._transport import AsyncTransport, Transport
@@ -37,8 +38,11 @@ class AsyncResource:
 
 class _Method(Generic[P, B]):
     def __init__(self, build: Callable[P, B]) -> None:
-        self._build = build
+        self._build = fitting(build.__name__)(build)
         self.__doc__ = build.__doc__
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._build = fitting(name)(self._build)
 
 
 class blocking(_Method[P, Operation[T]]):  # noqa: N801 - reads as a decorator

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import os
+import ssl
 import time
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -12,6 +14,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from lookalike._arguments import text
 from lookalike._exchange import (
     Answer,
     Exchange,
@@ -41,18 +44,19 @@ class Settings:
         cls,
         base_url: str | None,
         api_key: str | None,
-        timeout: float | httpx.Timeout,
+        timeout: float | httpx.Timeout | None,
         retries: int,
     ) -> Settings:
-        url = (base_url or os.environ.get("LOOKALIKE_URL") or DEFAULT_URL).rstrip("/")
+        address = text(base_url or os.environ.get("LOOKALIKE_URL") or DEFAULT_URL, "base_url")
+        url = address.rstrip("/")
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"base_url {url!r} is no http(s) address, such as {DEFAULT_URL}")
-        if retries < 0:
-            raise ValueError(f"retries must be 0 or more, not {retries}")
+        if not isinstance(retries, int) or retries < 0:
+            raise ValueError(f"retries: {retries!r} is no whole number from 0 on")
         if not isinstance(timeout, httpx.Timeout):
-            timeout = httpx.Timeout(timeout, connect=min(timeout, 5.0))
-        key = api_key or os.environ.get("LOOKALIKE_API_KEY") or None
+            timeout = httpx.Timeout(_seconds(timeout), connect=min(timeout or 5.0, 5.0))
+        key = _api_key(api_key or os.environ.get("LOOKALIKE_API_KEY"))
         return cls(url, key, timeout, RetryPolicy(retries=retries))
 
     def client_options(self) -> dict[str, Any]:
@@ -64,8 +68,33 @@ class Settings:
             "timeout": self.timeout,
             # A proxy of the environment cannot reach a server on this machine.
             "trust_env": not _on_this_machine(self.base_url),
+            "verify": _tls_context(),
             "limits": httpx.Limits(max_connections=64, max_keepalive_connections=16),
         }
+
+
+@functools.cache
+def _tls_context() -> ssl.SSLContext:
+    """Shared, since reading the certificates of all authorities takes 50 ms: for every client."""
+    return httpx.create_ssl_context()
+
+
+def _seconds(timeout: float | None) -> float | None:
+    if timeout is None or (isinstance(timeout, int | float) and timeout > 0):
+        return timeout
+    raise ValueError(
+        f"timeout: {timeout!r} is no number of seconds above 0; None waits without end"
+    )
+
+
+def _api_key(key: str | None) -> str | None:
+    """A header's value; of a file that is read whole the end of the line comes along."""
+    if not key:
+        return None
+    stripped = text(key, "api_key").strip()
+    if not stripped.isascii() or not stripped.isprintable():
+        raise ValueError("api_key: a key is one line of ASCII characters")
+    return stripped or None
 
 
 def _on_this_machine(url: str) -> bool:

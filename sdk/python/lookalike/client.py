@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
+from lookalike._arguments import fitting
 from lookalike._methods import (
     AsyncResource,
     Resource,
@@ -97,28 +98,60 @@ class _AsyncHealth(AsyncResource):
     check = awaiting(models.health)
 
 
-class Lookalike:
+_PARTS = "retrievers, collections, documents, batches, models, search, health"
+_ELSEWHERE = {
+    "documents.upload(collection, image)": ("upload", "upsert", "add", "insert", "index", "put"),
+    "documents.update(collection, document_id, metadata=…)": ("update", "set_payload"),
+    "documents.delete(collection, document_id)": ("delete", "remove", "delete_document"),
+    "documents.get(collection, document_id)": ("get", "retrieve", "fetch", "document"),
+    "documents.list(collection)": ("list", "scroll", "list_documents"),
+    "batches.create(collection, images)": ("batch", "bulk", "upload_many", "add_documents"),
+    "search(retriever_id, queries)": ("query", "query_points", "find", "similarity_search"),
+    "collections.list()": ("list_collections", "get_collections", "collection", "indexes"),
+    "collections.get(collection)": ("get_collection", "describe_collection", "count"),
+    "retrievers.list()": ("list_retrievers", "get_retrievers", "retriever"),
+}
+_METHOD_FOR = {name: method for method, names in _ELSEWHERE.items() for name in names}
+
+
+class _Pointing:
+    """Names the method for what other clients call differently, or keep elsewhere."""
+
+    if not TYPE_CHECKING:  # a type checker names what is missing by itself
+
+        def __getattr__(self, name: str) -> Any:
+            method = _METHOD_FOR.get(name)
+            remedy = f"use client.{method}" if method else f"it has {_PARTS}"
+            raise AttributeError(f"{type(self).__name__} has no {name}: {remedy}")
+
+
+class Lookalike(_Pointing):
     """A client of one Lookalike server. Threads may share it.
 
-    base_url: the server's address; `LOOKALIKE_URL` or http://127.0.0.1:8000 where left out.
-    api_key: sent as `Authorization: Bearer`; `LOOKALIKE_API_KEY` where left out.
-    timeout: seconds to wait for each answer (at most 5 of them to connect), or an `httpx.Timeout`.
+    base_url: the server's address; `LOOKALIKE_URL` or http://127.0.0.1:8000 if left out.
+    api_key: sent as `Authorization: Bearer`; `LOOKALIKE_API_KEY` if left out.
+    timeout: seconds to wait for each answer (at most 5 of them to connect), or an `httpx.Timeout`;
+        None waits without end.
     retries: how often a request that failed on the way is sent again; see `lookalike._exchange`
         for which are.
+
+    `search` is `retrievers.search`.
     """
 
+    @fitting("Lookalike")
     def __init__(
         self,
         base_url: str | None = None,
         api_key: str | None = None,
         *,
-        timeout: float | httpx.Timeout = 60.0,
+        timeout: float | httpx.Timeout | None = 60.0,
         retries: int = 3,
     ) -> None:
         settings = Settings.of(base_url, api_key, timeout, retries)
         self.base_url = settings.base_url
         self._transport = Transport(settings)
         self.retrievers = Retrievers(self._transport)
+        self.search = self.retrievers.search
         self.collections = Collections(self._transport)
         self.documents = Documents(self._transport)
         self.batches = Batches(self._transport)
@@ -141,24 +174,26 @@ class Lookalike:
         self.close()
 
 
-class AsyncLookalike:
+class AsyncLookalike(_Pointing):
     """A client of one Lookalike server, for asyncio. Belongs to the event loop that uses it.
 
     Parameters are those of `Lookalike`.
     """
 
+    @fitting("AsyncLookalike")
     def __init__(
         self,
         base_url: str | None = None,
         api_key: str | None = None,
         *,
-        timeout: float | httpx.Timeout = 60.0,
+        timeout: float | httpx.Timeout | None = 60.0,
         retries: int = 3,
     ) -> None:
         settings = Settings.of(base_url, api_key, timeout, retries)
         self.base_url = settings.base_url
         self._transport = AsyncTransport(settings)
         self.retrievers = AsyncRetrievers(self._transport)
+        self.search = self.retrievers.search
         self.collections = AsyncCollections(self._transport)
         self.documents = AsyncDocuments(self._transport)
         self.batches = AsyncBatches(self._transport)

@@ -10,7 +10,7 @@
         └── ServiceUnavailable 502, 503, 504: `retry_after` seconds, where the server said so
 
 A wrong argument that never leaves the process (a missing file, an object that is no image) raises
-the built-in `FileNotFoundError`, `TypeError` or `ValueError`.
+the built-in `OSError`, `TypeError` or `ValueError`.
 """
 
 from __future__ import annotations

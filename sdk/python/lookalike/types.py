@@ -5,7 +5,7 @@ Members that this version does not know, of a newer server, are kept (`model_ext
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from os import PathLike
@@ -15,6 +15,7 @@ from typing import (
     BinaryIO,
     Literal,
     NotRequired,
+    Protocol,
     TypeAlias,
     TypedDict,
     overload,
@@ -43,6 +44,22 @@ class Query(TypedDict):
     """Relative to the other queries; negative means "but not this"."""
     embedding_model: NotRequired[str]
     collection: NotRequired[str]
+
+
+class Array(Protocol):
+    """An array or tensor of NumPy, PyTorch, pandas or the standard library."""
+
+    def tolist(self) -> Any: ...
+
+
+Vector: TypeAlias = "Sequence[float] | Array"
+"""One embedding: flat, as many numbers as the model's dimension."""
+
+Queries: TypeAlias = (
+    "Query | Mapping[str, Any] | ImageValue | Vector"
+    " | Iterable[Query | Mapping[str, Any] | ImageValue | Vector]"
+)
+"""What to search for: words, an image, a vector, a query written out, or several of them."""
 
 
 class Answered(BaseModel):
@@ -239,6 +256,13 @@ class BatchInput(TypedDict):
     """An `ImageValue`."""
     document_id: NotRequired[str]
     metadata: NotRequired[Mapping[str, Any]]
+
+
+BatchInputs: TypeAlias = (
+    "BatchInput | Mapping[str, Any] | ImageValue"
+    " | Iterable[BatchInput | Mapping[str, Any] | ImageValue]"
+)
+"""The images of a new batch, each with or without an id and metadata."""
 
 
 class Health(Answered):

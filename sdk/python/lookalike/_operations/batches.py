@@ -7,11 +7,14 @@ import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+from lookalike._arguments import plain, shown, text
 from lookalike._exchange import Answer, Call, Operation, Pause, Request, call
-from lookalike._images import wire_value
+from lookalike._images import is_image, wire_value
 from lookalike._operations import paths
 from lookalike._operations.pages import Pages
-from lookalike.types import Batch, BatchInput, BatchItem
+from lookalike.types import Batch, BatchInputs, BatchItem
+
+_ITEM = '{"image": …, "document_id": …, "metadata": {…}}'
 
 _FIRST_POLL_SECONDS = 0.2
 _POLL_GROWTH = 1.5
@@ -19,20 +22,20 @@ _POLL_GROWTH = 1.5
 
 def create(
     collection: str,
-    items: Iterable[BatchInput | Mapping[str, Any]],
+    items: BatchInputs,
     *,
     on_error: Literal["continue", "stop"] = "continue",
     idempotency_key: str | None = None,
 ) -> Operation[Batch]:
     """Hand over many images; returns at once, `wait` for the end.
 
-    items: `{"image": …, "document_id": …, "metadata": {…}}`; the image is a URL, a path, bytes, an
-        open binary file or a PIL image.
+    items: `{"image": …, "document_id": …, "metadata": {…}}`, or the image alone: a URL, a path,
+        bytes, an open binary file or a PIL image. One needs no list around it.
     on_error: "stop" ends the batch at the first item that fails.
     idempotency_key: the same key again returns the batch it made. Made up where left out, so that
         a request repeated after a broken connection makes one batch.
     """
-    body = {"items": [_item(each) for each in items], "on_error": on_error}
+    body = plain({"items": _items(items), "on_error": on_error}, "")
     request = Request(
         "POST",
         f"{paths.collection(collection)}/batches",
@@ -98,10 +101,24 @@ def listing(*, collection: str | None = None, limit: int | None = None) -> Pages
     return Pages("/v1/batches", params, lambda item, answer: Batch.model_validate(item))
 
 
-def _item(item: BatchInput | Mapping[str, Any]) -> dict[str, Any]:
-    written: dict[str, Any] = dict(item)
-    if "image" in written:
-        written["image"] = wire_value(written["image"])
+def _items(items: Any) -> list[dict[str, Any]]:
+    if isinstance(items, Mapping):
+        return [_item(items, "items[0]")]
+    if isinstance(items, str) or is_image(items):
+        return [{"image": wire_value(items, "items")}]
+    if not isinstance(items, Iterable):
+        raise TypeError(f"items: {shown(items)} is no list of images or of {_ITEM}")
+    return [_item(each, f"items[{place}]") for place, each in enumerate(items)]
+
+
+def _item(item: Any, where: str) -> dict[str, Any]:
+    if not isinstance(item, Mapping):
+        return {"image": wire_value(item, where)}
+    if "image" not in item:
+        raise ValueError(f"{where} has no image: write {_ITEM}")
+    written = {**item, "image": wire_value(item["image"], f"{where}.image")}
+    if written.get("document_id") is not None:
+        written["document_id"] = text(written["document_id"], f"{where}.document_id")
     return written
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from lookalike._arguments import mapping, plain, text
 from lookalike._exchange import Answer, Call, Operation, Part, Request, call
 from lookalike._images import Address, image
 from lookalike._operations import paths
@@ -44,7 +45,7 @@ def update(
     collection: str, document_id: str, *, metadata: Mapping[str, Any]
 ) -> Operation[Document]:
     """Set these metadata keys of a document; `None` removes a key; the others stay."""
-    body = {"metadata": dict(metadata)}
+    body = {"metadata": _metadata(metadata)}
     request = Request("PATCH", paths.document(collection, document_id), json=body)
     return (yield from call(Call(request, _document)))
 
@@ -71,7 +72,8 @@ def listing(
     """
     params: dict[str, str] = {}
     if filters:
-        params["filters"] = json.dumps(filters)
+        filters = mapping(filters, "filters", '{"status": "active"}')
+        params["filters"] = json.dumps(plain(filters, "filters"))
     if include:
         params["include"] = include
     if limit is not None:
@@ -104,18 +106,25 @@ def _upload(
 ) -> Request:
     path = f"{paths.collection(collection)}/documents"
     found = image(value)
+    if document_id is not None:
+        document_id = text(document_id, "document_id")
+    written = _metadata(metadata or {})
     if isinstance(found, Address):
-        body: dict[str, Any] = {"image": found.text, "metadata": dict(metadata or {})}
+        body: dict[str, Any] = {"image": found.text, "metadata": written}
         if document_id is not None:
             body["document_id"] = document_id
         return Request("POST", path, json=body)
     parts = {
         "image": Part(found.content, found.media_type, found.filename or "image"),
-        "metadata": Part(json.dumps(dict(metadata or {})).encode(), "application/json"),
+        "metadata": Part(json.dumps(written).encode(), "application/json"),
     }
     if document_id is not None:
         parts["document_id"] = Part(document_id.encode(), "text/plain; charset=utf-8")
     return Request("POST", path, parts=parts)
+
+
+def _metadata(metadata: Mapping[str, Any]) -> Any:
+    return plain(mapping(metadata, "metadata", '{"price": 9.5}'), "metadata")
 
 
 def _document(answer: Answer) -> Document:

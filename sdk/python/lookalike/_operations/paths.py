@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from lookalike import _arguments as arguments
+
 
 def retriever(retriever_id: str) -> str:
     return f"/v1/retrievers/{_segment(retriever_id, 'retriever_id')}"
@@ -21,7 +23,8 @@ def batch(batch_id: str) -> str:
     return f"/v1/batches/{_segment(batch_id, 'batch_id')}"
 
 
-def _segment(text: str, what: str) -> str:
+def _segment(name: str, what: str) -> str:
+    text = arguments.text(name, what)
     if not text or text in (".", ".."):
         raise ValueError(f"{what} {text!r} cannot be part of an address")
     try:

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lookalike._arguments import mapping, plain
 from lookalike._exchange import Answer, Call, Operation, Request, call
-from lookalike._images import wire_value
 from lookalike._operations import paths
 from lookalike._operations.pages import Pages
-from lookalike.types import Filters, Query, Retriever, SearchResults
+from lookalike._queries import wire_queries
+from lookalike.types import Filters, Queries, Retriever, SearchResults
+
+_FILTERS = '{"status": "active"}'
 
 
 def search(
     retriever_id: str,
-    queries: Iterable[Query | Mapping[str, Any]],
+    queries: Queries,
     *,
     filters: Filters | None = None,
     top_k: int | None = None,
     min_score: float | None = None,
-    rerank: Sequence[Mapping[str, Any]] | None = None,
+    rerank: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     group_by: str | None = None,
-    include: Sequence[str] | None = None,
+    include: str | Sequence[str] | None = None,
     explain: bool = False,
 ) -> Operation[SearchResults]:
     """Search a retriever's collections by images, texts, vectors or stored documents.
 
-    queries: `[{"type": "image", "value": "photo.jpg"}, {"type": "text", "value": "in blue",
-        "weight": 0.5}]`. An image's value is a URL, a path, encoded bytes, an open binary file
-        or a PIL image.
+    queries: `"red cup"`; `Path("photo.jpg")` or any other `ImageValue`; a vector as a list or
+        array; a list of these; or written out, with weights: `[{"type": "image", "value":
+        "photo.jpg"}, {"type": "text", "value": "in blue", "weight": 0.5}]`. A text is words, unless
+        it is an address or ends as image files do (".jpg").
     filters: `{"AND": [{"key": "status", "operator": "eq", "value": "active"}]}` or
         `{"status": "active", "price": {"lt": 20}}`.
     top_k: how many results, 1 to 1000; the retriever's default where left out.
@@ -41,18 +45,18 @@ def search(
 
     Raises NotFound for an unknown retriever, InvalidRequest with every wrong part.
     """
-    body: dict[str, Any] = {"queries": [_query(each) for each in queries]}
+    body: dict[str, Any] = {"queries": wire_queries(queries)}
     optional = {
-        "filters": filters,
+        "filters": None if filters is None else mapping(filters, "filters", _FILTERS),
         "top_k": top_k,
         "min_score": min_score,
-        "rerank": rerank,
+        "rerank": None if rerank is None else _stages(rerank),
         "group_by": group_by,
-        "include": list(include) if include is not None else None,
+        "include": [include] if isinstance(include, str) else include,
         "explain": explain or None,
     }
     body.update({name: value for name, value in optional.items() if value is not None})
-    request = Request("POST", f"{paths.retriever(retriever_id)}/search", json=body)
+    request = Request("POST", f"{paths.retriever(retriever_id)}/search", json=plain(body, ""))
     return (yield from call(Call(request, _results)))
 
 
@@ -67,13 +71,10 @@ def listing() -> Pages[Retriever]:
     return Pages("/v1/retrievers", {}, _retriever)
 
 
-def _query(query: Query | Mapping[str, Any]) -> dict[str, Any]:
-    written: dict[str, Any] = dict(query)
-    if written.get("type") == "image" and "value" in written:
-        written["value"] = wire_value(written["value"])
-    elif written.get("type") == "vector" and hasattr(written.get("value"), "tolist"):
-        written["value"] = written["value"].tolist()
-    return written
+def _stages(rerank: Any) -> list[Any]:
+    if isinstance(rerank, str):
+        raise TypeError(f'rerank: write a stage as a dict: {{"type": "{rerank}"}}')
+    return [rerank] if isinstance(rerank, Mapping) else list(rerank)
 
 
 def _results(answer: Answer) -> SearchResults:
