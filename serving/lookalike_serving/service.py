@@ -43,6 +43,7 @@ from lookalike_serving.index.open import open_index, open_payload_index
 from lookalike_serving.index.protocol import Index, IndexFailure, IndexUnavailable, Query, Vector
 from lookalike_serving.problems import Problem
 from lookalike_serving.remembered import remember, remembered
+from lookalike_serving.search.unfit import retyped_warnings
 from lookalike_serving.superseded import check_nothing_left
 
 log = logging.getLogger("lookalike.service")
@@ -282,6 +283,8 @@ class Service:
         await check_nothing_left(collection, self.config.data_dir)
         index = await open_index(collection, dimension=info.dimension, fingerprint=info.fingerprint)
         await self._look_for_loss(collection, index)
+        for warning in await retyped_warnings(index, await index.info(), collection.fields):
+            log.warning("collection %s: %s", collection.name, warning)
         return CollectionState(collection, index, embedder)
 
     async def _look_for_loss(self, collection: CollectionConfig, index: Index) -> None:

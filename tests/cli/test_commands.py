@@ -15,6 +15,8 @@ from command import Command
 from PIL import Image
 from scripted_server import Reply, scripted
 
+from lookalike.cli.launch import warnings_of
+
 RETRIEVERS = Reply(body={"items": [{"name": "shop"}], "next_cursor": None})
 TWO_RETRIEVERS = Reply(body={"items": [{"name": "shop"}, {"name": "all"}], "next_cursor": None})
 RESULT = {
@@ -298,3 +300,24 @@ def test_a_catalogue_is_drawn(lookalike: Command, tmp_path: Path) -> None:
     ran = lookalike("demo-catalogue", "--out", "shop", "--count", 2, "-o", "json")
     assert ran.json["pictures"] == 2
     assert len((tmp_path / "shop/catalogue.jsonl").read_text().splitlines()) == 2
+
+
+def test_status_tells_what_to_know_of_a_collection(lookalike: Command) -> None:
+    warning = "field price is Integer and was Float: 64 documents hold values that are no Integer"
+    shop = {"name": "shop", "documents": 64, "model": "demo", "warnings": [warning]}
+    health = Reply(body={"status": "ready"})
+    listed = Reply(body={"items": [shop], "next_cursor": None})
+    with scripted(health, health, listed) as server:
+        ran = lookalike("status", "--url", server.url)
+        assert server.seen[-1].path.startswith("/v1/collections")
+    assert f"shop: {warning}" in ran.out
+
+
+def test_up_tells_what_to_know_of_a_collection(tmp_path: Path) -> None:
+    shop = {"name": "shop", "warnings": ["field price is Integer and was Float"]}
+    keys = tmp_path / "keys"
+    keys.write_text("# ours\nsecret\n")
+    with scripted(Reply(body={"items": [shop], "next_cursor": None}), Reply(503)) as server:
+        assert warnings_of(server.url, keys) == [("shop", "field price is Integer and was Float")]
+        assert server.seen[0].headers["authorization"] == "Bearer secret"
+        assert warnings_of(server.url, None) == []

@@ -92,8 +92,8 @@ async def told_of(config: ServingConfig, name: str) -> str | None:
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as api:
-            warning: str | None = (await api.get(f"/v1/collections/{name}")).json()["warning"]
-            return warning
+            warnings = (await api.get(f"/v1/collections/{name}")).json()["warnings"]
+            return warnings[0] if warnings else None
 
 
 async def test_an_index_that_has_lost_its_documents_says_so_until_it_has_some(

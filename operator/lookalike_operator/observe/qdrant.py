@@ -12,16 +12,25 @@ import importlib
 import logging
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import httpx
 from pydantic import TypeAdapter
 
-from lookalike_crds.image_collection import FieldType
+from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.ownership import IndexOwner, is_anothers, owner_in
-from lookalike_crds.payload_indexes import RESERVED, field_schema
+from lookalike_crds.payload_indexes import (
+    FORMER_TYPES,
+    RESERVED,
+    TYPES,
+    field_schema,
+    former_types,
+    remembered,
+    retyped,
+)
 from lookalike_operator.plan.model import IndexAction, IndexFacts, IndexOp
 
 if TYPE_CHECKING:
@@ -32,6 +41,7 @@ log = logging.getLogger(__name__)
 _METADATA = "lookalike"
 _KEEP = 10.0
 _MOST_KEPT = 20_000
+_FIRST_DAY = datetime(1, 1, 2, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +55,16 @@ class Server:
 
 class IndexUnavailable(Exception):
     """The server could not do what was asked: one line that says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is to be known of which index."""
+
+    index: str
+    alias: str
+    fields: tuple[FieldSpec, ...]
+    uploads: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +91,7 @@ class Qdrant:
         self._imported = False
         self._clients: dict[Server, AsyncQdrantClient] = {}
         self._aliases: dict[Server, _Aliases] = {}
-        self._facts: dict[tuple[Server, str, str, bool], tuple[float, IndexFacts]] = {}
+        self._facts: dict[tuple[Server, _Asked], tuple[float, IndexFacts]] = {}
         self._down: dict[Server, tuple[float, str]] = {}
 
     async def close(self) -> None:
@@ -80,34 +100,42 @@ class Qdrant:
         self._clients = {}
 
     async def facts(
-        self, server: Server, index: str, alias: str, *, uploads: bool = False
+        self,
+        server: Server,
+        index: str,
+        alias: str,
+        *,
+        fields: tuple[FieldSpec, ...] = (),
+        uploads: bool = False,
     ) -> IndexFacts:
-        """Never raises: `error` tells what went wrong. `uploads`: count them, which reads all."""
-        place = (server, index, alias, uploads)
+        """Never raises: `error` tells what went wrong. `fields`: those of the collection;
+        `uploads`: count them, which reads all."""
+        asked = _Asked(index, alias, fields, uploads)
+        place = (server, asked)
         kept = self._facts.get(place)
         if kept is not None and self._clock() - kept[0] < self._keep:
             return kept[1]
-        facts = await self._bounded(server, index, alias, uploads)
+        facts = await self._bounded(server, asked)
         if len(self._facts) > _MOST_KEPT:
             self._facts.clear()
         self._facts[place] = (self._clock(), facts)
         return facts
 
-    async def _bounded(self, server: Server, index: str, alias: str, uploads: bool) -> IndexFacts:
+    async def _bounded(self, server: Server, asked: _Asked) -> IndexFacts:
         """A server that does not answer is waited for once, not by each of its collections:
         workers have other things to do."""
         down = self._down.get(server)
         if down is not None and self._clock() - down[0] < self._keep:
-            return IndexFacts(index, error=down[1])
+            return IndexFacts(asked.index, error=down[1])
         try:
             await self._import()
             async with asyncio.timeout(2 * self._timeout):
-                facts = await self._ask(server, index, alias, uploads)
+                facts = await self._ask(server, asked)
         except Exception as error:
             said = explained(error, server)
             if getattr(error, "status_code", None) is None:
                 self._down[server] = (self._clock(), said)
-            return IndexFacts(index, error=said, reason=_reason(error))
+            return IndexFacts(asked.index, error=said, reason=_reason(error))
         self._down.pop(server, None)
         return facts
 
@@ -135,12 +163,12 @@ class Qdrant:
             await asyncio.to_thread(importlib.import_module, "qdrant_client")
             self._imported = True
 
-    async def _ask(self, server: Server, index: str, alias: str, uploads: bool) -> IndexFacts:
+    async def _ask(self, server: Server, asked: _Asked) -> IndexFacts:
         from qdrant_client.http.exceptions import UnexpectedResponse
 
-        client = self._client(server)
+        client, index = self._client(server), asked.index
         version = (await client.info()).version
-        target = (await self._targets(server)).get(alias)
+        target = (await self._targets(server)).get(asked.alias)
         try:
             info = await client.get_collection(index)
         except (UnexpectedResponse, ValueError) as error:
@@ -149,6 +177,10 @@ class Qdrant:
                 return IndexFacts(index, alias_target=target, version=version)
             raise
         made_for = _made_for(info)
+        indexed = {
+            name: str(getattr(schema.data_type, "value", schema.data_type))
+            for name, schema in sorted((info.payload_schema or {}).items())
+        }
         alias_owner = None
         if target not in (None, index):
             alias_owner = owner_in(await self._metadata(client, str(target)))
@@ -157,11 +189,9 @@ class Qdrant:
             exists=True,
             version=version,
             points=info.points_count,
-            uploads=await _uploads(client, index) if uploads else None,
-            payload_indexes={
-                name: str(getattr(schema.data_type, "value", schema.data_type))
-                for name, schema in sorted((info.payload_schema or {}).items())
-            },
+            uploads=await _uploads(client, index) if asked.uploads else None,
+            payload_indexes=indexed,
+            retyped=await _retyped(client, asked, indexed, made_for),
             made_for=made_for,
             owner=owner_in(made_for),
             alias_target=target,
@@ -306,6 +336,62 @@ def _is_not_found(error: Exception) -> bool:
     if status is not None:
         return bool(status == 404)
     return isinstance(error, ValueError) and "not found" in str(error)
+
+
+async def _retyped(
+    client: AsyncQdrantClient,
+    asked: _Asked,
+    indexed: Mapping[str, str],
+    made_for: Mapping[str, Any],
+) -> tuple[str, ...]:
+    """Fields whose type was changed over documents that hold values of before."""
+    known = {type.value.lower(): type.value for type in FieldType}
+    types = {name: known[type] for name, type in indexed.items() if type in known}
+    memory = remembered(
+        asked.fields, {**types, **made_for.get(TYPES, {})}, made_for.get(FORMER_TYPES, {})
+    )
+    changed = former_types(asked.fields, memory[FORMER_TYPES])
+    return tuple(
+        [
+            retyped(field, former, count)
+            for field, former in changed.items()
+            if (count := await _unfit(client, asked.index, field))
+        ]
+    )
+
+
+async def _unfit(client: AsyncQdrantClient, index: str, field: FieldSpec) -> int:
+    """Documents with a value that the field's payload index leaves out."""
+    from qdrant_client import models
+
+    key = field.name
+    number = models.FieldCondition(key=key, range=models.Range(gte=-1.7e308))
+    flags = [
+        models.FieldCondition(key=key, match=models.MatchValue(value=value))
+        for value in (True, False)
+    ]
+    latitudes = models.Range(gte=-90, lte=90)
+    fits: dict[FieldType, list[Any]] = {
+        FieldType.INTEGER: [number],
+        FieldType.FLOAT: [number],
+        FieldType.BOOL: flags,
+        FieldType.DATETIME: [
+            models.FieldCondition(key=key, range=models.DatetimeRange(gte=_FIRST_DAY))
+        ],
+        FieldType.GEO: [
+            models.FieldCondition(key=f"{key}{each}.lat", range=latitudes) for each in ("", "[]")
+        ],
+    }
+    if field.type in fits:
+        absent = [
+            models.IsEmptyCondition(is_empty=models.PayloadField(key=key)),
+            models.IsNullCondition(is_null=models.PayloadField(key=key)),
+        ]
+        unfit = models.Filter(must_not=[*absent, *fits[field.type]])
+    else:
+        # No condition holds of every text in all versions of Qdrant that are supported.
+        unfit = models.Filter(should=[number, *flags])
+    return (await client.count(index, count_filter=unfit, exact=True)).count
 
 
 async def _uploads(client: AsyncQdrantClient, index: str) -> int:

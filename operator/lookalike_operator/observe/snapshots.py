@@ -128,7 +128,11 @@ class Observer:
                 name, error="spec.index.qdrant names no server: set url or serviceRef"
             )
         return await self.qdrant.facts(
-            server, name, alias_of(snapshot.meta), uploads=index_of(snapshot, spec) != name
+            server,
+            name,
+            alias_of(snapshot.meta),
+            fields=spec.fields,
+            uploads=index_of(snapshot, spec) != name,
         )
 
     # -- retrievers --------------------------------------------------------------------------------

@@ -23,6 +23,9 @@ from lookalike_operator.plan.runs import Outcome, gateway_of, latest
 from lookalike_operator.plan.waiting import missing_secrets
 from lookalike_operator.plan.who_acts import waits_for_a_person
 
+_MOST_FIELDS = 5
+"""Fields that a condition names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -329,4 +332,8 @@ def _degraded(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
     run = situation.run
     if run is not None and run.state == "CompletedWithErrors":
         return judged("Degraded", True, "RunHadErrors", run.message or "the last run had errors")
+    if snapshot.index is not None and snapshot.index.retyped:
+        told = "; ".join(snapshot.index.retyped[:_MOST_FIELDS])
+        again = f" (an ingestion is started by the annotation {RUN_NOW})" if run is not None else ""
+        return judged("Degraded", True, "FieldTypeChanged", told + again)
     return judged("Degraded", False, "AsExpected", "nothing is amiss")

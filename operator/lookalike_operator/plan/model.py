@@ -132,6 +132,8 @@ class IndexFacts:
     """Points that no source brought. Asked only while another model is to take over."""
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
     """Field -> Qdrant schema type (keyword, integer, float, bool, datetime, geo, text)."""
+    retyped: tuple[str, ...] = ()
+    """Of each field whose type was changed over documents with values of before: what to do."""
     made_for: Mapping[str, Any] = field(default_factory=dict)
     """The collection's own `lookalike` metadata: dimension, distance, fingerprint, settings."""
     owner: IndexOwner | None = None

@@ -123,8 +123,6 @@ class Collection(Answered):
     """Ready or Unavailable."""
     reason: str | None = None
     """Why it is unavailable."""
-    warning: str | None = None
-    """That its index has lost what it held."""
     documents: int | None = None
     """How many it holds."""
     indexed_vectors: int | None = None
@@ -134,6 +132,8 @@ class Collection(Answered):
     dimension: int | None = None
     model: str | None = None
     fields: tuple[CollectionField, ...] = ()
+    warnings: tuple[str, ...] = ()
+    """That its index has lost what it held; that a field's type was changed over documents."""
 
 
 class SearchedCollection(Answered):

@@ -13,6 +13,7 @@ from lookalike_serving.gateway.listing import CURSOR, LIMIT, page_by_name
 from lookalike_serving.gateway.openapi import problems
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.index.protocol import IndexFailure
+from lookalike_serving.search.unfit import retyped_warnings
 from lookalike_serving.service import Service
 from lookalike_serving.together import together
 
@@ -30,9 +31,6 @@ class Collection(BaseModel):
     name: str
     state: str = Field(description="Ready or Unavailable.")
     reason: str | None = Field(default=None, description="Why it is unavailable.")
-    warning: str | None = Field(
-        default=None, description="That its index has lost what it held; until there is something."
-    )
     documents: int | None = None
     indexed_vectors: int | None = None
     index_status: str | None = Field(
@@ -43,6 +41,11 @@ class Collection(BaseModel):
     dimension: int | None = None
     model: str = Field(description="Name of the model, as in /v1/models.")
     fields: list[CollectionField]
+    warnings: list[str] = Field(
+        default=[],
+        description="That its index has lost what it held, until there is something; that a "
+        "field's type was changed over documents, until these are written anew.",
+    )
 
 
 class CollectionList(BaseModel):
@@ -95,14 +98,17 @@ async def _told(service: Service, config: CollectionConfig) -> dict[str, Any]:
         return told | {"state": "Unavailable", "reason": failure and failure.reason}
     try:
         info = await state.index.info()
+        warnings = await retyped_warnings(state.index, info, config.fields)
+        if not info.points and config.name in service.lost:
+            warnings.append(service.lost[config.name])
     except IndexFailure as failure:
         return told | {"state": "Unavailable", "reason": str(failure)}
     return told | {
         "state": "Ready",
-        "warning": None if info.points else service.lost.get(config.name),
         "documents": info.points,
         "indexed_vectors": info.indexed_vectors,
         "index_status": info.status,
         "dimension": info.dimension,
         "model": state.embedder.info.name,
+        "warnings": warnings,
     }

@@ -185,6 +185,7 @@ class EdgeIndex:
             distance=self._store.manifest.distance,
             payload_indexes=state.payload_indexes,
             status=self._store.status(state),
+            former_types=self._store.manifest.former_types,
         )
 
     # Upkeep

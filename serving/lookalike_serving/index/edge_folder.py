@@ -51,6 +51,9 @@ class Manifest(BaseModel):
     """Whose it is; None in folders of early releases, until somebody opens them."""
     model: str | None = None
     """What it was made for in words, for people: the fingerprint is what counts."""
+    types: dict[str, str] = {}
+    former_types: dict[str, list[str]] = {}
+    """Of its fields: see payload_indexes.py."""
 
     def check_owner(self, where: Path, owner: IndexOwner | None) -> None:
         """Raises IndexMismatch where the index is another's than `owner`'s."""

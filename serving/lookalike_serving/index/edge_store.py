@@ -35,6 +35,7 @@ from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
+from lookalike_crds.payload_indexes import remembered
 from lookalike_serving.disk import (
     LAST_RESERVE,
     RESERVE,
@@ -153,6 +154,7 @@ class EdgeStore:
                     settings=_settings(vector),
                     owner=owner,
                     model=model,
+                    **remembered(fields or (), {}, {}),
                 )
                 check_without_points(folder, manifest)
                 folder.remove_leftovers(None)
@@ -161,7 +163,12 @@ class EdgeStore:
                 manifest.check_owner(folder.path, owner)
                 manifest.check(folder.path, dimension, distance, fingerprint)
                 signed = manifest.model_copy(
-                    update={"owner": owner or manifest.owner, "model": model or manifest.model}
+                    update={
+                        "owner": owner or manifest.owner,
+                        "model": model or manifest.model,
+                        # Before the payload indexes are made for them.
+                        **remembered(fields or (), manifest.types, manifest.former_types),
+                    }
                 )
                 if signed != manifest:
                     manifest = signed

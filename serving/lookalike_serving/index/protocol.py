@@ -101,6 +101,8 @@ class IndexInfo:
     """Key -> FieldType value."""
     status: str
     """`green`, `yellow` (optimising) or `grey` (waits for an optimisation)."""
+    former_types: dict[str, list[str]] = field(default_factory=dict)
+    """Field -> types that it had before: its documents may hold values of these."""
 
 
 class PointStore(Protocol):

@@ -32,10 +32,12 @@ from lookalike_serving.index.protocol import (
     Record,
 )
 from lookalike_serving.index.qdrant_collection import (
+    METADATA,
     Wanted,
     adopted,
     ensure_collection,
     field_type_of,
+    former_of,
 )
 from lookalike_serving.index.qdrant_connection import IN_MEMORY, Connection, connected
 from lookalike_serving.index.qdrant_errors import CollectionLost
@@ -353,6 +355,7 @@ class QdrantIndex:
             distance=None if self._wanted.vector is None else self._distance.value,
             payload_indexes={key: t.value for key, t in types.items() if t is not None},
             status=info.status.value,
+            former_types=former_of((info.config.metadata or {}).get(METADATA) or {}),
         )
 
     # Upkeep

@@ -16,7 +16,7 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from lookalike_crds.image_collection import Distance, FieldSpec, FieldType, Quantization, VectorSpec
 from lookalike_crds.ownership import KEY, IndexOwner, is_anothers, owner_in
-from lookalike_crds.payload_indexes import field_schema
+from lookalike_crds.payload_indexes import FORMER_TYPES, TYPES, field_schema, remembered
 from lookalike_serving.index.protocol import IndexMismatch
 from lookalike_serving.index.tuning import QUANTILE, STORED_AS
 
@@ -67,7 +67,8 @@ class Wanted:
 
     @property
     def metadata(self) -> dict[str, Any]:
-        return {METADATA: {**self.made_for, "settings": self.settings, **self.signature}}
+        types = remembered(self.fields, {}, {})
+        return {METADATA: {**self.made_for, "settings": self.settings, **self.signature, **types}}
 
     @property
     def signature(self) -> dict[str, Any]:
@@ -122,13 +123,15 @@ async def ensure_collection(
                 f"configuration {value}: configure what it was made for, or give the collection "
                 "another index name (or delete it) and ingest again"
             )
-    signed = {**stored, **wanted.signature}
+    signed = {**stored, **wanted.signature, **_types(wanted, stored, info)}
     if signed != stored:
+        # Before the payload indexes are made for other types.
         await client.update_collection(wanted.name, metadata={METADATA: signed})
     if local:
         return
     if stored.get("settings") != wanted.settings and wanted.vector is not None:
-        await _apply_settings(client, wanted, wanted.vector)
+        signed["settings"] = wanted.settings
+        await _apply_settings(client, wanted.name, wanted.vector, signed)
     for field in wanted.fields:
         existing = info.payload_schema.get(field.name)
         if existing is not None:
@@ -138,6 +141,21 @@ async def ensure_collection(
         await client.create_payload_index(
             wanted.name, field.name, field_schema=_payload_schema(field.type), wait=True
         )
+
+
+def _types(wanted: Wanted, stored: dict[str, Any], info: models.CollectionInfo) -> dict[str, Any]:
+    """What the collection is to remember of its fields' types."""
+    indexed = {key: field_type_of(index.data_type) for key, index in info.payload_schema.items()}
+    known = {key: type.value for key, type in indexed.items() if type is not None}
+    # The operator may have made the payload indexes anew already; what is written was before.
+    known |= stored.get(TYPES, {})
+    return remembered(wanted.fields, known, former_of(stored))
+
+
+def former_of(stored: dict[str, Any]) -> dict[str, list[str]]:
+    """Types that the fields of a collection had before, by its own metadata."""
+    former: dict[str, list[str]] = stored.get(FORMER_TYPES, {})
+    return former
 
 
 async def _create(client: AsyncQdrantClient, wanted: Wanted) -> None:
@@ -166,13 +184,15 @@ async def _create(client: AsyncQdrantClient, wanted: Wanted) -> None:
     )
 
 
-async def _apply_settings(client: AsyncQdrantClient, wanted: Wanted, vector: VectorSpec) -> None:
+async def _apply_settings(
+    client: AsyncQdrantClient, name: str, vector: VectorSpec, stored: dict[str, Any]
+) -> None:
     await client.update_collection(
-        wanted.name,
+        name,
         hnsw_config=_hnsw(vector),
         vectors_config={"": models.VectorParamsDiff(on_disk=vector.on_disk)},  # "": the unnamed one
         quantization_config=_quantization(vector) or models.Disabled.DISABLED,
-        metadata=wanted.metadata,
+        metadata={METADATA: stored},
     )
 
 

@@ -29,6 +29,7 @@ from typing import NoReturn
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_serving.local import cluster, processes
 from lookalike_serving.local.ingestions import Ingestions
+from lookalike_serving.local.keys import first_key
 from lookalike_serving.local.rundir import IngestionState, Phase, RunDirectory, State
 
 _SAME_REASON_SECONDS = 6.0
@@ -203,7 +204,7 @@ class Server:
     def _not_ready(self) -> tuple[str, str] | None:
         """None where the server is ready, else reason and code, empty where none answers yet."""
         request = urllib.request.Request(f"{self._state.url}/readyz")
-        if key := _first_key(self._config.access.api_keys_file):
+        if key := first_key(self._config.access.api_keys_file):
             # Without one the reason is not told.
             request.add_header("Authorization", f"Bearer {key}")
         try:
@@ -250,15 +251,6 @@ def address_of(http: HttpConfig) -> str:
     """Where this machine reaches the server: a wildcard address is no place to connect to."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
     return f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
-
-
-def _first_key(path: Path | None) -> str | None:
-    """A key of a file of API keys."""
-    try:
-        lines = path.read_text().splitlines() if path is not None else []
-    except (OSError, UnicodeDecodeError):
-        return None
-    return next((key for line in lines if (key := line.strip()) and key[0] != "#"), None)
 
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))

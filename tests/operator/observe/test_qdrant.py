@@ -7,11 +7,13 @@ import os
 import uuid
 import warnings
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from qdrant_client import AsyncQdrantClient, models
 from tests.qdrant_server import StandIn, running
 
+from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_operator.observe.qdrant import IndexUnavailable, Qdrant, Server
 from lookalike_operator.plan.model import IndexAction, IndexOp
 
@@ -107,6 +109,53 @@ async def test_uploads_are_counted_when_asked_for(
     )
     assert (await qdrant.facts(server, index, "a")).uploads is None
     assert (await qdrant.facts(server, index, "a", uploads=True)).uploads == 3
+
+
+@pytest.mark.qdrant
+@pytest.mark.parametrize(
+    ("before", "now", "held", "fitting"),
+    [
+        (FieldType.KEYWORD, FieldType.INTEGER, "60", 60),
+        (FieldType.FLOAT, FieldType.KEYWORD, 60.5, "60.5"),
+        (FieldType.BOOL, FieldType.TEXT, True, "yes"),
+        (FieldType.KEYWORD, FieldType.FLOAT, "60.5", 60.5),
+        (FieldType.INTEGER, FieldType.BOOL, 1, True),
+        (FieldType.KEYWORD, FieldType.DATETIME, "yesterday", "2026-01-02T00:00:00Z"),
+        (FieldType.KEYWORD, FieldType.GEO, "Rome", [{"lat": 41.9, "lon": 12.5}]),
+    ],
+)
+async def test_a_field_whose_type_was_changed_is_told_as_long_as_values_of_before_are_there(
+    qdrant: Qdrant,
+    server: Server,
+    client: AsyncQdrantClient,
+    index: str,
+    before: FieldType,
+    now: FieldType,
+    held: Any,
+    fitting: Any,
+) -> None:
+    fields = (FieldSpec(name="x", type=now), FieldSpec(name="y", type=now))
+    memory = {"lookalike": {"dimension": 4, "types": {"x": before.value}}}
+    await client.update_collection(index, metadata=memory)
+
+    async def told(*values: Any) -> tuple[str, ...]:
+        points = [
+            models.PointStruct(id=i, vector=[1, i, 0, 0], payload={"x": value})
+            for i, value in enumerate(values)
+        ]
+        await client.upsert(index, points, wait=True)
+        facts = await qdrant.facts(server, index, "a", fields=fields)
+        assert facts.error is None
+        return facts.retyped
+
+    (line,) = await told(held, None, [])
+    was = f"field x is {now.value} and was {before.value}: 1 document holds values that are no"
+    assert line.startswith(was)
+    assert await told(fitting) == ()
+    # Serving has opened it since, and remembers.
+    memory["lookalike"] |= {"types": {"x": now.value}, "former_types": {"x": [before.value]}}
+    await client.update_collection(index, metadata=memory)
+    assert await told(held) == (line,)
 
 
 @pytest.mark.qdrant

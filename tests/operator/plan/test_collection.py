@@ -39,7 +39,7 @@ from lookalike_operator.plan.model import (
     ObjectRef,
     Trouble,
 )
-from lookalike_operator.plan.names import FINALIZER, PAUSED
+from lookalike_operator.plan.names import FINALIZER, PAUSED, RUN_NOW
 
 # -- Edge ------------------------------------------------------------------------------------------
 
@@ -587,3 +587,14 @@ def test_kinds_of_an_edge_collection() -> None:
         "PersistentVolumeClaim",
         "ConfigMap",
     ]
+
+
+def test_a_field_whose_type_was_changed_is_told_and_searches_go_on() -> None:
+    snapshot = ingested(on_server())
+    assert snapshot.index is not None
+    told_ = "field price is Integer and was Float: 64 documents hold values that are no Integer"
+    plan = plan_collection(replace(snapshot, index=replace(snapshot.index, retyped=(told_,))))
+    assert told(plan, "Ready") == ("True", "Ready")
+    assert told(plan, "Degraded") == ("True", "FieldTypeChanged")
+    message = condition(plan, "Degraded")["message"]
+    assert message == f"{told_} (an ingestion is started by the annotation {RUN_NOW})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,9 +16,12 @@ from lookalike.cli.options import DEFAULT_DATA_DIR, Output
 from lookalike.cli.printing import console, notice, notices, print_json
 from lookalike.cli.rendering import render
 from lookalike.cli.server_process import ServerProcess, Start, claim, spawn
+from lookalike.client import Lookalike
+from lookalike.errors import LookalikeError
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_crds.lost import what_was_lost
 from lookalike_serving.edge_places import MANIFEST
+from lookalike_serving.local.keys import first_key
 from lookalike_serving.local.rundir import IngestionPhase, RunDirectory, State
 from lookalike_serving.remembered import remembered
 
@@ -36,7 +40,8 @@ def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
         run = claim(start.data_dir, status.update)
         http = HttpConfig(host=start.host, port=start.port)
         rendered = render(loaded, run, http, start.api_keys_file)
-        for text in (*rendered.notices, *_lost(rendered.serving)):
+        lost = _lost(rendered.serving)
+        for text in (*rendered.notices, *lost.values()):
             notice(text)
         server = spawn(run, rendered, start)
         try:
@@ -49,6 +54,9 @@ def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
         if start.ingest and (wait or not start.detached):
             _follow_ingestions(server)
         state = server.state() or state
+        for name, text in warnings_of(state.url, start.api_keys_file):
+            if name not in lost:
+                notice(f"{name}: {text}")
         if left := left_behind_line(start.data_dir):
             notice(left)
         _say_where(loaded, start, state, run, output)
@@ -66,15 +74,15 @@ def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
         raise typer.Exit(ExitCode.INCOMPLETE)
 
 
-def _lost(config: ServingConfig) -> list[str]:
-    """Indexes in the data directory that are gone with their documents."""
+def _lost(config: ServingConfig) -> dict[str, str]:
+    """Collections whose index in the data directory is gone with its documents."""
     known = remembered(config.data_dir)
-    return [
-        told
+    return {
+        each.name: told
         for each in config.collections
         if each.index.path is not None and not (each.index.path / MANIFEST).exists()
         if (told := what_was_lost(each.index.name, known.get(each.index.name), 0, exists=False))
-    ]
+    }
 
 
 @dataclass(slots=True)
@@ -109,6 +117,16 @@ def _follow_ingestions(server: ServerProcess) -> None:
                 f"the ingestion of {ingestion.collection} failed: {ingestion.error}. Its log: "
                 f"{server.run.ingestion_log(ingestion.collection)}"
             )
+
+
+def warnings_of(url: str, api_keys_file: Path | None) -> list[tuple[str, str]]:
+    """What the server knows of its collections, by their names, that a person should."""
+    with Lookalike(url, first_key(api_keys_file), retries=0, timeout=60) as client:
+        try:
+            collections = list(client.collections.list())
+        except LookalikeError:
+            return []  # it is up, and what it does not tell now `lookalike status` shows
+    return [(each.name, warning) for each in collections for warning in each.warnings]
 
 
 def _say_where(

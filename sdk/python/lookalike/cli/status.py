@@ -145,8 +145,8 @@ def _print(told: dict[str, Any]) -> None:
             made.add_row(escape(each["name"]), count, escape(state), shown(each["model"]))
         console().print(made)
     for each in told["collections"]:
-        if each["warning"]:
-            line = f"[red]{escape(each['name'])}[/red]: {escape(each['warning'])}"
+        for warning in each["warnings"]:
+            line = f"[red]{escape(each['name'])}[/red]: {escape(warning)}"
             console().print(line, soft_wrap=True)
     for each in told["ingestions"]:
         for line in _ingestion_lines(each):
