@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from lookalike.cli.failure import ExitCode
+from lookalike.cli.failure import ExitCode, Failure
 from lookalike.cli.following import ProgressBars, read_progress, summary
 from lookalike.cli.gc import left_behind_line
 from lookalike.cli.options import DEFAULT_DATA_DIR, Output
@@ -21,6 +21,7 @@ from lookalike.errors import LookalikeError
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_crds.lost import what_was_lost
 from lookalike_serving.edge_places import MANIFEST
+from lookalike_serving.local.cluster import CannotStart, check_port
 from lookalike_serving.local.keys import first_key
 from lookalike_serving.local.rundir import IngestionPhase, RunDirectory, State
 from lookalike_serving.remembered import remembered
@@ -39,6 +40,7 @@ def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
     with notices().status("starting") as status:
         run = claim(start.data_dir, status.update)
         http = HttpConfig(host=start.host, port=start.port)
+        _check_port(http)
         rendered = render(loaded, run, http, start.api_keys_file)
         lost = _lost(rendered.serving)
         for text in (*rendered.notices, *lost.values()):
@@ -83,6 +85,14 @@ def _lost(config: ServingConfig) -> dict[str, str]:
         if each.index.path is not None and not (each.index.path / MANIFEST).exists()
         if (told := what_was_lost(each.index.name, known.get(each.index.name), 0, exists=False))
     }
+
+
+def _check_port(http: HttpConfig) -> None:
+    """The server looks again, but after it has taken the directory and written its files."""
+    try:
+        check_port(http)
+    except CannotStart as error:
+        raise Failure(str(error)) from None
 
 
 @dataclass(slots=True)

@@ -76,7 +76,7 @@ def render(
         index = _index(resource, run, notices)
         collection = CollectionConfig(
             name=resource.metadata.name,
-            model=_with_resolved_weights(resource.spec.model, folder),
+            model=with_resolved_weights(resource.spec.model, folder),
             vector=resource.spec.vector,
             index=index,
             fields=resource.spec.fields,
@@ -176,12 +176,12 @@ def _qdrant_key_file(run: RunDirectory) -> Path:
 def _resolved(source: SourceSpec, folder: Path) -> SourceSpec:
     """The source with its paths made absolute: they are written relative to the YAML file."""
     if source.volume is not None:
-        path = _absolute(source.volume.path, folder)
+        path = absolute(source.volume.path, folder)
         return source.model_copy(
             update={"volume": source.volume.model_copy(update={"path": str(path)})}
         )
     if source.urls is not None and "://" not in source.urls.manifest:
-        path = _absolute(source.urls.manifest, folder)
+        path = absolute(source.urls.manifest, folder)
         return source.model_copy(
             update={"urls": source.urls.model_copy(update={"manifest": str(path)})}
         )
@@ -197,15 +197,17 @@ def _root(source: SourceSpec) -> Path | None:
     return None
 
 
-def _with_resolved_weights(model: ModelSpec, folder: Path) -> ModelSpec:
-    """A weights file that lies beside the YAML; tags and addresses stay."""
-    if model.weights is None or "://" in model.weights:
+def with_resolved_weights(model: ModelSpec, folder: Path) -> ModelSpec:
+    """Weights that lie beside the YAML, or are written as a path; tags and addresses stay."""
+    if model.weights is None or ":" in model.weights:
         return model
-    path = _absolute(model.weights, folder)
-    return model.model_copy(update={"weights": str(path)}) if path.is_file() else model
+    path = absolute(model.weights, folder)
+    if path.exists() or "/" in model.weights or path.suffix:  # no tag has a suffix
+        return model.model_copy(update={"weights": str(path)})
+    return model
 
 
-def _absolute(path: str, folder: Path) -> Path:
+def absolute(path: str, folder: Path) -> Path:
     return (folder / Path(path).expanduser()).resolve()
 
 

@@ -18,15 +18,20 @@ def load(files: Sequence[Path], output: Output, *, standalone: bool = True) -> L
 
     `standalone`: everything a Retriever names must be in the files.
     """
-    import typer
-
     from lookalike_crds.load import load_files
 
     loaded = load_files(files, standalone=standalone)
+    refuse_errors(loaded, output)
+    return loaded
+
+
+def refuse_errors(loaded: Loaded, output: Output) -> None:
+    """Ends the command, after telling every error, if there are any."""
+    import typer
+
     if loaded.errors:
         print_problems(loaded, output)
         raise typer.Exit(ExitCode.FAILED)
-    return loaded
 
 
 def print_problems(loaded: Loaded, output: Output) -> None:

@@ -48,7 +48,8 @@ def up(
     the same command again.
     """
     from lookalike.cli.launch import launch
-    from lookalike.cli.resources import load, print_warnings
+    from lookalike.cli.preflight import checked
+    from lookalike.cli.resources import load, print_warnings, refuse_errors
     from lookalike.cli.server_process import Start
 
     if wait and not detach:
@@ -58,6 +59,8 @@ def up(
     for module in ("ray", "torch", "qdrant_edge"):
         if find_spec(module) is None:  # importing them here would take seconds
             raise missing_extra(module)
+    resources = checked(resources, sources=not no_ingest)
+    refuse_errors(resources, output)
     print_warnings(resources)
     launch(
         resources,

@@ -1,0 +1,118 @@
+"""What open_clip knows by name, told without importing it, which takes seconds.
+
+Its architectures are files of its package, and its pretrained tags a table in one of its modules.
+So a misspelt name is told before anything is started that takes time.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from unittest.mock import patch
+
+from lookalike_crds.image_collection import ModelSpec, Provider
+from lookalike_serving.embed.load import check_built
+from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
+
+_CONFIG = "open_clip_config.json"
+_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".npz"}
+
+
+def check_model(spec: ModelSpec) -> None:
+    """Raises ModelError, or WeightsNotFound, for a model that cannot be loaded whatever is fetched.
+
+    Paths must be absolute, or relative to the current folder. What only the hub knows, and what a
+    file holds, is not looked at.
+    """
+    check_built(spec)
+    name, said = spec.name, spec.weights
+    if spec.provider is not Provider.OPEN_CLIP or any(
+        each and each.startswith(("hf-hub:", "s3://", "gs://", "az://")) for each in (name, said)
+    ):
+        return
+    if said and (Path(said) / _CONFIG).is_file():
+        return
+    if not name or not said:
+        return  # the resource's own rules say so
+    known = architectures()
+    if known and name not in known:
+        near: Sequence[str] = _close(name, known) or ["ViT-B-32", "ViT-L-14", "ViT-B-16-SigLIP"]
+        raise ModelError(
+            f"spec.model.name {name!r} is no open_clip architecture: did you mean {_some(near)}?"
+        )
+    if "/" in said or Path(said).suffix in _SUFFIXES or Path(said).exists():
+        _check_file(name, Path(said).expanduser().resolve())
+        return
+    tags = pretrained_tags()
+    if tags and said.lower().replace("-", "_") not in tags.get(name, ()):
+        near = _close(said, tags.get(name, ())) or tags.get(name, ())
+        raise WeightsNotFound(
+            f"weights of {name!r}: {said!r} is neither a file nor a pretrained tag; known tags: "
+            f"{_some(near)}"
+        )
+
+
+def _check_file(name: str, file: Path) -> None:
+    if file.is_dir():
+        raise WeightsNotFound(
+            f"weights of {name!r}: {file} is a folder without {_CONFIG}; name the weights file"
+        )
+    if not file.is_file():
+        raise WeightsNotFound(f"weights of {name!r}: no file {file}; correct spec.model.weights")
+    if not os.access(file, os.R_OK):
+        raise WeightsNotFound(f"weights of {name!r}: {file} cannot be read by this user")
+
+
+@functools.cache
+def architectures() -> frozenset[str]:
+    """Names that open_clip builds; empty where it is not installed or keeps them elsewhere."""
+    folder = _package()
+    return (
+        frozenset()
+        if folder is None
+        else frozenset(file.stem for file in (folder / "model_configs").glob("*.json"))
+    )
+
+
+@functools.cache
+def pretrained_tags() -> Mapping[str, tuple[str, ...]]:
+    """Tags by architecture; empty where open_clip is not installed or keeps them elsewhere.
+
+    The module that has them is loaded under another package, so that open_clip's own, which needs
+    torch, is not; what it imports for downloads it can do without.
+    """
+    folder = _package()
+    if folder is None:
+        return {}
+    alone = ModuleType("open_clip_alone")
+    alone.__path__ = [str(folder)]
+    without = {"safetensors": None, "huggingface_hub": None}
+    with patch.dict(sys.modules, {alone.__name__: alone, **without}):
+        try:
+            table = importlib.import_module(f"{alone.__name__}.pretrained")._PRETRAINED
+            return {str(name): tuple(map(str, tags)) for name, tags in table.items()}
+        except (ImportError, AttributeError):
+            return {}
+
+
+def _package() -> Path | None:
+    found = find_spec("open_clip")
+    places = found.submodule_search_locations if found else None
+    return Path(next(iter(places))) if places else None
+
+
+def _close(name: str, known: Iterable[str]) -> list[str]:
+    folded = {k.lower(): k for k in known}
+    return [folded[m] for m in difflib.get_close_matches(name.lower(), folded, n=5, cutoff=0.5)]
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = [repr(name) for name in names]
+    return ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "") if listed else "none known"
