@@ -9,7 +9,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PORT   ?= 8080
+PORT   ?= 8000
 COUNT  ?= 2000
 # Where the quickstart keeps its server's files; the catalogue lies beside the YAML that names it.
 QUICKSTART_DATA ?= .lookalike

@@ -21,7 +21,7 @@ fi
 "$bin/lookalike" down --data-dir "$data" >/dev/null 2>&1 || true
 run lookalike up -f examples/quickstart.yaml --data-dir "$data" --port "$port" --detach --wait
 
-pictures=("$catalogue"/images/*-red-striped-mug.jpg)
+pictures=("$catalogue"/images/*-red-striped-mug.*)
 run lookalike search "red striped mug" --top-k 5 --data-dir "$data"
 run lookalike search --image "${pictures[0]}" --top-k 5 --data-dir "$data"
 run lookalike search "blue dotted bag" --filter 'status=active' --filter 'price<60' --top-k 5 --data-dir "$data"

@@ -16,7 +16,7 @@ EXAMPLES = """Examples:
 
 lookalike up -f examples/quickstart.yaml
 
-lookalike up -f my.yaml --detach --wait --port 8080 --data-dir /srv/images
+lookalike up -f my.yaml --detach --wait --port 8123 --data-dir /srv/images
 
 lookalike up -f my.yaml --host 0.0.0.0 --api-keys-file keys.txt"""
 
