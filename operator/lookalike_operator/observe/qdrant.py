@@ -64,7 +64,7 @@ class _Asked:
     index: str
     alias: str
     fields: tuple[FieldSpec, ...]
-    uploads: bool
+    besides: tuple[str, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +106,11 @@ class Qdrant:
         alias: str,
         *,
         fields: tuple[FieldSpec, ...] = (),
-        uploads: bool = False,
+        besides: tuple[str, ...] | None = None,
     ) -> IndexFacts:
         """Never raises: `error` tells what went wrong. `fields`: those of the collection;
-        `uploads`: count them, which reads all."""
-        asked = _Asked(index, alias, fields, uploads)
+        `besides`: count the documents that none of these sources brought, which reads all."""
+        asked = _Asked(index, alias, fields, besides)
         place = (server, asked)
         kept = self._facts.get(place)
         if kept is not None and self._clock() - kept[0] < self._keep:
@@ -189,7 +189,9 @@ class Qdrant:
             exists=True,
             version=version,
             points=info.points_count,
-            uploads=await _uploads(client, index) if asked.uploads else None,
+            only_here=(
+                None if asked.besides is None else await _only_here(client, index, asked.besides)
+            ),
             payload_indexes=indexed,
             retyped=await _retyped(client, asked, indexed, made_for),
             made_for=made_for,
@@ -394,10 +396,13 @@ async def _unfit(client: AsyncQdrantClient, index: str, field: FieldSpec) -> int
     return (await client.count(index, count_filter=unfit, exact=True)).count
 
 
-async def _uploads(client: AsyncQdrantClient, index: str) -> int:
-    """Points that no source brought (`Origin.source` of a document in serving)."""
+async def _only_here(client: AsyncQdrantClient, index: str, sources: tuple[str, ...]) -> int:
+    """Points that none of the sources brought (`Origin.source` of a document in serving)."""
     from qdrant_client import models
 
-    nothing = models.IsEmptyCondition(is_empty=models.PayloadField(key=f"{RESERVED}.source"))
-    told = await client.count(index, count_filter=models.Filter(must=[nothing]), exact=True)
+    brought = models.FieldCondition(
+        key=f"{RESERVED}.source", match=models.MatchAny(any=list(sources))
+    )
+    others = models.Filter(must_not=[brought]) if sources else None
+    told = await client.count(index, count_filter=others, exact=True)
     return told.count

@@ -127,12 +127,14 @@ class Observer:
             return IndexFacts(
                 name, error="spec.index.qdrant names no server: set url or serviceRef"
             )
+        sources = tuple(source.name for source in spec.sources)
+        changes = index_of(snapshot, spec) != name
         return await self.qdrant.facts(
             server,
             name,
             alias_of(snapshot.meta),
             fields=spec.fields,
-            uploads=index_of(snapshot, spec) != name,
+            besides=sources if changes else None,
         )
 
     # -- retrievers --------------------------------------------------------------------------------

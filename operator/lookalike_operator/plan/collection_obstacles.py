@@ -46,12 +46,11 @@ def _would_lose_uploads(snapshot: CollectionSnapshot, spec: ImageCollectionSpec)
     facts = snapshot.index
     if name == indexes.index_of(snapshot, spec) or facts is None:
         return None
-    lost = facts.uploads if spec.sources else facts.points
-    if not lost:
+    if not facts.only_here:
         return None
     return Cause(
         "ModelChangeNeedsSources",
-        f"{lost} documents were embedded by {described(model)}, and no source has them to "
-        f"embed by {described(spec.model)}: set spec.model back, and upload into a second "
-        "collection; or delete those documents",
+        f"{facts.only_here} documents were embedded by {described(model)}, and no source of the "
+        f"spec has them to embed by {described(spec.model)}: set spec.model back, and upload into "
+        "a second collection; declare the source that brought them again; or delete those documents",
     )

@@ -128,8 +128,9 @@ class IndexFacts:
     version: str | None = None
     """The server's."""
     points: int | None = None
-    uploads: int | None = None
-    """Points that no source brought. Asked only while another model is to take over."""
+    only_here: int | None = None
+    """Points that no source of the spec brought: uploads, and of sources that are gone. Asked only
+    while another model is to take over."""
     payload_indexes: Mapping[str, str] = field(default_factory=dict)
     """Field -> Qdrant schema type (keyword, integer, float, bool, datetime, geo, text)."""
     retyped: tuple[str, ...] = ()

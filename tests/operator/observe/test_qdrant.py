@@ -100,15 +100,16 @@ async def test_an_index_is_described_with_what_it_was_made_for(
 
 
 @pytest.mark.qdrant
-async def test_uploads_are_counted_when_asked_for(
+async def test_documents_that_no_source_has_are_counted_when_asked_for(
     qdrant: Qdrant, server: Server, client: AsyncQdrantClient, index: str
 ) -> None:
     own = {"_lookalike": {"document_id": "a", "source": "products"}}
     await client.upsert(
         index, [models.PointStruct(id=7, vector=[1, 0, 0, 0], payload=own)], wait=True
     )
-    assert (await qdrant.facts(server, index, "a")).uploads is None
-    assert (await qdrant.facts(server, index, "a", uploads=True)).uploads == 3
+    assert (await qdrant.facts(server, index, "a")).only_here is None
+    for sources, count in ((("products",), 3), (("other",), 4), ((), 4)):
+        assert (await qdrant.facts(server, index, "a", besides=sources)).only_here == count
 
 
 @pytest.mark.qdrant
