@@ -96,7 +96,7 @@ async def drop(
     Kept where it is another's, or holds documents that nothing can bring again, unless
     `with_documents`; IndexFailure where it is open in a process, or the server refuses.
     """
-    _check_droppable(index, with_documents=with_documents)
+    check_droppable(index, with_documents=with_documents)
     for server in _servers(configuration()):
         if server.url == index.place:
             await _drop_on(configuration(), server, index)
@@ -113,7 +113,8 @@ async def drop(
     folder.drop()
 
 
-def _check_droppable(index: LeftBehind, *, with_documents: bool) -> None:
+def check_droppable(index: LeftBehind, *, with_documents: bool) -> None:
+    """Raises Kept where it is another's, or holds documents that nobody has given up."""
     if index.anothers is not None:
         raise Kept(f"index {index.name} belongs to {index.anothers}: it stays")
     if with_documents or index.only_here == 0:

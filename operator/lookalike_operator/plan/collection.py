@@ -256,7 +256,7 @@ class _Work:
                     "Normal",
                     "ModelChanged",
                     f"queries are answered by {model} from index {name}; index {before} of the "
-                    "model before stays on the server until somebody deletes it",
+                    "model before stays: `lookalike gc` drops it",
                 )
             )
         if self.run is not None and self.run.refills and self._starts():

@@ -52,5 +52,5 @@ def _would_lose_uploads(snapshot: CollectionSnapshot, spec: ImageCollectionSpec)
         "ModelChangeNeedsSources",
         f"{facts.only_here} documents were embedded by {described(model)}, and no source of the "
         f"spec has them to embed by {described(spec.model)}: set spec.model back, and upload into "
-        "a second collection; declare the source that brought them again; or delete those documents",
+        "a second collection; declare the source that brought them; or delete those documents",
     )

@@ -43,6 +43,11 @@ def _names(meta: Meta, spec: ImageCollectionSpec, model: ModelSpec) -> tuple[str
     )
 
 
+def names_for(meta: Meta, spec: ImageCollectionSpec) -> tuple[str, ...]:
+    """All names that the index for the spec's model may have."""
+    return _names(meta, spec, spec.model)
+
+
 def _own(meta: Meta, model: ModelSpec) -> str:
     """A name that is this very resource's, for where the usual one is another's."""
     return index_name(meta.name, model, meta.namespace, meta.uid)

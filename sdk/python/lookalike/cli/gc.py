@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import asdict
+import os
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
+from lookalike.cli.cluster.access import Context, Kubeconfig
 from lookalike.cli.failure import ExitCode, Failure, missing_extra
 from lookalike.cli.options import DEFAULT_DATA_DIR, DataDir, Output, OutputFormat
 
 if TYPE_CHECKING:
     from lookalike_crds.config import ServingConfig
+    from lookalike_operator.cluster import Cluster
     from lookalike_serving.left_behind import LeftBehind
 
 EXAMPLES = """Examples:
@@ -24,7 +26,9 @@ lookalike gc
 
 lookalike gc --drop catalogue-90dbc7a2
 
-lookalike gc --drop catalogue-90dbc7a2 --yes"""
+lookalike gc --drop catalogue-90dbc7a2 --yes
+
+lookalike gc --qdrant-url http://127.0.0.1:6333 --context production"""
 
 
 def gc(
@@ -36,6 +40,15 @@ def gc(
         bool,
         typer.Option("--yes", help="With --drop: even documents that no source can bring again."),
     ] = False,
+    qdrant_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a cluster: its Qdrant server's REST address, as reached from here. An API key "
+            "is taken from LOOKALIKE_QDRANT_API_KEY."
+        ),
+    ] = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
     config: Annotated[
         Path | None,
         typer.Option(help="In a serving pod: its configuration, /etc/lookalike/serving.json."),
@@ -47,84 +60,162 @@ def gc(
 
     Nothing is dropped without --drop. Safe while a server runs: what it uses is never touched.
     """
-    from lookalike.cli.printing import console, print_json
+    from lookalike.cli.cluster.access import Where, ask
 
-    if yes and not drop:
+    names = drop or []
+    if yes and not names:
         raise Failure("--yes goes with --drop INDEX", ExitCode.USAGE)
     for module in ("numpy", "qdrant_edge", "qdrant_client"):
         if find_spec(module) is None:
             raise missing_extra(module)
-    found, failures = asyncio.run(_work(lambda: _configuration(config, data_dir), drop or [], yes))
-    dropped = [each for each in found if each.name in (drop or []) and each.name not in failures]
-    if output is Output.JSON:
-        left = [asdict(each) for each in found if each not in dropped]
-        print_json({"left_behind": left, "dropped": [each.name for each in dropped]})
-    elif drop:
-        for each in dropped:
-            console().print(f"Dropped {each.name} ({each.place}).", markup=False, soft_wrap=True)
+    if qdrant_url is None:
+        place = InFolder(config, data_dir)
+        done = asyncio.run(_work(place, names, yes))
+        again = place.command
     else:
-        _print(found, config, data_dir)
-    if failures:
-        raise Failure("\n".join(failures.values()))
+        url = qdrant_url
+        done = ask(
+            Where(kubeconfig, context, None),
+            lambda cluster, namespace: _on_server(cluster, url, names, yes),
+        )
+        again = f"lookalike gc --qdrant-url {url}"
+    _tell(done, again if not names else None, output)
 
 
-def _configuration(config: Path | None, data_dir: Path) -> ServingConfig:
-    """What the indexes in use are told by."""
-    from pydantic import ValidationError
-
-    from lookalike_crds.config import ServingConfig
-    from lookalike_serving.local.rundir import RunDirectory
-
-    path = config or RunDirectory.of(data_dir).serving_config
-    try:
-        return ServingConfig.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        raise Failure(
-            f"{path} is not there, so nobody knows which indexes are in use: run "
-            "`lookalike up -f FILE` with this data directory first"
-        ) from None
-    except ValidationError as failure:
-        first = failure.errors()[0]
-        raise Failure(
-            f"{path} cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}): run "
-            "`lookalike up -f FILE` with this data directory once more"
-        ) from None
+@dataclass(frozen=True, slots=True)
+class Done:
+    found: list[LeftBehind]
+    """What is left behind, or was until now."""
+    dropped: list[str]
+    failures: list[str]
+    """Why the others that were named stay."""
 
 
-async def _work(
-    configuration: Callable[[], ServingConfig], names: list[str], yes: bool
-) -> tuple[list[LeftBehind], dict[str, str]]:
-    """(what is left behind, or was until now; why each of the named was not dropped)."""
+class Place(Protocol):
+    """Where indexes are left behind."""
+
+    async def found(self) -> list[LeftBehind]: ...
+
+    async def drop(self, index: LeftBehind, *, with_documents: bool) -> None: ...
+
+    def unknown(self, name: str, found: list[LeftBehind]) -> str:
+        """Why there is no such index to drop."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class InFolder:
+    """A data directory with its Qdrant servers; or, with `config`, the volumes of a pod."""
+
+    config: Path | None
+    data_dir: Path
+
+    @property
+    def command(self) -> str:
+        if self.config is not None:
+            return f"lookalike gc --config {self.config}"
+        where = "" if self.data_dir == DEFAULT_DATA_DIR else f" --data-dir {self.data_dir}"
+        return f"lookalike gc{where}"
+
+    async def found(self) -> list[LeftBehind]:
+        from lookalike_serving.left_behind import left_behind
+
+        return await left_behind(self.configuration())
+
+    async def drop(self, index: LeftBehind, *, with_documents: bool) -> None:
+        from lookalike_serving.left_behind import drop
+
+        await drop(index, self.configuration, with_documents=with_documents)
+
+    def unknown(self, name: str, found: list[LeftBehind]) -> str:
+        config = self.configuration()
+        user = next((each.name for each in config.collections if each.index.name == name), None)
+        if user is not None or name == config.batches_index.name:
+            by = f"collection {user}" if user is not None else "the records of batches"
+            return f"index {name} is in use by {by}: it stays"
+        names = ", ".join(each.name for each in found) or "none"
+        return f"no index {name!r} is left behind here (there are: {names})"
+
+    def configuration(self) -> ServingConfig:
+        """What is in use, as it is written down now. Raises Failure."""
+        from pydantic import ValidationError
+
+        from lookalike_crds.config import ServingConfig
+        from lookalike_serving.local.rundir import RunDirectory
+
+        path = self.config or RunDirectory.of(self.data_dir).serving_config
+        try:
+            return ServingConfig.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise Failure(
+                f"{path} is not there, so nobody knows which indexes are in use: run "
+                "`lookalike up -f FILE` with this data directory first"
+            ) from None
+        except ValidationError as failure:
+            first = failure.errors()[0]
+            raise Failure(
+                f"{path} cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}): run "
+                "`lookalike up -f FILE` with this data directory once more"
+            ) from None
+
+
+async def _on_server(cluster: Cluster, url: str, names: list[str], yes: bool) -> Done:
+    from lookalike.cli.cluster.left_behind import OnServer
     from lookalike_serving.index.protocol import IndexFailure
-    from lookalike_serving.left_behind import Kept, drop, left_behind
+    from lookalike_serving.index.qdrant_connection import Connection, client_of
 
     try:
-        found = await left_behind(configuration())
+        client = client_of(url, None, os.environ.get("LOOKALIKE_QDRANT_API_KEY"))
+    except IndexFailure:
+        raise Failure(f"--qdrant-url {url}: write http(s)://host:port", ExitCode.USAGE) from None
+    connection = Connection(client, url)
+    try:
+        return await _work(OnServer(cluster, connection), names, yes)
+    finally:
+        await connection.close()
+
+
+async def _work(place: Place, names: list[str], yes: bool) -> Done:
+    from lookalike_serving.index.protocol import IndexFailure
+    from lookalike_serving.left_behind import Kept
+
+    try:
+        found = await place.found()
     except IndexFailure as failure:
         raise Failure(str(failure), ExitCode.UNREACHABLE) from None
-    failures: dict[str, str] = {}
-    for name in names:
+    done = Done(found, [], [])
+    for name in dict.fromkeys(names):
         index = next((each for each in found if each.name == name), None)
         if index is None:
-            failures[name] = _unknown(configuration(), name, found)
+            done.failures.append(place.unknown(name, found))
             continue
         try:
-            await drop(index, configuration, with_documents=yes)
+            await place.drop(index, with_documents=yes)
         except (Kept, IndexFailure) as failure:
-            failures[name] = str(failure)
-    return found, failures
+            done.failures.append(str(failure))
+        else:
+            done.dropped.append(name)
+    return done
 
 
-def _unknown(config: ServingConfig, name: str, found: list[LeftBehind]) -> str:
-    user = next((each.name for each in config.collections if each.index.name == name), None)
-    if user is not None or name == config.batches_index.name:
-        by = f"collection {user}" if user is not None else "the records of batches"
-        return f"index {name} is in use by {by}: it stays"
-    names = ", ".join(each.name for each in found) or "none"
-    return f"no index {name!r} is left behind here (there are: {names})"
+def _tell(done: Done, again: str | None, output: Output) -> None:
+    """`again`: the command, where nothing was to be dropped. Raises Failure where something stays
+    that was."""
+    from lookalike.cli.printing import console, print_json
+
+    if output is Output.JSON:
+        left = [asdict(each) for each in done.found if each.name not in done.dropped]
+        print_json({"left_behind": left, "dropped": done.dropped})
+    elif again is None:
+        for name in done.dropped:
+            console().print(f"Dropped {name}.", markup=False, soft_wrap=True)
+    else:
+        _print(done.found, again)
+    if done.failures:
+        raise Failure("\n".join(done.failures))
 
 
-def _print(found: list[LeftBehind], config: Path | None, data_dir: Path) -> None:
+def _print(found: list[LeftBehind], command: str) -> None:
     from rich.markup import escape
 
     from lookalike.cli.printing import console, shown, table
@@ -149,12 +240,8 @@ def _print(found: list[LeftBehind], config: Path | None, data_dir: Path) -> None
         why = each.problem if each.anothers is None else f"belongs to {each.anothers}: it stays"
         if why is not None:
             console().print(escape(f"{each.name}: {why}"), soft_wrap=True)
-    console().print(
-        "[dim]only here: documents that no source of the configuration can bring again.[/dim]"
-    )
-    where = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {data_dir}"
-    where = where if config is None else f" --config {config}"
-    console().print(f"To delete one for good: lookalike gc{where} --drop INDEX", markup=False)
+    console().print("[dim]only here: documents that no declared source can bring again.[/dim]")
+    console().print(f"To delete one for good: {command} --drop INDEX", markup=False, soft_wrap=True)
 
 
 def _count(number: int | None) -> str:
@@ -176,13 +263,13 @@ def left_behind_line(data_dir: Path) -> str | None:
     from lookalike_serving.disk import size_on_disk
     from lookalike_serving.edge_places import unused_folders
 
+    place = InFolder(None, data_dir)
     try:
-        folders = unused_folders(_configuration(None, data_dir))
+        folders = unused_folders(place.configuration())
     except Failure:
         return None
     if not folders:
         return None
-    where = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {data_dir}"
     what = "1 index is" if len(folders) == 1 else f"{len(folders)} indexes are"
     total = size(sum(size_on_disk(folder) for folder in folders))
-    return f"{what} left behind ({total}): `lookalike gc{where}` lists them"
+    return f"{what} left behind ({total}): `{place.command}` lists them"
