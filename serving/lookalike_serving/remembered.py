@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from lookalike_serving.images.files import write_atomically
+from lookalike_serving.local.rundir import write_atomically
 
 log = logging.getLogger("lookalike.service")
 
@@ -48,6 +48,7 @@ def forget(data_dir: Path, index: str) -> None:
 def _write(data_dir: Path, counts: Mapping[str, int]) -> None:
     text = json.dumps(dict(sorted(counts.items())), indent=2) + "\n"
     try:
-        write_atomically(data_dir / _FILE, text.encode(), durable=False)
+        data_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(data_dir / _FILE, text.encode())
     except OSError as failure:
         log.warning("how many documents there are is not noted in %s: %s", data_dir, failure)
