@@ -12,6 +12,7 @@ beside one: what is in use is not touched, by its configuration and by its lock.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,15 +77,26 @@ def only_here(sources: tuple[str, ...] | None) -> Filter | None:
 async def left_behind(config: ServingConfig) -> list[LeftBehind]:
     """All of them, counted, by name. Raises IndexFailure where a server cannot be asked."""
     found = [await _counted_folder(config, folder) for folder in unused_folders(config)]
-    servers = _servers(config)
-    if servers:
-        from lookalike_serving.index.qdrant_connection import connection_of
-    for server in servers:
-        async with connection_of(server) as connection:
-            for stored in await _unused_on(connection, config, server):
+    for server in _servers(config):
+        async with _connected(server) as connection:
+            for stored in await _unused_on(connection, config):
                 counted = await _counted_on(connection, config, server, stored)
                 found.append(counted)
     return sorted(found, key=lambda each: (each.name, each.place))
+
+
+async def left_on_servers(config: ServingConfig) -> list[str]:
+    """The names of those on Qdrant servers. Raises IndexFailure.
+
+    Quick, on a server of many indexes too: those of early releases, whose names do not begin with
+    the id of the data folder, are left out.
+    """
+    found: list[str] = []
+    for server in _servers(config):
+        beginning = f"{server.owner.cluster}-" if server.owner is not None else ""
+        async with _connected(server) as connection:
+            found += [each.name for each in await _unused_on(connection, config, beginning)]
+    return found
 
 
 async def drop(
@@ -231,8 +243,14 @@ def _servers(config: ServingConfig) -> list[IndexConfig]:
     return list(found.values())
 
 
+def _connected(server: IndexConfig) -> AbstractAsyncContextManager[Connection]:
+    from lookalike_serving.index.qdrant_connection import connection_of
+
+    return connection_of(server)
+
+
 async def _unused_on(
-    connection: Connection, config: ServingConfig, server: IndexConfig
+    connection: Connection, config: ServingConfig, beginning: str = ""
 ) -> list[StoredIndex]:
     """Those of this data folder. Others' are nobody's business here, and not even told."""
     from lookalike_serving.index.qdrant_stock import stored_indexes
@@ -240,7 +258,9 @@ async def _unused_on(
     used = {name for each in config.collections for name in (each.index.name, each.index.adopts)}
     return [
         stored
-        for stored in await stored_indexes(connection, lambda name: name not in used)
+        for stored in await stored_indexes(
+            connection, lambda name: name not in used and name.startswith(beginning)
+        )
         if stored.owner is not None and _is_ours(config, stored.owner)
     ]
 
@@ -264,11 +284,10 @@ async def _counted_on(
 
 
 async def _drop_on(config: ServingConfig, server: IndexConfig, index: LeftBehind) -> None:
-    from lookalike_serving.index.qdrant_connection import connection_of
     from lookalike_serving.index.qdrant_stock import drop as drop_stored
 
-    async with connection_of(server) as connection:
-        for stored in await _unused_on(connection, config, server):
+    async with _connected(server) as connection:
+        for stored in await _unused_on(connection, config):
             if stored.name == index.name:
                 release_index(config.data_dir / "images", index.name)
                 forget(config.data_dir, index.name)

@@ -126,6 +126,18 @@ def test_a_qdrant_key_comes_from_the_environment(
     assert (file.read_text(), stat.S_IMODE(file.stat().st_mode)) == ("secret", 0o600)
 
 
+def test_a_collection_that_leaves_its_server_tells_what_stays_there(tmp_path: Path) -> None:
+    def at(url: str) -> str:
+        return f"spec: {{ index: {{ engine: Qdrant, qdrant: {{ url: '{url}' }} }} }}\n"
+
+    first = rendered(tmp_path, at("http://q:6333"))
+    first.write(RunDirectory.of(tmp_path / "data"))
+    assert rendered(tmp_path, at("http://q:6333")).notices == ()
+    for spec in (at("http://other:6333"), "spec: {}\n"):
+        [told] = rendered(tmp_path, spec).notices
+        assert "was kept on the Qdrant server http://q:6333 until now" in told
+
+
 def test_a_collection_without_sources_has_nothing_to_ingest(tmp_path: Path) -> None:
     assert rendered(tmp_path, "spec: {}\n").ingestions == ()
 

@@ -16,7 +16,7 @@ from lookalike_crds.ownership import IndexOwner
 from lookalike_serving.documents import Origin, payload, point_id
 from lookalike_serving.index.open import open_index
 from lookalike_serving.index.protocol import IndexMismatch, IndexUnavailable, Point
-from lookalike_serving.left_behind import Kept, LeftBehind, drop, left_behind
+from lookalike_serving.left_behind import Kept, LeftBehind, drop, left_behind, left_on_servers
 from lookalike_serving.superseded import check_nothing_left
 
 EARLIER = ModelSpec(provider="Timm", name="earlier")
@@ -83,6 +83,7 @@ async def test_the_index_of_an_earlier_model_is_found_counted_and_dropped(
     await fill(collection(stand_in, "another" + here[7:], EARLIER), None)
     config = serving(tmp_path, collection(stand_in, here, LATER))
     [found] = await left_behind(config)
+    assert await left_on_servers(config) == [earlier]
     assert found == LeftBehind(
         earlier, stand_in.url, "shop", "Timm earlier", documents=3, only_here=2
     )

@@ -265,11 +265,26 @@ def left_behind_line(data_dir: Path) -> str | None:
 
     place = InFolder(None, data_dir)
     try:
-        folders = unused_folders(place.configuration())
+        config = place.configuration()
     except Failure:
         return None
-    if not folders:
+    folders = unused_folders(config)
+    count = len(folders) + _left_on_servers(config)
+    if not count:
         return None
-    what = "1 index is" if len(folders) == 1 else f"{len(folders)} indexes are"
-    total = size(sum(size_on_disk(folder) for folder in folders))
-    return f"{what} left behind ({total}): `{place.command}` lists them"
+    what = "1 index is" if count == 1 else f"{count} indexes are"
+    total = f" ({size(sum(map(size_on_disk, folders)))})" if count == len(folders) else ""
+    return f"{what} left behind{total}: `{place.command}` lists them"
+
+
+def _left_on_servers(config: ServingConfig) -> int:
+    """0 where they cannot be asked: whether a server answers is told by others."""
+    if all(each.index.url is None for each in config.collections):
+        return 0
+    from lookalike_serving.index.protocol import IndexFailure
+    from lookalike_serving.left_behind import left_on_servers
+
+    try:
+        return len(asyncio.run(left_on_servers(config)))
+    except IndexFailure:
+        return 0

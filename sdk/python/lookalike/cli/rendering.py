@@ -11,7 +11,7 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lookalike.cli.failure import Failure
 from lookalike_crds.config import (
@@ -70,10 +70,12 @@ def render(
     collections: list[CollectionConfig] = []
     ingestions: list[IngestionConfig] = []
     roots: list[Path] = []
+    before = _before(run)
     gateway = f"http://{_connectable(http.host)}:{http.port}"
     for resource in loaded.collections:
         folder = loaded.folder_of(resource)
         index = _index(resource, run, notices)
+        notices += _moved(resource.metadata.name, before.get(resource.metadata.name), index)
         collection = CollectionConfig(
             name=resource.metadata.name,
             model=with_resolved_weights(resource.spec.model, folder),
@@ -158,15 +160,34 @@ def _has_used(run: RunDirectory, index: str, url: str) -> bool:
 
     Without that, an index of the name is likely to be another machine's.
     """
+    return any(
+        index in (each["name"], each.get("adopts")) and each.get("url") == url
+        for each in _before(run).values()
+    )
+
+
+def _before(run: RunDirectory) -> dict[str, dict[str, Any]]:
+    """Collection -> its index, as the last server of this data directory was told."""
     try:
-        before = json.loads(run.serving_config.read_bytes())
-        indexes = [collection["index"] for collection in before["collections"]]
-        return any(
-            index in (each["name"], each.get("adopts")) and each.get("url") == url
-            for each in indexes
-        )
+        document = json.loads(run.serving_config.read_bytes())
+        found = {str(each["name"]): each["index"] for each in document["collections"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        return {}
+    return {
+        name: index for name, index in found.items() if isinstance(index, dict) and "name" in index
+    }
+
+
+def _moved(collection: str, before: dict[str, Any] | None, index: IndexConfig) -> list[str]:
+    """What is to be told where a collection's index was on a server that is no longer named."""
+    url = (before or {}).get("url")
+    if url in (None, index.url):
+        return []
+    return [
+        f"ImageCollection/{collection} was kept on the Qdrant server {url} until now: what was "
+        "uploaded there is not found any more, and stays there. To have it again, set "
+        "spec.index.qdrant.url back"
+    ]
 
 
 def _qdrant_key_file(run: RunDirectory) -> Path:
