@@ -320,6 +320,30 @@ class SourceStatus(Status):
     failed: int = Field(default=0, ge=0, description="Of those: not indexed; the log names each.")
 
 
+class RunProgress(Status):
+    """How far a run is that is under way, brought up to date about every 30 seconds."""
+
+    listed: int = Field(ge=0, description="Images found so far.")
+    total: int | None = Field(
+        default=None, ge=0, description="Images there are; not known while listing goes on."
+    )
+    done: int = Field(ge=0, description="Images that are indexed, were unchanged, or failed.")
+    failed: int = Field(ge=0, description="Of those: not indexed; the log names each.")
+    images_per_second: float | None = Field(
+        default=None, ge=0, description="Images indexed a second, lately."
+    )
+    estimated_completion: str | None = Field(
+        default=None,
+        max_length=64,
+        description="When the last worker will be through at this rate, RFC 3339; known once the "
+        "total is.",
+    )
+    workers: int = Field(
+        ge=0, description="Workers that these numbers are from: those that are through or answer."
+    )
+    updated_at: str = Field(max_length=64, description="When they were so, RFC 3339.")
+
+
 class RunStatus(Status):
     """The ingestion run that the spec asks for, or the last one."""
 
@@ -336,6 +360,9 @@ class RunStatus(Status):
         description="Why it failed, what its errors were, or what decoding left out of images.",
     )
     finished_at: str | None = Field(default=None, max_length=64, description="RFC 3339.")
+    progress: RunProgress | None = Field(
+        default=None, description="While it is under way: how far it is."
+    )
 
 
 class ImageCollectionStatus(Status):

@@ -93,6 +93,9 @@ class Progress(BaseModel):
     state: RunState = RunState.LISTING
     message: str | None = Field(default=None, description="Why it failed; what to know.")
     sources: dict[str, Counts] = Field(default_factory=dict)
+    listed_all: bool = Field(
+        default=False, description="All images are counted; until then `listed` still grows."
+    )
     images_per_second: float | None = None
     eta_seconds: float | None = Field(default=None, description="Known once listing has ended.")
     started_at: datetime
@@ -109,6 +112,36 @@ class Progress(BaseModel):
         """Sum over the sources."""
         return total_of(self.sources.values())
 
+
+class WorkerProgress(BaseModel):
+    """How far one pod is: what it answers on its progress port, to the operator."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    version: int = 1
+    listed: int = Field(ge=0, description="Its own images; all of them once `listed_all`.")
+    listed_all: bool
+    done: int = Field(ge=0, description="Of those: indexed, found unchanged, or failed.")
+    failed: int = Field(ge=0, description="Of those.")
+    images_per_second: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    eta_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+    @classmethod
+    def of(cls, progress: Progress) -> WorkerProgress:
+        total = progress.total
+        return cls(
+            listed=total.listed,
+            listed_all=progress.listed_all,
+            done=total.done,
+            failed=total.failed,
+            images_per_second=progress.images_per_second,
+            eta_seconds=progress.eta_seconds,
+        )
+
+
+PROGRESS_PORT_VARIABLE = "LOOKALIKE_PROGRESS_PORT"
+"""Where an ingestion pod is to answer with its `WorkerProgress`. A variable, since an image from
+before it does not refuse one that it does not know."""
 
 RESULT_BYTES = 4096
 """Kubernetes cuts a longer termination message, and JSON with it."""

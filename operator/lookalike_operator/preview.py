@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from lookalike_crds.progress import WorkerProgress
 from lookalike_crds.retriever import RetrieverSpec
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.kinds import CHILDREN, OURS
@@ -82,6 +83,7 @@ async def preview(
         memory=Memory(),
         settings=replace(settings, cluster_id=cluster.identity),
         secrets=Secrets(cluster),
+        progress=_no_progress,
         refused_pods=partial(refused_pods, cluster),
         unprovisioned=partial(unprovisioned, cluster),
         qdrant=qdrant,
@@ -173,6 +175,11 @@ def _newer(after: Manifest) -> dict[str, Any]:
     meta: Mapping[str, Any] = after["metadata"]
     version = int(meta.get("resourceVersion") or 0) + 1
     return {**after, "metadata": {**meta, "resourceVersion": str(version)}}
+
+
+async def _no_progress(pods: Iterable[Manifest]) -> Mapping[str, WorkerProgress]:
+    """Pods are asked by the operator, from inside of the cluster."""
+    return {}
 
 
 async def _no_samples(meta: Meta, spec: RetrieverSpec) -> tuple[tuple[Sample, ...], float | None]:

@@ -32,6 +32,7 @@ from lookalike_operator.engine.workers import Verdict, Workers
 from lookalike_operator.kinds import CHILDREN
 from lookalike_operator.metrics import Metrics
 from lookalike_operator.observe.memory import Memory
+from lookalike_operator.observe.progress import Progresses
 from lookalike_operator.observe.prometheus import Prometheus
 from lookalike_operator.observe.qdrant import Qdrant
 from lookalike_operator.observe.ray_schema import RaySchema
@@ -64,11 +65,14 @@ class Operator:
         self._cluster = cluster
         self._metrics = metrics
         self.identity = os.environ.get("POD_NAME") or f"{platform.node()}-{os.getpid()}"
+        self.port: int | None = None
+        """Of metrics and probes, once they are there."""
         self.store = Store()
         self.store.listen(self._changed)
         self.memory = Memory()
         self.queue = KeyedQueue()
         self._qdrant = Qdrant()
+        self._progresses = Progresses()
         self._prometheus = Prometheus(settings.prometheus_url)
         self._informers = [
             Informer(
@@ -89,6 +93,7 @@ class Operator:
             memory=self.memory,
             settings=replace(settings.plan, cluster_id=cluster.identity),
             secrets=Secrets(cluster),
+            progress=self._progresses.of,
             refused_pods=partial(refused_pods, cluster),
             unprovisioned=partial(unprovisioned, cluster),
             qdrant=self._qdrant,
@@ -142,8 +147,8 @@ class Operator:
             alive=self._missing_for_life,
             ready=self._missing_for_readiness,
         )
-        port = await endpoint.start()
-        log.info("metrics and probes on port %d", port)
+        self.port = await endpoint.start()
+        log.info("metrics and probes on port %d", self.port)
         try:
             if self._settings.leader_election:
                 await self._lead(stop)
@@ -153,6 +158,7 @@ class Operator:
             await endpoint.stop()
             await self._qdrant.close()
             await self._prometheus.close()
+            await self._progresses.close()
 
     async def _lead(self, stop: asyncio.Event) -> None:
         lease = Lease(

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
-from lookalike_crds.progress import RunState
+from lookalike_crds.progress import PROGRESS_PORT_VARIABLE, Progress, RunState, WorkerProgress
+from lookalike_serving.ingest import __main__ as command
 from lookalike_serving.ingest import progress as written
+from lookalike_serving.ingest import progress_port
 from lookalike_serving.ingest.progress import ProgressWriter
+from lookalike_serving.ingest.progress_port import answering
 
 
 def test_the_log_tells_counts_while_it_runs_and_at_its_end(
@@ -31,3 +38,27 @@ def test_the_log_tells_counts_while_it_runs_and_at_its_end(
         "completed_with_errors: 12 of 12 images; 11 new, 0 updated, 0 unchanged, 0 deleted, "
         "1 failed; 11 documents in the index"
     )
+
+
+def test_a_run_answers_on_its_port_while_it_goes_on(
+    place: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[WorkerProgress] = []
+
+    @contextlib.contextmanager
+    def told(progress: Progress) -> Iterator[int | None]:
+        with answering(progress) as port:
+            yield port
+            answer = httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).content
+            asked.append(WorkerProgress.model_validate_json(answer))
+
+    monkeypatch.setenv(PROGRESS_PORT_VARIABLE, "0")
+    monkeypatch.setattr(progress_port, "answering", told)
+
+    def run(config: object, partition: object, progress: ProgressWriter) -> int:
+        progress.counts("disk").listed = 7
+        return 0
+
+    monkeypatch.setattr(command, "_run", run)
+    assert command._ingest(place.config(), None, None) == 0
+    assert [(each.listed, each.listed_all) for each in asked] == [(7, False)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
+from lookalike_crds.progress import WorkerProgress
 from lookalike_crds.retriever import RetrieverSpec, Runtime
 from lookalike_operator.kinds import RAY_SERVICE
 from lookalike_operator.observe.memory import Memory
@@ -57,6 +58,8 @@ class Observer:
     secrets: Secrets
     qdrant: Qdrant
     samples: Samples
+    progress: Callable[[Iterable[Manifest]], Awaitable[Mapping[str, WorkerProgress]]]
+    """Of pods: those of ingestion that run and answer."""
     refused_pods: Said
     unprovisioned: Said
     apis: Callable[[], frozenset[str]]
@@ -93,6 +96,7 @@ class Observer:
         return replace(
             snapshot,
             missing_secrets=await self.secrets.missing(_secrets_of(meta, spec)),
+            progress=await self.progress(pods),
             refused_pods=await self.refused_pods(children),
             unprovisioned=await self.unprovisioned(children),
             index=await self._index(snapshot, spec),

@@ -45,6 +45,7 @@ from lookalike_operator.plan.model import (
     ref_of,
 )
 from lookalike_operator.plan.names import FINALIZER, PAUSED, Owner, index_claim, index_owner
+from lookalike_operator.plan.progress import SHOWN_SECONDS, progress_of
 from lookalike_operator.plan.runs import (
     Outcome,
     Run,
@@ -58,7 +59,6 @@ from lookalike_operator.plan.runs import (
 )
 from lookalike_operator.plan.waiting import why_not_started
 
-_WHILE_RUNNING_SECONDS = 30.0
 _UNREACHABLE_SECONDS = 30.0
 _WITHOUT_PODS_SECONDS = 15.0
 _AT_REST_SECONDS = 300.0
@@ -226,12 +226,24 @@ class _Work:
         if self.waiting is not None:
             return self.snapshot.status.run
         outcome = self.outcome or Outcome("Running")
+        progress = None
+        if self.run.live is not None and outcome.state == "Running":
+            snapshot, before = self.snapshot, self.snapshot.status.run
+            same = before is not None and before.job == self.run.job_name
+            progress = progress_of(
+                self.run.live,
+                snapshot.pods,
+                snapshot.progress,
+                before.progress if before is not None and same else None,
+                snapshot.now,
+            )
         return RunStatus(
             id=self.run.id,
             job=self.run.job_name,
             state=outcome.state,
             message=outcome.message,
             finished_at=outcome.finished_at,
+            progress=progress,
         )
 
     def _events(self) -> tuple[Event, ...]:
@@ -277,12 +289,11 @@ class _Work:
         facts = self.snapshot.index
         if self.run is not None and self.run.live is not None and lacks_pods(self.run.live):
             return _WITHOUT_PODS_SECONDS
-        if facts is None:
-            return None
-        if facts.error is not None:
+        if facts is not None and facts.error is not None:
             return _UNREACHABLE_SECONDS
-        running = self.run is not None and self.run.recorded is None and self.waiting is None
-        return _WHILE_RUNNING_SECONDS if running else _AT_REST_SECONDS
+        if self.run is not None and self.run.recorded is None and self.waiting is None:
+            return SHOWN_SECONDS
+        return None if facts is None else _AT_REST_SECONDS
 
     def situation(self) -> Situation:
         snapshot, spec = self.snapshot, self.spec
@@ -316,7 +327,6 @@ class _Work:
             refused_pods=snapshot.refused_pods,
             waiting=self.waiting,
             refused_object=conflicts.refusal(snapshot.refused),
-            parts=(self.outcome,) if self.outcome is not None else (),
             scheduled=scheduled[-1] if scheduled else None,
         )
 

@@ -19,6 +19,7 @@ from lookalike_operator.plan.causes import Cause, claim_cause, refused_pod, wors
 from lookalike_operator.plan.conditions import Judged, judged
 from lookalike_operator.plan.model import CollectionSnapshot, Manifest
 from lookalike_operator.plan.names import PAUSED, RUN_NOW
+from lookalike_operator.plan.progress import told, workers_of
 from lookalike_operator.plan.runs import Outcome, gateway_of, latest
 from lookalike_operator.plan.waiting import missing_secrets
 from lookalike_operator.plan.who_acts import waits_for_a_person
@@ -44,8 +45,6 @@ class Situation:
     """What the spec asks of a claim that it cannot become."""
     refused_object: Cause | None = None
     """What the API server does not take."""
-    parts: tuple[Outcome, ...] = ()
-    """Of the run under way: what its workers that are through left."""
     scheduled: Outcome | None = None
     """Of the last scheduled run."""
     obstacle: Cause | None = None
@@ -270,7 +269,7 @@ def _ingested(
                 cause = refused_pod(refused)
             if cause is not None and cause.stuck:
                 return judged("Ingested", False, cause.reason, f"{cause.message} (Job {run.job})")
-            return judged("Ingested", False, "Ingesting", _under_way(snapshot, situation, run))
+            return judged("Ingested", False, "Ingesting", _under_way(snapshot, run))
         case "Failed":
             return judged("Ingested", False, "IngestionFailed", _failure(run))
         case _:
@@ -283,22 +282,20 @@ def _ingested(
             return judged("Ingested", True, run.state, told)
 
 
-def _under_way(snapshot: CollectionSnapshot, situation: Situation, run: RunStatus) -> str:
-    """How far a run is, as far as it can be seen from outside of its pods."""
-    said = [f"Job {run.job} is under way"]
+def _under_way(snapshot: CollectionSnapshot, run: RunStatus) -> str:
+    """How far a run is. Nothing in it changes more often than the progress in the status does."""
+    said = f"Job {run.job} is under way"
     job = next(
         (c for c in snapshot.children if c["kind"] == "Job" and c["metadata"]["name"] == run.job),
         None,
     )
-    if job is not None and (workers := (job.get("spec") or {}).get("completions")):
-        done = int((job.get("status") or {}).get("succeeded") or 0)
-        said.append(f"{done} of {workers} workers are through")
-    counted = [c for o in situation.parts for c in o.sources.values()]
-    if listed := sum(c.listed for c in counted):
-        said.append(f"these did {sum(c.done for c in counted)} of {listed} images")
-    if snapshot.index is not None and snapshot.index.points is not None:
-        said.append(f"{snapshot.index.points} documents are in the index")
-    return "; ".join(said) + "; rate and time left are in the pods' logs"
+    workers = 1 if job is None else workers_of(job)
+    if job is not None and workers > 1:
+        through = int((job.get("status") or {}).get("succeeded") or 0)
+        said += f"; {through} of {workers} workers are through"
+    if run.progress is None:
+        return said + "; no worker has told how far it is: its log does"
+    return f"{said}; {told(run.progress, workers)}"
 
 
 def _degraded(snapshot: CollectionSnapshot, situation: Situation) -> Judged:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lookalike_crds.config import CollectionConfig, IngestionConfig
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
+from lookalike_crds.progress import PROGRESS_PORT_VARIABLE
 from lookalike_crds.sources import SourceSpec
 from lookalike_operator.plan import places, serving_pod
 from lookalike_operator.plan.model import Meta, Settings
@@ -95,7 +96,11 @@ def ingestion_template(
             "--partition",
             f"$(JOB_COMPLETION_INDEX)/{workers(spec)}",
         ],
-        "env": serving_pod.environment(),
+        "env": [
+            *serving_pod.environment(),
+            {"name": PROGRESS_PORT_VARIABLE, "value": str(places.PROGRESS_PORT)},
+        ],
+        "ports": [{"name": "progress", "containerPort": places.PROGRESS_PORT}],
         "resources": serving_pod.resources(spec.ingestion.resources, _REQUESTS),
         "securityContext": container_security(),
         "terminationMessagePath": _TERMINATION_LOG,

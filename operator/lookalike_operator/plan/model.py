@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from lookalike_crds.image_collection import ImageCollectionSpec, ImageCollectionStatus
 from lookalike_crds.ownership import IndexOwner
+from lookalike_crds.progress import WorkerProgress
 from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus
 
 Manifest = Mapping[str, Any]
@@ -198,6 +199,8 @@ class CollectionSnapshot:
     """Everything labelled as this resource's: Jobs, CronJobs, ConfigMaps, claims, …"""
     pods: tuple[Manifest, ...] = ()
     """Pods of its Jobs."""
+    progress: Mapping[str, WorkerProgress] = field(default_factory=dict)
+    """Ingestion pod that runs and answers -> how far it is."""
     refused_pods: Mapping[str, str] = field(default_factory=dict)
     """Job that has none -> why the API server takes none."""
     unprovisioned: Mapping[str, str] = field(default_factory=dict)

@@ -31,6 +31,8 @@ RUN = f"{TMP}/lookalike-run"
 SERVING_FILE = "serving.json"
 INGESTION_FILE = "ingestion.json"
 PORT = 8000
+PROGRESS_PORT = 8002
+"""Of an ingestion pod."""
 METRICS_PORT = 8001
 """Of one replica, where PORT reaches any: with runtime KubeRay."""
 

@@ -208,7 +208,7 @@ def lacks_pods(job: Manifest) -> bool:
 def outcome_of(job: Manifest, pods: Iterable[Manifest]) -> Outcome:
     """How a Job stands. Counts of partitions are added up."""
     own = pods_of(job, pods)
-    results = [r for pod in own if (r := _result(pod)) is not None]
+    results = [r for pod in own if (r := result_of(pod)) is not None]
     best = _one_for_each_partition(own)
     sources: dict[str, Counts] = {}
     for result in best:
@@ -259,7 +259,7 @@ def _one_for_each_partition(pods: list[Manifest]) -> list[RunResult]:
     """The result of each completion index: that of the pod that succeeded, else the newest."""
     chosen: dict[str, tuple[tuple[bool, datetime], RunResult]] = {}
     for pod in pods:
-        result = _result(pod)
+        result = result_of(pod)
         if result is None:
             continue
         metadata = pod["metadata"]
@@ -282,7 +282,7 @@ def _why_failed(pods: list[Manifest], results: list[RunResult]) -> str | None:
     return None if cause is None else str(cause)
 
 
-def _result(pod: Manifest) -> RunResult | None:
+def result_of(pod: Manifest) -> RunResult | None:
     for text in _termination_messages(pod):
         try:
             return RunResult.model_validate_json(text)

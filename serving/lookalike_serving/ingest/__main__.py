@@ -11,7 +11,8 @@ Exit codes:
     143  ended by SIGTERM; the next run goes on from there
 
 The last line on standard error says why. A cluster's Job reads `--result /dev/termination-log`,
-which Kubernetes keeps with the pod (`lookalike_crds.progress.RunResult`).
+which Kubernetes keeps with the pod (`lookalike_crds.progress.RunResult`). With
+LOOKALIKE_PROGRESS_PORT it answers on that port how far it is (`WorkerProgress`, beside it).
 """
 
 from __future__ import annotations
@@ -103,8 +104,12 @@ def _partition(text: str) -> Partition:
 def _ingest(config: IngestionConfig, partition: Partition | None, result: Path | None) -> int:
     # Here, since it takes seconds to import and a signal is to be heard meanwhile.
     from lookalike_serving.ingest.progress import ProgressWriter
+    from lookalike_serving.ingest.progress_port import answering
 
-    with ProgressWriter(config.progress_file, config.collection.name) as progress:
+    with (
+        ProgressWriter(config.progress_file, config.collection.name) as progress,
+        answering(progress.progress),
+    ):
         code = _run(config, partition, progress)
         if result is not None:
             _write(result, config, progress)

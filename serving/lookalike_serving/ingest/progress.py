@@ -41,7 +41,6 @@ class ProgressWriter:
         self.progress = Progress(
             collection=collection, started_at=now, updated_at=now, pid=os.getpid()
         )
-        self.listed_all = False
         self.hopeless = False
         """Of a run that failed: another one would, too."""
         self._path = path
@@ -133,5 +132,5 @@ class ProgressWriter:
         rate = (n1 - n0) / (t1 - t0) if t1 > t0 and n1 > n0 else None
         self.progress.images_per_second = None if rate is None else round(rate, 2)
         left = total.listed - total.done
-        known = self.listed_all and rate and not self.progress.state.ended
+        known = self.progress.listed_all and rate and not self.progress.state.ended
         self.progress.eta_seconds = round(left / rate, 1) if known and rate else None

@@ -141,7 +141,7 @@ class _Run:
             except SourceError as error:
                 self._unbuilt += isinstance(error, SourceNotBuilt)
                 self._notes.append(str(error))
-        self._progress.listed_all = True
+        self._progress.progress.listed_all = True
         self._progress.enter(RunState.RUNNING)
         await self._workers.finish()
         for spec in listed:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Self
 
+from e2e.cluster.waiting import until
 from fault_proxy import Call, FaultProxy
 
 from lookalike_operator.apply.children import Children
@@ -23,6 +23,7 @@ from lookalike_operator.engine.workers import Verdict
 from lookalike_operator.kinds import CHILDREN, LEASE, OURS, Kind
 from lookalike_operator.metrics import Metrics
 from lookalike_operator.observe.memory import Memory
+from lookalike_operator.observe.progress import Progresses
 from lookalike_operator.observe.prometheus import Prometheus
 from lookalike_operator.observe.qdrant import Qdrant
 from lookalike_operator.observe.ray_schema import RaySchema
@@ -67,6 +68,7 @@ class ByHand:
             memory=self.memory,
             settings=SETTINGS,
             secrets=Secrets(cluster),
+            progress=Progresses().of,
             refused_pods=partial(refused_pods, cluster),
             unprovisioned=partial(unprovisioned, cluster),
             qdrant=self.qdrant,
@@ -163,15 +165,13 @@ class InThread:
         both are `namespace` if not given."""
         self._proxy = proxy
         self._timeouts = timeouts
-        self._port = _free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
         self.identity = identity
         self.error: BaseException | None = None
         self.settings = OperatorSettings(
             plan=SETTINGS,
             namespaces=(namespace,) if watches is None else watches,
             metrics_host="127.0.0.1",
-            metrics_port=self._port,
+            metrics_port=0,
             leader_election=lease is not None,
             leader_election_namespace=release or namespace,
             lease=lease or LeaseTimes(),
@@ -192,6 +192,13 @@ class InThread:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+    @property
+    def url(self) -> str:
+        """Of metrics and probes. It listens soon after it has started."""
+        assert self.operator is not None
+        until(lambda: self.operator is not None and self.operator.port is not None, "its port", 60)
+        return f"http://127.0.0.1:{self.operator.port}"
 
     @property
     def ended(self) -> bool:
@@ -243,13 +250,6 @@ class InThread:
                 await operator.run(self._stop)
             finally:
                 self._loop.set_exception_handler(lambda *_: None)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 # -- what tests write and compare ------------------------------------------------------------------

@@ -16,7 +16,6 @@ from tests.operator.plan.known import (
     VIT,
     collection,
     condition,
-    ended,
     kinds,
     meta,
     named,
@@ -304,17 +303,6 @@ def test_the_loss_of_what_was_uploaded_is_told_until_there_is_something_again() 
     assert told(plan_collection(again), "Degraded")[0] == "False"
     changed = replace(empty, meta=replace(empty.meta, generation=2))
     assert told(plan_collection(changed), "Degraded")[0] == "False"
-
-
-def test_a_run_under_way_tells_how_far_it_is() -> None:
-    four = on_server(PHOTOS, {"ingestion": {"parallelism": 4}})
-    first = after(four, plan_collection(four))
-    (job,) = (c for c in first.children if c["kind"] == "Job")
-    running = {**job, "status": {"active": 3, "succeeded": 1}}
-    done_ = pod("p", owner=running, status=ended(result(failed=2, listed=12)))
-    plan = plan_collection(replace(first, children=(running,), pods=(done_,)))
-    says = condition(plan, "Ingested")["message"]
-    assert "1 of 4 workers are through; these did 12 of 12 images; 10 documents are in the" in says
 
 
 # -- in the way ------------------------------------------------------------------------------------

@@ -163,7 +163,10 @@ def _ingestion_lines(told: dict[str, Any]) -> list[str]:
     progress = None
     if told["progress"] is not None:
         progress = Progress.model_validate(told["progress"])
-        line += f", {progress.total.done:,} of {progress.total.listed:,} ({described(progress)})"
+        line += f", {progress.total.done:,} of {progress.total.listed:,}"
+        if not progress.listed_all and not progress.state.ended:
+            line += " found so far"
+        line += f" ({described(progress)})"
         if progress.images_per_second and not progress.state.ended:
             line += f", {progress.images_per_second:.0f} images/s"
         if progress.eta_seconds is not None and not progress.state.ended:

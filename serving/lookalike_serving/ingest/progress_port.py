@@ -1,0 +1,71 @@
+"""Answers on a port how far the run is: to the operator, which shows it in the collection's status.
+
+Numbers only, no names: whoever reaches the pod may read them. In a thread of its own, so that it
+answers while the event loop is busy, and one request after the other, so that many of them cost the
+run nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+from lookalike_crds.progress import PROGRESS_PORT_VARIABLE, Progress, WorkerProgress
+
+log = logging.getLogger("lookalike.ingest")
+
+
+@contextlib.contextmanager
+def answering(progress: Progress) -> Iterator[int | None]:
+    """If the variable gives a port (0: any); gives the one that is used. A run does not fail for
+    it: the status shows less then."""
+    port = os.environ.get(PROGRESS_PORT_VARIABLE)
+    if not port:
+        yield None
+        return
+    try:
+        server = _Server(int(port), progress)
+    except (OSError, ValueError, OverflowError) as error:
+        log.warning("%s=%s cannot be used: %s", PROGRESS_PORT_VARIABLE, port, error)
+        yield None
+        return
+    thread = threading.Thread(target=server.serve_forever, name="progress port", daemon=True)
+    thread.start()
+    try:
+        yield server.socket.getsockname()[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Server(HTTPServer):
+    def __init__(self, port: int, progress: Progress) -> None:
+        super().__init__(("", port), _Handler, bind_and_activate=False)
+        self.socket.close()
+        # Pods have addresses of either kind.
+        both = socket.has_dualstack_ipv6()
+        family = socket.AF_INET6 if both else socket.AF_INET
+        self.socket = socket.create_server(("", port), family=family, dualstack_ipv6=both)
+        self.progress = progress
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = 2
+    server: _Server
+
+    def do_GET(self) -> None:
+        body = WorkerProgress.of(self.server.progress).model_dump_json().encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Not every half minute."""
