@@ -27,6 +27,8 @@ from lookalike_operator.plan.surplus import Written, written_by_others
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
+_SEEN_OF_COLLECTIONS = ("indexName", "activeModel", "activeModelSpec")
+"""Of a collection's status: what planning a Retriever reads, beside the condition IndexReady."""
 _TOMBSTONES = 20_000
 """Deleted objects that are remembered: more than can be under way at a time."""
 
@@ -234,9 +236,17 @@ def _known(manifest: Manifest) -> Known:
 def _outward(key: Key, manifest: Manifest) -> str:
     meta = manifest["metadata"]
     status = manifest.get("status") or {}
-    seen: Any = status
+    seen: Any
     if key.kind == "Retriever":
         seen = [c.get("status") for c in status.get("conditions") or () if c["type"] == "Available"]
+    else:
+        # How far an ingestion run is changes twice a minute, and is nothing to a Retriever.
+        seen = {name: status.get(name) for name in _SEEN_OF_COLLECTIONS}
+        seen["index"] = [
+            (c.get("status"), c.get("reason"), c.get("message"))
+            for c in status.get("conditions") or ()
+            if c["type"] == "IndexReady"
+        ]
     what = [
         meta["uid"],
         meta.get("generation"),

@@ -189,6 +189,27 @@ def test_a_collection_concerns_its_retrievers_when_what_they_see_changes() -> No
     assert concerned(unseen, store) == {CATALOGUE}
 
 
+def test_how_far_an_ingestion_run_is_concerns_no_retriever() -> None:
+    def at(version: int, done: int, index: str) -> dict[str, Any]:
+        progress = {"listed": 10, "done": done, "failed": 0, "workers": 1, "updatedAt": "now"}
+        conditions = [
+            {"type": "Ingested", "status": "False", "message": f"{done} of 10 images"},
+            {"type": "IndexReady", "status": "False", "reason": "X", "message": index},
+        ]
+        run = {"id": "1", "progress": progress}
+        return collection(version, indexName="a", run=run, conditions=conditions)
+
+    store = Store()
+    store.put(retriever(1, "catalogue"))
+    store.put(at(2, 3, "http://qdrant does not answer"))
+    further = store.put(at(3, 4, "http://qdrant does not answer"))
+    mended = store.put(at(4, 4, "index a answers"))
+    assert further is not None
+    assert mended is not None
+    assert concerned(further, store) == {CATALOGUE}
+    assert concerned(mended, store) == {CATALOGUE, SEARCH}
+
+
 Version = st.integers(1, 40)
 
 
