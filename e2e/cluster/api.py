@@ -73,6 +73,10 @@ class Api:
         kind = "application/apply-patch+yaml"
         return self._call("PATCH", self.path(manifest, namespace), query, manifest, kind)
 
+    def create(self, path: str, body: Mapping[str, Any]) -> Object:
+        """POST to a list or a subresource."""
+        return self._call("POST", path, {}, body)
+
     def patch(self, path: str, body: Mapping[str, Any]) -> Object:
         """Merge patch."""
         return self._call("PATCH", path, {}, body, "application/merge-patch+json")

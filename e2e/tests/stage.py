@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from e2e.cluster import restricted
-from e2e.cluster.api import Api, Object
+from e2e.cluster.api import Api, Object, Refused
 from e2e.cluster.paths import ROOT
 from e2e.cluster.serving_env import ServingEnvironment
 from e2e.tests.endpoint import Endpoint
@@ -77,9 +77,11 @@ class Stage:
     def pod(self, name: str) -> str:
         return f"/api/v1/namespaces/{self.namespace}/pods/{name}"
 
-    def pods(self, selector: str) -> list[Object]:
+    def pods(self, selector: str, *, ending: bool = False) -> list[Object]:
+        """Of these labels; `ending`: those on their way out, too."""
         listed = self.api.get(f"/api/v1/namespaces/{self.namespace}/pods", labelSelector=selector)
-        return [pod for pod in listed["items"] if "deletionTimestamp" not in pod["metadata"]]
+        pods = listed["items"]
+        return [pod for pod in pods if ending or "deletionTimestamp" not in pod["metadata"]]
 
     def serving_pod(self, retriever: str) -> Object:
         """The one pod that serves."""
@@ -114,12 +116,19 @@ class Stage:
 
         `changes`: kind -> a merge patch for its resources.
         """
+        for document in self.example(name, **changes):
+            if document["kind"] != "Namespace":
+                self.apply(document)
+
+    def example(self, name: str, **changes: Object) -> list[Object]:
+        """The resources of a file of examples/cluster, as they are applied."""
+        documents: list[Object] = []
         for document in yaml.safe_load_all((EXAMPLES / name).read_text()):
             if document["apiVersion"].startswith("lookalike.dev/"):
                 document = _merged(document, changes.get(document["kind"], {}))
                 document = self.with_environment(document)
-            if document["kind"] != "Namespace":
-                self.apply(document)
+            documents.append(document)
+        return documents
 
     def change_default(self, endpoint: Endpoint, top_k: int) -> None:
         """Change `search.topK` of a Retriever; returns once answers have so many results."""
@@ -131,6 +140,26 @@ class Stage:
             180,
             lambda: story(self.api, retriever),
         )
+
+    def evict(self, pod: str) -> None:
+        """As `kubectl drain` does."""
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": self.namespace},
+        }
+        path = f"{self.pod(pod)}/eviction"
+
+        def allowed() -> bool:
+            try:
+                self.api.create(path, eviction)
+            except Refused as refusal:
+                if refusal.status == 429:  # its disruption budget does not allow it yet
+                    return False
+                raise
+            return True
+
+        until(f"eviction of {pod}", lambda: allowed() or None, 60, lambda: "its budget forbids it")
 
     def with_environment(self, document: Object) -> Object:
         """The resource with the serving environment in its podTemplate."""
@@ -207,6 +236,36 @@ class Stage:
                 "spec": {"selector": labels, "ports": ports},
             }
         )
+
+    def run(self, script: Path, *arguments: str, seconds: float = 120) -> str:
+        """What a Python file prints in a pod of the serving image, without rights and keys."""
+        name = script.stem
+        code = {"name": "code", "configMap": {"name": name}}
+        content = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}}
+        self.apply({**content, "data": {script.name: script.read_text()}})
+        container = {
+            "command": ["python", f"/code/{script.name}", *arguments],
+            "volumeMounts": [{"name": "code", "mountPath": "/code"}],
+        }
+        pod = restricted.pod(
+            name,
+            container,
+            automountServiceAccountToken=False,
+            restartPolicy="Never",
+            volumes=[code],
+        )
+        self._with_serving_image(pod["spec"])
+        self.apply(pod)
+        path = self.pod(name)
+
+        def ended() -> bool | None:
+            return self.api.get(path)["status"]["phase"] in {"Succeeded", "Failed"} or None
+
+        until(f"end of {name}", ended, seconds, lambda: story(self.api, path))
+        printed = self.api.text(f"{path}/log")
+        assert self.api.get(path)["status"]["phase"] == "Succeeded", printed
+        self.api.delete(path)
+        return printed
 
     def _hold_data(self, pod: Object) -> None:
         """Where a Qdrant server that is nobody's root may write."""

@@ -7,14 +7,13 @@ tests/qdrant_server runs as a pod: it speaks Qdrant's protocol and searches exac
 from __future__ import annotations
 
 import os
-import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 
-import httpx
 import pytest
 
 from e2e.cluster.api import Object
+from e2e.tests.callers import calling
 from e2e.tests.endpoint import Endpoint
 from e2e.tests.prometheus import Prometheus
 from e2e.tests.stage import Stage, Stages
@@ -27,6 +26,10 @@ COLLECTION = "products"
 RETRIEVER = "product-search"
 _URL = "LOOKALIKE_QDRANT_URL"
 _LONGEST_LOAD_SECONDS = 240
+_SERVING = "app.kubernetes.io/component=serving"
+_ROLLOUT = "example.com/rollout"
+_ROLLOUTS = int(os.environ.get("LOOKALIKE_E2E_ROLLOUTS", "2"))
+"""Of the test that loses no request; ten of them see more than 10,000."""
 
 
 @pytest.fixture(scope="module")
@@ -107,45 +110,75 @@ def test_load_brings_a_second_replica_and_its_end_takes_it_away(
         return story(stage.api, stage.retriever(RETRIEVER))
 
     prometheus.until_scraped(stage.namespace, RETRIEVER, told)
-    with load(endpoint, clients=12):
-        until("second replica that answers", lambda: _replicas(stage) == 2 or None, 240, told)
-    until("single replica again", lambda: _replicas(stage) == 1 or None, 240, told)
+    with calling(endpoint, callers=12, at_most=_LONGEST_LOAD_SECONDS) as tally:
+        until(
+            "second replica that answers",
+            lambda: _replicas(stage, RETRIEVER) == 2 or None,
+            240,
+            told,
+        )
+    with calling(endpoint, callers=2, pause=0.5) as at_rest:
+        until("single replica again", lambda: _replicas(stage, RETRIEVER) == 1 or None, 240, told)
+    assert (tally.lost, at_rest.lost) == ([], [])
     retriever = stage.api.get(stage.retriever(RETRIEVER))
     assert "Concurrency" in retriever["status"]["lastScaleReason"]
 
 
-def _replicas(stage: Stage) -> int:
-    path = f"/apis/apps/v1/namespaces/{stage.namespace}/deployments/{RETRIEVER}"
-    status = stage.api.get(path)["status"]
-    ready = int(status.get("readyReplicas", 0))
-    return ready if ready == status.get("replicas") else -1
+def test_no_request_is_lost_while_pods_come_and_go(stage: Stage) -> None:
+    """Changed pods, evicted pods as when a node is drained, fewer pods."""
+    name, path = "rollouts", stage.retriever("rollouts")
+
+    def told() -> str:
+        return story(stage.api, path)
+
+    def settle(replicas: int, rollout: str) -> None:
+        def settled() -> bool | None:
+            pods = stage.pods(f"{_SERVING},lookalike.dev/name={name}")
+            new = all(p["metadata"]["annotations"].get(_ROLLOUT) == rollout for p in pods)
+            return (new and _replicas(stage, name) == replicas) or None
+
+        until(f"{replicas} pods of rollout {rollout} alone", settled, 300, told)
+
+    manifest = {
+        "apiVersion": "lookalike.dev/v1alpha1",
+        "kind": "Retriever",
+        "metadata": {"name": name},
+        "spec": {
+            "collections": [{"name": COLLECTION}],
+            "serving": {"resources": {"requests": {"cpu": "100m", "memory": "256Mi"}}},
+        },
+    }
+    stage.apply(stage.with_environment(manifest))
+    until_condition(stage.api, path, "Ready", "True", 300)
+    endpoint = stage.endpoint(name)
+    endpoint.until_it_answers(60)
+    with calling(endpoint, callers=8, pause=0.15, at_most=1800) as tally:
+        for number in map(str, range(1, _ROLLOUTS + 1)):
+            template = {"metadata": {"annotations": {_ROLLOUT: number}}}
+            stage.api.patch(path, {"spec": {"serving": {"podTemplate": template}}})
+            settle(1, number)
+        stage.api.patch(path, {"spec": {"serving": {"replicas": 2}}})
+        settle(2, number)
+        stage.evict(stage.pods(f"{_SERVING},lookalike.dev/name={name}")[0]["metadata"]["name"])
+        settle(2, number)
+        stage.api.patch(path, {"spec": {"serving": {"replicas": 1}}})
+        settle(1, number)
+        time.sleep(2)
+    stage.api.delete(path)
+    print(f"{_ROLLOUTS} rollouts, an eviction and a scale-down: {tally.answered:,} answers")
+    assert tally.lost == []
+    assert tally.answered > 500
 
 
-@contextmanager
-def load(endpoint: Endpoint, clients: int) -> Iterator[None]:
-    """So many clients that ask one query after the other, until the block ends."""
-    ended = threading.Event()
-    end = threading.Timer(_LONGEST_LOAD_SECONDS, ended.set)
-    end.start()
-
-    def ask(number: int) -> None:
-        with endpoint.client() as client:
-            count = 0
-            while not ended.is_set():
-                count += 1
-                query = {"type": "text", "value": f"a red mug {number} {count}"}
-                try:
-                    client.post(f"/v1/retrievers/{RETRIEVER}/search", json={"queries": [query]})
-                except httpx.TransportError:
-                    continue  # a pod that goes takes its connections with it
-
-    threads = [threading.Thread(target=ask, args=(n,), daemon=True) for n in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield
-    finally:
-        end.cancel()
-        ended.set()
-        for thread in threads:
-            thread.join(60)
+def _replicas(stage: Stage, retriever: str) -> int:
+    """How many pods there are, if all of them are ready, new and none is on its way out."""
+    path = f"/apis/apps/v1/namespaces/{stage.namespace}/deployments/{retriever}"
+    deployment = stage.api.get(path)
+    status, ready = deployment["status"], deployment["status"].get("readyReplicas", 0)
+    selector = f"{_SERVING},lookalike.dev/name={retriever}"
+    settled = (
+        status["observedGeneration"] == deployment["metadata"]["generation"]
+        and ready == status.get("replicas") == status.get("updatedReplicas")
+        and ready == len(stage.pods(selector, ending=True))
+    )
+    return int(ready) if settled else -1
