@@ -139,3 +139,20 @@ def test_the_status_mentions_what_is_left_behind(lookalike: Command, run: RunDir
     told = lookalike("status", "--data-dir", run.data_dir).out
     assert "1 index is left behind (" in told
     assert f"`lookalike gc --data-dir {run.data_dir}` lists them" in told
+
+
+def test_a_pods_configuration_says_what_is_in_use_there(
+    lookalike: Command, run: RunDirectory, tmp_path: Path
+) -> None:
+    earlier = configured(run, DEMO)
+    fill(earlier, run)
+    live = configured(run, VIT)
+    fill(live, run)
+    file = run.serving_config.rename(tmp_path / "serving.json")
+    listed = lookalike("gc", "--config", file)
+    assert earlier.name in listed.out
+    assert live.name not in listed.out
+    assert f"lookalike gc --config {file} --drop INDEX" in listed.out
+    assert lookalike("gc", "--config", file, "--drop", earlier.name, "--yes").code == 0
+    assert not earlier.exists()
+    assert live.exists()
