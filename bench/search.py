@@ -1,6 +1,6 @@
 """The index beside the bare engine and beside exact search, on synthetic clustered vectors.
 
-    python bench/search.py [--points 100000] [--million] [--sweep] [--ingest 10000]
+    python bench/search.py [--points 100000] [--million] [--sweep] [--ingest 10000 [--rate 1000]]
 
 What is measured, through `open_index` as the service uses it: recall@10 against exact search in
 float32; latency and searches a second of `Index.query` beside `EdgeShard.query` with the same
@@ -44,6 +44,7 @@ TOP = 10
 QUERIES = 1_000
 ROUNDS = 3
 BATCH = 32
+WRITTEN_AT_ONCE = 250
 _CHUNK = 20_000
 RECALL_GOAL, THROUGHPUT_GOAL = 0.999, 0.95
 
@@ -239,7 +240,7 @@ def recall(answers: list[list[str]], truth: NDArray[np.int64]) -> float:
     return float(np.mean(found)) / TOP
 
 
-async def measure(points: int, fresh: bool, sweep: bool, ingest: int) -> bool:
+async def measure(points: int, fresh: bool, sweep: bool, ingest: int, rate: float) -> bool:
     """Print the figures for one size; whether they reach the goals."""
     print(f"{points:,} x {DIMENSION}, scalar quantisation, ef {EF}, top {TOP}")
     queries = np.concatenate(list(clustered(QUERIES, seed=2)))
@@ -258,49 +259,69 @@ async def measure(points: int, fresh: bool, sweep: bool, ingest: int) -> bool:
     print(f"  recall@{TOP} against exact search: {found:.4f} (goal {RECALL_GOAL})")
     print(f"  most memory of the process: {memory:.1f} GB; goals {'reached' if good else 'MISSED'}")
     if ingest:
-        await print_ingestion(index, points, queries, ingest)
+        await print_ingestion(index, points, queries, ingest, rate)
     await index.close()
     return good
 
 
-async def print_ingestion(index: EdgeIndex, points: int, queries: Matrix, count: int) -> None:
-    """Searches alone, then while `count` points are written as quickly as they can be."""
-    quiet: list[float] = []
-    busy: list[float] = []
+async def print_ingestion(
+    index: EdgeIndex, points: int, queries: Matrix, count: int, rate: float
+) -> None:
+    """Searches alone, then while `count` points are written, then alone again."""
+    fresh = list(clustered(count, seed=3))  # made before: that would stop the loop, too
+    numbers = itertools.count()
+    waits: list[float] = []
     pauses: list[float] = []
 
-    async def search(number: int, seconds: list[float]) -> None:
+    async def search(seconds: list[float]) -> None:
         started = time.perf_counter()
-        await index.query(Query(queries[number % len(queries)], TOP))
+        await index.query(Query(queries[next(numbers) % len(queries)], TOP))
         seconds.append(time.perf_counter() - started)
         await asyncio.sleep(0.001)
 
-    fresh = list(clustered(count, seed=3))  # made before: that would stop the loop, too
+    async def search_alone() -> list[float]:
+        seconds: list[float] = []
+        for _ in range(2 * len(queries)):
+            await search(seconds)
+        return seconds
 
     async def write() -> None:
-        row = points
+        row, began = points, time.perf_counter()
         for chunk in fresh:
-            for part in np.array_split(chunk, max(1, len(chunk) // 256)):
+            for part in np.array_split(chunk, max(1, len(chunk) // WRITTEN_AT_ONCE)):
                 added = [Point(point_id(row + n), vector, {}) for n, vector in enumerate(part)]
+                started = time.perf_counter()
                 await index.upsert(added)
+                waits.append(time.perf_counter() - started)
                 row += len(part)
+                await asyncio.sleep(max(0.0, began + (row - points) / rate - time.perf_counter()))
 
-    for number in range(len(queries)):
-        await search(number, quiet)
+    alone = await search_alone()
+    busy: list[float] = []
+    load, started = os.getloadavg()[0], time.perf_counter()
     watching = asyncio.create_task(watch(pauses))
     writing = asyncio.create_task(write())
-    for number in itertools.count():
-        if writing.done():
-            break
-        await search(number, busy)
+    while not writing.done():
+        await search(busy)
     await writing
+    spent = time.perf_counter() - started
     watching.cancel()
-    alone, beside = Figures(np.array(quiet)), Figures(np.array(busy))
+    waiting = (await index.info()).points - (await index.info()).indexed_vectors
+    await index.optimize()
+    alone += await search_alone()
+    quiet, beside = Figures(np.array(alone)), Figures(np.array(busy))
     print(
-        f"  beside {count:,} points written: p99 {beside.p99_ms:.2f} ms, alone {alone.p99_ms:.2f} "
-        f"ms; the event loop paused for {max(pauses) * 1e3:.0f} ms at most"
+        f"  beside {count:,} points written, {count / spent:,.0f}/s (load {load:.1f} before): "
+        f"p50 {beside.p50_ms:.2f} ms, p99 {beside.p99_ms:.2f}; alone {quiet.p50_ms:.2f}, "
+        f"{quiet.p99_ms:.2f}; ratio of p99 {beside.p99_ms / quiet.p99_ms:.1f} (goal 3)"
+    )
+    print(
+        f"    {waiting:,} points not yet in a graph at the end; a write of {WRITTEN_AT_ONCE} took "
+        f"{max(waits) * 1e3:.0f} ms at most; the event loop paused for {max(pauses) * 1e3:.0f} ms "
+        "at most"
     )
     await index.delete([point_id(points + n) for n in range(count)])
+    await index.optimize()
 
 
 def report(what: str, mine: Figures, its: Figures) -> float:
@@ -343,10 +364,14 @@ def main() -> None:
     parser.add_argument(
         "--ingest", type=int, default=0, metavar="N", help="search while N points are written"
     )
+    parser.add_argument(
+        "--rate", type=float, default=1000, metavar="N", help="points written a second, at most"
+    )
     arguments = parser.parse_args()
     sizes = [arguments.points] + ([1_000_000] if arguments.million else [])
     reached = [
-        asyncio.run(measure(n, arguments.fresh, arguments.sweep, arguments.ingest)) for n in sizes
+        asyncio.run(measure(n, arguments.fresh, arguments.sweep, arguments.ingest, arguments.rate))
+        for n in sizes
     ]
     if not all(reached):
         raise SystemExit("a goal was missed: see above")

@@ -314,6 +314,31 @@ async def test_a_long_call_does_not_stop_the_servers_loop(folder):
     await index.close()
 
 
+async def test_a_search_waits_for_one_write_however_many_write(folder, monkeypatch):
+    index = await opened(folder)
+    call = ShardProcess.call
+    under_way, most = 0, 0
+
+    async def counted(shard, operation, *args, **kwargs):
+        nonlocal under_way, most
+        writes = operation is ShardEngine.upsert
+        under_way += writes
+        most = max(most, under_way)
+        try:
+            return await call(shard, operation, *args, **kwargs)
+        finally:
+            under_way -= writes
+
+    monkeypatch.setattr(ShardProcess, "call", counted)
+    points = [Point(uid(n), v, {"n": n}) for n, v in enumerate(vectors())]
+    async with asyncio.TaskGroup() as group:
+        for start in range(0, MANY, 100):
+            group.create_task(index.upsert(points[start : start + 100]))
+    assert await index.count() == MANY
+    assert most == 1
+    await index.close()
+
+
 async def test_closing_ends_the_process(folder):
     index = await filled(folder)
     process = index._store.shard._process

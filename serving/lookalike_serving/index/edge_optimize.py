@@ -9,6 +9,7 @@ child process copies the shard, optimises the copy, and the server then swaps it
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from lookalike_serving.index.protocol import IndexFailure
 
 _CHILD = Path(__file__).with_name("edge_optimizer.py")
-_COPIED = b"copied\n"
+_NEARLY, _COPIED = b"nearly\n", b"copied\n"
 
 
 class ShardOptimizer:
@@ -27,15 +28,27 @@ class ShardOptimizer:
         self._source = source
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(_CHILD), str(source), str(target), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
 
-    def wait_copied(self) -> None:
-        """Returns when the source may change again. Raises IndexFailure."""
+    def wait_nearly_copied(self) -> None:
+        """Returns when little is left to be copied, for which writes must wait. Raises
+        IndexFailure."""
+        self._expect(_NEARLY)
+
+    def copy_rest(self) -> None:
+        """Copies that; nothing may write to the source meanwhile. Raises IndexFailure."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it ended, and `_expect` says why
+            self._process.stdin.write(b"go on\n")
+            self._process.stdin.flush()
+        self._expect(_COPIED)
+
+    def _expect(self, line: bytes) -> None:
         assert self._process.stdout is not None
-        if self._process.stdout.readline() != _COPIED:
+        if self._process.stdout.readline() != line:
             self.wait_finished()
             raise self._failure("ended early")
 

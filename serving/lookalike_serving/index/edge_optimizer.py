@@ -1,31 +1,118 @@
 """The process that optimises a copy of an Edge shard: python edge_optimizer.py SOURCE TARGET PARENT
 
-It copies the shard in SOURCE to TARGET, says `copied`, optimises the copy, syncs and closes it and
-exits with 0. It dies with its parent, process PARENT, where the kernel can arrange that (Linux),
-and works at low priority: queries come first. Run as a file, it imports Edge and nothing else of
-the service, so that it starts at once.
+It copies the shard in SOURCE to TARGET while it is written to, again and again what has changed
+meanwhile, until that is little, and says `nearly`. Then it waits for a line, the parent's word that
+nothing is written for now, copies the rest and says `copied`: writes wait only for that. It then
+optimises the copy, syncs and closes it and exits with 0. It dies with its parent, process PARENT,
+where the kernel can arrange that (Linux), and optimises at low priority: queries come first. Run
+as a file, it imports Edge and nothing else of the service, so that it starts at once.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import mmap
 import os
 import shutil
 import signal
 import sys
+import time
 from pathlib import Path
 
 _BLOCK = 8 * 1024 * 1024
+_FEW_BYTES = 64 * 1024 * 1024
+"""What is copied while writes wait: some 50 ms. Edge's files grow by 32 MiB at a time, and two or
+three of them are being written to."""
+_ROUNDS = 6
+_TICK_NS = 1_000_000_000
+"""What changed so shortly before it was copied may change again without its time of change doing
+so: a file system's clock ticks every few milliseconds, or every second."""
 
 
-def copy_shard(source: Path, target: Path) -> None:
-    """Copy a folder with its holes: Edge's files are mostly reserved, unwritten space."""
-    for folder, _, names in os.walk(source):
-        into = target / Path(folder).relative_to(source)
-        into.mkdir(parents=True)
-        for name in names:
-            _copy_file(Path(folder, name), into / name)
+class ShardCopy:
+    """A folder's copy, brought up to date by `update` while programs write to the folder.
+
+    What has changed is known by size and time of change. Edge writes to mapped files, for which the
+    kernel notes the time when a page that was clean is written to: so a file is synced, and with
+    that clean, before it is copied. Where that does not hold (`notices_mapped_writes`), such as on
+    tmpfs, only a copy that nobody disturbs is right.
+    """
+
+    def __init__(self, source: Path, target: Path) -> None:
+        self._source = source
+        self._target = target
+        self._copied: dict[Path, tuple[int, int, int]] = {}
+        """What each file was when it was copied; only for those whose next change will show."""
+
+    def update(self, *, last: bool = False) -> int:
+        """Copy what has changed since the last time; how many bytes. `last`: nobody writes now."""
+        folders, files = _inside(self._source)
+        old_folders, old_files = _inside(self._target)
+        for name in old_files - files:
+            (self._target / name).unlink()
+            self._copied.pop(name, None)
+        for name in sorted(old_folders - folders, reverse=True):
+            (self._target / name).rmdir()
+        for name in sorted(folders - old_folders):
+            (self._target / name).mkdir()
+        changed = 0
+        for name in sorted(files):
+            try:
+                changed += self._update_file(name, last)
+            except (FileNotFoundError, Shrank):
+                if last:
+                    raise
+        return changed
+
+    def _update_file(self, name: Path, last: bool) -> int:
+        with open(self._source / name, "rb", buffering=0) as file:
+            if _state(os.fstat(file.fileno())) == self._copied.get(name):
+                return 0
+            self._copied.pop(name, None)
+            # Before the sync: what is written during it may leave pages that are not clean.
+            began = time.time_ns()
+            if not last:
+                os.fsync(file.fileno())
+            stat = os.fstat(file.fileno())
+        _copy_file(self._source / name, self._target / name)
+        if stat.st_mtime_ns < began - _TICK_NS:
+            self._copied[name] = _state(stat)
+        return stat.st_blocks * 512
+
+
+def _state(stat: os.stat_result) -> tuple[int, int, int]:
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _inside(folder: Path) -> tuple[set[Path], set[Path]]:
+    """The folders and the files in a folder, relative to it."""
+    folders, files = set(), set()
+    for where, below, names in os.walk(folder):
+        here = Path(where).relative_to(folder)
+        folders |= {here / name for name in below}
+        files |= {here / name for name in names}
+    return folders, files
+
+
+class Shrank(OSError):
+    """A file became shorter while it was copied."""
+
+
+def notices_mapped_writes(folder: Path) -> bool:
+    """Whether a write to a mapped file that was synced changes the file's time of change."""
+    probe = folder / "probe"
+    with open(probe, "w+b") as file:
+        file.truncate(mmap.PAGESIZE)
+        with mmap.mmap(file.fileno(), mmap.PAGESIZE) as page:
+            page[0] = 1
+            os.fsync(file.fileno())
+            before = os.fstat(file.fileno()).st_mtime_ns
+            time.sleep(0.05)
+            page[0] = 2
+            after = os.fstat(file.fileno()).st_mtime_ns
+    probe.unlink()
+    return after > before
 
 
 def _copy_file(source: Path, target: Path) -> None:
@@ -73,13 +160,27 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
+def copy_beside_writes(source: Path, target: Path) -> None:
+    """Copy the shard; returns while writes wait. Exits where the parent gives up."""
+    copy = ShardCopy(source, target)
+    target.mkdir()
+    if notices_mapped_writes(target):
+        for _ in range(_ROUNDS):
+            if copy.update() <= _FEW_BYTES:
+                break
+    print("nearly", flush=True)
+    if not sys.stdin.readline():
+        sys.exit(1)
+    copy.update(last=True)
+    print("copied", flush=True)
+
+
 def main(source: Path, target: Path, parent: int) -> None:
     _die_with(parent)
+    copy_beside_writes(source, target)
     os.nice(10)
     import qdrant_edge as edge
 
-    copy_shard(source, target)
-    print("copied", flush=True)
     shard = edge.EdgeShard.load(str(target))
     shard.optimize()
     shard.flush()

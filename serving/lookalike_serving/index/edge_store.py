@@ -14,7 +14,8 @@ points of 512: 3.2 s without flushes, .1 s with them).
 Optimising. Edge does nothing by itself, and its `optimize` would stop everything
 (`edge_optimize.py`). So a child process optimises a copy, and the store
 
-    shuts the gate for writes -> lets the child copy the shard -> opens the gate and notes the
+    lets the child copy the shard -> shuts the gate for writes -> lets the child copy what has
+    changed meanwhile -> opens the gate and notes the
     ids written from now on -> waits for the child -> opens the copy, beside the shard that still
     counts -> writes the noted points to it, and those noted meanwhile, until few are left -> shuts
     the gate, writes those, makes the copy the shard that counts -> opens the gate
@@ -118,6 +119,9 @@ class EdgeStore:
         self._last_write = 0.0
         self._touched: set[str] | None = None
         """Ids written since the running optimisation copied the shard; None while none runs."""
+        self._writing = asyncio.Lock()
+        """Held by a write while the shard carries it out. A search that comes waits for one write,
+        however many there are who write."""
         self._noting = asyncio.Lock()
         """Held while the manifest is written."""
         self._optimizing = asyncio.Lock()
@@ -220,7 +224,7 @@ class EdgeStore:
                 await _to_its_end(shard.close())
 
     def status(self, state: ShardState) -> str:
-        if self._touched is not None:
+        if self._optimizer is not None:
             return "yellow"
         return "grey" if self._due(state, *_WORTH_OPTIMIZING) else "green"
 
@@ -259,25 +263,28 @@ class EdgeStore:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None:
-        await self._pass_gate()
-        self._check_room(reserve)
-        while self.shard.ended:
-            await self._reopen()
+        async with self._writing:
             await self._pass_gate()
-        self._folder.check_present()
-        # Noted before the shard has it: a swap that begins now copies these points after this
-        # write, since the shard takes calls in order.
-        if self._touched is not None:
-            self._touched.update(ids)
-        loop = asyncio.get_running_loop()
-        self._last_write = loop.time()
-        if self._housekeeping is None or self._housekeeping.done():
-            self._housekeeping = loop.create_task(self._housekeep())
-        self._unflushed += len(ids)
-        await self.shard.call(operation, *args, **kwargs)
-        if self._unflushed >= _FLUSH_EVERY:
-            self._unflushed = 0
-            await self.call(ShardEngine.flush)
+            self._check_room(reserve)
+            while self.shard.ended:
+                await self._reopen()
+                await self._pass_gate()
+            self._folder.check_present()
+            # Noted before the shard has it: a swap that begins now copies these points after this
+            # write, since the shard takes calls in order.
+            if self._touched is not None:
+                self._touched.update(ids)
+            loop = asyncio.get_running_loop()
+            self._last_write = loop.time()
+            if self._housekeeping is None or self._housekeeping.done():
+                self._housekeeping = loop.create_task(self._housekeep())
+            self._unflushed += len(ids)
+            await self.shard.call(operation, *args, **kwargs)
+            flushing = self._unflushed >= _FLUSH_EVERY
+            if flushing:
+                self._unflushed = 0
+                await self.call(ShardEngine.flush)
+        if flushing:
             await self._note_written()
 
     async def _note(self, **changed: Any) -> None:
@@ -323,11 +330,13 @@ class EdgeStore:
         with ThreadPoolExecutor(1, thread_name_prefix="edge-optimize") as waiting:
             try:
                 await loop.run_in_executor(waiting, self._make_room, source)
+                self._optimizer = ShardOptimizer(source, target)
+                await loop.run_in_executor(waiting, self._optimizer.wait_nearly_copied)
+                await self.call(ShardEngine.flush)  # so that little is left for the next
                 self._gate.clear()
                 await self.call(ShardEngine.flush)
                 self._touched = set()
-                self._optimizer = ShardOptimizer(source, target)
-                await loop.run_in_executor(waiting, self._optimizer.wait_copied)
+                await loop.run_in_executor(waiting, self._optimizer.copy_rest)
                 self._gate.set()
                 await loop.run_in_executor(waiting, self._optimizer.wait_finished)
                 await self._take_over()
