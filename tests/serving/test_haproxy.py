@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import socket
 import stat
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -174,6 +176,21 @@ def test_doors_of_haproxy_itself_are_closed(ingress: Callable[..., Ingress]) -> 
     ]
     assert len(binds) == 3
     assert all(bind.startswith("127.0.0.1:") for bind in binds)
+
+
+def test_the_serving_image_makes_serve_start_the_guarded_haproxy(tmp_path: Path) -> None:
+    dockerfile = (Path(__file__).parents[2] / "docker" / "serving.Dockerfile").read_text()
+    assert "RAY_SERVE_HAPROXY_BINARY_PATH=/opt/lookalike/bin/haproxy" in dockerfile
+    made = re.search(r'bin/python -c "(.*?write_launcher\(.*?)"', dockerfile, re.DOTALL)
+    assert made
+    code = made[1].replace("\\\n", "").replace("/opt/lookalike/bin", str(tmp_path))
+    subprocess.run([sys.executable, "-c", code], check=True)
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(rendered(tmp_path, free_port(), free_port()))
+    assert "timeout http-request" not in file.read_text()
+    subprocess.run([tmp_path / "haproxy", "-c", "-f", file], check=True, capture_output=True)
+    assert f"timeout http-request {haproxy.HEADER_SECONDS}s" in file.read_text()
+    assert (tmp_path / "haproxy").stat().st_mode & 0o555 == 0o555
 
 
 def test_a_configuration_of_another_shape_is_refused() -> None:
