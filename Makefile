@@ -2,8 +2,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast lint format generate check-generated lock \
-        bench bench-quality bench-search bench-http bench-ingest bench-memory bench-operator \
-        train-demo-model \
+        bench bench-quality bench-search bench-http bench-ingest bench-memory bench-attack \
+        bench-operator train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
 PYTHON ?= python3
@@ -98,6 +98,9 @@ bench-ingest: install ## Ingestion beside its ideal rate
 
 bench-memory: install ## The memory of a serving pod, process by process (Linux)
 	$(BIN)/python bench/memory.py
+
+bench-attack: install ## Ordinary queries beside image bombs, half-sent headers and slow bodies (Linux)
+	$(BIN)/python bench/attack.py
 
 bench-operator: install ## 1,000 collections and 1,000 retrievers on a real API server
 	$(BIN)/python bench/reconcile.py

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike_crds.config import FetchPolicy
-from lookalike_serving.images import ImageError, ImageFetcher, load_reference
-from lookalike_serving.images.reference import _plain_base64
+from lookalike_serving.images import ImageError, ImageFetcher, load_reference, reference
+from lookalike_serving.images.reference import _data_url, _plain_base64
 
 DATA = bytes(range(256)) * 5  # holds every base64 digit, + and / among them
 
@@ -105,3 +105,42 @@ def test_any_text_gives_bytes_or_an_image_error(text):
 def test_what_was_encoded_comes_back(data):
     for encoded in (base64.b64encode(data), base64.urlsafe_b64encode(data)):
         assert _plain_base64(encoded.decode(), 1000) == data
+
+
+def outcome(decode, text: str) -> bytes | str:
+    try:
+        return decode(text, 10**6)
+    except ImageError as refusal:
+        return refusal.message
+
+
+@pytest.mark.parametrize("size", [4, 5, 7, 64])
+@given(text=st.text(alphabet="AQz09+/-_= \n%4é", max_size=40), data=st.binary(max_size=90))
+def test_long_references_mean_what_short_ones_do(size, text, data):
+    encoded = base64.b64encode(data).decode()
+    for value in (text, encoded, encoded + text, text[:3] + encoded):
+        for decode, given_as in (
+            (_plain_base64, value),
+            (_data_url, f"data:image/png;base64,{value}"),
+            (_data_url, f"data:image/png,{value}%41%0a"),
+        ):
+            whole = outcome(decode, given_as)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(reference, "_SLICE", size)
+                assert outcome(decode, given_as) == whole
+
+
+def test_no_call_works_on_more_than_a_slice(monkeypatch):
+    """Each holds Python's lock until it returns, and with it the server's event loop."""
+    longest = 0
+
+    class Watched(reference._Base64):
+        def take(self, text):
+            nonlocal longest
+            longest = max(longest, len(text))
+            super().take(text)
+
+    monkeypatch.setattr(reference, "_Base64", Watched)
+    data = bytes(2_000_000)
+    assert _plain_base64(base64.b64encode(data).decode(), 10**7) == data
+    assert longest == reference._SLICE

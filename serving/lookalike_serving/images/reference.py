@@ -12,9 +12,10 @@ from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.fetch import ImageFetcher, shown
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-_WHITESPACE = re.compile(r"\s+")
-_BASE64 = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_DIGITS = re.compile(r"[A-Za-z0-9+/]*")
 _LONG = 256 * 1024  # characters whose decoding is worth a thread
+_SLICE = 256 * 1024
+"""Characters that are worked on in one call, which holds Python's lock: about a millisecond."""
 
 
 async def load_reference(value: str, fetcher: ImageFetcher) -> bytes:
@@ -48,10 +49,22 @@ def _data_url(text: str, limit: int) -> bytes:
         )
     if len(body) > 4 * limit:
         raise _too_large(limit)
-    data = unquote_to_bytes(body)
     if head.lower().replace(" ", "").endswith(";base64"):
-        return _from_base64(data.decode("latin-1"), limit, "the data: URL's base64")
-    return _checked(data, limit)
+        text = body if "%" not in body else _unquoted(body).decode("latin-1")
+        return _from_base64(text, limit, "the data: URL's base64")
+    return _checked(_unquoted(body), limit)
+
+
+def _unquoted(text: str) -> bytes:
+    """With %-escapes resolved, a slice at a time."""
+    data, start = bytearray(), 0
+    while start < len(text):
+        end = start + _SLICE
+        if (escape := text.find("%", end - 2, end)) >= 0 and end < len(text):
+            end = escape  # it may go on behind the slice
+        data += unquote_to_bytes(text[start:end])
+        start = end
+    return bytes(data)
 
 
 def _plain_base64(text: str, limit: int) -> bytes:
@@ -69,25 +82,57 @@ def _plain_base64(text: str, limit: int) -> bytes:
 def _from_base64(text: str, limit: int, what: str) -> bytes:
     if len(text) // 4 * 3 > 2 * limit:  # with room for line breaks; exactly, further down
         raise _too_large(limit)
-    compact = _WHITESPACE.sub("", text).replace("-", "+").replace("_", "/")
-    wrong = _BASE64.match(compact)
-    assert wrong is not None
-    if wrong.end() != len(compact):
-        raise ImageError(
-            Code.BAD_REFERENCE,
-            f"{what} is not base64: character {compact[wrong.end()]!r} at position {wrong.end()}; "
-            "give an https:// URL, data: URL or base64",
-        )
-    stripped = compact.rstrip("=")
-    try:
-        data = base64.b64decode(stripped + "=" * (-len(stripped) % 4), validate=True)
-    except binascii.Error:
-        raise ImageError(
-            Code.BAD_REFERENCE,
-            f"{what} is not base64: {len(stripped)} characters cannot be a whole number of bytes; "
-            "it was probably cut",
-        ) from None
-    return _checked(data, limit)
+    decoder = _Base64(what)
+    for start in range(0, len(text), _SLICE):
+        decoder.take(text[start : start + _SLICE])
+    return _checked(decoder.end(), limit)
+
+
+class _Base64:
+    """Decodes base64 in slices: one call for all of it would stop every other thread meanwhile."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._data = bytearray()
+        self._rest = ""
+        """Fewer characters than make whole bytes."""
+        self._characters = 0
+        self._padding = 0
+
+    def take(self, text: str) -> None:
+        compact = "".join(text.split()).replace("-", "+").replace("_", "/")
+        digits = 0
+        if not self._padding:
+            found = _DIGITS.match(compact)
+            assert found is not None
+            digits = found.end()
+        padding = len(compact) - digits
+        allowed = min(padding - len(compact[digits:].lstrip("=")), 2 - self._padding)
+        if allowed < padding:
+            wrong = digits + allowed
+            raise ImageError(
+                Code.BAD_REFERENCE,
+                f"{self._what} is not base64: character {compact[wrong]!r} at position "
+                f"{self._characters + self._padding + wrong}; give an https:// URL, data: URL or "
+                "base64",
+            )
+        self._padding += padding
+        self._characters += digits
+        part = self._rest + compact[:digits]
+        whole = len(part) // 4 * 4
+        self._data += base64.b64decode(part[:whole])
+        self._rest = part[whole:]
+
+    def end(self) -> bytes:
+        try:
+            self._data += base64.b64decode(self._rest + "=" * (-len(self._rest) % 4))
+        except binascii.Error:
+            raise ImageError(
+                Code.BAD_REFERENCE,
+                f"{self._what} is not base64: {self._characters} characters cannot be a whole "
+                "number of bytes; it was probably cut",
+            ) from None
+        return bytes(self._data)
 
 
 def _checked(data: bytes, limit: int) -> bytes:
