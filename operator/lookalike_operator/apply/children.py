@@ -206,7 +206,9 @@ class Look:
         times, wait = contests.times(uid, stamp), contests.wait(uid, stamp)
         if times >= AT_ONCE and self.contested is None:
             found = [*differences(wanted, live), *surplus(wanted, self._others(live))]
-            where = "; ".join(str(each) for each in found[:2]) or "its fields"
+            # Without values: they change with each edit, and the status would with them.
+            paths = dict.fromkeys(each.path for each in found)
+            where = ", ".join(list(paths)[:2]) or "its fields"
             self.contested = (f"{ref}: {where}. {_who(self._others(live), times)}", wait)
         return wait > 0
 

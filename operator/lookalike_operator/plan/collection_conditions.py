@@ -269,6 +269,14 @@ def _ingested(
                 cause = refused_pod(refused)
             if cause is not None and cause.stuck:
                 return judged("Ingested", False, cause.reason, f"{cause.message} (Job {run.job})")
+            if _is_suspended(_job_of(snapshot, run)):
+                return judged(
+                    "Ingested",
+                    False,
+                    "JobSuspended",
+                    f"Job {run.job} is suspended, by a queue such as Kueue or by somebody: it goes "
+                    "on when its spec.suspend is false and its spec.parallelism is not 0",
+                )
             return judged("Ingested", False, "Ingesting", _under_way(snapshot, run))
         case "Failed":
             return judged("Ingested", False, "IngestionFailed", _failure(run))
@@ -282,13 +290,19 @@ def _ingested(
             return judged("Ingested", True, run.state, told)
 
 
+def _job_of(snapshot: CollectionSnapshot, run: RunStatus) -> Manifest | None:
+    jobs = (child for child in snapshot.children if child["kind"] == "Job")
+    return next((job for job in jobs if job["metadata"]["name"] == run.job), None)
+
+
+def _is_suspended(job: Manifest | None) -> bool:
+    spec = (job or {}).get("spec") or {}
+    return bool(spec.get("suspend")) or spec.get("parallelism") == 0
+
+
 def _under_way(snapshot: CollectionSnapshot, run: RunStatus) -> str:
     """How far a run is. Nothing in it changes more often than the progress in the status does."""
-    said = f"Job {run.job} is under way"
-    job = next(
-        (c for c in snapshot.children if c["kind"] == "Job" and c["metadata"]["name"] == run.job),
-        None,
-    )
+    said, job = f"Job {run.job} is under way", _job_of(snapshot, run)
     workers = 1 if job is None else workers_of(job)
     if job is not None and workers > 1:
         through = int((job.get("status") or {}).get("succeeded") or 0)

@@ -88,10 +88,10 @@ def transitions(previous: Sequence[Condition], now_judged: Iterable[Judged]) -> 
 _NOT_WORTH_IT = frozenset({"Disabled", "Held"})
 _UNDER_WAY = frozenset(
     "Starting RollingOut Creating ClaimPending IndexNotMade NotStarted Ingesting Suspended "
-    "WaitingForRetriever Deleting".split()
+    "JobSuspended WaitingForRetriever Deleting".split()
 )
 """Reasons to be not ready that go away by themselves."""
-_BEGINNINGS = _UNDER_WAY - {"Ingesting", "Suspended"}
+_BEGINNINGS = _UNDER_WAY - {"Ingesting", "Suspended", "JobSuspended"}
 """How every new resource begins: no news."""
 
 

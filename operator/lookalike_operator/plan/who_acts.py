@@ -75,6 +75,8 @@ WHO_ACTS: Mapping[str, Who] = {
     "ModelNotLoaded": Who.PERSON,
     "JobFailed": Who.PERSON,
     "Suspended": Who.ITSELF,
+    # A queue lets it go on.
+    "JobSuspended": Who.ITSELF,
     "WaitingForIndex": Who.ITSELF,
     "WaitingForRetriever": Who.ITSELF,
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -17,6 +17,8 @@ from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.plan.model import Key, Manifest
 
 pytestmark = pytest.mark.apiserver
+
+Edit = Callable[[Cluster, str, int], Awaitable[Manifest]]
 
 SCHEDULED = {
     "name": "products",
@@ -189,6 +191,60 @@ async def test_a_fight_over_a_field_is_braked_and_the_other_manager_is_named(
     assert (stalled["status"], stalled["reason"]) == ("True", "FieldsContested")
     assert "scaler" in stalled["message"]
     assert "replicas" in stalled["message"]
+
+
+async def _applied_by_force(cluster: Cluster, namespace: str, number: int) -> Manifest:
+    """As `kubectl apply --server-side --force-conflicts --field-manager=flux` does."""
+    kind = kind_named("Deployment")
+    return await cluster._request(
+        *("PATCH", "apply", kind, kind.path(namespace, "search")),
+        query={"fieldManager": "flux", "force": "true"},
+        body={
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "search", "namespace": namespace},
+            "spec": {"progressDeadlineSeconds": 700 + number},
+        },
+        content_type="application/apply-patch+yaml",
+    )
+
+
+async def _scaled(cluster: Cluster, namespace: str, replicas: int) -> Manifest:
+    """Through another API group: the Scale of autoscaling/v1, as an autoscaler does."""
+    kind = kind_named("Deployment")
+    body = {"spec": {"replicas": replicas}}
+    await cluster.patch(kind, namespace, "search", body, subresource="scale", manager="flux")
+    live = await cluster.get(kind, namespace, "search")
+    assert live is not None
+    return live
+
+
+@pytest.mark.parametrize("edit", [_applied_by_force, _scaled])
+async def test_a_minute_of_edits_twice_a_second_by_another_controller_is_not_answered_in_kind(
+    proxy: FaultProxy, cluster: Cluster, api: Api, namespace: str, edit: Edit
+) -> None:
+    await installed(cluster, api, namespace)
+    async with proxy.cluster() as ours:
+        hand = ByHand(ours, namespace)
+        await hand.settle()
+        key = Key("Retriever", namespace, "search")
+        before = len(proxy.writes)
+        for number in range(120):
+            # A watch brings it, and nothing else.
+            hand.store.put(await edit(cluster, namespace, 3 + number % 2))
+            await hand.look(key)
+            hand.passed += 0.5
+        writes = proxy.writes[before:]
+    # A few at once, one after 15 s and one 30 s later.
+    assert 6 <= len([w for w in writes if "/deployments/" in w.path]) <= 8
+    if edit is not _scaled:
+        # Nor does the status follow each edit; but it does show how many replicas there are.
+        assert len([w for w in writes if w.path.endswith("/status")]) <= 20
+    live = await cluster.get(kind_named("Retriever"), namespace, "search")
+    assert live is not None
+    stalled = _condition(live, "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "FieldsContested")
+    assert "Field manager flux has changed it back" in stalled["message"]
 
 
 def _condition(live: Manifest, type: str) -> dict[str, Any]:

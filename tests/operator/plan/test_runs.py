@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
+import pytest
 from tests.operator.plan.known import (
     NOW,
     PHOTOS,
@@ -56,6 +58,18 @@ def test_the_result_of_a_run_is_recorded_before_its_job_goes() -> None:
     again = plan_collection(without_job)
     assert again.once == ()
     assert again.status == plan.status
+
+
+@pytest.mark.parametrize("edit", [{"suspend": True}, {"parallelism": 0}], ids=str)
+def test_a_job_that_somebody_suspends_is_left_so_and_told(edit: dict[str, Any]) -> None:
+    snapshot = on_server()
+    snapshot = after(snapshot, plan_collection(snapshot))
+    (job,) = (c for c in snapshot.children if c["kind"] == "Job")
+    held = {**job, "spec": {**job["spec"], **edit}}
+    plan = plan_collection(replace(snapshot, children=(held,)))
+    assert told(plan, "Ingested") == ("False", "JobSuspended")
+    assert ref_of(held) in plan.keep
+    assert told(plan, "Stalled")[0] == "False"
 
 
 def test_counts_of_partitions_are_added_up_and_a_retried_one_counts_once() -> None:
