@@ -38,6 +38,13 @@ class SecretKeyRef(Spec):
     key: DataKey = Field(description="Key within the Secret.")
 
 
+class ConfigMapKeyRef(Spec):
+    """One key of a ConfigMap in the resource's namespace."""
+
+    name: ObjectName = Field(description="Name of the ConfigMap.")
+    key: DataKey = Field(description="Key within the ConfigMap.")
+
+
 ResourceName = Annotated[
     str,
     Field(

@@ -59,8 +59,14 @@ class IndexConfig(Config):
     url: str | None = Field(
         default=None, description="Qdrant: http(s)://host:port; `:memory:` for tests."
     )
+    urls: tuple[str, ...] = Field(
+        default=(), description="Qdrant: addresses of several nodes of one cluster, not `url`."
+    )
     grpc_port: int | None = Field(default=6334, description="Qdrant: None for REST alone.")
     api_key_file: Path | None = None
+    ca_file: Path | None = Field(
+        default=None, description="Qdrant: certificates (PEM) to trust; the usual ones where unset."
+    )
     shards: int = 1
     replication_factor: int = 1
     owner: IndexOwner | None = Field(
@@ -73,6 +79,11 @@ class IndexConfig(Config):
         description="Qdrant: an index of an earlier name, which is used instead of `name` where it "
         "is there and is not another's.",
     )
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of the Qdrant server, in the order in which they are to be used."""
+        return self.urls or (() if self.url is None else (self.url,))
 
 
 class CollectionConfig(Config):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from lookalike_crds.base import (
     Condition,
+    ConfigMapKeyRef,
     FieldName,
     Quantity,
     ResourceName,
@@ -132,8 +133,25 @@ class QdrantProtocol(StrEnum):
     REST = "Rest"
 
 
+class CaSpec(Spec):
+    """Certificates (PEM) of the authorities that the server's certificate must be signed by."""
+
+    config_map_ref: ConfigMapKeyRef | None = Field(
+        default=None, description="On a cluster: the ConfigMap key that holds them."
+    )
+    secret_ref: SecretKeyRef | None = Field(
+        default=None, description="On a cluster: the Secret key that holds them."
+    )
+    path: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="With `lookalike up`: the file that holds them; relative to the YAML file.",
+    )
+
+
 class QdrantSpec(Spec):
-    """The server that holds the index: exactly one of url and serviceRef."""
+    """The server that holds the index: exactly one of url, urls and serviceRef."""
 
     url: str | None = Field(
         default=None,
@@ -142,8 +160,22 @@ class QdrantSpec(Spec):
         "resource's namespace, what the operator's settings allow (chart value "
         "qdrant.allowedAddresses).",
     )
+    urls: tuple[Annotated[str, Field(min_length=1, max_length=2048)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=16,
+        description="Addresses of several nodes of one Qdrant cluster, written as in url. The "
+        "first that answers is used; one that does not is left out until it answers again.",
+    )
     service_ref: ServiceName | None = Field(
-        default=None, description="Name of a Service in the resource's namespace, port 6333."
+        default=None,
+        description="Name of a Service in the resource's namespace, port 6333; over TLS if ca is "
+        "set.",
+    )
+    ca: CaSpec | None = Field(
+        default=None,
+        description="For https addresses whose certificate is signed by an authority of your own. "
+        "Well-known authorities are trusted if it is unset.",
     )
     protocol: QdrantProtocol = Field(
         default=QdrantProtocol.GRPC,
@@ -160,6 +192,11 @@ class QdrantSpec(Spec):
     replication_factor: int = Field(
         default=1, ge=1, le=16, description="Copies of each part, on nodes of their own."
     )
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What url or urls say."""
+        return self.urls or (() if self.url is None else (self.url,))
 
     @property
     def port_of_grpc(self) -> int | None:

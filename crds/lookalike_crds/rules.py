@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lookalike_crds.image_collection import (
+    CaSpec,
     Engine,
     ImageCollectionSpec,
     IndexSpec,
@@ -149,9 +150,35 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "one-qdrant-address",
         QdrantSpec,
-        "!(has(self.url) && has(self.serviceRef))",
-        "write index.qdrant.url or index.qdrant.serviceRef, not both",
-        lambda q: not (q.url and q.service_ref),
+        "[has(self.url), has(self.urls), has(self.serviceRef)].filter(x, x).size() <= 1",
+        "write one of index.qdrant.url, index.qdrant.urls and index.qdrant.serviceRef",
+        lambda q: sum(each is not None for each in (q.url, q.urls, q.service_ref)) <= 1,
+    ),
+    Rule(
+        "each-qdrant-address-once",
+        QdrantSpec,
+        "!has(self.urls) || self.urls.all(u, self.urls.exists_one(v, v == u))",
+        "index.qdrant.urls: one is listed twice; write it once",
+        lambda q: len(set(q.urls or ())) == len(q.urls or ()),
+    ),
+    Rule(
+        "ca-with-tls",
+        QdrantSpec,
+        "!has(self.ca) || ((!has(self.url) || self.url.startsWith('https://'))"
+        " && (!has(self.urls) || self.urls.all(u, u.startsWith('https://'))))",
+        "index.qdrant.ca is for https:// addresses: write those, or remove ca",
+        lambda q: q.ca is None or all(url.startswith("https://") for url in q.addresses),
+    ),
+    Rule(
+        "one-place-of-a-ca",
+        CaSpec,
+        "!(has(self.configMapRef) && has(self.secretRef))"
+        " && (has(self.configMapRef) || has(self.secretRef) || has(self.path))",
+        "index.qdrant.ca: write configMapRef or secretRef for a cluster, path for `lookalike up`",
+        lambda c: (
+            (c.config_map_ref is None or c.secret_ref is None)
+            and any((c.config_map_ref, c.secret_ref, c.path))
+        ),
     ),
     Rule(
         "grpc-port-with-grpc",

@@ -51,6 +51,7 @@ OURS = (IMAGE_COLLECTION, RETRIEVER)
 
 POD = Kind("v1", "Pod", "pods", pruned=False)
 SECRET = Kind("v1", "Secret", "secrets", watched=False, pruned=False)
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 EVENT = Kind("events.k8s.io/v1", "Event", "events")
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
@@ -59,7 +60,7 @@ RAY_SERVICE = Kind("ray.io/v1", "RayService", "rayservices", optional=True)
 CHILDREN = (
     POD,
     SECRET,
-    Kind("v1", "ConfigMap", "configmaps"),
+    CONFIG_MAP,
     Kind("v1", "Service", "services"),
     Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
     Kind("apps/v1", "Deployment", "deployments"),

@@ -55,7 +55,8 @@ async def _canary(service: Service, collection: CollectionConfig) -> Failure | N
         async with asyncio.timeout(CANARY_SECONDS):
             await service.canary(collection.name)
     except TimeoutError:
-        by = f" by {collection.index.url}" if collection.index.url else ""
+        addresses = collection.index.addresses
+        by = f" by {' or '.join(addresses)}" if addresses else ""
         return Failure(
             f"a canary query was not answered within {CANARY_SECONDS:g} s{by}", may_pass=True
         )

@@ -110,7 +110,7 @@ async def drop(
     """
     check_droppable(index, with_documents=with_documents)
     for server in _servers(configuration()):
-        if server.url == index.place:
+        if _place_of(server) == index.place:
             await _drop_on(configuration(), server, index)
             return
     # From here on nobody opens it; who has been told to use it meanwhile makes it anew.
@@ -236,11 +236,15 @@ def _servers(config: ServingConfig) -> list[IndexConfig]:
     None on a cluster: there one pod's configuration does not say which indexes others use.
     """
     found = {
-        index.url: index
+        index.addresses: index
         for index in (each.index for each in config.collections)
         if index.engine is Engine.QDRANT and index.owner is not None and not index.owner.namespace
     }
     return list(found.values())
+
+
+def _place_of(server: IndexConfig) -> str:
+    return " or ".join(server.addresses)
 
 
 def _connected(server: IndexConfig) -> AbstractAsyncContextManager[Connection]:
@@ -275,7 +279,7 @@ async def _counted_on(
     filter = only_here(known.sources if known is not None else ())
     return LeftBehind(
         stored.name,
-        str(server.url),
+        _place_of(server),
         stored.owner.name,
         stored.model,
         documents=stored.points,

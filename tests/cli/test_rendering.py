@@ -108,6 +108,23 @@ def test_a_qdrant_servers_protocol_and_port_reach_serving(
     assert rendered(tmp_path, spec).serving.collections[0].index.grpc_port == port
 
 
+def test_several_addresses_and_a_ca_beside_the_file_reach_serving(tmp_path: Path) -> None:
+    (tmp_path / "yaml").mkdir()
+    urls = ["https://a:6333", "https://b:6333"]
+    spec = (
+        f"spec: {{ index: {{ engine: Qdrant, qdrant: {{ urls: {urls}, "
+        "ca: { path: ca.pem, secretRef: { name: a, key: b } } } } }\n"
+    )
+    with pytest.raises(Failure, match=r"ca\.path: there is no file .*ca\.pem"):
+        rendered(tmp_path, spec)
+    (tmp_path / "yaml" / "ca.pem").touch()
+    index = rendered(tmp_path, spec).serving.collections[0].index
+    assert index.addresses == tuple(urls)
+    assert index.ca_file == tmp_path / "yaml" / "ca.pem"
+    with pytest.raises(Failure, match=r"write the certificates to a file"):
+        rendered(tmp_path, spec.replace("path: ca.pem, ", ""))
+
+
 def test_a_qdrant_key_comes_from_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,12 @@ def _retriever(**rest: Any) -> dict[str, Any]:
     return {"collections": [{"name": "a"}], **rest}
 
 
+def _qdrant(**rest: Any) -> dict[str, Any]:
+    return {"index": {"engine": "Qdrant", "qdrant": rest}}
+
+
+_KEY = {"name": "ca", "key": "ca.crt"}
+_CA = {"configMapRef": _KEY}
 _VOLUME = {"path": "/images"}
 _URLS = {"manifest": "list.csv"}
 _QUERY = {"query": "sum(rate(x[1m]))", "target": 3}
@@ -131,6 +137,35 @@ EXAMPLES: tuple[Example, ...] = (
         "one-qdrant-address",
         "ImageCollection",
         {"index": {"engine": "Qdrant", "qdrant": {"url": "http://q:6333", "serviceRef": "q"}}},
+        False,
+    ),
+    Example("one-qdrant-address", "ImageCollection", _qdrant(urls=["http://a", "http://b"]), True),
+    Example(
+        "one-qdrant-address",
+        "ImageCollection",
+        _qdrant(url="http://a", urls=["http://a", "http://b"]),
+        False,
+    ),
+    Example(
+        "each-qdrant-address-once", "ImageCollection", _qdrant(urls=["http://a", "http://b"]), True
+    ),
+    Example(
+        "each-qdrant-address-once", "ImageCollection", _qdrant(urls=["http://a", "http://a"]), False
+    ),
+    Example("ca-with-tls", "ImageCollection", _qdrant(url="https://a", ca=_CA), True),
+    Example("ca-with-tls", "ImageCollection", _qdrant(serviceRef="a", ca=_CA), True),
+    Example("ca-with-tls", "ImageCollection", _qdrant(url="http://a", ca=_CA), False),
+    Example(
+        "ca-with-tls", "ImageCollection", _qdrant(urls=["https://a", "http://b"], ca=_CA), False
+    ),
+    Example(
+        "one-place-of-a-ca", "ImageCollection", _qdrant(ca={"secretRef": _KEY, "path": "a"}), True
+    ),
+    Example("one-place-of-a-ca", "ImageCollection", _qdrant(ca={}), False),
+    Example(
+        "one-place-of-a-ca",
+        "ImageCollection",
+        _qdrant(ca={"secretRef": _KEY, "configMapRef": _KEY}),
         False,
     ),
     Example(

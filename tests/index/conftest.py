@@ -1,7 +1,8 @@
 """The engines that the contract tests run against.
 
-Qdrant Edge and qdrant-client's local mode always, the latter also across the wire (`wire`: the
-stand-in of tests/qdrant_server); a real Qdrant server where LOOKALIKE_QDRANT_URL names one.
+Qdrant Edge and qdrant-client's local mode always, the latter also across the wire (`wire` and
+`rest`: the stand-in of tests/qdrant_server over gRPC and over REST); a real Qdrant server where
+LOOKALIKE_QDRANT_URL names one.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import Index
 from lookalike_serving.index.qdrant import QdrantIndex
+from lookalike_serving.index.qdrant_client import CredentialFiles, client_of
 from lookalike_serving.index.qdrant_collection import Wanted
-from lookalike_serving.index.qdrant_connection import Connection, client_of, connected
+from lookalike_serving.index.qdrant_connection import Connection, connected
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -83,9 +85,9 @@ class EdgeEngine:
 class QdrantEngine:
     """One client for all openings: local mode keeps its data in it."""
 
-    def __init__(self, name: str, url: str, grpc_port: int = 6334) -> None:
+    def __init__(self, name: str, url: str, grpc_port: int | None = 6334) -> None:
         self.name = name
-        self._connection = Connection(client_of(url, grpc_port, None), url)
+        self._connection = Connection({url: client_of(url, grpc_port)})
         self._collection = f"test-{uuid.uuid4()}"
 
     async def open(self, *, dimension=4, vector=None, fingerprint="model-a", fields=()):
@@ -101,7 +103,7 @@ class QdrantEngine:
         return index
 
     async def end(self) -> None:
-        await self._connection.client.delete_collection(self._collection)
+        await self._connection.call("ending", lambda c: c.delete_collection(self._collection))
         await self._connection.close()
 
 
@@ -136,7 +138,7 @@ def stand_in(shared_stand_in: StandIn) -> Iterator[StandIn]:
 async def _until_it_answers(server: StandIn) -> None:
     """gRPC keeps a connection that an earlier test's faults broke, and its back-off, for the next
     who asks for the same address."""
-    connection = connected(server.url, server.grpc_port, None, patience_seconds=60)
+    connection = connected([server.url], server.grpc_port, CredentialFiles(), patience_seconds=60)
     await connection.call("waiting", lambda client: client.get_collections())
     await connection.close()
 
@@ -146,6 +148,7 @@ async def _until_it_answers(server: StandIn) -> None:
         "edge",
         "local",
         "wire",
+        "rest",
         pytest.param(
             "server",
             marks=[
@@ -167,6 +170,9 @@ async def engine(request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[
         case "wire":
             server: StandIn = request.getfixturevalue("shared_stand_in")
             made = QdrantEngine("wire", server.url, server.grpc_port)
+        case "rest":
+            server = request.getfixturevalue("shared_stand_in")
+            made = QdrantEngine("rest", server.url, grpc_port=None)
         case "server":
             assert QDRANT_URL is not None
             made = QdrantEngine("server", QDRANT_URL)

@@ -21,14 +21,15 @@ from lookalike_serving.index.protocol import (
     Query,
 )
 from lookalike_serving.index.qdrant import QdrantIndex
+from lookalike_serving.index.qdrant_client import client_of
 from lookalike_serving.index.qdrant_collection import (
     Wanted,
     _apply_settings,
     _create,
     _payload_schema,
 )
-from lookalike_serving.index.qdrant_connection import Connection, client_of
-from lookalike_serving.index.qdrant_errors import CollectionLost, KeyRefused, failure
+from lookalike_serving.index.qdrant_connection import Connection
+from lookalike_serving.index.qdrant_errors import CollectionLost, KeyRefused, TooSlow, failure
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def wanted(**changes) -> Wanted:
 
 
 def local(client: AsyncQdrantClient) -> Connection:
-    return Connection(client, ":memory:")
+    return Connection({":memory:": client})
 
 
 async def test_a_server_that_does_not_answer_is_reported_with_its_address(nobody):
@@ -78,7 +79,7 @@ async def test_an_api_key_file_that_is_missing_is_named(tmp_path):
 
 
 async def test_a_collection_of_somebody_else_is_left_alone():
-    client = client_of(":memory:", 6334, None)
+    client = client_of(":memory:", 6334)
     params = models.VectorParams(size=4, distance=models.Distance.COSINE)
     await client.create_collection("shoes", vectors_config=params)
     with pytest.raises(IndexMismatch, match="was not made by Lookalike"):
@@ -87,7 +88,7 @@ async def test_a_collection_of_somebody_else_is_left_alone():
 
 
 async def test_a_collection_that_another_replica_makes_at_the_same_time_is_shared(monkeypatch):
-    client = client_of(":memory:", 6334, None)
+    client = client_of(":memory:", 6334)
     first = await QdrantIndex.open_with(local(client), wanted())
     await first.upsert([Point(_ID, np.ones(4, np.float32), {})])
     # What the second replica saw is older than the first one's collection.
@@ -103,7 +104,7 @@ async def test_a_collection_that_another_replica_makes_at_the_same_time_is_share
 
 
 async def test_a_collection_carries_the_settings_of_its_spec():
-    client = client_of(":memory:", 6334, None)
+    client = client_of(":memory:", 6334)
     vector = VectorSpec(distance="Euclid", on_disk=True)
     fields = (FieldSpec(name="kind", type=FieldType.KEYWORD),)
     await QdrantIndex.open_with(local(client), wanted(vector=vector, fields=fields))
@@ -122,7 +123,7 @@ _ID = "00000000-0000-0000-0000-000000000001"
     ("status", "text", "kind", "says"),
     [
         (StatusCode.UNAVAILABLE, "connection refused", IndexUnavailable, "http://q:6333"),
-        (StatusCode.DEADLINE_EXCEEDED, "", IndexUnavailable, "does not answer"),
+        (StatusCode.DEADLINE_EXCEEDED, "", TooSlow, "does not answer"),
         (StatusCode.RESOURCE_EXHAUSTED, "slow down", IndexUnavailable, "slow down"),
         (503, "starting", IndexUnavailable, "starting"),
         (StatusCode.INTERNAL, "No space\nleft on device", IndexUnavailable, "No space left"),
@@ -186,7 +187,7 @@ async def test_every_call_finds_out_that_the_server_has_gone(nobody, call, quant
     # Each is translated to gRPC before it fails, so a call that has no such form shows here too.
     url = f"http://127.0.0.1:{nobody}"
     vector = VectorSpec(quantization=quantization)
-    index = QdrantIndex(Connection(client_of(url, nobody, None), url), wanted(vector=vector))
+    index = QdrantIndex(Connection({url: client_of(url, nobody)}), wanted(vector=vector))
     with pytest.raises(IndexUnavailable, match=f"Qdrant at {url} does not answer"):
         await call(index)
     await index.close()
@@ -203,7 +204,7 @@ async def test_every_call_finds_out_that_the_server_has_gone(nobody, call, quant
 )
 async def test_every_collection_can_be_asked_for(nobody, vector):
     url = f"http://127.0.0.1:{nobody}"
-    client = client_of(url, nobody, None)
+    client = client_of(url, nobody)
     asked = wanted(vector=vector, dimension=None if vector is None else 4)
     with pytest.raises(AioRpcError) as raised:
         await _create(client, asked)
@@ -217,7 +218,7 @@ async def test_every_collection_can_be_asked_for(nobody, vector):
 
 @pytest.mark.parametrize("kind", list(FieldType))
 async def test_every_payload_index_can_be_asked_for(nobody, kind):
-    client = client_of(f"http://127.0.0.1:{nobody}", nobody, None)
+    client = client_of(f"http://127.0.0.1:{nobody}", nobody)
     with pytest.raises(AioRpcError) as raised:
         await client.create_payload_index("shoes", "field", field_schema=_payload_schema(kind))
     assert raised.value.code() is StatusCode.UNAVAILABLE

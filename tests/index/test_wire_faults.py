@@ -13,9 +13,10 @@ import pytest
 from tests.qdrant_server import StandIn, running
 
 from lookalike_crds.image_collection import VectorSpec
-from lookalike_serving.index import qdrant_connection
+from lookalike_serving.index import qdrant_client
 from lookalike_serving.index.protocol import IndexFailure, IndexUnavailable, Point, Query
 from lookalike_serving.index.qdrant import QdrantIndex
+from lookalike_serving.index.qdrant_client import CredentialFiles
 from lookalike_serving.index.qdrant_collection import Wanted
 from lookalike_serving.index.qdrant_connection import connected
 from lookalike_serving.index.qdrant_errors import CollectionLost, KeyRefused
@@ -115,7 +116,7 @@ async def test_patience_has_an_end(stand_in: StandIn) -> None:
 async def test_a_slow_server_is_given_up_in_time(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(qdrant_connection, "TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(qdrant_client, "TIMEOUT_SECONDS", 1)
     index = await opened(stand_in)
     stand_in.faults(latency_seconds=60)
     started = time.monotonic()
@@ -141,8 +142,8 @@ async def test_a_machine_that_vanished_without_closing_its_connections_is_left(
     # into its time-out until the kernel gave the connection up.
     pings = ("keepalive_time_ms", "keepalive_timeout_ms", "http2.ping_timeout_ms")
     for setting in (f"grpc.{ping}" for ping in pings):
-        usual = qdrant_connection._CHANNEL[setting]
-        monkeypatch.setitem(qdrant_connection._CHANNEL, setting, usual // 10)
+        usual = qdrant_client._CHANNEL[setting]
+        monkeypatch.setitem(qdrant_client._CHANNEL, setting, usual // 10)
     # A server of its own: gRPC keeps connections for whoever asks for the same address next.
     with running() as vanishing:
         index = await opened(vanishing, patience_seconds=60)
@@ -150,7 +151,7 @@ async def test_a_machine_that_vanished_without_closing_its_connections_is_left(
         vanishing.faults(silence_connections=True)
         started = time.monotonic()
         assert len(await index.query(QUERY)) == 3
-        assert time.monotonic() - started < qdrant_connection.TIMEOUT_SECONDS
+        assert time.monotonic() - started < qdrant_client.TIMEOUT_SECONDS
         await index.close()
 
 
@@ -192,7 +193,9 @@ async def test_a_key_that_is_replaced_in_its_file_is_followed(
 ) -> None:
     file = tmp_path / "key"
     file.write_text("before")
-    connection = connected(locked.url, locked.grpc_port, file, patience_seconds=0)
+    connection = connected(
+        [locked.url], locked.grpc_port, CredentialFiles(file), patience_seconds=0
+    )
     wanted = Wanted("replaced", VectorSpec(), 4, "a", ())
     with pytest.raises(KeyRefused):
         await QdrantIndex.open_with(connection, wanted)

@@ -16,7 +16,7 @@ from lookalike_crds.image_collection import Engine, IngestionSpec, ModelSpec, Pr
 from lookalike_crds.progress import Progress
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.index.protocol import IndexUnavailable
-from lookalike_serving.index.qdrant_connection import client_of
+from lookalike_serving.index.qdrant_client import client_of
 from lookalike_serving.index.qdrant_errors import CollectionLost, KeyRefused
 from lookalike_serving.ingest import store
 from lookalike_serving.ingest.progress import ProgressWriter
@@ -62,7 +62,7 @@ async def ingested(config: IngestionConfig) -> int:
 
 
 async def documents(server: StandIn, config: IngestionConfig) -> int:
-    client = client_of(server.url, server.grpc_port, None)
+    client = client_of(server.url, server.grpc_port)
     found = (await client.count(config.collection.index.name, exact=True)).count
     await client.close()
     return found

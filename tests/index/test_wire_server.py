@@ -75,7 +75,8 @@ async def test_changed_settings_and_fields_are_brought_up_to_date(
     assert info.config.params.vectors.on_disk is True
     assert info.config.quantization_config is None
     assert info.payload_schema["kind"].data_type is models.PayloadSchemaType.TEXT
-    assert info.config.metadata == after.metadata
+    remembered = {"former_types": {"kind": ["Keyword"]}}
+    assert info.config.metadata == {"lookalike": {**after.metadata["lookalike"], **remembered}}
 
 
 async def test_an_alias_leads_to_its_collection_and_can_be_switched(

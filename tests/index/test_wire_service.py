@@ -25,7 +25,7 @@ from lookalike_crds.retriever import CollectionRef
 from lookalike_serving import service as service_module
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.gateway.api import create_api
-from lookalike_serving.index import qdrant_connection
+from lookalike_serving.index import qdrant_client
 from lookalike_serving.index.open import open_index
 from lookalike_serving.index.protocol import Point
 from lookalike_serving.service import Service
@@ -110,7 +110,7 @@ async def test_readiness_tells_what_is_wrong_with_the_server_and_that_it_is_over
 async def test_a_search_without_its_server_is_answered_with_the_reason(
     stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(qdrant_connection, "TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr(qdrant_client, "TIMEOUT_SECONDS", 1)
     async with serving(config_of(stand_in, tmp_path)) as client:
         for fault in ({"drop_connections": True}, {"latency_seconds": 600}):
             stand_in.faults(**fault)

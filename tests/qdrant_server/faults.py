@@ -48,6 +48,8 @@ class Faults(BaseModel):
 
     latency_seconds: float = Field(default=0, ge=0)
     """Every call is answered so much later."""
+    prompt_methods: list[str] = []
+    """Calls that are not."""
     refuse: int = Field(default=0, ge=0)
     """The next so many calls are answered UNAVAILABLE."""
     unauthenticated: bool = False
@@ -98,7 +100,7 @@ class Gate:
         """
         self.calls[method] += 1
         faults = self.faults
-        if faults.latency_seconds:
+        if faults.latency_seconds and method not in faults.prompt_methods:
             await asyncio.sleep(faults.latency_seconds)
         known = not faults.unauthenticated and self.api_key in (None, key)
         if not known and not open_to_all:

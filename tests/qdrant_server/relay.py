@@ -9,26 +9,37 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 _CHUNK = 1 << 16
 
 
-class Relay:
-    """Listens on one address and relays to a Unix socket."""
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
-    def __init__(self, upstream: str, dropping: Callable[[], bool]) -> None:
+
+class Relay:
+    """Listens on one address and relays to another."""
+
+    def __init__(
+        self, upstream: Callable[[], Awaitable[Streams]], dropping: Callable[[], bool] = bool
+    ) -> None:
         self._upstream = upstream
+        self.mute = False
+        """Nothing goes through, on any connection."""
+        self.carried = 0
+        """Bytes that came to the server."""
         self._dropping = dropping
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._silent: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def listen(self, host: str, port: int) -> int:
-        """Start; answers the port, which the system chooses where `port` is 0."""
-        self._server = await asyncio.start_server(self._accepted, host, port)
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Start, or start again; answers the port, which the system chooses where `port` is 0."""
+        self.mute = False
+        self._server = await asyncio.start_server(self._accepted, host, port, ssl=tls)
         return int(self._server.sockets[0].getsockname()[1])
 
     def reset(self) -> None:
@@ -54,7 +65,8 @@ class Relay:
         self._tasks.add(task)
         self._open.add(writer)
         try:
-            await self._relayed(reader, writer)
+            with contextlib.suppress(asyncio.CancelledError):  # by `close`
+                await self._relayed(reader, writer)
         finally:
             self._open.discard(writer)
             self._silent.discard(writer)
@@ -67,27 +79,37 @@ class Relay:
         if self._dropping() and b" /__" not in first.split(b"\r\n", 1)[0]:
             _reset(writer)
             return
-        upstream_reader, upstream = await asyncio.open_unix_connection(self._upstream)
+        upstream_reader, upstream = await self._upstream()
         try:
-            upstream.write(first)
 
             def silent() -> bool:
-                return writer in self._silent
+                return self.mute or writer in self._silent
 
+            def carried(count: int) -> None:
+                self.carried += count
+
+            if not silent():
+                upstream.write(first)
+                carried(len(first))
             await asyncio.gather(
-                _copied(reader, upstream, silent), _copied(upstream_reader, writer, silent)
+                _copied(reader, upstream, silent, carried),
+                _copied(upstream_reader, writer, silent),
             )
         finally:
             upstream.close()
 
 
 async def _copied(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, silent: Callable[[], bool]
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    silent: Callable[[], bool],
+    carried: Callable[[int], None] = lambda count: None,
 ) -> None:
     with contextlib.suppress(ConnectionError, OSError):
         while chunk := await reader.read(_CHUNK):
             if not silent():
                 writer.write(chunk)
+                carried(len(chunk))
                 await writer.drain()
     with contextlib.suppress(ConnectionError, OSError):
         writer.close()

@@ -1,4 +1,4 @@
-"""The REST routes on collections, aliases, payload indexes and counts, health, and the controls.
+"""The REST routes on collections, aliases, payload indexes and points, health, and the controls.
 
 `/__faults` and `/__collections` are the stand-in's own: no fault and no key stands before them.
 """
@@ -110,8 +110,47 @@ def _drop_index(store: Store, path: dict[str, str], sent: None) -> Any:
     return _DONE
 
 
+def _upsert(store: Store, path: dict[str, str], sent: models.PointsList) -> Any:
+    store.upsert(path["name"], sent.points)
+    return _DONE
+
+
+def _retrieve(store: Store, path: dict[str, str], sent: models.PointRequest) -> Any:
+    with_payload = True if sent.with_payload is None else sent.with_payload
+    return store.retrieve(path["name"], sent.ids, with_payload, sent.with_vector or False)
+
+
+def _scroll(store: Store, path: dict[str, str], sent: models.ScrollRequest) -> Any:
+    records, following = store.scroll(path["name"], sent)
+    return {"points": records, "next_page_offset": following}
+
+
+def _query_batch(store: Store, path: dict[str, str], sent: models.QueryRequestBatch) -> Any:
+    return [{"points": points} for points in store.query(path["name"], sent.searches)]
+
+
+def _delete(store: Store, path: dict[str, str], sent: models.PointsSelector) -> Any:
+    store.delete(path["name"], sent)
+    return _DONE
+
+
+def _selected(sent: models.SetPayload) -> Any:
+    return models.FilterSelector(filter=sent.filter) if sent.points is None else sent.points
+
+
+def _set_payload(store: Store, path: dict[str, str], sent: models.SetPayload) -> Any:
+    store.set_payload(path["name"], sent.payload, _selected(sent), sent.key)
+    return _DONE
+
+
+def _overwrite_payload(store: Store, path: dict[str, str], sent: models.SetPayload) -> Any:
+    store.overwrite_payload(path["name"], sent.payload, _selected(sent))
+    return _DONE
+
+
 _DONE = models.UpdateResult(operation_id=0, status=models.UpdateStatus.COMPLETED)
 _COLLECTION = "/collections/{name}"
+_POINTS = f"{_COLLECTION}/points"
 _ROUTES: list[tuple[str, str, str, Any, Answer]] = [
     (
         "/collections",
@@ -179,4 +218,11 @@ _ROUTES: list[tuple[str, str, str, Any, Answer]] = [
         models.CountRequest,
         lambda store, path, sent: {"count": store.count(path["name"], sent.filter)},
     ),
+    (_POINTS, "PUT", "Points/Upsert", models.PointsList, _upsert),
+    (_POINTS, "POST", "Points/Get", models.PointRequest, _retrieve),
+    (f"{_POINTS}/scroll", "POST", "Points/Scroll", models.ScrollRequest, _scroll),
+    (f"{_POINTS}/query/batch", "POST", "Points/QueryBatch", models.QueryRequestBatch, _query_batch),
+    (f"{_POINTS}/delete", "POST", "Points/Delete", models.PointsSelector, _delete),
+    (f"{_POINTS}/payload", "POST", "Points/SetPayload", models.SetPayload, _set_payload),
+    (f"{_POINTS}/payload", "PUT", "Points/OverwritePayload", models.SetPayload, _overwrite_payload),
 ]

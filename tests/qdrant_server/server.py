@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -69,8 +70,8 @@ async def _serving(
                 await serving
             await asyncio.sleep(_CHECK_SECONDS)
         relays = [
-            Relay(upstream, lambda: gate.faults.drop_connections)
-            for upstream in (http_socket, grpc_socket)
+            Relay(partial(asyncio.open_unix_connection, at), lambda: gate.faults.drop_connections)
+            for at in (http_socket, grpc_socket)
         ]
         gate.dropping, gate.silencing = relays[1].reset, relays[1].silence
         try:

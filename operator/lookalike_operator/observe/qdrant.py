@@ -1,7 +1,8 @@
 """What a Qdrant server says of an index, and the few things the operator changes there.
 
 Each call has a time limit, and whatever goes wrong becomes one line that says what and what to do:
-an index that cannot be asked is a fact for the plan, not a crash. qdrant-client is imported when
+an index that cannot be asked is a fact for the plan, not a crash. Of a server with several
+addresses the first that answers is asked. qdrant-client is imported when
 the first server is named, since it brings 50 MB that clusters with Edge indexes alone can spare.
 """
 
@@ -12,10 +13,10 @@ import importlib
 import logging
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 from pydantic import TypeAdapter
@@ -31,6 +32,9 @@ from lookalike_crds.payload_indexes import (
     remembered,
     retyped,
 )
+from lookalike_crds.qdrant_versions import parsed
+from lookalike_crds.tls import certificate_problem, tls_problem, trusting
+from lookalike_operator.plan.causes import UNREACHABLE, UNTRUSTED
 from lookalike_operator.plan.model import IndexAction, IndexFacts, IndexOp
 
 if TYPE_CHECKING:
@@ -42,19 +46,45 @@ _METADATA = "lookalike"
 _KEEP = 10.0
 _MOST_KEPT = 20_000
 _FIRST_DAY = datetime(1, 1, 2, tzinfo=UTC)
+_LONGEST_PAUSE = 300.0
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    url: str
+    urls: tuple[str, ...]
+    """Of its nodes, the one to be preferred first."""
     api_key: str | None = None
+    ca: str | None = None
+    """PEM of the authorities that its certificate must be signed by; None: well-known ones."""
 
     def __repr__(self) -> str:
-        return f"Server({self.url!r})"
+        return f"Server({' or '.join(self.urls)})"
 
 
 class IndexUnavailable(Exception):
     """The server could not do what was asked: one line that says why."""
+
+
+class _Failed(Exception):
+    """No address of a server did what was asked."""
+
+    def __init__(self, server: Server, failures: Sequence[tuple[str, Exception]]) -> None:
+        super().__init__("; ".join(explained(error, url, server) for url, error in failures))
+        self.reason = _reason(failures[0][1])
+        self.answered = any(_status(error) is not None for _, error in failures)
+
+
+@dataclass(slots=True)
+class _Node:
+    """One address of a server, as it was last found."""
+
+    version: str | None = None
+    left_out_until: float = 0.0
+    pause: float = 0.0
+    looked_at: float = float("-inf")
+    client: AsyncQdrantClient | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,22 +112,24 @@ class Qdrant:
         timeout: int = 5,
         keep: float = _KEEP,
         clock: Callable[[], float] = time.monotonic,
-        connect: Callable[[Server, int], AsyncQdrantClient] | None = None,
+        connect: Callable[[Server, str, int], AsyncQdrantClient] | None = None,
     ) -> None:
         self._timeout = timeout
         self._keep = keep
         self._clock = clock
         self._connect = connect or _connect
         self._imported = False
-        self._clients: dict[Server, AsyncQdrantClient] = {}
+        self._nodes: dict[Server, dict[str, _Node]] = {}
         self._aliases: dict[Server, _Aliases] = {}
         self._facts: dict[tuple[Server, _Asked], tuple[float, IndexFacts]] = {}
         self._down: dict[Server, tuple[float, str]] = {}
 
     async def close(self) -> None:
-        for client in self._clients.values():
-            await client.close()
-        self._clients = {}
+        for nodes in self._nodes.values():
+            for node in nodes.values():
+                if node.client is not None:
+                    await node.client.close()
+        self._nodes = {}
 
     async def facts(
         self,
@@ -129,15 +161,72 @@ class Qdrant:
             return IndexFacts(asked.index, error=down[1])
         try:
             await self._import()
-            async with asyncio.timeout(2 * self._timeout):
-                facts = await self._ask(server, asked)
-        except Exception as error:
-            said = explained(error, server)
-            if getattr(error, "status_code", None) is None:
-                self._down[server] = (self._clock(), said)
-            return IndexFacts(asked.index, error=said, reason=_reason(error))
+            facts = await self._of_one(server, lambda url: self._ask(server, url, asked))
+        except _Failed as failed:
+            if not failed.answered:
+                self._down[server] = (self._clock(), str(failed))
+            return IndexFacts(asked.index, error=str(failed), reason=failed.reason)
+        except IndexUnavailable as error:  # a ca that holds no certificate
+            return IndexFacts(asked.index, error=str(error), reason=UNTRUSTED)
         self._down.pop(server, None)
-        return facts
+        return await self._with_all_addresses(server, facts)
+
+    async def _of_one(self, server: Server, make: Callable[[str], Awaitable[T]]) -> T:
+        """What the first address that can do it does. Raises _Failed, and IndexUnavailable."""
+        nodes = self._of(server)
+        # A sort that is stable: those that answer come as they are written.
+        failures: list[tuple[str, Exception]] = []
+        for url in sorted(server.urls, key=lambda url: nodes[url].left_out_until > self._clock()):
+            try:
+                async with asyncio.timeout(2 * self._timeout):
+                    answer = await make(url)
+            except IndexUnavailable:
+                raise
+            except Exception as error:
+                status = _status(error)
+                if status is not None and status < 500:
+                    raise _Failed(server, [(url, error)]) from error
+                self._leave_out(nodes[url])
+                failures.append((url, error))
+            else:
+                nodes[url].left_out_until = nodes[url].pause = 0.0
+                return answer
+        raise _Failed(server, failures) from failures[0][1]
+
+    def _leave_out(self, node: _Node) -> None:
+        node.pause = min(max(self._keep, 2 * node.pause), _LONGEST_PAUSE)
+        node.left_out_until = self._clock() + node.pause
+
+    async def _with_all_addresses(self, server: Server, facts: IndexFacts) -> IndexFacts:
+        """The same with what the other addresses say of themselves."""
+        if len(server.urls) == 1:
+            return facts
+        nodes = self._of(server)
+
+        async def look(url: str, node: _Node) -> None:
+            node.looked_at = self._clock()
+            try:
+                async with asyncio.timeout(self._timeout):
+                    node.version = (await self._client(server, url).info()).version
+                node.left_out_until = node.pause = 0.0
+            except Exception as error:
+                log.info("%s", explained(error, url, server))
+                self._leave_out(node)
+
+        now = self._clock()
+        await asyncio.gather(
+            *(
+                look(url, node)
+                for url, node in nodes.items()
+                if now - node.looked_at >= self._keep and now >= node.left_out_until
+            )
+        )
+        versions = [node.version for node in nodes.values() if parsed(node.version) is not None]
+        return replace(
+            facts,
+            version=min(versions, key=lambda v: parsed(v) or (0, 0), default=facts.version),
+            away=tuple(url for url, node in nodes.items() if node.pause),
+        )
 
     async def perform(self, server: Server, op: IndexOp, owner: IndexOwner | None = None) -> None:
         """Raises IndexUnavailable. Every operation may be repeated.
@@ -149,13 +238,15 @@ class Qdrant:
         self._aliases.pop(server, None)
         try:
             await self._import()
-            async with asyncio.timeout(2 * self._timeout):
-                if await self._may(server, op, owner):
-                    await self._perform(server, op)
-        except IndexUnavailable:
-            raise
-        except Exception as error:
-            raise IndexUnavailable(explained(error, server)) from error
+
+            async def perform(url: str) -> None:
+                client = self._client(server, url)
+                if await self._may(client, url, op, owner):
+                    await self._perform(client, op)
+
+            await self._of_one(server, perform)
+        except _Failed as failed:
+            raise IndexUnavailable(str(failed)) from failed
 
     async def _import(self) -> None:
         """Off the event loop: it takes seconds where CPU is scarce, and the lease runs on."""
@@ -163,12 +254,12 @@ class Qdrant:
             await asyncio.to_thread(importlib.import_module, "qdrant_client")
             self._imported = True
 
-    async def _ask(self, server: Server, asked: _Asked) -> IndexFacts:
+    async def _ask(self, server: Server, url: str, asked: _Asked) -> IndexFacts:
         from qdrant_client.http.exceptions import UnexpectedResponse
 
-        client, index = self._client(server), asked.index
+        client, index = self._client(server, url), asked.index
         version = (await client.info()).version
-        target = (await self._targets(server)).get(asked.alias)
+        target = (await self._targets(server, client)).get(asked.alias)
         try:
             info = await client.get_collection(index)
         except (UnexpectedResponse, ValueError) as error:
@@ -200,14 +291,16 @@ class Qdrant:
             alias_owner=alias_owner,
         )
 
-    async def _may(self, server: Server, op: IndexOp, owner: IndexOwner | None) -> bool:
-        stored = owner_in(await self._metadata(self._client(server), op.index))
+    async def _may(
+        self, client: AsyncQdrantClient, url: str, op: IndexOp, owner: IndexOwner | None
+    ) -> bool:
+        stored = owner_in(await self._metadata(client, op.index))
         if not is_anothers(stored, owner):
             return True
         if op.action is IndexAction.DELETE:
-            log.warning("index %s at %s belongs to %s: it stays", op.index, server.url, stored)
+            log.warning("index %s at %s belongs to %s: it stays", op.index, url, stored)
             return False
-        raise IndexUnavailable(f"index {op.index} at {server.url} belongs to {stored}")
+        raise IndexUnavailable(f"index {op.index} at {url} belongs to {stored}")
 
     async def _metadata(self, client: AsyncQdrantClient, index: str) -> dict[str, Any]:
         """What Lookalike has written into an index; empty where there is no such index."""
@@ -220,18 +313,17 @@ class Qdrant:
                 return {}
             raise
 
-    async def _targets(self, server: Server) -> dict[str, str]:
+    async def _targets(self, server: Server, client: AsyncQdrantClient) -> dict[str, str]:
         kept = self._aliases.get(server)
         if kept is None or self._clock() - kept.at >= self._keep:
-            answer = await self._client(server).get_aliases()
+            answer = await client.get_aliases()
             targets = {a.alias_name: a.collection_name for a in answer.aliases}
             kept = self._aliases[server] = _Aliases(self._clock(), targets)
         return kept.targets
 
-    async def _perform(self, server: Server, op: IndexOp) -> None:
+    async def _perform(self, client: AsyncQdrantClient, op: IndexOp) -> None:
         from qdrant_client import models
 
-        client = self._client(server)
         if op.action is IndexAction.DELETE:
             await client.delete_collection(op.index, timeout=self._timeout)
         elif op.action is IndexAction.ENSURE_PAYLOAD_INDEX:
@@ -254,11 +346,17 @@ class Qdrant:
             # Creating an alias that exists moves it, at once for all readers.
             await client.update_collection_aliases([create])
 
-    def _client(self, server: Server) -> AsyncQdrantClient:
-        client = self._clients.get(server)
-        if client is None:
-            client = self._clients[server] = self._connect(server, self._timeout)
-        return client
+    def _of(self, server: Server) -> dict[str, _Node]:
+        nodes = self._nodes.get(server)
+        if nodes is None:
+            nodes = self._nodes[server] = {url: _Node() for url in server.urls}
+        return nodes
+
+    def _client(self, server: Server, url: str) -> AsyncQdrantClient:
+        node = self._of(server)[url]
+        if node.client is None:
+            node.client = self._connect(server, url, self._timeout)
+        return node.client
 
 
 def _made_for(info: Any) -> dict[str, Any]:
@@ -266,32 +364,48 @@ def _made_for(info: Any) -> dict[str, Any]:
     return made_for if isinstance(made_for, dict) else {}
 
 
-def _connect(server: Server, timeout: int) -> AsyncQdrantClient:
+def _connect(server: Server, url: str, timeout: int) -> AsyncQdrantClient:
     from qdrant_client import AsyncQdrantClient
 
+    trust: dict[str, Any] = {}
+    if server.ca is not None and url.startswith("https://"):
+        try:
+            trust["verify"] = trusting(server.ca)
+        except ValueError as error:
+            raise IndexUnavailable(f"spec.index.qdrant.ca {error}") from error
     with warnings.catch_warnings():
         # Inside a cluster, a key over plain HTTP is usual.
         warnings.filterwarnings("ignore", message="Api key is used with an insecure connection")
         return AsyncQdrantClient(
-            url=server.url, api_key=server.api_key, timeout=timeout, check_compatibility=False
+            url=url, api_key=server.api_key, timeout=timeout, check_compatibility=False, **trust
         )
 
 
 def _reason(error: Exception) -> str:
     """As conditions have it."""
-    refused = getattr(error, "status_code", None) in (401, 403)
-    return "ApiKeyRefused" if refused else "QdrantUnavailable"
+    if _status(error) in (401, 403):
+        return "ApiKeyRefused"
+    untrusted = certificate_problem(str(_source(error))) is not None
+    return UNTRUSTED if untrusted else UNREACHABLE
 
 
-def explained(error: Exception, server: Server) -> str:
+def _status(error: Exception) -> int | None:
+    """Of an HTTP answer; None where there was none."""
+    return getattr(error, "status_code", None)
+
+
+def _source(error: Exception) -> Exception:
+    """Without what qdrant-client puts around it."""
+    return getattr(error, "source", error)
+
+
+def explained(error: Exception, url: str, server: Server) -> str:
     """One line: what went wrong and what to do.
 
     Nothing of what was answered is in it: whoever writes a collection names the address, and would
     read in its status what the operator's network position let it read. The log has it.
     """
-    url = server.url
-    source = getattr(error, "source", error)
-    status = getattr(error, "status_code", None)
+    source, status = _source(error), _status(error)
     if status in (401, 403) and server.api_key is None:
         return (
             f"{url} asks for an API key (HTTP {status}): put it into a Secret and name that in "
@@ -310,6 +424,9 @@ def explained(error: Exception, server: Server) -> str:
             f"{url} answered HTTP {status}: check that it is a Qdrant server's address; the "
             "operator's log has the answer"
         )
+    tls = certificate_problem(str(source)) or tls_problem(str(source))
+    if isinstance(source, httpx.ConnectError) and tls is not None:
+        return f"{url}: {tls}"
     if isinstance(source, httpx.ConnectTimeout | httpx.ConnectError):
         return (
             f"{url} is unreachable ({_line(str(source)) or type(source).__name__}): check that "

@@ -1,6 +1,7 @@
-"""The Secrets that resources name: read one by one, by name, never listed or watched.
+"""The Secrets and ConfigMaps that resources name: read one by one, by name.
 
-Whoever may list Secrets may read all of them, so the operator may only get. What was read is kept
+Whoever may list Secrets may read all of them, so the operator may only get, and of ConfigMaps it
+watches its own alone. What was read is kept
 for a while; a Secret that was missing is asked for again soon: somebody is about to make it.
 """
 
@@ -13,19 +14,22 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from lookalike_operator.cluster import Cluster
-from lookalike_operator.kinds import SECRET
+from lookalike_operator.kinds import CONFIG_MAP, SECRET
+from lookalike_operator.plan import waiting
 
 
 @dataclass(frozen=True, slots=True)
 class SecretKey:
-    """A Secret that a resource names. `key` None: the whole of it."""
+    """A Secret that a resource names, or a ConfigMap. `key` None: the whole of it."""
 
     namespace: str
     name: str
     key: str | None = None
+    in_config_map: bool = False
 
     def __str__(self) -> str:
-        return self.name if self.key is None else f"{self.name}/{self.key}"
+        kind = waiting.CONFIG_MAP if self.in_config_map else ""
+        return kind + (self.name if self.key is None else f"{self.name}/{self.key}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Secrets:
         self._keep = keep
         self._keep_missing = keep_missing
         self._clock = clock
-        self._read: dict[tuple[str, str], _Read] = {}
+        self._read: dict[tuple[str, str, bool], _Read] = {}
 
     async def value(self, secret: SecretKey) -> str | None:
         """The text under the key, without white space around it; None where there is none."""
@@ -55,13 +59,15 @@ class Secrets:
         encoded = None if data is None or secret.key is None else data.get(secret.key)
         if encoded is None:
             return None
+        if secret.in_config_map:
+            return encoded.strip()
         try:
             return base64.b64decode(encoded, validate=True).decode().strip()
         except (binascii.Error, UnicodeDecodeError):
             return None
 
     async def missing(self, named: Iterable[SecretKey]) -> tuple[str, ...]:
-        """Those that are not there, as `name/key` or `name`, in order."""
+        """Those that are not there, as `name/key` or `name` (`ConfigMap name/key`), in order."""
         absent = []
         for secret in dict.fromkeys(named):
             data = await self._data(secret)
@@ -70,14 +76,16 @@ class Secrets:
         return tuple(absent)
 
     async def _data(self, secret: SecretKey) -> dict[str, str] | None:
-        place = (secret.namespace, secret.name)
+        place = (secret.namespace, secret.name, secret.in_config_map)
         read = self._read.get(place)
         now = self._clock()
         if read is not None:
             incomplete = read.data is None or (secret.key and secret.key not in read.data)
-            if now - read.at < (self._keep_missing if incomplete else self._keep):
+            soon = incomplete or secret.in_config_map
+            if now - read.at < (self._keep_missing if soon else self._keep):
                 return read.data
-        found = await self._cluster.get(SECRET, secret.namespace, secret.name)
+        kind = CONFIG_MAP if secret.in_config_map else SECRET
+        found = await self._cluster.get(kind, secret.namespace, secret.name)
         data = None if found is None else dict(found.get("data") or {})
         self._read[place] = _Read(now, data)
         return data

@@ -26,7 +26,7 @@ from lookalike_operator.observe.resources import (
 )
 from lookalike_operator.observe.secrets import SecretKey, Secrets
 from lookalike_operator.observe.store import Store
-from lookalike_operator.plan.addresses import address_problem, asked_url
+from lookalike_operator.plan.addresses import address_problem, asked_urls
 from lookalike_operator.plan.indexes import alias_of, index_of, observed_index
 from lookalike_operator.plan.model import (
     CollectionFacts,
@@ -104,14 +104,15 @@ class Observer:
 
     async def server(self, meta: Meta, spec: ImageCollectionSpec) -> Server | None:
         """The Qdrant server of a collection, with its key; None where it may not be asked."""
-        url = asked_url(meta, spec, self.settings)
-        if url is None or address_problem(meta, spec, self.settings) is not None:
+        urls = asked_urls(meta, spec, self.settings)
+        if not urls or address_problem(meta, spec, self.settings) is not None:
             return None
-        reference = spec.index.qdrant.api_key_secret_ref if spec.index.qdrant else None
-        if reference is None:
-            return Server(url)
-        secret = SecretKey(meta.namespace, reference.name, reference.key)
-        return Server(url, await self.secrets.value(secret))
+        key, ca = _api_key(meta, spec), _ca(meta, spec)
+        return Server(
+            urls,
+            api_key=None if key is None else await self.secrets.value(key),
+            ca=None if ca is None else await self.secrets.value(ca),
+        )
 
     async def _index(
         self, snapshot: CollectionSnapshot, spec: ImageCollectionSpec
@@ -129,7 +130,7 @@ class Observer:
         server = await self.server(snapshot.meta, spec)
         if server is None:
             return IndexFacts(
-                name, error="spec.index.qdrant names no server: set url or serviceRef"
+                name, error="spec.index.qdrant names no server: set url, urls or serviceRef"
             )
         sources = tuple(source.name for source in spec.sources)
         changes = index_of(snapshot, spec) != name
@@ -250,7 +251,22 @@ def _secrets_for(
 
 
 def _index_secrets(meta: Meta, spec: ImageCollectionSpec) -> list[SecretKey]:
-    if spec.index.engine is Engine.EDGE or spec.index.qdrant is None:
+    if spec.index.engine is Engine.EDGE:
         return []
-    reference = spec.index.qdrant.api_key_secret_ref
-    return [] if reference is None else [SecretKey(meta.namespace, reference.name, reference.key)]
+    return [each for each in (_api_key(meta, spec), _ca(meta, spec)) if each is not None]
+
+
+def _api_key(meta: Meta, spec: ImageCollectionSpec) -> SecretKey | None:
+    named = spec.index.qdrant.api_key_secret_ref if spec.index.qdrant else None
+    return None if named is None else SecretKey(meta.namespace, named.name, named.key)
+
+
+def _ca(meta: Meta, spec: ImageCollectionSpec) -> SecretKey | None:
+    """The Secret or ConfigMap that holds the authorities of the Qdrant server's certificate."""
+    ca = spec.index.qdrant.ca if spec.index.qdrant else None
+    if ca is None:
+        return None
+    if (in_map := ca.config_map_ref) is not None:
+        return SecretKey(meta.namespace, in_map.name, in_map.key, in_config_map=True)
+    in_secret = ca.secret_ref
+    return None if in_secret is None else SecretKey(meta.namespace, in_secret.name, in_secret.key)

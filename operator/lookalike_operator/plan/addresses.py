@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from lookalike_crds.image_collection import ImageCollectionSpec
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.model import Meta, Settings
-from lookalike_operator.plan.serving_config import qdrant_url
+from lookalike_operator.plan.serving_config import qdrant_urls
 
 _URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[\w./-]*)?")
 """Nothing that two readers of addresses could understand differently."""
@@ -32,11 +32,21 @@ class _Service:
 
 
 def address_problem(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> Cause | None:
-    """Why the operator does not talk to the collection's server; None where it does."""
-    url = qdrant_url(meta, spec, settings)
-    if url is None:
-        return None
-    at = f"spec.index.qdrant.url: {url}"
+    """Why the operator does not talk to the collection's server; None where it does.
+
+    Each address is judged for itself: one that is not allowed keeps all from being talked to.
+    """
+    several = spec.index.qdrant is not None and spec.index.qdrant.urls is not None
+    for number, url in enumerate(qdrant_urls(meta, spec, settings)):
+        at = f"spec.index.qdrant.urls[{number}]" if several else "spec.index.qdrant.url"
+        if (problem := _problem(url, f"{at}: {url}", meta, spec, settings)) is not None:
+            return problem
+    return None
+
+
+def _problem(
+    url: str, at: str, meta: Meta, spec: ImageCollectionSpec, settings: Settings
+) -> Cause | None:
     if not _URL.fullmatch(url):
         return Cause(REASON, f"{at} is no address: write http(s)://host:port")
     host = _host(url)
@@ -57,14 +67,17 @@ def address_problem(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -
     return None
 
 
-def asked_url(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> str | None:
+def asked_urls(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> tuple[str, ...]:
     """The collection's server as the operator's pod reaches it.
 
     A short name is a Service of the collection's namespace, which the operator's own DNS search
     path would look for in the operator's.
     """
-    url = qdrant_url(meta, spec, settings)
-    if url is None or not _URL.fullmatch(url):
+    return tuple(_asked(url, meta, settings) for url in qdrant_urls(meta, spec, settings))
+
+
+def _asked(url: str, meta: Meta, settings: Settings) -> str:
+    if not _URL.fullmatch(url):
         return url
     host = _host(url)
     service = _service(host, meta.namespace, settings)

@@ -19,6 +19,8 @@ NOT_IN_TIME = "NotReadyInTime"
 UNHEALTHY = "Unhealthy"
 UNREACHABLE = "QdrantUnavailable"
 """The server of an index does not answer, or not us."""
+UNTRUSTED = "CertificateRefused"
+"""Its certificate is not one that we trust."""
 _LONGEST = 400
 _CRASHES = 2
 """So many restarts are no accident."""

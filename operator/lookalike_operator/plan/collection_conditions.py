@@ -183,6 +183,8 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
         what = f"index {facts.name} is there; payload indexes of {', '.join(missing)} are mended"
         return judged("IndexReady", True, "Mending", what)
     answers = f"index {facts.name} answers"
+    if facts.away:
+        answers += f", at other addresses than {', '.join(facts.away)}: check those nodes"
     if lacks := lacking(version):
         newest = written(max(SINCE[name] for name in lacks))
         answers += (

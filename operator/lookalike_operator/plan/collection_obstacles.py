@@ -9,7 +9,7 @@ from lookalike_operator.plan.addresses import address_problem
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.model import CollectionSnapshot
 from lookalike_operator.plan.names import Owner
-from lookalike_operator.plan.serving_config import qdrant_url
+from lookalike_operator.plan.serving_config import qdrant_urls
 
 
 def obstacle(snapshot: CollectionSnapshot, owner: Owner) -> Cause | None:
@@ -21,18 +21,15 @@ def obstacle(snapshot: CollectionSnapshot, owner: Owner) -> Cause | None:
         return Cause("InvalidSpec", "; ".join(problems))
     if (forbidden := pod_policy.of_collection(owner, spec, snapshot.settings)) is not None:
         return forbidden
-    if spec.index.engine is Engine.QDRANT and _address(snapshot, spec) is None:
+    on_server = spec.index.engine is Engine.QDRANT
+    if on_server and not qdrant_urls(snapshot.meta, spec, snapshot.settings):
         return Cause(
             "NoQdrantAddress",
-            "spec.index.qdrant: names no server: write url or serviceRef, or engine: Edge",
+            "spec.index.qdrant: names no server: write url, urls or serviceRef, or engine: Edge",
         )
     if (not_allowed := address_problem(snapshot.meta, spec, snapshot.settings)) is not None:
         return not_allowed
     return _would_lose_uploads(snapshot, spec)
-
-
-def _address(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> str | None:
-    return qdrant_url(snapshot.meta, spec, snapshot.settings)
 
 
 def _would_lose_uploads(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> Cause | None:

@@ -137,9 +137,7 @@ def _mounts(owner: Owner, spec: ImageCollectionSpec, gateway: str | None) -> lis
     ]
     if gateway is not None:
         mounts.append(places.secret("internal", places.INTERNAL, internal_secret(gateway)))
-    if spec.index.qdrant is not None and spec.index.qdrant.api_key_secret_ref is not None:
-        mounts.append(places.qdrant_key(spec.index.qdrant.api_key_secret_ref.name))
-    return places.unique([*mounts, *places.sources(owner.name, spec)])
+    return places.unique([*mounts, *places.qdrant(spec), *places.sources(owner.name, spec)])
 
 
 def _credentials(spec: ImageCollectionSpec) -> list[str]:

@@ -127,7 +127,9 @@ class IndexFacts:
     """Of the error, as conditions have it."""
     exists: bool = False
     version: str | None = None
-    """The server's."""
+    """The server's; that of its oldest node where it has several addresses."""
+    away: tuple[str, ...] = ()
+    """Addresses of the server that do not answer, while another does."""
     points: int | None = None
     only_here: int | None = None
     """Points that no source of the spec brought: uploads, and of sources that are gone. Asked only

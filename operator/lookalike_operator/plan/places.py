@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from lookalike_crds.image_collection import ImageCollectionSpec
+from lookalike_crds.image_collection import ImageCollectionSpec, QdrantSpec
 from lookalike_crds.naming import joined
 from lookalike_crds.sources import SourceSpec
 from lookalike_operator.plan.names import index_claim
@@ -21,7 +21,8 @@ CONFIG = "/etc/lookalike"
 API_KEYS = "/etc/lookalike-keys"
 INTERNAL = "/etc/lookalike-internal"
 INTERNAL_TOKEN = f"{INTERNAL}/token"
-QDRANT_KEYS = "/etc/lookalike-qdrant"
+QDRANT_SECRETS = "/etc/lookalike-qdrant"
+QDRANT_CONFIG_MAPS = "/etc/lookalike-qdrant-ca"
 INDEXES = "/var/lib/lookalike-indexes"
 SOURCES = "/var/lib/lookalike-sources"
 TMP = "/tmp"
@@ -80,8 +81,40 @@ def index(collection: str) -> Mount:
     return claim(joined("index-" + collection), f"{INDEXES}/{collection}", index_claim(collection))
 
 
-def qdrant_key(secret_name: str) -> Mount:
-    return secret(joined("qdrant-" + secret_name), f"{QDRANT_KEYS}/{secret_name}", secret_name)
+def qdrant_key_file(qdrant: QdrantSpec | None) -> str | None:
+    """Where pods find the API key of a collection's server."""
+    reference = None if qdrant is None else qdrant.api_key_secret_ref
+    return None if reference is None else f"{QDRANT_SECRETS}/{reference.name}/{reference.key}"
+
+
+def qdrant_ca_file(qdrant: QdrantSpec | None) -> str | None:
+    """Where pods find the certificates that its own must be signed by."""
+    ca = None if qdrant is None else qdrant.ca
+    if ca is None:
+        return None
+    if ca.config_map_ref is not None:
+        return f"{QDRANT_CONFIG_MAPS}/{ca.config_map_ref.name}/{ca.config_map_ref.key}"
+    if ca.secret_ref is not None:
+        return f"{QDRANT_SECRETS}/{ca.secret_ref.name}/{ca.secret_ref.key}"
+    return None
+
+
+def qdrant(spec: ImageCollectionSpec) -> list[Mount]:
+    """What brings both files."""
+    server = spec.index.qdrant
+    if server is None:
+        return []
+    ca = server.ca
+    found = [
+        secret(joined("qdrant-" + named.name), f"{QDRANT_SECRETS}/{named.name}", named.name)
+        for named in (server.api_key_secret_ref, None if ca is None else ca.secret_ref)
+        if named is not None
+    ]
+    if ca is not None and (named_map := ca.config_map_ref) is not None:
+        path = f"{QDRANT_CONFIG_MAPS}/{named_map.name}"
+        volume = (("configMap", {"name": named_map.name}),)
+        found.append(Mount(joined("qdrant-ca", named_map.name), path, volume, read_only=True))
+    return found
 
 
 def sources(collection: str, spec: ImageCollectionSpec) -> list[Mount]:
@@ -125,6 +158,12 @@ def image_roots(collection: str, spec: ImageCollectionSpec) -> list[str]:
 def path_problems(spec: ImageCollectionSpec) -> list[str]:
     """Paths that mean nothing in a pod: `path: message` for each."""
     problems: list[str] = []
+    server = spec.index.qdrant
+    if server is not None and server.ca is not None and qdrant_ca_file(server) is None:
+        problems.append(
+            "spec.index.qdrant.ca.configMapRef: is missing: on a cluster the certificates are in a "
+            "ConfigMap or a Secret (secretRef); name it"
+        )
     for i, source in enumerate(spec.sources):
         at = f"spec.sources[{i}]"
         if (volume := source.volume) is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lookalike_crds.base import Condition
-from lookalike_operator.plan.causes import NOT_IN_TIME, UNHEALTHY, UNREACHABLE, Cause
+from lookalike_operator.plan.causes import NOT_IN_TIME, UNHEALTHY, UNREACHABLE, UNTRUSTED, Cause
 from lookalike_operator.plan.conditions import Judged, judged
 from lookalike_operator.plan.model import RetrieverSnapshot
 from lookalike_operator.plan.names import PAUSED
@@ -130,9 +130,10 @@ def _unreachable_index(snapshot: RetrieverSnapshot) -> Cause | None:
     """What pods wait for that run and are not ready: they do not end because of it."""
     for collection in snapshot.collections:
         for each in collection.status.conditions:
-            if (each.type, each.status, each.reason) == ("IndexReady", "False", UNREACHABLE):
-                about = f"ImageCollection {collection.meta.name}: {each.message}"
-                return Cause(UNREACHABLE, about)
+            if (each.type, each.status) != ("IndexReady", "False"):
+                continue
+            if each.reason in (UNREACHABLE, UNTRUSTED):
+                return Cause(each.reason, f"ImageCollection {collection.meta.name}: {each.message}")
     return None
 
 

@@ -9,7 +9,7 @@ from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.claims import edge_collections
 from lookalike_operator.plan.model import CollectionFacts, RetrieverSnapshot
 from lookalike_operator.plan.names import Owner
-from lookalike_operator.plan.serving_config import qdrant_url
+from lookalike_operator.plan.serving_config import qdrant_urls
 
 
 def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
@@ -34,11 +34,12 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
             "create it, or take it out of spec.collections",
         )
     for each in snapshot.collections:
-        if each.spec.index.engine is Engine.QDRANT and _address(snapshot, each) is None:
+        on_server = each.spec.index.engine is Engine.QDRANT
+        if on_server and not qdrant_urls(each.meta, each.spec, snapshot.settings):
             return Cause(
                 "NoQdrantAddress",
                 f"ImageCollection {each.meta.name} names no Qdrant server: write its "
-                "spec.index.qdrant.url or serviceRef",
+                "spec.index.qdrant.url, urls or serviceRef",
             )
     edge = edge_collections(snapshot.collections)
     if edge and (cause := _one_writer(snapshot, spec, edge)) is not None:
@@ -99,7 +100,3 @@ def _one_writer(
             "pod at a time can open: write 1, or use engine Qdrant",
         )
     return None
-
-
-def _address(snapshot: RetrieverSnapshot, collection: CollectionFacts) -> str | None:
-    return qdrant_url(collection.meta, collection.spec, snapshot.settings)

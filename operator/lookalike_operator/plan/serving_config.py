@@ -70,32 +70,36 @@ def index_config(
         path = Path(places.INDEXES) / meta.name / name
         return IndexConfig(engine=Engine.EDGE, name=name, path=path, owner=owner)
     qdrant = spec.index.qdrant
-    reference = qdrant.api_key_secret_ref if qdrant else None
+    urls = qdrant_urls(meta, spec, settings)
     return IndexConfig(
         engine=Engine.QDRANT,
         name=name,
-        url=qdrant_url(meta, spec, settings),
+        url=urls[0] if len(urls) == 1 else None,
+        urls=urls if len(urls) > 1 else (),
         grpc_port=qdrant.port_of_grpc if qdrant else DEFAULT_GRPC_PORT,
-        api_key_file=(
-            Path(places.QDRANT_KEYS) / reference.name / reference.key if reference else None
-        ),
+        api_key_file=_path(places.qdrant_key_file(qdrant)),
+        ca_file=_path(places.qdrant_ca_file(qdrant)),
         shards=qdrant.shards if qdrant else 1,
         replication_factor=qdrant.replication_factor if qdrant else 1,
         owner=owner,
     )
 
 
-def qdrant_url(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> str | None:
-    """Address of the collection's Qdrant server; None where the spec names none."""
+def _path(file: str | None) -> Path | None:
+    return None if file is None else Path(file)
+
+
+def qdrant_urls(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> tuple[str, ...]:
+    """Addresses of the collection's Qdrant server, as the spec orders them; none where it names
+    none."""
     qdrant = spec.index.qdrant
     if qdrant is None:
-        return None
-    if qdrant.url is not None:
-        return qdrant.url
+        return ()
     if qdrant.service_ref is not None:
         host = f"{qdrant.service_ref}.{meta.namespace}.svc.{settings.cluster_domain}"
-        return f"http://{host}:{QDRANT_PORT}"
-    return None
+        scheme = "http" if qdrant.ca is None else "https"
+        return (f"{scheme}://{host}:{QDRANT_PORT}",)
+    return qdrant.addresses
 
 
 def service_url(retriever: str, namespace: str, settings: Settings) -> str:

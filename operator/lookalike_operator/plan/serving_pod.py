@@ -48,9 +48,7 @@ def mounts(
         *(places.index(each.meta.name) for each in claims.edge_collections(collections)),
     ]
     for each in collections:
-        qdrant = each.spec.index.qdrant
-        if qdrant is not None and qdrant.api_key_secret_ref is not None:
-            found.append(places.qdrant_key(qdrant.api_key_secret_ref.name))
+        found += places.qdrant(each.spec)
         found += places.sources(each.meta.name, each.spec)
     return places.unique(found)
 

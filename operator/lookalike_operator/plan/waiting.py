@@ -8,6 +8,9 @@ from lookalike_operator.plan.model import CollectionSnapshot, Manifest
 from lookalike_operator.plan.runs import gateway_of
 from lookalike_operator.plan.who_acts import waits_for_a_person
 
+CONFIG_MAP = "ConfigMap "
+"""Before the name of what is missing and no Secret."""
+
 
 def why_not_started(
     snapshot: CollectionSnapshot, spec: ImageCollectionSpec, claim: Manifest | None
@@ -45,6 +48,10 @@ def _no_gateway(snapshot: CollectionSnapshot, claim: Manifest | None) -> Cause |
 
 
 def missing_secrets(missing: tuple[str, ...]) -> Cause:
-    names = ", ".join(missing)
+    """`missing`: as `observe.secrets` tells them."""
+    secrets = [each for each in missing if not each.startswith(CONFIG_MAP)]
+    others = [each for each in missing if each.startswith(CONFIG_MAP)]
+    names = ", ".join(([f"Secret {', '.join(secrets)}"] if secrets else []) + others)
     verb = "is" if len(missing) == 1 else "are"
-    return Cause("SecretNotFound", f"Secret {names} {verb} not there: create it")
+    reason = "SecretNotFound" if secrets else "ConfigMapNotFound"
+    return Cause(reason, f"{names} {verb} not there: create it")

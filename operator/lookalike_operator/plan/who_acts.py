@@ -34,6 +34,7 @@ WHO_ACTS: Mapping[str, Who] = {
     "ModelChangeNeedsSources": Who.PERSON,
     "NameTaken": Who.PERSON,
     "SecretNotFound": Who.PERSON,
+    "ConfigMapNotFound": Who.PERSON,
     # -- what the operator writes
     "Refused": Who.PERSON,
     "FieldsContested": Who.PERSON,
@@ -62,6 +63,7 @@ WHO_ACTS: Mapping[str, Who] = {
     # -- the index
     "QdrantUnavailable": Who.ITSELF,
     "ApiKeyRefused": Who.PERSON,
+    "CertificateRefused": Who.PERSON,
     "IndexMismatch": Who.PERSON,
     "QdrantTooOld": Who.PERSON,
     "IndexLost": Who.PERSON,

@@ -45,7 +45,7 @@ async def open_index(
     from lookalike_serving.index.qdrant import PATIENCE_SECONDS, QdrantIndex
 
     return await QdrantIndex.open(
-        _qdrant_url(config),
+        _addresses(config),
         config.name,
         vector=collection.vector,
         dimension=dimension,
@@ -53,6 +53,7 @@ async def open_index(
         fields=collection.fields,
         grpc_port=config.grpc_port,
         api_key_file=config.api_key_file,
+        ca_file=config.ca_file,
         shards=config.shards,
         replication_factor=config.replication_factor,
         patience_seconds=PATIENCE_SECONDS if patience_seconds is None else patience_seconds,
@@ -73,13 +74,14 @@ async def open_payload_index(config: IndexConfig) -> Index:
     from lookalike_serving.index.qdrant import QdrantIndex
 
     return await QdrantIndex.open(
-        _qdrant_url(config),
+        _addresses(config),
         config.name,
         vector=None,
         dimension=None,
         fingerprint=None,
         grpc_port=config.grpc_port,
         api_key_file=config.api_key_file,
+        ca_file=config.ca_file,
         shards=config.shards,
         replication_factor=config.replication_factor,
         owner=config.owner,
@@ -93,7 +95,7 @@ def _edge_path(config: IndexConfig) -> Path:
     return config.path
 
 
-def _qdrant_url(config: IndexConfig) -> str:
-    if config.url is None:
+def _addresses(config: IndexConfig) -> tuple[str, ...]:
+    if not config.addresses:
         raise IndexFailure(f"index {config.name}: engine Qdrant needs an address: set index.url")
-    return config.url
+    return config.addresses

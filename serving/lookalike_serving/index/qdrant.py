@@ -17,20 +17,19 @@ from qdrant_client import AsyncQdrantClient, models
 
 from lookalike_crds.image_collection import Distance, FieldSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
-from lookalike_crds.qdrant_versions import OLDEST, Version, parsed, too_old, written
 from lookalike_serving.index.filters import Filter
 from lookalike_serving.index.predicates import json_path
 from lookalike_serving.index.protocol import (
     Hit,
     IndexFailure,
     IndexInfo,
-    IndexMismatch,
     IndexRefused,
     Page,
     Point,
     Query,
     Record,
 )
+from lookalike_serving.index.qdrant_client import CredentialFiles
 from lookalike_serving.index.qdrant_collection import (
     METADATA,
     Wanted,
@@ -39,7 +38,7 @@ from lookalike_serving.index.qdrant_collection import (
     field_type_of,
     former_of,
 )
-from lookalike_serving.index.qdrant_connection import IN_MEMORY, Connection, connected
+from lookalike_serving.index.qdrant_connection import Connection, connected
 from lookalike_serving.index.qdrant_errors import CollectionLost
 from lookalike_serving.index.qdrant_filters import NeedsNewer, compile_filter
 from lookalike_serving.index.scores import engine_threshold, score_of
@@ -60,7 +59,6 @@ class QdrantIndex:
 
     def __init__(self, connection: Connection, wanted: Wanted) -> None:
         self._connection = connection
-        self._version: Version | None = None
         self._take(wanted)
         self._where = connection.where
         self._distance = Distance.COSINE if wanted.vector is None else wanted.vector.distance
@@ -69,7 +67,7 @@ class QdrantIndex:
     @classmethod
     async def open(
         cls,
-        url: str,
+        addresses: str | Sequence[str],
         name: str,
         *,
         vector: VectorSpec | None,
@@ -78,6 +76,7 @@ class QdrantIndex:
         fields: tuple[FieldSpec, ...] = (),
         grpc_port: int | None = 6334,
         api_key_file: Path | None = None,
+        ca_file: Path | None = None,
         shards: int = 1,
         replication_factor: int = 1,
         patience_seconds: float = PATIENCE_SECONDS,
@@ -85,18 +84,23 @@ class QdrantIndex:
         adopts: str | None = None,
         model: str | None = None,
     ) -> QdrantIndex:
-        """Open the collection `name`, or make it. `vector` and `dimension` None: payloads only;
-        `grpc_port` None: REST alone.
+        """Open the collection `name`, or make it. `addresses`: of one server's nodes, the one to be
+        preferred first. `vector` and `dimension` None: payloads only; `grpc_port` None: REST alone.
 
         `owner` and `model`, in words, are written into it. Where there is an index `adopts` that is
         nobody else's, that one is used instead. Raises IndexMismatch where the collection is
         another owner's, or was made for another dimension, distance or model, and
-        IndexUnavailable, with the url, where the server does not answer. Once it is open, a
+        IndexUnavailable, with the addresses, where none of them answers. Once it is open, a
         server that goes away is waited for as long as `patience_seconds`.
         """
         # A server that was never there is more likely a wrong address: told soon.
         patience = min(patience_seconds, PATIENCE_SECONDS)
-        connection = connected(url, grpc_port, api_key_file, patience_seconds=patience)
+        connection = connected(
+            [addresses] if isinstance(addresses, str) else addresses,
+            grpc_port,
+            CredentialFiles(api_key_file, ca_file),
+            patience_seconds=patience,
+        )
         wanted = Wanted(
             name,
             vector,
@@ -121,7 +125,7 @@ class QdrantIndex:
     async def open_with(cls, connection: Connection, wanted: Wanted) -> QdrantIndex:
         """Like `open`, over a connection of the caller's, which `close` then closes."""
         index = cls(connection, wanted)
-        await index._read_version()
+        await connection.read_versions()
         found = await connection.call(
             f"opening collection {wanted.name}", lambda client: adopted(client, wanted)
         )
@@ -133,31 +137,19 @@ class QdrantIndex:
         self._wanted = wanted
         self._name = wanted.name
 
-    async def _read_version(self) -> None:
-        """Raises IndexMismatch where the server is older than what is supported."""
-        if self._where == IN_MEMORY:
-            return
-        info = await self._connection.call("asking for the version", lambda client: client.info())
-        self._version = parsed(info.version)
-        if too_old(self._version):
-            raise IndexMismatch(
-                f"Qdrant at {self._where} has version {info.version}: {written(OLDEST)} is the "
-                "oldest that is supported; upgrade it"
-            )
-
     async def _compiled(self, filter: Filter | None) -> models.Filter | None:
         """Raises IndexRefused for what the server's version lacks."""
         try:
-            return compile_filter(filter, self._wanted.fields, self._version)
+            return compile_filter(filter, self._wanted.fields, self._connection.version)
         except NeedsNewer:
-            await self._read_version()  # it may have been upgraded
-            return compile_filter(filter, self._wanted.fields, self._version)
+            await self._connection.read_versions()  # it may have been upgraded
+            return compile_filter(filter, self._wanted.fields, self._connection.version)
 
     async def _ensure(self) -> None:
-        where = self._where
+        where, local = self._where, self._connection.is_local
         await self._connection.call(
             f"opening collection {self._name}",
-            lambda client: ensure_collection(client, self._wanted, where, local=where == IN_MEMORY),
+            lambda client: ensure_collection(client, self._wanted, where, local=local),
         )
 
     async def _call(self, doing: str, make: Callable[[AsyncQdrantClient], Awaitable[T]]) -> T:
@@ -324,7 +316,7 @@ class QdrantIndex:
         )
 
     def _params(self, ef: int | None, exact: bool) -> models.SearchParams | None:
-        if self._where == IN_MEMORY:
+        if self._connection.is_local:
             return None  # local mode is always exact, and warns of parameters
         if exact:
             ignored = models.QuantizationSearchParams(ignore=True)

@@ -1,9 +1,14 @@
 """The way to a Qdrant server, kept open through what happens to servers and networks.
 
-A server that restarts or moves is away for seconds. Every call that the project makes may be
-repeated without harm – points have ids of their own – so a call that finds the server away is
-made again for as long as its caller has patience: a moment for a search, minutes for an
-ingestion. A refused API key is read again from its file, since keys are replaced while we run.
+A server that restarts or moves is away for seconds, and a server of several nodes has several
+addresses. Every call that the project makes may be repeated without harm – points have ids of their
+own – so a call that one address does not answer goes to the next, and where none answers, is made
+again for as long as its caller has patience: a moment for a search, minutes for an ingestion.
+
+The first address in the order in which they are written is used for as long as it answers, so that
+who writes and who reads talk to the same node. One that does not is left out, and asked from time
+to time until it answers again. A refused API key, and the authorities that a refused certificate
+was to be signed by, are read again from their files.
 """
 
 from __future__ import annotations
@@ -12,65 +17,93 @@ import asyncio
 import logging
 import random
 import time
-import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from qdrant_client import AsyncQdrantClient
 
 from lookalike_crds.config import IndexConfig
-from lookalike_crds.image_collection import DEFAULT_GRPC_PORT
-from lookalike_serving.index.protocol import IndexFailure, IndexUnavailable
-from lookalike_serving.index.qdrant_errors import CollectionLost, KeyRefused, translated
+from lookalike_crds.qdrant_versions import OLDEST, Version, parsed, too_old, written
+from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexUnavailable
+from lookalike_serving.index.qdrant_client import (
+    IN_MEMORY,
+    TIMEOUT_SECONDS,
+    CredentialFiles,
+    client_of,
+)
+from lookalike_serving.index.qdrant_errors import (
+    CertificateRefused,
+    CollectionLost,
+    KeyRefused,
+    TooSlow,
+    translated,
+)
 
 log = logging.getLogger("lookalike.index")
 
-IN_MEMORY = ":memory:"
-TIMEOUT_SECONDS = 20
-"""Of one call."""
 _FEW_CALLS_SECONDS = 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-_CHANNEL = {
-    # gRPC's own pauses between attempts to connect grow to two minutes: a server that is back
-    # would be taken for dead as long.
-    "grpc.initial_reconnect_backoff_ms": 200,
-    "grpc.max_reconnect_backoff_ms": 2_000,
-    # Despite its name the time that one attempt to connect may take.
-    "grpc.min_reconnect_backoff_ms": 5_000,
-    # A machine that vanishes closes no connection. Without pings the kernel would go on sending
-    # to it for a quarter of an hour, although a new server answers at the same address.
-    "grpc.keepalive_time_ms": 10_000,
-    "grpc.keepalive_timeout_ms": 5_000,
-    # Newer versions of gRPC go by this one, a minute unless it is set.
-    "grpc.http2.ping_timeout_ms": 5_000,
-    "grpc.http2.max_pings_without_data": 0,
-}
+"""Between attempts while no address answers."""
+_QUIET_SECONDS = 1.0
+"""A call that takes longer may be one to a machine that vanished: it is asked whether it lives."""
+_CHECK_SECONDS = 1.0
+"""For that answer."""
+_FIRST_LOOK, _LONGEST_LOOK = 0.5, 10.0
+"""Between looks at an address that is left out."""
+_STEADY_SECONDS = 60.0
+"""An address that has answered as long is looked at soon again when it fails."""
 
 T = TypeVar("T")
+Make = Callable[[AsyncQdrantClient], Awaitable[T]]
+
+
+class _Node:
+    """One address of the server."""
+
+    def __init__(self, url: str, client: AsyncQdrantClient) -> None:
+        self.url = url
+        self.client = client
+        self.version: Version | None = None
+        """As far as it has been asked."""
+        self.left_out: asyncio.Task[None] | None = None
+        """What looks at it until it answers again."""
+        self.check: asyncio.Task[IndexFailure | None] | None = None
+        """Whether it lives: under way, for all calls that it keeps waiting."""
+        self.pause = _FIRST_LOOK
+        self.failed_at = 0.0
+        self.back_at = 0.0
 
 
 class Connection:
-    """A client of one server, and its replacement where the API key was replaced."""
+    """Clients of one server's addresses, and their replacement when the credentials change."""
 
     def __init__(
         self,
-        client: AsyncQdrantClient,
-        where: str,
+        clients: Mapping[str, AsyncQdrantClient],
         *,
         patience_seconds: float = 0.0,
-        reconnect: Callable[[], AsyncQdrantClient | None] = lambda: None,
+        reconnect: Callable[[], Mapping[str, AsyncQdrantClient] | None] = lambda: None,
     ) -> None:
-        """`reconnect` answers a client with a newer API key; None where there is none."""
-        self.client = client
-        self.where = where
+        """`clients`: by address, the one to be preferred first. `reconnect` answers clients with
+        newer credentials; None where there are none."""
+        self._nodes = [_Node(url, client) for url, client in clients.items()]
+        self.where = " or ".join(clients)
         self.patience_seconds = patience_seconds
         self._reconnect = reconnect
         self._closing: set[asyncio.Task[None]] = set()
 
-    async def call(self, doing: str, make: Callable[[AsyncQdrantClient], Awaitable[T]]) -> T:
+    @property
+    def is_local(self) -> bool:
+        """Whether it is qdrant-client's local mode, and no server."""
+        return self.where == IN_MEMORY
+
+    @property
+    def version(self) -> Version | None:
+        """Of the oldest node, as far as they have been asked."""
+        return min((n.version for n in self._nodes if n.version is not None), default=None)
+
+    async def call(self, doing: str, make: Make[T]) -> T:
         """What `make` gets from the server. `doing` begins the message of a failure.
 
         Raises IndexFailure and nothing else.
@@ -78,13 +111,10 @@ class Connection:
         deadline = time.monotonic() + self.patience_seconds
         pause = _FIRST_PAUSE
         while True:
-            client = self.client
             try:
-                with translated(doing, self.where):
-                    return await make(client)
-            except KeyRefused:
-                if not self._renewed(client):
-                    raise
+                if len(self._nodes) == 1:
+                    return await self._asked(self._nodes[0], doing, make)
+                return await self._one_of_all(doing, make)
             except CollectionLost:
                 raise
             except IndexUnavailable as failure:
@@ -97,54 +127,190 @@ class Connection:
                 await asyncio.sleep(wait)
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
-    async def close(self) -> None:
-        await asyncio.gather(*self._closing)
-        await self.client.close()
+    async def read_versions(self) -> None:
+        """Ask every address for its version; those that do not answer now are asked when they do.
 
-    def _renewed(self, refused: AsyncQdrantClient) -> bool:
+        Raises IndexFailure where none answers, IndexMismatch where one is older than what is
+        supported.
+        """
+        if self.is_local:
+            return
+        doing = "asking for the version"
+        if len(self._nodes) == 1:
+            (node,) = self._nodes
+            told = await self.call(doing, lambda client: client.info())
+            node.version = _checked(node, told.version)
+            return
+        # One answers, or it is told why none does.
+        await self.call(doing, lambda client: client.info())
+        problems = await asyncio.gather(*(self._check(node) for node in self._nodes))
+        for problem in problems:
+            if isinstance(problem, IndexMismatch):
+                raise problem
+
+    async def close(self) -> None:
+        looking = [t for node in self._nodes for t in (node.left_out, node.check) if t is not None]
+        for task in looking:
+            task.cancel()
+        await asyncio.gather(*looking, return_exceptions=True)
+        await asyncio.gather(*self._closing)
+        for node in self._nodes:
+            await node.client.close()
+
+    # One address
+
+    async def _asked(self, node: _Node, doing: str, make: Make[T]) -> T:
+        while True:
+            client = node.client
+            try:
+                with translated(doing, node.url):
+                    return await make(client)
+            except (KeyRefused, CertificateRefused):
+                if not self._renewed(node, client):
+                    raise
+
+    def _renewed(self, node: _Node, refused: AsyncQdrantClient) -> bool:
         """Whether there is another client to try than the one that was refused."""
-        if self.client is not refused:
+        if node.client is not refused:
             return True  # another call has seen to it
-        client = self._reconnect()
-        if client is None:
+        clients = self._reconnect()
+        if clients is None:
             return False
-        self.client = client
-        # What is under way on the old one comes to its end first.
-        closing = asyncio.create_task(refused.close(grpc_grace=float(TIMEOUT_SECONDS)))
-        self._closing.add(closing)
-        closing.add_done_callback(self._closing.discard)
+        for each in self._nodes:
+            # What is under way on the old one comes to its end first.
+            closing = asyncio.create_task(each.client.close(grpc_grace=float(TIMEOUT_SECONDS)))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            each.client = clients[each.url]
         return True
+
+    # Several
+
+    async def _one_of_all(self, doing: str, make: Make[T]) -> T:
+        """What the first address that answers gets.
+
+        The next one is asked when one fails, and also when one is silent, which is not given up by
+        that: a machine that has much to do is slow to say that it lives.
+        """
+        untried = self._in_order()
+        under_way: dict[asyncio.Task[T], _Node] = {}
+        failures: list[IndexFailure] = []
+        try:
+            while untried or under_way:
+                if untried and all(node.left_out for node in under_way.values()):
+                    node = untried.pop(0)
+                    under_way[asyncio.create_task(self._asked(node, doing, make))] = node
+                done, _ = await asyncio.wait(
+                    under_way,
+                    timeout=_QUIET_SECONDS if untried else None,
+                    return_when=asyncio.FIRST_COMPLETED,
+                )
+                for task in done:
+                    node = under_way.pop(task)
+                    try:
+                        answer = task.result()
+                    except TooSlow:
+                        raise
+                    except CollectionLost as failure:
+                        # Of one that lost its disk and has not joined the others again yet?
+                        failures.append(failure)
+                    except IndexUnavailable as failure:
+                        self._leave_out(node, failure)
+                        failures.append(failure)
+                    else:
+                        node.failed_at = 0.0
+                        return answer
+                if not done:
+                    quiet = [node for node in under_way.values() if node.left_out is None]
+                    await asyncio.gather(*(self._check(node) for node in quiet))
+        finally:
+            for task in under_way:
+                task.cancel()
+        raise _all_of(failures)
+
+    def _in_order(self) -> list[_Node]:
+        """Those that answer as they are written, then the others: the last that failed last."""
+        answering = [node for node in self._nodes if node.left_out is None]
+        others = [node for node in self._nodes if node.left_out is not None]
+        return answering + sorted(others, key=lambda node: node.failed_at)
+
+    def _leave_out(self, node: _Node, failure: IndexFailure) -> None:
+        node.failed_at = time.monotonic()
+        if node.left_out is not None:
+            return
+        if node.failed_at - node.back_at > _STEADY_SECONDS:
+            node.pause = _FIRST_LOOK
+        log.warning("Qdrant at %s is left out until it answers again: %s", node.url, failure)
+        node.left_out = asyncio.create_task(self._look_until_it_answers(node))
+
+    async def _look_until_it_answers(self, node: _Node) -> None:
+        while True:
+            await asyncio.sleep(node.pause * _jitter())
+            node.pause = min(2 * node.pause, _LONGEST_LOOK)
+            if await self._look_at(node) is None:
+                break
+        log.info("Qdrant at %s answers again", node.url)
+        node.back_at = time.monotonic()
+        node.left_out = None
+
+    async def _check(self, node: _Node) -> IndexFailure | None:
+        """Why a node is not to be asked. Its caller may be cancelled, the check goes on."""
+        if node.check is None or node.check.done():
+            node.check = asyncio.create_task(self._checked_now(node))
+        return await asyncio.shield(node.check)
+
+    async def _checked_now(self, node: _Node) -> IndexFailure | None:
+        failure = await self._look_at(node)
+        if failure is not None:
+            self._leave_out(node, failure)
+        return failure
+
+    async def _look_at(self, node: _Node) -> IndexFailure | None:
+        """Why it is not to be asked: it does not answer, or is older than what is supported."""
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                told = await self._asked(node, "looking", lambda client: client.info())
+            node.version = _checked(node, told.version)
+        except TimeoutError:
+            return IndexUnavailable(f"it does not answer within {_CHECK_SECONDS:g} s")
+        except IndexFailure as failure:
+            return failure
+        return None
 
 
 def connected(
-    url: str, grpc_port: int | None, api_key_file: Path | None, *, patience_seconds: float
+    addresses: Sequence[str],
+    grpc_port: int | None,
+    files: CredentialFiles,
+    *,
+    patience_seconds: float,
 ) -> Connection:
-    """A connection to `url`, which follows its API key's file. Does not connect yet."""
-    used = read_key(api_key_file)
+    """A connection to the addresses of one server, which follows its credentials' files. Does not
+    connect yet."""
+    used = files.read()
 
-    def reconnect() -> AsyncQdrantClient | None:
+    def clients() -> dict[str, AsyncQdrantClient]:
+        return {url: client_of(url, grpc_port, used) for url in addresses}
+
+    def reconnect() -> dict[str, AsyncQdrantClient] | None:
         nonlocal used
-        key = read_key(api_key_file)
-        if key == used:
+        found = files.read()
+        if found == used:
             return None
-        used = key
-        log.info("the API key of Qdrant at %s was replaced: connecting with the new one", url)
-        return client_of(url, grpc_port, key)
+        used = found
+        where = " or ".join(addresses)
+        log.info("the credentials for Qdrant at %s were replaced: connecting anew", where)
+        return clients()
 
-    return Connection(
-        client_of(url, grpc_port, used),
-        url,
-        patience_seconds=patience_seconds,
-        reconnect=reconnect,
-    )
+    return Connection(clients(), patience_seconds=patience_seconds, reconnect=reconnect)
 
 
 @asynccontextmanager
 async def connection_of(index: IndexConfig) -> AsyncIterator[Connection]:
     """A connection to the server that an index is on, for a few calls."""
-    assert index.url is not None, "only indexes on a server have a connection"
+    files = CredentialFiles(index.api_key_file, index.ca_file)
     connection = connected(
-        index.url, index.grpc_port, index.api_key_file, patience_seconds=_FEW_CALLS_SECONDS
+        index.addresses, index.grpc_port, files, patience_seconds=_FEW_CALLS_SECONDS
     )
     try:
         yield connection
@@ -152,42 +318,23 @@ async def connection_of(index: IndexConfig) -> AsyncIterator[Connection]:
         await connection.close()
 
 
-def read_key(api_key_file: Path | None) -> str | None:
-    """The API key in the file, without what surrounds it. Raises IndexFailure."""
-    if api_key_file is None:
-        return None
-    try:
-        return api_key_file.read_text("utf-8-sig").strip()
-    except OSError as error:
-        raise IndexFailure(
-            f"index.api_key_file {api_key_file} cannot be read: {error.strerror}"
-        ) from error
-
-
-def client_of(url: str, grpc_port: int | None, api_key: str | None) -> AsyncQdrantClient:
-    """A client that has not connected yet; of REST alone where `grpc_port` is None.
-
-    Raises IndexFailure where `url` is no address.
-    """
-    if url == IN_MEMORY:
-        return AsyncQdrantClient(location=IN_MEMORY)
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise IndexFailure(
-            f"index.url {url!r} is no address of a Qdrant server: write http(s)://host:port"
+def _checked(node: _Node, told: str) -> Version | None:
+    """Raises IndexMismatch where the version is older than what is supported."""
+    version = parsed(told)
+    if too_old(version):
+        raise IndexMismatch(
+            f"Qdrant at {node.url} has version {told}: {written(OLDEST)} is the oldest that is "
+            "supported; upgrade it"
         )
-    with warnings.catch_warnings():
-        # Inside a cluster a key over plain HTTP is usual; whoever wants TLS writes https.
-        warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
-        return AsyncQdrantClient(
-            url=url,
-            grpc_port=grpc_port or DEFAULT_GRPC_PORT,
-            prefer_grpc=grpc_port is not None,
-            api_key=api_key,
-            timeout=TIMEOUT_SECONDS,
-            grpc_options=dict(_CHANNEL),
-            check_compatibility=False,  # it would ask the server here, blocking the event loop
-        )
+    return version
+
+
+def _all_of(failures: Sequence[IndexFailure]) -> IndexFailure:
+    """What a call that no address answered fails with."""
+    lost = next((each for each in failures if isinstance(each, CollectionLost)), None)
+    if lost is not None or len(failures) == 1:
+        return lost or failures[0]
+    return IndexUnavailable("; ".join(str(failure) for failure in failures))
 
 
 def _jitter() -> float:

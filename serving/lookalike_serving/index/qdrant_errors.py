@@ -10,6 +10,7 @@ from grpc.aio import AioRpcError  # type: ignore[import-untyped]
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
+from lookalike_crds.tls import certificate_problem, tls_problem
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, IndexUnavailable
 
 _LONGEST = 400
@@ -22,6 +23,14 @@ class CollectionLost(IndexUnavailable):
 
 class KeyRefused(IndexFailure):
     """The server does not know the API key."""
+
+
+class CertificateRefused(IndexUnavailable):
+    """The server's certificate is not one that we trust."""
+
+
+class TooSlow(IndexUnavailable):
+    """The server has the call, and has not answered in time."""
 
 
 @contextmanager
@@ -63,13 +72,17 @@ def failure(status: StatusCode | int | None, text: str, doing: str, where: str) 
             )
         case StatusCode.INVALID_ARGUMENT | StatusCode.UNIMPLEMENTED | 400 | 422:
             return IndexRefused(f"{doing}: Qdrant at {where} refused it: {text}")
+        case StatusCode.UNAVAILABLE if (problem := certificate_problem(text)) is not None:
+            return CertificateRefused(f"{doing} failed: Qdrant at {where}: {problem}")
+        case StatusCode.UNAVAILABLE if (problem := tls_problem(text)) is not None:
+            return IndexUnavailable(f"{doing} failed: Qdrant at {where}: {problem}")
         case StatusCode.UNAVAILABLE | 503 | None:
             return IndexUnavailable(
                 f"{doing} failed: Qdrant at {where} does not answer ({text}): check that it runs, "
                 "that index.url names it and that its gRPC port can be reached, then try again"
             )
         case StatusCode.DEADLINE_EXCEEDED | 408:
-            return IndexUnavailable(
+            return TooSlow(
                 f"{doing} failed: Qdrant at {where} does not answer in time: it is overloaded or "
                 "out of reach; see its log and its load, then try again"
             )

@@ -37,9 +37,9 @@ def server(stand_in: StandIn) -> Server:
     """A real one where LOOKALIKE_QDRANT_URL says so."""
     url = os.environ.get("LOOKALIKE_QDRANT_URL")
     return (
-        Server(url, os.environ.get("LOOKALIKE_QDRANT_API_KEY"))
+        Server((url,), os.environ.get("LOOKALIKE_QDRANT_API_KEY"))
         if url
-        else Server(stand_in.url, KEY)
+        else Server((stand_in.url,), KEY)
     )
 
 
@@ -53,10 +53,10 @@ async def qdrant() -> AsyncIterator[Qdrant]:
 @pytest.fixture
 async def client(server: Server, stand_in: StandIn) -> AsyncIterator[AsyncQdrantClient]:
     """As serving talks to it."""
-    port = stand_in.grpc_port if server.url == stand_in.url else 6334
+    port = stand_in.grpc_port if server.urls[0] == stand_in.url else 6334
     with warnings.catch_warnings(action="ignore", category=UserWarning):
         client = AsyncQdrantClient(
-            url=server.url,
+            url=server.urls[0],
             api_key=server.api_key,
             timeout=60,
             prefer_grpc=True,
@@ -214,7 +214,7 @@ async def test_deleting_an_index_twice_is_as_good_as_once(
 async def test_a_refused_key_is_said_with_where_to_put_the_right_one(
     qdrant: Qdrant, stand_in: StandIn
 ) -> None:
-    facts = await qdrant.facts(Server(stand_in.url, "wrong"), "x", "a")
+    facts = await qdrant.facts(Server((stand_in.url,), "wrong"), "x", "a")
     assert facts.error is not None
     assert facts.error.startswith(f"{stand_in.url} refused the API key (HTTP 40")
     assert "spec.index.qdrant.apiKeySecretRef" in facts.error
@@ -223,18 +223,18 @@ async def test_a_refused_key_is_said_with_where_to_put_the_right_one(
 
 async def test_a_server_that_nobody_runs_is_unreachable(qdrant: Qdrant) -> None:
     url = "http://127.0.0.1:1"
-    facts = await qdrant.facts(Server(url), "x", "a")
+    facts = await qdrant.facts(Server((url,)), "x", "a")
     assert facts.error is not None
     assert facts.error.startswith(f"{url} is unreachable")
     with pytest.raises(IndexUnavailable, match="is unreachable"):
-        await qdrant.perform(Server(url), IndexOp(IndexAction.DELETE, "x"))
+        await qdrant.perform(Server((url,)), IndexOp(IndexAction.DELETE, "x"))
 
 
 async def test_a_slow_server_is_left_in_time_and_asked_once_for_all_its_collections(
     healed: StandIn,
 ) -> None:
     qdrant = Qdrant(timeout=1, keep=60.0)
-    server = Server(healed.url, KEY)
+    server = Server((healed.url,), KEY)
     healed.faults(latency_seconds=30)
     try:
         loop = asyncio.get_running_loop()
@@ -253,7 +253,7 @@ async def test_a_slow_server_is_left_in_time_and_asked_once_for_all_its_collecti
 async def test_a_connection_that_breaks_is_a_fact_and_the_next_look_finds_it_mended(
     qdrant: Qdrant, healed: StandIn
 ) -> None:
-    server = Server(healed.url, KEY)
+    server = Server((healed.url,), KEY)
     healed.faults(drop_connections=True)
     facts = await qdrant.facts(server, "x", "a")
     assert facts.error is not None
@@ -264,4 +264,4 @@ async def test_a_connection_that_breaks_is_a_fact_and_the_next_look_finds_it_men
 
 
 async def test_the_key_is_never_shown() -> None:
-    assert "hidden" not in repr(Server("http://x", "hidden"))
+    assert "hidden" not in repr(Server(("http://x",), "hidden"))

@@ -13,7 +13,7 @@ from tests.operator.plan.known import SETTINGS, collection, condition, meta, tol
 from lookalike_operator.plan.addresses import (
     address_entry_problem,
     address_problem,
-    asked_url,
+    asked_urls,
 )
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.model import CollectionSnapshot
@@ -68,14 +68,31 @@ def test_a_service_of_ones_own_namespace_is_talked_to(url: str) -> None:
         assert _says(_at(url, **more)) is None
     snapshot = _at(url)
     assert snapshot.spec is not None
-    asked = asked_url(snapshot.meta, snapshot.spec, snapshot.settings)
-    assert asked is not None
+    (asked,) = asked_urls(snapshot.meta, snapshot.spec, snapshot.settings)
     assert "//qdrant.shop.svc.cluster.local" in asked, "and not one of the operator's namespace"
 
 
 @pytest.mark.parametrize("url", OTHERS)
 def test_nothing_else_is_unless_the_settings_say_so(url: str) -> None:
     assert _says(_at(url)) is not None
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_each_of_several_addresses_is_judged(bad: int) -> None:
+    urls = ["https://a.example.com", "https://qdrant.shop.svc:6333", "https://b.example.com"]
+
+    def says(**more: Any) -> str | None:
+        index = {"engine": "Qdrant", "qdrant": {"urls": urls, **more}}
+        settings = replace(SETTINGS, qdrant_addresses=("*.example.com",))
+        return _says(collection({"index": index}, settings=settings))
+
+    assert says(**KEYED) is None
+    good, urls[bad] = urls[bad], "https://169.254.169.254"
+    assert f"spec.index.qdrant.urls[{bad}]: https://169.254.169.254 is neither" in str(says())
+    urls[bad] = "http://c.example.com"
+    assert says() is None
+    assert f"urls[{bad}]: http://c.example.com would get the API key" in str(says(**KEYED))
+    urls[bad] = good
 
 
 def test_it_is_told_and_nothing_is_done() -> None:
@@ -135,8 +152,7 @@ def test_whatever_is_asked_without_a_setting_is_in_ones_own_namespace(rest: str)
     snapshot = _at("http://" + rest)
     assert snapshot.spec is not None
     if address_problem(snapshot.meta, snapshot.spec, snapshot.settings) is None:
-        asked = asked_url(snapshot.meta, snapshot.spec, snapshot.settings)
-        assert asked is not None
+        (asked,) = asked_urls(snapshot.meta, snapshot.spec, snapshot.settings)
         # A dot at the end of a name only says that it is whole.
         host = asked.removeprefix("http://").split("/")[0].split(":")[0].rstrip(".")
         assert host.endswith(f".{meta('x').namespace}.svc.cluster.local")

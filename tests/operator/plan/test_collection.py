@@ -313,7 +313,7 @@ def test_the_loss_of_what_was_uploaded_is_told_until_there_is_something_again() 
     [
         (collection(EDGE, spec=None, problems=("spec.index.engine: is Edgee: write Edge",)),
          "InvalidSpec", "write Edge"),
-        (collection({"index": {"engine": "Qdrant"}}), "NoQdrantAddress", "write url or serviceRef"),
+        (collection({"index": {"engine": "Qdrant"}}), "NoQdrantAddress", "write url, urls or"),
         (collection(EDGE, {"sources": [{"name": "a", "volume": {"path": "images"}}]}),
          "InvalidSpec", "claimName: is missing"),
         (collection(EDGE, {"sources": [{"name": "a", "volume": {"path": "../x",

@@ -414,7 +414,7 @@ TABLE: dict[str, tuple[RetrieverSnapshot, str, str]] = {
     ),
     "server": (
         retriever(collections=(facts({"index": {"engine": "Qdrant"}}),)),
-        "NoQdrantAddress", "url or serviceRef",
+        "NoQdrantAddress", "url, urls or serviceRef",
     ),
 }  # fmt: skip
 

@@ -162,13 +162,15 @@ class InFolder:
 async def _on_server(cluster: Cluster, url: str, names: list[str], yes: bool) -> Done:
     from lookalike.cli.cluster.left_behind import OnServer
     from lookalike_serving.index.protocol import IndexFailure
-    from lookalike_serving.index.qdrant_connection import Connection, client_of
+    from lookalike_serving.index.qdrant_client import Credentials, client_of
+    from lookalike_serving.index.qdrant_connection import Connection
 
     try:
-        client = client_of(url, None, os.environ.get("LOOKALIKE_QDRANT_API_KEY"))
+        key = os.environ.get("LOOKALIKE_QDRANT_API_KEY")
+        client = client_of(url, None, Credentials(key))
     except IndexFailure:
         raise Failure(f"--qdrant-url {url}: write http(s)://host:port", ExitCode.USAGE) from None
-    connection = Connection(client, url)
+    connection = Connection({url: client})
     try:
         return await _work(OnServer(cluster, connection), names, yes)
     finally:
@@ -279,7 +281,7 @@ def left_behind_line(data_dir: Path) -> str | None:
 
 def _left_on_servers(config: ServingConfig) -> int:
     """0 where they cannot be asked: whether a server answers is told by others."""
-    if all(each.index.url is None for each in config.collections):
+    if not any(each.index.addresses for each in config.collections):
         return 0
     from lookalike_serving.index.protocol import IndexFailure
     from lookalike_serving.left_behind import left_on_servers

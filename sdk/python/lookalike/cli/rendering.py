@@ -23,7 +23,7 @@ from lookalike_crds.config import (
     RetrieverConfig,
     ServingConfig,
 )
-from lookalike_crds.image_collection import Engine, ModelSpec
+from lookalike_crds.image_collection import CaSpec, Engine, ModelSpec
 from lookalike_crds.naming import index_name
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.sources import SourceSpec
@@ -74,7 +74,7 @@ def render(
     gateway = f"http://{_connectable(http.host)}:{http.port}"
     for resource in loaded.collections:
         folder = loaded.folder_of(resource)
-        index = _index(resource, run, notices)
+        index = _index(resource, folder, run, notices)
         notices += _moved(resource.metadata.name, before.get(resource.metadata.name), index)
         collection = CollectionConfig(
             name=resource.metadata.name,
@@ -122,12 +122,14 @@ def render(
     return Rendered(serving, tuple(ingestions), tuple(notices))
 
 
-def _index(resource: ImageCollection, run: RunDirectory, notices: list[str]) -> IndexConfig:
+def _index(
+    resource: ImageCollection, folder: Path, run: RunDirectory, notices: list[str]
+) -> IndexConfig:
     spec = resource.spec.index
     name = index_name(resource.metadata.name, resource.spec.model)
     owner = IndexOwner(cluster=run.data_id(), name=resource.metadata.name)
     qdrant = spec.qdrant
-    if spec.engine is Engine.QDRANT and qdrant is not None and qdrant.url is not None:
+    if spec.engine is Engine.QDRANT and qdrant is not None and qdrant.addresses:
         needs_key = qdrant.api_key_secret_ref is not None
         if needs_key and not os.environ.get(_QDRANT_KEY_VARIABLE):
             raise Failure(
@@ -138,30 +140,45 @@ def _index(resource: ImageCollection, run: RunDirectory, notices: list[str]) -> 
             engine=Engine.QDRANT,
             # A server may be shared with other machines.
             name=index_name(resource.metadata.name, resource.spec.model, owner.cluster),
-            adopts=name if _has_used(run, name, qdrant.url) else None,
+            adopts=name if _has_used(run, name, qdrant.addresses) else None,
             owner=owner,
             url=qdrant.url,
+            urls=qdrant.urls or (),
             grpc_port=qdrant.port_of_grpc,
             api_key_file=_qdrant_key_file(run) if needs_key else None,
+            ca_file=None if qdrant.ca is None else _ca_file(resource, qdrant.ca, folder),
             shards=qdrant.shards,
             replication_factor=qdrant.replication_factor,
         )
     if spec.engine is Engine.QDRANT and "engine" in spec.model_fields_set:
         notices.append(
             f"ImageCollection/{resource.metadata.name} spec.index.engine is Qdrant without "
-            "qdrant.url: this machine uses Edge, in the data directory"
+            "qdrant.url or urls: this machine uses Edge, in the data directory"
         )
     path = run.data_dir / "indexes" / name
     return IndexConfig(engine=Engine.EDGE, name=name, path=path, owner=owner)
 
 
-def _has_used(run: RunDirectory, index: str, url: str) -> bool:
+def _ca_file(resource: ImageCollection, ca: CaSpec, folder: Path) -> Path:
+    at = f"ImageCollection/{resource.metadata.name} spec.index.qdrant.ca"
+    if ca.path is None:
+        raise Failure(
+            f"{at}: there are no ConfigMaps and Secrets on one machine: write the certificates to "
+            "a file, and its path, relative to the YAML file, to ca.path"
+        )
+    file = absolute(ca.path, folder)
+    if not file.is_file():
+        raise Failure(f"{at}.path: there is no file {file}")
+    return file
+
+
+def _has_used(run: RunDirectory, index: str, urls: tuple[str, ...]) -> bool:
     """Whether the last server of this data directory had that index, of an earlier release's name.
 
     Without that, an index of the name is likely to be another machine's.
     """
     return any(
-        index in (each["name"], each.get("adopts")) and each.get("url") == url
+        index in (each["name"], each.get("adopts")) and not _addresses(each).isdisjoint(urls)
         for each in _before(run).values()
     )
 
@@ -178,13 +195,19 @@ def _before(run: RunDirectory) -> dict[str, dict[str, Any]]:
     }
 
 
+def _addresses(index: dict[str, Any]) -> set[str]:
+    """Of the Qdrant server that an index was on."""
+    return {index.get("url"), *(index.get("urls") or ())} - {None}
+
+
 def _moved(collection: str, before: dict[str, Any] | None, index: IndexConfig) -> list[str]:
     """What is to be told where a collection's index was on a server that is no longer named."""
-    url = (before or {}).get("url")
-    if url in (None, index.url):
+    addresses = _addresses(before or {})
+    if not addresses or not addresses.isdisjoint(index.addresses):
         return []
+    where = " or ".join(sorted(addresses))
     return [
-        f"ImageCollection/{collection} was kept on the Qdrant server {url} until now: what was "
+        f"ImageCollection/{collection} was kept on the Qdrant server {where} until now: what was "
         "uploaded there is not found any more, and stays there. To have it again, set "
         "spec.index.qdrant.url back"
     ]
