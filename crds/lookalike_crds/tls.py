@@ -15,7 +15,8 @@ def trusting(ca: str) -> ssl.SSLContext:
     Raises ValueError, with what to write, where it holds none.
     """
     try:
-        context = ssl.create_default_context(cadata=ca)
+        # Without any, the context would trust the well-known authorities instead.
+        context = ssl.create_default_context(cadata=ca if ca.strip() else "none")
     except (ssl.SSLError, ValueError) as error:
         raise ValueError(
             "holds no certificate: write one or more in PEM, each from -----BEGIN CERTIFICATE----- "
@@ -28,7 +29,7 @@ def trusting(ca: str) -> ssl.SSLContext:
 
 _REFUSED = "CERTIFICATE_VERIFY_FAILED"
 
-_EXPIRED = "its certificate has expired: renew it"
+_EXPIRED = "its certificate is expired: renew it"
 _EARLY = "its certificate is not valid yet: check the clocks of both machines"
 _OTHER_NAME = (
     "its certificate is for another name: write the address with a name that the certificate has, "

@@ -19,7 +19,9 @@ _PASSED_ON = {
     # Kubernetes' own, of a container that cannot be made.
     *("CreateContainerConfigError", "CreateContainerError", "RunContainerError"),
     # Of an index that cannot be asked.
-    *("ApiKeyRefused", "QdrantUnavailable"),
+    *("ApiKeyRefused", "CertificateRefused", "QdrantUnavailable"),
+    # Of what is missing.
+    *("SecretNotFound", "ConfigMapNotFound"),
     # The states of a run.
     *("Completed", "CompletedWithErrors"),
 }

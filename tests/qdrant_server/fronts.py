@@ -24,13 +24,13 @@ class Front:
         upstream = ((urlsplit(behind.url).port, _HOST), (behind.grpc_port, _HOST))
         self._relays = [Relay(partial(asyncio.open_connection, h, p)) for p, h in upstream]
         self._host = host
-        self._tls = tls
+        self.tls = tls
         self.ports = [0, 0]
 
     async def start(self) -> None:
         """At the ports that it had, or any."""
         self.ports = [
-            await relay.listen(self._host, port, self._tls)
+            await relay.listen(self._host, port, self.tls)
             for relay, port in zip(self._relays, self.ports, strict=True)
         ]
 
@@ -46,7 +46,7 @@ class Front:
 
     @property
     def url(self) -> str:
-        scheme = "http" if self._tls is None else "https"
+        scheme = "http" if self.tls is None else "https"
         return f"{scheme}://{self._host}:{self.ports[0]}"
 
     @property

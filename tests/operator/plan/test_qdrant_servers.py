@@ -108,7 +108,7 @@ def test_a_config_map_that_is_not_there_is_named() -> None:
 
 
 def test_a_refused_certificate_waits_for_a_person() -> None:
-    error = "https://q: its certificate has expired: renew it"
+    error = "https://q: its certificate is expired: renew it"
     refused = IndexFacts("x", error=error, reason="CertificateRefused")
     plan = plan_collection(on_server(PHOTOS, index=refused))
     assert told(plan, "Stalled") == ("True", "CertificateRefused")
