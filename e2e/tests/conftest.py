@@ -20,6 +20,7 @@ from e2e.tests import prometheus as prometheus_pod
 from e2e.tests import target as targets
 from e2e.tests.chart import Chart
 from e2e.tests.prometheus import Prometheus
+from e2e.tests.qdrant import allowed_addresses
 from e2e.tests.stage import Stages
 from e2e.tests.target import Target
 
@@ -77,6 +78,7 @@ def chart(
         prometheus={"url": prometheus_pod.ADDRESS},
         # On the node KubeRay's operator is outside, and asks by way of the API server.
         kuberay={"namespace": "kuberay"},
+        qdrant={"allowedAddresses": allowed_addresses()},
     )
     yield chart
     if not _KEEP:

@@ -16,6 +16,7 @@ from e2e.cluster.api import Object
 from e2e.tests.callers import calling
 from e2e.tests.endpoint import Endpoint
 from e2e.tests.prometheus import Prometheus
+from e2e.tests.qdrant import given_server
 from e2e.tests.stage import Stage, Stages
 from e2e.tests.waiting import story, until, until_condition
 
@@ -24,7 +25,6 @@ pytestmark = pytest.mark.node
 PICTURES = 120
 COLLECTION = "products"
 RETRIEVER = "product-search"
-_URL = "LOOKALIKE_QDRANT_URL"
 _LONGEST_LOAD_SECONDS = 240
 _SERVING = "app.kubernetes.io/component=serving"
 _ROLLOUT = "example.com/rollout"
@@ -36,7 +36,7 @@ _ROLLOUTS = int(os.environ.get("LOOKALIKE_E2E_ROLLOUTS", "2"))
 def stage(stages: Stages) -> Iterator[Stage]:
     with stages.open("qdrant") as stage:
         stage.catalogue(PICTURES)
-        given = os.environ.get(_URL)
+        given = given_server()
         changes: dict[str, Object] = {}
         if given:
             qdrant = {"url": given, "serviceRef": None}

@@ -7,12 +7,16 @@ a pod is ready as soon as Serve calls its replica healthy.
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from lookalike_crds.config import CollectionConfig
+from lookalike_crds.image_collection import Engine
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem
 from lookalike_serving.service import Failure, Service
 from lookalike_serving.together import together
+
+log = logging.getLogger("lookalike.service")
 
 CANARY_SECONDS = 5.0
 _AGAIN_SECONDS = 2.0
@@ -28,10 +32,17 @@ async def silent_parts(service: Service) -> dict[str, Failure | None]:
 
 
 class Health:
-    """A replica's health: it is up when it has answered once, and ill when it no longer does."""
+    """A replica's health: it is up when it has answered once, and ill when it no longer does.
+
+    Serve restarts an ill replica, which mends nothing about a Qdrant server that is away or refuses
+    us: it would only add to the outage, and Serve gives an application up whose replicas cannot
+    start. So those failures count until the first answer alone.
+    """
 
     def __init__(self) -> None:
         self._answered = False
+        self._without: set[str] = set()
+        """Parts that do not answer at present, because of a server."""
 
     async def check(self, service: Service) -> None:
         """Raises RuntimeError with the reason.
@@ -40,11 +51,32 @@ class Health:
         up that fails to start a few times, and an index server may be away for longer.
         """
         while failed := {p: f for p, f in (await silent_parts(service)).items() if f is not None}:
+            if self._answered:
+                self._tell({p: failed.pop(p) for p in _on_servers(service) if p in failed})
+                if not failed:
+                    return
             if self._answered or not all(failure.may_pass for failure in failed.values()):
                 told = "; ".join(f"{part}: {failure.reason}" for part, failure in failed.items())
                 raise RuntimeError(told)
             await asyncio.sleep(_AGAIN_SECONDS)
         self._answered = True
+        self._tell({})
+
+    def _tell(self, without: dict[str, Failure]) -> None:
+        for part in without.keys() - self._without:
+            log.warning("%s does not answer: %s", part, without[part])
+        for part in self._without - without.keys():
+            log.info("%s answers again", part)
+        self._without = set(without)
+
+
+def _on_servers(service: Service) -> list[str]:
+    """Parts whose index is on a Qdrant server."""
+    return [
+        f"collections.{each.name}"
+        for each in service.config.collections
+        if each.index.engine is Engine.QDRANT
+    ]
 
 
 async def _canary(service: Service, collection: CollectionConfig) -> Failure | None:
