@@ -42,31 +42,35 @@ SEARCH = "/v1/retrievers/shop/search"
 GOAL = 3.0
 ATTACKER = "127.0.0.2"
 HEADERS, BODIES, BOMBERS = 4200, 520, 4
-_BEGIN_SECONDS = 3.0
+_BEGIN_SECONDS = 5.0
 """For the attackers to be there before it counts."""
 
 
 # The ordinary client
 
 
-def measure(port: int, pictures: list[bytes], seconds: float) -> tuple[list[float], Counter[str]]:
+def measure(port: int, bodies: list[bytes], seconds: float) -> tuple[list[float], Counter[str]]:
     """(seconds of each query, how many were answered how) of one client for so long."""
     spent: list[float] = []
     answers: Counter[str] = Counter()
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
-        picture = pictures[len(spent) % len(pictures)]
+        body = bodies[len(spent) % len(bodies)]
         started = time.perf_counter()
-        answers[_query(port, picture, None)] += 1
+        answers[_query(port, body, None)] += 1
         spent.append(time.perf_counter() - started)
         time.sleep(0.02)
     return spent, answers
 
 
-def _query(port: int, image: bytes, source: str | None) -> str:
-    """One search by image over a connection of its own; the status, or why there was none."""
+def search_by(image: bytes) -> bytes:
+    """A request's body. Made before it counts: a client's work is not the server's."""
     value = base64.b64encode(image).decode()
-    body = json.dumps({"queries": [{"type": "image", "value": value}]})
+    return json.dumps({"queries": [{"type": "image", "value": value}]}).encode()
+
+
+def _query(port: int, body: bytes, source: str | None) -> str:
+    """One search over a connection of its own; the status, or why there was none."""
     connection = http.client.HTTPConnection(
         "127.0.0.1", port, timeout=30, source_address=None if source is None else (source, 0)
     )
@@ -130,7 +134,7 @@ def _encoded(format: str, **options: str) -> bytes:
 
 
 async def throw_bombs(port: int, seconds: float, answers: Counter[str]) -> None:
-    thrown = bombs()
+    thrown = [search_by(bomb) for bomb in bombs()]
     end = time.monotonic() + seconds
 
     async def throw(number: int) -> None:
@@ -207,10 +211,10 @@ def _attack(name: str, port: int, seconds: float, answers: multiprocessing.Queue
 # Both
 
 
-def run(served: Served, pictures: list[bytes], name: str, seconds: float) -> float:
+def run(served: Served, bodies: list[bytes], name: str, seconds: float) -> float:
     """One attack between two quiet measurements; the ratio of both p99."""
     port = served.config.http.port
-    before, _ = measure(port, pictures, seconds / 2)
+    before, _ = measure(port, bodies, seconds / 2)
     context = multiprocessing.get_context("spawn")
     told: multiprocessing.Queue[object] = context.Queue()
     attacker = context.Process(
@@ -219,11 +223,11 @@ def run(served: Served, pictures: list[bytes], name: str, seconds: float) -> flo
     load = os.getloadavg()[0]
     attacker.start()
     time.sleep(_BEGIN_SECONDS)
-    beside, answers = measure(port, pictures, seconds)
+    beside, answers = measure(port, bodies, seconds)
     ended = told.get(timeout=120)
     attacker.join(60)
     time.sleep(2)
-    after, _ = measure(port, pictures, seconds / 2)
+    after, _ = measure(port, bodies, seconds / 2)
     alone50, alone99 = np.percentile(before + after, [50, 99]) * 1e3
     beside50, beside99 = np.percentile(beside, [50, 99]) * 1e3
     ratio = float(beside99 / alone99)
@@ -243,15 +247,15 @@ def main() -> None:
     options = parser.parse_args()
     seconds = min(options.seconds, 60.0)
     with demo_server(options.documents) as (served, files):
-        pictures = [Path(file).read_bytes() for file in files[:64]]
-        measure(served.config.http.port, pictures, 3)  # warms up
+        bodies = [search_by(Path(file).read_bytes()) for file in files[:64]]
+        measure(served.config.http.port, bodies, 3)  # warms up
         print(
             f"{'ms':<10}{'p50':>9}{'p99':>9}{'p50':>9}{'p99':>9}{'ratio':>8}   ordinary queries\n"
             f"{'':<10}{'alone':>18}{'beside':>18}   (goal {GOAL:g})",
             flush=True,
         )
         names = [options.only] if options.only else list(ATTACKS)
-        ratios = [run(served, pictures, name, seconds) for name in names]
+        ratios = [run(served, bodies, name, seconds) for name in names]
     if max(ratios) > GOAL:
         raise SystemExit("a goal was missed: see above")
 
