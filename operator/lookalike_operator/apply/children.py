@@ -31,7 +31,7 @@ from lookalike_operator.observe.store import Store
 from lookalike_operator.plan.compare import Difference, differences
 from lookalike_operator.plan.model import Key, Manifest, ObjectRef, ref_of
 from lookalike_operator.plan.names import Owner
-from lookalike_operator.plan.secrets import filled
+from lookalike_operator.plan.secrets import emptied, filled
 from lookalike_operator.plan.surplus import Written, managers, surplus, written_by_others
 
 _V = TypeVar("_V")
@@ -102,6 +102,8 @@ class Look:
         self.foreign: list[ObjectRef] = []
         self.written: list[str] = []
         """What was done, in words: `applied Deployment/x`."""
+        self.emptied: str | None = None
+        """A Secret that somebody took its key out of, in words. It may not be written again."""
         self.contested: tuple[str, float] | None = None
         """An object that others change back, in words, and the seconds until it is written."""
 
@@ -231,6 +233,10 @@ class Look:
                     raise
         if not self._owner.owns(live):
             self.foreign.append(ref)
+        elif is_secret and (key := emptied(manifest, live)) is not None:
+            self.emptied = (
+                f"{ref} lacks the key {key} that was made for it: delete it to have another"
+            )
         elif is_secret:
             # What it holds is nobody's business here, so it does not go to the store.
             _keep(self._all._verified, self._seen_as(ref), self._all._clock())

@@ -164,6 +164,9 @@ class _Run:
             self._trouble = self._trouble or Trouble("FieldsContested", message)
             self._failed("FieldsContested", message, wait)
         await self._look.create(plan.once, doubted=plan.doubtful)
+        if self._look.emptied is not None:
+            self._trouble = self._trouble or Trouble("SecretEmptied", self._look.emptied)
+            self._failed("SecretEmptied", self._look.emptied)
         await self._look.prune([*map(ref_of, (*plan.objects, *plan.once)), *plan.keep])
 
     def _stored(self, after: Manifest, what: str) -> None:

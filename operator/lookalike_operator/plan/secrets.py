@@ -45,3 +45,10 @@ def filled(manifest: Manifest, token: Callable[[], str]) -> Manifest:
         return manifest
     content: dict[str, Any] = {"stringData": {key: token()}}
     return {**manifest, **content}
+
+
+def emptied(manifest: Manifest, live: Manifest) -> str | None:
+    """The key that was generated and that the Secret no longer has; its value is nobody's business
+    here."""
+    key = (manifest["metadata"].get("annotations") or {}).get(GENERATE)
+    return None if key is None or key in (live.get("data") or {}) else str(key)

@@ -35,6 +35,7 @@ WHO_ACTS: Mapping[str, Who] = {
     "NameTaken": Who.PERSON,
     "SecretNotFound": Who.PERSON,
     "ConfigMapNotFound": Who.PERSON,
+    "SecretEmptied": Who.PERSON,
     # -- what the operator writes
     "Refused": Who.PERSON,
     "FieldsContested": Who.PERSON,

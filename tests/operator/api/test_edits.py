@@ -117,6 +117,36 @@ async def _edited_and_taken_back(hand: ByHand, name: str, spec: dict[str, Any]) 
     return True
 
 
+@pytest.mark.parametrize("name", ["search-api-keys", "search-internal"])
+async def test_a_generated_secret_that_is_emptied_is_told_and_one_that_is_deleted_is_made_again(
+    cluster: Cluster, api: Api, namespace: str, name: str
+) -> None:
+    """The operator may not change a Secret, so that nobody's keys are ever replaced by it."""
+    hand = await installed(cluster, api, namespace)
+    kind, key = kind_named("Secret"), Key("Retriever", namespace, "search")
+    made = await cluster.get(kind, namespace, name)
+    assert made is not None
+    (entry,) = made["data"]
+    await cluster.patch(kind, namespace, name, {"data": {entry: None}}, manager="somebody")
+    hand.passed += 700
+    for _ in range(2):
+        await hand.refresh()
+        await hand.look(key)
+    live = await cluster.get(kind_named("Retriever"), namespace, "search")
+    assert live is not None
+    stalled = _condition(live, "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "SecretEmptied")
+    assert f"{name} lacks the key {entry}" in stalled["message"]
+    await cluster.delete(kind, namespace, name, uid=made["metadata"]["uid"])
+    await hand.settle()
+    again = await cluster.get(kind, namespace, name)
+    assert again is not None
+    assert set(again["data"]) == {entry}
+    live = await cluster.get(kind_named("Retriever"), namespace, "search")
+    assert live is not None
+    assert _condition(live, "Stalled")["status"] == "False"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
