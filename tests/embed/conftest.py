@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
@@ -17,6 +18,8 @@ from safetensors.torch import save_file
 
 from lookalike_crds.image_collection import ModelSpec, Precision, Provider
 from lookalike_serving.embed import Embedder, load_embedder
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "bench"))  # its photographs
 
 TINY: dict[str, Any] = {
     "embed_dim": 32,

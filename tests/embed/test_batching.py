@@ -38,7 +38,7 @@ class Gated:
         self.calls: list[tuple[str, int]] = []
         self.threads: set[str] = set()
         self.info = EmbedderInfo(
-            "Test", "gated", None, "f", 3, 8, "cpu", "FP32", Distance.COSINE, None, True
+            "Test", "gated", None, "f", 3, 8, 8, "cpu", "FP32", Distance.COSINE, None, True, "tests"
         )
 
     def preprocess(self, image):
@@ -61,6 +61,9 @@ class Gated:
     def embed_texts(self, texts):
         self._enter("text", len(texts))
         return np.array([[len(text), 0, 0] for text in texts], np.float32)
+
+    def understands(self, text):
+        return True
 
     def unknown_words(self, text):
         return [word for word in text.split() if word == "qwrtz"]

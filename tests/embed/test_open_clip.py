@@ -128,7 +128,7 @@ def test_loading_leaves_the_callers_random_numbers_alone(architectures, cache_di
     assert torch.equal(torch.rand(3), expected)
 
 
-@pytest.mark.parametrize("provider", [Provider.TIMM, Provider.ONNX, Provider.PLUGIN])
+@pytest.mark.parametrize("provider", [Provider.ONNX, Provider.PLUGIN])
 def test_other_providers_come_later(provider, cache_dir):
     with pytest.raises(ModelError, match="later version"):
         load_embedder(ModelSpec(provider=provider), cache_dir)

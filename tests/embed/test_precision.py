@@ -51,15 +51,21 @@ SLOWER = {torch.float32: 2, torch.bfloat16: 40}
 )
 def test_auto_takes_bfloat16_where_it_is_faster_and_agrees(options, chosen, request):
     model = Model(**options)
-    assert settle(model, Precision.AUTO, CPU, (8, 8), request.node.name) is chosen
+    assert settle(model, model.visual, Precision.AUTO, CPU, (8, 8), request.node.name) is chosen
     dtype = torch.bfloat16 if chosen is Precision.BF16 else torch.float32
     assert model.visual.weight.dtype is dtype
 
 
 def test_what_was_measured_is_remembered_for_the_process(request):
     first, second = Model(effort=FASTER), Model(effort=FASTER)
-    assert settle(first, Precision.AUTO, CPU, (8, 8), request.node.name) is Precision.BF16
-    assert settle(second, Precision.AUTO, CPU, (8, 8), request.node.name) is Precision.BF16
+    assert (
+        settle(first, first.visual, Precision.AUTO, CPU, (8, 8), request.node.name)
+        is Precision.BF16
+    )
+    assert (
+        settle(second, second.visual, Precision.AUTO, CPU, (8, 8), request.node.name)
+        is Precision.BF16
+    )
     assert first.visual.calls > 0
     assert second.visual.calls == 0
 
@@ -74,12 +80,13 @@ def test_what_was_measured_is_remembered_for_the_process(request):
 )
 def test_what_is_asked_for_is_not_measured(wanted, dtype):
     model = Model(effort=SLOWER)
-    assert settle(model, wanted, CPU, (8, 8), "asked") is wanted
+    assert settle(model, model.visual, wanted, CPU, (8, 8), "asked") is wanted
     assert model.visual.weight.dtype is dtype
     assert model.visual.calls == 0
 
 
 def test_measuring_gives_the_threads_back(request):
     torch.set_num_threads(2)
-    settle(Model(effort=FASTER), Precision.AUTO, CPU, (8, 8), request.node.name)
+    model = Model(effort=FASTER)
+    settle(model, model.visual, Precision.AUTO, CPU, (8, 8), request.node.name)
     assert torch.get_num_threads() == 2

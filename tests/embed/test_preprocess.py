@@ -8,6 +8,7 @@ import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
+from lookalike_serving.embed.fingerprint import fingerprint
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.images import decode_image
 
@@ -101,3 +102,9 @@ def test_scaling_while_decoding_hardly_moves_the_vector(format, tiny, photo):
     assert scaled.size < full.size / 3
     a, b = tiny.embed_pixels([tiny.preprocess(full), tiny.preprocess(scaled)])
     assert float(a @ b) > 0.999
+
+
+def test_a_model_of_before_keeps_its_fingerprint_and_so_its_index():
+    preprocessing = Preprocessing(64, 64, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    known = "948f285a1dbcff2184b6a877f972ba0f13dcba0faa541d37cb5377d4ff15744e"
+    assert fingerprint("Demo", "demo-clip", "0" * 64, preprocessing) == known

@@ -18,14 +18,14 @@ from lookalike_serving.index.protocol import IndexUnavailable
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Picture = Callable[..., bytes]
-REASON = "spec.model.provider Timm"
+REASON = "spec.model.provider Onnx"
 
 
 @pytest.fixture(scope="module")
 def config(serving: Any) -> ServingConfig:
     """The usual service, one of its collections with a model that cannot be loaded."""
     usual: ServingConfig = serving()
-    model = ModelSpec(provider=Provider.TIMM, name="resnet50")
+    model = ModelSpec(provider=Provider.ONNX, name="resnet50")
     broken = usual.collections[1].model_copy(update={"model": model})
     first, _, *others = usual.collections
     return usual.model_copy(update={"collections": (first, broken, *others)})

@@ -189,9 +189,37 @@ async def test_a_text_finds_what_it_says(client: httpx.AsyncClient) -> None:
 
 async def test_words_the_model_does_not_know_are_warned_of(client: httpx.AsyncClient) -> None:
     found = await search(client, queries=text("red zeppelin"))
+    assert found["results"]
     assert found["warnings"] == [
         "queries[0].value: the model does not know 'zeppelin' and ignores such words"
     ]
+
+
+@pytest.mark.parametrize("retriever", ["shop", "both", "ranks", "dot", "euclid"])
+@pytest.mark.parametrize("words", ["zeppelin", "rotes Luftschiff", "飛行船", "???"])
+async def test_words_of_which_the_model_knows_none_find_nothing_and_it_says_why(
+    client: httpx.AsyncClient, retriever: str, words: str
+) -> None:
+    found = await search(client, retriever, queries=text(words), filters={"status": "active"})
+    assert found["results"] == []
+    (warning,) = found["warnings"]
+    assert warning.startswith("queries[0].value: demo-clip knows none of ")
+    assert words.split()[-1].lower() in warning
+    assert warning.endswith(
+        "so nothing is searched for; the model knows the demo catalogue only: drawn products and "
+        "their English words"
+    )
+
+
+async def test_beside_a_picture_words_of_which_the_model_knows_none_weigh_nothing(
+    client: httpx.AsyncClient, picture: Picture
+) -> None:
+    image = {"type": "image", "value": encoded(picture("red"))}
+    alone = await search(client, queries=[image])
+    beside = await search(client, queries=[{"type": "text", "value": "zeppelin"}, image])
+    assert ids(beside) == ids(alone)
+    assert [r["score"] for r in beside["results"]] == [r["score"] for r in alone["results"]]
+    assert "'zeppelin'" in beside["warnings"][0]
 
 
 @pytest.mark.parametrize(

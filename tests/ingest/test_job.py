@@ -96,7 +96,7 @@ def test_a_run_in_which_every_image_failed_has_failed(place) -> None:
 @pytest.mark.parametrize(
     ("collection", "source"),
     [
-        ({"model": {"provider": "Timm", "name": "vit"}}, None),
+        ({"model": {"provider": "Onnx", "name": "vit"}}, None),
         ({}, {"name": "cloud", "s3": {"bucket": "images"}}),
     ],
     ids=["provider", "source"],

@@ -501,6 +501,35 @@ def test_an_empty_collection_says_what_will_appear(open_page):
     expect(page.get_by_role("heading", name="Nothing found")).to_be_visible()
 
 
+def test_words_the_model_does_not_know_find_nothing_and_the_reason_is_shown(open_page):
+    page = open_page("?q=zeppelin")
+    expect(page.get_by_role("heading", name="Nothing found")).to_be_visible()
+    expect(page.locator(".warning")).to_contain_text("knows none of 'zeppelin'")
+
+
+def test_what_the_model_can_do_is_said_before_a_search(open_page):
+    page = open_page()
+    expect(page.locator("#ability")).to_contain_text("demo-clip knows the demo catalogue only")
+
+
+def test_a_model_that_knows_no_words_is_not_asked_for_any(open_page, context):
+    def blind(route):
+        answer = route.fetch()
+        told = answer.json()
+        for each in told["items"]:
+            each |= {"supports_text": False, "model_ability": "knows no words"}
+        route.fulfill(response=answer, json=told)
+
+    context.route("**/v1/collections?*", blind)
+    page = open_page()
+    box = page.get_by_label("Address of a picture to look for")
+    expect(box).to_have_attribute("placeholder", "Drop a picture, or paste one or its address")
+    box.fill("mug")
+    page.keyboard.press("Enter")
+    expect(page.locator("#notice")).to_contain_text("No words are known here")
+    assert "q=" not in page.url
+
+
 def test_another_retriever_is_another_search(open_page):
     page = open_page()
     expect(cards(page)).to_have_count(48)

@@ -131,6 +131,10 @@ class Collection(Answered):
     distance: str | None = None
     dimension: int | None = None
     model: str | None = None
+    model_ability: str | None = None
+    """What the model can do and what not: half a sentence of it."""
+    supports_text: bool | None = None
+    """Whether it is searched by words, too."""
     fields: tuple[CollectionField, ...] = ()
     warnings: tuple[str, ...] = ()
     """That its index has lost what it held; that a field's type was changed over documents."""
@@ -160,7 +164,10 @@ class Model(Answered):
     image_size: int | None = None
     device: str | None = None
     precision: str | None = None
+    pooling: str | None = None
     supports_text: bool | None = None
+    ability: str | None = None
+    """What it can do and what not: half a sentence of the model."""
     collections: tuple[str, ...] = ()
 
 

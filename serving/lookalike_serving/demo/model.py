@@ -66,6 +66,10 @@ class Tokenizer:
         words = self.split(text) or text.split()  # signs alone are as unknown as words
         return [word for word in words if word not in self._index]
 
+    def understands(self, text: str) -> bool:
+        """Whether it knows any word of `text`."""
+        return any(word in self._index for word in self.split(text))
+
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """(n, context) int64, padded with 0; words past the context are left out."""
         rows = torch.full((len(texts), self.context), _PADDING, dtype=torch.int64)

@@ -114,7 +114,7 @@ class BatchedEmbedder:
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._max_pixels = max_pixels
-        self._min_side = embedder.info.image_size
+        self._min_side = embedder.info.min_side
         self._shares_processors = embedder.info.device == "cpu"
         self._memory = TextMemory(text_cache)
 
@@ -142,6 +142,10 @@ class BatchedEmbedder:
 
     def unknown_words(self, text: str) -> list[str]:
         return self._embedder.unknown_words(text)
+
+    def understands(self, text: str) -> bool:
+        """Whether the model knows any word of `text`."""
+        return self._embedder.understands(text)
 
     # --- what callers ask -----------------------------------------------------------------
 

@@ -8,16 +8,16 @@ import torch
 
 from lookalike_crds.image_collection import Distance, Precision, Provider
 from lookalike_serving.demo.model import WEIGHTS, CorruptWeights, load_demo_model
-from lookalike_serving.embed.clip import ClipEmbedder
 from lookalike_serving.embed.fingerprint import fingerprint
 from lookalike_serving.embed.layout import layout_of
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError, WeightsNotFound
+from lookalike_serving.embed.torch_embedder import TextTower, TorchEmbedder
 
 NAME = "demo-clip"
 
 
-def load_demo(folder: Path = WEIGHTS) -> ClipEmbedder:
+def load_demo(folder: Path = WEIGHTS) -> TorchEmbedder:
     """The shipped model, in float32: it is too small to gain by less.
 
     Raises WeightsNotFound or ModelError where the installation is damaged.
@@ -50,21 +50,26 @@ def load_demo(folder: Path = WEIGHTS) -> ClipEmbedder:
         fingerprint=fingerprint(Provider.DEMO, NAME, demo.sha256, preprocessing),
         dimension=dimension,
         image_size=size,
+        min_side=preprocessing.min_side,
         device="cpu",
         precision=Precision.FP32,
         distance_hint=Distance.COSINE,
         logit_scale=float(model.logit_scale.exp()),
         supports_text=True,
+        ability="knows the demo catalogue only: drawn products and their English words",
     )
-    embedder = ClipEmbedder(
+    embedder = TorchEmbedder(
         encode_image=model.encode_image,
-        encode_text=model.encode_text,
-        tokenizer=demo.tokenizer,
+        text=TextTower(
+            model.encode_text,
+            demo.tokenizer,
+            demo.tokenizer.unknown_words,
+            demo.tokenizer.understands,
+        ),
         preprocessing=preprocessing,
         info=info,
         dtype=torch.float32,
         layout=layout,
-        unknown_words=demo.tokenizer.unknown_words,
     )
     embedder.embed_texts(["warm"])  # the first call of a tower costs a multiple of the next
     return embedder

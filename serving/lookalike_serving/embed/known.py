@@ -18,6 +18,7 @@ from types import ModuleType
 from unittest.mock import patch
 
 from lookalike_crds.image_collection import ModelSpec, Provider
+from lookalike_serving.embed import packages
 from lookalike_serving.embed.load import check_built
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
 
@@ -33,6 +34,8 @@ def check_model(spec: ModelSpec) -> None:
     """
     check_built(spec)
     name, said = spec.name, spec.weights
+    if spec.provider is Provider.TIMM and said:
+        _check_timm(name, said)
     if spec.provider is not Provider.OPEN_CLIP or any(
         each and each.startswith(("hf-hub:", "s3://", "gs://", "az://")) for each in (name, said)
     ):
@@ -57,6 +60,16 @@ def check_model(spec: ModelSpec) -> None:
             f"weights of {name!r}: {said!r} is neither a file nor a pretrained tag; known tags: "
             f"{_some(near)}"
         )
+
+
+def _check_timm(name: str | None, said: str) -> None:
+    """Names of models and tags are in timm's modules, which take seconds to import: not checked."""
+    if said.startswith(packages.PACKAGE):
+        packages.locate(name, said)
+    elif ":" not in said and ("/" in said or Path(said).suffix in _SUFFIXES):
+        place = Path(said).expanduser().resolve()
+        if not place.is_dir():
+            _check_file(str(name), place)
 
 
 def _check_file(name: str, file: Path) -> None:

@@ -21,8 +21,8 @@ def load_embedder(
 
     Fetched weights and their hashes are kept in `cache_dir`. `threads` bounds the CPU threads
     of one call to the model; all that the process may use where None. With
-    `random_weights_for_benchmarks`, OpenClip models that name no weights get seeded random
-    ones: nothing they find means anything.
+    `random_weights_for_benchmarks`, OpenClip and Timm models that name no weights get seeded
+    random ones: nothing they find means anything.
 
     Raises ModelError, or WeightsNotFound where there are no weights.
     """
@@ -39,10 +39,10 @@ def load_embedder(
 
 def check_built(model: ModelSpec) -> None:
     """Raises ModelError for a provider that comes with a later version. Loads nothing."""
-    if model.provider not in (Provider.DEMO, Provider.OPEN_CLIP):
+    if model.provider in (Provider.ONNX, Provider.PLUGIN):
         raise ModelError(
             f"spec.model.provider {model.provider} comes with a later version: "
-            f"use {Provider.OPEN_CLIP} or {Provider.DEMO}"
+            f"use {Provider.OPEN_CLIP}, {Provider.TIMM} or {Provider.DEMO}"
         )
 
 
@@ -58,5 +58,9 @@ def _load(model: ModelSpec, cache_dir: Path, random_weights: bool) -> Embedder:
             from lookalike_serving.embed.open_clip import load_open_clip
 
             return load_open_clip(model, cache_dir, random_weights=random_weights)
-        case Provider.TIMM | Provider.ONNX | Provider.PLUGIN:
+        case Provider.TIMM:
+            from lookalike_serving.embed.timm import load_timm
+
+            return load_timm(model, cache_dir, random_weights=random_weights)
+        case Provider.ONNX | Provider.PLUGIN:
             raise AssertionError(model.provider)

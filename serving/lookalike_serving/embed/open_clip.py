@@ -9,21 +9,22 @@ import open_clip
 import torch
 
 from lookalike_crds.image_collection import Distance, ModelSpec, Provider
-from lookalike_serving.embed.clip import ClipEmbedder, Tokenizer
 from lookalike_serving.embed.device import best_device
 from lookalike_serving.embed.fingerprint import fingerprint
 from lookalike_serving.embed.layout import layout_of
+from lookalike_serving.embed.open_clip_weights import Weights, known_architecture, locate
 from lookalike_serving.embed.precision import DTYPES, settle
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
 from lookalike_serving.embed.text import text_encoder
-from lookalike_serving.embed.weights import Weights, content_hash, known_architecture, locate
+from lookalike_serving.embed.torch_embedder import TextTower, Tokenizer, TorchEmbedder
+from lookalike_serving.embed.weights import content_hash
 
 _BENCHMARK_MODEL = "ViT-B-32"
 _BENCHMARK_SEED = 20240229
 
 
-def load_open_clip(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> ClipEmbedder:
+def load_open_clip(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> TorchEmbedder:
     """Build and warm the model that `spec` names.
 
     With `random_weights` a spec without weights gets seeded random ones: for speed work alone.
@@ -45,7 +46,7 @@ def load_open_clip(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) ->
     scale = float(model.logit_scale.exp().mean()) if hasattr(model, "logit_scale") else None
     device = best_device()
     size = (preprocessing.height, preprocessing.width)
-    precision = settle(model, spec.precision, device, size, f"{name}@{content}")
+    precision = settle(model, model.visual, spec.precision, device, size, f"{name}@{content}")
     info = EmbedderInfo(
         provider=Provider.OPEN_CLIP,
         name=name,
@@ -53,17 +54,18 @@ def load_open_clip(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) ->
         fingerprint=fingerprint(Provider.OPEN_CLIP, name, content, preprocessing),
         dimension=_dimension(model, device, DTYPES[precision], size),
         image_size=max(size),
+        min_side=preprocessing.min_side,
         device=str(device),
         precision=precision,
         distance_hint=Distance.COSINE,
         logit_scale=scale,
         supports_text=True,
+        ability="finds pictures by picture and by words",
     )
     tokenizer = _tokenizer(architecture, cache_dir)
-    embedder = ClipEmbedder(
+    embedder = TorchEmbedder(
         encode_image=model.encode_image,
-        encode_text=text_encoder(model),
-        tokenizer=tokenizer,
+        text=TextTower(text_encoder(model), tokenizer),
         preprocessing=preprocessing,
         info=info,
         dtype=DTYPES[precision],

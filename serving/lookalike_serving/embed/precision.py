@@ -37,17 +37,21 @@ _measured: dict[tuple[str, str, int], Precision] = {}
 
 
 def settle(
-    model: nn.Module, wanted: Precision, device: torch.device, size: tuple[int, int], name: str
+    model: nn.Module,
+    visual: nn.Module,
+    wanted: Precision,
+    device: torch.device,
+    size: tuple[int, int],
+    name: str,
 ) -> Precision:
     """Move `model` to `device` in the precision wanted, and say which that is. In place.
 
-    Its image tower is laid out as `layout_of` says, its weights as `turn_weights` does.
+    `visual` is its image tower, or all of it: laid out as `layout_of` says, the model's weights
+    as `turn_weights` does.
 
     `size` is the (height, width) of the images it reads. `name` says which measurements of
     this process can be used again.
     """
-    visual = model.visual
-    assert isinstance(visual, nn.Module)
     model.to(device)
     visual.to(memory_format=layout_of(visual))
     if wanted is Precision.AUTO:

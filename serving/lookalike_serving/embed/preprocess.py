@@ -1,6 +1,6 @@
-"""From decoded pixels to what an image tower reads, exactly as open_clip does it, but quicker.
+"""From decoded pixels to what an image tower reads, exactly as its library does it, but quicker.
 
-open_clip resizes the whole image and crops the middle; here Pillow is asked for the middle
+open_clip and timm resize the whole image and crop the middle; here Pillow is asked for the middle
 alone (`box`), with the same filter at the same positions. Very large sources are first
 reduced by a whole factor (`reducing_gap`). Normalisation is left to the batch: a uint8 tensor
 is a quarter of the size to queue and copy.
@@ -8,6 +8,7 @@ is a quarter of the size to queue and copy.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike_serving.embed.protocol import Pixels
+from lookalike_serving.embed.protocol import ModelError, Pixels
 
 ResizeMode = Literal["shortest", "longest", "squash"]
 
@@ -25,7 +26,7 @@ _REDUCING_GAP = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What a model's card says about its input. The fields are open_clip's `PreprocessCfg`."""
+    """What a model's card says about its input: open_clip's `PreprocessCfg`, timm's data config."""
 
     height: int
     width: int
@@ -33,7 +34,9 @@ class Preprocessing:
     std: tuple[float, float, float]
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     resize_mode: ResizeMode = "shortest"
-    fill_color: int = 0
+    fill_color: int | tuple[int, int, int] = 0
+    kept: float = 1.0
+    """The middle of the fitted image that the model sees, as part of its side: timm's crop_pct."""
 
     @classmethod
     def from_open_clip(cls, config: dict[str, Any]) -> Preprocessing:
@@ -51,16 +54,63 @@ class Preprocessing:
             fill_color=config.get("fill_color") or 0,
         )
 
+    @classmethod
+    def from_timm(cls, config: dict[str, Any]) -> Preprocessing:
+        """From `timm.data.resolve_model_data_config(model)`.
+
+        Raises ModelError for what cannot be done here.
+        """
+        channels, height, width = config["input_size"]
+        modes: dict[str, ResizeMode] = {
+            "center": "shortest",
+            "squash": "squash",
+            "border": "longest",
+        }
+        if channels != 3:
+            raise ModelError(f"the model reads {channels} channels: only models of 3, RGB, can run")
+        if config["interpolation"] not in ("bicubic", "bilinear"):
+            raise ModelError(
+                f"the model's interpolation is {config['interpolation']!r}: only bicubic and "
+                "bilinear are possible"
+            )
+        if config["crop_mode"] not in modes:
+            raise ModelError(
+                f"the model's crop_mode is {config['crop_mode']!r}: only {', '.join(modes)} are "
+                "possible"
+            )
+        mean = _three(config["mean"])
+        red, green, blue = (round(255 * value) for value in mean)
+        return cls(
+            height=height,
+            width=width,
+            mean=mean,
+            std=_three(config["std"]),
+            interpolation=config["interpolation"],
+            resize_mode=modes[config["crop_mode"]],
+            fill_color=(red, green, blue) if config["crop_mode"] == "border" else 0,
+            kept=config["crop_pct"],
+        )
+
+    @property
+    def min_side(self) -> int:
+        """The longer side of what an image is fitted into: smaller ones would be enlarged."""
+        return max(self._fitted)
+
+    @property
+    def _fitted(self) -> tuple[int, int]:
+        """(width, height) that an image is fitted into before its middle is taken."""
+        return math.floor(self.width / self.kept), math.floor(self.height / self.kept)
+
     def __call__(self, image: Pixels) -> NDArray[np.uint8]:
         """(h, w, 3) uint8 RGB -> (3, height, width) uint8, C-contiguous. Thread-safe."""
         source = Image.fromarray(image)
         match self.resize_mode:
             case "squash":
-                fitted = self._resize(source, (self.width, self.height))
+                fitted = self._middle(source, self._fitted)
             case "longest":
                 fitted = self._pad(source)
             case "shortest":
-                fitted = self._crop(source)
+                fitted = self._middle(source, self._covering(source))
         return np.ascontiguousarray(np.asarray(fitted).transpose(2, 0, 1))
 
     def _resize(
@@ -76,21 +126,27 @@ class Preprocessing:
         )
         return source.resize(size, resample, box=box, reducing_gap=_REDUCING_GAP)
 
-    def _crop(self, source: Image.Image) -> Image.Image:
-        """The middle of the image, its shortest side (for a square target) fitted."""
+    def _covering(self, source: Image.Image) -> tuple[int, int]:
+        """(width, height) of the source as it just covers what it is fitted into."""
         width, height = source.size
-        if self.width == self.height:
+        wide, high = self._fitted
+        if wide == high:
             # torchvision's Resize(int) truncates the longer side …
             short = min(width, height)
-            scaled_width = int(self.width * width / short) if width > height else self.width
-            scaled_height = int(self.height * height / short) if height > width else self.height
-        else:
-            # … and open_clip's ResizeKeepRatio rounds it.
-            ratio = min(width / self.width, height / self.height)
-            scaled_width, scaled_height = round(width / ratio), round(height / ratio)
-        left = round((scaled_width - self.width) / 2)
-        top = round((scaled_height - self.height) / 2)
-        x, y = width / scaled_width, height / scaled_height
+            return (
+                int(wide * width / short) if width > height else wide,
+                int(high * height / short) if height > width else high,
+            )
+        # … and the ResizeKeepRatio of open_clip and timm rounds it.
+        ratio = min(width / wide, height / high)
+        return round(width / ratio), round(height / ratio)
+
+    def _middle(self, source: Image.Image, scaled: tuple[int, int]) -> Image.Image:
+        """What the model sees of the source when that is scaled so."""
+        width, height = source.size
+        left = round((scaled[0] - self.width) / 2)
+        top = round((scaled[1] - self.height) / 2)
+        x, y = width / scaled[0], height / scaled[1]
         box = (
             max(0.0, left * x),
             max(0.0, top * y),
@@ -102,12 +158,21 @@ class Preprocessing:
     def _pad(self, source: Image.Image) -> Image.Image:
         """The whole image, its longest side fitted, on a canvas of the fill colour."""
         width, height = source.size
-        ratio = max(width / self.width, height / self.height)
+        wide, high = self._fitted
+        ratio = max(width / wide, height / high)
         size = (max(1, round(width / ratio)), max(1, round(height / ratio)))
-        canvas = Image.new("RGB", (self.width, self.height), (self.fill_color,) * 3)
-        offset = ((self.width - size[0]) // 2, (self.height - size[1]) // 2)
+        fill = self.fill_color
+        canvas = Image.new(
+            "RGB", (self.width, self.height), (fill,) * 3 if isinstance(fill, int) else fill
+        )
+        offset = (_centred(size[0], self.width), _centred(size[1], self.height))
         canvas.paste(self._resize(source, size), offset)
         return canvas
+
+
+def _centred(side: int, within: int) -> int:
+    """Where a side begins in the middle of another; negative if it is the longer one."""
+    return (within - side) // 2 if side <= within else -round((side - within) / 2)
 
 
 def _three(values: Any) -> tuple[float, float, float]:

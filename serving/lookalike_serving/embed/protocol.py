@@ -47,12 +47,19 @@ class EmbedderInfo:
     Precision and device are not part of it: vectors agree closely enough across them."""
     dimension: int
     image_size: int
-    """Side of the square the model sees, pixels: decoders may scale down to no less than this."""
+    """Side of the square the model sees, pixels."""
+    min_side: int
+    """Decoders may scale down to no less than this, pixels: more than `image_size` where the
+    model sees the middle of what is fitted."""
     device: str
     precision: str
     distance_hint: Distance
     logit_scale: float | None
     supports_text: bool
+    ability: str
+    """What it can do and what not, for people: half a sentence whose subject is the model."""
+    pooling: str | None = None
+    """How the values of a picture's parts become one vector, where the provider says it."""
 
 
 class Embedder(Protocol):
@@ -69,4 +76,8 @@ class Embedder(Protocol):
 
     def unknown_words(self, text: str) -> list[str]:
         """Words the model has never seen and ignores; empty for subword tokenizers."""
+        ...
+
+    def understands(self, text: str) -> bool:
+        """Whether it knows any word of `text`; if not, the text's vector means nothing."""
         ...

@@ -1,7 +1,7 @@
-"""Where a model's weights are: a file, a folder, a pretrained tag, the Hugging Face hub.
+"""What every provider that reads weights needs: the hub, and a name for a file's content.
 
-Resolves what a `ModelSpec` says to a file on disk, fetching it into the cache folder where it
-must be, and gives the file's content a name (its SHA-256). Never makes weights up.
+A file of the Hugging Face hub is fetched into the cache folder once; the content of any file is
+identified by its SHA-256. Nothing here knows what a provider does with a file.
 """
 
 from __future__ import annotations
@@ -13,95 +13,32 @@ import os
 import socket
 import urllib.request
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
-import open_clip
 from huggingface_hub import constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError
-from open_clip.pretrained import download_pretrained_from_url
 
-from lookalike_crds.image_collection import ModelSpec
-from lookalike_serving.embed.protocol import ModelError, WeightsNotFound, WeightsUnreachable
+from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
 
 HUB = "hf-hub:"
-_FOLDER = "local-dir:"
 _BUCKETS = ("s3://", "gs://", "az://")
 _SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".npz"}
-_CONFIG = "open_clip_config.json"
-_CHECKPOINTS = (
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "model.safetensors",
-)
 
 
-@dataclass(frozen=True, slots=True)
-class Weights:
-    """What `open_clip.create_model` is to be called with, and what identifies the vectors."""
-
-    architecture: str
-    """A built-in name, or `local-dir:…` of a folder with its own configuration."""
-    pretrained: str | None
-    """The file; None for a folder, where open_clip finds it beside the configuration."""
-    file: Path
-    name: str
-    """What to call the model: its architecture, or the hub's `org/model`."""
-    said: str
-    """The weights as the spec names them."""
-    tag: dict[str, Any] = field(default_factory=dict)
-    """What open_clip notes beside a tag: preprocessing, and whether it needs QuickGELU."""
-
-
-def locate(spec: ModelSpec, cache_dir: Path) -> Weights:
-    """Find, or fetch into `cache_dir`, the weights of an OpenClip model.
-
-    Raises WeightsNotFound where there are none, ModelError where they cannot be fetched.
-    """
-    name, said = spec.name, spec.weights
+def refuse_buckets(said: str | None) -> None:
+    """Raises ModelError where weights are said to be in a bucket."""
     if said and said.startswith(_BUCKETS):
         raise ModelError(
             f"spec.model.weights {said!r}: weights in buckets come with a later version; "
             "copy the file to a volume and give its path, or use hf-hub:org/model"
         )
-    hub = next((s for s in (said, name) if s and s.startswith(HUB)), None)
-    if hub:
-        return _from_hub(hub.removeprefix(HUB), spec, cache_dir)
-    if spec.revision:
-        raise ModelError(
-            f"spec.model.revision {spec.revision!r} is for hf-hub: weights only: remove it"
-        )
-    if said and (Path(said) / _CONFIG).is_file():
-        folder = Path(said).resolve()
-        return Weights(f"{_FOLDER}{folder}", None, _checkpoint(folder), name or folder.name, said)
-    if not name:
-        raise ModelError(
-            "spec.model.name is missing: give an open_clip architecture such as 'ViT-B-32', "
-            "or hf-hub:org/model"
-        )
-    known_architecture(name)
-    if not said:
-        raise WeightsNotFound(
-            f"spec.model.weights is missing for {name!r}: give a pretrained tag "
-            f"({_some(open_clip.list_pretrained_tags_by_model(name))}), a file, or hf-hub:org/model"
-        )
-    if _looks_like_a_path(said):
-        return _from_file(name, said)
-    return _from_tag(name, said, cache_dir)
 
 
-def known_architecture(name: str) -> None:
-    """Raises ModelError, with the closest names, where open_clip has no such architecture."""
-    models = open_clip.list_models()
-    if name not in models:
-        raise ModelError(
-            f"spec.model.name {name!r} is no open_clip architecture: did you mean "
-            f"{_some(_close(name, models) or ['ViT-B-32', 'ViT-L-14', 'ViT-B-16-SigLIP'])}?"
-        )
+def looks_like_a_path(said: str) -> bool:
+    return "/" in said or "\\" in said or Path(said).suffix in _SUFFIXES or Path(said).exists()
 
 
 def content_hash(file: Path, cache_dir: Path) -> str:
@@ -128,61 +65,8 @@ def content_hash(file: Path, cache_dir: Path) -> str:
     return digest
 
 
-def _looks_like_a_path(said: str) -> bool:
-    return "/" in said or "\\" in said or Path(said).suffix in _SUFFIXES or Path(said).exists()
-
-
-def _from_file(name: str, said: str) -> Weights:
-    file = Path(said).expanduser().resolve()
-    if file.is_dir():
-        raise WeightsNotFound(
-            f"weights of {name!r}: {file} is a folder without {_CONFIG}; name the weights file"
-        )
-    if not file.is_file():
-        raise WeightsNotFound(
-            f"weights of {name!r}: no file {file}; correct spec.model.weights, or mount the volume"
-        )
-    return Weights(name, str(file), file, name, said)
-
-
-def _from_tag(name: str, tag: str, cache_dir: Path) -> Weights:
-    config = open_clip.get_pretrained_cfg(name, tag)
-    tags = open_clip.list_pretrained_tags_by_model(name)
-    if not config:
-        raise WeightsNotFound(
-            f"weights of {name!r}: {tag!r} is neither a file nor a pretrained tag; "
-            f"known tags: {_some(_close(tag, tags) or tags)}"
-        )
-    what = f"{name!r}, tag {tag!r}"
-    if hub := config.get("hf_hub"):
-        repository, _, listed = hub.rpartition("/")
-        candidates = (
-            [listed.rpartition(".")[0] + ".safetensors", listed] if listed else _CHECKPOINTS
-        )
-        file = _first(_Hub(repository, None, cache_dir), candidates, what)
-    else:
-        try:
-            file = Path(download_pretrained_from_url(config["url"], cache_dir=str(cache_dir)))
-        except Exception as error:
-            raise _unreachable(what, cache_dir, error) from None
-    return Weights(name, str(file), file, name, tag, config)
-
-
-def _from_hub(repository: str, spec: ModelSpec, cache_dir: Path) -> Weights:
-    what = f"{HUB}{repository}"
-    hub = _Hub(repository, spec.revision, cache_dir)
-    folder = _first(hub, (_CONFIG,), what).parent
-    file = _first(hub, _CHECKPOINTS, what)
-    try:
-        hub.fetch_tokenizer()
-    except Exception as error:
-        raise _unreachable(f"{what} (its tokenizer)", cache_dir, error) from None
-    said = what + (f"@{spec.revision}" if spec.revision else "")
-    return Weights(f"{_FOLDER}{folder}", None, file, repository, said)
-
-
 @dataclass(frozen=True, slots=True)
-class _Hub:
+class Hub:
     """One repository of the Hugging Face hub: the cache first, then the network.
 
     What was fetched once stays: a new commit upstream must not change vectors between two
@@ -219,7 +103,7 @@ class _Hub:
         )
 
 
-def _first(hub: _Hub, candidates: Iterable[str], what: str) -> Path:
+def first_of(hub: Hub, candidates: Iterable[str], what: str) -> Path:
     """The first of `candidates` that the repository has."""
     failure: Exception | None = None
     for candidate in candidates:
@@ -228,7 +112,7 @@ def _first(hub: _Hub, candidates: Iterable[str], what: str) -> Path:
         except Exception as error:
             failure = error
     assert failure is not None
-    raise _unreachable(what, hub.cache_dir, failure) from None
+    raise unreachable(what, hub.cache_dir, failure) from None
 
 
 def _online() -> bool:
@@ -248,17 +132,7 @@ def _online() -> bool:
     return True
 
 
-def _checkpoint(folder: Path) -> Path:
-    """The file that open_clip will choose in `folder`."""
-    for candidate in _CHECKPOINTS:
-        if (folder / candidate).is_file():
-            return folder / candidate
-    raise WeightsNotFound(
-        f"weights: {folder} has {_CONFIG} but none of {', '.join(_CHECKPOINTS)}: add the weights"
-    )
-
-
-def _unreachable(what: str, cache_dir: Path, error: Exception) -> WeightsUnreachable:
+def unreachable(what: str, cache_dir: Path, error: Exception) -> WeightsUnreachable:
     if _online():
         cause = " ".join(str(error).split())[:200] or type(error).__name__
     else:
@@ -269,11 +143,11 @@ def _unreachable(what: str, cache_dir: Path, error: Exception) -> WeightsUnreach
     )
 
 
-def _close(name: str, known: Iterable[str]) -> list[str]:
+def close_to(name: str, known: Iterable[str]) -> list[str]:
     folded = {k.lower(): k for k in known}
     return [folded[m] for m in difflib.get_close_matches(name.lower(), folded, n=5, cutoff=0.5)]
 
 
-def _some(names: Iterable[str]) -> str:
+def some(names: Iterable[str]) -> str:
     listed = [repr(name) for name in names]
     return ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "") if listed else "none known"

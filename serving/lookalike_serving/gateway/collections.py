@@ -40,6 +40,12 @@ class Collection(BaseModel):
     distance: str
     dimension: int | None = None
     model: str = Field(description="Name of the model, as in /v1/models.")
+    model_ability: str | None = Field(
+        default=None, description="What the model can do and what not: half a sentence of it."
+    )
+    supports_text: bool | None = Field(
+        default=None, description="Whether it is searched by words, too."
+    )
     fields: list[CollectionField]
     warnings: list[str] = Field(
         default=[],
@@ -110,5 +116,7 @@ async def _told(service: Service, config: CollectionConfig) -> dict[str, Any]:
         "index_status": info.status,
         "dimension": info.dimension,
         "model": state.embedder.info.name,
+        "model_ability": state.embedder.info.ability,
+        "supports_text": state.embedder.info.supports_text,
         "warnings": warnings,
     }

@@ -24,7 +24,9 @@ class Model(BaseModel):
     image_size: int = Field(description="Side of the square the model sees, pixels.")
     device: str
     precision: str
+    pooling: str | None = Field(description="How a picture's parts become one vector, if known.")
     supports_text: bool
+    ability: str = Field(description="What it can do and what not: half a sentence of the model.")
     collections: list[str]
 
 
@@ -55,7 +57,9 @@ async def list_models(
             "image_size": info.image_size,
             "device": info.device,
             "precision": info.precision,
+            "pooling": info.pooling,
             "supports_text": info.supports_text,
+            "ability": info.ability,
             "collections": sorted(
                 state.name for state in service.collections.values() if state.embedder is embedder
             ),

@@ -14,7 +14,6 @@ import numpy as np
 from lookalike_serving.document_ids import BadDocumentId, checked
 from lookalike_serving.documents import point_id, split
 from lookalike_serving.embed.batching import BatchedEmbedder
-from lookalike_serving.embed.protocol import EmbedderInfo
 from lookalike_serving.index.protocol import Vector
 from lookalike_serving.problems import Wrong, invalid, wrong
 from lookalike_serving.references import document_bytes, query_bytes
@@ -35,7 +34,7 @@ class EmbeddedRequest:
     """All queries in each collection's space."""
 
     queries: dict[str, tuple[EmbeddedQuery, ...]]
-    """By collection, in the request's order."""
+    """By collection, in the request's order; empty if its model understands none of them."""
     asked_with: dict[str, tuple[str, ...]]
     """By collection, the points of the documents that were searched with."""
     warnings: tuple[str, ...]
@@ -69,7 +68,8 @@ async def embed_queries(
             (space, position, query)
             for space in spaces
             for position, query in queries
-            if query.type is not QueryType.DOCUMENT or position in images
+            if (query.type is not QueryType.DOCUMENT or position in images)
+            and not _means_nothing(spaces[space], query)
         ]
         made = (
             await together([_embed(spaces[s], position, q, images) for s, position, q in wanted])
@@ -84,6 +84,8 @@ async def embed_queries(
     for target in plan.targets:
         of_target = []
         for position, query in queries:
+            if _means_nothing(target.state.embedder, query):
+                continue
             vector = _stored_vector(target, plan.targets, documents.get(position))
             if vector is None:
                 vector = vectors[id(target.state.embedder), position]
@@ -109,10 +111,8 @@ def _check(targets: Sequence[Target], queries: Sequence[tuple[int, QueryPart]]) 
         if message := _wrong_value(query):
             errors.append(Wrong(f"{at}.value", message))
             continue
-        for info in {
-            t.state.embedder.info.fingerprint: t.state.embedder.info for t in targets
-        }.values():
-            if message := _unservable(query, info):
+        for target in {t.state.embedder.info.fingerprint: t for t in targets}.values():
+            if message := _unservable(query, target):
                 errors.append(Wrong(f"{at}.value", message))
         for target in targets:
             if query.embedding_model is None or query.embedding_model in names_of(target):
@@ -162,9 +162,13 @@ def _wrong_value(query: QueryPart) -> str | None:
     return None
 
 
-def _unservable(query: QueryPart, info: EmbedderInfo) -> str | None:
+def _unservable(query: QueryPart, target: Target) -> str | None:
+    info = target.state.embedder.info
     if query.type is QueryType.TEXT and not info.supports_text:
-        return f"model {info.name!r} embeds images only: query with an image"
+        return (
+            f"{info.name!r}, the model of collection {target.name!r}, knows no words: query with "
+            "an image, or with a document of the collection"
+        )
     if query.type is QueryType.VECTOR and len(query.value or ()) != info.dimension:
         return (
             f"has {len(query.value or ())} numbers, but model {info.name!r} makes vectors of "
@@ -191,8 +195,21 @@ def _unknown_words(targets: Sequence[Target], at: str, text: str) -> list[str]:
     for embedder in {id(t.state.embedder): t.state.embedder for t in targets}.values():
         if words := embedder.unknown_words(text):
             listed = ", ".join(repr(word) for word in words[:10])
-            warnings.append(f"{at}.value: the model does not know {listed} and ignores such words")
+            if embedder.understands(text):
+                told = f"the model does not know {listed} and ignores such words"
+            else:
+                info = embedder.info
+                told = (
+                    f"{info.name} knows none of {listed}, so nothing is searched for; the model "
+                    f"{info.ability}"
+                )
+            warnings.append(f"{at}.value: {told}")
     return warnings
+
+
+def _means_nothing(embedder: BatchedEmbedder, query: QueryPart) -> bool:
+    """Whether the model knows no word of a text: it would find what is near to nothing."""
+    return query.type is QueryType.TEXT and not embedder.understands(str(query.value))
 
 
 async def _find(targets: Sequence[Target], position: int, query: QueryPart) -> _StoredDocument:

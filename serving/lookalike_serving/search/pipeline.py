@@ -49,10 +49,11 @@ async def search(
     queries = {
         target.name: combine(embedded.queries[target.name], target.distance)
         for target in plan.targets
+        if embedded.queries[target.name]
     }
     ranked, warnings = await _ranked(service, plan, embedded, queries, clock)
     kept = [c for c in ranked if plan.min_score is None or c.score >= plan.min_score]
-    if plan.filter is not None and not ranked:
+    if plan.filter is not None and queries and not ranked:
         for target in plan.targets:
             index, fields = target.state.index, target.state.config.fields
             warnings += await unfit_warnings(index, target.name, plan.filter, fields)
@@ -115,7 +116,7 @@ async def _query(
     """Add a round's hits to each collection's; True where no collection has more."""
     answers = await together(
         [
-            _query_one(plan, target, embedded, queries[target.name], unseen)
+            _query_one(plan, target, embedded, queries.get(target.name), unseen)
             for target in plan.targets
         ]
     )
@@ -129,10 +130,12 @@ async def _query_one(
     plan: SearchPlan,
     target: Target,
     embedded: EmbeddedRequest,
-    query: CombinedQuery,
+    query: CombinedQuery | None,
     unseen: Filter | None,
 ) -> tuple[list[Hit], bool]:
-    """One collection's hits, best first, and whether it has no more."""
+    """One collection's hits, best first, and whether it has no more: none without a query."""
+    if query is None:
+        return [], True
     asked_with = embedded.asked_with[target.name]
     hide = Not((HasId(asked_with),)) if asked_with and not plan.include.query_document else None
     base = _all_of(plan.filter, hide, unseen)

@@ -29,6 +29,7 @@ from lookalike_serving.remembered import remembered
 if TYPE_CHECKING:
     from rich.status import Status
 
+    from lookalike import Collection
     from lookalike_crds.load import Loaded
 
 _POLL_SECONDS = 0.2
@@ -56,12 +57,13 @@ def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
         if start.ingest and (wait or not start.detached):
             _follow_ingestions(server)
         state = server.state() or state
-        for name, text in warnings_of(state.url, start.api_keys_file):
-            if name not in lost:
-                notice(f"{name}: {text}")
+        collections = collections_of(state.url, start.api_keys_file)
+        for each in collections:
+            for text in each.warnings if each.name not in lost else ():
+                notice(f"{each.name}: {text}")
         if left := left_behind_line(start.data_dir):
             notice(left)
-        _say_where(loaded, start, state, run, output)
+        _say_where(loaded, start, state, run, output, collections)
         if not start.detached:
             _stay(server)
     except BaseException as error:
@@ -129,18 +131,31 @@ def _follow_ingestions(server: ServerProcess) -> None:
             )
 
 
-def warnings_of(url: str, api_keys_file: Path | None) -> list[tuple[str, str]]:
-    """What the server knows of its collections, by their names, that a person should."""
+def collections_of(url: str, api_keys_file: Path | None) -> list[Collection]:
+    """What the server says of its collections; nothing if it does not answer."""
     with Lookalike(url, first_key(api_keys_file), retries=0, timeout=60) as client:
         try:
-            collections = list(client.collections.list())
+            return list(client.collections.list())
         except LookalikeError:
             return []  # it is up, and what it does not tell now `lookalike status` shows
-    return [(each.name, warning) for each in collections for warning in each.warnings]
+
+
+def abilities(collections: list[Collection]) -> list[str]:
+    """A line for each model: whose it is, and what it can do."""
+    return [
+        f"{each.name}: the model {each.model} {each.model_ability}"
+        for each in collections
+        if each.model_ability
+    ]
 
 
 def _say_where(
-    loaded: Loaded, start: Start, state: State, run: RunDirectory, output: Output
+    loaded: Loaded,
+    start: Start,
+    state: State,
+    run: RunDirectory,
+    output: Output,
+    collections: list[Collection],
 ) -> None:
     if output is Output.JSON:
         print_json({"url": state.url, "pid": state.pid, "data_dir": str(run.data_dir)})
@@ -149,10 +164,15 @@ def _say_where(
     retrievers = [r.metadata.name for r in loaded.retrievers]
     which = f" --retriever {retrievers[0]}" if len(retrievers) > 1 else ""
     say = console().print
+    for line in abilities(collections):
+        say(line, markup=False, soft_wrap=True)
     say(f"\n[bold]The search page:[/bold]  {state.url}/", soft_wrap=True)
     say(f"[bold]The API:[/bold]          {state.url}/docs", soft_wrap=True)
     if retrievers:
-        first = f'lookalike search "red striped mug"{which}{where}'
+        searched = {each.name for each in loaded.retrievers[0].spec.collections}
+        blind = [c for c in collections if c.name in searched and c.supports_text is False]
+        what = "--image photo.jpg" if blind else '"red striped mug"'
+        first = f"lookalike search {what}{which}{where}"
         say(f"[bold]A first query:[/bold]    {first}", soft_wrap=True)
     if start.detached:
         say(f"[bold]To end it:[/bold]        lookalike down{where}", soft_wrap=True)

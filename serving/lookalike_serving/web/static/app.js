@@ -109,7 +109,8 @@ const resetLength = () => ({ topK: Number(byId("top-k").value) || EMPTY.topK });
 // -- showing a state -----------------------------------------------------------------------------
 
 function render() {
-  bar.render(state);
+  bar.render(state, knowsWords());
+  showAbility();
   showFilters(state.filters);
   byId("retriever").value = state.retriever ?? "";
   byId("min-score").value = String(state.minScore ?? byId("min-score").min);
@@ -127,6 +128,22 @@ function render() {
   byId("filters-toggle").textContent = active.length ? `Filters (${active.length})` : "Filters";
   document.title = state.text.trim() ? `${state.text.trim()} – Lookalike` : state.image ? "More like this – Lookalike" : "Lookalike";
   notice(state.image?.kind === "upload" && fileOf(state.image) ? "Your picture stays in this tab: the page’s address cannot carry it." : null);
+}
+
+const knowsWords = () => collectionsOf(state.retriever).every((each) => each.supports_text !== false);
+
+/** Before a search: what the models of the collections can do, once for each. */
+function showAbility() {
+  const known = collectionsOf(state.retriever).filter((each) => each.model_ability);
+  const told = new Set(known.map((each) => `The model ${each.model} ${each.model_ability}.`));
+  byId("ability").textContent = [...told].join(" ");
+  byId("ability").hidden = told.size === 0 || isSearch(state);
+}
+
+/** Words are not asked of models that know none. */
+function searchFor(change) {
+  if (change.text && !knowsWords()) notice("No words are known here: drop a picture, choose one, or paste its address.");
+  else go({ ...change, ...resetLength() });
 }
 
 function notice(message) {
@@ -179,7 +196,7 @@ async function find(signal) {
   say(`${counted(found.length)} in ${Math.max(1, Math.round(answer.took_ms))} ms`);
   if (!found.length) {
     shownDocuments = 0;
-    results.showMessage(place, nothingFound(asked));
+    results.showMessage(place, nothingFound(asked, answer.warnings ?? []));
     return;
   }
   const name = upload ? asked.image.name : null;
@@ -192,11 +209,11 @@ async function find(signal) {
 
 const counted = (number) => (number === 1 ? "1 result" : `${number} results`);
 
-function nothingFound(asked) {
+function nothingFound(asked, warnings) {
   const actions = [];
   if (Object.keys(asked.filters).length) actions.push(["Clear the filters", () => go({ filters: {} })]);
   if (asked.minScore !== null) actions.push(["Any score", () => go({ minScore: null })]);
-  return { title: "Nothing found", detail: actions.length ? "Nothing scores high enough with these settings." : "This retriever’s collections hold no documents yet.", actions };
+  return { title: "Nothing found", detail: actions.length ? "Nothing scores high enough with these settings." : warnings.length ? "The reason stands above." : "This retriever’s collections hold no documents yet.", actions };
 }
 
 /** Without a query: what there is, collection by collection. */
@@ -290,7 +307,7 @@ function askForKey(problem) {
 
 function listen() {
   bar.start({
-    onSearch: whenReady((change) => go({ ...change, ...resetLength() })),
+    onSearch: whenReady(searchFor),
     onImage: whenReady((image) => go({ image, text: byId("text").value.trim().match(/^(https?:|data:)/) ? "" : byId("text").value.trim() })),
     onBalance: whenReady((balance) => go({ balance }, { replace: true })),
     onRefused: whenReady(notice),

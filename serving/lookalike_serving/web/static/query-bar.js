@@ -96,12 +96,14 @@ function acceptDrops(takeFile, takeAddress, onRefused) {
   });
 }
 
-/** Shows a state in the bar. */
-export function render(state) {
+/** Shows a state in the bar; `words`: whether the models searched know any. */
+export function render(state, words) {
   if (document.activeElement !== text || text.value.trim() !== state.text.trim()) text.value = state.text;
-  text.placeholder = state.image ? "Add words: in blue, striped …" : "Describe it, or drop a picture";
+  if (words) text.placeholder = state.image ? "Add words: in blue, striped …" : "Describe it, or drop a picture";
+  else text.placeholder = state.image ? "Another picture’s address" : "Drop a picture, or paste one or its address";
+  text.setAttribute("aria-label", words ? "What to look for, in words" : "Address of a picture to look for");
   balance.value = String(Math.round(state.balance * 100));
-  byId("balance-row").hidden = !(state.image && state.text.trim());
+  byId("balance-row").hidden = !(words && state.image && state.text.trim());
   chip.hidden = !state.image;
   const shown = JSON.stringify(state.image);
   if (chip.dataset.shown === shown) return;

@@ -1,8 +1,9 @@
-"""Any two-tower torch model behind the `Embedder` protocol, whoever built it."""
+"""Any torch model behind the `Embedder` protocol, with a text tower or without one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,33 +21,42 @@ def _knows_all(text: str) -> list[str]:
     return []
 
 
-class ClipEmbedder:
-    """A model with an image and a text tower, on one device.
+def _knows_some(text: str) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class TextTower:
+    """How a model reads words. The defaults are of tokenizers that can spell anything."""
+
+    encode: Encoder
+    tokenizer: Tokenizer
+    unknown_words: Callable[[str], list[str]] = _knows_all
+    understands: Callable[[str], bool] = _knows_some
+
+
+class TorchEmbedder:
+    """A model on one device; without a text tower it knows images alone.
 
     One call at a time, except `preprocess`, which any thread may call at any time.
-    `unknown_words` is for tokenizers that know a list of words; others can spell anything.
     """
 
     def __init__(
         self,
         *,
         encode_image: Encoder,
-        encode_text: Encoder,
-        tokenizer: Tokenizer,
+        text: TextTower | None,
         preprocessing: Preprocessing,
         info: EmbedderInfo,
         dtype: torch.dtype,
         layout: torch.memory_format = torch.contiguous_format,
-        unknown_words: Callable[[str], list[str]] = _knows_all,
     ) -> None:
         self._encode_image = encode_image
-        self._encode_text = encode_text
-        self._tokenizer = tokenizer
+        self._text = text
         self._preprocessing = preprocessing
         self._info = info
         self._dtype = dtype
         self._layout = layout
-        self._unknown_words = unknown_words
         self._device = torch.device(info.device)
         mean = torch.tensor(preprocessing.mean, device=self._device).view(1, 3, 1, 1)
         std = torch.tensor(preprocessing.std, device=self._device).view(1, 3, 1, 1)
@@ -73,14 +83,19 @@ class ClipEmbedder:
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
         """(n, d) float32, L2-normalised. Texts longer than the model's context are cut."""
+        if self._text is None:
+            raise ModelError(f"{self._info.name} knows no words: search with an image")
         if not texts:
             return np.zeros((0, self._info.dimension), np.float32)
         with torch.inference_mode():
-            tokens = self._tokenizer(list(texts)).to(self._device)
-            return self._unit(self._encode_text(tokens))
+            tokens = self._text.tokenizer(list(texts)).to(self._device)
+            return self._unit(self._text.encode(tokens))
 
     def unknown_words(self, text: str) -> list[str]:
-        return self._unknown_words(text)
+        return self._text.unknown_words(text) if self._text is not None else []
+
+    def understands(self, text: str) -> bool:
+        return self._text is not None and self._text.understands(text)
 
     def _unit(self, features: torch.Tensor) -> Vectors:
         vectors = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()
