@@ -18,7 +18,7 @@ from lookalike_serving.problems import Wrong, invalid
 
 MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 16
-_MAX_KEY_LENGTH = 128
+MAX_METADATA_KEY = 128
 _INTEGERS = range(-(2**63), 2**63)
 _EXPECTED = {
     FieldType.KEYWORD: 'a string, such as "active"',
@@ -68,8 +68,8 @@ def checked_metadata(
 
 
 def _wrong_key(key: str) -> str | None:
-    if not key or len(key) > _MAX_KEY_LENGTH:
-        return f"metadata keys have 1 to {_MAX_KEY_LENGTH} characters"
+    if not key or len(key) > MAX_METADATA_KEY:
+        return f"metadata keys have 1 to {MAX_METADATA_KEY} characters"
     if not _is_text(key):
         return "metadata keys hold whole characters, not half of a surrogate pair"
     if key.startswith("_"):

@@ -12,18 +12,26 @@ from pydantic import BaseModel
 from lookalike_serving.batches.opening import open_batches
 from lookalike_serving.batches.operations import Batches
 from lookalike_serving.batches.reading import parse_on_error, read
-from lookalike_serving.batches.record import BatchState, ItemState
+from lookalike_serving.batches.record import BatchState, ItemState, OnError
 from lookalike_serving.batches.schemas import (
     BatchPage,
     BatchView,
     ItemPage,
     ItemView,
     SubmittedBatch,
+    SubmittedItem,
 )
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.cursors import read_cursor, write_cursor
-from lookalike_serving.gateway.openapi import FILE_PART, json_or_multipart, problems
+from lookalike_serving.gateway.openapi import FILE_PART, json_or_multipart, problems, reference
 from lookalike_serving.gateway.responses import json_response
+from lookalike_serving.gateway.shapes import (
+    POINT_CURSOR,
+    POSITION_CURSOR,
+    BatchId,
+    CollectionName,
+    form,
+)
 from lookalike_serving.problems import wrong
 from lookalike_serving.upload import storage_warnings
 
@@ -44,15 +52,19 @@ async def _running(app: FastAPI) -> AsyncIterator[None]:
 
 router = APIRouter(tags=["batches"], lifespan=_running)
 
-_PARTS = {
-    "image": {**FILE_PART, "description": "Any part name, as often as there are images."},
-    "items": {
-        "type": "string",
-        "description": 'JSON list or NDJSON that names the files: {"file": "a.jpg", '
-        '"document_id"?, "metadata"?}. Without it every file is an item without metadata.',
-    },
-}
-_BODIES = json_or_multipart(SubmittedBatch, _PARTS)
+_FORM = form(
+    {
+        "image": {**FILE_PART, "description": "Any part name, as often as there are images."},
+        "items": {
+            "type": "array",
+            "minItems": 1,
+            "items": reference(SubmittedItem),
+            "description": 'A JSON list (or NDJSON) that names the files: {"file": "a.jpg", '
+            '"document_id"?, "metadata"?}. Without it every file is an item without metadata.',
+        },
+    }
+)
+_BODIES = json_or_multipart(SubmittedBatch, _FORM)
 _BODIES["requestBody"]["content"]["application/x-ndjson"] = {
     "schema": {"type": "string", "description": "One item a line."}
 }
@@ -71,9 +83,11 @@ _BODIES["requestBody"]["content"]["application/x-ndjson"] = {
     openapi_extra=_BODIES,
 )
 async def create_batch(
-    collection: str,
+    collection: CollectionName,
     request: Request,
-    on_error: str | None = Query(None, max_length=16, description=_ON_ERROR),
+    on_error: str | None = Query(
+        None, max_length=16, description=_ON_ERROR, json_schema_extra={"enum": [*OnError, None]}
+    ),
 ) -> Response:
     service = service_of(request)
     config = service.collection(collection).config
@@ -101,7 +115,10 @@ async def list_batches(
     collection: str | None = Query(None, max_length=63),
     state: BatchState | None = Query(None),
     cursor: str | None = Query(
-        None, max_length=512, description="`next_cursor` of the page before."
+        None,
+        max_length=512,
+        description="`next_cursor` of the page before.",
+        json_schema_extra=POINT_CURSOR,
     ),
     limit: int = Query(50, ge=1, le=1000),
 ) -> Response:
@@ -116,7 +133,7 @@ async def list_batches(
     response_model=None,
     responses={200: {"model": BatchView}, **problems(404, 503)},
 )
-async def get_batch(batch_id: str, request: Request) -> Response:
+async def get_batch(batch_id: BatchId, request: Request) -> Response:
     return _answer(request, BatchView.of(await _batches(request).batch(batch_id)))
 
 
@@ -127,11 +144,14 @@ async def get_batch(batch_id: str, request: Request) -> Response:
     responses={200: {"model": ItemPage}, **problems(404, 422, 503)},
 )
 async def list_items(
-    batch_id: str,
+    batch_id: BatchId,
     request: Request,
     state: ItemState | None = Query(None, description="Only items of this state."),
     cursor: str | None = Query(
-        None, max_length=512, description="`next_cursor` of the page before."
+        None,
+        max_length=512,
+        description="`next_cursor` of the page before.",
+        json_schema_extra=POSITION_CURSOR,
     ),
     limit: int = Query(100, ge=1, le=1000),
 ) -> Response:
@@ -151,7 +171,7 @@ async def list_items(
     response_model=None,
     responses={200: {"model": BatchView}, **problems(404, 409, 503)},
 )
-async def cancel_batch(batch_id: str, request: Request) -> Response:
+async def cancel_batch(batch_id: BatchId, request: Request) -> Response:
     return _answer(request, BatchView.of(await _batches(request).cancel(batch_id)))
 
 
@@ -162,7 +182,7 @@ async def cancel_batch(batch_id: str, request: Request) -> Response:
     response_model=None,
     responses={202: {"model": BatchView}, **problems(404, 409, 503)},
 )
-async def retry_batch(batch_id: str, request: Request) -> Response:
+async def retry_batch(batch_id: BatchId, request: Request) -> Response:
     return _answer(request, BatchView.of(await _batches(request).retry(batch_id)), 202)
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lookalike_serving.batches.record import (
+    MAX_ITEMS,
     PREVIEW,
     Batch,
     BatchState,
@@ -16,6 +17,7 @@ from lookalike_serving.batches.record import (
     ItemState,
     OnError,
 )
+from lookalike_serving.gateway.shapes import DOCUMENT_ID, METADATA
 
 MAX_REFERENCE = 48 * 1024 * 1024
 """Characters of one inline image: 32 MiB of bytes as base64, and some."""
@@ -24,10 +26,23 @@ MAX_REFERENCE = 48 * 1024 * 1024
 class SubmittedItem(BaseModel):
     """One image to store."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "required": [one],
+                    "properties": {one: {"type": "string"}, other: {"type": "null"}},
+                }
+                for one, other in (("image", "file"), ("file", "image"))
+            ]
+        },
+    )
 
     document_id: str | None = Field(
-        default=None, description="The document's id; made from the image if left out."
+        default=None,
+        description="The document's id; made from the image if left out.",
+        json_schema_extra=DOCUMENT_ID,
     )
     image: Annotated[str, Field(min_length=1, max_length=MAX_REFERENCE)] | None = Field(
         default=None, description="https URL, data URL, or base64."
@@ -35,13 +50,21 @@ class SubmittedItem(BaseModel):
     file: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
         default=None, description="multipart only: the filename of the part that holds the image."
     )
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict, json_schema_extra=METADATA)
 
     @model_validator(mode="after")
     def _one_image(self) -> Self:
         if (self.image is None) == (self.file is None):
             raise ValueError("write `image` (or, in a multipart body, `file`), one of the two")
         return self
+
+
+_WITHOUT_FILES: dict[str, Any] = {
+    "x-ref": "SubmittedItem",
+    "required": ["image"],
+    "properties": {"image": {"type": "string"}, "file": {"type": "null"}},
+}
+"""Files are parts of multipart bodies alone."""
 
 
 class SubmittedBatch(BaseModel):
@@ -66,7 +89,9 @@ class SubmittedBatch(BaseModel):
         },
     )
 
-    items: list[SubmittedItem] = Field(min_length=1)
+    items: list[SubmittedItem] = Field(
+        min_length=1, max_length=MAX_ITEMS, json_schema_extra={"items": _WITHOUT_FILES}
+    )
     on_error: OnError = Field(
         default=OnError.CONTINUE, description="`stop` ends the batch at the first item that fails."
     )

@@ -38,8 +38,10 @@ from lookalike_serving.service import Service
 BODIES = (
     SearchRequest,
     documents.UploadRequest,
+    documents.UploadForm,
     documents.PatchRequest,
     batches.schemas.SubmittedBatch,
+    batches.schemas.SubmittedItem,
 )
 """Bodies that routes read themselves."""
 

@@ -12,6 +12,7 @@ from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.listing import CURSOR, LIMIT, page_by_name
 from lookalike_serving.gateway.openapi import problems
 from lookalike_serving.gateway.responses import json_response
+from lookalike_serving.gateway.shapes import CollectionName
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.search.unfit import retyped_warnings
 from lookalike_serving.service import Service
@@ -81,7 +82,7 @@ async def list_collections(
     response_model=None,
     responses={200: {"model": Collection}, **problems(404)},
 )
-async def get_collection(collection: str, request: Request) -> Response:
+async def get_collection(collection: CollectionName, request: Request) -> Response:
     service = service_of(request)
     for config in service.config.collections:
         if config.name == collection:

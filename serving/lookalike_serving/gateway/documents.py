@@ -19,8 +19,23 @@ from lookalike_serving.gateway.bodies import (
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.cursors import read_cursor, write_cursor
 from lookalike_serving.gateway.images import image_response
-from lookalike_serving.gateway.openapi import FILE_PART, json_body, json_or_multipart, problems
+from lookalike_serving.gateway.openapi import (
+    FILE_PART,
+    json_body,
+    json_or_multipart,
+    problems,
+    reference,
+)
 from lookalike_serving.gateway.responses import json_response
+from lookalike_serving.gateway.shapes import (
+    DOCUMENT_ID,
+    JSON_FILTERS,
+    METADATA,
+    POINT_CURSOR,
+    CollectionName,
+    DocumentIdInPath,
+    form,
+)
 from lookalike_serving.links import document_path
 from lookalike_serving.problems import wrong
 from lookalike_serving.references import checked_size, image_bytes
@@ -59,9 +74,11 @@ class UploadRequest(BaseModel):
 
     image: str = Field(min_length=1, description="https URL, data URL or base64.")
     document_id: str | None = Field(
-        default=None, description="Replaces the document of this id. From the content if left out."
+        default=None,
+        description="Replaces the document of this id. From the content if left out.",
+        json_schema_extra=DOCUMENT_ID,
     )
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    metadata: dict[str, Any] = Field(default_factory=dict, json_schema_extra=METADATA)
 
 
 class PatchRequest(BaseModel):
@@ -72,7 +89,7 @@ class PatchRequest(BaseModel):
         json_schema_extra={"examples": [{"metadata": {"status": "sold", "discount": None}}]},
     )
 
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] = Field(json_schema_extra=METADATA)
 
 
 class Document(BaseModel):
@@ -100,21 +117,24 @@ class DocumentList(BaseModel):
     next_cursor: str | None
 
 
-_UPLOAD_PARTS = {
-    "image": FILE_PART,
-    "document_id": {"type": "string"},
-    "metadata": {"type": "string", "description": "A JSON object."},
-    REQUEST_PART: {"type": "string", "description": "Instead of the two: both in one JSON object."},
-}
-
-
-class _UploadForm(BaseModel):
+class UploadForm(BaseModel):
     """The JSON of a multipart upload's `request` part."""
 
     model_config = ConfigDict(extra="forbid")
 
-    document_id: str | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    document_id: str | None = Field(default=None, json_schema_extra=DOCUMENT_ID)
+    metadata: dict[str, Any] = Field(default_factory=dict, json_schema_extra=METADATA)
+
+
+_FORM = form(
+    {
+        "image": FILE_PART,
+        "document_id": {"type": "string", **DOCUMENT_ID},
+        "metadata": {"type": "object", "description": "As JSON.", **METADATA},
+        REQUEST_PART: {**reference(UploadForm), "description": "Instead of the two: both in one."},
+    },
+    "image",
+)
 
 
 @router.post(
@@ -126,9 +146,9 @@ class _UploadForm(BaseModel):
         201: {"model": Document, "description": "Created"},
         **problems(400, 404, 413, 415, 422, 503, 507),
     },
-    openapi_extra=json_or_multipart(UploadRequest, _UPLOAD_PARTS),
+    openapi_extra=json_or_multipart(UploadRequest, _FORM),
 )
-async def upload(collection: str, request: Request) -> Response:
+async def upload(collection: CollectionName, request: Request) -> Response:
     service = service_of(request)
     service.collection(collection)
     if is_multipart(request):
@@ -156,9 +176,9 @@ async def _uploaded_form(request: Request) -> tuple[bytes, str | None, dict[str,
         raise wrong(name, "is not a part of an upload: send image, document_id, metadata")
     if len(body.files) != 1:
         raise wrong("image", f"send one image file, not {len(body.files)}; for many use batches")
-    form = _UploadForm()
+    form = UploadForm()
     if REQUEST_PART in body.fields:
-        form = parse(_UploadForm, body.fields[REQUEST_PART], REQUEST_PART)
+        form = parse(UploadForm, body.fields[REQUEST_PART], REQUEST_PART)
     metadata = form.metadata
     if "metadata" in body.fields:
         metadata = parse_object(body.fields["metadata"], "metadata")
@@ -174,11 +194,19 @@ async def _uploaded_form(request: Request) -> tuple[bytes, str | None, dict[str,
     responses={200: {"model": DocumentList}, **problems(404, 422, 503)},
 )
 async def list_documents(
-    collection: str,
+    collection: CollectionName,
     request: Request,
-    filters: str | None = Query(None, max_length=65_536, description="As in a search, as JSON."),
+    filters: str | None = Query(
+        None,
+        max_length=65_536,
+        description="As in a search, as JSON.",
+        json_schema_extra=JSON_FILTERS,
+    ),
     cursor: str | None = Query(
-        None, max_length=512, description="`next_cursor` of the page before."
+        None,
+        max_length=512,
+        description="`next_cursor` of the page before.",
+        json_schema_extra=POINT_CURSOR,
     ),
     limit: int = Query(100, ge=1, le=1000),
     include: str | None = Query(None, pattern="^vector$"),
@@ -206,7 +234,9 @@ async def list_documents(
     response_class=Response,
     responses={200: {"content": {"image/*": {}}}, **problems(404, 422, 502, 503)},
 )
-async def get_image(collection: str, document_id: str, request: Request) -> Response:
+async def get_image(
+    collection: CollectionName, document_id: DocumentIdInPath, request: Request
+) -> Response:
     return await image_response(request, collection, decoded(document_id), None)
 
 
@@ -217,8 +247,8 @@ async def get_image(collection: str, document_id: str, request: Request) -> Resp
     responses={200: {"content": {"image/webp": {}}}, **problems(404, 422, 502, 503)},
 )
 async def get_thumbnail(
-    collection: str,
-    document_id: str,
+    collection: CollectionName,
+    document_id: DocumentIdInPath,
     request: Request,
     size: int = Query(256, ge=16, le=512, description="Longest side, rounded up to a step."),
 ) -> Response:
@@ -232,8 +262,8 @@ async def get_thumbnail(
     responses={200: {"model": Document}, **problems(404, 422, 503)},
 )
 async def get_document(
-    collection: str,
-    document_id: str,
+    collection: CollectionName,
+    document_id: DocumentIdInPath,
     request: Request,
     include: str | None = Query(None, pattern="^vector$"),
 ) -> Response:
@@ -251,7 +281,9 @@ async def get_document(
     responses={200: {"model": Document}, **problems(404, 415, 422, 503, 507)},
     openapi_extra=json_body(PatchRequest),
 )
-async def patch_document(collection: str, document_id: str, request: Request) -> Response:
+async def patch_document(
+    collection: CollectionName, document_id: DocumentIdInPath, request: Request
+) -> Response:
     service = service_of(request)
     asked = await read_json(request, PatchRequest)
     changed = await change_metadata(service, collection, decoded(document_id), asked.metadata)
@@ -265,7 +297,9 @@ async def patch_document(collection: str, document_id: str, request: Request) ->
     response_class=Response,
     responses={**problems(404, 503, 507)},
 )
-async def delete_document(collection: str, document_id: str, request: Request) -> Response:
+async def delete_document(
+    collection: CollectionName, document_id: DocumentIdInPath, request: Request
+) -> Response:
     await remove_document(service_of(request), collection, decoded(document_id))
     return Response(status_code=204)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel, Field
+
+from lookalike_serving.gateway.shapes import FILTERS, FILTERS_MODEL
 
 _REF = "#/components/schemas/{model}"
 
@@ -71,24 +74,49 @@ def json_body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": _media(model)}}}
 
 
-def json_or_multipart(model: type[BaseModel], parts: Mapping[str, Any]) -> dict[str, Any]:
-    """`openapi_extra=` of a route that takes JSON, or a form with these parts."""
+def json_or_multipart(model: type[BaseModel], form: Mapping[str, Any]) -> dict[str, Any]:
+    """`openapi_extra=` of a route that takes JSON, or a form (see `shapes.form`)."""
     extra = json_body(model)
-    extra["requestBody"]["content"]["multipart/form-data"] = {
-        "schema": {"type": "object", "properties": dict(parts)}
-    }
+    extra["requestBody"]["content"]["multipart/form-data"] = {"schema": dict(form)}
     return extra
 
 
 FILE_PART = {"type": "string", "format": "binary"}
 
 
+def reference(model: type[BaseModel]) -> dict[str, Any]:
+    """A schema that is one of the described models."""
+    return {"$ref": _REF.format(model=model.__name__)}
+
+
 def _media(model: type[BaseModel]) -> dict[str, Any]:
-    media: dict[str, Any] = {"schema": {"$ref": _REF.format(model=model.__name__)}}
+    media: dict[str, Any] = {"schema": reference(model)}
     examples = model.model_config.get("json_schema_extra")
     if isinstance(examples, dict) and isinstance(listed := examples.get("examples"), list):
         media["examples"] = {str(i): {"value": each} for i, each in enumerate(listed, 1)}
     return media
+
+
+def _refer(part: Any) -> None:
+    """Where a model says `x-ref`, refer: pydantic lets a model refer to its own parts alone."""
+    if isinstance(part, dict):
+        if "x-ref" in part:
+            part["$ref"] = _REF.format(model=part.pop("x-ref"))
+        part = part.values()
+    if not isinstance(part, str | bytes) and isinstance(part, Iterable):
+        for each in part:
+            _refer(each)
+
+
+def _say_what_is_json(schema: dict[str, Any]) -> None:
+    """A parameter whose text is JSON is described by that, for which FastAPI has no word."""
+    for methods in schema["paths"].values():
+        for operation in methods.values():
+            for parameter in operation.get("parameters", ()):
+                inner = parameter.get("schema", {}).get("contentSchema")
+                if inner is not None:
+                    kind = parameter.pop("schema")["contentMediaType"]
+                    parameter["content"] = {kind: {"schema": inner}}
 
 
 def describe(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
@@ -111,6 +139,9 @@ def describe(app: FastAPI, bodies: Sequence[type[BaseModel]]) -> None:
                 for name, definition in part.pop("$defs", {}).items():
                     schemas.setdefault(name, definition)
                 schemas[model.__name__] = part
+            schemas[FILTERS_MODEL] = deepcopy(FILTERS)
+            _refer(schema)
+            _say_what_is_json(schema)
             components["securitySchemes"] = {"apiKey": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"apiKey": []}, {}]
             app.openapi_schema = schema

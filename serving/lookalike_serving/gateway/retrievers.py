@@ -12,6 +12,7 @@ from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.listing import CURSOR, LIMIT, page_by_name
 from lookalike_serving.gateway.openapi import problems
 from lookalike_serving.gateway.responses import json_response
+from lookalike_serving.gateway.shapes import RetrieverName
 
 router = APIRouter(tags=["retrievers"])
 
@@ -60,7 +61,7 @@ async def list_retrievers(
     response_model=None,
     responses={200: {"model": Retriever}, **problems(404)},
 )
-async def get_retriever(retriever: str, request: Request) -> Response:
+async def get_retriever(retriever: RetrieverName, request: Request) -> Response:
     return json_response(request, _told(service_of(request).retriever(retriever)))
 
 

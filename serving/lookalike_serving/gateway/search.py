@@ -13,8 +13,9 @@ from lookalike_serving.gateway.bodies import (
     read_multipart,
 )
 from lookalike_serving.gateway.context import metrics_of, service_of
-from lookalike_serving.gateway.openapi import FILE_PART, json_or_multipart, problems
+from lookalike_serving.gateway.openapi import FILE_PART, json_or_multipart, problems, reference
 from lookalike_serving.gateway.responses import json_response
+from lookalike_serving.gateway.shapes import RetrieverName, form
 from lookalike_serving.problems import wrong
 from lookalike_serving.search.pipeline import search
 from lookalike_serving.search.request import (
@@ -28,14 +29,16 @@ from lookalike_serving.search.timing import Stopwatch
 
 router = APIRouter(tags=["search"])
 
-_PARTS = {
-    REQUEST_PART: {"type": "string", "description": "The JSON body; may be left out."},
-    "image": {
-        **FILE_PART,
-        "description": "Any part name: a query's value names it as `part:<name>`. Image queries "
-        "without a value take the files in order; without queries each file is one.",
-    },
-}
+_FORM = form(
+    {
+        REQUEST_PART: {**reference(SearchRequest), "description": "The body; may be left out."},
+        "image": {
+            **FILE_PART,
+            "description": "Any part name: a query's value names it as `part:<name>`. Image "
+            "queries without a value take the files in order; without queries each file is one.",
+        },
+    }
+)
 
 
 @router.post(
@@ -46,9 +49,9 @@ _PARTS = {
         200: {"model": SearchResponse, "description": "Best first"},
         **problems(400, 404, 413, 415, 422, 503),
     },
-    openapi_extra=json_or_multipart(SearchRequest, _PARTS),
+    openapi_extra=json_or_multipart(SearchRequest, _FORM),
 )
-async def search_retriever(retriever: str, request: Request) -> Response:
+async def search_retriever(retriever: RetrieverName, request: Request) -> Response:
     clock = Stopwatch()
     service = service_of(request)
     config = service.retriever(retriever)

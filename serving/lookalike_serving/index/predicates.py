@@ -511,6 +511,7 @@ _UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
 )
 """Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+_UNQUOTABLE = re.compile(r"""["\\\x00-\x1f\x7f-\x9f]""")
 _PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_-]+(\[\d*\])*")
 
 
@@ -520,7 +521,7 @@ def json_path(key: str) -> str:
     for segment in key.split("."):
         if _PLAIN_SEGMENT.fullmatch(segment):
             segments.append(segment)
-        elif segment and '"' not in segment and segment.isprintable():
+        elif segment and not _UNQUOTABLE.search(segment):
             segments.append(f'"{segment}"')
         else:
             raise IndexRefused(

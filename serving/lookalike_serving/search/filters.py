@@ -16,6 +16,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 from typing import Any
 
 from lookalike_serving.index.filters import And, Condition, Filter, Not, Operator, Or
@@ -27,6 +28,10 @@ MAX_CONDITIONS = 256
 MAX_VALUES = 1000
 MAX_TEXT = 4096
 MAX_KEY = 256
+_NAME = r"""[^.\[\]"'\\\x00-\x1f\x7f-\x9f]+"""
+KEY_PATTERN = rf"^{_NAME}(\.{_NAME})*$"
+"""Of a metadata key, or a path of keys, that an engine can look up."""
+
 
 _COMBINATORS = ("AND", "OR", "NOT")
 _CONDITION_KEYS = {"key", "field", "operator", "value"}
@@ -191,8 +196,11 @@ def _unknown_operator(name: Any) -> str:
 def _wrong_key(key: str) -> str | None:
     if not key or len(key) > MAX_KEY:
         return f"{_shown(key)} is not a metadata key: 1 to {MAX_KEY} characters"
-    if not all(part and part.isprintable() for part in key.split(".")) or set(key) & set("[]\"'"):
-        return f"{_shown(key)} is not a metadata key: names joined by dots, no brackets, no quotes"
+    if not re.fullmatch(KEY_PATTERN[1:-1], key):
+        return (
+            f"{_shown(key)} is not a metadata key: names joined by dots, no brackets, no quotes, "
+            "no backslashes, no control characters"
+        )
     return None
 
 

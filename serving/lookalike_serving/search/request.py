@@ -22,6 +22,7 @@ from pydantic import (
 
 from lookalike_crds.base import FieldName
 from lookalike_crds.retriever import BoostStage, DiversityStage, Stage
+from lookalike_serving.search.filters import KEY_PATTERN, MAX_KEY
 
 MAX_TOP_K = 1000
 MAX_QUERIES = 16
@@ -111,7 +112,7 @@ RerankPart = Annotated[
 ]
 
 _INCLUDE = (
-    r"^(metadata(\.[^.\s]{1,128})?"
+    r"""^(metadata(\.[^.\s\[\]"'\\\x00-\x1f\x7f-\x9f]{1,128})?"""
     r"|image_url|thumbnail_url|vector|distance|collection|query_document)$"
 )
 
@@ -159,7 +160,13 @@ class SearchRequest(Strict):
         description="Nested `{AND|OR|NOT: [{key, operator, value}]}`, or `{field: value}`, or "
         "`{field: {operator: value}}`. Operators: eq ne gt gte lt lte in nin contains "
         "starts_with exists is_null text geo_radius geo_box.",
-        json_schema_extra={"type": "object"},
+        json_schema_extra={
+            "anyOf": [
+                {"x-ref": "Filters"},
+                {"type": "object", "maxProperties": 0},
+                {"type": "null"},
+            ]
+        },
     )
     top_k: int | None = Field(
         default=None,
@@ -178,7 +185,8 @@ class SearchRequest(Strict):
     group_by: str | None = Field(
         default=None,
         min_length=1,
-        max_length=256,
+        max_length=MAX_KEY,
+        json_schema_extra={"pattern": KEY_PATTERN},
         description="Keep the best document of each value of this metadata key. Documents without "
         "the key all stay; of a list the first value counts.",
     )
