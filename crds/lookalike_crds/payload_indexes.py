@@ -18,7 +18,8 @@ RESERVED = "_lookalike"
 
 _PARAMETERS: dict[FieldType, dict[str, Any]] = {
     FieldType.KEYWORD: {"prefix": True},  # for starts_with
-    FieldType.TEXT: {"tokenizer": "multilingual", "lowercase": True},  # for Chinese, Japanese, Thai
+    # Not "multilingual", which leaves numbers out: "size 42" would find size 43.
+    FieldType.TEXT: {"tokenizer": "word", "lowercase": True},
 }
 
 

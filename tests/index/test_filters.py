@@ -489,11 +489,21 @@ def test_a_range_between_two_floats_is_refused():
             lower(Condition(key, Operator.GTE, 2**53 + 1), FIELDS)
 
 
-TEXTS = ["你好世界", "赤いマグカップ", "red mug", "красная кружка", "서울 머그"]
+TEXTS = [
+    "你好世界",
+    "赤いマグカップ",
+    "red mug",
+    "красная кружка",
+    "서울 머그",
+    "Size 42",
+    "size 43, 3.5 mm",
+    "红色 12 杯子",
+    "model X2000",
+]
 
 
 @pytest.mark.parametrize("key", ["title", "free"])
-async def test_words_are_found_in_scripts_without_spaces(folder, key):
+async def test_words_are_found_in_every_script_and_numbers_are_words(folder, key):
     index = await EdgeIndex.open(
         folder / "texts", vector=VectorSpec(), dimension=4, fingerprint="a", fields=FIELDS
     )
@@ -511,6 +521,13 @@ async def test_words_are_found_in_scripts_without_spaces(folder, key):
         ("КРУЖКА", [3]),
         ("머그", [4]),
         ("mug 世界", []),
+        ("size 42", [5]),
+        ("size", [5, 6]),
+        ("3.5", [6]),
+        ("12", [7]),
+        ("杯子 12", [7]),
+        ("x2000", [8]),
+        ("2000", []),
     ]:
         page = await index.scroll(filter=Condition(key, Operator.TEXT, words))
         assert [uuid.UUID(record.id).int for record in page.records] == found, words

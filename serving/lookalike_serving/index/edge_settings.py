@@ -84,8 +84,8 @@ def payload_schema(field_type: FieldType) -> Any:
         case FieldType.KEYWORD:
             return edge.KeywordIndexParams(prefix=True)
         case FieldType.TEXT:
-            # Finds words in scripts without spaces, too (payload_indexes.py).
-            return edge.TextIndexParams(tokenizer=edge.TokenizerType.Multilingual, lowercase=True)
+            # As payload_indexes.py says.
+            return edge.TextIndexParams(tokenizer=edge.TokenizerType.Word, lowercase=True)
         case _:
             return _SCHEMAS[field_type]
 

@@ -78,9 +78,9 @@ def match_payload_indexes(shard: edge.EdgeShard, fields: tuple[FieldSpec, ...]) 
 
 
 def _outdated(index: edge.PayloadIndexInfo) -> bool:
-    """Made by a version that split texts at spaces alone."""
+    """Made by a version that split texts in another way."""
     tokenizer = getattr(index.params, "tokenizer", None)
-    return tokenizer is not None and tokenizer != edge.TokenizerType.Multilingual
+    return tokenizer is not None and tokenizer != edge.TokenizerType.Word
 
 
 @contextlib.contextmanager

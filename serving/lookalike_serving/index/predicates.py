@@ -224,7 +224,7 @@ def _condition(condition: Condition, types: Mapping[str, FieldType]) -> Predicat
             text = _text(value, condition)
             if not re.search(r"[^\W_]", text):
                 raise _refused(condition, "has no word in it: pass at least one")
-            return _words(key, text, field_type)
+            return _words(key, text)
         case Operator.EXISTS:
             empty = IsEmpty(key)
             return NoneOf((empty,)) if _flag(value, condition) else empty
@@ -237,10 +237,8 @@ def _condition(condition: Condition, types: Mapping[str, FieldType]) -> Predicat
             return _box(key, value, field_type, condition)
 
 
-def _words(key: str, text: str, field_type: FieldType | None) -> Predicate:
-    """Text indexes find words in every script; without one, engines split at spaces alone."""
-    if field_type is FieldType.TEXT:
-        return Words(key, text)
+def _words(key: str, text: str) -> Predicate:
+    """Engines know words by what is between them. Where scripts have nothing there, parts do."""
     words = re.findall(r"[^\W_]+", text)
     unspaced = [word for word in words if _UNSPACED.search(word)]
     spaced = " ".join(word for word in words if not _UNSPACED.search(word))

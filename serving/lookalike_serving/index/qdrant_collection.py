@@ -226,9 +226,9 @@ def _quantization(
 
 
 def _outdated(index: models.PayloadIndexInfo) -> bool:
-    """Made by a version that split texts at spaces alone."""
+    """Made by a version that split texts in another way."""
     tokenizer = getattr(index.params, "tokenizer", None)
-    return tokenizer is not None and tokenizer != models.TokenizerType.MULTILINGUAL
+    return tokenizer is not None and tokenizer != models.TokenizerType.WORD
 
 
 def _payload_schema(field_type: FieldType) -> Any:
