@@ -43,7 +43,8 @@ OPERATIONS = [
 def completed(case: Any, image: bytes) -> None:
     """Puts into a request that keeps to the description what no schema can say: images that can be
     decoded, vectors of the model's dimension, documents that there are, boxes whose top is north of
-    their bottom, texts with words, numbers of 64 bits, names of files that are sent."""
+    their bottom, texts with words, numbers of 64 bits, names of files that are sent, facets that
+    the collection's fields have."""
     body = case.body
     if "filters" in (case.query or {}):
         tree = json.loads(case.query["filters"])
@@ -58,6 +59,10 @@ def completed(case: Any, image: bytes) -> None:
     if "image" in body:
         body["image"] = Binary(image) if has_file else encoded
     search = body.get("request", {}) if case.media_type == "multipart/form-data" else body
+    for facet in body.get("fields") or (search or {}).get("facets") or ():
+        for option in ("ranges", "buckets", "interval"):
+            facet.pop(option, None)
+        facet |= {"field": "status", "type": "terms"}
     for query in (search or {}).get("queries") or ():
         query |= {"value": values[query["type"]], "collection": None, "embedding_model": None}
     if has_file and search and search.get("queries"):

@@ -20,6 +20,7 @@ from lookalike_serving.index.edge_engine import ShardEngine
 from lookalike_serving.index.edge_process import ShardProcess
 from lookalike_serving.index.filters import Condition, Operator
 from lookalike_serving.index.protocol import (
+    Choice,
     IndexFailure,
     IndexRefused,
     IndexUnavailable,
@@ -80,6 +81,8 @@ async def everything(index: EdgeIndex) -> list[object]:
         [(r.id, r.payload, r.vector.tolist()) for r in kept],
         page,
         await index.count(Condition("n", Operator.GTE, 100)),
+        await index.facet("n", Choice(5, also=(700, -1)), Condition("n", Operator.GTE, 100)),
+        await index.extent("n", Condition("n", Operator.LT, 100)),
         await index.info(),
     ]
 
@@ -91,6 +94,8 @@ async def test_it_answers_as_in_the_servers_own_process(folder, monkeypatch):
     await index.delete([uid(2)])
     with pytest.raises(IndexRefused, match="was deleted meanwhile"):
         await index.merge_payload(uid(2), {})
+    with pytest.raises(IndexRefused, match="no payload index"):
+        await index.facet("nope", Choice(1))
     with pytest.raises(IndexRefused, match="NaN"):
         await index.query(Query(np.full(WIDE, np.nan, np.float32), 1))
     apart = await everything(index)

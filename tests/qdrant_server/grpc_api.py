@@ -196,6 +196,7 @@ def _scroll(store: Store, asked: Any) -> Message:
         offset=_set(asked, "offset", GrpcToRest.convert_point_id),
         with_payload=_with_payload(asked),
         with_vector=_with_vectors(asked),
+        order_by=_set(asked, "order_by", GrpcToRest.convert_order_by),
     )
     records, following = store.scroll(asked.collection_name, request)
     return proto.ScrollResponse(
@@ -210,6 +211,16 @@ def _count(store: Store, asked: Any) -> Message:
     filter = _set(asked, "filter", GrpcToRest.convert_filter)
     count = proto.CountResult(count=store.count(asked.collection_name, filter))
     return proto.CountResponse(result=count)
+
+
+def _facet(store: Store, asked: Any) -> Message:
+    request = models.FacetRequest(
+        key=asked.key,
+        filter=_set(asked, "filter", GrpcToRest.convert_filter),
+        limit=_set(asked, "limit"),
+    )
+    hits = store.facet(asked.collection_name, request)
+    return proto.FacetResponse(hits=[RestToGrpc.convert_facet_value_hit(hit) for hit in hits])
 
 
 def _query(store: Store, asked: Any) -> Message:
@@ -291,6 +302,7 @@ _SERVICES: dict[str, dict[str, tuple[Any, Answer]]] = {
         "ClearPayload": (proto.ClearPayloadPoints, _clear_payload),
         "Get": (proto.GetPoints, _retrieve),
         "Scroll": (proto.ScrollPoints, _scroll),
+        "Facet": (proto.FacetCounts, _facet),
         "Count": (proto.CountPoints, _count),
         "Query": (proto.QueryPoints, _query),
         "QueryBatch": (proto.QueryBatchPoints, _query_batch),

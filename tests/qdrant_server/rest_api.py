@@ -225,4 +225,11 @@ _ROUTES: list[tuple[str, str, str, Any, Answer]] = [
     (f"{_POINTS}/delete", "POST", "Points/Delete", models.PointsSelector, _delete),
     (f"{_POINTS}/payload", "POST", "Points/SetPayload", models.SetPayload, _set_payload),
     (f"{_POINTS}/payload", "PUT", "Points/OverwritePayload", models.SetPayload, _overwrite_payload),
+    (
+        f"{_COLLECTION}/facet",
+        "POST",
+        "Points/Facet",
+        models.FacetRequest,
+        lambda store, path, sent: {"hits": store.facet(path["name"], sent)},
+    ),
 ]

@@ -165,6 +165,7 @@ class Store:
 
     def scroll(self, name: str, asked: models.ScrollRequest) -> tuple[list[models.Record], Any]:
         self._known(asked.filter)
+        self._check_order(name, asked.order_by)
         with self._collection(name) as local:
             return local.scroll(
                 name,
@@ -173,7 +174,28 @@ class Store:
                 offset=asked.offset,
                 with_payload=True if asked.with_payload is None else asked.with_payload,
                 with_vectors=asked.with_vector or False,
+                order_by=asked.order_by,
             )
+
+    def facet(self, name: str, asked: models.FacetRequest) -> list[models.FacetValueHit]:
+        self._known(asked.filter)
+        schema = self._settings[self._resolved(name)].indexes.get(asked.key)
+        counted = _COUNTED.get(None if schema is None else _index_info(schema, 0).data_type)
+        if counted is None:
+            raise wrong_input(f"No appropriate index for faceting: `{asked.key}`.")
+        with self._collection(name) as local:
+            # A server counts what its index holds: values of the index's type.
+            hits = local.facet(name, asked.key, facet_filter=asked.filter, limit=2**31).hits
+        return [hit for hit in hits if type(hit.value) is counted][: asked.limit or 10]
+
+    def _check_order(self, name: str, order: models.OrderBy | None) -> None:
+        schema = (
+            None if order is None else self._settings[self._resolved(name)].indexes.get(order.key)
+        )
+        if order is not None and (
+            schema is None or _index_info(schema, 0).data_type not in _ORDERED
+        ):
+            raise wrong_input(f"No range index for `order_by` key: `{order.key}`.")
 
     def count(self, name: str, filter: models.Filter | None) -> int:
         self._known(filter)
@@ -207,6 +229,16 @@ class Store:
         return target
 
 
+_COUNTED = {
+    models.PayloadSchemaType.KEYWORD: str,
+    models.PayloadSchemaType.INTEGER: int,
+    models.PayloadSchemaType.BOOL: bool,
+}
+_ORDERED = {
+    models.PayloadSchemaType.INTEGER,
+    models.PayloadSchemaType.FLOAT,
+    models.PayloadSchemaType.DATETIME,
+}
 _SINCE = {"prefix": (1, 19), "substring": (1, 20)}
 """Kinds of match that came later."""
 

@@ -151,6 +151,7 @@ def test_text_document_and_vector_queries_go_together(client: Lookalike) -> None
     assert results[0].document_id == "blue/1"
     assert results[0].explanation is not None
     assert len(results) == 2
+    assert (results.total, results.facets) == (None, ())
 
 
 def test_the_picture_of_a_result_can_be_fetched(client: Lookalike) -> None:
@@ -166,6 +167,39 @@ def test_image_urls_are_whole(client: Lookalike, url: str) -> None:
     )[0]
     assert best.image_url is not None
     assert best.image_url.startswith(f"{url}/v1/collections/catalogue/documents/")
+
+
+def test_documents_are_counted_by_value(client: Lookalike) -> None:
+    status = {"field": "status", "missing": True}
+    price = {"field": "price", "type": "range", "ranges": [{"to": 25}, {"from": 25}]}
+    for told in (
+        client.collections.facets("catalogue", [status, price], filters={"status": "sold"}),
+        client.retrievers.facets(
+            "similarity-retriever", [status, price], filters={"status": "sold"}
+        ),
+        client.retrievers.search(
+            "similarity-retriever",
+            [{"type": "text", "value": "a red circle"}],
+            filters={"status": "sold"},
+            top_k=1,
+            facets=[status, price],
+        ),
+    ):
+        by_status, by_price = told.facets
+        assert told.total == 2
+        assert [(each.value, each.count) for each in by_status.values] == [
+            ("active", 2),
+            ("sold", 2),
+        ]
+        assert (by_status.missing, by_status.exact) == (0, True)
+        assert [(each.low, each.high, each.count) for each in by_price.buckets] == [
+            (None, 25, 1),
+            (25, None, 1),
+        ]
+    told = client.retrievers.facets("similarity-retriever", ["status"])
+    assert (told.total, told["status"].distinct) == (4, 2)
+    with pytest.raises(InvalidRequest, match="declares no field 'nope'"):
+        client.collections.facets("catalogue", ["nope"])
 
 
 def test_metadata_can_be_changed_and_removed(client: Lookalike) -> None:

@@ -16,29 +16,40 @@ from lookalike._methods import (
     iterating,
     iterating_async,
 )
-from lookalike._operations import batches, collections, documents, models, retrievers
+from lookalike._operations import (
+    batches,
+    collections,
+    documents,
+    facets,
+    models,
+    retrievers,
+)
 from lookalike._transport import AsyncTransport, Settings, Transport
 
 
 class Retrievers(Resource):
     search = blocking(retrievers.search)
+    facets = blocking(facets.of_retriever)
     get = blocking(retrievers.get)
     list = iterating(retrievers.listing)
 
 
 class AsyncRetrievers(AsyncResource):
     search = awaiting(retrievers.search)
+    facets = awaiting(facets.of_retriever)
     get = awaiting(retrievers.get)
     list = iterating_async(retrievers.listing)
 
 
 class Collections(Resource):
     get = blocking(collections.get)
+    facets = blocking(facets.of_collection)
     list = iterating(collections.listing)
 
 
 class AsyncCollections(AsyncResource):
     get = awaiting(collections.get)
+    facets = awaiting(facets.of_collection)
     list = iterating_async(collections.listing)
 
 

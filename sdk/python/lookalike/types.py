@@ -21,7 +21,7 @@ from typing import (
     overload,
 )
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -87,6 +87,77 @@ class SearchResult(Answered):
     explanation: dict[str, Any] | None = None
 
 
+class FacetField(TypedDict):
+    """One field to count by, and how."""
+
+    field: str
+    type: NotRequired[Literal["terms", "range", "histogram", "date_histogram"]]
+    """By the field's type where left out."""
+    limit: NotRequired[int]
+    """terms: how many values."""
+    contains: NotRequired[str]
+    """terms: only values with this in their text."""
+    include: NotRequired[Sequence[str | int | bool]]
+    """terms: values that are told in any case."""
+    ranges: NotRequired[Sequence[Mapping[str, Any]]]
+    """range: `[{"to": 10}, {"from": 10, "to": 20}, {"from": 20}]`."""
+    buckets: NotRequired[int]
+    """The histograms: at most so many."""
+    interval: NotRequired[float | str]
+    """In place of `buckets`: a width, or hour, day, week, month, quarter, year."""
+    missing: NotRequired[bool]
+    """Also count the documents without a value."""
+
+
+class FacetValue(Answered):
+    value: str | int | bool
+    count: int
+
+
+class FacetBucket(Answered):
+    """From `low`, included, up to `high`, not included; None: open."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, populate_by_name=True)
+
+    low: Any = Field(default=None, alias="from")
+    high: Any = Field(default=None, alias="to")
+    count: int
+
+
+class Facet(Answered):
+    """The counts of one field."""
+
+    field: str
+    type: str
+    exact: bool = True
+    """False where the engine only estimates, or more values exist than were read."""
+    values: tuple[FacetValue, ...] = ()
+    """terms: most frequent first."""
+    distinct: int | None = None
+    buckets: tuple[FacetBucket, ...] = ()
+    """The other types: in order."""
+    min: Any = None
+    max: Any = None
+    interval: Any = None
+    missing: int | None = None
+
+
+class Facets(Answered):
+    """Counts under filters; `facets` in the order in which the fields were asked for."""
+
+    total: int
+    facets: tuple[Facet, ...] = ()
+    took_ms: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+    def __getitem__(self, field: str) -> Facet:
+        """The first facet of a field. Raises KeyError."""
+        for facet in self.facets:
+            if facet.field == field:
+                return facet
+        raise KeyError(field)
+
+
 class SearchResults(Answered):
     """The results, best first: iterate over it, index it, take its length."""
 
@@ -94,6 +165,10 @@ class SearchResults(Answered):
     took_ms: float = 0.0
     stages: tuple[StageTime, ...] = ()
     warnings: tuple[str, ...] = ()
+    total: int | None = None
+    """With `facets`: documents that match the filters, whatever their score."""
+    facets: tuple[Facet, ...] = ()
+    """Where asked for: counts of those documents, not only of the results."""
 
     def __iter__(self) -> Iterator[SearchResult]:  # type: ignore[override]
         return iter(self.results)

@@ -17,6 +17,7 @@ from lookalike_serving.gateway import (
     collections,
     documents,
     errors,
+    facets,
     health,
     models,
     openapi,
@@ -32,11 +33,13 @@ from lookalike_serving.gateway.metrics import Metrics
 from lookalike_serving.gateway.middleware import EscapedDocumentIds, Observation
 from lookalike_serving.gateway.origins import OwnPagesOnly
 from lookalike_serving.gateway.traffic import Traffic
+from lookalike_serving.search.facet_request import FacetsRequest
 from lookalike_serving.search.request import SearchRequest
 from lookalike_serving.service import Service
 
 BODIES = (
     SearchRequest,
+    FacetsRequest,
     documents.UploadRequest,
     documents.UploadForm,
     documents.PatchRequest,
@@ -82,7 +85,7 @@ def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool
     )
     app.state.traffic = Traffic()
     app.state.metrics = Metrics(app.state.traffic)
-    for resource in (search, documents, collections, retrievers, models, health):
+    for resource in (search, facets, documents, collections, retrievers, models, health):
         app.include_router(resource.router)
     app.include_router(batches.routes.router)
     app.include_router(internal_router(app))

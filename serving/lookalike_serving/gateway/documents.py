@@ -115,6 +115,9 @@ class Document(BaseModel):
 class DocumentList(BaseModel):
     items: list[Document]
     next_cursor: str | None
+    total: int | None = Field(
+        default=None, description="With ?total=true: documents on all pages; exact."
+    )
 
 
 class UploadForm(BaseModel):
@@ -210,6 +213,7 @@ async def list_documents(
     ),
     limit: int = Query(100, ge=1, le=1000),
     include: str | None = Query(None, pattern="^vector$"),
+    total: bool = Query(False, description="Also tell how many documents match the filters."),
 ) -> Response:
     service = service_of(request)
     state = service.collection(collection)
@@ -225,7 +229,10 @@ async def list_documents(
         for record in page.records
         if (found := read_record(record)) is not None
     ]
-    return json_response(request, {"items": items, "next_cursor": write_cursor(page.next)})
+    told: dict[str, Any] = {"items": items, "next_cursor": write_cursor(page.next)}
+    if total:
+        told["total"] = await state.index.count(tree)
+    return json_response(request, told)
 
 
 @router.get(

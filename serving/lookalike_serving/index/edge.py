@@ -22,6 +22,8 @@ from lookalike_serving.index.edge_engine import ShardEngine, StoredPoint
 from lookalike_serving.index.edge_store import SLICE, WRITE_SLICE, EdgeStore
 from lookalike_serving.index.filters import Filter
 from lookalike_serving.index.protocol import (
+    Choice,
+    Extent,
     Hit,
     IndexInfo,
     IndexRefused,
@@ -29,6 +31,7 @@ from lookalike_serving.index.protocol import (
     Point,
     Query,
     Record,
+    ValueCounts,
 )
 from lookalike_serving.index.values import checked_id, checked_payload, checked_vector
 
@@ -44,6 +47,9 @@ class EdgeIndex:
     def __init__(self, store: EdgeStore) -> None:
         self._store = store
         self._dimension = store.manifest.dimension
+        self._counting = asyncio.Lock()
+        """Counts may take long, and come by the dozen: one at a time, so that searches, which wait
+        for what was asked before them, wait for one of them alone."""
 
     @classmethod
     async def open(
@@ -162,7 +168,8 @@ class EdgeIndex:
             await asyncio.sleep(0)
 
     async def count(self, filter: Filter | None = None) -> int:
-        return await self._store.call(ShardEngine.count, filter)
+        async with self._counting:
+            return await self._store.call(ShardEngine.count, filter)
 
     async def query(self, query: Query) -> list[Hit]:
         return await self._store.call(ShardEngine.query, query)
@@ -175,6 +182,14 @@ class EdgeIndex:
             part = queries[start : start + _BATCH_SLICE]
             answers += await self._store.call(ShardEngine.query_batch, part)
         return answers
+
+    async def facet(self, key: str, choice: Choice, filter: Filter | None = None) -> ValueCounts:
+        async with self._counting:
+            return await self._store.call(ShardEngine.facet, key, choice, filter)
+
+    async def extent(self, key: str, filter: Filter | None = None) -> Extent:
+        async with self._counting:
+            return await self._store.call(ShardEngine.extent, key, filter)
 
     async def info(self) -> IndexInfo:
         state = await self._store.call(ShardEngine.state)

@@ -24,9 +24,26 @@ from lookalike_serving.index.edge_shard import (
     match_payload_indexes,
     translated,
 )
+from lookalike_serving.index.facets import (
+    MAX_DISTINCT,
+    check_ordered,
+    chosen,
+    counted_type,
+    ordered_values,
+    value_at,
+)
 from lookalike_serving.index.filters import Filter
 from lookalike_serving.index.predicates import json_path
-from lookalike_serving.index.protocol import Hit, IndexRefused, Page, Query, Record
+from lookalike_serving.index.protocol import (
+    Choice,
+    Extent,
+    Hit,
+    IndexRefused,
+    Page,
+    Query,
+    Record,
+    ValueCounts,
+)
 from lookalike_serving.index.scores import engine_threshold, score_of
 from lookalike_serving.index.tuning import oversampling
 from lookalike_serving.index.values import checked_vector
@@ -147,9 +164,42 @@ class ShardEngine:
         return Page(records, None if offset is None else str(offset))
 
     def count(self, filter: Filter | None) -> int:
+        if filter is None:
+            return self.state().points  # the engine's own count visits every one of them
         request = edge.CountRequest(exact=True, filter=self._compiled(filter))
         with translated(f"counting in the index in {self._path}"):
             return self._shard.count(request)
+
+    def facet(self, key: str, choice: Choice, filter: Filter | None) -> ValueCounts:
+        wanted = counted_type(key, self._fields)
+        # Not `exact`, which counts each value anew, 100 times as long: within one shard, where
+        # every point lies in one segment, both give the same.
+        request = edge.FacetRequest(
+            json_path(key), limit=MAX_DISTINCT, filter=self._compiled(filter)
+        )
+        with translated(f"counting values in the index in {self._path}"):
+            hits = self._shard.facet(request).hits
+        counts = {hit.value: hit.count for hit in hits if type(hit.value) is wanted}
+        return chosen(counts, choice, exact=True)
+
+    def extent(self, key: str, filter: Filter | None) -> Extent:
+        field_type = check_ordered(key, self._fields)
+        ends = []
+        for direction, end in ((edge.Direction.Asc, min), (edge.Direction.Desc, max)):
+            request = edge.ScrollRequest(
+                limit=1,
+                filter=self._compiled(filter),
+                with_payload=[json_path(key)],
+                order_by=edge.OrderBy(json_path(key), direction),
+            )
+            with translated(f"reading the index in {self._path}"):
+                found, _ = self._shard.scroll(request)
+            payload = (found[0].payload or {}) if found else {}
+            values = ordered_values(value_at(payload, key), field_type)
+            if not values:
+                return None
+            ends.append(end(values))
+        return ends[0], ends[1]
 
     def query(self, query: Query) -> list[Hit]:
         request = self._request(query)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 import numpy as np
@@ -105,6 +106,33 @@ class IndexInfo:
     """Field -> types that it had before: its documents may hold values of these."""
 
 
+Value = str | int | bool
+"""A value that engines count."""
+Extent = tuple[float, float] | tuple[datetime, datetime] | None
+"""The smallest and the largest value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which of a key's values are told."""
+
+    limit: int
+    """How many, most frequent first; of equal counts the smaller value comes first."""
+    contains: str | None = None
+    """Only values with this in their text; case does not count."""
+    also: tuple[Value, ...] = ()
+    """Values that are told in any case, after the others; with 0 where no document holds them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ValueCounts:
+    counts: tuple[tuple[Value, int], ...]
+    distinct: int | None
+    """How many values there are to choose from; None where more than what is read (facets.py)."""
+    exact: bool
+    """False: the engine only estimates, or the most frequent may not be among those told."""
+
+
 class PointStore(Protocol):
     """One collection's points: what ingestion needs. Safe to use from many coroutines at once."""
 
@@ -164,6 +192,20 @@ class Index(PointStore, Protocol):
     async def query(self, query: Query) -> list[Hit]: ...
 
     async def query_batch(self, queries: Sequence[Query]) -> list[list[Hit]]: ...
+
+    async def facet(self, key: str, choice: Choice, filter: Filter | None = None) -> ValueCounts:
+        """The values that the points of `filter` hold at `key`, with their numbers of points.
+
+        Raises IndexRefused where `key` has no payload index that counts values (facets.py).
+        """
+        ...
+
+    async def extent(self, key: str, filter: Filter | None = None) -> Extent:
+        """The smallest and the largest value at `key`; None where no point holds one.
+
+        Raises IndexRefused where `key` is no Integer, Float or Datetime field.
+        """
+        ...
 
     async def drop(self) -> None:
         """Delete the index and all its data."""

@@ -1,7 +1,7 @@
 """A search from request to answer, top to bottom.
 
     plan -> embed the queries -> combine them per collection -> query the indexes -> fuse
-         -> rerank -> group -> min_score -> respond
+         -> rerank -> group -> min_score -> count facets -> respond
 
 Data goes one way. Only grouping may ask the indexes again, for documents of values not yet seen.
 """
@@ -18,6 +18,7 @@ from lookalike_serving.search import grouping
 from lookalike_serving.search.candidates import Candidate, traced
 from lookalike_serving.search.combine import CombinedQuery, combine
 from lookalike_serving.search.embedding import EmbeddedRequest, embed_queries
+from lookalike_serving.search.facets import count_facets
 from lookalike_serving.search.fusion import fuse
 from lookalike_serving.search.plan import SearchPlan, Target, plan_search
 from lookalike_serving.search.request import SearchRequest
@@ -60,6 +61,12 @@ async def search(
     if ranked and not kept:
         best = max(candidate.score for candidate in ranked)
         warnings.append(f"min_score {plan.min_score:g} left nothing: the best score was {best:.4g}")
+    counted = None
+    if plan.facets is not None:
+        with clock.stage("facets"):
+            states = [target.state for target in plan.targets]
+            counted = await count_facets(states, plan.filter, plan.facets, "facets")
+            warnings = [*warnings, *counted.warnings]
     return respond(
         kept[: plan.top_k],
         plan,
@@ -67,6 +74,7 @@ async def search(
         clock,
         [*plan.warnings, *embedded.warnings, *warnings],
         service.config.http.public_url,
+        counted,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lookalike_crds.config import RetrieverConfig
@@ -11,6 +11,7 @@ from lookalike_crds.retriever import Fusion, Stage
 from lookalike_serving.documents import RESERVED
 from lookalike_serving.index.filters import Filter, unindexed_keys
 from lookalike_serving.search import grouping, rerank
+from lookalike_serving.search.facets import FacetPlan, plan_facets
 from lookalike_serving.search.filters import parse_filters
 from lookalike_serving.search.request import DEFAULT_INCLUDE, SearchRequest
 from lookalike_serving.service import CollectionState, Service
@@ -80,6 +81,7 @@ class SearchPlan:
     with_payload: bool | tuple[str, ...]
     with_vector: bool
     warnings: tuple[str, ...]
+    facets: tuple[FacetPlan, ...] | None
 
 
 def plan_search(service: Service, retriever: RetrieverConfig, request: SearchRequest) -> SearchPlan:
@@ -107,7 +109,15 @@ def plan_search(service: Service, retriever: RetrieverConfig, request: SearchReq
         fetch_limit=limit,
         with_payload=_payload_keys(include, stages, request.group_by),
         with_vector=include.vector or request.explain or rerank.needs_vectors(stages),
-        warnings=(*_unindexed(tree, targets), *_mixed_scores(targets, defaults.fusion)),
+        warnings=(
+            *unindexed_warnings(tree, [target.state for target in targets]),
+            *_mixed_scores(targets, defaults.fusion),
+        ),
+        facets=(
+            None
+            if request.facets is None
+            else plan_facets([target.state for target in targets], request.facets, "facets")
+        ),
     )
 
 
@@ -123,14 +133,14 @@ def _payload_keys(
     return tuple(sorted(keys))
 
 
-def _unindexed(tree: Filter | None, targets: tuple[Target, ...]) -> list[str]:
+def unindexed_warnings(tree: Filter | None, states: Sequence[CollectionState]) -> list[str]:
     """A warning for each filter key that no payload index of a collection serves."""
     if tree is None:
         return []
     keys: dict[str, list[str]] = {}
-    for target in targets:
-        for key in unindexed_keys(tree, target.state.config.fields):
-            keys.setdefault(key, []).append(target.name)
+    for state in states:
+        for key in unindexed_keys(tree, state.config.fields):
+            keys.setdefault(key, []).append(state.name)
     return [
         f"filters: no index in {', '.join(collections)} serves {key!r} with this operator. "
         "The filter works, but reads every document: list the key in spec.fields, with a type "

@@ -22,7 +22,9 @@ from pydantic import (
 
 from lookalike_crds.base import FieldName
 from lookalike_crds.retriever import BoostStage, DiversityStage, Stage
+from lookalike_serving.search.facet_request import MAX_FACETS, Facet, FacetField
 from lookalike_serving.search.filters import KEY_PATTERN, MAX_KEY
+from lookalike_serving.search.strict import Strict
 
 MAX_TOP_K = 1000
 MAX_QUERIES = 16
@@ -35,12 +37,6 @@ class QueryType(StrEnum):
     TEXT = "text"
     VECTOR = "vector"
     DOCUMENT = "document"
-
-
-class Strict(BaseModel):
-    """A part of a request: unknown keys are errors, numbers are numbers."""
-
-    model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
 class QueryPart(Strict):
@@ -197,6 +193,12 @@ class SearchRequest(Strict):
         "image_url, thumbnail_url, vector, distance, collection. `query_document` keeps the "
         "document that was searched with among the results.",
     )
+    facets: list[FacetField] | None = Field(
+        default=None,
+        max_length=MAX_FACETS,
+        description="Count all documents that match the filters, not only the results, by these "
+        "fields, and tell their total; scores play no part. See /v1/retrievers/{retriever}/facets.",
+    )
     explain: bool = Field(
         default=False, description="Tell of each result how its score came about."
     )
@@ -247,3 +249,9 @@ class SearchResponse(BaseModel):
     took_ms: float
     stages: list[StageTime]
     warnings: list[str]
+    total: int | None = Field(
+        default=None,
+        description="Where facets are asked for: documents that match the filters, whatever their "
+        "score.",
+    )
+    facets: list[Facet] | None = Field(default=None, description="Where they are asked for.")

@@ -9,6 +9,7 @@ from lookalike_serving.documents import metadata_of
 from lookalike_serving.links import image_path, thumbnail_path
 from lookalike_serving.search.candidates import Candidate
 from lookalike_serving.search.combine import CombinedQuery, similarities
+from lookalike_serving.search.facets import Counted
 from lookalike_serving.search.plan import SearchPlan
 from lookalike_serving.search.timing import Stopwatch
 
@@ -23,12 +24,13 @@ def respond(
     clock: Stopwatch,
     warnings: Sequence[str],
     public_url: str | None,
+    counted: Counted | None = None,
 ) -> dict[str, Any]:
     """The whole answer. Image addresses are absolute where the service knows its public URL."""
     base = (public_url or "").rstrip("/")
     with clock.stage("respond"):
         results = [_result(c, plan, queries[c.collection], base) for c in candidates]
-    return {
+    answer: dict[str, Any] = {
         "results": results,
         "took_ms": round(clock.total() * 1000, 3),
         "stages": [
@@ -37,6 +39,9 @@ def respond(
         ],
         "warnings": list(warnings),
     }
+    if counted is not None:
+        answer |= {"total": counted.total, "facets": counted.facets}
+    return answer
 
 
 def _result(

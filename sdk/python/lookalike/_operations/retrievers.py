@@ -8,6 +8,7 @@ from typing import Any
 from lookalike._arguments import mapping, plain
 from lookalike._exchange import Answer, Call, Operation, Request, call
 from lookalike._operations import paths
+from lookalike._operations.facets import Fields, wire_fields
 from lookalike._operations.pages import Pages
 from lookalike._queries import wire_queries
 from lookalike.types import Filters, Queries, Retriever, SearchResults
@@ -25,6 +26,7 @@ def search(
     rerank: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     group_by: str | None = None,
     include: str | Sequence[str] | None = None,
+    facets: Fields | None = None,
     explain: bool = False,
 ) -> Operation[SearchResults]:
     """Search a retriever's collections by images, texts, vectors or stored documents.
@@ -41,6 +43,8 @@ def search(
     group_by: keep the best document of each value of this metadata key.
     include: what each result tells besides id and score: `metadata`, `metadata.KEY`, `image_url`,
         `thumbnail_url`, `vector`, `distance`, `collection`.
+    facets: also count all documents that match the filters, not only the results, by these
+        fields (`results.facets`), and in all (`results.total`): see `facets`.
     explain: tell of each result how its score came about (`result.explanation`).
 
     Raises NotFound for an unknown retriever, InvalidRequest with every wrong part.
@@ -53,6 +57,7 @@ def search(
         "rerank": None if rerank is None else _stages(rerank),
         "group_by": group_by,
         "include": [include] if isinstance(include, str) else include,
+        "facets": None if facets is None else wire_fields(facets, "facets"),
         "explain": explain or None,
     }
     body.update({name: value for name, value in optional.items() if value is not None})

@@ -1,0 +1,62 @@
+"""`POST …/facets`: how many documents there are, and how many of each value, under filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from fastapi import APIRouter, Request, Response
+
+from lookalike_serving.gateway.bodies import read_json
+from lookalike_serving.gateway.context import service_of
+from lookalike_serving.gateway.openapi import json_body, problems
+from lookalike_serving.gateway.responses import json_response
+from lookalike_serving.search.facet_request import FacetsRequest, FacetsResponse
+from lookalike_serving.search.facets import count_facets, plan_facets
+from lookalike_serving.search.filters import parse_filters
+from lookalike_serving.search.plan import unindexed_warnings
+from lookalike_serving.search.timing import Stopwatch
+from lookalike_serving.service import CollectionState
+
+router = APIRouter()
+
+_RESPONSES = {200: {"model": FacetsResponse}, **problems(404, 415, 422, 503)}
+
+
+@router.post(
+    "/v1/retrievers/{retriever}/facets",
+    tags=["search"],
+    summary="Count the documents of all its collections, by value",
+    response_model=None,
+    responses=_RESPONSES,
+    openapi_extra=json_body(FacetsRequest),
+)
+async def retriever_facets(retriever: str, request: Request) -> Response:
+    service = service_of(request)
+    named = service.retriever(retriever).collections
+    return await _counted(request, [service.collection(each.name) for each in named])
+
+
+@router.post(
+    "/v1/collections/{collection}/facets",
+    tags=["collections"],
+    summary="Count a collection's documents, by value",
+    response_model=None,
+    responses=_RESPONSES,
+    openapi_extra=json_body(FacetsRequest),
+)
+async def collection_facets(collection: str, request: Request) -> Response:
+    return await _counted(request, [service_of(request).collection(collection)])
+
+
+async def _counted(request: Request, states: Sequence[CollectionState]) -> Response:
+    clock = Stopwatch()
+    asked = await read_json(request, FacetsRequest)
+    filter = parse_filters(asked.filters)
+    counted = await count_facets(states, filter, plan_facets(states, asked.fields))
+    answer = {
+        "total": counted.total,
+        "facets": counted.facets,
+        "took_ms": round(clock.total() * 1000, 3),
+        "warnings": [*unindexed_warnings(filter, states), *counted.warnings],
+    }
+    return json_response(request, answer)

@@ -1,0 +1,179 @@
+"""What a request for facets and its answer look like on the wire.
+
+As in request.py, the answer's models document the API; the answer itself is made of plain dicts.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StringConstraints,
+)
+
+from lookalike_serving.search.strict import Strict
+
+MAX_FACETS = 20
+MAX_LIMIT = 1000
+MAX_BUCKETS = 100
+MAX_RANGES = 50
+DEFAULT_LIMIT = 10
+DEFAULT_BUCKETS = 20
+
+_Text = Annotated[str, StringConstraints(max_length=4096)]
+_Integer = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
+_Finite = Annotated[StrictFloat, Field(allow_inf_nan=False)]
+_Width = Annotated[StrictInt | _Finite, Field(gt=0, le=1e300)]
+Bound = _Integer | _Finite | _Text
+
+
+class FacetType(StrEnum):
+    TERMS = "terms"
+    RANGE = "range"
+    HISTOGRAM = "histogram"
+    DATE_HISTOGRAM = "date_histogram"
+
+
+class DateInterval(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    QUARTER = "quarter"
+    YEAR = "year"
+
+
+class FacetRange(Strict):
+    """From `from`, included, up to `to`, not included; without one of them open on that side."""
+
+    from_: Bound | None = Field(default=None, alias="from")
+    to: Bound | None = None
+
+
+class FacetField(Strict):
+    """One field to count by."""
+
+    field: str = Field(min_length=1, max_length=256, description="A declared field's name.")
+    type: FacetType | None = Field(
+        default=None,
+        description="terms: the most frequent values of a Keyword, Integer or Bool field. "
+        "histogram: equally wide buckets of an Integer or Float field. date_histogram: calendar "
+        "intervals, in UTC, of a Datetime field. range: the given ranges of an Integer, Float or "
+        "Datetime field. Where left out: terms; histogram of a Float and date_histogram of a "
+        "Datetime field.",
+    )
+    limit: int | None = Field(
+        default=None, ge=1, le=MAX_LIMIT, description=f"terms: how many values; {DEFAULT_LIMIT}."
+    )
+    contains: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=256,
+        description="terms: only values with this in their text; case does not count.",
+    )
+    include: list[StrictBool | _Integer | _Text] | None = Field(
+        default=None,
+        max_length=100,
+        description="terms: values that are told in any case, after the most frequent.",
+    )
+    ranges: list[FacetRange] | None = Field(
+        default=None, min_length=1, max_length=MAX_RANGES, description="range: the ranges."
+    )
+    buckets: int | None = Field(
+        default=None,
+        ge=2,
+        le=MAX_BUCKETS,
+        description="histogram, date_histogram: at most so many buckets, whose width is then "
+        f"chosen; {DEFAULT_BUCKETS}.",
+    )
+    interval: DateInterval | _Width | None = Field(
+        default=None,
+        description="In place of buckets. histogram: the width of each. date_histogram: hour, "
+        "day, week, month, quarter or year.",
+    )
+    missing: bool = Field(
+        default=False, description="Also count the documents that hold no value: missing, null, []."
+    )
+
+
+class FacetsRequest(Strict):
+    """How many documents there are, and how many of each value, under filters."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "filters": {"status": "active", "price": {"lt": 20}},
+                    "fields": [
+                        {"field": "status"},
+                        {"field": "maker", "limit": 25, "contains": "smith", "missing": True},
+                        {"field": "price", "type": "histogram", "buckets": 12},
+                        {
+                            "field": "price",
+                            "type": "range",
+                            "ranges": [{"to": 10}, {"from": 10, "to": 50}, {"from": 50}],
+                        },
+                        {"field": "added", "type": "date_histogram", "interval": "month"},
+                    ],
+                }
+            ]
+        },
+    )
+
+    filters: Any = Field(
+        default=None,
+        description="As in a search. A facet leaves out the parts of the outermost AND that "
+        "name no field but its own, so that a choice does not empty its field's other values.",
+        json_schema_extra={"type": "object"},
+    )
+    fields: list[FacetField] = Field(
+        default_factory=list, max_length=MAX_FACETS, description="Without any: the total alone."
+    )
+
+
+class ValueCount(BaseModel):
+    value: str | int | bool
+    count: int = Field(description="Documents that hold it; of a list each member counts.")
+
+
+class Bucket(BaseModel):
+    from_: int | float | str | None = Field(alias="from", description="Included.")
+    to: int | float | str | None = Field(description="Not included; null: open.")
+    count: int
+
+
+class Facet(BaseModel):
+    """One facet's counts, in the order in which they were asked for."""
+
+    field: str
+    type: FacetType
+    exact: bool = Field(
+        description="False where the engine only estimates at present, or where a field has more "
+        "values than are read, so that a frequent one may not be among those told."
+    )
+    values: list[ValueCount] | None = Field(default=None, description="terms: most frequent first.")
+    distinct: int | None = Field(
+        default=None, description="terms: how many values there are; null where more than are read."
+    )
+    buckets: list[Bucket] | None = Field(
+        default=None, description="The other types: in order, empty ones among them."
+    )
+    min: int | float | str | None = None
+    max: int | float | str | None = None
+    interval: int | float | str | None = Field(default=None, description="The buckets' width.")
+    missing: int | None = Field(default=None, description="Where asked for.")
+
+
+class FacetsResponse(BaseModel):
+    total: int = Field(description="Documents that match all filters; exact.")
+    facets: list[Facet]
+    took_ms: float
+    warnings: list[str]
