@@ -69,6 +69,13 @@ export async function documents(collection, { filters, limit, cursor, signal }) 
   return (await send(`v1/collections/${encodeURIComponent(collection)}/documents?${query}`, { signal })).json();
 }
 
+/** How many documents match, and how many of each value. */
+export async function facets(retriever, request, signal) {
+  const headers = { "Content-Type": "application/json" };
+  const path = `v1/retrievers/${encodeURIComponent(retriever)}/facets`;
+  return (await send(path, { method: "POST", headers, body: JSON.stringify(request), signal })).json();
+}
+
 export const searchPath = (retriever) => `v1/retrievers/${encodeURIComponent(retriever)}/search`;
 
 /** Runs a search; `file` goes with it where a query's value is `part:image`. */

@@ -11,16 +11,19 @@ import { asCurl, asPython } from "./snippets.js";
 import { EMPTY, fromQuery, isSearch, isShareable, toFilters, toQuery, toRequest } from "./state.js";
 import { fileOf } from "./uploads.js";
 
-const SAMPLE = 500;
 const BROWSED = 48;
 const LARGEST = 1000;
+const FACETS = 20;
+const FRESH_MS = 10_000;
 
 let state = EMPTY;
 let retrievers = [];
 let collections = new Map();
 let fields = [];
 let types = new Map();
-let showFilters = () => {};
+let panel = null;
+let counting = new AbortController();
+let counts = { of: null, at: 0, total: null };
 let running = new AbortController();
 let shownDocuments = 0;
 let shownEntry = null;
@@ -70,23 +73,48 @@ const collectionsOf = (name) => {
   return (retriever?.collections ?? []).map((each) => collections.get(each.name)).filter(Boolean);
 };
 
-/** What depends on the retriever: its fields, and values to choose from. */
-async function prepare() {
+/** What depends on the retriever: its fields. */
+function prepare() {
   const searched = collectionsOf(state.retriever);
   const named = new Map(searched.flatMap((each) => each.fields ?? []).map((field) => [field.name, field]));
   fields = [...named.values()];
   types = new Map(fields.map((field) => [field.name, field.type]));
-  const rebuild = (documents, more) => {
-    showFilters = filters.build(byId("filters"), fields, filters.countValues(fields, documents), more ? documents.length : null, { onChange: changeFilter, onDone: () => openFilters(false) });
-    showFilters(state.filters);
-  };
-  rebuild([], false);
+  panel = filters.build(byId("filters"), fields, { onChange: changeFilter, onAsk: countOne, onDone: () => openFilters(false) });
   byId("filters-toggle").hidden = fields.length === 0;
   document.body.classList.toggle("no-filters", fields.length === 0);
-  if (!fields.length) return;
-  const { retriever } = state;
-  const pages = await Promise.all(searched.map((each) => api.documents(each.name, { limit: SAMPLE }).catch(() => ({ items: [] }))));
-  filters.whenNotTyping(byId("filters"), () => { if (retriever === state.retriever) rebuild(pages.flatMap((page) => page.items), pages.some((page) => page.next_cursor)); });
+}
+
+/** Asks for all counts under the filters; the total, or null where the service does not say. Counts just told are kept. */
+function count() {
+  const conditions = toFilters(state.filters, types);
+  const of = JSON.stringify([state.retriever, conditions]);
+  if (counts.of === of && Date.now() - counts.at < FRESH_MS) return counts.total;
+  counting.abort();
+  const { signal } = (counting = new AbortController());
+  const asked = [...panel.asked().values()];
+  const parts = asked.length ? [] : [[]];
+  for (let at = 0; at < asked.length; at += FACETS) parts.push(asked.slice(at, at + FACETS));
+  const total = Promise.all(parts.map((part) => askCounts(part, conditions, signal))).then(
+    (answers) => answers[0].total,
+    () => { counts.of = null; return null; },
+  ).then((number) => { if (!signal.aborted) panel.total(number); return number; });
+  counts = { of, at: Date.now(), total };
+  return total;
+}
+
+/** A field's list was opened, or is searched. */
+function countOne(name) {
+  askCounts([panel.asked().get(name)], toFilters(state.filters, types), counting.signal).catch(() => {});
+}
+
+async function askCounts(asked, conditions, signal) {
+  const request = { ...(conditions ? { filters: conditions } : {}), fields: asked };
+  const answer = await api.facets(state.retriever, request, signal);
+  if (signal.aborted) return answer;
+  const now = panel.asked();
+  // What has been asked differently since has its answer on the way.
+  answer.facets.forEach((facet, place) => { if (JSON.stringify(now.get(facet.field)) === JSON.stringify(asked[place])) panel.count(facet); });
+  return answer;
 }
 
 function changeFilter(field, value) {
@@ -111,7 +139,7 @@ const resetLength = () => ({ topK: Number(byId("top-k").value) || EMPTY.topK });
 function render() {
   bar.render(state, knowsWords());
   showAbility();
-  showFilters(state.filters);
+  panel?.show(state.filters);
   byId("retriever").value = state.retriever ?? "";
   byId("min-score").value = String(state.minScore ?? byId("min-score").min);
   byId("min-score-value").textContent = state.minScore === null ? "any" : state.minScore.toFixed(2);
@@ -161,6 +189,7 @@ function say(message) {
 async function run() {
   running.abort();
   const { signal } = (running = new AbortController());
+  byId("total").textContent = "";
   if (!state.retriever) return;
   if (state.image?.kind === "upload" && !fileOf(state.image)) {
     say("");
@@ -187,6 +216,7 @@ async function run() {
 
 async function find(signal) {
   const asked = state;
+  count().then((total) => { if (!signal.aborted && total !== null) byId("total").textContent = `of ${filters.documentsTold(total)}`; });
   const request = toRequest(asked, types);
   const upload = fileOf(asked.image);
   const answer = await api.search(asked.retriever, request, upload, signal);
@@ -220,6 +250,7 @@ function nothingFound(asked, warnings) {
 async function browse(signal) {
   const searched = collectionsOf(state.retriever);
   const conditions = toFilters(state.filters, types);
+  const counted = count();
   const closed = searched.filter((each) => each.state === "Unavailable");
   const available = searched.filter((each) => each.state !== "Unavailable");
   results.showWarnings(byId("warnings"), closed.map((each) => `${each.name} is unavailable: ${each.reason ?? "no reason was given"}`));
@@ -235,8 +266,9 @@ async function browse(signal) {
       if (page.items.length) break;
     }
     if (signal.aborted) return;
-    const total = available.reduce((sum, each) => sum + (each.documents ?? 0), 0);
-    say(conditions ? "" : total === 1 ? "1 document" : `${total.toLocaleString()} documents`);
+    const total = await counted;
+    if (signal.aborted) return;
+    say(total === null ? "" : filters.documentsTold(total));
     if (!documents.length) {
       results.showMessage(place, conditions
         ? { title: "Nothing found", detail: "No document matches these filters.", actions: [["Clear the filters", () => go({ filters: {} })]] }

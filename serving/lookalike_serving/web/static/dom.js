@@ -15,6 +15,14 @@ export function el(tag, attributes = {}, ...children) {
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** Like `el`, for an SVG element: attributes are set as they are. */
+export function shape(tag, attributes = {}, ...children) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
 /** An icon of 24 x 24 made of paths. */
 export function icon(...paths) {
   const svg = document.createElementNS(SVG, "svg");

@@ -1,10 +1,11 @@
-// Filters built from the collections' typed fields. Values to choose from come from a sample of
-// documents; any other can be typed.
+// Filters built from the collections' typed fields, with counts that the service's facets tell: of all documents
+// that match the other fields' filters.
 
-import { el } from "./dom.js";
+import { el, settled, shape } from "./dom.js";
 
 const SHOWN = 8;
-const MOST = 100;
+const MOST = 200;
+const BARS = 24;
 
 /** "added_at" -> "Added at" */
 export const readable = (name) => {
@@ -23,54 +24,55 @@ export function told(field, value) {
   return value.gte === undefined ? `${name} up to ${value.lte}` : `${name} ${value.gte} – ${value.lte}`;
 }
 
-/** Field -> value -> how often it occurs among documents. */
-export function countValues(fields, documents) {
-  const counts = new Map(fields.map((field) => [field.name, new Map()]));
-  for (const { metadata } of documents) {
-    for (const [name, values] of counts) {
-      for (const value of [metadata?.[name]].flat()) {
-        if (value !== null && value !== undefined) values.set(value, (values.get(value) ?? 0) + 1);
-      }
-    }
-  }
-  return counts;
-}
-
-/** Acts at once, or when the person has left the field they are typing in: building anew would cut them off. */
-export function whenNotTyping(panel, act) {
-  const typing = document.activeElement?.matches("input:not([type=checkbox], [type=radio])") && panel.contains(document.activeElement);
-  if (typing) document.activeElement.addEventListener("blur", () => setTimeout(() => whenNotTyping(panel, act)), { once: true });
-  else act();
-}
+const written = (value, hours = false) => (typeof value === "number" ? value.toLocaleString(undefined, { maximumFractionDigits: 6 }) : String(value).slice(0, hours ? 16 : 10).replace("T", " "));
+const toldCount = (count, exact) => (exact ? "" : "≈ ") + count.toLocaleString();
+export const documentsTold = (total) => (total === 1 ? "1 document" : `${total.toLocaleString()} documents`);
 
 /**
- * Fills the panel; `sample` says of how many documents `counts` are where there are more, else null. Returns the function that shows a state's filters in it. `onChange(field, filter)`,
- * `onChange(null, null)` for all; `onDone` closes the panel where it covers the results.
+ * Fills the panel once for a retriever's fields. `onChange(field, filter)`, `onChange(null, null)` for all; `onAsk(field)` when a
+ * field wants other counts than it has; `onDone` closes the panel where it covers the results. Returns
+ *
+ *   show(filters)         what is chosen
+ *   asked()               field -> what to ask the service to count
+ *   count(facet)          the answer to one of these
+ *   total(number | null)  documents that match everything; null: the service does not say
  */
-export function build(panel, fields, counts, sample, { onChange, onDone }) {
-  const groups = fields.map((field) => {
-    const set = (value) => onChange(field.name, value);
+export function build(panel, fields, { onChange, onAsk, onDone }) {
+  const groups = new Map(fields.map((field) => {
     const make = MAKERS[field.type] ?? MAKERS.Keyword;
-    const { body, show } = make(field, counts.get(field.name) ?? new Map(), set);
-    const group = el("fieldset", { class: "group", "data-field": field.name }, el("legend", {}, readable(field.name)), body);
-    return { name: field.name, group, show };
-  });
+    const made = make(field, (value) => onChange(field.name, value), () => onAsk(field.name));
+    const group = el("fieldset", { class: "group", "data-field": field.name }, el("legend", {}, readable(field.name)), made.body);
+    return [field.name, { group, ...made }];
+  }));
   const clear = el("button", { type: "button", class: "text-button", onclick: () => onChange(null, null) }, "Clear all");
-  const head = el("div", { class: "filters-head" }, el("h2", {}, "Filters"), clear,
+  const total = el("span", { class: "filters-total" });
+  const head = el("div", { class: "filters-head" }, el("h2", {}, "Filters"), total, clear,
     el("button", { type: "button", class: "primary only-narrow", onclick: onDone }, "Done"));
-  const note = sample === null ? [] : [el("p", { class: "filters-note" }, `Values and counts of the first ${sample} documents.`)];
-  panel.replaceChildren(...(fields.length ? [head, ...note, ...groups.map(({ group }) => group)] : []));
-  return (filters) => {
-    clear.hidden = Object.keys(filters).length === 0;
-    for (const { name, show } of groups) show(filters[name] ?? null);
+  const note = el("p", { class: "filters-note", hidden: true }, "The service does not tell counts at present.");
+  panel.replaceChildren(...(fields.length ? [head, note, ...[...groups.values()].map(({ group }) => group)] : []));
+  return {
+    show: (filters) => {
+      clear.hidden = Object.keys(filters).length === 0;
+      for (const [name, { show }] of groups) show(filters[name] ?? null);
+    },
+    asked: () => new Map([...groups].filter(([, { asked }]) => asked).map(([name, { asked }]) => [name, { field: name, ...asked() }])),
+    count: (facet) => groups.get(facet.field)?.count(facet),
+    total: (number) => {
+      total.textContent = number === null ? "" : documentsTold(number);
+      note.hidden = number !== null;
+    },
   };
 }
 
-function keyword(field, counts, set) {
-  const known = [...counts].filter(([value]) => typeof value === "string").sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0])).slice(0, MOST);
+function keyword(field, set, ask) {
   const list = el("div", { class: "options" });
-  const more = el("button", { type: "button", class: "text-button" });
-  const other = el("input", { type: "text", class: "field", placeholder: known.length ? "Another value" : "Value, then Enter", "aria-label": `${readable(field.name)}: another value`, maxlength: "256" });
+  const more = el("button", { type: "button", class: "text-button", hidden: true });
+  const note = el("p", { class: "filters-note", hidden: true });
+  const find = el("input", { type: "search", class: "field", maxlength: "256", "aria-label": `${readable(field.name)}: find a value`, hidden: true });
+  let values = [];
+  let distinct = 0;
+  let all = 0;
+  let exact = true;
   let chosen = [];
   let open = false;
 
@@ -78,70 +80,112 @@ function keyword(field, counts, set) {
     const next = on ? [...chosen, value] : chosen.filter((each) => each !== value);
     set(next.length ? { in: next } : null);
   };
-  const option = (value, count) => {
+  const option = ({ value, count }) => {
     const box = el("input", { type: "checkbox", checked: chosen.includes(value), onchange: (event) => toggle(value, event.target.checked) });
     box.dataset.value = value;
-    return el("label", { class: "option" }, box, el("span", { class: "option-name" }, value), count ? el("span", { class: "option-count" }, String(count)) : null);
+    return el("label", { class: "option", title: value }, box, el("span", { class: "option-name" }, value === "" ? "(empty)" : value), count === null ? null : el("span", { class: "option-count" }, toldCount(count, exact)));
   };
   const draw = () => {
     const focused = list.contains(document.activeElement) ? document.activeElement.dataset.value : null;
-    const typed = chosen.filter((value) => !counts.has(value)).map((value) => [value, 0]);
-    const visible = known.filter(([value], place) => open || place < SHOWN || chosen.includes(value));
-    list.replaceChildren(...[...typed, ...visible].map(([value, count]) => option(value, count)));
+    const known = new Set(values.map(({ value }) => value));
+    const uncounted = chosen.filter((value) => !known.has(value)).map((value) => ({ value, count: null }));
+    list.replaceChildren(...[...uncounted, ...values].map(option));
     if (focused !== null) [...list.querySelectorAll("input")].find((box) => box.dataset.value === focused)?.focus();
-    more.hidden = known.length <= SHOWN;
-    more.textContent = open ? "Show fewer" : `Show all ${known.length}`;
+    const searched = find.value.trim();
+    find.hidden = all !== null && all <= SHOWN && !searched;
+    find.placeholder = all === null ? "Find a value" : `Find one of ${all.toLocaleString()}`;
+    more.hidden = Boolean(searched) || (all !== null && all <= SHOWN);
+    more.textContent = open ? "Show fewer" : all === null || all > MOST ? `Show ${MOST}` : `Show all ${all}`;
     more.setAttribute("aria-expanded", String(open));
-    other.hidden = known.length > 0 && !open;
+    const told = values.length;
+    const left = distinct === null ? told > 0 : told < distinct;
+    note.textContent = searched && !told ? `No value contains “${searched}”.`
+      : (open || searched) && left ? `The ${told} most frequent of ${distinct === null ? "very many" : distinct.toLocaleString()}: find others by name.` : "";
+    note.hidden = !note.textContent;
   };
-  more.addEventListener("click", () => { open = !open; draw(); });
-  const add = () => {
-    const value = other.value.trim();
-    other.value = "";
-    if (value && !chosen.includes(value)) toggle(value, true);
-  };
-  other.addEventListener("change", add);
+  more.addEventListener("click", () => { open = !open; draw(); ask(); });
+  find.addEventListener("input", settled(ask, 180));
   return {
-    body: el("div", {}, list, more, other),
+    body: el("div", {}, find, list, note, more),
     show: (value) => { chosen = value?.in ?? []; draw(); },
+    asked: () => {
+      const contains = find.value.trim();
+      return { type: "terms", limit: open || contains ? MOST : SHOWN, ...(contains ? { contains } : {}), ...(chosen.length ? { include: chosen.slice(0, 100) } : {}) };
+    },
+    count: (facet) => {
+      ({ values, distinct, exact } = facet);
+      if (!find.value.trim()) all = distinct;
+      draw();
+    },
   };
 }
 
-function range(type, read) {
-  return (field, counts, set) => {
-    const values = [...counts.keys()].map(read.sample).filter((value) => value !== null).sort((a, b) => (a < b ? -1 : 1));
-    const input = (bound, name, placeholder) => el("input", { type, class: "field", step: "any", placeholder: String(placeholder ?? ""), "aria-label": `${readable(field.name)} ${name}`, "data-bound": bound, onchange: () => changed() });
-    const low = input("gte", "from", values[0]);
-    const high = input("lte", "up to", values.at(-1));
+/** How values are spread, as bars; those within the chosen bounds stand out. */
+function bars(field, facet, bounds) {
+  const most = Math.max(1, ...facet.buckets.map(({ count }) => count));
+  const width = 100 / facet.buckets.length;
+  const beyond = ({ from, to }) => (bounds.gte !== undefined && to !== null && to <= bounds.gte) || (bounds.lte !== undefined && from > bounds.lte);
+  const drawn = facet.buckets.map((bucket, place) => {
+    const height = bucket.count ? Math.max(1.5, (bucket.count / most) * 36) : 0;
+    const hours = facet.interval === "hour";
+    const told = `${written(bucket.from, hours)} – ${bucket.to === null ? "…" : written(bucket.to, hours)}: ${toldCount(bucket.count, facet.exact)}`;
+    return shape("rect", { x: place * width, y: 36 - height, width: width * 0.86, height, class: beyond(bucket) ? "beyond" : "within" }, shape("title", {}, told));
+  });
+  const label = `${readable(field.name)}: from ${written(facet.min)} to ${written(facet.max)}`;
+  return shape("svg", { class: "bars", viewBox: "0 0 100 36", preserveAspectRatio: "none", role: "img", "aria-label": label }, ...drawn);
+}
+
+function range(type, facetType, read) {
+  return (field, set) => {
+    const input = (bound, name) => el("input", { type, class: "field", step: "any", "aria-label": `${readable(field.name)} ${name}`, "data-bound": bound, onchange: () => changed() });
+    const low = input("gte", "from");
+    const high = input("lte", "up to");
+    const chart = el("div", { class: "chart" });
+    let facet = null;
+    let chosen = {};
     const changed = () => {
       const bounds = {};
-      if (low.value !== "" && read.input(low.value) !== null) bounds.gte = read.input(low.value);
-      if (high.value !== "" && read.input(high.value) !== null) bounds.lte = read.input(high.value);
+      if (low.value !== "" && read(low.value) !== null) bounds.gte = read(low.value);
+      if (high.value !== "" && read(high.value) !== null) bounds.lte = read(high.value);
       set(Object.keys(bounds).length ? bounds : null);
     };
+    const draw = () => {
+      const some = facet?.buckets.length > 0;
+      low.placeholder = some ? written(facet.min) : "";
+      high.placeholder = some ? written(facet.max) : "";
+      chart.replaceChildren(...(some ? [bars(field, facet, chosen)] : []));
+    };
     return {
-      body: el("div", { class: "range" }, low, el("span", { "aria-hidden": "true" }, "–"), high),
-      show: (value) => { low.value = value?.gte ?? ""; high.value = value?.lte ?? ""; },
+      body: el("div", {}, chart, el("div", { class: "range" }, low, el("span", { "aria-hidden": "true" }, "–"), high)),
+      show: (value) => { chosen = value ?? {}; low.value = chosen.gte ?? ""; high.value = chosen.lte ?? ""; draw(); },
+      asked: () => ({ type: facetType, buckets: BARS }),
+      count: (counted) => { facet = counted; draw(); },
     };
   };
 }
 
-function bool(field, counts, set) {
+function bool(field, set) {
   const choices = [["Any", null], ["Yes", true], ["No", false]];
   const name = `filter-${field.name}`;
-  const radios = choices.map(([label, value]) => [value, el("input", { type: "radio", name, onchange: () => set(value === null ? null : { eq: value }) }), label]);
+  const radios = choices.map(([label, value]) => [value, el("input", { type: "radio", name, onchange: () => set(value === null ? null : { eq: value }) }), label, el("small", {})]);
   return {
-    body: el("div", { class: "segments" }, radios.map(([, radio, label]) => el("label", {}, radio, el("span", {}, label)))),
+    body: el("div", { class: "segments" }, radios.map(([, radio, label, count]) => el("label", {}, radio, el("span", {}, label, count)))),
     show: (value) => { for (const [each, radio] of radios) radio.checked = each === (value?.eq ?? null); },
+    asked: () => ({ type: "terms" }),
+    count: ({ values, exact }) => {
+      for (const [each, , , count] of radios) {
+        if (each !== null) count.textContent = ` ${toldCount(values.find(({ value }) => value === each)?.count ?? 0, exact)}`;
+      }
+    },
   };
 }
 
-function words(field, counts, set) {
+function words(field, set) {
   const input = el("input", { type: "search", class: "field", placeholder: "Contains the words", maxlength: "256", "aria-label": readable(field.name), onchange: () => set(input.value.trim() ? { text: input.value.trim() } : null) });
   return { body: input, show: (value) => { input.value = value?.text ?? ""; } };
 }
 
-function geo(field, counts, set) {
+function geo(field, set) {
   const inputs = [["lat", "Latitude"], ["lon", "Longitude"], ["km", "km around"]].map(([key, label]) => [
     key, el("input", { type: "number", step: "any", class: "field", placeholder: label, "aria-label": `${readable(field.name)}: ${label}`, onchange: () => changed() }),
   ]);
@@ -155,13 +199,10 @@ function geo(field, counts, set) {
   };
 }
 
-const number = {
-  sample: (value) => (typeof value === "number" ? value : null),
-  input: (text) => (Number.isFinite(Number(text)) ? Number(text) : null),
-};
-const day = { sample: (value) => (typeof value === "string" ? value.slice(0, 10) : null), input: (text) => text };
+const number = (text) => (Number.isFinite(Number(text)) ? Number(text) : null);
+const day = (text) => text;
 
 const MAKERS = {
-  Keyword: keyword, Integer: range("number", number), Float: range("number", number),
-  Bool: bool, Datetime: range("date", day), Text: words, Geo: geo,
+  Keyword: keyword, Integer: range("number", "histogram", number), Float: range("number", "histogram", number),
+  Bool: bool, Datetime: range("date", "date_histogram", day), Text: words, Geo: geo,
 };
