@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast lint format generate check-generated lock \
-        bench bench-quality bench-search bench-http bench-ingest bench-memory bench-attack \
+        bench bench-quality bench-search bench-facets bench-http bench-ingest bench-memory bench-attack \
         bench-operator train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
@@ -82,13 +82,16 @@ e2e-cluster: install ## The same on any cluster: make e2e-cluster KUBECONFIG=…
 	LOOKALIKE_E2E_KUBECONFIG="$(KUBECONFIG)" LOOKALIKE_E2E_OPERATOR_IMAGE="$(OPERATOR_IMAGE)" \
 	  LOOKALIKE_E2E_SERVING_IMAGE="$(SERVING_IMAGE)" $(BIN)/python -m pytest e2e/tests -m node $(PYTEST_ARGS)
 
-bench: bench-quality bench-search bench-http bench-ingest bench-memory ## Run every benchmark
+bench: bench-quality bench-search bench-facets bench-http bench-ingest bench-memory ## Run every benchmark
 
 bench-quality: install ## Retrieval quality of the demo model on held-out products, beside baselines
 	$(BIN)/python bench/quality.py
 
 bench-search: install ## The index beside the bare engine and exact search: 100k and 1M vectors
 	$(BIN)/python bench/search.py --million
+
+bench-facets: install ## Facets of 100k documents beside the bare engine's own calls
+	$(BIN)/python bench/facets.py
 
 bench-http: install ## An HTTP query beside the same work called in a loop
 	$(BIN)/python bench/http_overhead.py
