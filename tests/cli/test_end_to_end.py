@@ -174,7 +174,7 @@ def test_a_second_server_on_the_same_port_is_refused_with_the_cause(place: Place
     other = Place(place.folder / "other", place.port)
     other.folder.mkdir()
     (other.folder / "quickstart.yaml").write_bytes((place.folder / "quickstart.yaml").read_bytes())
-    ran = subprocess.run(other.up(), capture_output=True, text=True, check=False)
+    ran = subprocess.run(other.up("--no-ingest"), capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert f"cannot listen on 127.0.0.1:{place.port}" in ran.stderr
     assert processes.of_run(other.run) == []
