@@ -9,6 +9,7 @@ import base64
 import json
 import threading
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -44,7 +45,7 @@ def completed(case: Any, image: bytes) -> None:
     """Puts into a request that keeps to the description what no schema can say: images that can be
     decoded, vectors of the model's dimension, documents that there are, boxes whose top is north of
     their bottom, texts with words, numbers of 64 bits, names of files that are sent, facets that
-    the collection's fields have."""
+    the collection's fields have, ids that differ."""
     body = case.body
     if "filters" in (case.query or {}):
         tree = json.loads(case.query["filters"])
@@ -65,8 +66,16 @@ def completed(case: Any, image: bytes) -> None:
         facet |= {"field": "status", "type": "terms"}
     for query in (search or {}).get("queries") or ():
         query |= {"value": values[query["type"]], "collection": None, "embedding_model": None}
+        query.pop("weight", None)  # several could cancel one another out
     if has_file and search and search.get("queries"):
         search["queries"][0] |= {"type": "image", "value": "part:image"}
+    named: set[str] = set()
+    for item in body.get("items") or ():
+        if isinstance(item, dict) and item.get("document_id") is not None:
+            name = unicodedata.normalize("NFC", item["document_id"])
+            if name in named:
+                del item["document_id"]
+            named.add(name)
     if case.media_type == "multipart/form-data" and "items" in body:
         body["items"] = [{"file": "image.jpg"}] if has_file else [{"image": values["image"]}]
 

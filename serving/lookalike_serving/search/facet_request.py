@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
@@ -28,7 +29,12 @@ DEFAULT_LIMIT = 10
 DEFAULT_BUCKETS = 20
 
 _Text = Annotated[str, StringConstraints(max_length=4096)]
-_Integer = Annotated[StrictInt, Field(ge=-(2**63), lt=2**63)]
+_Integer = Annotated[
+    StrictInt,
+    # JSON has no other 204 than 204.0.
+    BeforeValidator(lambda v: int(v) if isinstance(v, float) and v.is_integer() else v),
+    Field(ge=-(2**63), lt=2**63),
+]
 _Finite = Annotated[StrictFloat, Field(allow_inf_nan=False)]
 _Width = Annotated[StrictInt | _Finite, Field(gt=0, le=1e300)]
 Bound = _Integer | _Finite | _Text
@@ -132,7 +138,7 @@ class FacetsRequest(Strict):
         default=None,
         description="As in a search. A facet leaves out the parts of the outermost AND that "
         "name no field but its own, so that a choice does not empty its field's other values.",
-        json_schema_extra={"type": "object"},
+        json_schema_extra={"anyOf": [{"x-ref": "Filters"}, {"type": "null"}]},
     )
     fields: list[FacetField] = Field(
         default_factory=list, max_length=MAX_FACETS, description="Without any: the total alone."
