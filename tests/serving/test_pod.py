@@ -218,7 +218,7 @@ def test_sigterm_denies_readiness_and_answers_what_is_under_way(pod: Pod) -> Non
     with socket.create_connection(("127.0.0.1", pod.config.http.port), 30) as slow:
         slow.settimeout(60)
         slow.sendall(head + body[:10])
-        pod.until(lambda: _in_flight(pod) == 1)  # asking for metrics is no traffic
+        pod.until(lambda: _receiving(pod) == 1)  # asking for metrics is no traffic
         os.kill(podlike.first_process(pod.process), signal.SIGTERM)
         pod.until(lambda: pod.status() == 503)
         assert pod.client.get("/v1/collections").status_code == 200
@@ -231,9 +231,9 @@ def test_sigterm_denies_readiness_and_answers_what_is_under_way(pod: Pod) -> Non
     assert pod.process.wait(60) == 0, pod.log.read_text()[-3000:]
 
 
-def _in_flight(pod: Pod) -> int:
+def _receiving(pod: Pod) -> int:
     text = pod.client.get("/metrics").text
-    return int(float(text.partition("\nlookalike_requests_in_flight ")[2].split("\n")[0]))
+    return int(float(text.partition("\nlookalike_requests_receiving ")[2].split("\n")[0]))
 
 
 def test_an_index_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
