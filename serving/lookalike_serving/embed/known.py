@@ -6,12 +6,11 @@ So a misspelt name is told before anything is started that takes time.
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
@@ -20,10 +19,10 @@ from unittest.mock import patch
 from lookalike_crds.image_collection import ModelSpec, Provider
 from lookalike_serving.embed import packages
 from lookalike_serving.embed.load import check_built
+from lookalike_serving.embed.naming import SUFFIXES, close_to, looks_like_a_path, some
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
 
 _CONFIG = "open_clip_config.json"
-_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".npz"}
 
 
 def check_model(spec: ModelSpec) -> None:
@@ -46,19 +45,19 @@ def check_model(spec: ModelSpec) -> None:
         return  # the resource's own rules say so
     known = architectures()
     if known and name not in known:
-        near: Sequence[str] = _close(name, known) or ["ViT-B-32", "ViT-L-14", "ViT-B-16-SigLIP"]
+        near: Sequence[str] = close_to(name, known) or ["ViT-B-32", "ViT-L-14", "ViT-B-16-SigLIP"]
         raise ModelError(
-            f"spec.model.name {name!r} is no open_clip architecture: did you mean {_some(near)}?"
+            f"spec.model.name {name!r} is no open_clip architecture: did you mean {some(near)}?"
         )
-    if "/" in said or Path(said).suffix in _SUFFIXES or Path(said).exists():
+    if looks_like_a_path(said):
         _check_file(name, Path(said).expanduser().resolve())
         return
     tags = pretrained_tags()
     if tags and said.lower().replace("-", "_") not in tags.get(name, ()):
-        near = _close(said, tags.get(name, ())) or tags.get(name, ())
+        near = close_to(said, tags.get(name, ())) or tags.get(name, ())
         raise WeightsNotFound(
             f"weights of {name!r}: {said!r} is neither a file nor a pretrained tag; known tags: "
-            f"{_some(near)}"
+            f"{some(near)}"
         )
 
 
@@ -66,7 +65,7 @@ def _check_timm(name: str | None, said: str) -> None:
     """Names of models and tags are in timm's modules, which take seconds to import: not checked."""
     if said.startswith(packages.PACKAGE):
         packages.locate(name, said)
-    elif ":" not in said and ("/" in said or Path(said).suffix in _SUFFIXES):
+    elif ":" not in said and ("/" in said or Path(said).suffix in SUFFIXES):
         place = Path(said).expanduser().resolve()
         if not place.is_dir():
             _check_file(str(name), place)
@@ -119,13 +118,3 @@ def _package() -> Path | None:
     found = find_spec("open_clip")
     places = found.submodule_search_locations if found else None
     return Path(next(iter(places))) if places else None
-
-
-def _close(name: str, known: Iterable[str]) -> list[str]:
-    folded = {k.lower(): k for k in known}
-    return [folded[m] for m in difflib.get_close_matches(name.lower(), folded, n=5, cutoff=0.5)]
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = [repr(name) for name in names]
-    return ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "") if listed else "none known"

@@ -14,15 +14,13 @@ import open_clip
 from open_clip.pretrained import download_pretrained_from_url
 
 from lookalike_crds.image_collection import ModelSpec
+from lookalike_serving.embed.naming import close_to, looks_like_a_path, some
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
 from lookalike_serving.embed.weights import (
     HUB,
     Hub,
-    close_to,
     first_of,
-    looks_like_a_path,
     refuse_buckets,
-    some,
     unreachable,
 )
 

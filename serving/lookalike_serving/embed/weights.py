@@ -6,7 +6,6 @@ identified by its SHA-256. Nothing here knows what a provider does with a file.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 import os
@@ -25,7 +24,6 @@ from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
 
 HUB = "hf-hub:"
 _BUCKETS = ("s3://", "gs://", "az://")
-_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin", ".npz"}
 
 
 def refuse_buckets(said: str | None) -> None:
@@ -35,10 +33,6 @@ def refuse_buckets(said: str | None) -> None:
             f"spec.model.weights {said!r}: weights in buckets come with a later version; "
             "copy the file to a volume and give its path, or use hf-hub:org/model"
         )
-
-
-def looks_like_a_path(said: str) -> bool:
-    return "/" in said or "\\" in said or Path(said).suffix in _SUFFIXES or Path(said).exists()
 
 
 def content_hash(file: Path, cache_dir: Path) -> str:
@@ -141,13 +135,3 @@ def unreachable(what: str, cache_dir: Path, error: Exception) -> WeightsUnreacha
         f"cannot fetch the weights of {what} ({cause}) and they are not in {cache_dir}: "
         "allow access to the hub, or put the weights on a volume and give their path"
     )
-
-
-def close_to(name: str, known: Iterable[str]) -> list[str]:
-    folded = {k.lower(): k for k in known}
-    return [folded[m] for m in difflib.get_close_matches(name.lower(), folded, n=5, cutoff=0.5)]
-
-
-def some(names: Iterable[str]) -> str:
-    listed = [repr(name) for name in names]
-    return ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "") if listed else "none known"
