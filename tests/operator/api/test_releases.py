@@ -119,7 +119,7 @@ def test_the_second_release_writes_nothing_and_takes_over_when_the_first_has_gon
         nothing_else(api)
     api.apply(collection(namespace))
     with release(proxy, "release-one", *scope(first)):
-        until(lambda: observed(api, namespace), "the first release to act", 60)
+        until(lambda: observed(api, namespace), "the first release to act", 120)
         assert holder_of(mark(api, namespace) or {}) == release_name("release-one")
         with release(other_proxy, "release-two", *scope(second)) as two:
             until(lambda: elsewhere(two) > 0, "the second release to find the first", 60)
@@ -164,7 +164,7 @@ def test_where_only_one_of_them_watches_each_acts(
         api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": each}})
         api.apply(collection(each))
     with release(proxy, "release-one", shared):
-        until(lambda: observed(api, shared), "the first release to act", 60)
+        until(lambda: observed(api, shared), "the first release to act", 120)
         with release(other_proxy, "release-two", shared, alone) as two:
             until(lambda: observed(api, alone), "the second release to act", 60)
             until(lambda: elsewhere(two) == 1, "it to find the first", 60)
@@ -201,7 +201,7 @@ def test_a_release_that_can_act_nowhere_is_not_ready_and_tells_whose_the_namespa
 ) -> None:
     api.apply(collection(namespace))
     with release(proxy, "release-one", namespace) as one:
-        until(lambda: observed(api, namespace), "the first release to act", 60)
+        until(lambda: observed(api, namespace), "the first release to act", 120)
         assert one.operator is not None
         assert httpx.get(f"{one.url}/readyz").status_code == 200
         with release(other_proxy, "release-two", namespace) as two:
