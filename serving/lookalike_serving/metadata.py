@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
@@ -39,32 +40,125 @@ def checked_metadata(
 
     Raises Problem 422 that lists every wrong key. `null` is allowed everywhere.
     """
-    types = {field.name: field.type for field in fields}
-    errors: list[Wrong] = []
-    checked: dict[str, Any] = {}
-    for key, value in metadata.items():
-        at = f"{path}.{key}"
-        if message := _wrong_key(key):
-            errors.append(Wrong(at[:200], message))
-        elif message := _wrong_json(value, MAX_METADATA_DEPTH):
-            errors.append(Wrong(at, message))
-        elif value is None or key not in types:
-            checked[key] = value
-        else:
-            try:
-                checked[key] = _typed(value, types[key])
-            except ValueError:
-                expected = f"{_EXPECTED[types[key]]}, a list of these, or null"
-                message = f"{_shown(value)} does not fit the field's type {types[key]}: {expected}"
-                errors.append(Wrong(at, message))
-    if not errors and len(json.dumps(checked, ensure_ascii=False)) > MAX_METADATA_BYTES:
-        message = (
-            f"is larger than {MAX_METADATA_BYTES // 1024} KiB as JSON: store less per document"
-        )
-        errors.append(Wrong(path, message))
-    if errors:
-        raise invalid(errors)
+    checked, misfits = MetadataChecker(fields).checked(metadata)
+    if misfits:
+        raise invalid([Wrong(f"{path}.{each.key}"[:200], each.message) for each in misfits])
+    if len(json.dumps(checked, ensure_ascii=False)) > MAX_METADATA_BYTES:
+        raise invalid([Wrong(path, _TOO_LARGE)])
     return checked
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """One value that cannot be stored."""
+
+    key: str
+    """With dots, where it is below another one."""
+    value: Any
+    why: str
+    """Without the value, the same for all values that are wrong in the same way."""
+
+    @property
+    def message(self) -> str:
+        """`why`, with the value where that tells more."""
+        return f"{shown(self.value)} {self.why}" if self.why.startswith("does not") else self.why
+
+
+class _Node:
+    """What fields say of one key, and of the keys below it."""
+
+    __slots__ = ("below", "kind")
+
+    def __init__(self) -> None:
+        self.kind: FieldType | None = None
+        self.below: dict[str, _Node] = {}
+
+
+class MetadataChecker:
+    """Checks metadata against one collection's fields; `camera.make` is the key `make` of the
+    object `camera`."""
+
+    def __init__(self, fields: Iterable[FieldSpec]) -> None:
+        self._root = _Node()
+        for field in fields:
+            node = self._root
+            for name in field.name.split("."):
+                node = node.below.setdefault(name, _Node())
+            node.kind = field.type
+
+    def checked(self, metadata: dict[str, Any]) -> tuple[dict[str, Any], list[Misfit]]:
+        """What fits, as it is stored, and what does not and was left out."""
+        checked: dict[str, Any] = {}
+        misfits: list[Misfit] = []
+        for key, value in metadata.items():
+            if why := _wrong_key(key) or _wrong_json(value, MAX_METADATA_DEPTH):
+                misfits.append(Misfit(key, value, why))
+                continue
+            node = self._root.below.get(key)
+            kept = value if node is None else _checked(key, value, node, misfits)
+            if kept is not _LEFT_OUT:
+                checked[key] = kept
+        return checked, misfits
+
+    def fitting(self, metadata: dict[str, Any]) -> tuple[dict[str, Any], list[Misfit]]:
+        """The same, without the longest values where all together are more than is stored."""
+        checked, misfits = self.checked(metadata)
+        excess = _size(checked) - MAX_METADATA_BYTES
+        if excess > 0:
+            for key in sorted(checked, key=lambda each: -_size(checked[each])):
+                misfits.append(Misfit(key, checked[key], f"is too much: metadata {_TOO_LARGE}"))
+                excess -= _size({key: checked.pop(key)})
+                if excess <= 0:
+                    break
+        return checked, misfits
+
+
+def fits(value: Any, kind: FieldType) -> bool:
+    """Whether a field of the type takes a value."""
+    try:
+        _typed(value, kind)
+    except (ValueError, OverflowError):
+        return False
+    return True
+
+
+_LEFT_OUT = object()
+_TOO_LARGE = f"is larger than {MAX_METADATA_BYTES // 1024} KiB as JSON: store less per document"
+
+
+def _size(value: Any) -> int:
+    """Characters of its JSON."""
+    return len(json.dumps(value, ensure_ascii=False))
+
+
+def _checked(key: str, value: Any, node: _Node, misfits: list[Misfit]) -> Any:
+    """The value as it is stored, without what does not fit; _LEFT_OUT where nothing is left."""
+    if value is None:
+        return None
+    if node.kind is not None:
+        try:
+            value = _typed(value, node.kind)
+        except (ValueError, OverflowError):
+            expected = f"{_EXPECTED[node.kind]}, a list of these, or null"
+            why = f"does not fit the field's type {node.kind}: {expected}"
+            misfits.append(Misfit(key, value, why))
+            return _LEFT_OUT
+    if not node.below:
+        return value
+    if not isinstance(value, dict):
+        if node.kind is not None:
+            return value
+        below = f"{key}.{next(iter(node.below))}"
+        why = f"does not fit: the field {below} is a key of an object, {{…}}, or null"
+        misfits.append(Misfit(key, value, why))
+        return _LEFT_OUT
+    kept = {}
+    for name, each in value.items():
+        child = node.below.get(name)
+        inner = each if child is None else _checked(f"{key}.{name}", each, child, misfits)
+        if inner is not _LEFT_OUT:
+            kept[name] = inner
+    return kept
 
 
 def _wrong_key(key: str) -> str | None:
@@ -75,7 +169,10 @@ def _wrong_key(key: str) -> str | None:
     if key.startswith("_"):
         return "metadata keys that begin with _ are reserved: rename it"
     if any(character in key for character in ".[]\"'\x00"):
-        return "metadata keys hold no dots, brackets or quotes, since filters use these: rename it"
+        return (
+            "metadata keys hold no dots, brackets or quotes, since filters use these: rename it, "
+            'or write {"camera": {"make": …}} for camera.make'
+        )
     return None
 
 
@@ -114,7 +211,7 @@ def _is_text(text: str) -> bool:
 
 def _typed(value: Any, kind: FieldType) -> Any:
     if isinstance(value, list):
-        return [_scalar(each, kind) for each in value]
+        return [None if each is None else _scalar(each, kind) for each in value]
     return _scalar(value, kind)
 
 
@@ -146,6 +243,10 @@ def _within(value: Any, bound: float) -> float:
     return float(value)
 
 
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+def shown(value: Any) -> str:
+    """A value for a message: its JSON, cut where it is long."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=repr)
+    except (ValueError, RecursionError):  # a number of thousands of digits
+        return "…"
     return text if len(text) <= 60 else text[:57] + "..."

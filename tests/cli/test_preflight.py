@@ -36,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     (folder / "photos").mkdir(parents=True)
     (folder / "photos" / "a.jpg").write_bytes(b"x")
     (folder / "photos" / "meta.csv").write_text("file,price,id\na.jpg,1,a\n")
-    (folder / "photos" / "bad.csv").write_bytes(b"\xff\xfe")
+    (folder / "photos" / "bad.csv").write_bytes("é,é".encode() + b"\xff,a\n")
     (folder / "photos" / "meta.jsonl").write_text('{"file": "a.jpg", "id": "a"}\n')
     (folder / "list.csv").write_text("url,sku\nphotos/a.jpg,1\n")
     (folder / "empty").mkdir()
@@ -86,7 +86,10 @@ MISTAKES = [
         source("volume: { path: photos }, metadata: { file: a.jpg }"),
         r"a\.jpg: the name does not tell its format",
     ),
-    (source("volume: { path: photos }, metadata: { file: bad.csv }"), r"bad\.csv is UTF-16"),
+    (
+        source("volume: { path: photos }, metadata: { file: bad.csv }"),
+        r"bad\.csv line 1, the header, is not UTF-8",
+    ),
     (
         source("volume: { path: photos }, metadata: { file: meta.csv, keyColumn: fil }"),
         r"metadata\.keyColumn = 'fil': meta\.csv has no such column: did you mean 'file'",

@@ -113,7 +113,7 @@ def test_a_bad_line_fails_alone(tmp_path: Path, bad: bytes, cause: str, place: s
 CELLS = {
     "a cell of two megabytes": (b'"' + b"x" * 2**21 + b'"', "longer than"),
     "an open quote": (b'"https://a.example/open.jpg', "never closed"),
-    "a byte that is not UTF-8": (b"caf\xe9.jpg", "not UTF-8"),
+    "a byte that is not UTF-8": (b"caf\xe9-caf\xc3\xa9.jpg", "not UTF-8"),
     "too many cells": (b"https://a.example/c.jpg,1,2,3", "4 cells"),
     "no address": (b",1", "has no 'url'"),
     "a NUL": (b"a\x00b.jpg,1", "NUL"),
@@ -174,7 +174,7 @@ def test_any_bytes_are_rows_or_told(tmp_path: Path, content: bytes, form: str) -
         told = str(error)
     else:
         return
-    assert "UTF-16" in told or "header" in told
+    assert "header" in told
 
 
 def test_a_manifest_has_bounds_and_says_so(tmp_path: Path, monkeypatch: Any) -> None:
@@ -274,7 +274,6 @@ NUMBERS = {"12": 12, " 12 ": 12, "+5": 5, "-7": -7, "007": 7, "1e5": 100_000, "3
 NO_NUMBERS = [
     "1_000",
     "Infinity",
-    "nan",
     "-inf",
     "\uff11\uff12",
     "0x10",

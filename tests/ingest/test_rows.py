@@ -8,6 +8,7 @@ import pytest
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.sources import MetadataMapping
+from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.rows import BadRow, RowReader
 from lookalike_serving.metadata import checked_metadata
 
@@ -15,7 +16,7 @@ FIELDS = tuple(FieldSpec(name=kind.value.lower(), type=kind) for kind in FieldTy
 
 
 def read(row: dict[str, Any], **mapping: Any) -> dict[str, Any]:
-    reader = RowReader(MetadataMapping(**mapping), FIELDS, "path")
+    reader = RowReader(MetadataMapping(**mapping), FIELDS, "path", Reading())
     return reader.read({"path": "a.jpg", **row}, "a.jpg")[1]
 
 

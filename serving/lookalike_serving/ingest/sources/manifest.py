@@ -14,8 +14,8 @@ from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.sources import MetadataMapping, UrlsSource
 from lookalike_serving.images import ImageError, ImageFetcher
 from lookalike_serving.ingest.sources.protocol import Item, Rejected, SourceError, legible
-from lookalike_serving.ingest.sources.rows import BadRow, RowReader, columns_of
-from lookalike_serving.ingest.sources.tables import Unreadable, format_of, rows
+from lookalike_serving.ingest.sources.rows import BadRow, RowReader, columns_of, reading_of
+from lookalike_serving.ingest.sources.tables import Table, Unreadable, format_of
 
 
 class ManifestSource:
@@ -41,7 +41,7 @@ class ManifestSource:
         self.skipped = 0
         self._spec = spec
         self._mapping = mapping
-        self._reader = RowReader(mapping, fields, spec.url_column)
+        self._fields = fields
         self._fetcher = fetcher
         self._scratch = scratch
 
@@ -51,7 +51,8 @@ class ManifestSource:
         format_ = format_of(spec.manifest.split("?")[0], spec.format)
         path = await self._fetched() if remote else Path(spec.manifest)
         columns = columns_of(self._mapping, spec.url_column)
-        table = rows(path, format_, text_column=spec.url_column, columns=columns)
+        table = Table(path, format_, text_column=spec.url_column, columns=columns)
+        reader = RowReader(self._mapping, self._fields, spec.url_column, reading_of(table))
         for number, row in enumerate(table, 1):
             if isinstance(row, Unreadable):
                 yield Rejected(row.place, row.cause, hides=True)
@@ -72,7 +73,7 @@ class ManifestSource:
                 yield Rejected(f"row {number}", str(bad), self._image(key, remote, path))
                 continue
             try:
-                document_id, metadata = self._reader.read(row, key)
+                document_id, metadata = reader.read(row, key)
             except BadRow as bad:
                 yield Rejected(legible(key), str(bad), uri)
                 continue

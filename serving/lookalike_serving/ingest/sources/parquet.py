@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from lookalike_serving.images.files import open_regular
+from lookalike_serving.ingest.sources.csv_rows import MAX_ROW
 from lookalike_serving.ingest.sources.protocol import SourceError
-from lookalike_serving.ingest.sources.tables import MAX_ROW, MAX_ROWS, Row, Unreadable
+from lookalike_serving.ingest.sources.tables import MAX_ROWS, Row, Unreadable
 
 MEMORY_BYTES = 1024**3
 """What the child may take on top of its programs."""

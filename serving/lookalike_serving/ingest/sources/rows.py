@@ -6,23 +6,16 @@ Tables that are text (CSV) say numbers and truth values as text: they are read a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.sources import MetadataMapping
 from lookalike_serving.document_ids import BadDocumentId, checked
+from lookalike_serving.ingest.sources.cells import Reading, value_of
+from lookalike_serving.ingest.sources.tables import Table
 from lookalike_serving.metadata import checked_metadata
 from lookalike_serving.problems import Problem
-
-_TRUE, _FALSE = {"true", "yes", "1"}, {"false", "no", "0"}
-_WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
-_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
-"""Numbers as tables and JSON write them. Python's own reading also takes `1_000`, `nan`, `Infinity`
-and the digits of other scripts, which are texts to everybody else."""
-_EXACT = 2**53
-"""Whole numbers from here on are not exact once they are written with a point or exponent."""
 
 
 class BadRow(Exception):
@@ -36,13 +29,25 @@ def columns_of(mapping: MetadataMapping, key_column: str) -> set[str] | None:
     return {key_column, *mapping.columns.values(), mapping.document_id or key_column}
 
 
+def reading_of(table: Table) -> Reading:
+    """How its cells are read. Raises SourceError."""
+    if table.format != "Csv":
+        return Reading()
+    return Reading(all_text=True, decimal_comma=table.dialect.decimal_comma)
+
+
 class RowReader:
     """Applies one MetadataMapping. `key_column` is the column that names the image."""
 
     def __init__(
-        self, mapping: MetadataMapping, fields: tuple[FieldSpec, ...], key_column: str
+        self,
+        mapping: MetadataMapping,
+        fields: tuple[FieldSpec, ...],
+        key_column: str,
+        reading: Reading,
     ) -> None:
         self._mapping = mapping
+        self._reading = reading
         self._fields = fields
         self._types = {field.name: field.type for field in fields}
         self._not_metadata = {key_column, mapping.document_id}
@@ -55,7 +60,7 @@ class RowReader:
         for name, column in columns.items():
             if column not in row:
                 raise BadRow(f"there is no column {column!r} (columns: {', '.join(map(str, row))})")
-            value = self._value(row[column], self._types.get(name))
+            value = value_of(row[column], self._types.get(name), self._reading)
             if value is not None or name not in metadata:  # a constant stands in for null
                 metadata[str(name)] = value
         document_id = key
@@ -73,23 +78,3 @@ class RowReader:
         except Problem as problem:
             said = "; ".join(f"{w.path}: {w.message}" for w in problem.errors) or problem.detail
             raise BadRow(said) from None
-
-    @staticmethod
-    def _value(value: Any, kind: FieldType | None) -> Any:
-        if not isinstance(value, str) or kind is None:
-            return value
-        text = value.strip(" \t\r\n")
-        if text == "" and kind not in {FieldType.KEYWORD, FieldType.TEXT}:
-            return None
-        # What is returned as it came, the check against `fields` refuses with column and value.
-        match kind:
-            case FieldType.INTEGER if _WHOLE.fullmatch(text):
-                return int(text)
-            case FieldType.INTEGER if _NUMBER.fullmatch(text) and abs(float(text)) < _EXACT:
-                return float(text)
-            case FieldType.FLOAT if _NUMBER.fullmatch(text):
-                return float(text)
-            case FieldType.BOOL if text.lower() in _TRUE | _FALSE:
-                return text.lower() in _TRUE
-            case _:
-                return value

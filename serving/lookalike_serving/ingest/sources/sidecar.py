@@ -10,8 +10,8 @@ from typing import Any
 from lookalike_crds.sources import MetadataMapping
 from lookalike_serving.document_ids import canonical
 from lookalike_serving.ingest.sources.protocol import SourceError
-from lookalike_serving.ingest.sources.rows import columns_of
-from lookalike_serving.ingest.sources.tables import Unreadable, format_of, rows
+from lookalike_serving.ingest.sources.rows import columns_of, reading_of
+from lookalike_serving.ingest.sources.tables import Table, Unreadable, format_of
 
 _MAX_UNREADABLE = 1000
 """Rows whose faults are kept; of more, the file as a whole is not what it should be."""
@@ -31,7 +31,8 @@ class Sidecar:
         self._database.execute("CREATE TABLE metadata (key TEXT PRIMARY KEY, row TEXT)")
         column = mapping.key_column
         wanted = columns_of(mapping, column)
-        table = rows(path, format_of(path.name), text_column=column, columns=wanted)
+        table = Table(path, _format_of(path.name), text_column=column, columns=wanted)
+        self.reading = reading_of(table)
         number = found = 0
         for number, row in enumerate(table, 1):
             bad = row if isinstance(row, Unreadable) else self._enter(number, row, column)
@@ -69,3 +70,9 @@ class Sidecar:
         find = "SELECT row FROM metadata WHERE key = ?"
         found = self._database.execute(find, (canonical(key),)).fetchone()
         return None if found is None else dict(json.loads(found[0]))
+
+
+def _format_of(name: str) -> str:
+    """Excel gives `Unicode text` the suffix of a list, which could not name anything but images."""
+    format_ = format_of(name)
+    return "Csv" if format_ == "Text" else format_

@@ -14,10 +14,11 @@ from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.sources import MetadataMapping
 from lookalike_crds.sources import VolumeSource as VolumeSpec
 from lookalike_serving.document_ids import canonical
+from lookalike_serving.ingest.sources.cells import Reading
+from lookalike_serving.ingest.sources.csv_rows import is_text
 from lookalike_serving.ingest.sources.protocol import Item, Rejected, SourceError, legible
 from lookalike_serving.ingest.sources.rows import BadRow, RowReader
 from lookalike_serving.ingest.sources.sidecar import Sidecar
-from lookalike_serving.ingest.sources.tables import is_text
 
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .heic".split()
@@ -56,13 +57,14 @@ class VolumeSource:
                 f"source {self.name}: {self._root} is not a folder: correct volume.path, or make it"
             )
         root = self._root.resolve()
-        reader = RowReader(self._mapping, self._fields, self._mapping.key_column)
-        sidecar = None
+        sidecar, reading = None, Reading()
         if self._mapping.file is not None:
             path = root / self._mapping.file
             sidecar = Sidecar(path, self._mapping, self._scratch / f"{self.name}.sqlite")
+            reading = sidecar.reading
             for bad in sidecar.unreadable:
                 yield Rejected(f"{self._mapping.file} {bad.place}", bad.cause)
+        reader = RowReader(self._mapping, self._fields, self._mapping.key_column, reading)
         for entry in self._walk(root):
             if isinstance(entry, Rejected):
                 yield entry
