@@ -70,7 +70,7 @@ class ItemError(BaseModel):
 
 
 class Lost(BaseModel):
-    """Images of which something was lost when they were decoded, all for one cause."""
+    """Images of which something was lost, or that were passed over, all for one cause."""
 
     model_config = ConfigDict(extra="ignore")
 

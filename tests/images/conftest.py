@@ -31,8 +31,13 @@ def encode() -> Encode:
     def encode(image: Image.Image | NDArray[Any], format: str, **options: Any) -> bytes:
         if not isinstance(image, Image.Image):
             image = Image.fromarray(image)
+        if format == "JXL":
+            imagecodecs = pytest.importorskip("imagecodecs")
+            return bytes(imagecodecs.jpegxl_encode(np.asarray(image), **options))
+        if format == "HEIC":
+            pytest.importorskip("pillow_heif").register_heif_opener()
         out = io.BytesIO()
-        image.save(out, format, **options)
+        image.save(out, "HEIF" if format == "HEIC" else format, **options)
         return out.getvalue()
 
     return encode

@@ -6,6 +6,10 @@ import json
 import os
 from typing import Any
 
+import numpy as np
+import pytest
+from PIL import Image
+
 from lookalike_crds.progress import RunState, errors_file
 
 
@@ -191,3 +195,32 @@ def test_too_many_failures_end_the_run_early(place) -> None:
 
     with pytest.raises(TooManyFailures, match=r"maxFailures \(2\)"):
         place.ingest(maxFailures=2)
+
+
+def test_pictures_in_formats_that_are_not_read_are_counted_by_cause(place, paint) -> None:
+    paint(place.images / "a.png", 1)
+    for name in ("b.NEF", "c.nef", "d.psd", "e.svg", "notes.txt"):
+        (place.images / name).write_bytes(b"raw")
+    progress = place.ingest()
+    assert progress.state is RunState.COMPLETED
+    assert progress.total.skipped == 5
+    assert [lost.told() for lost in progress.lost] == [
+        "2 images: .nef: camera raw files are not read: export JPEGs (such as b.NEF)",
+        "1 image: .psd: Photoshop files are not read: export JPEGs or PNGs (such as d.psd)",
+        "1 image: .svg: drawings (SVG) are not read: export PNGs (such as e.svg)",
+    ]
+
+
+def test_heic_and_jpeg_xl_are_taken_in_by_their_content(place) -> None:
+    pillow_heif = pytest.importorskip("pillow_heif")
+    imagecodecs = pytest.importorskip("imagecodecs")
+    pillow_heif.register_heif_opener()
+    grey = np.arange(96 * 80, dtype=np.uint16).reshape(80, 96) // 32
+    picture = Image.fromarray(np.dstack([grey] * 3).astype(np.uint8))
+    for name, format in (("a.heic", "HEIF"), ("b.HEIF", "HEIF"), ("c.avif", "AVIF")):
+        picture.save(place.images / name, format)
+    (place.images / "d.jxl").write_bytes(imagecodecs.jpegxl_encode(np.asarray(picture)))
+    progress = place.ingest()
+    assert (progress.total.new, progress.total.skipped) == (4, 0)
+    formats = {name: each["format"] for name, each in place.documents().items()}
+    assert formats == {"a.heic": "HEIC", "b.HEIF": "HEIC", "c.avif": "AVIF", "d.jxl": "JXL"}

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from lookalike_serving.images import jxl
+
 ORDINARY_BYTES = 256 * 1024**2
 """Memory that decoding an ordinary image takes at most, as estimated."""
 ORDINARY_WORK = 400_000_000
@@ -60,7 +62,7 @@ def cost_of(data: bytes, format: str, min_side: int | None = None) -> Cost:
     """The cost of decoding `data`, never below `min_side`. Never raises."""
     reader = _READERS.get(format)
     if reader is None:
-        return _UNKNOWN  # TIFF has tiles, AVIF frames, whose sizes its headers need not tell
+        return _UNKNOWN  # TIFF and HEIC have tiles, AVIF frames: sizes that no header need tell
     try:
         return reader(data, min_side or 0)
     except (IndexError, ValueError):
@@ -221,4 +223,13 @@ def _bmp(data: bytes, _: int) -> Cost:
     return _simple(width, height, 16) if width and height else _UNKNOWN
 
 
-_READERS = {"JPEG": _jpeg, "PNG": _png, "GIF": _gif, "WEBP": _webp, "BMP": _bmp}
+# --- JPEG XL ---------------------------------------------------------------------------------
+
+
+def _jxl(data: bytes, _: int) -> Cost:
+    """Never ordinary: how much memory its transforms take, the header does not tell."""
+    told = jxl.header(data)
+    return _simple(told.width, told.height, 16, unusual=True)
+
+
+_READERS = {"JPEG": _jpeg, "PNG": _png, "GIF": _gif, "WEBP": _webp, "BMP": _bmp, "JXL": _jxl}

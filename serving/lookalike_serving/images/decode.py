@@ -4,10 +4,10 @@
 
 The format comes from the content, never from a name. JPEG, nine images in ten, goes through
 libjpeg-turbo, which can decode at 1/2, 1/4 or 1/8 of the size for a fraction of the work
-(DCT scaling); everything else goes through Pillow. What comes out is always upright (EXIF
-orientation applied), always RGB, always 8 bits: transparency lies on white, CMYK and grey are
-converted, 16 bits are scaled, of an animation the first frame is taken. ICC profiles are
-ignored: models were trained on pixels read without them.
+(DCT scaling); everything else goes through Pillow, some with help (`codecs`). What comes out is
+always upright (EXIF orientation applied), always RGB, always 8 bits: transparency lies on white,
+CMYK and grey are converted, 16 bits are scaled, of an animation the first frame is taken. ICC
+profiles are ignored: models were trained on pixels read without them.
 
 What decoding will cost is known before a library sees the file (`cost`). Ordinary images share a
 budget of memory; unusual ones are decoded by a process that can be ended (`isolated`).
@@ -27,11 +27,11 @@ import simplejpeg
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 
-from lookalike_serving.images import isolated
+from lookalike_serving.images import codecs, isolated, jxl
 from lookalike_serving.images.budget import Budget
 from lookalike_serving.images.cost import MAX_SCANS, ORDINARY_BYTES, Cost, cost_of
 from lookalike_serving.images.errors import Code, ImageError
-from lookalike_serving.images.sniff import SUPPORTED, sniff
+from lookalike_serving.images.sniff import NAMES, SUPPORTED, sniff
 
 # Pillow's own guard is a process-wide constant and warns where we must decide. We compare the
 # header's size with `max_pixels` below, before a pixel is decoded, for every format.
@@ -40,7 +40,16 @@ Image.MAX_IMAGE_PIXELS = None
 DEFAULT_MAX_PIXELS = 100_000_000
 _BUDGET = Budget(2 * ORDINARY_BYTES)
 
-_SUPPORTED_NAMES = ", ".join("WebP" if f == "WEBP" else f for f in SUPPORTED)
+_SUPPORTED_NAMES = ", ".join(NAMES.get(f, f) for f in SUPPORTED)
+_RAW = "camera raw files are not read: export JPEGs"
+_REMEDIES = {
+    "HEIC": "install pillow-heif where Lookalike runs (pip install 'pillow-heif>=1.8'), or convert "
+    "it to JPEG",
+    "JPEG XL": "install imagecodecs where Lookalike runs (pip install 'lookalike[jxl]'), or "
+    "convert it to JPEG",
+    "Canon raw (CR2)": _RAW,
+}
+"""What to do about a format that is not read here, where converting is not all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +65,7 @@ class DecodedImage:
     width: int
     height: int
     format: str
-    """`JPEG`, `PNG`, `WEBP`, `GIF`, `BMP`, `TIFF` or `AVIF`."""
+    """One of `sniff.SUPPORTED`."""
     warnings: tuple[str, ...] = ()
     """What was lost on the way, in words: further frames, unreadable EXIF. What is this image's own
     stands in brackets at the end."""
@@ -135,6 +144,8 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 
 def _decode(data: bytes, format_: str, min_side: int | None, max_pixels: int) -> DecodedImage:
+    if format_ == "JXL":
+        return _decode_jxl(data, min_side)
     image = _open(data, format_)
     _check_size(*image.size, max_pixels)
     warnings: list[str] = []
@@ -145,9 +156,9 @@ def _decode(data: bytes, format_: str, min_side: int | None, max_pixels: int) ->
 
 def _refusal(found: str, *, is_image: bool) -> ImageError:
     if is_image:
+        remedy = _REMEDIES.get(found, f"convert it to {_SUPPORTED_NAMES}")
         return ImageError(
-            Code.UNSUPPORTED_FORMAT,
-            f"the image is {found}, which is not supported: convert it to {_SUPPORTED_NAMES}",
+            Code.UNSUPPORTED_FORMAT, f"the image is {found}, which is not supported here: {remedy}"
         )
     hint = (
         "the address probably leads to a web page, use the address of the image itself"
@@ -160,6 +171,8 @@ def _refusal(found: str, *, is_image: bool) -> ImageError:
 def _open(data: bytes, format_: str) -> Image.Image:
     """The image's header, nothing decoded."""
     try:
+        if format_ == "HEIC":
+            return codecs.open_heic(data)
         return Image.open(io.BytesIO(data), formats=(format_,))
     except Exception as error:  # Pillow's plugins raise whatever their parser trips over
         raise _broken(data, format_, error) from None
@@ -170,14 +183,15 @@ def _broken(data: bytes, format_: str, error: BaseException) -> ImageError:
         return ImageError(
             Code.TOO_MANY_PIXELS, f"not enough memory to decode this {format_}: scale it down first"
         )
+    name = NAMES.get(format_, format_)
     if _ends_early(data, format_) or "truncated" in str(error):
         return ImageError(
             Code.TRUNCATED,
-            f"the {format_} image ends early, after {len(data):,} bytes: fetch or upload it again",
+            f"the {name} image ends early, after {len(data):,} bytes: fetch or upload it again",
         )
     return ImageError(
         Code.CORRUPT,
-        f"the {format_} image is damaged and cannot be decoded: export it again from its source",
+        f"the {name} image is damaged and cannot be decoded: export it again from its source",
     )
 
 
@@ -246,16 +260,31 @@ def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels)
 
 
+def _decode_jxl(data: bytes, min_side: int | None) -> DecodedImage:
+    """Its size has been checked (`cost`), unless its header cannot be read: then nothing can."""
+    try:
+        animated = jxl.header(data).animated
+        image = codecs.decode_jxl(data)
+    except Exception as error:
+        raise _broken(data, "JXL", error) from None
+    warnings = [_FIRST_FRAME] if animated else []
+    pixels = _pillow_pixels(data, image, "JXL", min_side, warnings)
+    return DecodedImage(pixels, *image.size, "JXL", tuple(warnings))
+
+
+_FIRST_FRAME = "animated: the first frame is used"
+_FURTHER = {
+    "TIFF": "several pages: the first is used",
+    "HEIC": "several pictures in one file: the main one is used",
+}
+
+
 def _decode_with_pillow(
     data: bytes, image: Image.Image, format_: str, min_side: int | None, warnings: list[str]
 ) -> DecodedImage:
     try:
         if getattr(image, "is_animated", False):
-            warnings.append(
-                "several pages: the first is used"
-                if format_ == "TIFF"
-                else "animated: the first frame is used"
-            )
+            warnings.append(_FURTHER.get(format_, _FIRST_FRAME))
         image.load()
     except Exception as error:
         raise _broken(data, format_, error) from None

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from PIL import features
 
+from lookalike_serving.images import codecs
+
 SUPPORTED: tuple[str, ...] = (
     "JPEG",
     "PNG",
@@ -19,8 +21,12 @@ SUPPORTED: tuple[str, ...] = (
     "BMP",
     "TIFF",
     *(("AVIF",) if features.check("avif") else ()),
+    *codecs.installed(),
 )
-"""What `decode_image` reads, by Pillow's names for them."""
+"""What `decode_image` reads here, by Pillow's names for them; `HEIC` is any HEIF file."""
+
+NAMES = {"WEBP": "WebP", "JXL": "JPEG XL"}
+"""What formats are called where that differs."""
 
 MEDIA_TYPES = {
     "JPEG": "image/jpeg",
@@ -30,6 +36,8 @@ MEDIA_TYPES = {
     "BMP": "image/bmp",
     "TIFF": "image/tiff",
     "AVIF": "image/avif",
+    "HEIC": "image/heic",
+    "JXL": "image/jxl",
 }
 
 EXTENSIONS = {
@@ -40,6 +48,8 @@ EXTENSIONS = {
     "BMP": "bmp",
     "TIFF": "tiff",
     "AVIF": "avif",
+    "HEIC": "heic",
+    "JXL": "jxl",
 }
 
 
@@ -62,11 +72,11 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"MM\x00*", "TIFF"),
     (b"II+\x00", "TIFF"),
     (b"MM\x00+", "TIFF"),
+    (b"\xff\x0a", "JXL"),
+    (b"\x00\x00\x00\x0cJXL \r\n\x87\n", "JXL"),
 )
 
 _FOREIGN_IMAGES: tuple[tuple[bytes, str], ...] = (
-    (b"\xff\x0a", "JPEG XL"),
-    (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
     (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
     (b"8BPS", "Photoshop (PSD)"),
@@ -105,10 +115,10 @@ def sniff(data: bytes) -> Sniffed:
         if data.startswith(magic):
             if name == "TIFF" and data[8:10] == b"CR":
                 return Sniffed(None, "Canon raw (CR2)")
-            return Sniffed(name, name)
+            return _known(name)
     if data[:4] == b"RIFF":
         if data[8:12] == b"WEBP":
-            return Sniffed("WEBP", "WebP")
+            return _known("WEBP")
         return Sniffed(None, "a RIFF sound or video file", is_image=False)
     if data[4:8] == b"ftyp":
         return _iso_media(data)
@@ -121,13 +131,17 @@ def sniff(data: bytes) -> Sniffed:
     return _text(data)
 
 
+def _known(format: str) -> Sniffed:
+    return Sniffed(format if format in SUPPORTED else None, NAMES.get(format, format))
+
+
 def _iso_media(data: bytes) -> Sniffed:
     size = min(int.from_bytes(data[:4]), 256)
     brands = {data[8:12], *(data[i : i + 4] for i in range(16, size, 4))}
     if brands & _AVIF_BRANDS:
-        return Sniffed("AVIF" if "AVIF" in SUPPORTED else None, "AVIF")
+        return _known("AVIF")
     if brands & _HEIC_BRANDS:
-        return Sniffed(None, "HEIC")
+        return _known("HEIC")
     return Sniffed(None, "an MP4 or QuickTime video", is_image=False)
 
 

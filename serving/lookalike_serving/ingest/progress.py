@@ -78,11 +78,14 @@ class ProgressWriter:
 
     def lose(self, losses: Iterable[Loss]) -> None:
         """Count what was lost when images were decoded."""
-        one_by_one = (
+        self.lost(
             Lost(cause=general(loss.cause), images=1, source=loss.source, key=loss.key)
             for loss in losses
         )
-        self.progress.lost = losses_of([*self.progress.lost, *one_by_one])
+
+    def lost(self, counted: Iterable[Lost]) -> None:
+        """Take in what is counted already."""
+        self.progress.lost = losses_of([*self.progress.lost, *counted])
 
     def enter(self, state: RunState, message: str | None = None) -> None:
         """Begin a phase, and say so at once."""

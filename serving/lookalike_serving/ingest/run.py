@@ -199,6 +199,7 @@ class _Run:
                 chunk = []
         if self._partition.first:
             counts.skipped = source.skipped
+            self._progress.lost(source.unread)
         await self._sort_out(spec.name, chunk)
 
     def _reject(self, source: str, entry: Rejected) -> None:

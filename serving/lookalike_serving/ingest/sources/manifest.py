@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from lookalike_crds.image_collection import FieldSpec
+from lookalike_crds.progress import Lost
 from lookalike_crds.sources import MetadataMapping, UrlsSource
 from lookalike_serving.images import ImageError, ImageFetcher
 from lookalike_serving.ingest.sources.protocol import Item, Rejected, SourceError, legible
@@ -39,6 +40,7 @@ class ManifestSource:
     ) -> None:
         self.name = name
         self.skipped = 0
+        self.unread: tuple[Lost, ...] = ()
         self._spec = spec
         self._mapping = mapping
         self._fields = fields

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lookalike_crds.progress import Lost
+
 _LONGEST_KEY = 500
 
 
@@ -56,6 +58,11 @@ class Source(Protocol):
     @property
     def skipped(self) -> int:
         """Entries passed over since they do not look like images."""
+        ...
+
+    @property
+    def unread(self) -> tuple[Lost, ...]:
+        """Those of them that people take for images, by format; whole once the listing is."""
         ...
 
     def list(self) -> AsyncIterator[Item | Rejected]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec
+from lookalike_crds.progress import Lost
 from lookalike_crds.sources import MetadataMapping
 from lookalike_crds.sources import VolumeSource as VolumeSpec
 from lookalike_serving.document_ids import canonical
@@ -21,8 +22,17 @@ from lookalike_serving.ingest.sources.rows import BadRow, RowReader
 from lookalike_serving.ingest.sources.sidecar import Sidecar
 
 IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .heic".split()
+    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .heic .heif .hif .jxl".split()
 )
+_RAW = "camera raw files are not read: export JPEGs"
+_NOT_READ = {
+    **dict.fromkeys(".arw .cr2 .cr3 .dng .nef .nrw .orf .pef .raf .rw2 .srw".split(), _RAW),
+    **dict.fromkeys((".psd", ".psb"), "Photoshop files are not read: export JPEGs or PNGs"),
+    **dict.fromkeys((".svg", ".svgz"), "drawings (SVG) are not read: export PNGs"),
+    **dict.fromkeys((".jp2", ".j2k"), "JPEG 2000 is not read: convert them to JPEG"),
+    **dict.fromkeys((".mov", ".mp4", ".m4v", ".avi"), "videos are not read: export single frames"),
+}
+"""Files that people take for images, by suffix, and why they are passed over."""
 
 MAX_FOLDER = 1_000_000
 """Entries of one folder: they are sorted in memory."""
@@ -45,6 +55,7 @@ class VolumeSource:
     ) -> None:
         self.name = name
         self.skipped = 0
+        self._unread: dict[str, Lost] = {}
         self._root = Path(spec.path)
         self._matches = _glob(canonical(spec.glob))
         self._mapping = mapping
@@ -74,7 +85,7 @@ class VolumeSource:
             if not self._matches(canonical(key)) or (sidecar is not None and path == sidecar.path):
                 continue
             if path.suffix.lower() not in IMAGE_SUFFIXES:
-                self.skipped += 1
+                self._skip(key, path.suffix.lower())
                 continue
             try:
                 state = entry.stat()
@@ -89,6 +100,18 @@ class VolumeSource:
                 continue
             version = f"{state.st_size}-{state.st_mtime_ns}"
             yield Item(legible(key), document_id, path.as_uri(), version, metadata)
+
+    @property
+    def unread(self) -> tuple[Lost, ...]:
+        return tuple(self._unread.values())
+
+    def _skip(self, key: str, suffix: str) -> None:
+        self.skipped += 1
+        if (why := _NOT_READ.get(suffix)) is None:
+            return
+        first = Lost(cause=f"{suffix}: {why}", images=0, source=self.name, key=legible(key))
+        before = self._unread.get(suffix, first)
+        self._unread[suffix] = before.model_copy(update={"images": before.images + 1})
 
     def _described(
         self, key: str, sidecar: Sidecar | None, reader: RowReader
