@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -41,7 +42,7 @@ class Counts(BaseModel):
     unchanged: int = 0
     deleted: int = 0
     failed: int = 0
-    skipped: int = Field(default=0, description="Files that are not images by their name.")
+    skipped: int = Field(default=0, description="Files that were passed over as no images.")
 
     @property
     def usable(self) -> int:
@@ -50,7 +51,7 @@ class Counts(BaseModel):
 
     def told(self) -> str:
         """In a few words: "1,950 new, 12 updated, 38 unchanged, 2 failed"."""
-        names = ("new", "updated", "unchanged", "deleted", "failed")
+        names = ("new", "updated", "unchanged", "deleted", "failed", "skipped")
         told = [f"{getattr(self, name):,} {name}" for name in names if getattr(self, name)]
         return ", ".join(told) or "nothing"
 
@@ -69,8 +70,8 @@ class ItemError(BaseModel):
     cause: str
 
 
-class Lost(BaseModel):
-    """Images of which something was lost, or that were passed over, all for one cause."""
+class ByCause(BaseModel):
+    """Images, or files, that the same happened to, with one of them as an example."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -79,10 +80,14 @@ class Lost(BaseModel):
     source: str
     key: str = Field(description="One of them.")
 
-    def told(self) -> str:
+    def told(self, what: str = "image") -> str:
         """In a line: "12 images: animated: the first frame is used (such as a.gif)"."""
-        images = "1 image" if self.images == 1 else f"{self.images:,} images"
+        images = f"1 {what}" if self.images == 1 else f"{self.images:,} {what}s"
         return f"{images}: {self.cause} (such as {_shorten(self.key, _SHORTEST_TEXT)})"
+
+
+class Lost(ByCause):
+    """Images of which something was lost, or that were passed over, all for one cause."""
 
 
 class Progress(BaseModel):
@@ -103,6 +108,13 @@ class Progress(BaseModel):
     pid: int
     documents: int | None = Field(default=None, description="In the index; known at the end.")
     errors: list[ItemError] = Field(default_factory=list, description="The last few.")
+    failures: list[ByCause] = Field(
+        default_factory=list,
+        description="All that failed, by cause, most frequent first; worded as the example has it.",
+    )
+    skipped: list[ByCause] = Field(
+        default_factory=list, description="Files that were passed over, by cause."
+    )
     lost: list[Lost] = Field(
         default_factory=list, description="What decoding left out; the most frequent causes."
     )
@@ -149,7 +161,7 @@ _LONGEST_TEXT = 1024
 _SHORTEST_TEXT = 120
 MOST_LOSSES = 8
 """Causes of losses that a run tells one by one."""
-_OTHER_CAUSES = "other causes"
+OTHER_CAUSES = "other causes"
 OTHERS = "+others"
 """Stands for the sources that had no room of their own. No source can have this name."""
 
@@ -239,21 +251,24 @@ def _shorten(text: str, length: int) -> str:
     return plain.encode()[: length - 3].decode(errors="ignore") + "…"
 
 
-def losses_of(losses: Iterable[Lost]) -> list[Lost]:
+_Group = TypeVar("_Group", bound=ByCause)
+
+
+def losses_of(losses: Iterable[_Group]) -> list[_Group]:
     """Summed up by cause, the most frequent first: at most `MOST_LOSSES`, and one of all others."""
-    by_cause: dict[str, Lost] = {}
+    by_cause: dict[str, _Group] = {}
     for each in losses:
         before = by_cause.get(each.cause)
         images = each.images + (before.images if before is not None else 0)
         by_cause[each.cause] = (before or each).model_copy(update={"images": images})
-    rest = by_cause.pop(_OTHER_CAUSES, None)
+    rest = by_cause.pop(OTHER_CAUSES, None)
     ranked = sorted(by_cause.values(), key=lambda lost: (-lost.images, lost.cause))
     kept, dropped = ranked[:MOST_LOSSES], ranked[MOST_LOSSES:]
     if rest is not None:
         dropped.insert(0, rest)
     if dropped:
         others = sum(each.images for each in dropped)
-        kept.append(dropped[0].model_copy(update={"cause": _OTHER_CAUSES, "images": others}))
+        kept.append(dropped[0].model_copy(update={"cause": OTHER_CAUSES, "images": others}))
     return kept
 
 

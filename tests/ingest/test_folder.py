@@ -29,10 +29,15 @@ def test_every_image_below_the_folder_becomes_a_document(place, paint) -> None:
         paint(place.images / ("deep/down" if i % 2 else "") / f"{i}.png", i)
     paint(place.images / ".hidden" / "x.png", 9)
     (place.images / "notes.pdf").write_bytes(b"%PDF")
+    (place.images / "link.png").symlink_to(paint(place.folder / "elsewhere.png", 8))
     progress = place.ingest()
     assert progress.state is RunState.COMPLETED
     assert progress.total.new == 5
-    assert progress.total.skipped == 1
+    assert progress.total.skipped == 2
+    assert {(each.cause.split(":")[0], each.key) for each in progress.skipped} == {
+        (".pdf is no name of an image", "notes.pdf"),
+        ("is a link that leads out of the folder", "link.png"),
+    }
     assert set(place.documents()) == {
         "0.png",
         "deep/down/1.png",
@@ -171,7 +176,7 @@ def test_two_files_of_one_document_id_are_told_apart(place, paint) -> None:
     lines = [{"file": "a.png", "sku": "A"}, {"file": "b.png", "sku": "A"}]
     progress = place.ingest(rows(place, lines))
     assert (progress.total.new, progress.total.failed) == (1, 1)
-    assert "taken by a.png" in progress.errors[0].cause
+    assert "taken by 'a.png'" in progress.errors[0].cause
 
 
 def test_rows_that_do_not_fit_name_column_and_value(place, paint) -> None:
@@ -204,10 +209,11 @@ def test_pictures_in_formats_that_are_not_read_are_counted_by_cause(place, paint
     progress = place.ingest()
     assert progress.state is RunState.COMPLETED
     assert progress.total.skipped == 5
-    assert [lost.told() for lost in progress.lost] == [
-        "2 images: .nef: camera raw files are not read: export JPEGs (such as b.NEF)",
-        "1 image: .psd: Photoshop files are not read: export JPEGs or PNGs (such as d.psd)",
-        "1 image: .svg: drawings (SVG) are not read: export PNGs (such as e.svg)",
+    assert [each.told("file") for each in progress.skipped] == [
+        "2 files: .nef: camera raw files are not read: export JPEGs (such as b.NEF)",
+        "1 file: .psd: Photoshop files are not read: export JPEGs or PNGs (such as d.psd)",
+        "1 file: .svg: drawings (SVG) are not read: export PNGs (such as e.svg)",
+        "1 file: .txt is no name of an image: if it is one, rename it (such as notes.txt)",
     ]
 
 

@@ -6,17 +6,27 @@ import contextlib
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from lookalike_crds.progress import PROGRESS_PORT_VARIABLE, Progress, RunState, WorkerProgress
+from lookalike_crds.progress import (
+    MOST_LOSSES,
+    PROGRESS_PORT_VARIABLE,
+    Progress,
+    RunState,
+    WorkerProgress,
+)
 from lookalike_serving.ingest import __main__ as command
 from lookalike_serving.ingest import progress as written
 from lookalike_serving.ingest import progress_port
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.progress_port import answering
+from lookalike_serving.ingest.work import Failure
 
 
 def test_the_log_tells_counts_while_it_runs_and_at_its_end(
@@ -62,3 +72,28 @@ def test_a_run_answers_on_its_port_while_it_goes_on(
     monkeypatch.setattr(command, "_run", run)
     assert command._ingest(place.config(), None, None) == 0
     assert [(each.listed, each.listed_all) for each in asked] == [(7, False)]
+
+
+def test_failures_are_grouped_by_cause_whatever_is_one_images_own(tmp_path: Path) -> None:
+    with ProgressWriter(tmp_path / "ingestion.json", "catalogue") as progress:
+        for number in range(7):
+            cause = f"the JPEG image ends early, after {number * 1000:,} bytes: fetch it again"
+            progress.fail(Failure("disk", f"{number}.jpg", cause))
+        progress.fail(Failure("disk", "x.jpg", "price: 'cheap' is no Float"))
+        progress.fail(Failure("disk", "y.jpg", "price: 'dear' is no Float"))
+        progress.enter(RunState.COMPLETED_WITH_ERRORS)
+    assert [each.told() for each in progress.progress.failures] == [
+        "7 images: the JPEG image ends early, after 0 bytes: fetch it again (such as 0.jpg)",
+        "2 images: price: 'cheap' is no Float (such as x.jpg)",
+    ]
+
+
+@given(st.lists(st.text(max_size=8), max_size=500))
+def test_every_failure_is_in_one_of_few_groups(causes: list[str]) -> None:
+    with TemporaryDirectory() as folder, ProgressWriter(Path(folder) / "p.json", "c") as progress:
+        for cause in causes:
+            progress.fail(Failure("disk", "x.jpg", cause))
+        progress.write(now=True)
+        groups = progress.progress.failures
+    assert sum(each.images for each in groups) == len(causes)
+    assert len(groups) <= MOST_LOSSES + 1

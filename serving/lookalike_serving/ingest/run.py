@@ -180,8 +180,6 @@ class _Run:
         chunk: list[tuple[str, Item]] = []
         async for entry in _listed(source):
             listing.entries += 1
-            if self._partition.first:
-                counts.skipped = source.skipped
             if isinstance(entry, Rejected):
                 if entry.uri is not None:
                     self._ledger.hold(entry.uri)
@@ -198,8 +196,7 @@ class _Run:
                 await self._sort_out(spec.name, chunk)
                 chunk = []
         if self._partition.first:
-            counts.skipped = source.skipped
-            self._progress.lost(source.unread)
+            self._progress.skip(spec.name, source.skipped)
         await self._sort_out(spec.name, chunk)
 
     def _reject(self, source: str, entry: Rejected) -> None:
@@ -217,7 +214,7 @@ class _Run:
                 first.append((id_, item))
                 continue
             cause = (
-                f"its document id {item.document_id!r} is taken by {earlier}: ids are unique "
+                f"its document id {item.document_id!r} is taken by {earlier!r}: ids are unique "
                 "within a collection"
             )
             self._progress.fail(Failure(source, item.key, cause))

@@ -1,10 +1,12 @@
-"""What an ingestion is doing, for people: a bar with counts, rate and time left."""
+"""What an ingestion is doing, for people: counts, rate, time left; and how it went, by cause."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lookalike_crds.progress import Progress, RunState
 
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from lookalike_serving.local.rundir import RunDirectory
+
+
+_LINE_EVERY_SECONDS = 5.0
 
 
 def read_progress(path: Path) -> Progress | None:
@@ -37,6 +42,59 @@ def duration(seconds: float) -> str:
     return f"{whole} s"
 
 
+class Following(Protocol):
+    """Shows how ingestions go, from `__enter__` until `__exit__`."""
+
+    def __enter__(self) -> Following: ...
+    def __exit__(self, *ignored: object) -> None: ...
+    def refresh(self, collections: list[str]) -> None:
+        """Read the progress files and show what they say."""
+        ...
+
+
+def following(run: RunDirectory, console: Console) -> Following:
+    """Bars on a terminal; elsewhere – a file, a pipe, the log of a CI – lines."""
+    return ProgressBars(run, console) if console.is_terminal else ProgressLines(run, console)
+
+
+class ProgressLines:
+    """A line a collection, every few seconds; how it ended, `summary` says."""
+
+    def __init__(self, run: RunDirectory, console: Console) -> None:
+        self._run = run
+        self._console = console
+        self._said_at = -inf
+        self._said: dict[str, str] = {}
+
+    def __enter__(self) -> ProgressLines:
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        pass
+
+    def refresh(self, collections: list[str]) -> None:
+        now = time.monotonic()
+        if now - self._said_at < _LINE_EVERY_SECONDS:
+            return
+        for collection in collections:
+            progress = read_progress(self._run.progress_file(collection))
+            if progress is None or progress.state.ended:
+                continue
+            line = _line(progress)
+            if self._said.get(collection) != line:
+                self._said[collection] = line
+                self._said_at = now
+                self._console.print(line, markup=False, soft_wrap=True)
+
+
+def _line(progress: Progress) -> str:
+    """Such as "photos: 120 of 250 images, 31 images/s, 4 s left"."""
+    total = progress.total
+    found = f"{total.listed:,} images" + ("" if progress.listed_all else " found so far")
+    told = _told(progress)
+    return f"{progress.collection}: {total.done:,} of {found}" + (f", {told}" if told else "")
+
+
 class ProgressBars:
     """One bar a collection; `refresh` reads the progress files and draws."""
 
@@ -52,7 +110,6 @@ class ProgressBars:
             MofNCompleteColumn(),
             TextColumn("{task.fields[told]}"),
             console=console,
-            transient=not console.is_terminal,
         )
 
     def __enter__(self) -> ProgressBars:
@@ -92,12 +149,20 @@ def _told(progress: Progress) -> str:
 
 
 def summary(progress: Progress, say: Callable[[str], None]) -> None:
-    """How an ended ingestion went, with the last of what failed."""
+    """How an ended ingestion went."""
     took = duration((progress.updated_at - progress.started_at).total_seconds())
     say(f"{progress.collection}: {described(progress)} in {took}")
     if progress.message:
         say(f"  {progress.message}")
-    for error in progress.errors[:5]:
-        say(f"  {error.key}: {error.cause}")
-    for lost in progress.lost:
-        say(f"  {lost.told()}")
+    for line in by_cause(progress):
+        say(f"  {line}")
+
+
+def by_cause(progress: Progress) -> list[str]:
+    """What did not come in, what was passed over, what was lost: a line for each cause, with how
+    many, an example and the remedy."""
+    return [
+        *(f"failed: {each.told()}" for each in progress.failures),
+        *(f"skipped: {each.told('file')}" for each in progress.skipped),
+        *(each.told() for each in progress.lost),
+    ]

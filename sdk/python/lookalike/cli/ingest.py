@@ -74,13 +74,13 @@ def _configs(data_dir: Path, names: list[str]) -> tuple[RunDirectory, dict[str, 
 
 def _ingest(run: RunDirectory, collection: str, config: Path) -> dict[str, Any]:
     """Run one ingestion, showing how it goes; returns its report."""
-    from lookalike.cli.following import ProgressBars, read_progress, summary
+    from lookalike.cli.following import following, read_progress, summary
     from lookalike.cli.printing import notice, notices
     from lookalike.cli.server_process import last_lines
 
     log = run.ingestion_log(collection)
     started_at = time.time()
-    with log.open("wb") as file, ProgressBars(run, notices()) as bars:
+    with log.open("wb") as file, following(run, notices()) as shown:
         child = subprocess.Popen(
             [sys.executable, "-m", "lookalike_serving.ingest", "--config", str(config)],
             stdin=subprocess.DEVNULL,
@@ -92,7 +92,7 @@ def _ingest(run: RunDirectory, collection: str, config: Path) -> dict[str, Any]:
         try:
             while child.poll() is None:
                 if _is_newer(run.progress_file(collection), started_at):
-                    bars.refresh([collection])
+                    shown.refresh([collection])
                 time.sleep(_POLL_SECONDS)
         except BaseException:
             child.send_signal(signal.SIGTERM)

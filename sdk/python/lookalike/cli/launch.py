@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
+from rich.markup import escape
 
 from lookalike.cli.failure import ExitCode, Failure
-from lookalike.cli.following import ProgressBars, read_progress, summary
+from lookalike.cli.first_query import first_query
+from lookalike.cli.following import following, read_progress, summary
 from lookalike.cli.gc import left_behind_line
 from lookalike.cli.options import DEFAULT_DATA_DIR, Output
 from lookalike.cli.printing import console, notice, notices, print_json
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
     from lookalike import Collection
     from lookalike_crds.load import Loaded
+    from lookalike_crds.resources import ImageCollection
 
 _POLL_SECONDS = 0.2
 
@@ -110,13 +114,13 @@ class _Clock:
 
 def _follow_ingestions(server: ServerProcess) -> None:
     """Show the ingestions until all have ended. Raises Failure where the server ends before."""
-    with ProgressBars(server.run, notices()) as bars:
+    with following(server.run, notices()) as shown:
         while True:
             if server.process.poll() is not None:
                 raise server.failure()
             state = server.state()
             if state is not None:
-                bars.refresh([each.collection for each in state.ingestions])
+                shown.refresh([each.collection for each in state.ingestions])
                 if state.ingestions_ended:
                     break
             time.sleep(_POLL_SECONDS)
@@ -170,14 +174,40 @@ def _say_where(
     say(f"[bold]The API:[/bold]          {state.url}/docs", soft_wrap=True)
     if retrievers:
         searched = {each.name for each in loaded.retrievers[0].spec.collections}
-        blind = [c for c in collections if c.name in searched and c.supports_text is False]
-        what = "--image photo.jpg" if blind else '"red striped mug"'
-        first = f"lookalike search {what}{which}{where}"
+        known = {each.name: each for each in collections if each.name in searched}
+        what = next(
+            (
+                _first_query(loaded, resource, known[resource.metadata.name], state, start)
+                for resource in loaded.collections
+                if resource.metadata.name in known
+            ),
+            "--image photo.jpg",
+        )
+        first = escape(f"lookalike search {what}{which}{where}")
         say(f"[bold]A first query:[/bold]    {first}", soft_wrap=True)
     if start.detached:
         say(f"[bold]To end it:[/bold]        lookalike down{where}", soft_wrap=True)
     else:
         say("[dim]Ctrl-C ends it.[/dim]")
+
+
+def _first_query(
+    loaded: Loaded, resource: ImageCollection, told: Collection, state: State, start: Start
+) -> str:
+    example = None
+    key = first_key(start.api_keys_file)
+    with (
+        contextlib.suppress(LookalikeError),
+        Lookalike(state.url, key, retries=0, timeout=60) as client,
+    ):
+        example = next(iter(client.documents.list(told.name, limit=1)), None)
+    return first_query(
+        loaded,
+        resource,
+        knows_words=told.supports_text is not False,
+        document_id=example.document_id if example is not None else None,
+        metadata=example.metadata if example is not None else {},
+    )
 
 
 def _stay(server: ServerProcess) -> None:

@@ -156,7 +156,7 @@ def _print(told: dict[str, Any]) -> None:
 
 
 def _ingestion_lines(told: dict[str, Any]) -> list[str]:
-    from lookalike.cli.following import described, duration
+    from lookalike.cli.following import by_cause, described, duration
     from lookalike_crds.progress import Progress
 
     line = f"ingestion of {told['collection']}: {told['phase']}"
@@ -171,5 +171,5 @@ def _ingestion_lines(told: dict[str, Any]) -> list[str]:
             line += f", {progress.images_per_second:.0f} images/s"
         if progress.eta_seconds is not None and not progress.state.ended:
             line += f", {duration(progress.eta_seconds)} left"
-    lost = [f"  {each.told()}" for each in progress.lost] if progress is not None else []
-    return [f"{line}: {told['error']}" if told["error"] else line, *lost]
+    causes = [f"  {each}" for each in by_cause(progress)] if progress is not None else []
+    return [f"{line}: {told['error']}" if told["error"] else line, *causes]

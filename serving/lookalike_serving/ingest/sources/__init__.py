@@ -11,13 +11,14 @@ from lookalike_serving.ingest.sources.manifest import ManifestSource
 from lookalike_serving.ingest.sources.protocol import (
     Item,
     Rejected,
+    Skipped,
     Source,
     SourceError,
     SourceNotBuilt,
 )
 from lookalike_serving.ingest.sources.volume import VolumeSource
 
-__all__ = ["Item", "Rejected", "Source", "SourceError", "SourceNotBuilt", "open_source"]
+__all__ = ["Item", "Rejected", "Skipped", "Source", "SourceError", "SourceNotBuilt", "open_source"]
 
 
 def open_source(

@@ -11,10 +11,15 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from lookalike_crds.image_collection import FieldSpec
-from lookalike_crds.progress import Lost
 from lookalike_crds.sources import MetadataMapping, UrlsSource
 from lookalike_serving.images import ImageError, ImageFetcher
-from lookalike_serving.ingest.sources.protocol import Item, Rejected, SourceError, legible
+from lookalike_serving.ingest.sources.protocol import (
+    Item,
+    Rejected,
+    Skipped,
+    SourceError,
+    legible,
+)
 from lookalike_serving.ingest.sources.rows import BadRow, RowReader, columns_of, reading_of
 from lookalike_serving.ingest.sources.tables import Table, Unreadable, format_of
 
@@ -39,8 +44,7 @@ class ManifestSource:
         scratch: Path,
     ) -> None:
         self.name = name
-        self.skipped = 0
-        self.unread: tuple[Lost, ...] = ()
+        self.skipped = Skipped()
         self._spec = spec
         self._mapping = mapping
         self._fields = fields

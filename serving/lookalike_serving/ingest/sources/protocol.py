@@ -6,11 +6,10 @@ Reading an item's bytes is not here: an item's `uri` says all that is needed
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
-
-from lookalike_crds.progress import Lost
 
 _LONGEST_KEY = 500
 
@@ -51,18 +50,29 @@ class Rejected:
     a folder that cannot be opened, a line that cannot be read."""
 
 
+@dataclass(slots=True)
+class Skipped:
+    """Entries that were passed over, counted by cause, with the first of each as an example."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, str] = field(default_factory=dict)
+
+    def add(self, cause: str, key: str) -> None:
+        self.counts[cause] += 1
+        self.examples.setdefault(cause, legible(key))
+
+    @property
+    def total(self) -> int:
+        return self.counts.total()
+
+
 class Source(Protocol):
     @property
     def name(self) -> str: ...
 
     @property
-    def skipped(self) -> int:
+    def skipped(self) -> Skipped:
         """Entries passed over since they do not look like images."""
-        ...
-
-    @property
-    def unread(self) -> tuple[Lost, ...]:
-        """Those of them that people take for images, by format; whole once the listing is."""
         ...
 
     def list(self) -> AsyncIterator[Item | Rejected]:

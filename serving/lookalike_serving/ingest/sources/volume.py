@@ -11,13 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec
-from lookalike_crds.progress import Lost
 from lookalike_crds.sources import MetadataMapping
 from lookalike_crds.sources import VolumeSource as VolumeSpec
 from lookalike_serving.document_ids import canonical
 from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.csv_rows import is_text
-from lookalike_serving.ingest.sources.protocol import Item, Rejected, SourceError, legible
+from lookalike_serving.ingest.sources.protocol import (
+    Item,
+    Rejected,
+    Skipped,
+    SourceError,
+    legible,
+)
 from lookalike_serving.ingest.sources.rows import BadRow, RowReader
 from lookalike_serving.ingest.sources.sidecar import Sidecar
 
@@ -54,8 +59,7 @@ class VolumeSource:
         scratch: Path,
     ) -> None:
         self.name = name
-        self.skipped = 0
-        self._unread: dict[str, Lost] = {}
+        self.skipped = Skipped()
         self._root = Path(spec.path)
         self._matches = _glob(canonical(spec.glob))
         self._mapping = mapping
@@ -85,7 +89,7 @@ class VolumeSource:
             if not self._matches(canonical(key)) or (sidecar is not None and path == sidecar.path):
                 continue
             if path.suffix.lower() not in IMAGE_SUFFIXES:
-                self._skip(key, path.suffix.lower())
+                self.skipped.add(_no_image(path.suffix.lower()), key)
                 continue
             try:
                 state = entry.stat()
@@ -100,18 +104,6 @@ class VolumeSource:
                 continue
             version = f"{state.st_size}-{state.st_mtime_ns}"
             yield Item(legible(key), document_id, path.as_uri(), version, metadata)
-
-    @property
-    def unread(self) -> tuple[Lost, ...]:
-        return tuple(self._unread.values())
-
-    def _skip(self, key: str, suffix: str) -> None:
-        self.skipped += 1
-        if (why := _NOT_READ.get(suffix)) is None:
-            return
-        first = Lost(cause=f"{suffix}: {why}", images=0, source=self.name, key=legible(key))
-        before = self._unread.get(suffix, first)
-        self._unread[suffix] = before.model_copy(update={"images": before.images + 1})
 
     def _described(
         self, key: str, sidecar: Sidecar | None, reader: RowReader
@@ -140,7 +132,10 @@ class VolumeSource:
             if entry is None:
                 waiting.pop()
                 continue
-            if entry.name.startswith(".") or _leads_out(entry, root):
+            if entry.name.startswith("."):
+                continue
+            if _leads_out(entry, root):
+                self.skipped.add(_LEADS_OUT, Path(entry.path).relative_to(root).as_posix())
                 continue
             try:
                 if entry.is_dir(follow_symlinks=False):
@@ -151,6 +146,19 @@ class VolumeSource:
                 key = Path(entry.path).relative_to(root).as_posix()
                 told = f"the folder cannot be read: {_reason(error)}"
                 yield Rejected(legible(f"{key}/"), told, hides=True)
+
+
+_LEADS_OUT = (
+    "is a link that leads out of the folder: copy the picture, or make the place it leads to a "
+    "source"
+)
+
+
+def _no_image(suffix: str) -> str:
+    if suffix in _NOT_READ:
+        return f"{suffix}: {_NOT_READ[suffix]}"
+    named = f"{suffix} is" if suffix else "a name without an ending is"
+    return f"{named} no name of an image: if it is one, rename it"
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
