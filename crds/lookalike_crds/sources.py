@@ -106,6 +106,12 @@ class MetadataMapping(Spec):
         max_length=64,
         description="Metadata that every document of the source has.",
     )
+    exif: bool = Field(
+        default=False,
+        description="True: what the camera wrote into a picture is metadata, too: `exif.taken_at`, "
+        "`exif.camera.make`, `exif.gps` (where it was taken) and others. A row of `file` that says "
+        "the same key counts more.",
+    )
 
 
 class SourceSpec(Spec):

@@ -47,6 +47,9 @@ class Origin:
     height: int | None = None
     format: str | None = None
     bytes: int | None = None
+    exif: str | None = None
+    """What was read from the picture's EXIF block, as JSON: its metadata is made anew from it
+    when the source says something else. None where the source does not ask for it."""
     created_at: str | None = None
     updated_at: str | None = None
     """RFC 3339, UTC."""

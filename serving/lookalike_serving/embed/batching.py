@@ -293,7 +293,9 @@ class BatchedEmbedder:
                     item.source, min_side=self._min_side, max_pixels=self._max_pixels
                 )
                 pixels = image.pixels
-                item.facts = ImageFacts(image.width, image.height, image.format, image.warnings)
+                item.facts = ImageFacts(
+                    image.width, image.height, image.format, image.warnings, image.exif
+                )
             else:
                 assert not isinstance(item.source, str)
                 pixels = item.source

@@ -33,6 +33,8 @@ class ImageFacts:
     height: int
     format: str | None
     warnings: tuple[str, ...] = ()
+    exif: bytes = b""
+    """The EXIF block, as `DecodedImage` has it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lookalike_serving.images import exif, jxl
+
 HEIC_SINCE = (1, 8)
 """The first pillow-heif with libheif 1.23.4 and libde265 1.1.3: older ones lack corrections."""
 
@@ -51,7 +53,25 @@ def decode_jxl(data: bytes) -> Image.Image:
     import imagecodecs
 
     values = imagecodecs.jpegxl_decode(data, index=0, numthreads=1)
-    return _picture(np.asarray(values))
+    image = _picture(np.asarray(values))
+    image.info["exif"] = _jxl_exif(data)
+    return image
+
+
+def _jxl_exif(data: bytes) -> bytes:
+    """Nothing where it is damaged."""
+    import imagecodecs
+
+    found = jxl.exif_box(data)
+    if found is None:
+        return b""
+    content, packed = found
+    if packed:
+        try:
+            content = bytes(imagecodecs.brotli_decode(content, out=exif.MAX_BYTES))
+        except Exception:  # each of its codecs has an error of its own
+            return b""
+    return jxl.exif_of(content)
 
 
 def _picture(values: NDArray[np.generic]) -> Image.Image:

@@ -19,6 +19,7 @@ while they work. Fetching is not done here (see `fetch`), nor is resizing for a 
 
 from __future__ import annotations
 
+import base64
 import io
 from dataclasses import dataclass
 
@@ -31,6 +32,7 @@ from lookalike_serving.images import codecs, isolated, jxl
 from lookalike_serving.images.budget import Budget
 from lookalike_serving.images.cost import MAX_SCANS, ORDINARY_BYTES, Cost, cost_of
 from lookalike_serving.images.errors import Code, ImageError
+from lookalike_serving.images.exif import MAX_BYTES
 from lookalike_serving.images.sniff import NAMES, SUPPORTED, sniff
 
 # Pillow's own guard is a process-wide constant and warns where we must decide. We compare the
@@ -69,6 +71,8 @@ class DecodedImage:
     warnings: tuple[str, ...] = ()
     """What was lost on the way, in words: further frames, unreadable EXIF. What is this image's own
     stands in brackets at the end."""
+    exif: bytes = b""
+    """The block as it is in the file, for `exif.read`; of a TIFF, the file itself is it."""
 
 
 def decode_image(
@@ -91,6 +95,7 @@ def decode_image(
             return _decode(data, format_, min_side, max_pixels)
     facts, pixels = isolated.decode(data, min_side, max_pixels)
     facts["warnings"] = tuple(facts["warnings"])
+    facts["exif"] = base64.b64decode(facts["exif"])
     return DecodedImage(pixels, **facts)
 
 
@@ -216,6 +221,12 @@ def _ends_early(data: bytes, format_: str) -> bool:
             return len(data) < 512
 
 
+def _exif(image: Image.Image) -> bytes:
+    """The EXIF block that the file holds, or as much of it as cameras write."""
+    block = image.info.get("exif")
+    return block[:MAX_BYTES] if isinstance(block, bytes) else b""
+
+
 def _orientation(image: Image.Image, warnings: list[str]) -> int:
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
@@ -244,7 +255,7 @@ def _decode_jpeg(
     pixels = _upright(pixels, orientation)
     if orientation >= 5:
         width, height = height, width
-    return DecodedImage(pixels, width, height, "JPEG", tuple(warnings))
+    return DecodedImage(pixels, width, height, "JPEG", tuple(warnings), _exif(image))
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -269,7 +280,8 @@ def _decode_jxl(data: bytes, min_side: int | None) -> DecodedImage:
         raise _broken(data, "JXL", error) from None
     warnings = [_FIRST_FRAME] if animated else []
     pixels = _pillow_pixels(data, image, "JXL", min_side, warnings)
-    return DecodedImage(pixels, *image.size, "JXL", tuple(warnings))
+    exif = _exif(image)
+    return DecodedImage(pixels, *image.size, "JXL", tuple(warnings), exif)
 
 
 _FIRST_FRAME = "animated: the first frame is used"
@@ -288,11 +300,12 @@ def _decode_with_pillow(
         image.load()
     except Exception as error:
         raise _broken(data, format_, error) from None
+    exif = _exif(image)
     if _orientation(image, warnings) != 1:
         image = ImageOps.exif_transpose(image)
     width, height = image.size
     pixels = _pillow_pixels(data, image, format_, min_side, warnings)
-    return DecodedImage(pixels, width, height, format_, tuple(warnings))
+    return DecodedImage(pixels, width, height, format_, tuple(warnings), exif)
 
 
 def _pillow_pixels(

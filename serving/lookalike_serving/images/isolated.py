@@ -12,6 +12,7 @@ child that was ended is replaced; one that has nothing to do goes away.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -176,6 +177,7 @@ def _main() -> None:
                 "height": image.height,
                 "format": image.format,
                 "warnings": image.warnings,
+                "exif": base64.b64encode(image.exif).decode(),
                 "shape": image.pixels.shape,
             }
             pixels = image.pixels.tobytes()

@@ -41,6 +41,21 @@ def header(data: bytes) -> Header:
     return Header(width, height, animated)
 
 
+def exif_box(data: bytes) -> tuple[bytes, bool] | None:
+    """(the content of the box that holds the EXIF block, whether it is packed by Brotli)."""
+    for kind, start, end in _boxes(data):
+        if kind == b"Exif":
+            return data[start:end], False
+        if kind == b"brob" and data[start : start + 4] == b"Exif":
+            return data[start + 4 : end], True
+    return None
+
+
+def exif_of(content: bytes) -> bytes:
+    """The block in a box's content: behind the number of bytes that come before it."""
+    return content[4 + int.from_bytes(content[:4]) :]
+
+
 def _codestream(data: bytes) -> bytes:
     if data.startswith(_BARE):
         return data[:_HEAD]

@@ -42,6 +42,7 @@ from lookalike_serving.ingest.store import open_remote, open_store
 from lookalike_serving.ingest.versions import Change, change, fingerprint
 from lookalike_serving.ingest.work import Failure, Task
 from lookalike_serving.ingest.worker import rewrite_payload
+from lookalike_serving.metadata import MetadataChecker
 
 SMALL_RUN = 200
 """Up to so many images one process is done before two have started."""
@@ -124,6 +125,7 @@ class _Run:
         self._partition = partition
         self._listings: dict[str, _Listing] = {}
         self._collection = config.collection.name
+        self._checker = MetadataChecker(config.collection.fields)
         self._progress = progress
         self._store = store
         self._fetcher = fetcher
@@ -235,7 +237,7 @@ class _Run:
     async def _rewrite(self, task: Task) -> None:
         assert task.item.version is not None
         mark = fingerprint(task.item, task.item.version)
-        await rewrite_payload(self._store, self._collection, task, mark)
+        await rewrite_payload(self._store, self._collection, self._checker, task, mark)
 
     async def _delete_missing(self, spec: SourceSpec) -> None:
         """Delete the documents that this source no longer lists, if its listing can be trusted."""

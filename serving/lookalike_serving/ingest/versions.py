@@ -26,12 +26,18 @@ class Change(Enum):
 
 def fingerprint(item: Item, image: str) -> str:
     """`image` is the item's version, or `sha256:…`."""
-    said = json.dumps([item.metadata, item.uri], sort_keys=True, default=str)
+    parts = [item.metadata, item.uri, *(["exif"] if item.exif else [])]
+    said = json.dumps(parts, sort_keys=True, default=str)
     return f"{image}|{hashlib.sha256(said.encode()).hexdigest()[:16]}"
 
 
 def image_part(stored: Origin) -> str:
     return (stored.fingerprint or "").partition("|")[0]
+
+
+def must_be_read(item: Item, stored: Origin) -> bool:
+    """Whether the picture is to tell something that it was not asked for before."""
+    return item.exif and stored.exif is None
 
 
 def change(item: Item, source: str, stored: Origin | None) -> Change:
@@ -40,7 +46,7 @@ def change(item: Item, source: str, stored: Origin | None) -> Change:
         return Change.IMAGE
     if item.version is None:
         return Change.UNKNOWN
-    if image_part(stored) != item.version:
+    if image_part(stored) != item.version or must_be_read(item, stored):
         return Change.IMAGE
     same = stored.fingerprint == fingerprint(item, item.version)
     return Change.NONE if same else Change.METADATA

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import logging
 import os
 from collections import Counter
@@ -15,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from lookalike_crds.config import FetchPolicy, IngestionConfig
@@ -23,12 +24,15 @@ from lookalike_serving.documents import Origin, payload, point_id
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
-from lookalike_serving.images import ImageError, ImageFetcher
+from lookalike_serving.embed.results import ImageFacts
+from lookalike_serving.images import ImageError, ImageFetcher, exif
 from lookalike_serving.images.files import read_regular
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore
+from lookalike_serving.ingest.pictured import with_exif
 from lookalike_serving.ingest.store import open_store
-from lookalike_serving.ingest.versions import fingerprint, image_part
+from lookalike_serving.ingest.versions import fingerprint, image_part, must_be_read
 from lookalike_serving.ingest.work import Failure, Loss, Outcome, Task
+from lookalike_serving.metadata import MetadataChecker
 
 log = logging.getLogger("lookalike.ingest")
 
@@ -63,6 +67,7 @@ class Worker:
         """
         batch = config.ingestion.batch_size
         self._collection = config.collection.name
+        self._checker = MetadataChecker(config.collection.fields)
         self._policy = config.fetch
         self._batch = batch
         loaded = embedder or load_embedder(
@@ -162,13 +167,19 @@ class Worker:
         digest = hashlib.sha256(data).hexdigest()
         version = item.version or f"sha256:{digest}"
         mark = fingerprint(item, version)
-        if item.version is None and stored is not None and image_part(stored) == version:
+        if (
+            item.version is None
+            and stored is not None
+            and image_part(stored) == version
+            and not must_be_read(item, stored)
+        ):
             if stored.fingerprint != mark:
                 await self._rewrite(task, mark)
             return _Unchanged(task)
         embedded = await self._embedder.embed_image_timed(data)
         facts = embedded.image
         assert facts is not None
+        taken, left_out = _exif(data, facts) if item.exif else ({}, ())
         now = _now()
         origin = Origin(
             document_id=item.document_id,
@@ -180,24 +191,36 @@ class Worker:
             height=facts.height,
             format=facts.format,
             bytes=len(data),
+            exif=json.dumps(taken) if item.exif else None,
             created_at=(stored.created_at if stored else None) or now,
             updated_at=now,
         )
         id_ = point_id(self._collection, item.document_id)
-        point = Point(id_, embedded.vector, payload(item.metadata, origin))
-        return _Ready(task, point, facts.warnings)
+        metadata, misfits = with_exif(item.metadata, taken, self._checker)
+        point = Point(id_, embedded.vector, payload(metadata, origin))
+        return _Ready(task, point, (*facts.warnings, *left_out, *misfits))
 
     async def _rewrite(self, task: Task, mark: str) -> None:
         assert self._store is not None
-        await rewrite_payload(self._store, self._collection, task, mark)
+        await rewrite_payload(self._store, self._collection, self._checker, task, mark)
 
 
-async def rewrite_payload(store: PointStore, collection: str, task: Task, mark: str) -> None:
-    """New metadata for an image that is still the same one: nothing is embedded."""
+async def rewrite_payload(
+    store: PointStore, collection: str, checker: MetadataChecker, task: Task, mark: str
+) -> None:
+    """New metadata for an image that is still the same one: nothing is read or embedded."""
     assert task.stored is not None
-    origin = replace(task.stored, image=task.item.uri, fingerprint=mark, updated_at=_now())
-    id_ = point_id(collection, task.item.document_id)
-    await store.replace_payload(id_, payload(task.item.metadata, origin))
+    item = task.item
+    taken = task.stored.exif if item.exif else None
+    origin = replace(task.stored, image=item.uri, fingerprint=mark, exif=taken, updated_at=_now())
+    metadata, _ = with_exif(item.metadata, json.loads(taken or "{}"), checker)
+    await store.replace_payload(point_id(collection, item.document_id), payload(metadata, origin))
+
+
+def _exif(data: bytes, facts: ImageFacts) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """(what the picture tells of itself, what of it cannot be used)."""
+    values, left_out = exif.read(data if facts.format == "TIFF" else facts.exif)
+    return {**values, "width": facts.width, "height": facts.height}, left_out
 
 
 async def read(uri: str, fetcher: ImageFetcher, policy: FetchPolicy) -> bytes:

@@ -83,7 +83,7 @@ class ManifestSource:
             except BadRow as bad:
                 yield Rejected(legible(key), str(bad), uri)
                 continue
-            yield Item(legible(key), document_id, uri, version, metadata)
+            yield Item(legible(key), document_id, uri, version, metadata, self._mapping.exif)
 
     def _locate(self, entry: str, remote: bool, manifest: Path) -> tuple[str, str | None]:
         """(uri, version). Raises BadRow."""

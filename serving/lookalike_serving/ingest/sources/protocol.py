@@ -35,6 +35,8 @@ class Item:
     """Changes when the image does (size and modification time, or an etag); None where listing
     cannot tell: then the bytes' own hash does."""
     metadata: dict[str, Any]
+    exif: bool = False
+    """Whether what the camera wrote into the picture is metadata, too."""
 
 
 @dataclass(frozen=True, slots=True)

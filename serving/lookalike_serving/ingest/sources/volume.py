@@ -103,7 +103,8 @@ class VolumeSource:
                 yield Rejected(legible(key), f"cannot be read: {_reason(error)}", path.as_uri())
                 continue
             version = f"{state.st_size}-{state.st_mtime_ns}"
-            yield Item(legible(key), document_id, path.as_uri(), version, metadata)
+            exif = self._mapping.exif
+            yield Item(legible(key), document_id, path.as_uri(), version, metadata, exif)
 
     def _described(
         self, key: str, sidecar: Sidecar | None, reader: RowReader
