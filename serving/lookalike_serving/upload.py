@@ -7,6 +7,7 @@ The one way a document gets in through the service; direct uploads and batches b
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -15,9 +16,9 @@ from lookalike_serving import document_ids
 from lookalike_serving.disk import check_room
 from lookalike_serving.documents import Origin, payload, point_id, split
 from lookalike_serving.images.holders import holder_of
-from lookalike_serving.index.protocol import IndexFull, IndexRefused, Point, Vector
+from lookalike_serving.index.protocol import IndexFull, IndexRefused, Point, Record, Vector
 from lookalike_serving.metadata import checked_metadata
-from lookalike_serving.problems import wrong
+from lookalike_serving.problems import Problem, wrong
 from lookalike_serving.service import CollectionState, Service
 
 _GENERATED_ID_LENGTH = 32
@@ -42,11 +43,14 @@ async def store_document(
     image: bytes,
     metadata: dict[str, Any],
     document_id: str | None = None,
+    *,
+    only_new: bool = False,
 ) -> StoredDocument:
     """Store an image and its metadata under `document_id`, visible to search on return.
 
     Without an id the document gets one from its content, so that uploading the same bytes twice
-    leaves one document. A document that exists is replaced as a whole; only `created_at` stays.
+    leaves one document. A document that exists is replaced as a whole; only `created_at` stays – or
+    refused (412), as it is, with `only_new`.
     Raises Problem (unknown or closed collection, wrong metadata or id), ImageError (bytes that
     are no image), NoRoom and IndexFailure.
     """
@@ -57,6 +61,8 @@ async def store_document(
     check_room(service.config.data_dir, len(image))  # before the work of embedding it
     digest = await service.in_thread(lambda: hashlib.sha256(image).hexdigest())
     document_id = document_id or digest[:_GENERATED_ID_LENGTH]
+    if only_new:  # again when it is written: this one saves the work of embedding it
+        _check_new(state, await state.index.retrieve([point_id(state.name, document_id)]))
     embedded = await state.embedder.embed_image_timed(image)
     facts = embedded.image
     assert facts is not None
@@ -71,7 +77,7 @@ async def store_document(
         format=facts.format,
         bytes=len(image),
     )
-    stored = await _write(service, state, checked, origin, embedded.vector, image)
+    stored = await _write(service, state, checked, origin, embedded.vector, image, only_new)
     return replace(stored, warnings=facts.warnings)
 
 
@@ -82,6 +88,7 @@ async def _write(
     origin: Origin,
     vector: Vector,
     image: bytes,
+    only_new: bool,
 ) -> StoredDocument:
     index, images = state.index, service.images
     assert origin.format is not None
@@ -89,6 +96,8 @@ async def _write(
     holder = holder_of(state.config.index.name, point)
     async with service.document_lock(state.name, origin.document_id):
         existing = await index.retrieve([point])
+        if only_new:
+            _check_new(state, existing)
         before = split(existing[0].payload)[1] if existing else None
         now = utc_now()
         address = await images.put(image, origin.format, holder)
@@ -109,6 +118,17 @@ async def _write(
         if before is not None and replaces:
             await images.release(before.image, holder)
     return StoredDocument(origin.document_id, not existing, metadata, origin)
+
+
+def _check_new(state: CollectionState, existing: Sequence[Record]) -> None:
+    """Raises Problem 412."""
+    if existing:
+        raise Problem(
+            412,
+            "already-there",
+            f"collection {state.name!r} has this document already, and If-None-Match asks to store "
+            "new ones alone: leave the header out to replace it",
+        )
 
 
 def storage_warnings(service: Service) -> list[str]:

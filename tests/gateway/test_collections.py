@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import logging
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -12,7 +13,10 @@ import pytest
 
 from lookalike_crds.config import ServingConfig
 from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_crds.progress import RunState
 from lookalike_serving.gateway.api import create_api
+from lookalike_serving.ingest.progress import ProgressWriter
+from lookalike_serving.local.rundir import RunDirectory
 from lookalike_serving.service import Service
 
 CATALOGUE = "/v1/collections/catalogue"
@@ -65,3 +69,26 @@ async def test_a_field_whose_type_was_changed_is_told_with_what_to_do(
         change = {"metadata": {"price": 60}}
         assert (await client.patch(f"{CATALOGUE}/documents/a", json=change)).status_code == 200
         assert await warnings(client) == []
+
+
+async def test_a_run_that_reads_pictures_in_is_told_while_its_process_lives(
+    serving: Callable[..., ServingConfig],
+) -> None:
+    config = serving()
+    file = RunDirectory.of(config.data_dir, config.run_dir).progress_file("catalogue")
+    async with started(config, FieldType.FLOAT) as client:
+        assert "ingestion" not in (await client.get(CATALOGUE)).json()
+        with ProgressWriter(file, "catalogue") as run:
+            counts = run.counts("photos")
+            counts.listed, counts.new, counts.failed = 40, 11, 1
+            run.enter(RunState.RUNNING)
+            told = (await client.get(CATALOGUE)).json()["ingestion"]
+            assert (told["listed"], told["done"], told["failed"]) == (40, 12, 1)
+            run.progress.pid = 2**22 + 1  # of no process: the run was killed
+            run.write(now=True)
+            assert "ingestion" not in (await client.get(CATALOGUE)).json()
+            run.progress.pid = os.getpid()
+            run.enter(RunState.COMPLETED)
+        assert "ingestion" not in (await client.get(CATALOGUE)).json()
+        file.write_text("{half")
+        assert "ingestion" not in (await client.get(CATALOGUE)).json()

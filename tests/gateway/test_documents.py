@@ -45,6 +45,24 @@ async def test_an_upload_is_created_then_replaced(
     assert read["sha256"] != first.json()["sha256"]
 
 
+async def test_with_if_none_match_a_document_that_is_there_stays_as_it_is(
+    client: httpx.AsyncClient, picture: Picture
+) -> None:
+    only_new = {"If-None-Match": "*"}
+    files = {"image": picture("rgb(1,22,3)")}
+    first = await client.post(DOCUMENTS, files=files, headers=only_new)
+    assert first.status_code == 201
+    path = first.headers["location"]
+    await client.patch(path, json={"metadata": {"status": "mine"}})
+    again = await client.post(DOCUMENTS, files=files, headers=only_new)
+    assert (again.status_code, again.json()["code"]) == (412, "already-there")
+    assert (await client.get(path)).json()["metadata"] == {"status": "mine"}
+    await client.delete(path)
+    both = [client.post(DOCUMENTS, files=files, headers=only_new) for _ in range(2)]
+    assert sorted(a.status_code for a in await asyncio.gather(*both)) == [201, 412]
+    assert (await client.post(DOCUMENTS, files=files)).status_code == 200
+
+
 def kept(folder: Path) -> int:
     """Uploaded images and thumbnails on the disk."""
     found = [*folder.glob("images/*/*"), *folder.glob("thumbnails/*/*/*")]

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from lookalike_crds.config import CollectionConfig
 from lookalike_serving.gateway.context import service_of
+from lookalike_serving.gateway.ingestion import Ingestion, under_way
 from lookalike_serving.gateway.listing import CURSOR, LIMIT, page_by_name
 from lookalike_serving.gateway.openapi import problems
 from lookalike_serving.gateway.responses import json_response
@@ -52,6 +53,9 @@ class Collection(BaseModel):
         default=[],
         description="That its index has lost what it held, until there is something; that a "
         "field's type was changed over documents, until these are written anew.",
+    )
+    ingestion: Ingestion | None = Field(
+        default=None, description="How far it is, while an ingestion runs on this machine."
     )
 
 
@@ -99,6 +103,9 @@ async def _told(service: Service, config: CollectionConfig) -> dict[str, Any]:
         "model": config.model.name or config.model.provider.value,
         "fields": [{"name": field.name, "type": field.type.value} for field in config.fields],
     }
+    run = await service.in_thread(under_way, service.config, config.name)
+    if run is not None:
+        told["ingestion"] = run.model_dump()
     state = service.collections.get(config.name)
     if state is None:
         failure = service.failures.get(config.name)

@@ -147,7 +147,7 @@ _FORM = form(
     responses={
         200: {"model": Document, "description": "Replaced"},
         201: {"model": Document, "description": "Created"},
-        **problems(400, 404, 413, 415, 422, 503, 507),
+        **problems(400, 404, 412, 413, 415, 422, 503, 507),
     },
     openapi_extra=json_or_multipart(UploadRequest, _FORM),
 )
@@ -160,7 +160,10 @@ async def upload(collection: CollectionName, request: Request) -> Response:
         asked = await read_json(request, UploadRequest)
         document_id, metadata = asked.document_id, asked.metadata
         image = await image_bytes(service, asked.image)
-    stored = await store_document(service, collection, image, metadata, document_id)
+    only_new = request.headers.get("if-none-match", "").strip() == "*"
+    stored = await store_document(
+        service, collection, image, metadata, document_id, only_new=only_new
+    )
     told = document_json(service, collection, FoundDocument(stored.metadata, stored.origin))
     if warnings := [*storage_warnings(service), *stored.warnings]:
         told["warnings"] = warnings

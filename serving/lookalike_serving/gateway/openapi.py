@@ -39,6 +39,7 @@ _WHEN = {
     404: "There is no such resource",
     408: "The body comes too slowly",
     409: "The resource is not in a state that allows it",
+    412: "If-None-Match: * was sent, and the document is there already",
     413: "The body or the image is too large",
     415: "The body is of another media type",
     421: "Without keys: the Host is not one of this machine",

@@ -1,20 +1,33 @@
 // The page: address -> state -> request -> results, always in that direction. Whatever a person does
 // makes a new state; `go` writes it into the address and shows it.
 
+import * as adding from "./adding.js";
 import * as api from "./api.js";
 import * as bar from "./query-bar.js";
+import * as compare from "./compare.js";
+import * as counts from "./counts.js";
+import * as crop from "./crop.js";
+import * as deleting from "./deleting.js";
 import * as details from "./details.js";
 import * as filters from "./filters.js";
+import * as ingestion from "./ingestion.js";
+import * as keyboard from "./keyboard.js";
+import * as messages from "./messages.js";
+import * as places from "./places.js";
 import * as results from "./results.js";
-import { byId, copyFrom, el, icon, ICONS, settled } from "./dom.js";
+import * as selection from "./selection.js";
+import * as toolbar from "./toolbar.js";
+import { byId, el } from "./dom.js";
+import { askForKey, keyWorked } from "./key.js";
+import { partOf } from "./parts.js";
 import { asCurl, asPython } from "./snippets.js";
-import { EMPTY, fromQuery, isSearch, isShareable, toFilters, toQuery, toRequest } from "./state.js";
+import { EMPTY, fromQuery, isSearch, toFilters, toQuery, toRequest, withNot } from "./state.js";
+import { toast } from "./toast.js";
 import { fileOf } from "./uploads.js";
+import { explain, explainShortly, sentence, warningInWords } from "./words.js";
 
 const BROWSED = 48;
 const LARGEST = 1000;
-const FACETS = 20;
-const FRESH_MS = 10_000;
 
 let state = EMPTY;
 let retrievers = [];
@@ -22,10 +35,7 @@ let collections = new Map();
 let fields = [];
 let types = new Map();
 let panel = null;
-let counting = new AbortController();
-let counts = { of: null, at: 0, total: null };
 let running = new AbortController();
-let shownDocuments = 0;
 let shownEntry = null;
 let nowReady = () => {};
 const ready = new Promise((resolve) => { nowReady = resolve; });
@@ -39,8 +49,10 @@ const place = byId("results");
 
 function go(change, { replace = false } = {}) {
   const next = { ...state, ...change };
+  if (!isSearch(next)) next.nots = EMPTY.nots;
   const moved = next.retriever !== state.retriever;
   state = next;
+  if (!replace) places.remember();
   const query = toQuery(state, retrievers[0]?.name);
   const url = query ? `?${query}` : location.pathname;
   history[replace ? "replaceState" : "pushState"]({ upload: state.image?.kind === "upload" ? state.image : null }, "", url);
@@ -62,6 +74,8 @@ function restore() {
   if (state.image?.kind === "document" && !state.image.collection) {
     state.image.collection = collectionsOf(state.retriever)[0]?.name ?? null;
   }
+  if (!isSearch(state)) state.nots = EMPTY.nots;
+  places.recall();
   if (before.retriever !== state.retriever) prepare();
   render();
   run();
@@ -73,49 +87,46 @@ const collectionsOf = (name) => {
   return (retriever?.collections ?? []).map((each) => collections.get(each.name)).filter(Boolean);
 };
 
-/** What depends on the retriever: its fields. */
+/** What depends on the retriever: its fields, and whether pictures are being read into it. */
 function prepare() {
   const searched = collectionsOf(state.retriever);
   const named = new Map(searched.flatMap((each) => each.fields ?? []).map((field) => [field.name, field]));
   fields = [...named.values()];
   types = new Map(fields.map((field) => [field.name, field.type]));
-  panel = filters.build(byId("filters"), fields, { onChange: changeFilter, onAsk: countOne, onDone: () => openFilters(false) });
+  panel = filters.build(byId("filters"), fields, {
+    onChange: changeFilter, onDone: () => openFilters(false),
+    onAsk: (field) => counts.countOne(panel, state.retriever, conditions(), field),
+  });
   byId("filters-toggle").hidden = fields.length === 0;
   document.body.classList.toggle("no-filters", fields.length === 0);
+  byId("add").hidden = open_().length === 0;
+  selection.clear();
+  watch();
 }
 
-/** Asks for all counts under the filters; the total, or null where the service does not say. Counts just told are kept. */
-function count() {
-  const conditions = toFilters(state.filters, types);
-  const of = JSON.stringify([state.retriever, conditions]);
-  if (counts.of === of && Date.now() - counts.at < FRESH_MS) return counts.total;
-  counting.abort();
-  const { signal } = (counting = new AbortController());
-  const asked = [...panel.asked().values()];
-  const parts = asked.length ? [] : [[]];
-  for (let at = 0; at < asked.length; at += FACETS) parts.push(asked.slice(at, at + FACETS));
-  const total = Promise.all(parts.map((part) => askCounts(part, conditions, signal))).then(
-    (answers) => answers[0].total,
-    () => { counts.of = null; return null; },
-  ).then((number) => { if (!signal.aborted) panel.total(number); return number; });
-  counts = { of, at: Date.now(), total };
-  return total;
+/** The collections that take pictures. */
+const open_ = () => collectionsOf(state.retriever).filter((each) => each.state !== "Unavailable");
+
+/** Pictures that are read in meanwhile come into view where nothing is looked for; a search stays as it is. */
+function watch() {
+  ingestion.watch(collectionsOf(state.retriever), {
+    isEmpty: () => !isSearch(state) && !place.querySelector(".grid"),
+    onNews: (known) => {
+      for (const each of known) collections.set(each.name, each);
+      renew({ search: false });
+    },
+  });
 }
 
-/** A field's list was opened, or is searched. */
-function countOne(name) {
-  askCounts([panel.asked().get(name)], toFilters(state.filters, types), counting.signal).catch(() => {});
+/** Documents came, went or changed: the counts are not what they were, nor perhaps the results. */
+function renew({ search = true } = {}) {
+  counts.forget();
+  if (search || !isSearch(state)) run();
+  else count();
 }
 
-async function askCounts(asked, conditions, signal) {
-  const request = { ...(conditions ? { filters: conditions } : {}), fields: asked };
-  const answer = await api.facets(state.retriever, request, signal);
-  if (signal.aborted) return answer;
-  const now = panel.asked();
-  // What has been asked differently since has its answer on the way.
-  answer.facets.forEach((facet, place) => { if (JSON.stringify(now.get(facet.field)) === JSON.stringify(asked[place])) panel.count(facet); });
-  return answer;
-}
+const conditions = () => toFilters(state.filters, types);
+const count = () => counts.count(panel, state.retriever, conditions());
 
 function changeFilter(field, value) {
   if (field === null) return go({ filters: {} });
@@ -141,19 +152,8 @@ function render() {
   showAbility();
   panel?.show(state.filters);
   byId("retriever").value = state.retriever ?? "";
-  byId("min-score").value = String(state.minScore ?? byId("min-score").min);
-  byId("min-score-value").textContent = state.minScore === null ? "any" : state.minScore.toFixed(2);
-  byId("min-score-tool").hidden = !isSearch(state);
   document.body.classList.toggle("searching", isSearch(state));
-  const topK = byId("top-k");
-  if (![...topK.options].some((option) => option.value === String(state.topK))) topK.append(el("option", {}, String(state.topK)));
-  topK.value = String(state.topK);
-  byId("top-k").closest("label").hidden = !isSearch(state);
-  const active = Object.entries(state.filters);
-  byId("chips").hidden = active.length === 0;
-  byId("chips").replaceChildren(...active.map(([field, value]) => el("li", {},
-    el("button", { type: "button", class: "chip", "aria-label": `Remove the filter ${filters.told(field, value)}`, onclick: () => changeFilter(field, null) }, el("span", {}, filters.told(field, value)), icon(ICONS.close)))));
-  byId("filters-toggle").textContent = active.length ? `Filters (${active.length})` : "Filters";
+  toolbar.render(state, { onFilter: changeFilter, onNot: (not) => go({ nots: state.nots.filter((each) => each !== not) }) });
   document.title = state.text.trim() ? `${state.text.trim()} – Lookalike` : state.image ? "More like this – Lookalike" : "Lookalike";
   notice(state.image?.kind === "upload" && fileOf(state.image) ? "Your picture stays in this tab: the page’s address cannot carry it." : null);
 }
@@ -184,22 +184,27 @@ function say(message) {
   byId("status").textContent = message;
 }
 
+/** A message in the place of results; what was said of those before is gone. */
+function showInstead(message, { warnings = [], said = "" } = {}) {
+  say(said);
+  results.showWarnings(byId("warnings"), warnings);
+  results.showMessage(place, message);
+}
+
 // -- asking the service --------------------------------------------------------------------------
 
 async function run() {
   running.abort();
   const { signal } = (running = new AbortController());
   byId("total").textContent = "";
+  document.body.classList.remove("busy");
   if (!state.retriever) return;
   if (state.image?.kind === "upload" && !fileOf(state.image)) {
-    say("");
-    results.showWarnings(byId("warnings"), []);
-    results.showMessage(place, {
-      title: "This search was made with an uploaded picture",
-      detail: "Pictures are not part of a page’s address. Choose the picture again to repeat the search.",
-      actions: [["Choose the picture", () => byId("file").click()], ["Search without it", () => go({ image: null })]],
-    });
-    return;
+    return showInstead(messages.withoutPicture({ onChoose: () => byId("file").click(), onDrop: () => go({ image: null }) }));
+  }
+  const wrong = filters.upsideDown(state.filters);
+  if (wrong) {
+    return showInstead(messages.turned(wrong, state.filters[wrong], { onTurn: (range) => changeFilter(wrong, range), onRemove: () => changeFilter(wrong, null) }));
   }
   document.body.classList.add("busy");
   const patience = setTimeout(() => { if (!place.querySelector(".grid:not([aria-hidden])")) results.showWaiting(place, 12); }, 120);
@@ -218,142 +223,191 @@ async function find(signal) {
   const asked = state;
   count().then((total) => { if (!signal.aborted && total !== null) byId("total").textContent = `of ${filters.documentsTold(total)}`; });
   const request = toRequest(asked, types);
-  const upload = fileOf(asked.image);
-  const answer = await api.search(asked.retriever, request, upload, signal);
+  const file = asked.image?.crop ? await partOf(asked.image) : fileOf(asked.image);
+  const answer = await api.search(asked.retriever, request, file, signal).catch((failure) => { throw Object.assign(failure, { request }); });
   if (signal.aborted) return;
-  const found = answer.results;
-  results.showWarnings(byId("warnings"), answer.warnings ?? []);
-  say(`${counted(found.length)} in ${Math.max(1, Math.round(answer.took_ms))} ms`);
+  const found = answer.results.filter((each) => !deleting.isGone(each));
+  const warnings = (answer.warnings ?? []).map(warningInWords);
+  const said = `${found.length === 1 ? "1 result" : `${found.length} results`} in ${Math.max(1, Math.round(answer.took_ms))} ms`;
   if (!found.length) {
-    shownDocuments = 0;
-    results.showMessage(place, nothingFound(asked, answer.warnings ?? []));
-    return;
+    const none = messages.nothingFound(asked, warnings.length > 0, { onClear: () => go({ filters: {} }), onAnyScore: () => go({ minScore: null }), onAllowAll: () => go({ nots: [] }) });
+    return showInstead(none ?? nothingHere(), { warnings, said });
   }
-  const name = upload ? asked.image.name : null;
+  say(said);
+  results.showWarnings(byId("warnings"), warnings);
+  const name = file ? (asked.image.crop ? file.name : asked.image.name) : null;
   const code = [["curl", asCurl(asked.retriever, request, name)], ["Python", asPython(asked.retriever, request, name)]];
-  const onMore = found.length === asked.topK && asked.topK < LARGEST
+  const onMore = answer.results.length === asked.topK && asked.topK < LARGEST
     ? () => go({ topK: Math.min(LARGEST, asked.topK * 2) }, { replace: true }) : null;
-  results.showDocuments(place, found, fields, { onOpen: (each) => open(each, code), onSimilar: similar, onMore }, shownDocuments);
-  shownDocuments = onMore ? found.length : 0;
+  show(found, code, onMore);
 }
 
-const counted = (number) => (number === 1 ? "1 result" : `${number} results`);
-
-function nothingFound(asked, warnings) {
-  const actions = [];
-  if (Object.keys(asked.filters).length) actions.push(["Clear the filters", () => go({ filters: {} })]);
-  if (asked.minScore !== null) actions.push(["Any score", () => go({ minScore: null })]);
-  return { title: "Nothing found", detail: actions.length ? "Nothing scores high enough with these settings." : warnings.length ? "The reason stands above." : "This retriever’s collections hold no documents yet.", actions };
-}
+const nothingHere = () => messages.empty(collectionsOf(state.retriever), { onAdd: () => byId("add-files").click() });
 
 /** Without a query: what there is, collection by collection. */
 async function browse(signal) {
   const searched = collectionsOf(state.retriever);
-  const conditions = toFilters(state.filters, types);
+  const wanted = conditions();
   const counted = count();
   const closed = searched.filter((each) => each.state === "Unavailable");
-  const available = searched.filter((each) => each.state !== "Unavailable");
-  results.showWarnings(byId("warnings"), closed.map((each) => `${each.name} is unavailable: ${each.reason ?? "no reason was given"}`));
+  const available = open_();
+  const warnings = closed.map((each) => `The collection ${each.name} cannot be searched just now. ${sentence(each.reason ?? "")}`);
   const documents = [];
   let at = 0;
   let cursor = null;
-  const next = async () => {
+  const next = async (limit) => {
     while (at < available.length) {
-      const page = await api.documents(available[at].name, { filters: conditions, limit: BROWSED, cursor, signal });
+      const page = await api.documents(available[at].name, { filters: wanted, limit, cursor, signal });
       cursor = page.next_cursor;
       if (!cursor) at += 1;
-      documents.push(...page.items);
+      documents.push(...page.items.filter((each) => !deleting.isGone(each)));
       if (page.items.length) break;
     }
     if (signal.aborted) return;
     const total = await counted;
     if (signal.aborted) return;
-    say(total === null ? "" : filters.documentsTold(total));
     if (!documents.length) {
-      results.showMessage(place, conditions
-        ? { title: "Nothing found", detail: "No document matches these filters.", actions: [["Clear the filters", () => go({ filters: {} })]] }
-        : { title: "Nothing here yet", detail: `Documents appear here as soon as they are in ${available.map((each) => each.name).join(", ") || "a collection"}.` });
-      return;
+      const none = { title: "Nothing found", detail: "No picture is left under these filters.", actions: [["Clear the filters", () => go({ filters: {} })]] };
+      return showInstead(wanted ? none : nothingHere(), { warnings, said: total === null ? "" : filters.documentsTold(total) });
     }
-    const onMore = at < available.length ? () => next().catch(fail) : null;
-    results.showDocuments(place, documents, fields, { onOpen: (each) => open(each, null), onSimilar: similar, onMore }, shownDocuments);
-    shownDocuments = documents.length;
+    say(total === null ? "" : filters.documentsTold(total));
+    results.showWarnings(byId("warnings"), warnings);
+    show(documents, null, at < available.length ? () => next(BROWSED).catch(fail) : null);
   };
-  shownDocuments = 0;
-  await next();
+  await next(Math.min(LARGEST, Math.max(BROWSED, places.shownBefore())));
 }
+
+/** Cards are made for these; what they do is found when they are used. */
+function show(documents, code, onMore) {
+  nowCode = code;
+  results.showDocuments(place, documents, fields, { onOpen: open, onSimilar: similar, onNot: not, onPick: pick, onMore });
+  places.arrived();
+}
+
+let nowCode = null;
 
 function fail(failure) {
   if (!(failure instanceof api.Problem)) {
     console.error(failure);
     failure = new api.Problem("Something failed on this page", String(failure.message ?? failure));
   }
-  say("");
-  results.showWarnings(byId("warnings"), []);
-  results.showMessage(place, {
-    kind: "error", title: failure.title, detail: failure.detail, errors: failure.errors,
-    foot: failure.requestId ? `Request ${failure.requestId}` : null, actions: [["Try again", run]],
+  const { title, detail, errors, fields: wrong } = explain(failure, failure.request ?? { filters: conditions() });
+  const without = Object.fromEntries(Object.entries(state.filters).filter(([field]) => !wrong.includes(field)));
+  const remove = [wrong.length === 1 ? "Remove the filter" : "Remove these filters", () => go({ filters: without })];
+  showInstead({
+    kind: "error", title, detail, errors,
+    foot: failure.requestId ? `Request ${failure.requestId}` : null,
+    actions: [wrong.length ? remove : ["Try again", run]],
   });
 }
 
-// -- one document --------------------------------------------------------------------------------
+// -- one document, or some -----------------------------------------------------------------------
 
 /** The panel has an entry of its own in the history, so that Back closes it. */
-function open(document, code) {
+function open(document) {
   history.pushState({ ...history.state, details: true }, "");
-  details.open(document, fields, { onSimilar: similar, code });
+  const { image } = state;
+  const comparable = image && image.kind !== "url" && !(image.kind === "document" && image.id === document.document_id);
+  details.open(document, fields, {
+    code: typeof document.score === "number" ? nowCode : null,
+    onSimilar: similar, onDelete: (each) => leaveDetails(() => remove([each])), onSaved: saved,
+    onPart: (each) => leaveDetails(() => cropOf({ kind: "document", id: each.document_id, collection: each.collection })),
+    onCompare: comparable ? (each) => leaveDetails(() => compareWithQuery(each)) : null,
+  });
+}
+
+/** Closes the panel, with its entry in the history, and then goes on. */
+function leaveDetails(then) {
+  addEventListener("popstate", () => setTimeout(then), { once: true });
+  details.close();
 }
 
 function similar(document) {
-  const change = { text: "", minScore: null, image: { kind: "document", id: document.document_id, collection: document.collection } };
+  const change = { text: "", minScore: null, nots: EMPTY.nots, image: { kind: "document", id: document.document_id, collection: document.collection } };
   const replace = history.state?.details === true;
   if (details.isOpen()) {
     history.replaceState({ ...history.state, details: false }, "");
     details.close();
   }
   go(change, { replace });
-  scrollTo({ top: 0, behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
+  toTop();
+}
+
+const toTop = () => scrollTo({ top: 0, behavior: "instant" });
+
+const not = (document) => go({ nots: withNot(state.nots, document) });
+
+function cropOf(image) {
+  crop.open(image, {
+    onChosen: (part) => { go({ image: { ...image, crop: part }, ...(image === state.image ? {} : { text: "", nots: EMPTY.nots }) }); toTop(); },
+    onFailed: (failure) => notice(failure instanceof api.Problem ? explainShortly(failure) : "The browser cannot show this picture, so no part of it can be chosen."),
+  });
+}
+
+async function compareWithQuery(document) {
+  const { image } = state;
+  if (image.kind === "upload") return compare.open(image, document, fields);
+  try {
+    compare.open(await api.document(image.collection, image.id), document, fields);
+  } catch (problem) {
+    notice(explainShortly(problem));
+  }
+}
+
+function pick(document, on, range) {
+  selection.pick(document, on, { shown: results.shownDocuments(), range });
+}
+
+function remove(documents) {
+  deleting.remove(documents, {
+    onHidden: () => { selection.forget(documents); run(); },
+    onBack: run,
+    onDeleted: renew,
+  });
+}
+
+/** Metadata was changed: the card says so at once, and it can be taken back. */
+function saved(document, undo) {
+  counts.forget();
+  results.refresh(document, fields);
+  count();
+  toast("Saved.", {
+    action: "Undo",
+    onGone: async (undone) => {
+      if (!undone) return;
+      try {
+        document.metadata = (await api.changeDocument(document.collection, document.document_id, undo)).metadata;
+      } catch (problem) {
+        return toast(explainShortly(problem));
+      }
+      if (details.isOpen()) details.close();
+      renew();
+    },
+  });
 }
 
 // -- starting ------------------------------------------------------------------------------------
 
-function askForKey(problem) {
-  const dialog = byId("key");
-  byId("key-detail").textContent = problem.detail;
-  byId("key-value").value = "";
-  if (!dialog.open) dialog.showModal();
-  return new Promise((resolve, reject) => {
-    let given = false;
-    const submitted = () => {
-      given = true;
-      api.setApiKey(byId("key-value").value.trim());
-    };
-    byId("key-form").addEventListener("submit", submitted, { once: true });
-    dialog.addEventListener("close", () => {
-      byId("key-form").removeEventListener("submit", submitted);
-      if (given) resolve();
-      else reject(problem);
-    }, { once: true });
-  });
-}
-
 function listen() {
+  keyboard.start();
   bar.start({
     onSearch: whenReady(searchFor),
     onImage: whenReady((image) => go({ image, text: byId("text").value.trim().match(/^(https?:|data:)/) ? "" : byId("text").value.trim() })),
     onBalance: whenReady((balance) => go({ balance }, { replace: true })),
     onRefused: whenReady(notice),
+    onPart: () => cropOf(state.image),
+    onAdd: whenReady((files) => adding.add(files, open_())),
+    adds: () => ({ names: open_().map(({ name }) => name), only: place.querySelector(".message.empty") !== null && !isSearch(state) && !Object.keys(state.filters).length }),
   });
   details.start(() => { if (history.state?.details) history.back(); });
-  byId("retriever").addEventListener("change", (event) => go({ retriever: event.target.value, filters: {}, image: state.image?.kind === "document" ? null : state.image }));
-  const slide = settled((value) => go({ minScore: value }, { replace: true }), 160);
-  byId("min-score").addEventListener("input", ({ target }) => {
-    const value = target.value === target.min ? null : Number(target.value);
-    byId("min-score-value").textContent = value === null ? "any" : value.toFixed(2);
-    slide(value);
+  toolbar.start({ onMinScore: (minScore) => go({ minScore }, { replace: true }), onTopK: (topK) => go({ topK }, { replace: true }), onShare: () => state });
+  adding.start({ added: renew, show: open });
+  selection.start({
+    onChange: results.showPicked, all: () => selection.pickAll(results.shownDocuments()),
+    compare: ([one, other]) => compare.open(one, other, fields), remove,
   });
-  byId("top-k").addEventListener("change", (event) => go({ topK: Number(event.target.value) }, { replace: true }));
-  byId("share").addEventListener("click", ({ currentTarget }) => copyFrom(currentTarget, location.href, isShareable(state) ? "Copied" : "Copied, without your picture"));
+  places.start(() => results.shownDocuments().length);
+  byId("retriever").addEventListener("change", (event) => go({ retriever: event.target.value, filters: {}, nots: [], image: state.image?.kind === "document" ? null : state.image }));
   byId("filters-toggle").addEventListener("click", () => openFilters(!document.body.classList.contains("filters-open")));
   byId("filters").addEventListener("keydown", (event) => { if (event.key === "Escape") openFilters(false); });
   addEventListener("popstate", () => {
@@ -363,7 +417,7 @@ function listen() {
 }
 
 async function begin() {
-  api.onKeyNeeded(askForKey);
+  api.onKey({ needed: askForKey, worked: keyWorked });
   results.showWaiting(place, 12);
   try {
     const [found, known] = await Promise.all([api.retrievers(), api.collections()]);
@@ -382,7 +436,7 @@ async function begin() {
   }
   restore();
   nowReady();
-  if (!matchMedia("(pointer: coarse)").matches && !isSearch(state)) byId("text").focus();
+  if (!matchMedia("(pointer: coarse)").matches && !isSearch(state)) byId("text").focus({ preventScroll: true });
 }
 
 listen();

@@ -1,10 +1,11 @@
 // One document in full: its image, everything known about it, and the search as code.
 
-import { apiKey, address, imagePath, show } from "./api.js";
+import { apiKey, address, imagePath } from "./api.js";
 import { byId, copyFrom, el, icon, ICONS } from "./dom.js";
-import { readable } from "./filters.js";
+import { form } from "./editing.js";
+import { readable, shownValue } from "./facts.js";
+import { show } from "./pictures.js";
 import { nameOf, shownScore } from "./results.js";
-import { isUrl } from "./state.js";
 
 const dialog = byId("details");
 let onClosed = () => {};
@@ -20,46 +21,59 @@ export function start(closed) {
 export const isOpen = () => dialog.open;
 export const close = () => dialog.close();
 
-/** `code`: [[label, text]], or none where nothing was searched for. */
-export function open(document, fields, { onSimilar, code }) {
+/**
+ * `code`: [[label, text]], or none where nothing was searched for. `onSimilar`, `onPart`, `onDelete` and – where there is something to
+ * compare with – `onCompare` are called with the document, `onSaved(document, undo)` after its metadata was changed.
+ */
+export function open(document, fields, { code, onSimilar, onPart, onCompare, onDelete, onSaved }) {
   const name = nameOf(document, fields);
   const path = imagePath(document.collection, document.document_id);
   const picture = el("img", { class: "details-picture", alt: name });
   show(picture, path);
-  const id = el("button", { type: "button", class: "text-button mono", title: "Copy the document id", onclick: () => copyFrom(id, document.document_id) }, document.document_id);
+  const title = el("h2", { id: "details-title" }, name);
+  const body = el("div", { class: "details-body" });
+  const edit = () => body.replaceChildren(form(document, fields, {
+    onCancel: () => { view(); body.querySelector(".edit-begin").focus(); },
+    onSaved: (metadata, undo) => {
+      document.metadata = metadata;
+      title.textContent = nameOf(document, fields);
+      view();
+      body.querySelector(".edit-begin").focus();
+      onSaved(document, undo);
+    },
+  }));
+  const action = (label, call, kind = "ghost") => el("button", { type: "button", class: kind, onclick: () => call(document) }, label);
+  const view = () => body.replaceChildren(...[facts(document),
+    el("div", { class: "actions" },
+      action("More like this", onSimilar, "primary"),
+      action("Search by a part", onPart),
+      onCompare ? action("Compare", onCompare) : null,
+      action("Edit", () => { edit(); body.querySelector("input, select, textarea")?.focus(); }, "ghost edit-begin"),
+      action("Delete", onDelete),
+      apiKey() ? null : el("a", { class: "ghost", href: address(path), target: "_blank", rel: "noopener" }, "Open the image")),
+    code ? snippets(code) : null].filter(Boolean));
+  view();
   dialog.replaceChildren(el("div", { class: "details-inside" },
     el("div", { class: "details-stage" }, picture),
     el("div", { class: "details-text" },
-      el("header", {},
-        el("h2", { id: "details-title" }, name),
+      el("header", {}, title,
         el("button", { type: "button", class: "icon-button", "aria-label": "Close", onclick: close }, icon(ICONS.close))),
-      el("dl", { class: "facts" },
-        fact("Document", id),
-        typeof document.score === "number" ? fact("Score", shownScore(document.score)) : null,
-        typeof document.distance === "number" ? fact("Distance", shownScore(document.distance)) : null,
-        fact("Collection", document.collection),
-        Object.entries(document.metadata ?? {}).map(([key, value]) => fact(readable(key), shown(value)))),
-      el("div", { class: "actions" },
-        el("button", { type: "button", class: "primary", onclick: () => onSimilar(document) }, "More like this"),
-        apiKey() ? null : el("a", { class: "ghost", href: address(path), target: "_blank", rel: "noopener" }, "Open the image")),
-      code ? snippets(code) : null)));
+      body)));
   dialog.showModal();
+}
+
+function facts(document) {
+  const id = el("button", { type: "button", class: "text-button mono", title: "Copy the document id", onclick: () => copyFrom(id, document.document_id) }, document.document_id);
+  return el("dl", { class: "facts" },
+    fact("Document", id),
+    typeof document.score === "number" ? fact("Score", shownScore(document.score)) : null,
+    typeof document.distance === "number" ? fact("Distance", shownScore(document.distance)) : null,
+    fact("Collection", document.collection),
+    Object.entries(document.metadata ?? {}).map(([key, value]) => fact(readable(key), shownValue(value))));
 }
 
 function fact(name, value) {
   return [el("dt", {}, name), el("dd", {}, value)];
-}
-
-function shown(value) {
-  if (value === null) return el("span", { class: "quiet" }, "none");
-  if (typeof value === "boolean") return value ? "yes" : "no";
-  if (typeof value === "string") {
-    const time = /^\d{4}-\d\d-\d\dT[\d:.]+(Z|[+-]\d\d:\d\d)$/.test(value) ? new Date(value) : null;
-    if (time && !Number.isNaN(time.getTime())) return el("time", { datetime: value, title: value }, time.toLocaleString(undefined, { dateStyle: "medium" }));
-    return isUrl(value) && /^https?:/.test(value) ? el("a", { href: value, target: "_blank", rel: "noopener noreferrer" }, value) : value;
-  }
-  if (Array.isArray(value) && value.every((each) => typeof each !== "object")) return value.join(", ");
-  return typeof value === "object" ? el("code", {}, JSON.stringify(value)) : String(value);
 }
 
 function snippets(code) {

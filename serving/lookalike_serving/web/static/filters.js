@@ -24,6 +24,9 @@ export function told(field, value) {
   return value.gte === undefined ? `${name} up to ${value.lte}` : `${name} ${value.gte} – ${value.lte}`;
 }
 
+/** The first field whose range ends before it begins, so that nothing can lie in it; null where there is none. */
+export const upsideDown = (filters) => Object.keys(filters).find((field) => filters[field].lte < filters[field].gte) ?? null;
+
 const written = (value, hours = false) => (typeof value === "number" ? value.toLocaleString(undefined, { maximumFractionDigits: 6 }) : String(value).slice(0, hours ? 16 : 10).replace("T", " "));
 const toldCount = (count, exact) => (exact ? "" : "≈ ") + count.toLocaleString();
 export const documentsTold = (total) => (total === 1 ? "1 document" : `${total.toLocaleString()} documents`);

@@ -1,8 +1,11 @@
 // The bar: words, a picture, or both. A picture can be chosen, pasted, dropped – from a folder, from
 // another page, or a result of this one.
 
-import { documentAt, show, thumbnailPath } from "./api.js";
+import { filesOf, isMany } from "./adding.js";
+import { documentAt, thumbnailPath } from "./api.js";
 import { byId, el, icon, ICONS } from "./dom.js";
+import { partOf } from "./parts.js";
+import { show } from "./pictures.js";
 import { isUrl } from "./state.js";
 import { fileOf, fromDataUrl, keep } from "./uploads.js";
 
@@ -10,9 +13,10 @@ const [form, text, chip, file, balance] = ["query", "text", "chip", "file", "bal
 
 /**
  * onSearch({text}) – submitted; onImage(image) – a picture came or went; onBalance(share);
- * onRefused(message) – what was given is no picture.
+ * onRefused(message) – what was given is no picture; onPart() – a part of the picture is to be chosen;
+ * onAdd(files) – pictures for a collection; adds() – the names of those that take some, and whether nothing is there to search.
  */
-export function start({ onSearch, onImage, onBalance, onRefused }) {
+export function start({ onSearch, onImage, onBalance, onRefused, onPart, onAdd, adds }) {
   const takeFile = (given) => {
     if (given.type && !given.type.startsWith("image/")) {
       onRefused(`${given.name || "That"} is ${given.type}, not a picture.`);
@@ -45,6 +49,12 @@ export function start({ onSearch, onImage, onBalance, onRefused }) {
     if (file.files.length) takeFile(file.files[0]);
     file.value = "";
   });
+  const more = byId("add-files");
+  byId("add").addEventListener("click", () => more.click());
+  more.addEventListener("change", () => {
+    if (more.files.length) onAdd([...more.files]);
+    more.value = "";
+  });
   balance.addEventListener("change", () => onBalance(Number(balance.value) / 100));
 
   document.addEventListener("paste", (event) => {
@@ -59,38 +69,55 @@ export function start({ onSearch, onImage, onBalance, onRefused }) {
       event.preventDefault();
     }
   });
-  acceptDrops(takeFile, takeAddress, onRefused);
+  acceptDrops({ takeFile, takeAddress, onRefused, onAdd, adds });
 
-  document.addEventListener("keydown", (event) => {
-    const typing = event.target.closest?.("input, textarea, select, dialog");
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      event.preventDefault();
-      text.focus();
-      text.select();
-    }
-  });
   chip.addEventListener("click", (event) => {
-    if (!event.target.closest("button")) return;
+    if (event.target.closest(".chip-part")) return onPart();
+    if (!event.target.closest(".chip-remove")) return;
     text.focus();
     onImage(null);
   });
 }
 
-function acceptDrops(takeFile, takeAddress, onRefused) {
-  const veil = byId("drop");
+/** Files dropped on one half of the veil are searched with, on the other they are added; many can only be added. */
+function acceptDrops({ takeFile, takeAddress, onRefused, onAdd, adds }) {
+  const [veil, search, add] = ["drop", "drop-search", "drop-add"].map(byId);
   let depth = 0;
-  const cover = (shown) => { veil.hidden = !shown; if (!shown) depth = 0; };
-  document.addEventListener("dragenter", (event) => { event.preventDefault(); depth += 1; cover(true); });
-  document.addEventListener("dragleave", () => { depth -= 1; if (depth <= 0) cover(false); });
-  document.addEventListener("dragover", (event) => event.preventDefault());
-  document.addEventListener("dragend", () => cover(false));
+  const cover = (event) => {
+    const { names, only } = adds();
+    const files = event.dataTransfer.types.includes("Files");
+    const many = event.dataTransfer.items.length > 1 && [...event.dataTransfer.items].every((item) => item.kind === "file");
+    add.hidden = !files || !names.length;
+    search.hidden = !add.hidden && (only || many);
+    byId("drop-where").textContent = names.length === 1 ? `to add it to ${names[0]}` : "to add it to a collection";
+    veil.hidden = false;
+  };
+  const uncover = () => { veil.hidden = true; depth = 0; };
+  const isOnAdd = ({ clientX: x, clientY: y }) => {
+    if (add.hidden) return false;
+    if (search.hidden) return true;
+    const box = add.getBoundingClientRect();
+    return box.width > 0 && x >= box.left && x <= box.right && y >= box.top && y <= box.bottom;
+  };
+  document.addEventListener("dragenter", (event) => { event.preventDefault(); depth += 1; cover(event); });
+  document.addEventListener("dragleave", () => { depth -= 1; if (depth <= 0) uncover(); });
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    add.classList.toggle("over", isOnAdd(event));
+    search.classList.toggle("over", !isOnAdd(event));
+  });
+  document.addEventListener("dragend", uncover);
   document.addEventListener("drop", (event) => {
     event.preventDefault();
-    cover(false);
-    const [dropped] = event.dataTransfer.files;
-    const address = event.dataTransfer.getData("text/uri-list").split(/\r?\n/).find((line) => line && !line.startsWith("#"));
+    const transfer = event.dataTransfer;
+    const [dropped] = transfer.files;
+    const address = transfer.getData("text/uri-list").split(/\r?\n/).find((line) => line && !line.startsWith("#"));
+    const own = address && documentAt(address);
+    const toAdd = !own && adds().names.length > 0 && (isMany(transfer) || (transfer.files.length > 0 && isOnAdd(event)));
+    uncover();
+    if (toAdd) return void filesOf(transfer).then(onAdd, () => onRefused("What was dropped cannot be read."));
     // A result dragged onto the bar comes as a file too; its address says which document it is.
-    if (address && (documentAt(address) || !dropped) && takeAddress(address)) return;
+    if (address && (own || !dropped) && takeAddress(address)) return;
     if (dropped) takeFile(dropped);
     else onRefused("What was dropped is not a picture.");
   });
@@ -112,7 +139,8 @@ export function render(state, words) {
   if (state.image) {
     const { label, picture } = described(state.image);
     const remove = el("button", { type: "button", class: "chip-remove", "aria-label": `Remove the picture ${label}`, title: "Remove the picture" }, icon(ICONS.close));
-    chip.append(picture, el("span", { class: "chip-label", title: label }, label), remove);
+    const part = state.image.kind === "url" ? null : el("button", { type: "button", class: "chip-part", "aria-label": "Search by a part of the picture", title: "Search by a part of the picture" }, icon(ICONS.crop));
+    chip.append(...[picture, el("span", { class: "chip-label", title: label }, state.image.crop ? `part of ${label}` : label), part, remove].filter(Boolean));
   }
 }
 
@@ -121,15 +149,22 @@ function described(image) {
     return { label: image.url.replace(/^https?:\/\//, ""), picture: el("span", { class: "chip-picture" }, icon(...ICONS.link)) };
   }
   const picture = el("img", { class: "chip-picture", alt: "" });
+  const label = image.kind === "document" ? image.id : (image.name ?? "a picture");
+  if (image.crop && (image.kind === "document" || fileOf(image))) {
+    partOf(image).then((file) => showFile(picture, file), () => {});
+    return { label, picture };
+  }
   if (image.kind === "document") {
     if (image.collection) show(picture, thumbnailPath(image.collection, image.id, 128));
-    return { label: image.id, picture };
+    return { label, picture };
   }
   const given = fileOf(image);
-  if (given) {
-    const url = URL.createObjectURL(given);
-    picture.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
-    picture.src = url;
-  }
-  return { label: image.name ?? "a picture", picture };
+  if (given) showFile(picture, given);
+  return { label, picture };
+}
+
+function showFile(picture, file) {
+  const url = URL.createObjectURL(file);
+  for (const end of ["load", "error"]) picture.addEventListener(end, () => URL.revokeObjectURL(url), { once: true });
+  picture.src = url;
 }

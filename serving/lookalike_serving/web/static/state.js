@@ -1,17 +1,23 @@
 // What is being looked for, and its two forms: the page's address, and the request to the service.
 //
-//   {retriever, text, image, balance, filters, minScore, topK}
-//   image:   null | {kind: "url", url} | {kind: "document", id, collection} | {kind: "upload", id, name}
+//   {retriever, text, image, nots, balance, filters, minScore, topK}
+//   image:   null | {kind: "url", url} | {kind: "document", id, collection, crop} | {kind: "upload", id, name, crop}
+//            crop: null | {x, y, width, height}, shares of the whole, 0–1: search by this part
+//   nots:    [{id, collection}]: documents that are not what is looked for
 //   balance: share of the words where both are given, 0.05–0.95
 //   filters: {field: {in: [..]} | {gte, lte} | {eq: bool} | {text} | {near: {lat, lon, km}}}
 //
 // An uploaded image is not in the address: the address says `upload`, the page says so to the person.
 
+/** The queries weigh 1 together. What one "not this" takes away from them, and what all of them may. */
+const NOT_WEIGHT = 0.4;
+const NOTS_WEIGHT = 0.8;
+const MAX_NOTS = 12;
 export const TOP_K = 24;
 const MAX_TOP_K = 1000;
 
 export const EMPTY = Object.freeze({
-  retriever: null, text: "", image: null, balance: 0.5, filters: Object.freeze({}), minScore: null, topK: TOP_K,
+  retriever: null, text: "", image: null, nots: Object.freeze([]), balance: 0.5, filters: Object.freeze({}), minScore: null, topK: TOP_K,
 });
 
 export const isSearch = (state) => Boolean(state.text.trim() || state.image);
@@ -29,6 +35,8 @@ export function toQuery(state, defaultRetriever) {
     query.set("like", state.image.id);
     if (state.image.collection) query.set("of", state.image.collection);
   }
+  if (state.image?.crop) query.set("crop", ["x", "y", "width", "height"].map((name) => String(Math.round(state.image.crop[name] * 1e4) / 1e4)).join(","));
+  for (const each of state.nots) query.append("not", `${each.collection}/${each.id}`);
   if (state.image && state.text.trim() && state.balance !== EMPTY.balance) query.set("words", String(state.balance));
   if (Object.keys(state.filters).length) query.set("filters", JSON.stringify(state.filters));
   if (state.minScore !== null) query.set("min", String(state.minScore));
@@ -42,13 +50,15 @@ export function fromQuery(search, upload = null) {
   const image = query.get("image");
   const like = query.get("like");
   let found = null;
-  if (like) found = { kind: "document", id: like, collection: query.get("of") };
-  else if (image === "upload") found = upload ?? { kind: "upload", id: null, name: null };
+  const crop = readCrop(query.get("crop"));
+  if (like) found = { kind: "document", id: like, collection: query.get("of"), crop };
+  else if (image === "upload") found = { ...(upload ?? { kind: "upload", id: null, name: null }), crop };
   else if (image && isUrl(image)) found = { kind: "url", url: image };
   return {
     retriever: query.get("in"),
     text: query.get("q") ?? "",
     image: found,
+    nots: query.getAll("not").map(readNot).filter(Boolean).slice(0, MAX_NOTS),
     balance: within(query.get("words"), 0.05, 0.95) ?? EMPTY.balance,
     filters: readFilters(query.get("filters")),
     minScore: within(query.get("min"), -1e9, 1e9),
@@ -64,6 +74,21 @@ function within(text, low, high) {
   const value = text === null || text.trim() === "" ? NaN : Number(text);
   return value >= low && value <= high ? value : null;
 }
+
+function readNot(text) {
+  const [, collection, id] = /^([^/]+)\/(.+)$/s.exec(text) ?? [];
+  return id ? { id, collection } : null;
+}
+
+function readCrop(text) {
+  const [x, y, width, height, more] = (text ?? "").split(",").map(Number);
+  const fits = more === undefined && x >= 0 && y >= 0 && width > 0 && height > 0 && x + width <= 1.001 && y + height <= 1.001;
+  return fits ? { x, y, width, height } : null;
+}
+
+/** With one more document that is not meant; the oldest goes where there are too many. */
+export const withNot = (nots, { document_id: id, collection }) =>
+  [...nots.filter((each) => each.id !== id || each.collection !== collection), { id, collection }].slice(-MAX_NOTS);
 
 function readFilters(text) {
   let given;
@@ -115,6 +140,7 @@ export function toRequest(state, types) {
   const queries = [];
   if (state.image) queries.push({ ...imageQuery(state.image), ...(both ? { weight: rounded(1 - state.balance) } : {}) });
   if (text) queries.push({ type: "text", value: text, ...(both ? { weight: rounded(state.balance) } : {}) });
+  for (const { id, collection } of state.nots) queries.push({ type: "document", value: id, collection, weight: -rounded(Math.min(NOT_WEIGHT, NOTS_WEIGHT / state.nots.length)) });
   const filters = toFilters(state.filters, types);
   return {
     queries,
@@ -126,7 +152,7 @@ export function toRequest(state, types) {
 
 function imageQuery(image) {
   if (image.kind === "url") return { type: "image", value: image.url };
-  if (image.kind === "upload") return { type: "image", value: "part:image" };
+  if (image.kind === "upload" || image.crop) return { type: "image", value: "part:image" };
   return { type: "document", value: image.id, ...(image.collection ? { collection: image.collection } : {}) };
 }
 

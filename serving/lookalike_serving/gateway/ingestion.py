@@ -1,0 +1,56 @@
+"""How far the ingestion of a collection is, where it runs on this machine.
+
+It writes a file into the server's run directory; the file of a run that was killed stays there, so
+what it says counts only while its process lives. On a cluster ingestion runs in pods of its own:
+the collection's status tells of it, and this does not.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from pydantic import BaseModel, Field, ValidationError
+
+from lookalike_crds.config import ServingConfig
+from lookalike_crds.progress import Progress
+from lookalike_serving.local import processes
+from lookalike_serving.local.rundir import RunDirectory
+
+_STALE = timedelta(minutes=10)
+"""A process that has not written for so long is another one, which has the pid by now."""
+
+
+class Ingestion(BaseModel):
+    """A run that reads a collection's sources."""
+
+    listed: int = Field(description="Images found so far.")
+    listed_all: bool = Field(description="Whether `listed` grows no more.")
+    done: int = Field(description="Of those: indexed, found unchanged, or failed.")
+    failed: int = Field(description="Of those.")
+    images_per_second: float | None = None
+    eta_seconds: float | None = Field(default=None, description="Known once all are listed.")
+
+
+def under_way(config: ServingConfig, collection: str) -> Ingestion | None:
+    """The run that reads pictures into a collection now; None where there is none. Reads a file."""
+    return _living(RunDirectory.of(config.data_dir, config.run_dir).progress_file(collection))
+
+
+def _living(path: Path) -> Ingestion | None:
+    try:
+        progress = Progress.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    stale = datetime.now(UTC) - progress.updated_at > _STALE
+    if progress.state.ended or stale or processes.identity(progress.pid) is None:
+        return None
+    total = progress.total
+    return Ingestion(
+        listed=total.listed,
+        listed_all=progress.listed_all,
+        done=total.done,
+        failed=total.failed,
+        images_per_second=progress.images_per_second,
+        eta_seconds=progress.eta_seconds,
+    )
