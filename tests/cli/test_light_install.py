@@ -81,6 +81,8 @@ def test_commands_for_a_server_elsewhere_work(environment: Path, command: tuple[
         ("up", "-f", str(PROJECT / "examples" / "quickstart.yaml")),
         ("demo-catalogue", "--out", "x", "--count", "1"),
         ("gc",),
+        ("init", str(PROJECT / "examples")),
+        ("ingest", "--dry-run", "-f", str(PROJECT / "examples" / "quickstart.yaml")),
     ],
 )
 def test_commands_that_need_more_say_how_to_get_it(

@@ -10,25 +10,22 @@ import asyncio
 import hashlib
 import json
 import logging
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote_to_bytes, urlsplit
 
-from lookalike_crds.config import FetchPolicy, IngestionConfig
+from lookalike_crds.config import IngestionConfig
 from lookalike_serving.documents import Origin, payload, point_id
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
 from lookalike_serving.embed.results import ImageFacts
 from lookalike_serving.images import ImageError, ImageFetcher, exif
-from lookalike_serving.images.files import read_regular
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore
 from lookalike_serving.ingest.pictured import with_exif
+from lookalike_serving.ingest.reading import cause_of, read
 from lookalike_serving.ingest.store import open_store
 from lookalike_serving.ingest.versions import fingerprint, image_part, must_be_read
 from lookalike_serving.ingest.work import Failure, Loss, Outcome, Task
@@ -107,7 +104,7 @@ class Worker:
                 except (IndexFailure, ModelError):
                     raise
                 except (ImageError, OSError) as error:
-                    return Failure(task.source, task.item.key, _cause(error))
+                    return Failure(task.source, task.item.key, cause_of(error))
                 except Exception as error:
                     log.exception("%s of %s failed unexpectedly", task.item.key, task.source)
                     told = f"failed unexpectedly ({type(error).__name__}): the log has the cause"
@@ -221,24 +218,6 @@ def _exif(data: bytes, facts: ImageFacts) -> tuple[dict[str, Any], tuple[str, ..
     """(what the picture tells of itself, what of it cannot be used)."""
     values, left_out = exif.read(data if facts.format == "TIFF" else facts.exif)
     return {**values, "width": facts.width, "height": facts.height}, left_out
-
-
-async def read(uri: str, fetcher: ImageFetcher, policy: FetchPolicy) -> bytes:
-    """An item's bytes. Raises ImageError or OSError."""
-    if uri.startswith("file://"):
-        return await asyncio.to_thread(_read_file, uri, policy.max_bytes)
-    return (await fetcher.fetch(uri)).data
-
-
-def _read_file(uri: str, max_bytes: int) -> bytes:
-    # `as_uri` escapes the bytes of the name, which need not be UTF-8.
-    return read_regular(Path(os.fsdecode(unquote_to_bytes(urlsplit(uri).path))), max_bytes)
-
-
-def _cause(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"cannot be read: {error.strerror}"
-    return str(error)
 
 
 def _now() -> str:

@@ -11,6 +11,7 @@ from lookalike.cli import (
     gc,
     get,
     ingest,
+    init,
     search,
     status,
     up,
@@ -30,6 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
+app.command("init", epilog=init.EXAMPLES)(init.init)
 app.command("up", epilog=up.EXAMPLES)(up.up)
 app.command("search", epilog=search.EXAMPLES)(search.search)
 app.command("status", epilog=status.EXAMPLES)(status.status)

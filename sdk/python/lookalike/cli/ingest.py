@@ -1,4 +1,5 @@
-"""`lookalike ingest`: read the sources of a running server's collections again."""
+"""`lookalike ingest`: read the sources of a running server's collections again; or, before there is
+a server, say what would come in."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lookalike.cli.failure import ExitCode, Failure
+from lookalike.cli.failure import ExitCode, Failure, missing_extra
 from lookalike.cli.options import DEFAULT_DATA_DIR, DataDir, Output, OutputFormat
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ EXAMPLES = """Examples:
 
 lookalike ingest
 
-lookalike ingest -c catalogue --output json"""
+lookalike ingest -c catalogue --output json
+
+lookalike ingest --dry-run -f my.yaml"""
 
 _OUTCOMES = {0: "complete", 3: "incomplete"}
 """By the exit code of a run; any other means that it failed."""
@@ -34,15 +37,29 @@ def ingest(
     collection: Annotated[
         list[str] | None, typer.Option("--collection", "-c", help="Only this one; repeatable.")
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would come in and what not; change nothing."),
+    ] = False,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("--file", "-f", help="With --dry-run: the YAML. No server is needed."),
+    ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     output: OutputFormat = Output.TEXT,
 ) -> None:
     """Read the collections' sources again: what changed is updated, what did not is skipped.
 
-    Exit code 1 where an ingestion failed, 5 where some images or sources could not be read.
+    Exit code 1 where an ingestion failed, 5 where some images or sources could not be read; of a
+    dry run, where they would fail or could not be read.
     """
     from lookalike.cli.printing import print_json
 
+    if dry_run != bool(file):
+        raise Failure("--dry-run and --file FILE go together", ExitCode.USAGE)
+    if file:
+        _dry_run(file, collection or [], output)
+        return
     run, configs = _configs(data_dir, collection or [])
     reports = [_ingest(run, name, path) for name, path in configs.items()]
     if output is Output.JSON:
@@ -52,6 +69,31 @@ def ingest(
         raise typer.Exit(ExitCode.FAILED)
     if "incomplete" in outcomes:
         raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _dry_run(files: list[Path], names: list[str], output: Output) -> None:
+    """Ends the command with the exit code that an ingestion would have."""
+    from lookalike.cli.dry_run import print_survey, surveyed
+    from lookalike.cli.printing import console, notices, print_json
+    from lookalike.cli.resources import load
+
+    loaded = load(files, output, standalone=False)
+    try:
+        with notices().status("looking at the pictures"):
+            made = surveyed(loaded, names)
+    except ModuleNotFoundError as error:
+        raise missing_extra(error.name or str(error)) from None
+    if not made:
+        raise Failure("the files describe no sources: there is nothing to ingest")
+    if output is Output.JSON:
+        print_json([each.document() for each in made])
+    else:
+        for each in made:
+            print_survey(each, lambda text: console().print(text, markup=False, soft_wrap=True))
+    if all(each.survey.complete for each in made):
+        return
+    none = all(each.survey.error is not None or not each.survey.comes_in for each in made)
+    raise typer.Exit(ExitCode.FAILED if none else ExitCode.INCOMPLETE)
 
 
 def _configs(data_dir: Path, names: list[str]) -> tuple[RunDirectory, dict[str, Path]]:

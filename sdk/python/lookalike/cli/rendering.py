@@ -85,7 +85,7 @@ def render(
             sources=tuple(source.name for source in resource.spec.sources),
         )
         collections.append(collection)
-        sources = tuple(_resolved(source, folder) for source in resource.spec.sources)
+        sources = tuple(resolved_source(source, folder) for source in resource.spec.sources)
         roots += [root for source in sources if (root := _root(source)) is not None]
         if not sources:
             continue
@@ -217,7 +217,7 @@ def _qdrant_key_file(run: RunDirectory) -> Path:
     return run.path / "qdrant-api-key"
 
 
-def _resolved(source: SourceSpec, folder: Path) -> SourceSpec:
+def resolved_source(source: SourceSpec, folder: Path) -> SourceSpec:
     """The source with its paths made absolute: they are written relative to the YAML file."""
     if source.volume is not None:
         path = absolute(source.volume.path, folder)

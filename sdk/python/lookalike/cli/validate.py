@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lookalike.cli.failure import ExitCode
 from lookalike.cli.options import Files, Output, OutputFormat
+
+if TYPE_CHECKING:
+    from lookalike_crds.load import Loaded
 
 EXAMPLES = """Examples:
 
@@ -23,7 +28,10 @@ def validate(
     ] = False,
     output: OutputFormat = Output.TEXT,
 ) -> None:
-    """Check files without starting anything: every error with its path, value and remedy."""
+    """Check files without starting anything: every error with its path, value and remedy.
+
+    Pictures that are on this machine are looked at, too, for a few seconds.
+    """
     from lookalike.cli.printing import console
     from lookalike.cli.resources import print_problems
     from lookalike_crds.load import load_files
@@ -35,3 +43,22 @@ def validate(
     if output is Output.TEXT:
         names = ", ".join(f"{r.kind}/{r.metadata.name}" for r in loaded.resources)
         console().print(f"[green]valid[/green]: {names}", soft_wrap=True)
+        _tell_what_is_here(loaded, file)
+
+
+def _tell_what_is_here(loaded: Loaded, files: list[Path]) -> None:
+    """A line for each source whose pictures are on this machine, as far as it can read pictures."""
+    from lookalike.cli.printing import console
+
+    try:
+        from lookalike.cli.dry_run import in_a_line, surveyed_briefly
+
+        made = surveyed_briefly(loaded)
+    except ModuleNotFoundError:
+        return  # the light install
+    for each in made:
+        console().print(in_a_line(each), markup=False, soft_wrap=True)
+    if not all(each.survey.complete for each in made):
+        named = " ".join(f"-f {shlex.quote(str(path))}" for path in files)
+        line = f"which and why: lookalike ingest --dry-run {named}"
+        console().print(line, markup=False, soft_wrap=True)
