@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from lookalike_crds import shared_ids
 from lookalike_crds.base import API_VERSION
 from lookalike_crds.explain import did_you_mean, explain
 from lookalike_crds.mend import mended
@@ -215,11 +216,22 @@ class _Reader:
                     f"is taken by {first.source} document {first.document}: choose another name",
                 )
         self._check_references(standalone=standalone)
+        self._check_ids()
         return Loaded(
             tuple(resource for resource, _ in self._found),
             tuple(origin for _, origin in self._found),
             tuple(self._problems),
         )
+
+    def _check_ids(self) -> None:
+        for resource, at in self._found:
+            if not isinstance(resource, ImageCollection):
+                continue
+            label = f"{resource.kind}/{resource.metadata.name}"
+            self._problems += (
+                Problem(at.source, at.document, label, path, None, told, warning=True)
+                for path, told in shared_ids.warnings(resource.spec)
+            )
 
     def _check_references(self, *, standalone: bool) -> None:
         names = {r.metadata.name for r, _ in self._found if isinstance(r, ImageCollection)}

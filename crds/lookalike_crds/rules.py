@@ -33,7 +33,7 @@ from lookalike_crds.retriever import (
     Runtime,
     ServingSpec,
 )
-from lookalike_crds.sources import MetadataMapping, SourceSpec
+from lookalike_crds.sources import SourceSpec
 
 _SOURCES = ("volume", "urls", "s3", "gcs", "azure_blob")
 
@@ -75,13 +75,6 @@ RULES: tuple[Rule, ...] = (
         ".filter(x, x).size() == 1",
         "write exactly one of volume, urls, s3, gcs, azureBlob: one source is one place",
         lambda s: sum(getattr(s, k) is not None for k in _SOURCES) == 1,
-    ),
-    Rule(
-        "exif-is-no-constant",
-        MetadataMapping,
-        "!has(self.exif) || !self.exif || !has(self.constants) || !('exif' in self.constants)",
-        "metadata.constants has the key exif, which metadata.exif fills: rename it, or remove exif",
-        lambda m: not (m.exif and "exif" in m.constants),
     ),
     Rule(
         "unique-sources",

@@ -124,6 +124,14 @@ class SourceSpec(Spec):
     gcs: GcsSource | None = None
     azure_blob: AzureBlobSource | None = None
     metadata: MetadataMapping = MetadataMapping()
+    id_prefix: str = Field(
+        default="",
+        max_length=64,
+        pattern=r"^[^\x00-\x1f\x7f]*$",
+        description="Put before each document id of this source, such as `north/`: for sources "
+        "whose files have the same names. Another one gives new ids: the documents under the "
+        "old ones stay, or go with deleteMissing.",
+    )
     schedule: Schedule | None = Field(
         default=None,
         description="Cron expression, UTC, of runs that take in what is new or changed; without "

@@ -39,18 +39,6 @@ EXAMPLES: tuple[Example, ...] = (
     Example("one-kind-of-source", "ImageCollection", _source(), False),
     Example("one-kind-of-source", "ImageCollection", _source(volume=_VOLUME, urls=_URLS), False),
     Example(
-        "exif-is-no-constant",
-        "ImageCollection",
-        _source(volume=_VOLUME, metadata={"exif": True, "constants": {"shop": "north"}}),
-        True,
-    ),
-    Example(
-        "exif-is-no-constant",
-        "ImageCollection",
-        _source(volume=_VOLUME, metadata={"exif": True, "constants": {"exif": "no"}}),
-        False,
-    ),
-    Example(
         "unique-sources",
         "ImageCollection",
         {"sources": [{"name": n, "volume": _VOLUME} for n in "ab"]},

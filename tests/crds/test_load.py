@@ -120,3 +120,30 @@ def test_index_names_differ_by_model_and_fit_a_label() -> None:
     assert index_name("c", clip) == index_name("c", fast)
     assert len(index_name("c" * 63, clip)) <= 63
     assert index_name("c" * 62 + "a", clip) != index_name("c" * 62 + "b", clip)
+
+
+_TWO_FOLDERS = """
+apiVersion: lookalike.dev/v1alpha1
+kind: ImageCollection
+metadata: {{ name: shop }}
+spec:
+  sources:
+    - {{ name: north, volume: {{ path: ./north }} }}
+    - {{ name: south, volume: {{ path: ./south }}{rest} }}
+"""
+
+
+def test_folders_that_may_give_the_same_ids_are_told_with_the_line_to_write() -> None:
+    loaded = load_resources(_TWO_FOLDERS.format(rest=""))
+    assert not loaded.errors
+    (warning,) = loaded.warnings
+    assert warning.path == "spec.sources[1].idPrefix"
+    assert "sources north and south" in warning.message
+    assert "idPrefix: south/" in warning.message
+
+
+@pytest.mark.parametrize(
+    "rest", [", idPrefix: south/", ", metadata: { documentId: sku, file: rows.csv }"]
+)
+def test_folders_whose_ids_differ_are_no_warning(rest: str) -> None:
+    assert load_resources(_TWO_FOLDERS.format(rest=rest)).problems == ()

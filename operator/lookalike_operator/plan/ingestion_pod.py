@@ -53,6 +53,7 @@ def ingestion_config(
             vector=spec.vector,
             index=index_config(index, meta, spec, settings),
             fields=spec.fields,
+            sources=tuple(source.name for source in spec.sources),
         ),
         sources=tuple(places.in_pod(meta.name, source) for source in sources),
         # Pods are the workers here; how they are made is not their business.

@@ -9,23 +9,26 @@ from pathlib import Path
 
 
 class Ledger:
-    """Point ids by source. One row a document: 16 bytes of id and the name it came under."""
+    """One row a document: 16 bytes of id, the source that listed it, and the name it has there."""
 
     def __init__(self, scratch: Path) -> None:
         self._database = sqlite3.connect(scratch)
         self._database.execute("PRAGMA journal_mode=OFF")
         self._database.execute("PRAGMA synchronous=OFF")
-        self._database.execute("CREATE TABLE seen (id BLOB PRIMARY KEY, key TEXT) WITHOUT ROWID")
+        self._database.execute(
+            "CREATE TABLE seen (id BLOB PRIMARY KEY, source TEXT, key TEXT) WITHOUT ROWID"
+        )
         self._database.execute("CREATE TABLE held (image TEXT PRIMARY KEY) WITHOUT ROWID")
 
-    def enter(self, point: str, key: str) -> str | None:
-        """Note a document. None the first time; then the key that had its id before."""
+    def enter(self, point: str, source: str, key: str) -> tuple[str, str] | None:
+        """Note a document. None the first time; then the source and key that had its id before."""
         id_ = uuid.UUID(point).bytes
         try:
-            self._database.execute("INSERT INTO seen VALUES (?, ?)", (id_, key))
+            self._database.execute("INSERT INTO seen VALUES (?, ?, ?)", (id_, source, key))
         except sqlite3.IntegrityError:
-            row = self._database.execute("SELECT key FROM seen WHERE id = ?", (id_,)).fetchone()
-            return str(row[0])
+            find = "SELECT source, key FROM seen WHERE id = ?"
+            earlier: tuple[str, str] = self._database.execute(find, (id_,)).fetchone()
+            return earlier
         return None
 
     def hold(self, image: str) -> None:

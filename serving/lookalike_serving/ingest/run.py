@@ -26,6 +26,7 @@ from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.index.filters import Condition, Operator
 from lookalike_serving.index.protocol import PointStore
+from lookalike_serving.ingest.ids import held, prefixed, taken
 from lookalike_serving.ingest.ledger import Ledger
 from lookalike_serving.ingest.partition import WHOLE, Partition
 from lookalike_serving.ingest.pool import LocalPool, Pool, RayPool
@@ -124,6 +125,9 @@ class _Run:
         self._workers = workers
         self._partition = partition
         self._listings: dict[str, _Listing] = {}
+        names = config.collection.sources
+        self._others = set(names if names is not None else (s.name for s in config.sources))
+        """The collection's sources that this run has not listed whole: theirs stays theirs."""
         self._collection = config.collection.name
         self._checker = MetadataChecker(config.collection.fields)
         self._progress = progress
@@ -140,6 +144,7 @@ class _Run:
             try:
                 await self._source(spec)
                 listed.append(spec)
+                self._others.discard(spec.name)  # what it has, the ledger knows from here on
             except SourceError as error:
                 self._unbuilt += isinstance(error, SourceNotBuilt)
                 self._notes.append(str(error))
@@ -180,7 +185,8 @@ class _Run:
         counts = self._progress.counts(spec.name)
         listing = self._listings.setdefault(spec.name, _Listing())
         chunk: list[tuple[str, Item]] = []
-        async for entry in _listed(source):
+        async for listed in _listed(source):
+            entry = prefixed(listed, spec)
             listing.entries += 1
             if isinstance(entry, Rejected):
                 if entry.uri is not None:
@@ -211,20 +217,20 @@ class _Run:
         """What is new, what changed, what is as it was."""
         first: list[tuple[str, Item]] = []
         for id_, item in items:
-            earlier = self._ledger.enter(id_, item.key)
+            earlier = self._ledger.enter(id_, source, item.key)
             if earlier is None:
                 first.append((id_, item))
                 continue
-            cause = (
-                f"its document id {item.document_id!r} is taken by {earlier!r}: ids are unique "
-                "within a collection"
-            )
-            self._progress.fail(Failure(source, item.key, cause))
+            self._progress.fail(Failure(source, item.key, taken(item, source, *earlier)))
         records = await self._store.retrieve([id_ for id_, _ in first], with_payload=(RESERVED,))
         stored = {r.id: split(r.payload)[1] for r in records if RESERVED in r.payload}
         counts = self._progress.counts(source)
         for id_, item in first:
-            match change(item, source, stored.get(id_)):
+            before = stored.get(id_)
+            if before is not None and before.source != source and before.source in self._others:
+                self._progress.fail(Failure(source, item.key, held(item, before)))
+                continue
+            match change(item, source, before):
                 case Change.NONE:
                     counts.unchanged += 1
                 case Change.METADATA:

@@ -42,10 +42,14 @@ def plan(
     Exit code 1 where the cluster would refuse a resource, or the operator get nowhere with it.
     """
     from lookalike.cli.cluster.access import ask
-    from lookalike.cli.printing import print_json
+    from lookalike.cli.printing import notice, print_json
     from lookalike.cli.resources import load
 
     loaded = load(file, output, standalone=False)
+    for problem in loaded.warnings:
+        # A Retriever's collection that the files do not have may be on the cluster.
+        if (problem.resource or "").startswith("ImageCollection/"):
+            notice(str(problem))
 
     async def question(cluster: Cluster, chosen: str) -> list[Preview]:
         return await _previews(cluster, chosen, loaded, serving_image)
