@@ -47,13 +47,15 @@ async def test_what_cannot_be_decoded_is_told_by_cause(tmp_path: Path, paint: Pa
 
 async def test_columns_are_told_with_their_types_and_fields(tmp_path: Path, paint: Paint) -> None:
     paint(tmp_path / "a.png", 1)
-    row = {"file": "a.png", "price": 3.5, "taken": "2026-01-02", "sku": "A"}
+    row = {"file": "a.png", "price": 3.5, "taken": "2026-01-02", "sku": "A", "_own": "x"}
     (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n")
     made = await surveyed(tmp_path, {"file": "rows.jsonl", "documentId": "sku"})
     assert [(c.name, c.guess, c.field) for c in made.columns] == [
         ("price", "Float", "Float"),
         ("taken", "Datetime", None),
+        ("_own", "Keyword", None),
     ]
+    assert [c.name for c in made.columns if c.could_be_typed] == ["taken"]
 
 
 async def test_a_source_that_cannot_be_read_is_told_as_such(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from pydantic import ValidationError
+
 from lookalike_crds.config import FetchPolicy
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.progress import ByCause, losses_of
@@ -49,6 +51,11 @@ class Column:
     """The type that its values seem to have; None where nothing fits, or it is empty."""
     field: str | None
     """The type of the field that the collection declares for it."""
+
+    @property
+    def could_be_typed(self) -> bool:
+        """Whether `spec.fields` may declare it, and does not."""
+        return self.field is None and self.guess is not None and may_be_a_field(self.name)
 
 
 @dataclass(slots=True)
@@ -188,6 +195,15 @@ def _columns(spec: SourceSpec, fields: tuple[FieldSpec, ...]) -> list[Column]:
         Column(name, guess.type.value if guess.type is not None else None, typed.get(name))
         for name, guess in found.items()
     ]
+
+
+def may_be_a_field(name: str) -> bool:
+    """Whether `spec.fields` takes the name."""
+    try:
+        FieldSpec.model_validate({"name": name, "type": "Keyword"})
+    except ValidationError:
+        return False
+    return True
 
 
 class _Causes:

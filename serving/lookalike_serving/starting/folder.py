@@ -14,9 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.sources import MetadataMapping, VolumeSource
 from lookalike_serving.document_ids import canonical
 from lookalike_serving.ingest.sources import Item, SourceError
@@ -24,6 +21,7 @@ from lookalike_serving.ingest.sources import volume as listing
 from lookalike_serving.ingest.sources.guess import Guess, guess_columns
 from lookalike_serving.ingest.sources.rows import reading_of
 from lookalike_serving.ingest.sources.tables import Table, Unreadable, format_of
+from lookalike_serving.ingest.survey import may_be_a_field
 
 _LISTING_SECONDS = 60.0
 _TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq"})
@@ -147,7 +145,7 @@ def _read(path: Path, folder: Path, pictures: Pictures) -> Described | NearMiss 
     fields = {
         name: guess
         for name, guess in guessed.items()
-        if name not in (column, id_column) and guess.type is not None and _may_be_named(name)
+        if name not in (column, id_column) and guess.type is not None and may_be_a_field(name)
     }
     return Described(
         os.path.relpath(path, folder),
@@ -204,11 +202,3 @@ def _id_column(rows: list[dict[str, Any]], key_column: str) -> str | None:
         if all(values) and len(set(values)) == len(values):
             return column
     return None
-
-
-def _may_be_named(name: str) -> bool:
-    try:
-        FieldSpec.model_validate({"name": name, "type": "Keyword"})
-    except ValidationError:
-        return False
-    return True

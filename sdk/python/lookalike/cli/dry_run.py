@@ -122,7 +122,7 @@ def print_survey(each: Surveyed, say: Callable[[str], None]) -> None:
         width = max(len(column.name) for column in made.columns)
         for column in made.columns:
             say(f"    {column.name:<{width}}  {_typed(column.guess, column.field)}")
-    untyped = [c for c in made.columns if c.field is None and c.guess is not None]
+    untyped = [column for column in made.columns if column.could_be_typed]
     if untyped:
         from lookalike_serving.starting.document import quoted
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from lookalike_crds.resources import ImageCollection
 
 _POLL_SECONDS = 0.2
+_LINE_EVERY_SECONDS = 15.0
 
 
 def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
@@ -107,9 +108,16 @@ class _Clock:
 
     status: Status
     started: float
+    next_line: float = 0.0
 
     def __call__(self) -> None:
-        self.status.update(f"starting the server ({time.monotonic() - self.started:.0f} s)")
+        seconds = time.monotonic() - self.started
+        told = f"starting the server ({seconds:.0f} s)"
+        self.status.update(told)
+        # Where no terminal is, the status is not shown.
+        if not notices().is_terminal and seconds >= self.next_line:
+            self.next_line = seconds + _LINE_EVERY_SECONDS
+            notices().print(told)
 
 
 def _follow_ingestions(server: ServerProcess) -> None:
