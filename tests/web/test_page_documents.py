@@ -84,9 +84,9 @@ def test_dropped_files_are_added_changed_and_deleted(open_page, site, nothing_le
     expect(dialog.locator("dl")).to_contain_text("<i>good</i>")
     stored = {each["metadata"]["name"]: each for each in httpx.get(nothing_left).json()["items"]}
     assert stored["lamp"]["metadata"] == {"name": "lamp", "price": 9.5, "note": "<i>good</i>"}
-    page.keyboard.press("Escape")
     expect(cards(page).filter(has_text="lamp")).to_have_count(1)
     page.get_by_role("button", name="Undo").click()
+    expect(dialog).to_be_hidden()
     expect(cards(page).filter(has_text="лампа")).to_have_count(1)
 
     cards(page).first.get_by_role("checkbox").check()
@@ -110,6 +110,8 @@ def test_dropped_files_are_added_changed_and_deleted(open_page, site, nothing_le
         page.get_by_role("button", name="Close the message").click()
     expect(cards(page)).to_have_count(1)
     assert len(httpx.get(nothing_left).json()["items"]) == 1
+    page.evaluate(DROP_MANY, pictures)
+    expect(cards(page)).to_have_count(2)
 
 
 def test_a_picture_for_one_of_several_collections_waits_for_the_choice(

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 
 def part_shown(page: Page) -> list[int]:
     """Width and height of the part that is searched by, in pixels."""
-    page.wait_for_function("document.querySelector('#chip img')?.naturalWidth > 0")
+    page.wait_for_function("() => document.querySelector('#chip img')?.naturalWidth > 0")
     picture = page.locator("#chip img")
     return picture.evaluate("({naturalWidth: w, naturalHeight: h}) => [w, h]")
 
@@ -34,7 +34,7 @@ def test_a_part_of_a_picture_is_searched_for(open_page, site, tmp_path):
     page.get_by_role("button", name="Search by a part of the picture").click()
     dialog = page.get_by_role("dialog", name="Search by a part")
     expect(dialog.get_by_role("group", name="Part to search by")).to_be_focused()
-    page.wait_for_function("document.querySelector('.crop-stage img').naturalWidth > 0")
+    page.wait_for_function("() => document.querySelector('.crop-stage img').naturalWidth > 0")
     box = dialog.locator(".crop-stage").bounding_box()
     page.mouse.move(box["x"] + box["width"] * 0.502, box["y"] + 1)
     page.mouse.down()
@@ -117,6 +117,10 @@ def test_back_leads_to_the_place_one_left(open_page):
     page = open_page()
     page.emulate_media(reduced_motion="reduce")
     expect(cards(page)).to_have_count(48)
+    expect(page.locator(".card img.loaded").first).to_be_visible()
+    # Thumbnails far below are not asked for yet, and the others in the size they are shown in.
+    assert cards(page).locator("img[src]").count() < 40
+    assert "size=256" in cards(page).first.locator("img").get_attribute("src")
     page.get_by_role("button", name="Show more").click()
     expect(cards(page)).to_have_count(60)
     card = cards(page).nth(52)

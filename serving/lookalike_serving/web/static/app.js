@@ -4,11 +4,10 @@
 import * as adding from "./adding.js";
 import * as api from "./api.js";
 import * as bar from "./query-bar.js";
-import * as compare from "./compare.js";
 import * as counts from "./counts.js";
-import * as crop from "./crop.js";
 import * as deleting from "./deleting.js";
 import * as details from "./details.js";
+import * as documents from "./documents.js";
 import * as filters from "./filters.js";
 import * as ingestion from "./ingestion.js";
 import * as keyboard from "./keyboard.js";
@@ -21,10 +20,9 @@ import { byId, el } from "./dom.js";
 import { askForKey, keyWorked } from "./key.js";
 import { partOf } from "./parts.js";
 import { asCurl, asPython } from "./snippets.js";
-import { EMPTY, fromQuery, isSearch, toFilters, toQuery, toRequest, withNot } from "./state.js";
-import { toast } from "./toast.js";
+import { EMPTY, fromQuery, isSearch, toFilters, toQuery, toRequest } from "./state.js";
 import { fileOf } from "./uploads.js";
-import { explain, explainShortly, sentence, warningInWords } from "./words.js";
+import { explain, sentence, warningInWords } from "./words.js";
 
 const BROWSED = 48;
 const LARGEST = 1000;
@@ -107,22 +105,24 @@ function prepare() {
 /** The collections that take pictures. */
 const open_ = () => collectionsOf(state.retriever).filter((each) => each.state !== "Unavailable");
 
-/** Pictures that are read in meanwhile come into view where nothing is looked for; a search stays as it is. */
+/** Pictures that are read in meanwhile come into view at the beginning of all there is; what is looked for or scrolled to stays. */
 function watch() {
   ingestion.watch(collectionsOf(state.retriever), {
     isEmpty: () => !isSearch(state) && !place.querySelector(".grid"),
     onNews: (known) => {
       for (const each of known) collections.set(each.name, each);
-      renew({ search: false });
+      counts.forget();
+      const atTheBeginning = results.shownDocuments().length <= BROWSED && scrollY < 200;
+      if (!isSearch(state) && atTheBeginning) run();
+      else count().then((total) => { if (!isSearch(state) && total !== null) say(filters.documentsTold(total)); });
     },
   });
 }
 
 /** Documents came, went or changed: the counts are not what they were, nor perhaps the results. */
-function renew({ search = true } = {}) {
+function renew() {
   counts.forget();
-  if (search || !isSearch(state)) run();
-  else count();
+  run();
 }
 
 const conditions = () => toFilters(state.filters, types);
@@ -186,6 +186,7 @@ function say(message) {
 
 /** A message in the place of results; what was said of those before is gone. */
 function showInstead(message, { warnings = [], said = "" } = {}) {
+  byId("total").hidden = message.kind === "error";
   say(said);
   results.showWarnings(byId("warnings"), warnings);
   results.showMessage(place, message);
@@ -197,6 +198,7 @@ async function run() {
   running.abort();
   const { signal } = (running = new AbortController());
   byId("total").textContent = "";
+  byId("total").hidden = false;
   document.body.classList.remove("busy");
   if (!state.retriever) return;
   if (state.image?.kind === "upload" && !fileOf(state.image)) {
@@ -252,7 +254,7 @@ async function browse(signal) {
   const closed = searched.filter((each) => each.state === "Unavailable");
   const available = open_();
   const warnings = closed.map((each) => `The collection ${each.name} cannot be searched just now. ${sentence(each.reason ?? "")}`);
-  const documents = [];
+  const found = [];
   let at = 0;
   let cursor = null;
   const next = async (limit) => {
@@ -260,27 +262,27 @@ async function browse(signal) {
       const page = await api.documents(available[at].name, { filters: wanted, limit, cursor, signal });
       cursor = page.next_cursor;
       if (!cursor) at += 1;
-      documents.push(...page.items.filter((each) => !deleting.isGone(each)));
+      found.push(...page.items.filter((each) => !deleting.isGone(each)));
       if (page.items.length) break;
     }
     if (signal.aborted) return;
     const total = await counted;
     if (signal.aborted) return;
-    if (!documents.length) {
+    if (!found.length) {
       const none = { title: "Nothing found", detail: "No picture is left under these filters.", actions: [["Clear the filters", () => go({ filters: {} })]] };
       return showInstead(wanted ? none : nothingHere(), { warnings, said: total === null ? "" : filters.documentsTold(total) });
     }
     say(total === null ? "" : filters.documentsTold(total));
     results.showWarnings(byId("warnings"), warnings);
-    show(documents, null, at < available.length ? () => next(BROWSED).catch(fail) : null);
+    show(found, null, at < available.length ? () => next(BROWSED).catch(fail) : null);
   };
   await next(Math.min(LARGEST, Math.max(BROWSED, places.shownBefore())));
 }
 
 /** Cards are made for these; what they do is found when they are used. */
-function show(documents, code, onMore) {
+function show(found, code, onMore) {
   nowCode = code;
-  results.showDocuments(place, documents, fields, { onOpen: open, onSimilar: similar, onNot: not, onPick: pick, onMore });
+  results.showDocuments(place, found, fields, { onOpen: documents.open, onSimilar: documents.similar, onNot: documents.not, onPick: documents.pick, onMore });
   places.arrived();
 }
 
@@ -301,91 +303,6 @@ function fail(failure) {
   });
 }
 
-// -- one document, or some -----------------------------------------------------------------------
-
-/** The panel has an entry of its own in the history, so that Back closes it. */
-function open(document) {
-  history.pushState({ ...history.state, details: true }, "");
-  const { image } = state;
-  const comparable = image && image.kind !== "url" && !(image.kind === "document" && image.id === document.document_id);
-  details.open(document, fields, {
-    code: typeof document.score === "number" ? nowCode : null,
-    onSimilar: similar, onDelete: (each) => leaveDetails(() => remove([each])), onSaved: saved,
-    onPart: (each) => leaveDetails(() => cropOf({ kind: "document", id: each.document_id, collection: each.collection })),
-    onCompare: comparable ? (each) => leaveDetails(() => compareWithQuery(each)) : null,
-  });
-}
-
-/** Closes the panel, with its entry in the history, and then goes on. */
-function leaveDetails(then) {
-  addEventListener("popstate", () => setTimeout(then), { once: true });
-  details.close();
-}
-
-function similar(document) {
-  const change = { text: "", minScore: null, nots: EMPTY.nots, image: { kind: "document", id: document.document_id, collection: document.collection } };
-  const replace = history.state?.details === true;
-  if (details.isOpen()) {
-    history.replaceState({ ...history.state, details: false }, "");
-    details.close();
-  }
-  go(change, { replace });
-  toTop();
-}
-
-const toTop = () => scrollTo({ top: 0, behavior: "instant" });
-
-const not = (document) => go({ nots: withNot(state.nots, document) });
-
-function cropOf(image) {
-  crop.open(image, {
-    onChosen: (part) => { go({ image: { ...image, crop: part }, ...(image === state.image ? {} : { text: "", nots: EMPTY.nots }) }); toTop(); },
-    onFailed: (failure) => notice(failure instanceof api.Problem ? explainShortly(failure) : "The browser cannot show this picture, so no part of it can be chosen."),
-  });
-}
-
-async function compareWithQuery(document) {
-  const { image } = state;
-  if (image.kind === "upload") return compare.open(image, document, fields);
-  try {
-    compare.open(await api.document(image.collection, image.id), document, fields);
-  } catch (problem) {
-    notice(explainShortly(problem));
-  }
-}
-
-function pick(document, on, range) {
-  selection.pick(document, on, { shown: results.shownDocuments(), range });
-}
-
-function remove(documents) {
-  deleting.remove(documents, {
-    onHidden: () => { selection.forget(documents); run(); },
-    onBack: run,
-    onDeleted: renew,
-  });
-}
-
-/** Metadata was changed: the card says so at once, and it can be taken back. */
-function saved(document, undo) {
-  counts.forget();
-  results.refresh(document, fields);
-  count();
-  toast("Saved.", {
-    action: "Undo",
-    onGone: async (undone) => {
-      if (!undone) return;
-      try {
-        document.metadata = (await api.changeDocument(document.collection, document.document_id, undo)).metadata;
-      } catch (problem) {
-        return toast(explainShortly(problem));
-      }
-      if (details.isOpen()) details.close();
-      renew();
-    },
-  });
-}
-
 // -- starting ------------------------------------------------------------------------------------
 
 function listen() {
@@ -395,17 +312,13 @@ function listen() {
     onImage: whenReady((image) => go({ image, text: byId("text").value.trim().match(/^(https?:|data:)/) ? "" : byId("text").value.trim() })),
     onBalance: whenReady((balance) => go({ balance }, { replace: true })),
     onRefused: whenReady(notice),
-    onPart: () => cropOf(state.image),
+    onPart: () => documents.cropOf(state.image),
     onAdd: whenReady((files) => adding.add(files, open_())),
     adds: () => ({ names: open_().map(({ name }) => name), only: place.querySelector(".message.empty") !== null && !isSearch(state) && !Object.keys(state.filters).length }),
   });
-  details.start(() => { if (history.state?.details) history.back(); });
+  documents.start({ now: () => ({ state, fields, code: nowCode }), go, run, renew, recount: () => { counts.forget(); count(); }, notice });
   toolbar.start({ onMinScore: (minScore) => go({ minScore }, { replace: true }), onTopK: (topK) => go({ topK }, { replace: true }), onShare: () => state });
-  adding.start({ added: renew, show: open });
-  selection.start({
-    onChange: results.showPicked, all: () => selection.pickAll(results.shownDocuments()),
-    compare: ([one, other]) => compare.open(one, other, fields), remove,
-  });
+  adding.start({ added: () => renew(), show: documents.open });
   places.start(() => results.shownDocuments().length);
   byId("retriever").addEventListener("change", (event) => go({ retriever: event.target.value, filters: {}, nots: [], image: state.image?.kind === "document" ? null : state.image }));
   byId("filters-toggle").addEventListener("click", () => openFilters(!document.body.classList.contains("filters-open")));

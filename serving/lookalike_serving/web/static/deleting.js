@@ -9,19 +9,20 @@ import { explainShortly } from "./words.js";
 
 const AT_ONCE = 4;
 
+/** Deleted for the person, and perhaps not yet at the service. */
 const hidden = new Map();
-let sending = false;
 export const isGone = (document) => hidden.has(keyOf(document));
 
 /** Ask, then delete. `onHidden()` when they are out of sight, `onBack()` when they are in it again, `onDeleted()` at the end. */
 export async function remove(documents, { onHidden, onBack, onDeleted }) {
   const many = documents.length === 1 ? "this picture" : `these ${documents.length} pictures`;
-  const sourced = documents.filter((each) => each.source ?? false).length;
+  // Lists tell where a document came from; results do not.
+  const uploaded = documents.every((each) => each.created_at !== undefined && each.source === undefined);
   const yes = await confirmed({
     title: `Delete ${many}?`,
     detail: [
       documents.length === 1 ? "It is found no more, and what is stored with it goes too." : "They are found no more, and what is stored with them goes too.",
-      sourced ? "What came from a source stays there: the next run that reads the source may bring it back." : null,
+      uploaded ? null : "What came from a source, such as a folder, comes back when the source is read again.",
     ].filter(Boolean),
     yes: "Delete",
   });
@@ -50,15 +51,12 @@ async function deleteAll(documents) {
       try {
         await deleteDocument(each.collection, each.document_id);
       } catch (problem) {
-        if (problem.status === 404) continue;
-        hidden.delete(keyOf(each));
-        failures.push([each, problem]);
+        if (problem.status !== 404) failures.push([each, problem]);
       }
+      hidden.delete(keyOf(each));
     }
   };
-  sending = true;
   await Promise.all(Array.from({ length: AT_ONCE }, work));
-  sending = false;
   if (failures.length) {
     const [[first, problem]] = failures;
     const which = failures.length === 1 ? `${first.document_id} was not deleted` : `${failures.length} of ${documents.length} were not deleted, such as ${first.document_id}`;
@@ -67,6 +65,8 @@ async function deleteAll(documents) {
 }
 
 addEventListener("pagehide", () => {
-  if (sending) return;
+  if (!hidden.size) return;
   for (const each of hidden.values()) deleteDocument(each.collection, each.document_id, { late: true }).catch(() => {});
+  // A page that the browser kept as it was would still offer Undo.
+  addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); }, { once: true });
 });

@@ -11,8 +11,8 @@ let timer = null;
 let turn = 0;
 
 /**
- * Watches these collections until it is called again. `isEmpty()`: whether nothing is shown yet; `onNews(grown)`: a
- * collection has documents that it had not, or a run has ended.
+ * Watches these collections until it is called again. `isEmpty()`: whether nothing is shown yet; `onNews(now)`: one
+ * has other documents than before, or a run has ended.
  */
 export function watch(known, { isEmpty, onNews }) {
   clearTimeout(timer);
@@ -29,7 +29,7 @@ export function watch(known, { isEmpty, onNews }) {
     if (mine !== turn) return;
     const sum = (all) => all.reduce((total, each) => total + (each.documents ?? 0), 0);
     const ended = before.some((each, place) => each.ingestion && !now[place].ingestion);
-    const news = ended || (sum(now) !== sum(before) && isEmpty());
+    const news = ended || sum(now) !== sum(before);
     before = now;
     draw(now);
     if (news) onNews(now);

@@ -35,7 +35,7 @@ export function empty(collections, { onAdd }) {
   if (collections.some((each) => each.ingestion)) return { title: "The first pictures are on their way", detail: "They appear here as soon as they can be searched." };
   return {
     title: "No pictures here yet",
-    detail: `There is nothing in ${collections.map((each) => each.name).join(", ") || "this retriever’s collections"}. Drag pictures or a folder onto this page to add them.`,
+    detail: `There is nothing in ${collections.map((each) => `“${each.name}”`).join(", ") || "this retriever’s collections"}. Drag pictures or a folder onto this page to add them.`,
     actions: [["Choose pictures", onAdd]],
     command: ["A folder that is named as a source in the YAML file is read with", "lookalike ingest"],
   };

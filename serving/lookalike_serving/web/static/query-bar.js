@@ -166,5 +166,7 @@ function described(image) {
 function showFile(picture, file) {
   const url = URL.createObjectURL(file);
   for (const end of ["load", "error"]) picture.addEventListener(end, () => URL.revokeObjectURL(url), { once: true });
+  // Of a kind that the service may read, and this browser does not.
+  picture.addEventListener("error", () => picture.classList.add("broken"));
   picture.src = url;
 }

@@ -97,11 +97,14 @@ export function warningInWords(warning) {
   return sentence(warning);
 }
 
+const megabytes = (bytes) => `${(Number(bytes.replaceAll(",", "")) / 1e6).toLocaleString(undefined, { maximumFractionDigits: 1 })} MB`;
+
 const PATH = /^(queries|filters|facets|metadata|request|rerank|include|image|document_id|top_k|min_score)([.[][^:\n]*?)?: /;
 
 /** The service's sentence without the path before it, with the quotes, the capital and the full stop of people. */
 export function sentence(text) {
   const plain = String(text ?? "").trim().replace(PATH, "").replace(/ \(and \d+ more: see errors\)$/, "")
+    .replace(/(\d[\d,]{6,}) bytes, more than (\d[\d,]*)/, (_, has, most) => `${megabytes(has)}, more than ${megabytes(most)}`)
     .replace(/(^|[\s(])'([^'\n]*)'(?=[\s,.;:)]|$)/g, "$1“$2”").replaceAll("`", "");
   if (!plain) return "";
   return plain[0].toUpperCase() + plain.slice(1) + (/[.!?…]$/.test(plain) ? "" : ".");
