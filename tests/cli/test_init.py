@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import tempfile
 from pathlib import Path
@@ -16,6 +17,7 @@ from PIL import Image
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.load import load_files
 from lookalike_crds.names import LABEL, SERVICE
+from lookalike_serving.ingest.sources import Skipped
 from lookalike_serving.ingest.sources.guess import Guess
 from lookalike_serving.starting import model
 from lookalike_serving.starting.document import Proposal, name_for, yaml_of
@@ -72,15 +74,20 @@ def test_a_file_is_never_overwritten_without_force(lookalike: Command, photos: P
     [
         ("nowhere", "there is no folder nowhere"),
         ("empty", "holds no pictures"),
+        ("links", "1 passed over: is a link that leads out of the folder: copy the picture"),
+        (b"b\xffd", "no UTF-8"),
         ("file.jpg", "is a file: name the folder"),
     ],
 )
 def test_what_is_no_folder_of_pictures_is_refused_with_a_remedy(
-    lookalike: Command, tmp_path: Path, name: str, told: str
+    lookalike: Command, tmp_path: Path, name: str | bytes, told: str
 ) -> None:
     (tmp_path / "empty").mkdir()
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "a.jpg").symlink_to(tmp_path / "file.jpg")
+    (tmp_path / os.fsdecode(b"b\xffd")).mkdir()
     (tmp_path / "file.jpg").touch()
-    ran = lookalike("init", name)
+    ran = lookalike("init", os.fsdecode(name))
     assert ran.code == 1
     assert told in ran.err
     assert not (tmp_path / "lookalike.yaml").exists()
@@ -142,7 +149,7 @@ texts = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_siz
 @given(path=texts, file=texts, column=texts)
 def test_whatever_the_names_are_the_yaml_says_them(path: str, file: str, column: str) -> None:
     described = Described(file, column, 1, 1, True, column, {"x": Guess(None, 0)})
-    pictures = Pictures(frozenset({"a"}), {"JPEG": 1}, 0, True)
+    pictures = Pictures(frozenset({"a"}), {"JPEG": 1}, Skipped(), True)
     proposal = Proposal("n", path, pictures, described, model.LITE, (("x", "Float"),))
     with tempfile.TemporaryDirectory() as folder:
         yaml = Path(folder) / "x.yaml"

@@ -16,7 +16,7 @@ from typing import Any
 
 from lookalike_crds.sources import MetadataMapping, VolumeSource
 from lookalike_serving.document_ids import canonical
-from lookalike_serving.ingest.sources import Item, SourceError
+from lookalike_serving.ingest.sources import Item, Skipped, SourceError
 from lookalike_serving.ingest.sources import volume as listing
 from lookalike_serving.ingest.sources.guess import Guess, guess_columns
 from lookalike_serving.ingest.sources.rows import reading_of
@@ -39,7 +39,7 @@ class Pictures:
     """Paths below the folder, their letters composed as ids have them."""
     formats: dict[str, int]
     """By the ending of the name, the most frequent first."""
-    skipped: int
+    skipped: Skipped
     whole: bool
     """Whether all of the folder was listed in time."""
 
@@ -92,7 +92,7 @@ async def _listed(folder: Path) -> Pictures:
             if time.monotonic() > until:
                 whole = False
                 break
-    return Pictures(frozenset(keys), dict(formats.most_common()), source.skipped.total, whole)
+    return Pictures(frozenset(keys), dict(formats.most_common()), source.skipped, whole)
 
 
 def _format(name: str) -> str:
@@ -179,8 +179,8 @@ def _near(path: Path, rows: list[dict[str, Any]], pictures: Pictures) -> NearMis
     by_name = {Path(key).name: key for key in pictures.keys}
     by_stem = {Path(key).stem: key for key in pictures.keys}
     ways = (
-        ("it has other folders before the names", lambda v: by_name.get(_last(v))),
-        ("it has the names without their endings", lambda v: by_stem.get(_last(v))),
+        ("the names have other folders before them, or none", lambda v: by_name.get(_last(v))),
+        ("the names lack their endings", lambda v: by_stem.get(_last(v))),
     )
     for why, way in ways:
         if hits := _hits(rows, way):

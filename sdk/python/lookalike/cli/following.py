@@ -78,7 +78,7 @@ class ProgressLines:
             return
         for collection in collections:
             progress = read_progress(self._run.progress_file(collection))
-            if progress is None or progress.state.ended:
+            if progress is None or progress.state.ended or not progress.total.listed:
                 continue
             line = _line(progress)
             if self._said.get(collection) != line:

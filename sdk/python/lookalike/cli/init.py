@@ -25,6 +25,7 @@ lookalike init ./photos --file holiday.yaml --force"""
 
 _PORT = 8000
 _MORE_PORTS = 50
+_MOST_CAUSES = 3
 
 
 def init(
@@ -74,6 +75,12 @@ def _check(folder: Path) -> None:
         raise Failure(f"{folder} is a file: name the folder that it is in")
     if not os.access(folder, os.R_OK | os.X_OK):
         raise Failure(f"{folder} cannot be read: give this user the right to")
+    try:
+        str(folder.resolve()).encode()
+    except UnicodeEncodeError:
+        raise Failure(
+            "the folder's path has bytes that are no UTF-8, which YAML cannot say: rename it"
+        ) from None
 
 
 def _proposed(folder: Path, file: Path, looking: Any) -> tuple[Proposal, NearMiss | None]:
@@ -88,10 +95,13 @@ def _proposed(folder: Path, file: Path, looking: Any) -> tuple[Proposal, NearMis
     except SourceError as error:
         raise Failure(str(error)) from None
     if not pictures.keys:
-        passed = f" ({pictures.skipped:,} other files)" if pictures.skipped else ""
+        passed = "".join(
+            f"\n  {count:,} passed over: {cause} (such as {pictures.skipped.examples[cause]})"
+            for cause, count in pictures.skipped.counts.most_common(_MOST_CAUSES)
+        )
         raise Failure(
-            f"{folder} holds no pictures{passed}: name a folder with files that end in .jpg, .png, "
-            ".webp, .heic or another format of images"
+            f"{folder} holds no pictures: name a folder with files that end in .jpg, .png, .webp, "
+            f".heic or another format of images{passed}"
         )
     found = looking.description_of(folder, pictures)
     described = found if isinstance(found, looking.Described) else None
@@ -168,7 +178,8 @@ def _tell(
     count = len(proposal.pictures.keys)
     formats = ", ".join(f"{n:,} {name}" for name, n in proposal.pictures.formats.items())
     more = "" if proposal.pictures.whole else " and more: not all was listed in time"
-    skipped = f"; {proposal.pictures.skipped:,} other files" if proposal.pictures.skipped else ""
+    other = proposal.pictures.skipped.total
+    skipped = f"; {other:,} other file{'' if other == 1 else 's'}" if other else ""
     say(f"pictures:   {count:,} in {folder} ({formats}){more}{skipped}")
     if described is not None:
         say(
