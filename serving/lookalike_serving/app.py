@@ -12,8 +12,9 @@ import logging
 import sys
 import threading
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from prometheus_client import start_http_server
@@ -23,10 +24,15 @@ from lookalike_crds.config import LightConfig, ServingConfig
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_serving.answering import Health
+from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.gateway.api import create_api
 from lookalike_serving.gateway.traffic import Traffic
+from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.listening import listen_on_this_node
 from lookalike_serving.service import Service
+
+if TYPE_CHECKING:
+    from lookalike_serving.adoption import Adoption
 
 __all__ = ["DEPLOYMENT", "RAY_SERVE_ENVIRONMENT", "Retriever", "build_app", "deployment_for"]
 
@@ -53,8 +59,10 @@ class Retriever:
         config_file: str | None = None,
         metrics_port: int | None = None,
         health: Health | None = None,
+        takes_changes: bool = False,
     ) -> None:
-        """`config`: a ServingConfig as JSON. `config_file`: the file it is from, to be followed.
+        """`config`: a ServingConfig as JSON. `config_file`: the file it is from, to be followed;
+        with `takes_changes` the whole of it may have changed when a replica is started again.
 
         `metrics_port`: where this very replica tells its metrics. `/metrics` behind Serve's ingress
         is whichever replica's the request happens to reach. `health`: what makes a replica healthy
@@ -64,8 +72,11 @@ class Retriever:
         listen_on_this_node()
         self._metrics_port = metrics_port
         self._health = health
-        self._config = ServingConfig.model_validate_json(config)
         self._config_file = None if config_file is None else Path(config_file)
+        if takes_changes and self._config_file is not None:
+            config = self._config_file.read_text("utf-8")
+        self._config = ServingConfig.model_validate_json(config)
+        self._adoption: Adoption | None = None
         self._api: FastAPI | None = None
         self._configured = False
 
@@ -91,6 +102,49 @@ class Retriever:
             log.error("the changed user_config is left aside: %s", " ".join(str(failure).split()))
         self._configured = True
 
+    async def take(self, config: str, leave_behind: bool) -> dict[str, Any]:
+        """Go on with another ServingConfig: see `Adoption.take`.
+
+        `config`, what is in force then, and `filling`, the collections that are to be filled and
+        `finish`ed; or `refused`, why not.
+        """
+        wanted = ServingConfig.model_validate_json(config)
+        return await self._changed(lambda by: by.take(wanted, leave_behind=leave_behind))
+
+    async def finish(self, collection: str, leave_behind: bool) -> dict[str, Any]:
+        """A collection's new index is filled: see `Adoption.finish`."""
+        return await self._changed(lambda by: by.finish(collection, leave_behind=leave_behind))
+
+    async def _changed(
+        self, change: Callable[[Adoption], Awaitable[ServingConfig]]
+    ) -> dict[str, Any]:
+        from lookalike_serving.adoption import Adoption
+
+        if self._adoption is None:
+            self._adoption = Adoption(self._service)
+        try:
+            in_force = await change(self._adoption)
+        except (ModelError, IndexFailure, OSError, ValueError) as failure:
+            return {"refused": " ".join(str(failure).split())}
+        except KeyError:
+            return {"refused": "nothing is being filled: the replica was started again meanwhile"}
+        return {
+            "config": in_force.model_dump_json(indent=2, by_alias=True),
+            "filling": sorted(self._service.filling),
+        }
+
+    async def only_here(self, sources: dict[str, list[str]]) -> dict[str, tuple[int, int]]:
+        """Of these collections: (documents, those that none of the sources can bring again)."""
+        from lookalike_serving.left_behind import only_here
+
+        counted = {}
+        for name, known in sources.items():
+            state = self._service.collections.get(name)
+            if state is not None:
+                lost = await state.index.count(only_here(tuple(known)))
+                counted[name] = (await state.index.count(), lost)
+        return counted
+
     async def check_health(self) -> None:
         """Serve asks once before a replica counts as started, then every few seconds."""
         service = self._service
@@ -112,16 +166,21 @@ class Retriever:
 
 
 def build_app(
-    config: ServingConfig, config_file: Path | None = None, *, num_gpus: float = 0
+    config: ServingConfig,
+    config_file: Path | None = None,
+    *,
+    num_gpus: float = 0,
+    takes_changes: bool = False,
 ) -> serve.Application:
     """The application for `serve.run`.
 
-    A replica follows the light part of `config_file`. `num_gpus`: of each replica.
+    A replica follows the light part of `config_file`. `takes_changes`: somebody changes the rest of
+    it, too, and calls `take` then. `num_gpus`: of each replica.
     """
     actor_options = {"num_gpus": num_gpus} if num_gpus else {}
     deployment = deployment_for(config).options(ray_actor_options=actor_options)
     file = None if config_file is None else str(config_file.absolute())
-    return deployment.bind(config.model_dump_json(by_alias=True), file)
+    return deployment.bind(config.model_dump_json(by_alias=True), file, takes_changes=takes_changes)
 
 
 def deployment_for(config: ServingConfig) -> serve.Deployment:

@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,11 +98,15 @@ class Service:
         self.config = config
         """Its light part may be replaced at any time: see `take`."""
         self.collections: dict[str, CollectionState] = {}
+        self.filling: dict[str, CollectionState] = {}
+        """Collections that go on with another index once it is filled: see adoption.py."""
         self.failures: dict[str, Failure] = {}
         """Collections that are not open, and why."""
         self.fetcher = ImageFetcher(config.fetch)
         self.images = ImageStore(config.data_dir, config.image_roots, self.fetcher)
         self.models: dict[ModelSpec, BatchedEmbedder] = {}
+        self.reopening: set[str] = set()
+        """Collections that somebody is about to open: not to be tried in the background."""
         self.lost: dict[str, str] = {}
         """Collections whose index held documents and was empty when it was opened: what to tell."""
         self._batches: Index | None = None
@@ -142,13 +146,14 @@ class Service:
         await self._remember_now()
         for embedder in self.models.values():
             await asyncio.to_thread(embedder.close)
-        for state in self.collections.values():
+        for state in (*self.collections.values(), *self.filling.values()):
             await state.index.close()
         if self._batches is not None:
             await self._batches.close()
         await self.fetcher.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.collections.clear()
+        self.filling.clear()
         self.models.clear()
         self._batches = None
 
@@ -241,10 +246,14 @@ class Service:
 
     async def _open_missing(self) -> None:
         for collection in self.config.collections:
-            if collection.name in self.collections:
+            if collection.name in self.collections or collection.name in self.reopening:
                 continue
             try:
-                self.collections[collection.name] = await self._open(collection)
+                state = await self.open(collection)
+                if collection not in self.config.collections:  # it has changed meanwhile
+                    await state.index.close()
+                    continue
+                self.collections[collection.name] = state
                 self.failures.pop(collection.name, None)
             except (ModelError, IndexFailure, OSError) as failure:
                 self._report(collection.name, Failure.of(failure))
@@ -264,7 +273,30 @@ class Service:
             log.error("collection %s is not open: %s", collection, failure)
         self.failures[collection] = failure
 
-    async def _open(self, collection: CollectionConfig) -> CollectionState:
+    async def open(
+        self,
+        collection: CollectionConfig,
+        beside: Mapping[Path, Index] | None = None,
+        *,
+        leave_behind: bool = False,
+    ) -> CollectionState:
+        """Load the model, where it is not in use already, and open the index, made where missing.
+
+        `beside`: indexes that are open already. `leave_behind`: even where a new index leaves
+        documents behind. Raises ModelError, IndexFailure, OSError.
+        """
+        embedder = await self.embedder_of(collection)
+        info = embedder.info
+        if not leave_behind:
+            await check_nothing_left(collection, self.config.data_dir, beside)
+        index = await open_index(collection, dimension=info.dimension, fingerprint=info.fingerprint)
+        await self._look_for_loss(collection, index)
+        for warning in await retyped_warnings(index, await index.info(), collection.fields):
+            log.warning("collection %s: %s", collection.name, warning)
+        return CollectionState(collection, index, embedder)
+
+    async def embedder_of(self, collection: CollectionConfig) -> BatchedEmbedder:
+        """The collection's model, loaded where no other uses it. Raises ModelError."""
         embedder = self.models.get(collection.model)
         if embedder is None:
             loaded = await asyncio.to_thread(
@@ -279,13 +311,7 @@ class Service:
                 text_cache=_REMEMBERED_TEXTS,
             )
             self.models[collection.model] = embedder
-        info = embedder.info
-        await check_nothing_left(collection, self.config.data_dir)
-        index = await open_index(collection, dimension=info.dimension, fingerprint=info.fingerprint)
-        await self._look_for_loss(collection, index)
-        for warning in await retyped_warnings(index, await index.info(), collection.fields):
-            log.warning("collection %s: %s", collection.name, warning)
-        return CollectionState(collection, index, embedder)
+        return embedder
 
     async def _look_for_loss(self, collection: CollectionConfig, index: Index) -> None:
         name = collection.index.name

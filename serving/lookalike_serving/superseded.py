@@ -8,6 +8,7 @@ of the same collection holds such documents.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from lookalike_crds.config import CollectionConfig
@@ -15,17 +16,20 @@ from lookalike_crds.image_collection import Engine
 from lookalike_crds.naming import may_be_index_of
 from lookalike_serving.edge_places import MANIFEST, indexes_of
 from lookalike_serving.index.edge_folder import Manifest
-from lookalike_serving.index.protocol import IndexMismatch
+from lookalike_serving.index.protocol import Index, IndexMismatch
 from lookalike_serving.left_behind import count_in_folder, manifest_of, only_here
 
 _LOCK_WAIT_SECONDS = 10.0
 
 
-async def check_nothing_left(collection: CollectionConfig, data_dir: Path) -> None:
+async def check_nothing_left(
+    collection: CollectionConfig, data_dir: Path, beside: Mapping[Path, Index] | None = None
+) -> None:
     """Raises IndexMismatch if making the collection's index would leave documents behind.
 
-    Looks only where the collection has no index of its model yet. Raises IndexUnavailable if
-    another process keeps an index of the collection open, or a server does not answer.
+    Looks only where the collection has no index of its model yet. `beside`: Edge indexes, by
+    folder, that this process has open. Raises IndexUnavailable if another process keeps an index
+    of the collection open, or a server does not answer.
     """
     path = collection.index.path
     if path is not None and (path / MANIFEST).exists():
@@ -33,16 +37,24 @@ async def check_nothing_left(collection: CollectionConfig, data_dir: Path) -> No
     on_server = await _counts_on_server(collection)
     if on_server is None:
         return
-    for index, lost in [*on_server.items(), *(await _counts_in_folders(collection, data_dir))]:
+    for index, lost in [
+        *on_server.items(),
+        *(await _counts_in_folders(collection, data_dir, beside or {})),
+    ]:
         if lost:
             raise _would_lose(collection, lost, index, data_dir)
 
 
-async def _counts_in_folders(collection: CollectionConfig, data_dir: Path) -> list[tuple[str, int]]:
+async def _counts_in_folders(
+    collection: CollectionConfig, data_dir: Path, beside: Mapping[Path, Index]
+) -> list[tuple[str, int]]:
     """(index, documents that would be lost) of the collection's Edge indexes."""
     filters = (only_here(collection.sources),)
     found = []
     for folder, manifest in _others(collection, collection.index.path, data_dir):
+        if folder in beside:
+            found.append((folder.name, await beside[folder].count(filters[0])))
+            continue
         [lost] = await count_in_folder(
             folder,
             manifest,

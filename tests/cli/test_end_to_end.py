@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -178,6 +179,108 @@ def test_a_second_server_on_the_same_port_is_refused_with_the_cause(place: Place
     assert ran.returncode == 1
     assert f"cannot listen on 127.0.0.1:{place.port}" in ran.stderr
     assert processes.of_run(other.run) == []
+
+
+class Asking(threading.Thread):
+    """Searches again and again, from another thread; `failures` of all `answers`."""
+
+    def __init__(self, place: Place) -> None:
+        super().__init__(daemon=True)
+        self._url = place.url
+        self._end = threading.Event()
+        self.answers, self.failures = 0, list[str]()
+
+    def run(self) -> None:
+        with Lookalike(self._url, retries=0) as client:
+            while not self._end.is_set():
+                try:
+                    assert client.search("similarity-retriever", "red mug").results
+                    self.answers += 1
+                except Exception as failure:
+                    self.failures.append(repr(failure))
+
+    def __enter__(self) -> Asking:
+        self.start()
+        return self
+
+    def __exit__(self, *ignored: object) -> None:
+        self._end.set()
+        self.join()
+
+
+CHANGED = """
+---
+apiVersion: lookalike.dev/v1alpha1
+kind: ImageCollection
+metadata: { name: few }
+spec:
+  model: { provider: Demo }
+  sources: [{ name: drawn, volume: { path: ./few } }]
+---
+apiVersion: lookalike.dev/v1alpha1
+kind: Retriever
+metadata: { name: both }
+spec: { collections: [{ name: catalogue }, { name: few }] }
+"""
+
+
+def changed(place: Place, text: str) -> str:
+    file = place.folder / "changed.yaml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_changed_files_are_taken_over_while_searches_are_answered(place: Place) -> None:
+    render_catalogue(place.folder / "few", 5, seed=9)
+    before = (place.folder / "quickstart.yaml").read_text()
+    wanted = before.replace("topK: 10", "topK: 3").replace("maker, type: Keyword", "x, type: Text")
+    file = changed(place, wanted + CHANGED)
+    server = place.run.read_state()
+    with Asking(place) as asking:
+        told = place.json("apply", "-f", file, "--wait")
+    assert told["applied"]
+    assert told["ingesting"] == ["few"]
+    assert asking.answers > 0
+    assert asking.failures == []
+    after = place.run.read_state()
+    assert server is not None
+    assert after is not None
+    assert after.pid == server.pid
+    with Lookalike(place.url) as client:
+        assert len(client.search("similarity-retriever", "red mug").results) == 3
+        assert client.collections.get("few").documents == 5
+        fields = {field.name for field in client.collections.get("catalogue").fields}
+        assert "x" in fields
+        assert "maker" not in fields
+        assert client.search("both", "red mug").results
+    assert place.json("apply", "-f", file)["steps"] == []
+
+
+def test_what_would_be_lost_is_asked_for(place: Place) -> None:
+    file = changed(place, (place.folder / "quickstart.yaml").read_text())
+    ran = place.lookalike("apply", "-f", file)
+    assert ran.returncode == 6
+    assert "5 documents of collection few will not be found any more" in ran.stderr
+    assert "few" in [each["name"] for each in place.json("get", "collections")]
+
+
+def test_weights_that_turn_out_bad_leave_everything_as_it_was(place: Place) -> None:
+    (place.folder / "few" / "bad.pt").write_bytes(b"no weights")
+    bad = "{ provider: OpenClip, name: ViT-B-32, weights: ./few/bad.pt }"
+    text = (place.folder / "changed.yaml").read_text() + CHANGED
+    file = changed(place, text.replace("{ provider: Demo }", bad))
+    ran = place.lookalike("apply", "-f", file, "--yes")
+    assert ran.returncode == 1
+    assert "bad.pt" in ran.stderr
+    assert {each["documents"] for each in place.json("get", "collections")} == {5, IMAGES}
+
+
+def test_a_collection_that_is_taken_out_stays_on_disk(place: Place) -> None:
+    file = str(place.folder / "quickstart.yaml")
+    assert place.json("apply", "-f", file, "--yes")["applied"]
+    assert [each["name"] for each in place.json("get", "collections")] == ["catalogue"]
+    [left] = place.json("gc")["left_behind"]
+    assert (left["collection"], left["documents"]) == ("few", 5)
 
 
 def test_down_leaves_no_process(place: Place) -> None:

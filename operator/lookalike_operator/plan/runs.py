@@ -14,6 +14,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from lookalike_crds.config_changes import what_is_read
 from lookalike_crds.image_collection import (
     Engine,
     ImageCollectionSpec,
@@ -97,13 +98,9 @@ def wanted_run(snapshot: CollectionSnapshot, spec: ImageCollectionSpec, owner: O
 
 
 def _base(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> str:
-    sources = [
-        source.model_dump(mode="json", exclude={"schedule"}, exclude_defaults=True)
-        for source in sorted(spec.sources, key=lambda source: source.name)
-    ]
     what = [
         index_of(snapshot, spec),
-        sources,
+        what_is_read(spec.sources),
         snapshot.meta.annotations.get(RUN_NOW),
         # Another claim of the same name is another, empty index.
         _claim_uid(snapshot, spec),

@@ -19,8 +19,11 @@ from lookalike_serving.upload import store_document
 
 def open_batches(service: Service) -> Batches:
     """Not yet running: `start` begins."""
-    served = {collection.name for collection in service.config.collections}
-    store = BatchStore(lambda: service.batches_index, served.__contains__)
+
+    def is_served(collection: str) -> bool:
+        return any(each.name == collection for each in service.config.collections)
+
+    store = BatchStore(lambda: service.batches_index, is_served)
     staging = Staging(service.config.data_dir / "staged")
 
     async def load(reference: str) -> bytes:

@@ -17,12 +17,21 @@ log = logging.getLogger("lookalike.gateway")
 def internal_router(app: FastAPI) -> APIRouter:
     """Finds index and token anew for each request: collections open late, tokens rotate."""
 
-    def index_of(name: str) -> Index | None:
+    def index_of(name: str, index: str | None) -> Index | None:
         service: Service = app.state.service
-        if name in service.failures:
-            raise IndexUnavailable(f"collection {name!r} is not open: {service.failures[name]}")
-        state = service.collections.get(name)
-        return None if state is None else releasing(state, service.images)
+        state = service.filling.get(name)
+        if state is None or state.config.index.name != index:
+            if name in service.failures:
+                raise IndexUnavailable(f"collection {name!r} is not open: {service.failures[name]}")
+            state = service.collections.get(name)
+        if state is None:
+            return None
+        if index not in (None, state.config.index.name):
+            # A pod that ends has the index of the model before; its successor comes.
+            raise IndexUnavailable(
+                f"collection {name!r} is served with index {state.config.index.name}, not {index}"
+            )
+        return releasing(state, service.images)
 
     def token() -> str | None:
         service: Service = app.state.service

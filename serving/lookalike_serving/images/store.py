@@ -52,12 +52,16 @@ class ImageStore:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         self._folder = data_dir / "images"
-        self._roots = tuple(root.resolve() for root in image_roots)
+        self.take_roots(image_roots)
         self._fetcher = fetcher
         self._thumbnails = thumbnails.ThumbnailCache(data_dir / "thumbnails", cache_bytes)
         # Of their own: an unusual image may hold one for a while.
         self._threads = ThreadPoolExecutor(2, "thumbnails")
         self._rendering: dict[tuple[str, int], asyncio.Task[bytes]] = {}
+
+    def take_roots(self, image_roots: Iterable[Path]) -> None:
+        """Serve the files of these folders from now on."""
+        self._roots = tuple(root.resolve() for root in image_roots)
 
     async def put(self, data: bytes, format: str, holder: str) -> str:
         """Keep `data` for the document `holder`, on disk when this returns, and say its address.

@@ -1,10 +1,11 @@
 """The bulk route: how ingestion writes to an Edge index that the serving process holds.
 
-    POST /internal/v1/collections/{name}/points/{operation}
+    POST /internal/v1/collections/{name}/points/{operation}?index={index}
 
 with msgpack both ways (`wire.py`) and a bearer token that operator or CLI made for this purpose.
-`RemoteIndex` (`remote.py`) is its client; the route is no part of the public API. Errors carry
-`{"error": <class of the index's error>, "message": …}`.
+A collection that changes its model has two indexes for a while, so the name of the one that is
+meant goes along. `RemoteIndex` (`remote.py`) is its client; the route is no part of the public API.
+Errors carry `{"error": <class of the index's error>, "message": …}`.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ class _Refusal(Exception):
 
 
 def bulk_router(
-    indexes: Callable[[str], Index | None], token: Callable[[], str | None]
+    indexes: Callable[[str, str | None], Index | None], token: Callable[[], str | None]
 ) -> APIRouter:
-    """The route. `indexes` finds a collection's open index; `token` is the one to demand.
+    """The route. `indexes` finds an open index by collection and name; `token`: the one to demand.
 
     Where there is no token the route is off: it would let anyone rewrite the index.
     """
@@ -55,16 +56,18 @@ def bulk_router(
     operations: dict[str, _Operation] = {**_OPERATIONS, "optimize": optimizations.join}
 
     @router.post("/{name}/points/{operation}")
-    async def bulk(name: str, operation: str, request: Request) -> Response:
+    async def bulk(
+        name: str, operation: str, request: Request, index: str | None = None
+    ) -> Response:
         try:
             _authorise(request, token())
-            index = indexes(name)
-            if index is None:
+            found = indexes(name, index)
+            if found is None:
                 raise _Refusal(404, f"no collection {name!r} is served here")
             run = operations.get(operation)
             if run is None:
                 raise _Refusal(404, f"no operation {operation!r}: {', '.join(sorted(operations))}")
-            answer = await run(index, await _read(request))
+            answer = await run(found, await _read(request))
             return _respond(200, answer)
         except _Refusal as refusal:
             return _respond(refusal.status, _error(IndexRefused.__name__, str(refusal)))

@@ -205,6 +205,10 @@ class EdgeIndex:
 
     # Upkeep
 
+    async def take_fields(self, fields: tuple[FieldSpec, ...]) -> None:
+        """Go on with payload indexes of these fields, made over what is stored."""
+        await self._store.take_fields(fields)
+
     async def optimize(self) -> None:
         """See edge_store.py. Queries and writes go on meanwhile; returns at once if none is due."""
         await self._store.optimize()

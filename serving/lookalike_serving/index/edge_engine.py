@@ -87,8 +87,7 @@ class ShardEngine:
         self._oversampling = oversampling(place.vector)
         self._tuned = self._params(None, exact=False)
         if place.fields is not None:
-            with translated(f"making the payload indexes of {self._path}"):
-                match_payload_indexes(shard, place.fields)
+            self.take_fields(place.fields)
 
     @classmethod
     def load(cls, place: ShardPlace) -> ShardEngine:
@@ -96,6 +95,11 @@ class ShardEngine:
         return cls(load_shard(place.path, place.manifest, place.vector), place)
 
     # Writing
+
+    def take_fields(self, fields: tuple[FieldSpec, ...]) -> None:
+        with translated(f"making the payload indexes of {self._path}"):
+            match_payload_indexes(self._shard, fields)
+        self._fields = fields
 
     def upsert(self, points: Sequence[StoredPoint]) -> None:
         self._update(edge.UpdateOperation.upsert_points([edge.Point(*point) for point in points]))

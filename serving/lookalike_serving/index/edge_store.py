@@ -244,6 +244,16 @@ class EdgeStore:
         self._deleted += len(ids)
         await asyncio.sleep(0)
 
+    async def take_fields(self, fields: tuple[FieldSpec, ...]) -> None:
+        """Index these fields from now on, over what is stored; reads go on with the former."""
+        async with self._writing:
+            await self._pass_gate()
+            self._check_room(LAST_RESERVE)
+            # Before the payload indexes are made for other types.
+            await self._note(**remembered(fields, self.manifest.types, self.manifest.former_types))
+            self._fields = fields  # an optimised copy that takes over meanwhile has them, too
+            await self.call(ShardEngine.take_fields, fields)
+
     async def _pass_gate(self) -> None:
         # Event.wait() returns a turn after the event was set; it may be clear again by then.
         while not self._gate.is_set():
@@ -359,6 +369,7 @@ class EdgeStore:
     async def _take_over(self) -> None:
         """Bring the optimised copy up to date and let it count, while queries go on."""
         manifest = self.manifest.model_copy(update={"generation": self.manifest.generation + 1})
+        fields = self._fields
         new = await self._load(manifest)
         try:
             copied = 0
@@ -368,6 +379,8 @@ class EdgeStore:
                 copied += await self._catch_up(new)
             self._gate.clear()
             copied += await self._catch_up(new)
+            if self._fields is not None and self._fields != fields:
+                await new.call(ShardEngine.take_fields, self._fields)
             await new.call(ShardEngine.flush)
             state = await new.call(ShardEngine.state)
             self._folder.check_present()

@@ -52,7 +52,8 @@ _ERRORS = {
 class RemoteIndex:
     """A `PointStore` over HTTP.
 
-    `transport` replaces the network, to call an ASGI application in this process.
+    `index`: which one, where the collection may have several. `transport` replaces the network, to
+    call an ASGI application in this process.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class RemoteIndex:
         collection: str,
         token: str,
         *,
+        index: str | None = None,
         retry_seconds: float = RETRY_SECONDS,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -68,6 +70,7 @@ class RemoteIndex:
         self._retry_seconds = retry_seconds
         self._client = httpx.AsyncClient(
             headers={"authorization": f"Bearer {token}", "content-type": wire.MEDIA_TYPE},
+            params={} if index is None else {"index": index},
             timeout=_TIMEOUT,
             transport=transport,
         )

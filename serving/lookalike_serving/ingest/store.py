@@ -25,6 +25,7 @@ def open_remote(config: IngestionConfig) -> RemoteIndex:
         config.gateway_url,
         config.collection.name,
         token,
+        index=config.collection.index.name,
         retry_seconds=GATEWAY_WAIT_SECONDS,
     )
 

@@ -4,6 +4,7 @@
                   --starts-->  python -m lookalike_serving.local --config D/run/serving.json
                                    cluster.py   Ray, Serve and its ingress, on loopback
                                    ingestions.py  one child process a collection, in turn
+    lookalike apply  --asks, through control.py-->  the replica to go on with another config
     lookalike status, down  --read-->  D/run/state.json, D/run/progress-<collection>.json
 
 `rundir.py` and `processes.py` import nothing beyond the standard library: the command line uses

@@ -16,6 +16,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
@@ -109,10 +110,13 @@ def _environment(run: RunDirectory, sockets: Path) -> dict[str, str]:
 
 
 @contextmanager
-def serving(config: ServingConfig, config_path: Path, run: RunDirectory) -> Iterator[str]:
+def serving(
+    config: ServingConfig, config_path: Path, run: RunDirectory, *, takes_changes: bool
+) -> Iterator[str]:
     """Ray and Serve up and answering at `config.http`; yields Ray's address. Down at the end.
 
-    `config_path`: the file that `config` is from, to be followed. Raises CannotStart.
+    `config_path`: the file that `config` is from, to be followed; `takes_changes` where `replica`
+    is told of changes of all of it. Raises CannotStart.
     """
     import ray
     from ray import serve
@@ -130,7 +134,9 @@ def serving(config: ServingConfig, config_path: Path, run: RunDirectory) -> Iter
                 http_options={"host": config.http.host, "port": config.http.port},
             )
             gpus = ray.cluster_resources().get("GPU", 0)
-            app = build_app(config, config_path, num_gpus=1 if gpus >= 1 else 0)
+            app = build_app(
+                config, config_path, num_gpus=1 if gpus >= 1 else 0, takes_changes=takes_changes
+            )
             try:
                 serve.run(app, name=_APPLICATION, route_prefix="/")
             except Exception:
@@ -187,6 +193,13 @@ def start_ray(run: RunDirectory) -> str:
     )
 
 
+def replica() -> Any:
+    """The running replica, to call: belongs to the event loop that it is made in."""
+    from ray import serve
+
+    return serve.get_app_handle(_APPLICATION)
+
+
 def take_down(http: HttpConfig) -> None:
     """End Serve, once the requests under way are answered; new ones are kept away meanwhile.
 
@@ -216,10 +229,8 @@ async def _shut_down() -> None:
 
 async def _drain_and_shut_down(notice: float, patience: float) -> None:
     """In one event loop, since a handle belongs to the one it is made in."""
-    from ray import serve
-
     try:
-        handle = serve.get_app_handle(_APPLICATION)
+        handle = replica()
         async with asyncio.timeout(patience + 5):
             left: int = await handle.drain.remote(notice, patience)
         if left:

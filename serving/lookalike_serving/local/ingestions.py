@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
@@ -34,8 +35,18 @@ _PATIENCE_SECONDS = 10.0
 log = logging.getLogger("lookalike.local")
 
 
+@dataclass(slots=True)
+class _Run:
+    collection: str
+    config: Path
+    ended: Callable[[IngestionState], IngestionState]
+    child: subprocess.Popen[bytes] | None = None
+    called_off: bool = False
+
+
 class Ingestions:
-    """The ingestions of one server. `report` is called from its thread with each change."""
+    """The ingestions of one server, of each collection one. `report` is called from its thread with
+    each change."""
 
     def __init__(
         self,
@@ -46,52 +57,90 @@ class Ingestions:
         self._run = run
         self._ray_address = ray_address
         self._report = report
-        self._stopping = threading.Event()
-        self._child: subprocess.Popen[bytes] | None = None
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-
-    def start(self, configs: dict[str, Path]) -> None:
-        self._thread = threading.Thread(
-            target=self._work, args=(configs,), name="ingestions", daemon=True
-        )
+        self._changed = threading.Condition()
+        self._waiting: dict[str, _Run] = {}
+        self._running: _Run | None = None
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="ingestions", daemon=True)
         self._thread.start()
+
+    def __contains__(self, collection: str) -> bool:
+        """Whether it is being read, or is to be."""
+        with self._changed:
+            running = self._running is not None and self._running.collection == collection
+            return running or collection in self._waiting
+
+    def add(
+        self,
+        collection: str,
+        config: Path,
+        ended: Callable[[IngestionState], IngestionState] = lambda state: state,
+    ) -> None:
+        """Read a collection's sources when it is its turn, instead of an earlier run of it.
+
+        `ended`: called with how it ended; answers what is to be reported.
+        """
+        self.call_off(collection)
+        with self._changed:
+            self._waiting[collection] = _Run(collection, config, ended)
+            self._changed.notify()
+
+    def call_off(self, collection: str) -> None:
+        """Do not read it, or no further; nothing is reported of it any more."""
+        with self._changed:
+            self._waiting.pop(collection, None)
+            if self._running is not None and self._running.collection == collection:
+                _end(self._running)
 
     def stop(self) -> None:
         """End the child that runs, and start no other."""
-        self._stopping.set()
-        with self._lock:
-            child = self._child
-        if child is not None:
-            with contextlib.suppress(ProcessLookupError):
-                child.terminate()
+        with self._changed:
+            self._stopping = True
+            self._waiting.clear()
+            running = self._running
+            if running is not None:
+                _end(running)
+            self._changed.notify()
+        if running is not None and running.child is not None:
             try:
-                child.wait(_PATIENCE_SECONDS)
+                running.child.wait(_PATIENCE_SECONDS)
             except subprocess.TimeoutExpired:
-                child.kill()
-        if self._thread is not None:
-            self._thread.join(_PATIENCE_SECONDS)
+                running.child.kill()
+        self._thread.join(_PATIENCE_SECONDS)
 
-    def _work(self, configs: dict[str, Path]) -> None:
-        for collection, path in configs.items():
-            if self._stopping.is_set():
-                return
+    def _work(self) -> None:
+        while (run := self._next()) is not None:
             try:
-                ended = self._ingest(collection, path)
+                ended = self._ingest(run)
             except Exception as failure:
-                log.exception("the ingestion of %s could not be run", collection)
+                log.exception("the ingestion of %s could not be run", run.collection)
                 told = f"{type(failure).__name__}: {failure}"
-                ended = IngestionState(collection, IngestionPhase.FAILED, error=told)
-            self._report(ended)
+                ended = IngestionState(run.collection, IngestionPhase.FAILED, error=told)
+            if not run.called_off:
+                ended = run.ended(ended)
+            with self._changed:
+                self._running = None
+                if not run.called_off:
+                    self._report(ended)
 
-    def _ingest(self, collection: str, path: Path) -> IngestionState:
+    def _next(self) -> _Run | None:
+        """The run whose turn it is, once there is one; None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._stopping)
+            if self._stopping:
+                return None
+            self._running = self._waiting.pop(next(iter(self._waiting)))
+            return self._running
+
+    def _ingest(self, run: _Run) -> IngestionState:
         """How it ended."""
-        config = IngestionConfig.model_validate_json(path.read_bytes())
+        collection = run.collection
+        config = IngestionConfig.model_validate_json(run.config.read_bytes())
         config = config.model_copy(update={"ray_address": self._ray_address})
-        write_atomically(path, config.model_dump_json(indent=2, by_alias=True).encode())
+        write_atomically(run.config, config.model_dump_json(indent=2, by_alias=True).encode())
         for attempt in range(1, _ATTEMPTS + 1):
-            code = self._attempt(collection, path)
-            if code == _COMPLETE or self._stopping.is_set():
+            code = self._attempt(run)
+            if code == _COMPLETE or run.called_off:
                 return IngestionState(collection, IngestionPhase.DONE)
             if code > 0:
                 break
@@ -100,19 +149,26 @@ class Ingestions:
         phase = IngestionPhase.INCOMPLETE if code == _WITH_ERRORS else IngestionPhase.FAILED
         return IngestionState(collection, phase, error=told)
 
-    def _attempt(self, collection: str, path: Path) -> int:
-        command = [sys.executable, "-m", "lookalike_serving.ingest", "--config", str(path)]
-        with self._run.ingestion_log(collection).open("wb") as output:
-            with self._lock:
-                if self._stopping.is_set():
+    def _attempt(self, run: _Run) -> int:
+        command = [sys.executable, "-m", "lookalike_serving.ingest", "--config", str(run.config)]
+        with self._run.ingestion_log(run.collection).open("wb") as output:
+            with self._changed:
+                if run.called_off:
                     return 0
-                child = self._child = subprocess.Popen(
+                child = run.child = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=output, stderr=output
                 )
-            with contextlib.suppress(ProcessLookupError):
-                os.setpriority(os.PRIO_PROCESS, child.pid, _NICENESS)
-            self._report(IngestionState(collection, IngestionPhase.RUNNING, child.pid))
+                with contextlib.suppress(ProcessLookupError):
+                    os.setpriority(os.PRIO_PROCESS, child.pid, _NICENESS)
+                self._report(IngestionState(run.collection, IngestionPhase.RUNNING, child.pid))
             return child.wait()
+
+
+def _end(run: _Run) -> None:
+    run.called_off = True
+    if run.child is not None:
+        with contextlib.suppress(ProcessLookupError):
+            run.child.terminate()
 
 
 def _last_words(path: Path) -> str:

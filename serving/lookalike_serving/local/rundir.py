@@ -83,6 +83,12 @@ class State:
         ends = (IngestionPhase.DONE, IngestionPhase.INCOMPLETE, IngestionPhase.FAILED)
         return all(ingestion.phase in ends for ingestion in self.ingestions)
 
+    def with_ingestions(self, names: tuple[str, ...], waiting: tuple[str, ...]) -> State:
+        """With those of these collections alone; the ones of `waiting` are still to be run."""
+        known = {each.collection: each for each in self.ingestions if each.collection in names}
+        known |= {name: IngestionState(name) for name in waiting}
+        return replace(self, ingestions=tuple(known[name] for name in names if name in known))
+
     def with_ingestion(self, ingestion: IngestionState) -> State:
         """With one of its ingestions as it now is."""
         known = tuple(
@@ -159,6 +165,11 @@ class RunDirectory:
         return {path.stem.removeprefix("ingest-"): path for path in found}
 
     @property
+    def control_socket(self) -> Path:
+        """Where a running server takes changes: see control.py. There while it does."""
+        return self.ray_dir / "control"
+
+    @property
     def mark(self) -> str:
         """Value of `processes.MARK` in the environment of everything the server starts."""
         return str(self.data_dir)
@@ -233,6 +244,11 @@ class RunDirectory:
 
     def write_state(self, state: State) -> None:
         write_atomically(self.state_file, json.dumps(asdict(state), indent=2).encode())
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:

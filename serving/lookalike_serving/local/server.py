@@ -7,7 +7,6 @@ A signal (SIGTERM, SIGINT), or the end of the process that started it in the for
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
@@ -28,9 +27,16 @@ from typing import NoReturn
 
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_serving.local import cluster, processes
+from lookalike_serving.local.control import Control
 from lookalike_serving.local.ingestions import Ingestions
 from lookalike_serving.local.keys import first_key
-from lookalike_serving.local.rundir import IngestionState, Phase, RunDirectory, State
+from lookalike_serving.local.rundir import (
+    IngestionState,
+    Phase,
+    RunDirectory,
+    State,
+    digest_of,
+)
 
 _SAME_REASON_SECONDS = 6.0
 """A collection that has not opened for the same reason for so long will not open by itself."""
@@ -96,7 +102,7 @@ class Server:
             phase=Phase.STARTING,
             url=address_of(config.http),
             started_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            config_digest=hashlib.sha256(config_path.read_bytes()).hexdigest(),
+            config_digest=digest_of(config_path),
             versions={"lookalike": version("lookalike"), "ray": version("ray")},
             parent_pid=parent.pid if parent else None,
             parent_identity=processes.identity(parent.pid) if parent else None,
@@ -120,7 +126,9 @@ class Server:
             self._end_leftovers()
             cluster.check_port(self._config.http)
             cluster.prepare(self._run)
-            serving = cluster.serving(self._config, self._config_path, self._run)
+            serving = cluster.serving(
+                self._config, self._config_path, self._run, takes_changes=self._takes_changes
+            )
             with serving as ray_address, self._noting_the_stop():
                 ingestions = Ingestions(self._run, ray_address, self._note_ingestion)
                 try:
@@ -141,13 +149,16 @@ class Server:
         self._wait_until_ready()
         for collection in ingestion_configs:
             self._run.progress_file(collection).unlink(missing_ok=True)
+        if self._takes_changes:
+            Control(self._run, ray_address, ingestions, self._note_change).start()
         self._change(
             phase=Phase.READY,
             ray_address=ray_address,
             ingestions=tuple(IngestionState(name) for name in ingestion_configs),
         )
         log.info("ready at %s", self._state.url)
-        ingestions.start(ingestion_configs)
+        for collection, path in ingestion_configs.items():
+            ingestions.add(collection, path)
         while True:
             time.sleep(3600)
 
@@ -215,6 +226,17 @@ class Server:
                 return _detail(refusal.read())
         except (OSError, HTTPException):
             return "", ""
+
+    @property
+    def _takes_changes(self) -> bool:
+        """Whether the configuration is this server's own to change: a pod's is in a ConfigMap."""
+        return self._config_path.resolve() == self._run.serving_config.resolve()
+
+    def _note_change(self, names: tuple[str, ...], waiting: tuple[str, ...]) -> None:
+        with self._changes:
+            digest = digest_of(self._config_path)
+            self._state = replace(self._state.with_ingestions(names, waiting), config_digest=digest)
+            self._run.write_state(self._state)
 
     def _note_ingestion(self, ingestion: IngestionState) -> None:
         with self._changes:

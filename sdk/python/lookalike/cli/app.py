@@ -6,6 +6,7 @@ from __future__ import annotations
 import typer
 
 from lookalike.cli import (
+    apply,
     demo_catalogue,
     down,
     gc,
@@ -24,7 +25,7 @@ app = typer.Typer(
     name="lookalike",
     help="Image similarity search you own. Start it with [bold]lookalike up -f FILE[/bold].",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server, 4 the server refused, "
-    "5 done but for some images.",
+    "5 done but for some images, 6 something would be lost and nobody could be asked.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -33,6 +34,7 @@ app = typer.Typer(
 
 app.command("init", epilog=init.EXAMPLES)(init.init)
 app.command("up", epilog=up.EXAMPLES)(up.up)
+app.command("apply", epilog=apply.EXAMPLES)(apply.apply)
 app.command("search", epilog=search.EXAMPLES)(search.search)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("get", epilog=get.EXAMPLES)(get.get)

@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     """The server answered no: not found, invalid, no valid API key."""
     INCOMPLETE = 5
     """Done but for some parts: images or sources that could not be read."""
+    UNCONFIRMED = 6
+    """Something would be lost, and nobody could be asked: `--yes` says that it is meant."""
     INTERRUPTED = 130
 
 

@@ -13,10 +13,11 @@ from lookalike_crds.progress import Progress, RunState
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lookalike_serving.local.rundir import RunDirectory
+    from lookalike_serving.local.rundir import RunDirectory, State
 
 
 _LINE_EVERY_SECONDS = 5.0
+_POLL_SECONDS = 0.2
 
 
 def read_progress(path: Path) -> Progress | None:
@@ -40,6 +41,48 @@ def duration(seconds: float) -> str:
     if whole >= 60:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole} s"
+
+
+def follow_ingestions(run: RunDirectory, alive: Callable[[], State | None]) -> State:
+    """Show the ingestions of a server until all have ended, and say how they did.
+
+    `alive`: the server's state, where it has written one. Raises Failure where it has ended.
+    """
+    from lookalike.cli.printing import notice, notices
+    from lookalike_serving.local.rundir import IngestionPhase
+
+    with following(run, notices()) as shown:
+        while True:
+            state = alive()
+            if state is not None:
+                shown.refresh([each.collection for each in state.ingestions])
+                if state.ingestions_ended:
+                    break
+            time.sleep(_POLL_SECONDS)
+    for ingestion in state.ingestions:
+        progress = read_progress(run.progress_file(ingestion.collection))
+        if progress is not None:
+            summary(progress, lambda text: notices().print(text, markup=False, soft_wrap=True))
+        if ingestion.phase is IngestionPhase.FAILED:
+            notice(
+                f"the ingestion of {ingestion.collection} failed: {ingestion.error}. Its log: "
+                f"{run.ingestion_log(ingestion.collection)}"
+            )
+    return state
+
+
+def end_by(state: State) -> None:
+    """End the command with the code that says how the ingestions did; return where all is in."""
+    import typer
+
+    from lookalike.cli.failure import ExitCode
+    from lookalike_serving.local.rundir import IngestionPhase
+
+    phases = {each.phase for each in state.ingestions}
+    if IngestionPhase.FAILED in phases:
+        raise typer.Exit(ExitCode.FAILED)
+    if IngestionPhase.INCOMPLETE in phases:
+        raise typer.Exit(ExitCode.INCOMPLETE)
 
 
 class Following(Protocol):

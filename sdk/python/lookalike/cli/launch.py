@@ -13,7 +13,7 @@ from rich.markup import escape
 
 from lookalike.cli.failure import ExitCode, Failure
 from lookalike.cli.first_query import first_query
-from lookalike.cli.following import following, read_progress, summary
+from lookalike.cli.following import end_by, follow_ingestions
 from lookalike.cli.gc import left_behind_line
 from lookalike.cli.options import DEFAULT_DATA_DIR, Output
 from lookalike.cli.printing import console, notice, notices, print_json
@@ -26,7 +26,7 @@ from lookalike_crds.lost import what_was_lost
 from lookalike_serving.edge_places import MANIFEST
 from lookalike_serving.local.cluster import CannotStart, check_port
 from lookalike_serving.local.keys import first_key
-from lookalike_serving.local.rundir import IngestionPhase, RunDirectory, State
+from lookalike_serving.local.rundir import RunDirectory, State
 from lookalike_serving.remembered import remembered
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from lookalike_crds.load import Loaded
     from lookalike_crds.resources import ImageCollection
 
-_POLL_SECONDS = 0.2
 _LINE_EVERY_SECONDS = 15.0
 
 
@@ -60,7 +59,7 @@ def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
     notices().print(f"[dim]ready after {time.monotonic() - started:.0f} s[/dim]")
     try:
         if start.ingest and (wait or not start.detached):
-            _follow_ingestions(server)
+            follow_ingestions(run, server.state_while_alive)
         state = server.state() or state
         collections = collections_of(state.url, start.api_keys_file)
         for each in collections:
@@ -76,11 +75,7 @@ def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
         if not start.detached or isinstance(error, KeyboardInterrupt):
             _stop(server)
         raise
-    phases = {each.phase for each in state.ingestions}
-    if IngestionPhase.FAILED in phases:
-        raise typer.Exit(ExitCode.FAILED)
-    if IngestionPhase.INCOMPLETE in phases:
-        raise typer.Exit(ExitCode.INCOMPLETE)
+    end_by(state)
 
 
 def _lost(config: ServingConfig) -> dict[str, str]:
@@ -118,29 +113,6 @@ class _Clock:
         if not notices().is_terminal and seconds >= self.next_line:
             self.next_line = seconds + _LINE_EVERY_SECONDS
             notices().print(told)
-
-
-def _follow_ingestions(server: ServerProcess) -> None:
-    """Show the ingestions until all have ended. Raises Failure where the server ends before."""
-    with following(server.run, notices()) as shown:
-        while True:
-            if server.process.poll() is not None:
-                raise server.failure()
-            state = server.state()
-            if state is not None:
-                shown.refresh([each.collection for each in state.ingestions])
-                if state.ingestions_ended:
-                    break
-            time.sleep(_POLL_SECONDS)
-    for ingestion in state.ingestions:
-        progress = read_progress(server.run.progress_file(ingestion.collection))
-        if progress is not None:
-            summary(progress, lambda text: notices().print(text, markup=False, soft_wrap=True))
-        if ingestion.phase is IngestionPhase.FAILED:
-            notice(
-                f"the ingestion of {ingestion.collection} failed: {ingestion.error}. Its log: "
-                f"{server.run.ingestion_log(ingestion.collection)}"
-            )
 
 
 def collections_of(url: str, api_keys_file: Path | None) -> list[Collection]:

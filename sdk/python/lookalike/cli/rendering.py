@@ -50,14 +50,17 @@ class Rendered:
             stale.unlink()
         if not run.internal_token.exists():
             write_atomically(run.internal_token, secrets.token_urlsafe(32).encode(), mode=0o600)
-        key = os.environ.get(_QDRANT_KEY_VARIABLE)
-        if key:
-            write_atomically(_qdrant_key_file(run), key.encode(), mode=0o600)
+        self.write_secrets(run)
         for ingestion in self.ingestions:
             path = run.ingestion_config(ingestion.collection.name)
             write_atomically(path, ingestion.model_dump_json(indent=2, by_alias=True).encode())
         content = self.serving.model_dump_json(indent=2, by_alias=True).encode()
         write_atomically(run.serving_config, content)
+
+    def write_secrets(self, run: RunDirectory) -> None:
+        """Write what the environment alone says, for the server and its ingestions to read."""
+        if key := os.environ.get(_QDRANT_KEY_VARIABLE):
+            write_atomically(_qdrant_key_file(run), key.encode(), mode=0o600)
 
 
 def render(

@@ -54,6 +54,12 @@ class ServerProcess:
         state = self.run.read_state()
         return state if state is not None and state.pid == self.process.pid else None
 
+    def state_while_alive(self) -> State | None:
+        """The same. Raises Failure where it has ended."""
+        if self.process.poll() is not None:
+            raise self.failure()
+        return self.state()
+
     def wait_until_ready(self, waiting: Callable[[], None]) -> State:
         """Raises Failure with the cause where it ends before; calls `waiting` again and again."""
         while True:
@@ -183,6 +189,6 @@ def _is_ending(state: State) -> bool:
 def _in_use(data_dir: Path, state: State | None) -> Failure:
     who = f"process {state.pid} at {state.url}" if state is not None else "another process"
     return Failure(
-        f"--data-dir {data_dir} is in use: {who}. End it with "
-        f"`lookalike down --data-dir {data_dir}`, or name another directory"
+        f"--data-dir {data_dir} is in use: {who}. `lookalike apply -f FILE --data-dir {data_dir}` "
+        f"lets it take changed files over; `lookalike down --data-dir {data_dir}` ends it"
     )

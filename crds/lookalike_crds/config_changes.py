@@ -1,0 +1,80 @@
+"""What a changed ServingConfig asks of a server that runs: which field needs what.
+
+The light part is taken at once (`light_of`). Of collections this says what has to be done about
+each, and of sources whether they are read again; the server does that, and `lookalike apply` tells
+it before. What no running server can take is a restart's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any
+
+from lookalike_crds.config import CollectionConfig, IndexConfig, IngestionConfig, ServingConfig
+from lookalike_crds.sources import SourceSpec
+
+
+class Work(Enum):
+    """What a change of a collection asks for, from the least to the most."""
+
+    NOTHING = "goes on as it is"
+    MODEL = "the same model in other settings, over the same index"
+    FIELDS = "payload indexes made over what is stored"
+    REOPENING = "the same index opened with other settings"
+    ANOTHER_INDEX = "an index of its own, filled from the sources"
+
+
+def work_of(before: CollectionConfig, after: CollectionConfig) -> Work:
+    """The most that the change of one collection asks for."""
+    if place_of(before.index) != place_of(after.index):
+        return Work.ANOTHER_INDEX
+    if (before.vector, before.index) != (after.vector, after.index):
+        return Work.REOPENING
+    if before.fields != after.fields:
+        return Work.FIELDS
+    return Work.NOTHING if before.model == after.model else Work.MODEL
+
+
+def place_of(index: IndexConfig) -> tuple[Any, ...]:
+    """What tells an index from every other; addresses of one server may come in any order."""
+    return index.engine, index.name, index.path, frozenset(index.addresses)
+
+
+def what_is_read(sources: Iterable[SourceSpec]) -> list[dict[str, Any]]:
+    """Equal where the sources need not be read again: when they are read is another matter."""
+    return [
+        source.model_dump(mode="json", exclude={"schedule"}, exclude_defaults=True)
+        for source in sorted(sources, key=lambda source: source.name)
+    ]
+
+
+def is_read_again(before: IngestionConfig | None, after: IngestionConfig) -> bool:
+    """Whether a collection's sources are read, given those that were read last."""
+    return before is None or (
+        (place_of(before.collection.index), what_is_read(before.sources))
+        != (place_of(after.collection.index), what_is_read(after.sources))
+    )
+
+
+def needs_restart(before: ServingConfig, after: ServingConfig) -> str | None:
+    """Why no running server can go from one to the other, with the remedy; None where one can."""
+    changed = [name for name, one in _fixed(before).items() if one != _fixed(after)[name]]
+    if not changed:
+        return None
+    return f"{', '.join(changed)} cannot change while the server runs: `lookalike down`, then `up`"
+
+
+def _fixed(config: ServingConfig) -> dict[str, Any]:
+    return {
+        "version": config.version,
+        "data_dir": config.data_dir,
+        "run_dir": config.run_dir,
+        "http.host": config.http.host,
+        "http.port": config.http.port,
+        "access.api_keys_file": config.access.api_keys_file,
+        "access.internal_token_file": config.access.internal_token_file,
+        "fetch": config.fetch,
+        "batches_index": config.batches_index,
+        "random_weights_for_benchmarks": config.random_weights_for_benchmarks,
+    }

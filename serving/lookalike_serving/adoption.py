@@ -1,0 +1,304 @@
+"""A running service goes on with another configuration; what stays as it is answers throughout.
+
+    open what is new beside what answers  ->  swap  ->  close what is no longer used, in a while
+
+Until the swap a failure leaves everything as it was. A collection with another model has another
+index, which has to be filled before anybody asks it: it is kept in `Service.filling`, where
+ingestion finds it, and the one before answers until `finish` – unless there is nothing to fill it
+from. Which change asks for what is said once, in `lookalike_crds.config_changes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from lookalike_crds.config import CollectionConfig, ServingConfig, light_of, with_light
+from lookalike_crds.config_changes import Work, needs_restart, place_of, work_of
+from lookalike_serving.edge_places import MANIFEST
+from lookalike_serving.index.edge import EdgeIndex
+from lookalike_serving.index.protocol import IndexFailure, IndexMismatch
+from lookalike_serving.left_behind import only_here
+from lookalike_serving.service import CollectionState, Failure, Service
+
+log = logging.getLogger("lookalike.service")
+
+GRACE_SECONDS = 5.0
+"""What requests under way may still use is closed so much later."""
+
+T = TypeVar("T")
+
+
+class Adoption:
+    """Changes one service's configuration, one change at a time."""
+
+    def __init__(self, service: Service, *, grace_seconds: float = GRACE_SECONDS) -> None:
+        self._service = service
+        self._grace_seconds = grace_seconds
+        self._changing = asyncio.Lock()
+        self._closing: dict[asyncio.Task[None], Path | None] = {}
+        """With the folder that becomes free by it."""
+
+    async def take(self, wanted: ServingConfig, *, leave_behind: bool = False) -> ServingConfig:
+        """Go on with `wanted`; the configuration that is in force when this returns.
+
+        They differ in the collections whose new index is still to be filled: `Service.filling`.
+        `leave_behind`: even where documents that no source can bring again stay in an index that is
+        no longer asked. Raises ValueError, ModelError, IndexFailure, OSError: then nothing has
+        changed.
+        """
+        async with self._changing:
+            service = self._service
+            if (reason := needs_restart(service.config, wanted)) is not None:
+                raise ValueError(reason)
+            with_light(wanted, light_of(wanted))  # raises where a retriever names what is not there
+            await self._until_free(each.index.path for each in wanted.collections)
+            change = _Change(service, wanted, leave_behind)
+            try:
+                await change.open()
+            except BaseException:
+                await _to_its_end(self._undo(change))
+                raise
+            # To its end, whether or not somebody still waits for it.
+            await _to_its_end(self._swap(change))
+            return service.config
+
+    async def finish(self, collection: str, *, leave_behind: bool = False) -> ServingConfig:
+        """The new index is filled: it answers from now on. The configuration that is in force.
+
+        Raises IndexMismatch where documents that no source can bring again were stored in the one
+        before meanwhile, KeyError where nothing is being filled.
+        """
+        async with self._changing:
+            service = self._service
+            state, before = service.filling[collection], service.collections.get(collection)
+            if before is not None and not leave_behind:
+                await _check_uploads(before, state.config)
+            service.config = _with_collection(service.config, state.config)
+            service.collections[collection] = service.filling.pop(collection)
+            service.failures.pop(collection, None)
+            self._close_unused(() if before is None else (before,))
+            return service.config
+
+    async def abandon(self, collection: str) -> None:
+        """The index that was being filled is not wanted any more; what it holds stays on disk."""
+        async with self._changing:
+            state = self._service.filling.pop(collection, None)
+            self._close_unused(() if state is None else (state,))
+
+    async def _swap(self, change: _Change) -> None:
+        try:
+            left = await change.swap()
+        except BaseException:
+            await self._undo(change)
+            raise
+        self._service.images.take_roots(self._service.config.image_roots)
+        self._close_unused(left)
+
+    async def _undo(self, change: _Change) -> None:
+        await change.undo()
+        self._close_unused(())
+
+    def _close_unused(self, states: Iterable[CollectionState]) -> None:
+        """Close these indexes, and models that nothing uses any more, in a while."""
+        service = self._service
+        used = [*service.collections.values(), *service.filling.values()]
+        for state in states:
+            if not any(state.index is each.index for each in used):
+                self._later(state.index.close(), state.config.index.path)
+        for model, embedder in list(service.models.items()):
+            if not any(embedder is each.embedder for each in used):
+                del service.models[model]
+                self._later(asyncio.to_thread(embedder.close), None)
+
+    def _later(self, closing: Coroutine[Any, Any, None], frees: Path | None) -> None:
+        async def close() -> None:
+            try:
+                await asyncio.sleep(self._grace_seconds)
+            finally:
+                with suppress(IndexFailure, OSError):  # it is not used any more
+                    await closing
+
+        task = asyncio.ensure_future(close())
+        self._closing[task] = frees
+        task.add_done_callback(lambda done: self._closing.pop(done, None))
+
+    async def _until_free(self, paths: Iterable[Path | None]) -> None:
+        """What is about to be closed is waited for before it is opened again."""
+        wanted = {path for path in paths if path is not None}
+        waiting = [task for task, path in self._closing.items() if path in wanted]
+        if waiting:
+            await asyncio.wait(waiting)
+
+
+class _Change:
+    """From the service's configuration to `wanted`."""
+
+    def __init__(self, service: Service, wanted: ServingConfig, leave_behind: bool) -> None:
+        self._service = service
+        self._wanted = wanted
+        self._leave_behind = leave_behind
+        self._states: dict[str, CollectionState] = {}
+        """What is to answer."""
+        self._filling: dict[str, CollectionState] = {}
+        self._opened: list[tuple[CollectionState, bool]] = []
+        """What this has opened, and whether it made the index."""
+        self._in_place: list[tuple[CollectionState, CollectionConfig]] = []
+        """Edge indexes, which one handle at a time has open: changed at the swap."""
+
+    async def open(self) -> None:
+        """Everything that can be opened beside what answers. Raises what that raises."""
+        for config in self._wanted.collections:
+            await self._open(config)
+
+    async def _open(self, config: CollectionConfig) -> None:
+        name, service = config.name, self._service
+        live = service.collections.get(name)
+        if live is None:
+            is_as_it_was = any(
+                each.name == name and work_of(each, config) is Work.NOTHING
+                for each in service.config.collections
+            )
+            if not is_as_it_was:  # else it is tried again, as before
+                self._states[name] = await self._opening(config)
+            return
+        match work_of(live.config, config):
+            case Work.ANOTHER_INDEX:
+                await self._beside(live, config)
+            case Work.FIELDS | Work.REOPENING if isinstance(live.index, EdgeIndex):
+                self._states[name] = await self._over_same_index(live, config)
+                self._in_place.append((live, config))
+            case Work.FIELDS | Work.REOPENING:
+                self._states[name] = await self._opening(config)
+            case _:
+                self._states[name] = await self._over_same_index(live, config)
+
+    async def _over_same_index(
+        self, live: CollectionState, config: CollectionConfig
+    ) -> CollectionState:
+        embedder = await self._service.embedder_of(config)
+        if embedder.info.fingerprint != live.embedder.info.fingerprint:
+            raise IndexMismatch(
+                f"collection {config.name}: the model gives other vectors now than those that its "
+                "index holds: were its weights replaced? Give them another path"
+            )
+        return CollectionState(config, live.index, embedder)
+
+    async def _beside(self, live: CollectionState, config: CollectionConfig) -> None:
+        """Another index: it answers once it is filled; at once where nothing can fill it."""
+        under_way = self._service.filling.get(config.name)
+        if under_way is not None and place_of(under_way.config.index) == place_of(config.index):
+            if work_of(under_way.config, config) is not Work.NOTHING:
+                raise ValueError(
+                    f"collection {config.name} is being embedded anew: change its fields and "
+                    "vector settings when that is done (`lookalike status`)"
+                )
+            state = CollectionState(config, under_way.index, under_way.embedder)
+        else:
+            state = await self._opening(config)
+        if config.sources:
+            self._filling[config.name] = state
+            self._states[config.name] = live
+        else:
+            self._states[config.name] = state
+
+    async def _opening(self, config: CollectionConfig) -> CollectionState:
+        path = config.index.path
+        makes = path is not None and not (path / MANIFEST).exists()
+        used = (*self._service.collections.values(), *self._service.filling.values())
+        beside = {
+            each.config.index.path: each.index
+            for each in used
+            if each.config.index.path is not None
+        }
+        state = await self._service.open(config, beside, leave_behind=self._leave_behind)
+        self._opened.append((state, makes))
+        return state
+
+    async def swap(self) -> list[CollectionState]:
+        """From now on `wanted` answers. What answered and does no longer, to be closed.
+
+        Raises IndexFailure where an index in use cannot be changed: it is as it was then.
+        """
+        done: list[CollectionState] = []
+        try:
+            for live, config in self._in_place:
+                done.append(live)
+                await self._change_in_place(live.config, config)
+        except BaseException:
+            for live in done:
+                with suppress(IndexFailure, OSError):
+                    await self._change_in_place(None, live.config)
+            raise
+        service = self._service
+        before = (*service.collections.values(), *service.filling.values())
+        in_force = self._wanted
+        for name in self._filling:
+            in_force = _with_collection(in_force, service.collections[name].config)
+        service.config = in_force
+        service.collections.clear()
+        service.collections.update(self._states)
+        service.filling.clear()
+        service.filling.update(self._filling)
+        for name in list(service.failures):
+            if name in self._states or all(name != each.name for each in in_force.collections):
+                del service.failures[name]
+        return list(before)
+
+    async def _change_in_place(self, was: CollectionConfig | None, now: CollectionConfig) -> None:
+        """Of an open Edge index: payload indexes while it answers; other settings open it anew,
+        and requests of this collection are told to come again meanwhile."""
+        service = self._service
+        index = service.collections[now.name].index if now.name in service.collections else None
+        if was is not None and work_of(was, now) is Work.FIELDS and isinstance(index, EdgeIndex):
+            await index.take_fields(now.fields)
+            return
+        service.reopening.add(now.name)
+        service.failures[now.name] = Failure("its index is opened with other settings", True, True)
+        try:
+            if index is not None:
+                del service.collections[now.name]
+                await index.close()
+            opened = await service.open(now, leave_behind=True)
+        finally:
+            service.reopening.discard(now.name)
+        self._states[now.name] = service.collections[now.name] = opened
+        del service.failures[now.name]
+
+    async def undo(self) -> None:
+        """Close what was opened; an index that was made for it goes again."""
+        for state, made in self._opened:
+            with suppress(IndexFailure, OSError):
+                await (state.index.drop() if made else state.index.close())
+
+
+def _with_collection(config: ServingConfig, collection: CollectionConfig) -> ServingConfig:
+    """With this one in the place of the one of its name."""
+    collections = tuple(
+        collection if each.name == collection.name else each for each in config.collections
+    )
+    return config.model_copy(update={"collections": collections})
+
+
+async def _check_uploads(before: CollectionState, after: CollectionConfig) -> None:
+    lost = await before.index.count(only_here(after.sources))
+    if lost:
+        raise IndexMismatch(
+            f"{lost} documents that no source can bring again were stored in collection "
+            f"{after.name} while it was embedded anew, so its former model goes on answering: "
+            "delete them, or leave them behind with `lookalike apply --yes`"
+        )
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """`work`'s result; it is finished even if whoever waits for it is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -1,0 +1,169 @@
+"""What applying changed files to a running server is said to change."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lookalike.cli.apply_plan import Configuration, Documents, Step, refused, steps
+from lookalike.cli.rendering import render
+from lookalike_crds.config import HttpConfig
+from lookalike_crds.load import load_resources
+from lookalike_serving.local.rundir import RunDirectory
+
+COLLECTION = """
+apiVersion: lookalike.dev/v1alpha1
+kind: ImageCollection
+metadata: {{ name: {name} }}
+spec:
+  model: {model}
+  vector: {vector}
+  fields: {fields}
+  sources: {sources}
+---
+"""
+RETRIEVER = """
+apiVersion: lookalike.dev/v1alpha1
+kind: Retriever
+metadata: {{ name: {name} }}
+spec: {{ collections: [{{ name: shop }}], search: {search} }}
+---
+"""
+PICTURES = "[{ name: pictures, volume: { path: /pictures } }]"
+TIMM = "{ provider: Timm, name: resnet50.a1_in1k }"
+
+
+def shop(**changes: str) -> str:
+    usual = {
+        "name": "shop",
+        "model": "{ provider: Demo }",
+        "vector": "{}",
+        "fields": "[{ name: price, type: Integer }]",
+        "sources": PICTURES,
+    }
+    return COLLECTION.format(**(usual | changes))
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    return RunDirectory.of(tmp_path / "data")
+
+
+def configuration(run: RunDirectory, text: str) -> Configuration:
+    loaded = load_resources(text)
+    assert not loaded.errors, loaded.errors
+    made = render(loaded, run, HttpConfig(), None)
+    return Configuration(made.serving, {each.collection.name: each for each in made.ingestions})
+
+
+def planned(
+    run: RunDirectory, before: str, after: str, documents: Documents | None = None
+) -> list[Step]:
+    counted = {"shop": (7, 0)} if documents is None else documents
+    return steps(configuration(run, before), configuration(run, after), counted)
+
+
+def test_files_that_say_the_same_change_nothing(run: RunDirectory) -> None:
+    assert planned(run, shop(), shop()) == []
+    in_words = shop(vector="{ distance: Cosine }")
+    assert planned(run, shop(), in_words) == [], "a default that is written out"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (
+            {"fields": "[{ name: price, type: Integer }, { name: kind, type: Keyword }]"},
+            "field kind (Keyword) is indexed; nothing is read again for it",
+        ),
+        (
+            {"fields": "[{ name: price, type: Float }]"},
+            "field price is Float and was Integer: values that are no Float stay, and no filter "
+            "finds them until they are written anew",
+        ),
+        ({"fields": "[]"}, "field price is no longer indexed; its values stay"),
+        (
+            {"vector": "{ onDisk: true }"},
+            "its index is opened anew, and searches of it wait for that moment: "
+            "spec.vector.onDisk: False -> True",
+        ),
+        (
+            {"model": "{ provider: Demo, precision: FP32 }"},
+            "at once: spec.model.precision: Auto -> FP32",
+        ),
+        (
+            {"model": TIMM},
+            "is embedded anew with the model Timm resnet50.a1_in1k; the model Demo answers until "
+            "that is done",
+        ),
+        (
+            {"model": TIMM, "sources": "[]"},
+            "goes on with the model Timm resnet50.a1_in1k and an index of its own, which is empty "
+            "at first",
+        ),
+        (
+            {"sources": "[{ name: pictures, volume: { path: /others } }]"},
+            "source pictures is read again: volume.path: /pictures -> /others",
+        ),
+        (
+            {"sources": "[]"},
+            "source pictures is no longer read; what it brought stays",
+        ),
+    ],
+)
+def test_each_change_of_a_collection_says_what_it_does(
+    run: RunDirectory, change: dict[str, str], told: str
+) -> None:
+    [step] = planned(run, shop(), shop(**change))
+    assert (step.sign, step.resource, step.loses) == ("~", "ImageCollection/shop", ())
+    assert told in step.lines
+
+
+def test_when_a_source_is_read_is_no_change_on_one_machine(run: RunDirectory) -> None:
+    hourly = '[{ name: pictures, schedule: "0 * * * *", volume: { path: /pictures } }]'
+    assert planned(run, shop(), shop(sources=hourly)) == []
+
+
+def test_what_is_new_and_what_is_gone(run: RunDirectory) -> None:
+    before = shop() + RETRIEVER.format(name="find", search="{}")
+    after = shop(name="more") + shop() + RETRIEVER.format(name="seek", search="{}")
+    told = {each.resource: (each.sign, each.lines) for each in planned(run, before, after)}
+    assert told == {
+        "ImageCollection/more": ("+", ("is added, with the model Demo", "source pictures is read")),
+        "Retriever/find": ("-", ("is no longer there for searches",)),
+        "Retriever/seek": ("+", ("is added, over shop",)),
+    }
+
+
+def test_a_collection_that_is_gone_loses_what_it_holds(run: RunDirectory) -> None:
+    [step, _] = planned(run, shop(), shop(name="more"), {"shop": (1234, 0)})[::-1]
+    assert step.sign == "-"
+    assert step.loses == ("1,234 documents of collection shop",)
+    [step, _] = planned(run, shop(), shop(name="more"), {"shop": (0, 0)})[::-1]
+    assert step.loses == ()
+
+
+def test_another_model_loses_what_no_source_can_bring_again(run: RunDirectory) -> None:
+    [step] = planned(run, shop(), shop(model=TIMM), {"shop": (7, 1)})
+    assert "1 document that no source can bring again stays in the former index" in step.lines
+    assert step.loses == ("1 document of collection shop that no source can bring again",)
+
+
+def test_every_changed_setting_of_a_retriever_is_told_also_one_that_is_left_out_again(
+    run: RunDirectory,
+) -> None:
+    before = shop() + RETRIEVER.format(name="find", search="{ topK: 7, minScore: 0.5 }")
+    after = shop() + RETRIEVER.format(name="find", search="{ topK: 9 }")
+    [step] = planned(run, before, after)
+    assert step.lines == ("at once: spec.search.topK: 7 -> 9; spec.search.minScore: 0.5 -> (none)",)
+
+
+def test_what_a_cluster_refuses_is_refused_in_its_words(run: RunDirectory) -> None:
+    before, after = (
+        configuration(run, each).serving for each in (shop(), shop(vector="{ distance: Dot }"))
+    )
+    [told] = refused(before, after)
+    assert told.startswith(
+        "ImageCollection/shop spec.vector.distance: vector.distance is immutable"
+    )

@@ -1,0 +1,295 @@
+"""A running service takes another configuration: what stays answers, what fails leaves no trace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from lookalike_crds.config import CollectionConfig, IndexConfig, RetrieverConfig, ServingConfig
+from lookalike_crds.image_collection import (
+    Engine,
+    FieldSpec,
+    FieldType,
+    ModelSpec,
+    Precision,
+    Provider,
+    VectorSpec,
+)
+from lookalike_crds.ownership import IndexOwner
+from lookalike_crds.retriever import CollectionRef
+from lookalike_serving import service as service_module
+from lookalike_serving.adoption import Adoption
+from lookalike_serving.documents import Origin, payload
+from lookalike_serving.embed.load import load_embedder
+from lookalike_serving.embed.protocol import Embedder, ModelError
+from lookalike_serving.index.filters import Condition, Operator, unindexed_keys
+from lookalike_serving.index.protocol import IndexMismatch, Point
+from lookalike_serving.service import Service
+
+DEMO = ModelSpec(provider=Provider.DEMO)
+ID = "00000000-0000-0000-0000-00000000000{}"
+
+
+def collection(folder: Path, name: str, index: str = "", **changes: object) -> CollectionConfig:
+    index = index or f"{name}-00000001"
+    return CollectionConfig(
+        name=name,
+        model=DEMO,
+        vector=VectorSpec(),
+        index=IndexConfig(
+            engine=Engine.EDGE,
+            name=index,
+            path=folder / "indexes" / index,
+            owner=IndexOwner(cluster="here", name=name),
+        ),
+    ).model_copy(update=changes)
+
+
+def config(folder: Path, *collections: CollectionConfig, **changes: object) -> ServingConfig:
+    return ServingConfig(
+        collections=collections,
+        retrievers=tuple(
+            RetrieverConfig(name=f"find-{each.name}", collections=(CollectionRef(name=each.name),))
+            for each in collections
+        ),
+        data_dir=folder,
+        batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=folder / "batches"),
+    ).model_copy(update=changes)
+
+
+@pytest_asyncio.fixture
+async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+    monkeypatch.setattr(service_module, "load_embedder", _loaded)
+    service = await Service.start(config(tmp_path, collection(tmp_path, "shop")))
+    yield service
+    await service.close()
+
+
+@pytest.fixture
+def adoption(service: Service) -> Adoption:
+    return Adoption(service, grace_seconds=0)
+
+
+@cache
+def _load(model: ModelSpec) -> Embedder:
+    """Of all tests: it takes a second."""
+    return load_embedder(model, Path("weights"))
+
+
+def _loaded(model: ModelSpec, weights: Path, **options: object) -> Embedder:
+    if model.weights is not None:
+        raise ModelError(f"there is no file {model.weights}")
+    return _load(model)
+
+
+async def store(service: Service, name: str, number: int, source: str | None = None) -> None:
+    """One document with price 9, uploaded or of a source."""
+    state = service.collections[name]
+    vector = np.full(state.embedder.info.dimension, 0.1, dtype=np.float32)
+    origin = Origin(f"d{number}", "file:///d.jpg", source=source)
+    point = Point(ID.format(number), vector, payload({"price": 9}, origin))
+    await state.index.upsert([point])
+
+
+async def answers(service: Service, name: str) -> bool:
+    await service.canary(name)
+    return True
+
+
+async def test_a_new_collection_answers_and_the_others_never_stop(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    before = service.collections["shop"]
+    asked = asyncio.create_task(_asking(service, "shop"))
+    wanted = config(tmp_path, collection(tmp_path, "shop"), collection(tmp_path, "more"))
+    assert await adoption.take(wanted) == wanted == service.config
+    assert await answers(service, "more")
+    assert service.retriever("find-more")
+    assert service.collections["shop"].index is before.index
+    assert service.collections["more"].embedder is before.embedder, "the model was loaded twice"
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+
+
+async def _asking(service: Service, name: str) -> None:
+    while True:
+        await service.canary(name)
+        await asyncio.sleep(0)
+
+
+async def test_a_collection_that_is_gone_is_closed_and_stays_on_disk(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    await store(service, "shop", 1)
+    await adoption.take(config(tmp_path, collection(tmp_path, "more")))
+    assert list(service.collections) == ["more"]
+    await adoption.take(config(tmp_path, collection(tmp_path, "shop")))
+    assert await service.collections["shop"].index.count() == 1
+
+
+async def test_a_field_is_indexed_over_what_is_stored_while_it_answers(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    await store(service, "shop", 1)
+    before = service.collections["shop"].index
+    priced = collection(tmp_path, "shop", fields=(FieldSpec(name="price", type=FieldType.INTEGER),))
+    await adoption.take(config(tmp_path, priced))
+    state = service.collections["shop"]
+    assert state.index is before
+    assert (await state.index.info()).payload_indexes == {"price": "Integer"}
+    dear = Condition("price", Operator.GT, 8)
+    assert unindexed_keys(dear, state.config.fields) == []
+    assert await state.index.count(dear) == 1
+
+
+async def test_a_field_of_another_type_is_remembered_for_what_it_was(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    for kind in (FieldType.INTEGER, FieldType.KEYWORD):
+        fields = (FieldSpec(name="price", type=kind),)
+        await adoption.take(config(tmp_path, collection(tmp_path, "shop", fields=fields)))
+    info = await service.collections["shop"].index.info()
+    assert info.former_types == {"price": ["Integer"]}
+
+
+async def test_other_vector_settings_open_the_index_anew(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    await store(service, "shop", 1)
+    changed = collection(tmp_path, "shop", vector=VectorSpec(on_disk=True))
+    await adoption.take(config(tmp_path, changed))
+    assert await service.collections["shop"].index.count() == 1
+    assert await answers(service, "shop")
+    assert not service.failures
+
+
+async def test_another_index_answers_once_it_is_filled(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    await store(service, "shop", 1, source="pictures")
+    later = collection(tmp_path, "shop", "shop-00000002", sources=("pictures",))
+    in_force = await adoption.take(config(tmp_path, later))
+    assert in_force.collections[0].index.name == "shop-00000001"
+    assert await service.collections["shop"].index.count() == 1
+    new = service.filling["shop"]
+    await new.index.upsert([Point(ID.format(2), np.ones(new.embedder.info.dimension), {"a": 1})])
+    assert await adoption.finish("shop") == config(tmp_path, later)
+    assert service.collections["shop"].index is new.index
+    assert not service.filling
+
+
+async def test_what_is_filled_waits_for_documents_that_were_uploaded_meanwhile(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    later = collection(tmp_path, "shop", "shop-00000002", sources=("pictures",))
+    await adoption.take(config(tmp_path, later))
+    await store(service, "shop", 1)
+    with pytest.raises(IndexMismatch, match="1 documents that no source can bring again"):
+        await adoption.finish("shop")
+    assert service.collections["shop"].config.index.name == "shop-00000001"
+    await adoption.finish("shop", leave_behind=True)
+    assert service.collections["shop"].config.index.name == "shop-00000002"
+
+
+async def test_going_back_while_another_index_is_filled_changes_nothing(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    first = config(tmp_path, collection(tmp_path, "shop"))
+    later = collection(tmp_path, "shop", "shop-00000002", sources=("pictures",))
+    await adoption.take(config(tmp_path, later))
+    assert await adoption.take(first) == first
+    assert not service.filling
+    await adoption.take(config(tmp_path, later))  # its folder is free again
+    assert list(service.filling) == ["shop"]
+
+
+async def test_uploads_are_not_left_behind_unasked(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    await store(service, "shop", 1)
+    later = collection(tmp_path, "shop", "shop-00000002")
+    with pytest.raises(IndexMismatch, match="1 documents of collection shop"):
+        await adoption.take(config(tmp_path, later))
+    assert await service.collections["shop"].index.count() == 1
+    await adoption.take(config(tmp_path, later), leave_behind=True)
+    assert await service.collections["shop"].index.count() == 0
+
+
+@pytest.mark.parametrize("at", ["first", "last"])
+async def test_what_fails_half_way_leaves_no_trace(
+    service: Service, adoption: Adoption, tmp_path: Path, at: str
+) -> None:
+    before = service.config, dict(service.collections), dict(service.models)
+    bad = collection(
+        tmp_path,
+        "bad",
+        model=ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32", weights="nowhere.pt"),
+    )
+    good = collection(tmp_path, "good")
+    shop = collection(tmp_path, "shop", fields=(FieldSpec(name="price", type=FieldType.FLOAT),))
+    several = (bad, good, shop) if at == "first" else (good, shop, bad)
+    with pytest.raises(ModelError, match=r"nowhere\.pt"):
+        await adoption.take(config(tmp_path, *several))
+    assert (service.config, service.collections, service.models) == before
+    assert not service.failures
+    assert not (tmp_path / "indexes" / "good-00000001").exists()
+    assert (await service.collections["shop"].index.info()).payload_indexes == {}
+
+
+async def test_whoever_called_it_off_before_the_swap_changed_nothing(
+    service: Service, adoption: Adoption, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening = asyncio.Event()
+    real = Service.open
+
+    async def slowly(
+        self: Service, wanted: CollectionConfig, *args: object, **kw: object
+    ) -> object:
+        if wanted.name == "slow":
+            opening.set()
+            await asyncio.Event().wait()
+        return await real(self, wanted, *args, **kw)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Service, "open", slowly)
+    before = service.config
+    wanted = config(tmp_path, *(collection(tmp_path, name) for name in ("shop", "new", "slow")))
+    taking = asyncio.create_task(adoption.take(wanted))
+    await opening.wait()
+    taking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    assert service.config == before
+    assert list(service.collections) == ["shop"]
+    assert not (tmp_path / "indexes" / "new-00000001").exists()
+
+
+async def test_a_models_precision_changes_over_the_same_index(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    before = service.collections["shop"]
+    exact = ModelSpec(provider=Provider.DEMO, precision=Precision.FP32)
+    await adoption.take(config(tmp_path, collection(tmp_path, "shop", model=exact)))
+    after = service.collections["shop"]
+    assert after.index is before.index
+    assert after.embedder is not before.embedder
+    assert list(service.models) == [exact]
+
+
+async def test_what_needs_a_restart_is_refused(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="fetch cannot change while the server runs"):
+        await adoption.take(
+            config(
+                tmp_path,
+                collection(tmp_path, "shop"),
+                fetch=service.config.fetch.model_copy(update={"max_redirects": 1}),
+            )
+        )
