@@ -81,6 +81,7 @@ def test_commands_for_a_server_elsewhere_work(environment: Path, command: tuple[
         ("up", "-f", str(PROJECT / "examples" / "quickstart.yaml")),
         ("demo-catalogue", "--out", "x", "--count", "1"),
         ("gc",),
+        ("apply", "-f", str(PROJECT / "examples" / "quickstart.yaml")),
         ("init", str(PROJECT / "examples")),
         ("ingest", "--dry-run", "-f", str(PROJECT / "examples" / "quickstart.yaml")),
     ],

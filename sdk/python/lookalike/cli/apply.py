@@ -48,13 +48,14 @@ def apply(
     is invalid or a step fails: what answered goes on answering.
     """
     from lookalike.cli.following import end_by, follow_ingestions
-    from lookalike.cli.preflight import checked
     from lookalike.cli.printing import print_json
     from lookalike.cli.resources import load, print_warnings, refuse_errors
 
     resources = load(file, output)
     if find_spec("ray") is None:
         raise missing_extra("ray")
+    from lookalike.cli.preflight import checked
+
     resources = checked(resources)
     refuse_errors(resources, output)
     print_warnings(resources)

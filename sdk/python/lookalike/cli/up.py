@@ -47,10 +47,7 @@ def up(
     Stays until Ctrl-C, unless detached. A server that was killed leaves nothing to repair: run
     the same command again.
     """
-    from lookalike.cli.launch import launch
-    from lookalike.cli.preflight import checked
     from lookalike.cli.resources import load, print_warnings, refuse_errors
-    from lookalike.cli.server_process import Start
 
     if wait and not detach:
         raise Failure("--wait goes with --detach", ExitCode.USAGE)
@@ -59,6 +56,10 @@ def up(
     for module in ("ray", "torch", "qdrant_edge"):
         if find_spec(module) is None:  # importing them here would take seconds
             raise missing_extra(module)
+    from lookalike.cli.launch import launch
+    from lookalike.cli.preflight import checked
+    from lookalike.cli.server_process import Start
+
     resources = checked(resources, sources=not no_ingest)
     refuse_errors(resources, output)
     print_warnings(resources)
