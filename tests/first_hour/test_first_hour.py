@@ -155,3 +155,12 @@ def test_words_are_refused_with_the_models_name(desk: Desk) -> None:
     ran = desk.lookalike("search", "a cat")
     assert ran.returncode == 4
     assert "tf_efficientnet_lite0" in ran.stderr
+
+
+def test_a_changed_file_is_taken_over_by_the_running_server(desk: Desk) -> None:
+    file = desk.folder / "lookalike.yaml"
+    file.write_text(file.read_text().replace("topK: 24", "topK: 2"))
+    ran = desk.lookalike("apply", "-f", "lookalike.yaml")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "meine-bilder-search" in ran.stdout, "what changes is told"
+    assert len(desk.found("--image", "Meine Bilder/Kätzchen.jpg")) == 2
