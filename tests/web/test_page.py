@@ -478,7 +478,7 @@ def test_an_error_is_shown_with_its_title_and_detail(open_page):
     expect(alert).to_contain_text("There is no document “no-such-document” in catalogue.")
     expect(alert).not_to_contain_text("queries[")
     expect(alert).to_contain_text("Request ")
-    expect(alert.get_by_role("button", name="Try again")).to_be_visible()
+    expect(alert.get_by_role("button", name="Search without it")).to_be_visible()
 
 
 def test_a_service_that_went_away_is_told_and_tried_again(open_page, context):

@@ -155,8 +155,14 @@ def test_ids_and_documents_of_a_selection_are_saved(open_page):
 
 def test_what_was_deleted_is_gone_although_the_page_is_left_at_once(open_page, site, nothing_left):
     picture = site.picture(site.entries[4]).read_bytes()
-    httpx.post(nothing_left, files={"image": picture}).raise_for_status()
+    metadata = json.dumps({"camera": {"make": "Leica"}, "place": {"lat": 48.2, "lon": 16.4}})
+    sent = httpx.post(nothing_left, files={"image": picture}, data={"metadata": metadata})
+    sent.raise_for_status()
     page = open_page("?in=void")
+    cards(page).first.locator(".card-open").click()
+    expect(page.locator("dl")).to_contain_text("Camera makeLeica")
+    expect(page.locator("dl")).to_contain_text("48.2, 16.4")
+    page.keyboard.press("Escape")
     cards(page).first.get_by_role("checkbox").check()
     page.get_by_role("button", name="Delete").click()
     page.locator("#confirm").get_by_role("button", name="Delete").click()

@@ -96,6 +96,15 @@ def test_a_filter_that_is_not_understood_is_named_and_can_be_removed(open_page):
     assert json.loads(state_of(page)["filters"]) == {"kind": {"in": ["mug"]}}
 
 
+def test_a_document_that_is_gone_can_be_left_out_of_the_search(open_page):
+    page = open_page("?q=mug&not=catalogue/none", expect_failure=True)
+    alert = page.get_by_role("alert")
+    expect(alert).to_contain_text("A picture that is left out cannot be searched for")
+    page.get_by_role("button", name="Search without it").click()
+    searched(page)
+    assert state_of(page) == {"q": "mug"}
+
+
 def test_no_results_under_filters_offer_to_clear_them(open_page):
     page = open_page("?q=mug&filters=" + quote('{"price":{"gte":100000}}'))
     expect(page.get_by_text("No picture is left under these filters.")).to_be_visible()

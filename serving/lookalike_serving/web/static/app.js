@@ -20,7 +20,7 @@ import { byId, el } from "./dom.js";
 import { askForKey, keyWorked } from "./key.js";
 import { partOf } from "./parts.js";
 import { asCurl, asPython } from "./snippets.js";
-import { EMPTY, fromQuery, isSearch, toFilters, toQuery, toRequest } from "./state.js";
+import { EMPTY, fromQuery, isSearch, toFilters, toQuery, toRequest, withoutDocuments } from "./state.js";
 import { fileOf } from "./uploads.js";
 import { explain, sentence, warningInWords } from "./words.js";
 
@@ -293,13 +293,13 @@ function fail(failure) {
     console.error(failure);
     failure = new api.Problem("Something failed on this page", String(failure.message ?? failure));
   }
-  const { title, detail, errors, fields: wrong } = explain(failure, failure.request ?? { filters: conditions() });
+  const { title, detail, errors, fields: wrong, missing } = explain(failure, failure.request ?? { filters: conditions() });
   const without = Object.fromEntries(Object.entries(state.filters).filter(([field]) => !wrong.includes(field)));
   const remove = [wrong.length === 1 ? "Remove the filter" : "Remove these filters", () => go({ filters: without })];
   showInstead({
     kind: "error", title, detail, errors,
     foot: failure.requestId ? `Request ${failure.requestId}` : null,
-    actions: [wrong.length ? remove : ["Try again", run]],
+    actions: [wrong.length ? remove : missing.length ? ["Search without it", () => go(withoutDocuments(state, missing))] : ["Try again", run]],
   });
 }
 

@@ -1,7 +1,7 @@
 // Two pictures side by side, and what is said of each; what differs stands out.
 
 import { byId, el, icon, ICONS } from "./dom.js";
-import { readable, shownValue } from "./facts.js";
+import { readable, shownValue, valuesOf } from "./facts.js";
 import { imagePath } from "./api.js";
 import { show } from "./pictures.js";
 import { nameOf, shownScore } from "./results.js";
@@ -43,7 +43,7 @@ function asSide(side, fields) {
   const name = nameOf(side, fields);
   picture.alt = name;
   show(picture, imagePath(side.collection, side.document_id));
-  const values = new Map(Object.entries(side.metadata ?? {}).map(([key, value]) => [readable(key), value]));
+  const values = new Map(valuesOf(side.metadata).map(([key, value]) => [readable(key), value]));
   if (typeof side.score === "number") values.set("Score", shownScore(side.score));
   return { name, picture, values };
 }

@@ -3,7 +3,7 @@
 import { apiKey, address, imagePath } from "./api.js";
 import { byId, copyFrom, el, icon, ICONS } from "./dom.js";
 import { form } from "./editing.js";
-import { readable, shownValue } from "./facts.js";
+import { readable, shownValue, valuesOf } from "./facts.js";
 import { show } from "./pictures.js";
 import { nameOf, shownScore } from "./results.js";
 
@@ -69,7 +69,7 @@ function facts(document) {
     typeof document.score === "number" ? fact("Score", shownScore(document.score)) : null,
     typeof document.distance === "number" ? fact("Distance", shownScore(document.distance)) : null,
     fact("Collection", document.collection),
-    Object.entries(document.metadata ?? {}).map(([key, value]) => fact(readable(key), shownValue(value))));
+    valuesOf(document.metadata).map(([key, value]) => fact(readable(key), shownValue(value))));
 }
 
 function fact(name, value) {

@@ -9,7 +9,8 @@ import { explain } from "./words.js";
 export function form(document, fields, { onSaved, onCancel }) {
   const before = document.metadata ?? {};
   const types = new Map(fields.map((field) => [field.name, field.type]));
-  const names = [...new Set([...fields.map(({ name }) => name), ...Object.keys(before)])];
+  // A field within a group of values is changed with its group.
+  const names = [...new Set([...fields.map(({ name }) => name).filter((name) => !name.includes(".")), ...Object.keys(before)])];
   const rows = names.map((name) => row(name, before[name] ?? null, types.get(name)));
   const list = el("div", { class: "edit-rows" }, rows.map(({ body }) => body));
   const failure = el("div", { class: "edit-failure", role: "alert" });

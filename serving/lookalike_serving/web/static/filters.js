@@ -7,9 +7,9 @@ const SHOWN = 8;
 const MOST = 200;
 const BARS = 24;
 
-/** "added_at" -> "Added at" */
+/** "added_at" -> "Added at", "camera.make" -> "Camera make" */
 export const readable = (name) => {
-  const words = name.replaceAll("_", " ").replace(/([a-z])([A-Z])/g, "$1 $2");
+  const words = name.replace(/[_.]/g, " ").replace(/([a-z])([A-Z])/g, "$1 $2");
   return words[0].toUpperCase() + words.slice(1);
 };
 

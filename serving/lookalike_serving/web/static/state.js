@@ -9,6 +9,8 @@
 //
 // An uploaded image is not in the address: the address says `upload`, the page says so to the person.
 
+/** A key of metadata, or a path of keys. */
+const KEY = /^[^.[\]"'\\\p{Cc}]+(\.[^.[\]"'\\\p{Cc}]+)*$/u;
 /** The queries weigh 1 together. What one "not this" takes away from them, and what all of them may. */
 const NOT_WEIGHT = 0.4;
 const NOTS_WEIGHT = 0.8;
@@ -82,7 +84,7 @@ function readNot(text) {
 
 function readCrop(text) {
   const [x, y, width, height, more] = (text ?? "").split(",").map(Number);
-  const fits = more === undefined && x >= 0 && y >= 0 && width > 0 && height > 0 && x + width <= 1.001 && y + height <= 1.001;
+  const fits = more === undefined && x >= 0 && y >= 0 && width > 0.005 && height > 0.005 && x + width <= 1.001 && y + height <= 1.001;
   return fits ? { x, y, width, height } : null;
 }
 
@@ -90,12 +92,18 @@ function readCrop(text) {
 export const withNot = (nots, { document_id: id, collection }) =>
   [...nots.filter((each) => each.id !== id || each.collection !== collection), { id, collection }].slice(-MAX_NOTS);
 
+/** What changes where some documents are searched with no more; they come as the queries of a request. */
+export function withoutDocuments({ image, nots }, queries) {
+  const gone = ({ id, collection }) => queries.some((each) => each.value === id && (each.collection ?? collection) === collection);
+  return { image: image?.kind === "document" && gone(image) ? null : image, nots: nots.filter((each) => !gone(each)) };
+}
+
 function readFilters(text) {
   let given;
   try { given = JSON.parse(text ?? "{}"); } catch { return {}; }
   if (given === null || typeof given !== "object" || Array.isArray(given)) return {};
   const kept = Object.entries(given).map(([field, value]) => [field, readFilter(value)])
-    .filter(([field, value]) => value && /^[A-Za-z]\w{0,127}$/.test(field));
+    .filter(([field, value]) => value && field.length <= 256 && KEY.test(field) && field !== "__proto__");
   return Object.fromEntries(kept);
 }
 

@@ -43,8 +43,8 @@ const KNOWN = {
 const QUERIES = { image: "The picture", document: "The picture", text: "The words", vector: "The vector" };
 
 /**
- * A problem (see api.js) as {title, detail, errors: [sentence], fields: [name]}; `fields` are filters that the service does
- * not understand. `request` is what was asked, where it was a search.
+ * A problem (see api.js) as {title, detail, errors: [sentence], fields: [name], missing: [{value, collection}]}: `fields` are
+ * filters that the service does not understand, `missing` the queries by documents that it refuses. `request` is what was asked.
  */
 export function explain(problem, request = null) {
   const [known, advice] = KNOWN[problem.code] ?? [];
@@ -56,7 +56,8 @@ export function explain(problem, request = null) {
     : problem.status >= 500 ? "The service failed" : problem.status ? "That is not possible" : problem.title);
   const detail = advice ?? (fields.length ? "Change it, or remove it." : first ? first.message : sentence(problem.detail));
   const told = parts.filter(({ field }) => !field).map(({ name, message }) => (name ? `${name}: ${message}` : message));
-  return { title, detail, errors: told.length > 1 ? told : [], fields };
+  const missing = parts.map(({ asked }) => asked).filter((asked) => asked?.type === "document");
+  return { title, detail, errors: told.length > 1 ? told : [], fields, missing };
 }
 
 /** In one line, for lists of files and for notices. */
@@ -69,8 +70,9 @@ export function explainShortly(problem) {
 function partOf(path, request) {
   const query = /^queries\[(\d+)\]/.exec(path);
   if (query) {
-    const name = QUERIES[request?.queries?.[Number(query[1])]?.type] ?? "The search";
-    return { query: name, name };
+    const asked = request?.queries?.[Number(query[1])];
+    const name = asked?.weight < 0 ? "A picture that is left out" : (QUERIES[asked?.type] ?? "The search");
+    return { query: name, name, asked };
   }
   if (/^filters\b/.test(path)) return { field: fieldAt(path, request?.filters) };
   const metadata = /^metadata\.(.+)$/.exec(path);
@@ -107,5 +109,6 @@ export function sentence(text) {
     .replace(/(\d[\d,]{6,}) bytes, more than (\d[\d,]*)/, (_, has, most) => `${megabytes(has)}, more than ${megabytes(most)}`)
     .replace(/(^|[\s(])'([^'\n]*)'(?=[\s,.;:)]|$)/g, "$1“$2”").replaceAll("`", "");
   if (!plain) return "";
+  if (/^(has|is|holds|does) /.test(plain)) return sentence(`it ${plain}`);
   return plain[0].toUpperCase() + plain.slice(1) + (/[.!?…]$/.test(plain) ? "" : ".");
 }
