@@ -108,7 +108,8 @@ def test_files_that_say_the_same_change_nothing(run: RunDirectory) -> None:
         ),
         (
             {"sources": "[]"},
-            "source pictures is no longer read; what it brought stays",
+            "source pictures is no longer read; what it brought stays: `lookalike delete --source "
+            "pictures` removes it",
         ),
     ],
 )

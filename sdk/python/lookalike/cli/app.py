@@ -7,6 +7,7 @@ import typer
 
 from lookalike.cli import (
     apply,
+    delete,
     demo_catalogue,
     down,
     gc,
@@ -38,6 +39,7 @@ app.command("apply", epilog=apply.EXAMPLES)(apply.apply)
 app.command("search", epilog=search.EXAMPLES)(search.search)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("get", epilog=get.EXAMPLES)(get.get)
+app.command("delete", epilog=delete.EXAMPLES)(delete.delete)
 app.command("ingest", epilog=ingest.EXAMPLES)(ingest.ingest)
 app.command("down", epilog=down.EXAMPLES)(down.down)
 app.command("gc", epilog=gc.EXAMPLES)(gc.gc)

@@ -158,7 +158,10 @@ def _sources(before: IngestionConfig | None, after: IngestionConfig | None) -> I
         elif what_is_read([old[name]]) != what_is_read([source]):
             yield f"source {name} is read again: {_listed(old[name], source, '')}"
     for name in old.keys() - new.keys():
-        yield f"source {name} is no longer read; what it brought stays"
+        yield (
+            f"source {name} is no longer read; what it brought stays: `lookalike delete --source "
+            f"{name}` removes it"
+        )
     if before and after and before.ingestion != after.ingestion:
         told = _listed(before.ingestion, after.ingestion, "spec.ingestion")
         yield f"from the next run on: {told}"
