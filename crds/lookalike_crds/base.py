@@ -15,9 +15,6 @@ GROUP = "lookalike.dev"
 VERSION = "v1alpha1"
 API_VERSION: Literal["lookalike.dev/v1alpha1"] = "lookalike.dev/v1alpha1"
 
-FieldName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-"""A metadata key. A leading underscore is reserved for Lookalike's own payload."""
-
 
 class Spec(BaseModel):
     """A part of a resource: camelCase in YAML, snake_case here, frozen, unknown keys refused."""

@@ -10,7 +10,6 @@ from pydantic import Field
 from lookalike_crds.base import (
     Condition,
     ConfigMapKeyRef,
-    FieldName,
     Quantity,
     ResourceName,
     Schedule,
@@ -18,7 +17,7 @@ from lookalike_crds.base import (
     Spec,
     Status,
 )
-from lookalike_crds.names import Name, ServiceName
+from lookalike_crds.names import FieldName, Name, ServiceName
 from lookalike_crds.sources import SourceSpec
 
 
@@ -238,7 +237,10 @@ class IndexSpec(Spec):
 class FieldSpec(Spec):
     """One key of documents' metadata."""
 
-    name: FieldName = Field(description="The key; a leading underscore is reserved.")
+    name: FieldName = Field(
+        description="The key; `camera.make` is the key `make` of the object `camera`. A leading "
+        "underscore is reserved."
+    )
     type: FieldType = Field(
         description="What its values are. Text is searched by words, Keyword as a whole."
     )
@@ -397,7 +399,7 @@ class RunStatus(Status):
     message: str | None = Field(
         default=None,
         max_length=1024,
-        description="Why it failed, what its errors were, or what decoding left out of images.",
+        description="Why it failed, what its errors were, or what was left out of images.",
     )
     finished_at: str | None = Field(default=None, max_length=64, description="RFC 3339.")
     progress: RunProgress | None = Field(

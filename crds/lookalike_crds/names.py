@@ -75,7 +75,18 @@ LABEL_VALUE = NameRule(
     "write at most 63 letters, digits, -, _ and ., with a letter or digit at both ends",
 )
 
-ALL = (LABEL, SERVICE, OBJECT, HOST, DATA_KEY, LABEL_KEY, LABEL_VALUE)
+_KEY = r"""[^ .\[\]"'\\\x00-\x1f\x7f-\x9f]"""
+_KEY_OR_SPACE = r"""[^.\[\]"'\\\x00-\x1f\x7f-\x9f]"""
+_MORE_KEY = rf"({_KEY_OR_SPACE}*{_KEY})?"
+METADATA_KEY = NameRule(
+    rf"^{_KEY.replace('[^', '[^_', 1)}{_MORE_KEY}(\.{_KEY}{_MORE_KEY})*$",
+    128,
+    "write a metadata key of at most 128 characters, such as price, Shot On, or camera.make for a "
+    "key of an object: no _ at its start, no space at an end, no brackets, quotes and backslashes",
+)
+"""What serving can filter by (`lookalike_serving.search.filters`), and is not its own."""
+
+ALL = (LABEL, SERVICE, OBJECT, HOST, DATA_KEY, LABEL_KEY, LABEL_VALUE, METADATA_KEY)
 
 OF_RESOURCES: Mapping[str, NameRule] = {"ImageCollection": LABEL, "Retriever": SERVICE}
 """`metadata.name` of each kind. A Retriever is a Service, too."""
@@ -86,6 +97,9 @@ ObjectName = Annotated[str, OBJECT.field()]
 HostName = Annotated[str, HOST.field()]
 DataKey = Annotated[str, DATA_KEY.field()]
 LabelKey = Annotated[str, LABEL_KEY.field()]
+FieldName = Annotated[str, METADATA_KEY.field()]
+"""A metadata key; with dots, of an object within. A leading underscore is reserved for
+Lookalike's own payload."""
 LabelValue = Annotated[str, Field(max_length=LABEL_VALUE.longest, pattern=LABEL_VALUE.pattern)]
 
 

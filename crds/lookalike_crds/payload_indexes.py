@@ -8,6 +8,7 @@ anew: an index remembers the types that its fields have had.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,33 @@ from lookalike_crds.image_collection import FieldSpec, FieldType
 
 RESERVED = "_lookalike"
 """Key of a payload that is ours; all others are the document's metadata."""
+
+_UNQUOTABLE = re.compile(r"""["\\\x00-\x1f\x7f-\x9f]""")
+_PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_-]+(\[\d*\])*")
+
+
+def json_path(key: str) -> str:
+    """`key` in the engines' JSON-path syntax: segments of other characters are quoted.
+
+    Payload indexes are made, found and asked for by it. Raises ValueError for what is no path.
+    """
+    segments = []
+    for segment in key.split("."):
+        if _PLAIN_SEGMENT.fullmatch(segment):
+            segments.append(segment)
+        elif segment and not _UNQUOTABLE.search(segment):
+            segments.append(f'"{segment}"')
+        else:
+            raise ValueError(
+                f"filter key {key!r} is no path: write metadata keys joined by single dots"
+            )
+    return ".".join(segments)
+
+
+def key_of(path: str) -> str:
+    """The metadata key that a JSON path of an engine names. No key holds a quote."""
+    return path.replace('"', "")
+
 
 _PARAMETERS: dict[FieldType, dict[str, Any]] = {
     FieldType.KEYWORD: {"prefix": True},  # for starts_with

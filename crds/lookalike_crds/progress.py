@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -42,7 +42,11 @@ class Counts(BaseModel):
     unchanged: int = 0
     deleted: int = 0
     failed: int = 0
-    skipped: int = Field(default=0, description="Files that were passed over as no images.")
+    skipped: int = Field(
+        default=0,
+        description="Files that were passed over: no images by their name, or left out as "
+        "metadata.onMissingRow or onBadValue says.",
+    )
 
     @property
     def usable(self) -> int:
@@ -70,24 +74,28 @@ class ItemError(BaseModel):
     cause: str
 
 
+Unit = Literal["image", "row", "file"]
+
+
 class ByCause(BaseModel):
-    """Images, or files, that the same happened to, with one of them as an example."""
+    """Images, rows of a metadata file, or files, that the same happened to."""
 
     model_config = ConfigDict(extra="ignore")
 
-    cause: str
-    images: int
+    cause: str = Field(description="In the same words for all that it happens to.")
+    count: int = 1
+    of: Unit = "image"
     source: str
-    key: str = Field(description="One of them.")
+    example: str = Field(description="One of them.")
 
-    def told(self, what: str = "image") -> str:
-        """In a line: "12 images: animated: the first frame is used (such as a.gif)"."""
-        images = f"1 {what}" if self.images == 1 else f"{self.images:,} {what}s"
-        return f"{images}: {self.cause} (such as {_shorten(self.key, _SHORTEST_TEXT)})"
+    def told(self, image: str = "image") -> str:
+        """In a line: "12 images: animated: the first frame is used (such as a.gif)".
 
-
-class Lost(ByCause):
-    """Images of which something was lost, or that were passed over, all for one cause."""
+        `image`: what an image is called.
+        """
+        name = image if self.of == "image" else self.of
+        counted = f"1 {name}" if self.count == 1 else f"{self.count:,} {name}s"
+        return f"{counted}: {self.cause} (such as {_shorten(self.example, _SHORTEST_TEXT)})"
 
 
 class Progress(BaseModel):
@@ -115,8 +123,9 @@ class Progress(BaseModel):
     skipped: list[ByCause] = Field(
         default_factory=list, description="Files that were passed over, by cause."
     )
-    lost: list[Lost] = Field(
-        default_factory=list, description="What decoding left out; the most frequent causes."
+    warnings: list[ByCause] = Field(
+        default_factory=list,
+        description="What came in with something left out, by cause, and what of tables did not.",
     )
 
     @property
@@ -159,8 +168,10 @@ RESULT_BYTES = 4096
 """Kubernetes cuts a longer termination message, and JSON with it."""
 _LONGEST_TEXT = 1024
 _SHORTEST_TEXT = 120
-MOST_LOSSES = 8
-"""Causes of losses that a run tells one by one."""
+MOST_TOLD = 8
+"""Causes that a run tells one by one."""
+_MOST_CAUSES = 200
+"""Causes that are kept apart until the most frequent ones are told."""
 OTHER_CAUSES = "other causes"
 OTHERS = "+others"
 """Stands for the sources that had no room of their own. No source can have this name."""
@@ -180,16 +191,17 @@ class RunResult(BaseModel):
     documents: int | None = Field(default=None, description="In the index at the end.")
     index_name: str
     errors: list[ItemError] = Field(default_factory=list, description="The last few.")
-    lost: list[Lost] = Field(
-        default_factory=list, description="What decoding left out; the most frequent causes."
+    warnings: list[ByCause] = Field(
+        default_factory=list,
+        description="What was left out of images, or left out; the most frequent causes.",
     )
     finished_at: datetime
 
     def to_json(self, limit: int = RESULT_BYTES) -> bytes:
         """At most `limit` bytes of JSON: cut where nothing that is counted on is lost.
 
-        First go all but the last few errors, then the ends of long texts, then what decoding left
-        out, then the counts of single sources, which `+others` has the sum of.
+        First go all but the last few errors, then the ends of long texts, then warnings,
+        then the counts of single sources, which `+others` has the sum of.
         """
         for cut in self._cuts():
             encoded = cut._encoded()
@@ -206,8 +218,11 @@ class RunResult(BaseModel):
         yield whole
         for count in range(len(self.errors), -1, -1):
             yield self._shortened(_SHORTEST_TEXT * 2, self.errors[len(self.errors) - count :])
-        bare = self._shortened(_SHORTEST_TEXT, []).model_copy(update={"lost": []})
-        yield bare
+        short = self._shortened(_SHORTEST_TEXT, [])
+        for count in range(len(self.warnings) - 1, -1, -1):
+            bare = short.model_copy(update={"warnings": short.warnings[:count]})
+            yield bare
+        bare = short.model_copy(update={"warnings": []})
         # Those with failures and changes are worth their room most.
         by_worth = sorted(
             bare.sources, key=lambda n: (-bare.sources[n].failed, -bare.sources[n].new)
@@ -230,14 +245,14 @@ class RunResult(BaseModel):
                     )
                     for error in errors
                 ],
-                "lost": [
+                "warnings": [
                     each.model_copy(
                         update={
-                            "cause": _shorten(each.cause, _SHORTEST_TEXT),
-                            "key": _shorten(each.key, _SHORTEST_TEXT),
+                            "cause": _shorten(each.cause, 2 * _SHORTEST_TEXT),
+                            "example": _shorten(each.example, _SHORTEST_TEXT),
                         }
                     )
-                    for each in self.lost
+                    for each in self.warnings
                 ],
             }
         )
@@ -251,25 +266,48 @@ def _shorten(text: str, length: int) -> str:
     return plain.encode()[: length - 3].decode(errors="ignore") + "…"
 
 
-_Group = TypeVar("_Group", bound=ByCause)
+class Tally:
+    """Sums up what happened by its cause, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, ByCause] = {}
+
+    def add(self, one: ByCause, group: str | None = None) -> None:
+        """`group`: what is the same for all of a cause, where causes differ in their details; the
+        first one's words are told."""
+        group = group or one.cause
+        if group not in self._groups and len(self._groups) >= _MOST_CAUSES:
+            group = OTHER_CAUSES
+            one = one.model_copy(update={"cause": OTHER_CAUSES})
+        known = self._groups.get(group)
+        if known is None:
+            self._groups[group] = one.model_copy()
+        else:
+            known.count += one.count
+
+    def __iter__(self) -> Iterator[ByCause]:
+        return iter(self._groups.values())
+
+    def most_frequent(self) -> list[ByCause]:
+        """At most `MOST_TOLD`, the most frequent first, and one of all others."""
+        ranked = sorted(
+            (each for each in self if each.cause != OTHER_CAUSES),
+            key=lambda each: (-each.count, each.cause),
+        )
+        dropped = [each for each in self if each.cause == OTHER_CAUSES] + ranked[MOST_TOLD:]
+        kept = [each.model_copy() for each in ranked[:MOST_TOLD]]
+        if dropped:
+            others = sum(each.count for each in dropped)
+            kept.append(dropped[0].model_copy(update={"cause": OTHER_CAUSES, "count": others}))
+        return kept
 
 
-def losses_of(losses: Iterable[_Group]) -> list[_Group]:
-    """Summed up by cause, the most frequent first: at most `MOST_LOSSES`, and one of all others."""
-    by_cause: dict[str, _Group] = {}
-    for each in losses:
-        before = by_cause.get(each.cause)
-        images = each.images + (before.images if before is not None else 0)
-        by_cause[each.cause] = (before or each).model_copy(update={"images": images})
-    rest = by_cause.pop(OTHER_CAUSES, None)
-    ranked = sorted(by_cause.values(), key=lambda lost: (-lost.images, lost.cause))
-    kept, dropped = ranked[:MOST_LOSSES], ranked[MOST_LOSSES:]
-    if rest is not None:
-        dropped.insert(0, rest)
-    if dropped:
-        others = sum(each.images for each in dropped)
-        kept.append(dropped[0].model_copy(update={"cause": OTHER_CAUSES, "images": others}))
-    return kept
+def summed_up(groups: Iterable[ByCause]) -> list[ByCause]:
+    """Summed up by cause: at most `MOST_TOLD`, the most frequent first, and one of others."""
+    tally = Tally()
+    for each in groups:
+        tally.add(each)
+    return tally.most_frequent()
 
 
 def total_of(counts: Iterable[Counts]) -> Counts:

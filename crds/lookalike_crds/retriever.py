@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from lookalike_crds.base import Condition, FieldName, SecretKeyRef, Spec, Status
+from lookalike_crds.base import Condition, SecretKeyRef, Spec, Status
 from lookalike_crds.image_collection import ResourceList, StorageSpec
-from lookalike_crds.names import HostName, Name, ObjectName
+from lookalike_crds.names import FieldName, HostName, Name, ObjectName
 
 
 class Fusion(StrEnum):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from lookalike_crds.base import FieldName, Schedule, Spec
-from lookalike_crds.names import Name, ObjectName
+from lookalike_crds.base import Schedule, Spec
+from lookalike_crds.date_formats import checked_format
+from lookalike_crds.names import FieldName, Name, ObjectName
 
 
 class VolumeSource(Spec):
@@ -77,6 +79,23 @@ class AzureBlobSource(Spec):
     credentials_secret_ref: ObjectName | None = Field(default=None, description=_CREDENTIALS)
 
 
+class OnMisfit(StrEnum):
+    WARN = "Warn"
+    FAIL = "Fail"
+    SKIP = "Skip"
+
+
+ColumnName = Annotated[str, Field(min_length=1, max_length=128)]
+DateFormat = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(checked_format)]
+
+
+class PlaceColumns(Spec):
+    """The two columns that tell a place, in degrees."""
+
+    lat: ColumnName = Field(default="lat", description="Column of the latitude.")
+    lon: ColumnName = Field(default="lon", description="Column of the longitude.")
+
+
 class MetadataMapping(Spec):
     """Where a document's id and metadata come from."""
 
@@ -99,7 +118,33 @@ class MetadataMapping(Spec):
     columns: dict[FieldName, Annotated[str, Field(max_length=128)]] = Field(
         default_factory=dict,
         max_length=128,
-        description="Metadata key -> column. Empty: every column under its own name.",
+        description="Metadata key -> column. Empty: every column under its own name. A key or "
+        "column `camera.make` is the key `make` of the object `camera`.",
+    )
+    geo: dict[FieldName, PlaceColumns] = Field(
+        default_factory=dict,
+        max_length=16,
+        description="Metadata key -> the columns of its latitude and longitude, for a field of "
+        "type Geo.",
+    )
+    date_format: tuple[DateFormat, ...] = Field(
+        default=(),
+        max_length=16,
+        description="How the tables write the values of Datetime fields, as `strptime` reads it: "
+        '"%d.%m.%Y %H:%M", or EpochSeconds or EpochMilliseconds. The first that fits counts. RFC '
+        "3339 is read in any case. A time without a zone is UTC.",
+    )
+    on_missing_row: OnMisfit = Field(
+        default=OnMisfit.WARN,
+        description="What becomes of an image that `file` has no row for. Warn: it comes in "
+        "without metadata, which is counted; Fail: it is a failure; Skip: it is left out and "
+        "counted. One whose id documentId takes from the row cannot come in.",
+    )
+    on_bad_value: OnMisfit = Field(
+        default=OnMisfit.WARN,
+        description="What becomes of an image with a value that does not fit its field. Warn: it "
+        "comes in without that value, which is counted; Fail: it is a failure; Skip: it is left "
+        "out and counted.",
     )
     constants: dict[FieldName, str | int | float | bool] = Field(
         default_factory=dict,
@@ -112,6 +157,14 @@ class MetadataMapping(Spec):
         "`exif.camera.make`, `exif.gps` (where it was taken) and others. A row of `file` that says "
         "the same key counts more.",
     )
+
+    @model_validator(mode="after")
+    def _each_key_once(self) -> Self:
+        if both := sorted(self.geo.keys() & (self.columns.keys() | self.constants.keys())):
+            raise ValueError(
+                f"metadata.geo and metadata.columns or constants both give {both[0]!r}: remove one"
+            )
+        return self
 
 
 class SourceSpec(Spec):

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
@@ -161,6 +162,7 @@ def _checked(key: str, value: Any, node: _Node, misfits: list[Misfit]) -> Any:
     return kept
 
 
+@lru_cache(4096)  # tables have the same few keys in every row
 def _wrong_key(key: str) -> str | None:
     if not key or len(key) > MAX_METADATA_KEY:
         return f"metadata keys have 1 to {MAX_METADATA_KEY} characters"

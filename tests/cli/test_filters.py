@@ -41,6 +41,12 @@ def test_nested_keys_have_dots() -> None:
     assert parse_filters(["size.width>3"]) == {"key": "size.width", "operator": "gt", "value": 3}
 
 
+@pytest.mark.parametrize("key", ["Shot On", "Größe €/m²", "2024 sales", "a-b.c d"])
+def test_keys_may_have_spaces_and_any_letters(key: str) -> None:
+    for text in (f"{key}>=3", f" {key} >= 3 "):
+        assert parse_filters([text]) == {"key": key, "operator": "gte", "value": 3}
+
+
 def test_json_goes_as_it_is() -> None:
     assert parse_filters([' {"OR": [{"status": "active"}]}']) == {"OR": [{"status": "active"}]}
 
@@ -55,7 +61,9 @@ def test_none_is_none() -> None:
     assert parse_filters([]) is None
 
 
-@pytest.mark.parametrize("text", ["", "price", "=20", "price<", "1price=2", "price 20", "{broken"])
+@pytest.mark.parametrize(
+    "text", ["", "price", "=20", "price<", "_x=2", "[a]=2", "price 20", "{broken"]
+)
 def test_what_cannot_be_read_is_named(text: str) -> None:
     with pytest.raises(Failure, match="--filter"):
         parse_filters([text])

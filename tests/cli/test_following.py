@@ -67,9 +67,13 @@ def test_the_summary_tells_each_cause_with_count_example_and_remedy() -> None:
         message="3 images could not be ingested",
         sources={"s": Counts(listed=10, new=7, failed=3, skipped=2)},
         failures=[
-            ByCause(cause="ends early: fetch it again", images=3, source="s", key="x/a.jpg"),
+            ByCause(cause="ends early: fetch it again", count=3, source="s", example="x/a.jpg"),
         ],
-        skipped=[ByCause(cause=".txt is no name of an image", images=2, source="s", key="n.txt")],
+        skipped=[
+            ByCause(
+                cause=".txt is no name of an image", count=2, of="file", source="s", example="n.txt"
+            )
+        ],
     )
     said: list[str] = []
     summary(ended, said.append)

@@ -115,7 +115,7 @@ def test_a_dry_run_tells_what_will_not_come_in_and_ends_with_5(
     assert "(such as bad.jpg)" in ran.out
     told = lookalike("ingest", "--dry-run", "-f", "lookalike.yaml", "-o", "json")
     assert told.code == 5
-    assert told.json[0]["undecodable"][0]["key"] == "bad.jpg"
+    assert told.json[0]["undecodable"][0]["example"] == "bad.jpg"
     ran = lookalike("validate", "-f", "lookalike.yaml")
     assert ran.code == 0, "the file itself is valid"
     assert "1 found so far that will not come in" in ran.out

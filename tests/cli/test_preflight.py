@@ -102,6 +102,16 @@ MISTAKES = [
         source("volume: { path: photos }, metadata: { file: meta.csv, columns: { p: prize } }"),
         r"metadata\.columns\.p = 'prize': meta\.csv has no such column: did you mean 'price'",
     ),
+    (
+        source(
+            "volume: { path: photos }, metadata: { file: meta.csv, geo: { at: { lat: prize } } }"
+        ),
+        r"metadata\.geo\.at\.lat = 'prize': meta\.csv has no such column: did you mean 'price'",
+    ),
+    (
+        source("volume: { path: photos }, metadata: { file: meta.csv, dateFormat: [dd.mm.yyyy] }"),
+        r"metadata\.dateFormat\[0\].*write one like %d\.%m\.%Y",
+    ),
     (source("urls: { manifest: lst.csv }"), r"urls\.manifest: .*did you mean list\.csv"),
     (
         source("urls: { manifest: list.csv, urlColumn: uri }"),

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike_crds.progress import (
-    MOST_LOSSES,
+    MOST_TOLD,
     OTHERS,
     RESULT_BYTES,
+    ByCause,
     Counts,
     ItemError,
-    Lost,
     RunResult,
     RunState,
-    losses_of,
+    summed_up,
     total_of,
 )
 
@@ -34,13 +34,14 @@ counts = st.builds(
 names = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True)
 texts = st.text(max_size=3000)
 errors = st.lists(st.builds(ItemError, source=names, key=texts, cause=texts), max_size=20)
-losses = st.lists(
+warnings = st.lists(
     st.builds(
-        Lost,
+        ByCause,
         cause=st.sampled_from("abcdefghijkl") | texts,
-        images=st.integers(1, 10**9),
+        count=st.integers(1, 10**9),
+        of=st.sampled_from(["image", "row", "file"]),
         source=names,
-        key=texts,
+        example=texts,
     ),
     max_size=30,
 )
@@ -52,7 +53,7 @@ results = st.builds(
     documents=st.none() | numbers,
     index_name=names,
     errors=errors,
-    lost=losses.map(losses_of),
+    warnings=warnings.map(summed_up),
     finished_at=st.just(datetime(2026, 1, 2, tzinfo=UTC)),
 )
 
@@ -103,17 +104,28 @@ def test_sources_without_room_are_summed_up() -> None:
     assert total_of(read.sources.values()).listed == 64 * 10**9
 
 
-@given(losses, losses)
-def test_losses_are_summed_up_by_cause_and_few(one: list[Lost], other: list[Lost]) -> None:
+def test_of_many_warnings_the_most_frequent_stay() -> None:
+    many = [
+        ByCause(cause=f"{i} " + "x" * 500, count=20 - i, source="s", example="y" * 500)
+        for i in range(9)
+    ]
+    read = RunResult.model_validate_json(result(warnings=many, message="z" * 900).to_json())
+    assert 4 <= len(read.warnings) <= 9
+    assert read.warnings[0].cause.startswith("0 ")
+
+
+@given(warnings, warnings)
+def test_warnings_are_summed_up_by_cause_and_few(one: list[ByCause], other: list[ByCause]) -> None:
     """However often they are summed up on the way, as in partitions of a run."""
-    told = losses_of([*losses_of(one), *losses_of(other)])
-    assert sum(lost.images for lost in told) == sum(lost.images for lost in [*one, *other])
-    assert len(told) <= MOST_LOSSES + 1
-    assert len({lost.cause for lost in told}) == len(told)
-    assert losses_of(told) == told
+    told = summed_up([*summed_up(one), *summed_up(other)])
+    assert sum(each.count for each in told) == sum(each.count for each in [*one, *other])
+    assert len(told) <= MOST_TOLD + 1
+    assert len({each.cause for each in told}) == len(told)
+    assert summed_up(told) == told
 
 
-def test_a_loss_is_told_in_a_line() -> None:
-    told = Lost(cause="animated: the first frame is used", images=1200, source="s", key="a\n.gif")
+def test_a_warning_is_told_in_a_line() -> None:
+    cause = "animated: the first frame is used"
+    told = ByCause(cause=cause, count=1200, source="s", example="a\n.gif")
     assert told.told() == "1,200 images: animated: the first frame is used (such as a .gif)"
-    assert told.model_copy(update={"images": 1}).told().startswith("1 image: ")
+    assert told.model_copy(update={"count": 1}).told().startswith("1 image: ")

@@ -606,3 +606,45 @@ async def test_an_index_of_payloads_only_is_no_index_of_vectors(engine):
     await (await engine.open_payload()).close()
     with pytest.raises(IndexMismatch):
         await engine.open()
+
+
+# Keys
+
+
+_ODD = "a,b:c;d=e(f){g}*$@#!?<>|&%~^`+"
+
+
+async def test_fields_may_have_spaces_any_letters_and_dots(engine):
+    """Each has an index that is found again, not made anew, and that answers."""
+    fields = (
+        FieldSpec(name="Shot On", type=FieldType.DATETIME),
+        FieldSpec(name="camera.make", type=FieldType.KEYWORD),
+        FieldSpec(name="Größe €/m²", type=FieldType.KEYWORD),
+        FieldSpec(name="a b.c d", type=FieldType.INTEGER),
+        FieldSpec(name="2024", type=FieldType.INTEGER),
+        FieldSpec(name=_ODD, type=FieldType.KEYWORD),
+    )
+    payload = {
+        "Shot On": "2024-05-01T00:00:00Z",
+        "camera": {"make": "Leica"},
+        "Größe €/m²": "L",
+        "a b": {"c d": 5},
+        "2024": 1,
+        _ODD: "odd",
+    }
+    index = await engine.open(fields=fields)
+    await index.upsert([point(1, **payload), point(2, kind="mug")])
+    again = await engine.open(fields=fields) if engine.name != "edge" else index
+    for key, value in (
+        ("Shot On", "2024-05-01"),
+        ("camera.make", "Leica"),
+        ("Größe €/m²", "L"),
+        ("a b.c d", 5),
+        ("2024", 1),
+        (_ODD, "odd"),
+    ):
+        assert await again.count(Condition(key, Operator.EQ, value)) == 1, key
+        assert await again.count(Condition(key, Operator.EXISTS, True)) == 1, key
+    # The local mode of qdrant-client has no payload indexes.
+    indexes = (await again.info()).payload_indexes
+    assert not indexes or indexes == {field.name: field.type.value for field in fields}

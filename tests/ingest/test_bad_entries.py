@@ -104,7 +104,8 @@ LINES = {
 def test_a_bad_line_fails_alone(tmp_path: Path, bad: bytes, cause: str, place: str) -> None:
     lines = [line(url=A), line(url=B)]
     lines.insert(["first", "middle", "last"].index(place), bad)
-    items, rejected = listed(tmp_path, **manifest(tmp_path, "m.jsonl", b"\n".join(lines)))
+    source = manifest(tmp_path, "m.jsonl", b"\n".join(lines))
+    items, rejected = listed(tmp_path, **source, metadata={"onBadValue": "Fail"})
     assert set(items) == {A, B}
     [entry] = rejected.values()
     assert cause.lower() in entry.cause.lower()
@@ -296,7 +297,8 @@ def test_numbers_are_what_json_and_spreadsheets_write(
 @pytest.mark.parametrize("column", ["stock", "price"])
 def test_what_only_python_reads_as_a_number_is_text(tmp_path: Path, text: str, column: str) -> None:
     content = f'url,{column},note\n{A},"{text}",\n{B},,"{text}"\n'.encode()
-    items, rejected = listed(tmp_path, **manifest(tmp_path, "m.csv", content))
+    source = manifest(tmp_path, "m.csv", content)
+    items, rejected = listed(tmp_path, **source, metadata={"onBadValue": "Fail"})
     assert items[B].metadata == {column: None, "note": text}, "an empty cell is null"
     assert column in rejected[A].cause
 
@@ -406,7 +408,8 @@ def test_rows_of_metadata_meet_files_however_they_are_composed(
 def test_a_bad_row_of_metadata_costs_its_own_image_alone(tmp_path: Path, folder: Path) -> None:
     (folder / "lost.jpg").write_bytes(b"x")
     (folder / "m.jsonl").write_bytes(line(file="good.jpg", stock=1) + b"\n{oops\n")
-    items, rejected = listed(tmp_path, volume={"path": str(folder)}, metadata={"file": "m.jsonl"})
+    mapping = {"file": "m.jsonl", "onMissingRow": "Fail"}
+    items, rejected = listed(tmp_path, volume={"path": str(folder)}, metadata=mapping)
     assert set(items) == {"good.jpg"}
     assert set(rejected) == {"m.jsonl line 2", "lost.jpg"}
 

@@ -113,18 +113,18 @@ def test_what_decoding_left_out_is_counted_by_cause(place, lookalike: Lookalike)
     Image.new("RGB", (40, 30)).save(place.images / "plain.png")
     ran = lookalike("ingest")
     assert ran.returncode == 0
-    lost = json.loads(ran.stdout)[0]["progress"]["lost"]
-    assert [(each["cause"], each["images"], each["source"]) for each in lost] == [
+    warnings = json.loads(ran.stdout)[0]["progress"]["warnings"]
+    assert [(each["cause"], each["count"], each["source"]) for each in warnings] == [
         ("animated: the first frame is used", 2, "disk"),
         ("grey values were stretched to 0-255", 2, "disk"),
     ]
-    assert lost[0]["key"] in ("a.gif", "b.gif")
+    assert warnings[0]["example"] in ("a.gif", "b.gif")
     line = "2 images: animated: the first frame is used (such as "
     assert f"  {line}" in ran.stderr
     assert line in RunDirectory.of(place.folder / "data").ingestion_log("shop").read_text()
     told = json.loads(lookalike("status").stdout)["ingestions"]
-    assert told[0]["progress"]["lost"] == lost
+    assert told[0]["progress"]["warnings"] == warnings
     shown = lookalike("status", output="text").stdout
     assert f"  {line}" in shown
     # Nothing is decoded again, and nothing is lost in this run.
-    assert json.loads(lookalike("ingest").stdout)[0]["progress"]["lost"] == []
+    assert json.loads(lookalike("ingest").stdout)[0]["progress"]["warnings"] == []

@@ -94,7 +94,7 @@ def test_what_cannot_be_used_is_counted_and_the_picture_comes_in(place) -> None:
     place.collection = place.collection.model_copy(update={"fields": fields})
     progress = place.ingest(source(place, exif=True))
     assert (progress.total.new, progress.total.failed) == (2, 0)
-    told = {lost.cause: lost.images for lost in progress.lost}
+    told = {each.cause: each.count for each in progress.warnings}
     assert told["EXIF taken_at was left out: it is no time"] == 2
     assert any(cause.startswith("exif.iso was left out: does not fit") for cause in told)
     assert metadata_of(place)["exif"] == {"camera": {"make": "ACME"}, "width": 80, "height": 60}

@@ -13,14 +13,14 @@ from PIL import Image
 from lookalike_crds.progress import RunState, errors_file
 
 
-def rows(place: Any, lines: list[dict[str, Any]]) -> dict[str, Any]:
+def rows(place: Any, lines: list[dict[str, Any]], **mapping: Any) -> dict[str, Any]:
     """Writes a metadata file; the source that reads it."""
     file = place.images / "catalogue.jsonl"
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     return {
         "name": "disk",
         "volume": {"path": str(place.images)},
-        "metadata": {"file": "catalogue.jsonl", "documentId": "sku"},
+        "metadata": {"file": "catalogue.jsonl", "documentId": "sku", **mapping},
     }
 
 
@@ -34,7 +34,7 @@ def test_every_image_below_the_folder_becomes_a_document(place, paint) -> None:
     assert progress.state is RunState.COMPLETED
     assert progress.total.new == 5
     assert progress.total.skipped == 2
-    assert {(each.cause.split(":")[0], each.key) for each in progress.skipped} == {
+    assert {(each.cause.split(":")[0], each.example) for each in progress.skipped} == {
         (".pdf is no name of an image", "notes.pdf"),
         ("is a link that leads out of the folder", "link.png"),
     }
@@ -183,7 +183,7 @@ def test_rows_that_do_not_fit_name_column_and_value(place, paint) -> None:
     for name in ("a", "b", "c"):
         paint(place.images / f"{name}.png", ord(name))
     lines = [{"file": "a.png", "sku": "A", "price": "cheap"}, {"file": "b.png", "sku": ""}]
-    progress = place.ingest(rows(place, lines))
+    progress = place.ingest(rows(place, lines, onBadValue="Fail"))
     causes = {e.key: e.cause for e in progress.errors}
     assert "price" in causes["a.png"]
     assert "cheap" in causes["a.png"]
@@ -209,7 +209,7 @@ def test_pictures_in_formats_that_are_not_read_are_counted_by_cause(place, paint
     progress = place.ingest()
     assert progress.state is RunState.COMPLETED
     assert progress.total.skipped == 5
-    assert [each.told("file") for each in progress.skipped] == [
+    assert [each.told() for each in progress.skipped] == [
         "2 files: .nef: camera raw files are not read: export JPEGs (such as b.NEF)",
         "1 file: .psd: Photoshop files are not read: export JPEGs or PNGs (such as d.psd)",
         "1 file: .svg: drawings (SVG) are not read: export PNGs (such as e.svg)",

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike_crds.progress import (
-    MOST_LOSSES,
+    MOST_TOLD,
     PROGRESS_PORT_VARIABLE,
     Progress,
     RunState,
@@ -95,5 +95,5 @@ def test_every_failure_is_in_one_of_few_groups(causes: list[str]) -> None:
             progress.fail(Failure("disk", "x.jpg", cause))
         progress.write(now=True)
         groups = progress.progress.failures
-    assert sum(each.images for each in groups) == len(causes)
-    assert len(groups) <= MOST_LOSSES + 1
+    assert sum(each.count for each in groups) == len(causes)
+    assert len(groups) <= MOST_TOLD + 1

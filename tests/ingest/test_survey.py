@@ -39,10 +39,10 @@ async def test_what_cannot_be_decoded_is_told_by_cause(tmp_path: Path, paint: Pa
     (tmp_path / "notes.txt").write_text("x")
     made = await surveyed(tmp_path)
     (cause,) = made.undecodable
-    assert (cause.images, cause.key) == (3, "cut0.jpg")
+    assert (cause.count, cause.example) == (3, "cut0.jpg")
     assert "again" in cause.cause, "the remedy"
     assert (made.complete, made.refused) == (False, 3)
-    assert [(each.images, each.key) for each in made.skipped] == [(1, "notes.txt")]
+    assert [(each.count, each.example) for each in made.skipped] == [(1, "notes.txt")]
 
 
 async def test_columns_are_told_with_their_types_and_fields(tmp_path: Path, paint: Paint) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
-from lookalike_serving.metadata import checked_metadata
+from lookalike_serving.metadata import MetadataChecker, checked_metadata
 from lookalike_serving.problems import Problem
 
 FIELDS = [FieldSpec(name=kind.value.lower(), type=kind) for kind in FieldType]
@@ -87,6 +87,62 @@ def test_a_value_that_does_not_fit_is_refused(
         checked_metadata(given, FIELDS)
     assert refused.value.errors[0].path == path
     assert message in refused.value.errors[0].message
+
+
+NESTED = [
+    FieldSpec(name="camera.make", type=FieldType.KEYWORD),
+    FieldSpec(name="camera.lens.mm", type=FieldType.FLOAT),
+    FieldSpec(name="at", type=FieldType.GEO),
+    FieldSpec(name="at.lat", type=FieldType.FLOAT),
+    FieldSpec(name="Shot On", type=FieldType.DATETIME),
+]
+
+
+def test_nested_values_are_stored_in_their_type() -> None:
+    given = {
+        "camera": {"make": "Leica", "lens": {"mm": 50, "name": "x"}, "other": [1]},
+        "at": {"lat": 1, "lon": 2},
+        "Shot On": "2024-05-01 12:30",
+    }
+    assert checked_metadata(given, NESTED) == {
+        "camera": {"make": "Leica", "lens": {"mm": 50.0, "name": "x"}, "other": [1]},
+        "at": {"lat": 1.0, "lon": 2.0},
+        "Shot On": "2024-05-01T12:30:00Z",
+    }
+    assert type(checked_metadata(given, NESTED)["camera"]["lens"]["mm"]) is float
+    for fine in ({"camera": None}, {"camera": {}}, {"camera": {"lens": None}}):
+        assert checked_metadata(fine, NESTED) == fine
+
+
+@pytest.mark.parametrize(
+    ("given", "path", "message"),
+    [
+        ({"camera": {"make": 5}}, "metadata.camera.make", "Keyword"),
+        ({"camera": {"lens": {"mm": "50"}}}, "metadata.camera.lens.mm", "Float"),
+        ({"camera": "Leica"}, "metadata.camera", "camera.make is a key of an object"),
+        ({"camera": {"lens": [50]}}, "metadata.camera.lens", "camera.lens.mm is a key"),
+        ({"camera.make": "Leica"}, "metadata.camera.make", '{"camera": {"make": …}}'),
+        ({"Shot On": "soon"}, "metadata.Shot On", "Datetime"),
+    ],
+)
+def test_a_nested_value_that_does_not_fit_is_refused(
+    given: dict[str, Any], path: str, message: str
+) -> None:
+    with pytest.raises(Problem) as refused:
+        checked_metadata(given, NESTED)
+    assert refused.value.errors[0].path == path
+    assert message in refused.value.errors[0].message
+
+
+def test_a_list_may_hold_null() -> None:
+    assert checked_metadata({"integer": [1.0, None]}, FIELDS) == {"integer": [1, None]}
+
+
+def test_what_is_too_much_gives_up_its_longest_values() -> None:
+    given = {"other": "x" * 40_000, "more": "y" * 50_000, "keyword": "a"}
+    kept, misfits = MetadataChecker(FIELDS).fitting(given)
+    assert kept.keys() == {"other", "keyword"}
+    assert [each.key for each in misfits] == ["more"]
 
 
 def test_every_wrong_key_is_reported() -> None:

@@ -29,6 +29,8 @@ from lookalike_crds.payload_indexes import (
     TYPES,
     field_schema,
     former_types,
+    json_path,
+    key_of,
     remembered,
     retyped,
 )
@@ -269,8 +271,8 @@ class Qdrant:
             raise
         made_for = _made_for(info)
         indexed = {
-            name: str(getattr(schema.data_type, "value", schema.data_type))
-            for name, schema in sorted((info.payload_schema or {}).items())
+            key_of(path): str(getattr(schema.data_type, "value", schema.data_type))
+            for path, schema in sorted((info.payload_schema or {}).items())
         }
         alias_owner = None
         if target not in (None, index):
@@ -328,16 +330,17 @@ class Qdrant:
             await client.delete_collection(op.index, timeout=self._timeout)
         elif op.action is IndexAction.ENSURE_PAYLOAD_INDEX:
             field, schema = op.argument
-            existing = (await client.get_collection(op.index)).payload_schema.get(field)
+            path = json_path(field)
+            existing = (await client.get_collection(op.index)).payload_schema.get(path)
             wanted = models.PayloadSchemaType(schema)
             if existing is not None:
                 if existing.data_type == wanted:
                     return
-                await client.delete_payload_index(op.index, field)
+                await client.delete_payload_index(op.index, path)
             ours = next(each for each in FieldType if each.value.lower() == schema)
             made = TypeAdapter[Any](models.PayloadSchemaType | models.PayloadSchemaParams)
             parameters = made.validate_python(field_schema(ours))
-            await client.create_payload_index(op.index, field, field_schema=parameters, wait=False)
+            await client.create_payload_index(op.index, path, field_schema=parameters, wait=False)
         else:
             (alias,) = op.argument
             create: Any = models.CreateAliasOperation(
@@ -483,7 +486,7 @@ async def _unfit(client: AsyncQdrantClient, index: str, field: FieldSpec) -> int
     """Documents with a value that the field's payload index leaves out."""
     from qdrant_client import models
 
-    key = field.name
+    key = json_path(field.name)
     number = models.FieldCondition(key=key, range=models.Range(gte=-1.7e308))
     flags = [
         models.FieldCondition(key=key, match=models.MatchValue(value=value))

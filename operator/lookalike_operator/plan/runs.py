@@ -21,7 +21,7 @@ from lookalike_crds.image_collection import (
     RunStatus,
     SourceStatus,
 )
-from lookalike_crds.progress import OTHERS, Counts, RunResult, RunState, losses_of, total_of
+from lookalike_crds.progress import OTHERS, Counts, RunResult, RunState, summed_up, total_of
 from lookalike_operator.plan.causes import job_cause, last_line, worst
 from lookalike_operator.plan.conditions import parsed, timestamp
 from lookalike_operator.plan.indexes import index_of
@@ -233,7 +233,7 @@ def outcome_of(job: Manifest, pods: Iterable[Manifest]) -> Outcome:
             )
         with_errors = any(result.state is not RunState.COMPLETED for result in best)
         messages = [r.message for r in best if r.message]
-        messages += [each.told() for each in losses_of(loss for r in best for loss in r.lost)]
+        messages += [each.told() for each in summed_up(w for r in best for w in r.warnings)]
         return Outcome(
             "CompletedWithErrors" if with_errors else "Completed",
             _cut("; ".join(dict.fromkeys(messages))) if messages else None,

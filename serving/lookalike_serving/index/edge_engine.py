@@ -15,6 +15,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from lookalike_crds.image_collection import Distance, FieldSpec, VectorSpec
+from lookalike_crds.payload_indexes import key_of
 from lookalike_serving.index import edge_settings
 from lookalike_serving.index.edge_filters import compile_filter
 from lookalike_serving.index.edge_folder import Manifest
@@ -285,8 +286,8 @@ class ShardEngine:
         with translated(f"reading the index in {self._path}"):
             info = self._shard.info()
         types = {
-            key: edge_settings.field_type_of(index.data_type)
-            for key, index in info.payload_schema.items()
+            key_of(path): edge_settings.field_type_of(index.data_type)
+            for path, index in info.payload_schema.items()
         }
         return ShardState(
             points=info.points_count,

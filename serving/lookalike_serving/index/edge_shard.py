@@ -9,6 +9,7 @@ from pathlib import Path
 import qdrant_edge as edge
 
 from lookalike_crds.image_collection import FieldSpec, VectorSpec
+from lookalike_crds.payload_indexes import json_path
 from lookalike_serving.index import edge_settings
 from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexRefused
@@ -64,7 +65,7 @@ def load_shard(where: Path, manifest: Manifest, vector: VectorSpec | None) -> ed
 
 def match_payload_indexes(shard: edge.EdgeShard, fields: tuple[FieldSpec, ...]) -> None:
     """Make the payload indexes that `fields` ask for and delete those they do not."""
-    wanted = {field.name: field.type for field in fields}
+    wanted = {json_path(field.name): field.type for field in fields}
     for key, index in shard.info().payload_schema.items():
         field_type = edge_settings.field_type_of(index.data_type)
         if field_type is not None and wanted.get(key) is field_type and not _outdated(index):

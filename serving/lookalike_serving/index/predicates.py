@@ -31,6 +31,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from lookalike_crds import payload_indexes
 from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_serving.floats import settled
 from lookalike_serving.index.filters import And, Condition, Filter, HasId, Not, Operator, Or
@@ -509,20 +510,11 @@ _UNSPACED = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
 )
 """Scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
-_UNQUOTABLE = re.compile(r"""["\\\x00-\x1f\x7f-\x9f]""")
-_PLAIN_SEGMENT = re.compile(r"[A-Za-z0-9_-]+(\[\d*\])*")
 
 
 def json_path(key: str) -> str:
-    """`key` in the engines' JSON-path syntax: segments of other characters are quoted."""
-    segments = []
-    for segment in key.split("."):
-        if _PLAIN_SEGMENT.fullmatch(segment):
-            segments.append(segment)
-        elif segment and not _UNQUOTABLE.search(segment):
-            segments.append(f'"{segment}"')
-        else:
-            raise IndexRefused(
-                f"filter key {key!r} is no path: write metadata keys joined by single dots"
-            )
-    return ".".join(segments)
+    """`key` in the engines' JSON-path syntax. Raises IndexRefused."""
+    try:
+        return payload_indexes.json_path(key)
+    except ValueError as error:
+        raise IndexRefused(str(error)) from None

@@ -46,8 +46,8 @@ from lookalike_serving.index.qdrant_collection import (
     Wanted,
     adopted,
     ensure_collection,
-    field_type_of,
     former_of,
+    types_of,
 )
 from lookalike_serving.index.qdrant_connection import Connection, connected
 from lookalike_serving.index.qdrant_errors import CollectionLost
@@ -399,7 +399,7 @@ class QdrantIndex:
     async def info(self) -> IndexInfo:
         points = await self.count()
         info = await self._call("reading", lambda client: client.get_collection(self._name))
-        types = {key: field_type_of(index.data_type) for key, index in info.payload_schema.items()}
+        types = types_of(info)
         return IndexInfo(
             points=points,
             indexed_vectors=info.indexed_vectors_count or 0,

@@ -16,7 +16,14 @@ from qdrant_client.http.exceptions import UnexpectedResponse
 
 from lookalike_crds.image_collection import Distance, FieldSpec, FieldType, Quantization, VectorSpec
 from lookalike_crds.ownership import KEY, IndexOwner, is_anothers, owner_in
-from lookalike_crds.payload_indexes import FORMER_TYPES, TYPES, field_schema, remembered
+from lookalike_crds.payload_indexes import (
+    FORMER_TYPES,
+    TYPES,
+    field_schema,
+    json_path,
+    key_of,
+    remembered,
+)
 from lookalike_serving.index.protocol import IndexMismatch
 from lookalike_serving.index.tuning import QUANTILE, STORED_AS
 
@@ -133,19 +140,27 @@ async def ensure_collection(
         signed["settings"] = wanted.settings
         await _apply_settings(client, wanted.name, wanted.vector, signed)
     for field in wanted.fields:
-        existing = info.payload_schema.get(field.name)
+        path = json_path(field.name)
+        existing = info.payload_schema.get(path)
         if existing is not None:
             if existing.data_type == _SCHEMAS[field.type] and not _outdated(existing):
                 continue
-            await client.delete_payload_index(wanted.name, field.name, wait=True)
+            await client.delete_payload_index(wanted.name, path, wait=True)
         await client.create_payload_index(
-            wanted.name, field.name, field_schema=_payload_schema(field.type), wait=True
+            wanted.name, path, field_schema=_payload_schema(field.type), wait=True
         )
+
+
+def types_of(info: models.CollectionInfo) -> dict[str, FieldType | None]:
+    """Metadata key -> type of its payload index."""
+    return {
+        key_of(path): field_type_of(index.data_type) for path, index in info.payload_schema.items()
+    }
 
 
 def _types(wanted: Wanted, stored: dict[str, Any], info: models.CollectionInfo) -> dict[str, Any]:
     """What the collection is to remember of its fields' types."""
-    indexed = {key: field_type_of(index.data_type) for key, index in info.payload_schema.items()}
+    indexed = types_of(info)
     known = {key: type.value for key, type in indexed.items() if type is not None}
     # The operator may have made the payload indexes anew already; what is written was before.
     known |= stored.get(TYPES, {})

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pydantic import ValidationError
 
 from lookalike_crds.config import IngestionConfig
-from lookalike_crds.progress import Lost, RunResult, RunState, losses_of
+from lookalike_crds.progress import RunResult, RunState, summed_up
 from lookalike_serving.ingest.partition import Partition
 
 if TYPE_CHECKING:
@@ -146,16 +146,16 @@ def _run(config: IngestionConfig, partition: Partition | None, progress: Progres
 
 
 def _log_summary(progress: ProgressWriter) -> None:
-    """One line a source, one for each cause of failures and losses, one for the run as a whole."""
+    """One line a source, one for each cause of failures and warnings, one for the whole run."""
     made = progress.progress
     for name, counts in made.sources.items():
         log.info("source %s: %d listed, %s", name, counts.listed, counts.told())
     for failure in made.failures:
         log.info("failed: %s", failure.told())
     for skipped in made.skipped:
-        log.info("skipped: %s", skipped.told("file"))
-    for lost in made.lost:
-        log.info("%s", lost.told())
+        log.info("skipped: %s", skipped.told())
+    for warning in made.warnings:
+        log.warning("%s", warning.told())
     seconds = (made.updated_at - made.started_at).total_seconds()
     log.info(
         "%s: collection %s, %s in %.1f s; the index holds %s documents",
@@ -189,9 +189,7 @@ def _write(path: Path, config: IngestionConfig, progress: ProgressWriter) -> Non
         documents=made.documents,
         index_name=config.collection.index.name,
         errors=made.errors,
-        lost=losses_of(
-            [*made.lost, *(Lost.model_validate(each.model_dump()) for each in made.skipped)]
-        ),
+        warnings=summed_up([*made.warnings, *made.skipped]),
         finished_at=datetime.now(UTC),
     )
     try:

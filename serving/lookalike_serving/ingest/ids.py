@@ -11,12 +11,12 @@ from dataclasses import replace
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.document_ids import BadDocumentId, canonical, checked
 from lookalike_serving.documents import Origin
-from lookalike_serving.ingest.sources import Item, Rejected
+from lookalike_serving.ingest.sources import Entry, Item, Rejected
 
 
-def prefixed(entry: Item | Rejected, source: SourceSpec) -> Item | Rejected:
+def prefixed(entry: Entry, source: SourceSpec) -> Entry:
     """An entry under the id that its source's prefix makes of its own."""
-    if isinstance(entry, Rejected) or not source.id_prefix:
+    if not isinstance(entry, Item) or not source.id_prefix:
         return entry
     try:
         return replace(entry, document_id=checked(source.id_prefix + entry.document_id))

@@ -7,25 +7,21 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self, TextIO
 
 from lookalike_crds.progress import (
-    OTHER_CAUSES,
     ByCause,
     Counts,
     ItemError,
-    Lost,
     Progress,
     RunState,
+    Tally,
     errors_file,
-    losses_of,
 )
-from lookalike_serving.images.decode import general
 from lookalike_serving.ingest.sources import Skipped
-from lookalike_serving.ingest.work import Failure, Loss
+from lookalike_serving.ingest.work import Failure
 
 log = logging.getLogger("lookalike.ingest")
 
@@ -35,8 +31,6 @@ _LAST_ERRORS = 20
 _MAX_LISTED = 100_000
 """Errors that the list holds; all of them are counted."""
 _RATE_WINDOW_SECONDS = 10.0
-_MOST_CAUSES = 200
-"""Causes of failures that are kept apart until the most frequent ones are told."""
 _ONE_IMAGES_OWN = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9][0-9,.]*")
 
 
@@ -57,10 +51,10 @@ class ProgressWriter:
         self.hopeless = False
         """Of a run that failed: another one would, too."""
         self._path = path
+        self._failures, self._skipped, self._warnings = Tally(), Tally(), Tally()
         self._written = 0.0
         self._logged = time.monotonic()
         self._rates: deque[tuple[float, int]] = deque()
-        self._failures: dict[str, ByCause] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         self._errors: TextIO = errors_file(path).open("w", encoding="utf-8")
 
@@ -89,28 +83,19 @@ class ProgressWriter:
         if self.failed <= _MAX_LISTED:
             self._errors.write(error.model_dump_json() + "\n")
         self.progress.errors = [*self.progress.errors, error][-_LAST_ERRORS:]
-        told, cause = failure.cause, alike(failure.cause)
-        if cause not in self._failures and len(self._failures) >= _MOST_CAUSES:
-            told = cause = OTHER_CAUSES
-        example = ByCause(cause=told, images=0, source=failure.source, key=failure.key)
-        self._failures.setdefault(cause, example).images += 1
+        one = ByCause(cause=failure.cause, source=failure.source, example=failure.key)
+        self._failures.add(one, group=alike(failure.cause))
 
     def skip(self, source: str, skipped: Skipped) -> None:
         """Note what a source has passed over, once it has listed everything."""
         self.counts(source).skipped = skipped.total
-        these = (
-            ByCause(cause=cause, images=count, source=source, key=skipped.examples[cause])
-            for cause, count in skipped.counts.items()
-        )
-        self.progress.skipped = losses_of([*self.progress.skipped, *these])
+        for one in skipped.counted(source):
+            self._skipped.add(one)
 
-    def lose(self, losses: Iterable[Loss]) -> None:
-        """Count what was lost when images were decoded."""
-        one_by_one = (
-            Lost(cause=general(loss.cause), images=1, source=loss.source, key=loss.key)
-            for loss in losses
-        )
-        self.progress.lost = losses_of([*self.progress.lost, *one_by_one])
+    def warn(self, *warnings: ByCause) -> None:
+        """Count what was left out."""
+        for each in warnings:
+            self._warnings.add(each)
 
     def enter(self, state: RunState, message: str | None = None) -> None:
         """Begin a phase, and say so at once."""
@@ -126,7 +111,9 @@ class ProgressWriter:
             return
         self._written = moment
         self._estimate(moment)
-        self.progress.failures = losses_of(self._failures.values())
+        self.progress.failures = self._failures.most_frequent()
+        self.progress.skipped = self._skipped.most_frequent()
+        self.progress.warnings = self._warnings.most_frequent()
         if self.progress.state.ended or moment - self._logged >= _LOGGED_EVERY_SECONDS:
             self._logged = moment
             log.info("%s", self._line())

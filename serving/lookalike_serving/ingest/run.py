@@ -18,7 +18,7 @@ from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
 from lookalike_crds.image_collection import Engine
-from lookalike_crds.progress import RunState
+from lookalike_crds.progress import ByCause, RunState
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.documents import RESERVED, point_id, split
 from lookalike_serving.embed.load import check_built, load_embedder
@@ -32,7 +32,9 @@ from lookalike_serving.ingest.partition import WHOLE, Partition
 from lookalike_serving.ingest.pool import LocalPool, Pool, RayPool
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.sources import (
+    Entry,
     Item,
+    LeftOut,
     Rejected,
     Source,
     SourceError,
@@ -187,7 +189,14 @@ class _Run:
         chunk: list[tuple[str, Item]] = []
         async for listed in _listed(source):
             entry = prefixed(listed, spec)
-            listing.entries += 1
+            if isinstance(entry, ByCause):
+                if self._partition.first:
+                    self._progress.warn(entry)
+                continue
+            listing.entries += 1  # of images, so that a table alone is an empty source
+            if isinstance(entry, LeftOut):
+                self._ledger.hold(entry.uri)
+                continue
             if isinstance(entry, Rejected):
                 if entry.uri is not None:
                     self._ledger.hold(entry.uri)
@@ -220,6 +229,7 @@ class _Run:
             earlier = self._ledger.enter(id_, source, item.key)
             if earlier is None:
                 first.append((id_, item))
+                self._progress.warn(*(each.counted(source, item.key) for each in item.cautions))
                 continue
             self._progress.fail(Failure(source, item.key, taken(item, source, *earlier)))
         records = await self._store.retrieve([id_ for id_, _ in first], with_payload=(RESERVED,))
@@ -282,7 +292,7 @@ class _Run:
             after = page.next
 
 
-async def _listed(source: Source) -> AsyncIterator[Item | Rejected]:
+async def _listed(source: Source) -> AsyncIterator[Entry]:
     """What a source lists. Raises SourceError, also where the listing fails unexpectedly."""
     try:
         async for entry in source.list():
@@ -368,7 +378,7 @@ class _Dispatch:
                 setattr(counts, name, getattr(counts, name) + count)
         for failure in outcome.failures:
             self._progress.fail(failure)
-        self._progress.lose(outcome.losses)
+        self._progress.warn(*outcome.warnings)
         self._progress.write()
         self.check_failures()
 

@@ -21,8 +21,8 @@ from pydantic import ValidationError
 
 from lookalike_crds.config import FetchPolicy
 from lookalike_crds.image_collection import FieldSpec
-from lookalike_crds.progress import ByCause, losses_of
-from lookalike_crds.sources import SourceSpec
+from lookalike_crds.progress import ByCause, Tally, summed_up
+from lookalike_crds.sources import MetadataMapping, SourceSpec
 from lookalike_serving.images import ImageError, ImageFetcher
 from lookalike_serving.images.decode import decode_image, general
 from lookalike_serving.ingest.progress import alike
@@ -30,7 +30,7 @@ from lookalike_serving.ingest.reading import FILE, cause_of, read_file
 from lookalike_serving.ingest.sources import Item, Rejected, SourceError, open_source
 from lookalike_serving.ingest.sources.guess import Guess, guess_columns
 from lookalike_serving.ingest.sources.rows import reading_of
-from lookalike_serving.ingest.sources.tables import Table, Unreadable, format_of
+from lookalike_serving.ingest.sources.tables import Table, Unreadable, format_of, metadata_format
 
 _T = TypeVar("_T")
 
@@ -76,7 +76,8 @@ class Survey:
     undecodable: list[ByCause] = field(default_factory=list)
     """Pictures of the sample that cannot be decoded."""
     lost: list[ByCause] = field(default_factory=list)
-    """What decoding leaves out of pictures of the sample."""
+    """What pictures come in without, by their rows or, of the sample, by decoding; and what of a
+    table does not come in."""
     columns: list[Column] = field(default_factory=list)
     error: str | None = None
     """Why the source as a whole cannot be read."""
@@ -84,7 +85,7 @@ class Survey:
     @property
     def refused(self) -> int:
         """Pictures that were found not to come in."""
-        return sum(each.images for each in (*self.left_out, *self.undecodable))
+        return sum(each.count for each in (*self.left_out, *self.undecodable))
 
     @property
     def complete(self) -> bool:
@@ -111,24 +112,26 @@ async def survey(
     try:
         with tempfile.TemporaryDirectory(prefix="lookalike-") as scratch:
             source = open_source(spec, fields, Path(scratch), fetcher)
-            refused = _Causes(spec.name)
+            refused, told = Tally(), Tally()
             try:
                 async for entry in source.list():
                     if isinstance(entry, Rejected):
-                        refused.add(entry.cause, entry.key)
-                    else:
+                        one = ByCause(cause=entry.cause, source=spec.name, example=entry.key)
+                        refused.add(one, group=alike(entry.cause))
+                    elif isinstance(entry, ByCause):
+                        told.add(entry)
+                    elif isinstance(entry, Item):
                         made.comes_in += 1
                         chosen.add(entry)
+                        for caution in entry.cautions:
+                            told.add(caution.counted(spec.name, entry.key))
                     if time.monotonic() > until:
                         made.whole = False
                         break
             except SourceError as error:
                 made.error = str(error)
-            made.left_out = refused.told()
-            made.skipped = losses_of(
-                ByCause(cause=cause, images=n, source=spec.name, key=source.skipped.examples[cause])
-                for cause, n in source.skipped.counts.items()
-            )
+            made.left_out, made.lost = refused.most_frequent(), told.most_frequent()
+            made.skipped = summed_up(source.skipped.counted(spec.name))
         await asyncio.to_thread(_decode, made, chosen.kept, policy, max(until, _soon()))
         made.columns = await asyncio.to_thread(_columns, spec, fields)
     finally:
@@ -142,7 +145,9 @@ def _soon() -> float:
 
 
 def _decode(made: Survey, items: Iterable[Item], policy: FetchPolicy, until: float) -> None:
-    undecodable, lost = _Causes(made.source), _Causes(made.source)
+    undecodable, lost = Tally(), Tally()
+    for each in made.lost:
+        lost.add(each)
     for item in items:
         if not item.uri.startswith(FILE):
             continue
@@ -153,36 +158,41 @@ def _decode(made: Survey, items: Iterable[Item], policy: FetchPolicy, until: flo
             data = read_file(item.uri, policy.max_bytes)
             image = decode_image(data, min_side=_SMALL_SIDE, max_pixels=policy.max_pixels)
         except (ImageError, OSError) as error:
-            undecodable.add(cause_of(error), item.key)
+            cause = cause_of(error)
+            one = ByCause(cause=cause, source=made.source, example=item.key)
+            undecodable.add(one, group=alike(cause))
             continue
         for warning in image.warnings:
-            lost.add(general(warning), item.key)
-    made.undecodable, made.lost = undecodable.told(), lost.told()
+            cause = general(warning)
+            lost.add(ByCause(cause=cause, source=made.source, example=item.key))
+    made.undecodable, made.lost = undecodable.most_frequent(), lost.most_frequent()
 
 
 def table_of(spec: SourceSpec) -> tuple[Path, str, str] | None:
     """(path, format, column of the image) of a source's table on this machine, if it has one."""
     if spec.volume is not None and spec.metadata.file is not None:
         path = Path(spec.volume.path) / spec.metadata.file
-        return path, format_of(path.name), spec.metadata.key_column
+        return path, metadata_format(path.name), spec.metadata.key_column
     if spec.urls is not None and "://" not in spec.urls.manifest:
         path = Path(spec.urls.manifest)
         return path, format_of(path.name, spec.urls.format), spec.urls.url_column
     return None
 
 
-def guesses(path: Path, format_: str, key_column: str) -> dict[str, Guess]:
+def guesses(
+    path: Path, format_: str, key_column: str, mapping: MetadataMapping = MetadataMapping()
+) -> dict[str, Guess]:
     """What the columns of a table seem to hold, by its first rows. Raises SourceError."""
     table = Table(path, format_, text_column=key_column)
     rows = (row for row in islice(table, _ROWS) if not isinstance(row, Unreadable))
-    return guess_columns(rows, reading_of(table))
+    return guess_columns(rows, reading_of(table, mapping))
 
 
 def _columns(spec: SourceSpec, fields: tuple[FieldSpec, ...]) -> list[Column]:
     """The columns that become metadata, under the keys they have there."""
     try:
         table = table_of(spec)
-        found = {} if table is None else guesses(*table)
+        found = {} if table is None else guesses(*table, spec.metadata)
     except SourceError:
         return []  # the listing tells it
     mapping = spec.metadata
@@ -204,21 +214,6 @@ def may_be_a_field(name: str) -> bool:
     except ValidationError:
         return False
     return True
-
-
-class _Causes:
-    """Counts by cause; each is worded as its first example has it."""
-
-    def __init__(self, source: str) -> None:
-        self._source = source
-        self._by_cause: dict[str, ByCause] = {}
-
-    def add(self, cause: str, key: str) -> None:
-        example = ByCause(cause=cause, images=0, source=self._source, key=key)
-        self._by_cause.setdefault(alike(cause), example).images += 1
-
-    def told(self) -> list[ByCause]:
-        return losses_of(self._by_cause.values())
 
 
 class _Spread(Generic[_T]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lookalike_crds.progress import ByCause
 from lookalike_serving.documents import Origin
 from lookalike_serving.ingest.sources import Item
 
@@ -26,15 +27,6 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """An image that is in the index, and of which something was lost when it was decoded."""
-
-    source: str
-    key: str
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of some tasks. `new`, `updated`, `unchanged`: images, by source."""
 
@@ -42,4 +34,4 @@ class Outcome:
     updated: dict[str, int]
     unchanged: dict[str, int]
     failures: tuple[Failure, ...]
-    losses: tuple[Loss, ...] = ()
+    warnings: tuple[ByCause, ...] = ()

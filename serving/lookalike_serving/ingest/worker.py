@@ -17,18 +17,20 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from lookalike_crds.config import IngestionConfig
+from lookalike_crds.progress import ByCause
 from lookalike_serving.documents import Origin, payload, point_id
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
 from lookalike_serving.embed.results import ImageFacts
 from lookalike_serving.images import ImageError, ImageFetcher, exif
+from lookalike_serving.images.decode import general
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore
 from lookalike_serving.ingest.pictured import with_exif
 from lookalike_serving.ingest.reading import cause_of, read
 from lookalike_serving.ingest.store import open_store
 from lookalike_serving.ingest.versions import fingerprint, image_part, must_be_read
-from lookalike_serving.ingest.work import Failure, Loss, Outcome, Task
+from lookalike_serving.ingest.work import Failure, Outcome, Task
 from lookalike_serving.metadata import MetadataChecker
 
 log = logging.getLogger("lookalike.ingest")
@@ -90,7 +92,7 @@ class Worker:
         if self._store is None:
             self._store = await open_store(self._config, self._embedder.info)
         failures: list[Failure] = []
-        losses: list[Loss] = []
+        told: list[ByCause] = []
         new: Counter[str] = Counter()
         updated: Counter[str] = Counter()
         unchanged: Counter[str] = Counter()
@@ -116,7 +118,7 @@ class Worker:
         async def write() -> None:
             for task, _, warnings in await self._written(ready, failures):
                 (updated if task.stored else new)[task.source] += 1
-                losses.extend(Loss(task.source, task.item.key, cause) for cause in warnings)
+                told.extend(_lost(task, cause) for cause in warnings)
             ready.clear()
 
         try:
@@ -136,7 +138,7 @@ class Worker:
                 each.cancel()
         if ready:
             await write()
-        return Outcome(dict(new), dict(updated), dict(unchanged), tuple(failures), tuple(losses))
+        return Outcome(dict(new), dict(updated), dict(unchanged), tuple(failures), tuple(told))
 
     async def _written(self, ready: Sequence[_Ready], failures: list[Failure]) -> list[_Ready]:
         """Write points; those that are in. One that the index refuses fails alone."""
@@ -218,6 +220,11 @@ def _exif(data: bytes, facts: ImageFacts) -> tuple[dict[str, Any], tuple[str, ..
     """(what the picture tells of itself, what of it cannot be used)."""
     values, left_out = exif.read(data if facts.format == "TIFF" else facts.exif)
     return {**values, "width": facts.width, "height": facts.height}, left_out
+
+
+def _lost(task: Task, warning: str) -> ByCause:
+    """What was lost when an image was decoded."""
+    return ByCause(cause=general(warning), source=task.source, example=task.item.key)
 
 
 def _now() -> str:

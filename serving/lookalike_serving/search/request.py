@@ -20,7 +20,7 @@ from pydantic import (
     Tag,
 )
 
-from lookalike_crds.base import FieldName
+from lookalike_crds.names import FieldName
 from lookalike_crds.retriever import BoostStage, DiversityStage, Stage
 from lookalike_serving.search.facet_request import MAX_FACETS, Facet, FacetField
 from lookalike_serving.search.filters import KEY_PATTERN, MAX_KEY
@@ -108,7 +108,7 @@ RerankPart = Annotated[
 ]
 
 _INCLUDE = (
-    r"""^(metadata(\.[^.\s\[\]"'\\\x00-\x1f\x7f-\x9f]{1,128})?"""
+    r"""^(metadata(\.[^.\[\]"'\\\x00-\x1f\x7f-\x9f]{1,128})*"""
     r"|image_url|thumbnail_url|vector|distance|collection|query_document)$"
 )
 

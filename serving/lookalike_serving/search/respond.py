@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lookalike_serving.documents import metadata_of
@@ -44,6 +44,23 @@ def respond(
     return answer
 
 
+def _picked(payload: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """These keys alone; `camera.make` within its object."""
+    picked: dict[str, Any] = {}
+    for key in keys:
+        *outer, last = key.split(".")
+        there: Any = payload
+        for name in outer:
+            there = there.get(name) if isinstance(there, dict) else None
+        if not isinstance(there, dict) or last not in there:
+            continue
+        inner = picked
+        for name in outer:
+            inner = inner.setdefault(name, {})
+        inner[last] = there[last]
+    return picked
+
+
 def _result(
     candidate: Candidate, plan: SearchPlan, query: CombinedQuery, base: str
 ) -> dict[str, Any]:
@@ -60,8 +77,7 @@ def _result(
     if include.all_metadata:
         result["metadata"] = metadata_of(hit.payload)
     elif include.metadata_keys:
-        asked = include.metadata_keys
-        result["metadata"] = {k: hit.payload[k] for k in asked if k in hit.payload}
+        result["metadata"] = _picked(hit.payload, include.metadata_keys)
     if include.image_url:
         result["image_url"] = base + image_path(candidate.collection, candidate.document_id)
     if include.thumbnail_url:

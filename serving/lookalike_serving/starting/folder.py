@@ -21,6 +21,7 @@ from lookalike_serving.ingest.sources import volume as listing
 from lookalike_serving.ingest.sources.guess import Guess, guess_columns
 from lookalike_serving.ingest.sources.rows import reading_of
 from lookalike_serving.ingest.sources.tables import Table, Unreadable, format_of
+from lookalike_serving.ingest.sources.unmatched import meeting_name
 from lookalike_serving.ingest.survey import may_be_a_field
 
 _LISTING_SECONDS = 60.0
@@ -87,7 +88,7 @@ async def _listed(folder: Path) -> Pictures:
         source = listing.VolumeSource("folder", spec, MetadataMapping(), (), Path(scratch))
         async for entry in source.list():
             if isinstance(entry, Item):
-                keys.add(canonical(entry.key))
+                keys.add(meeting_name(entry.key))
                 formats[_format(entry.key)] += 1
             if time.monotonic() > until:
                 whole = False
@@ -141,7 +142,7 @@ def _read(path: Path, folder: Path, pictures: Pictures) -> Described | NearMiss 
     # A picture without a row would have no id.
     every = len(hits[column]) == len(pictures.keys)
     id_column = _id_column(rows, column) if every else None
-    guessed = guess_columns(rows[:_GUESSED_ROWS], reading_of(table))
+    guessed = guess_columns(rows[:_GUESSED_ROWS], reading_of(table, MetadataMapping()))
     fields = {
         name: guess
         for name, guess in guessed.items()
@@ -160,7 +161,7 @@ def _read(path: Path, folder: Path, pictures: Pictures) -> Described | NearMiss 
 
 def _named(value: str, keys: frozenset[str]) -> str | None:
     """The picture that a value names, as ingestion joins them."""
-    key = canonical(value.removeprefix("./"))
+    key = meeting_name(value)
     return key if key in keys else None
 
 

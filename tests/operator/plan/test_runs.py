@@ -20,7 +20,7 @@ from tests.operator.plan.known import (
 )
 from tests.operator.plan.moments import after, done, ingested, on_server, status_of
 
-from lookalike_crds.progress import Lost, RunResult, RunState
+from lookalike_crds.progress import ByCause, RunResult, RunState
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.model import IndexFacts, Manifest, ref_of
 from lookalike_operator.plan.names import RUN_NOW
@@ -109,8 +109,8 @@ def test_what_decoding_left_out_is_told_and_nothing_is_amiss() -> None:
     def partition(index: int, images: int) -> Manifest:
         key = {"batch.kubernetes.io/job-completion-index": str(index)}
         cause = "animated: the first frame is used"
-        lost = [Lost(cause=cause, images=images, source="products", key=f"{index}.gif")]
-        made = RunResult.model_validate_json(result()).model_copy(update={"lost": lost})
+        warnings = [ByCause(cause=cause, count=images, source="products", example=f"{index}.gif")]
+        made = RunResult.model_validate_json(result()).model_copy(update={"warnings": warnings})
         status = ended(made.to_json().decode())
         return pod(f"p{index}", owner=job, status=status, annotations=key)
 

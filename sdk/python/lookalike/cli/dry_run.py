@@ -88,7 +88,7 @@ def in_a_line(each: Surveyed) -> str:
     told = f"{each.collection}: source {made.source}: {_found(made)}"
     if made.refused:
         told += f"; {made.refused:,} found so far that will not come in"
-    if passed_over := sum(skipped.images for skipped in made.skipped):
+    if passed_over := sum(skipped.count for skipped in made.skipped):
         told += f"; {passed_over:,} other file{'' if passed_over == 1 else 's'}"
     return told
 
@@ -102,7 +102,7 @@ def print_survey(each: Surveyed, say: Callable[[str], None]) -> None:
         return
     say(f"  {_found(made)} will come in, as far as the listing tells")
     sample = "1 picture was" if made.sampled == 1 else f"{made.sampled:,} pictures were"
-    bad = sum(cause.images for cause in made.undecodable)
+    bad = sum(cause.count for cause in made.undecodable)
     if made.sampled:
         say(f"  {sample} decoded to see: {f'{bad:,} failed' if bad else 'all are well'}")
     if made.left_out or made.undecodable:
@@ -116,7 +116,7 @@ def print_survey(each: Surveyed, say: Callable[[str], None]) -> None:
     if made.skipped:
         say("  are passed over:")
         for cause in made.skipped:
-            say(f"    {cause.told('file')}")
+            say(f"    {cause.told()}")
     if made.columns:
         say("  metadata:")
         width = max(len(column.name) for column in made.columns)

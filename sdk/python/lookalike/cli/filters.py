@@ -1,6 +1,7 @@
 """`--filter` texts to the API's filters.
 
     status=active   price<20   price>=9.5   status!=sold   title~striped   active=true   sold=null
+    "Shot On>=2024-05-01"   camera.make=Leica
     '{"OR": [{"key": "kind", "operator": "eq", "value": "mug"}, …]}'
 
 A value that reads as JSON is that JSON – 20, true, null, "20" (with its quotes: the text) – and any
@@ -26,7 +27,9 @@ _OPERATORS = {
     ">=": "gte",
     "~": "text",
 }
-_CONDITION = re.compile(r"\s*([A-Za-z][\w.]*)\s*(==|!=|<=|>=|=|<|>|~)\s*(.*?)\s*", re.DOTALL)
+_CONDITION = re.compile(
+    r"""\s*([^\s_=!<>~{"'\[\]\\][^=!<>~"'\[\]\\]*?)\s*(==|!=|<=|>=|=|<|>|~)\s*(.*?)\s*""", re.DOTALL
+)
 
 
 def parse_filters(texts: Sequence[str]) -> dict[str, Any] | None:

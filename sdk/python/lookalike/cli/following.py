@@ -202,10 +202,10 @@ def summary(progress: Progress, say: Callable[[str], None]) -> None:
 
 
 def by_cause(progress: Progress) -> list[str]:
-    """What did not come in, what was passed over, what was lost: a line for each cause, with how
-    many, an example and the remedy."""
+    """What did not come in, what was passed over, what was left out: a line for each cause, with
+    how many, an example and the remedy."""
     return [
         *(f"failed: {each.told()}" for each in progress.failures),
-        *(f"skipped: {each.told('file')}" for each in progress.skipped),
-        *(each.told() for each in progress.lost),
+        *(f"skipped: {each.told()}" for each in progress.skipped),
+        *(each.told() for each in progress.warnings),
     ]

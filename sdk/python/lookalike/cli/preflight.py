@@ -71,7 +71,7 @@ def _of_source(source: SourceSpec, folder: Path) -> Iterator[_Found]:
         if source.metadata.file is not None:
             keys = {"metadata.keyColumn": source.metadata.key_column}
             yield from _of_table(
-                "metadata.file", root / source.metadata.file, "Auto", keys, source.metadata
+                "metadata.file", root / source.metadata.file, None, keys, source.metadata
             )
     elif source.urls is not None and "://" not in source.urls.manifest:
         manifest = absolute(source.urls.manifest, folder)
@@ -102,11 +102,20 @@ def _names(folder: Path) -> list[str]:
 
 
 def _of_table(
-    place: str, path: Path, format_: str, keys: dict[str, str], mapping: MetadataMapping
+    place: str, path: Path, said: str | None, keys: dict[str, str], mapping: MetadataMapping
 ) -> Iterator[_Found]:
-    """Whether the table can be read, and has the columns that are asked for."""
+    """Whether the table can be read, and has the columns that are asked for.
+
+    `said`: the format of a manifest, as the spec says it; None: a metadata file.
+    """
+    from lookalike_serving.ingest.sources.guess import flat
     from lookalike_serving.ingest.sources.protocol import SourceError
-    from lookalike_serving.ingest.sources.tables import Unreadable, format_of, rows
+    from lookalike_serving.ingest.sources.tables import (
+        Unreadable,
+        format_of,
+        metadata_format,
+        rows,
+    )
 
     if not path.exists():
         near = difflib.get_close_matches(path.name, _names(path.parent), 1)
@@ -114,7 +123,7 @@ def _of_table(
         yield place, None, f"there is no file {path}: {remedy}{_WITHOUT}", False
         return
     try:
-        format_ = format_of(path.name, format_)
+        format_ = metadata_format(path.name) if said is None else format_of(path.name, said)
         table = rows(path, format_, text_column=keys[next(iter(keys))])
         read = list(islice(table, _ROWS))
     except SourceError as error:
@@ -126,17 +135,20 @@ def _of_table(
             first = next(row for row in read if isinstance(row, Unreadable))
             yield place, None, f"{path} {first.place} {first.cause}", False
         return
-    columns = list(dict.fromkeys(column for row in found for column in row))
+    columns = list(dict.fromkeys(name for row in found for name in (*row, *dict(flat(row)))))
     if mapping.document_id is not None:
         keys["metadata.documentId"] = mapping.document_id
     for where, column in keys.items():
         if column not in columns:
             yield where, repr(column), _no_column(path, columns, column), False
     # A key that the first lines of a JSON Lines file do not have may come later.
-    for key, column in mapping.columns.items():
+    asked = {f"columns.{key}": column for key, column in mapping.columns.items()}
+    for key, place_of in mapping.geo.items():
+        asked |= {f"geo.{key}.lat": place_of.lat, f"geo.{key}.lon": place_of.lon}
+    for where, column in asked.items():
         if column not in columns:
             told = _no_column(path, columns, column)
-            yield f"metadata.columns.{key}", repr(column), told, format_ == "JsonLines"
+            yield f"metadata.{where}", repr(column), told, format_ == "JsonLines"
 
 
 def _no_column(path: Path, columns: Iterable[str], column: str) -> str:

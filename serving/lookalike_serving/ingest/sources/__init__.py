@@ -9,7 +9,10 @@ from lookalike_crds.sources import SourceSpec
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.ingest.sources.manifest import ManifestSource
 from lookalike_serving.ingest.sources.protocol import (
+    Caution,
+    Entry,
     Item,
+    LeftOut,
     Rejected,
     Skipped,
     Source,
@@ -18,7 +21,18 @@ from lookalike_serving.ingest.sources.protocol import (
 )
 from lookalike_serving.ingest.sources.volume import VolumeSource
 
-__all__ = ["Item", "Rejected", "Skipped", "Source", "SourceError", "SourceNotBuilt", "open_source"]
+__all__ = [
+    "Caution",
+    "Entry",
+    "Item",
+    "LeftOut",
+    "Rejected",
+    "Skipped",
+    "Source",
+    "SourceError",
+    "SourceNotBuilt",
+    "open_source",
+]
 
 
 def open_source(

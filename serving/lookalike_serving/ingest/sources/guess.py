@@ -63,7 +63,7 @@ def guess_columns(
     """Column -> guess, in the order of the columns; of nested objects `camera.make`."""
     seen: dict[str, list[Any]] = {}
     for row in rows:
-        for name, value in _flat(row, "", 0):
+        for name, value in flat(row):
             if name in seen or len(seen) < _MOST_COLUMNS:
                 seen.setdefault(name, []).append(value)
     return {name: guess(values, reading) for name, values in seen.items()}
@@ -96,12 +96,13 @@ def guess_place(columns: Iterable[str]) -> tuple[str, str] | None:
     return None if latitude is None or longitude is None else (latitude, longitude)
 
 
-def _flat(row: Mapping[str, Any], before: str, depth: int) -> Iterable[tuple[str, Any]]:
+def flat(row: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterable[tuple[str, Any]]:
+    """Columns and cells; of nested objects their keys, as `camera.make`."""
     for key, value in row.items():
         name = f"{before}{key}"
         is_place = isinstance(value, dict) and fits(value, FieldType.GEO)
         if isinstance(value, dict) and depth < _MAX_DEPTH and not is_place:
-            yield from _flat(value, f"{name}.", depth + 1)
+            yield from flat(value, f"{name}.", depth + 1)
         else:
             yield name, value
 

@@ -11,16 +11,26 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from lookalike_crds.image_collection import FieldSpec
+from lookalike_crds.progress import ByCause
 from lookalike_crds.sources import MetadataMapping, UrlsSource
 from lookalike_serving.images import ImageError, ImageFetcher
 from lookalike_serving.ingest.sources.protocol import (
+    Entry,
     Item,
+    LeftOut,
     Rejected,
     Skipped,
     SourceError,
     legible,
 )
-from lookalike_serving.ingest.sources.rows import BadRow, RowReader, columns_of, reading_of
+from lookalike_serving.ingest.sources.rows import (
+    BadRow,
+    RowReader,
+    SkippedRow,
+    columns_of,
+    reading_of,
+    unseen_columns,
+)
 from lookalike_serving.ingest.sources.tables import Table, Unreadable, format_of
 
 
@@ -51,14 +61,16 @@ class ManifestSource:
         self._fetcher = fetcher
         self._scratch = scratch
 
-    async def list(self) -> AsyncIterator[Item | Rejected]:
+    async def list(self) -> AsyncIterator[Entry]:
         spec = self._spec
         remote = spec.manifest.startswith(("https://", "http://"))
         format_ = format_of(spec.manifest.split("?")[0], spec.format)
         path = await self._fetched() if remote else Path(spec.manifest)
         columns = columns_of(self._mapping, spec.url_column)
         table = Table(path, format_, text_column=spec.url_column, columns=columns)
-        reader = RowReader(self._mapping, self._fields, spec.url_column, reading_of(table))
+        reader = RowReader(
+            self._mapping, self._fields, spec.url_column, reading_of(table, self._mapping)
+        )
         for number, row in enumerate(table, 1):
             if isinstance(row, Unreadable):
                 yield Rejected(row.place, row.cause, hides=True)
@@ -79,11 +91,28 @@ class ManifestSource:
                 yield Rejected(f"row {number}", str(bad), self._image(key, remote, path))
                 continue
             try:
-                document_id, metadata = reader.read(row, key)
+                described = reader.read(row, key)
+            except SkippedRow as skipped:
+                caution = skipped.caution
+                self.skipped.add(caution.cause, caution.example(key))
+                yield LeftOut(uri)
+                continue
             except BadRow as bad:
                 yield Rejected(legible(key), str(bad), uri)
                 continue
-            yield Item(legible(key), document_id, uri, version, metadata, self._mapping.exif)
+            yield Item(
+                legible(key),
+                described.document_id,
+                uri,
+                version,
+                described.metadata,
+                self._mapping.exif,
+                described.cautions,
+            )
+        for note in table.notes:
+            yield ByCause(cause=note, of="file", source=self.name, example="the manifest")
+        for warning in unseen_columns(self.name, reader):
+            yield warning
 
     def _locate(self, entry: str, remote: bool, manifest: Path) -> tuple[str, str | None]:
         """(uri, version). Raises BadRow."""

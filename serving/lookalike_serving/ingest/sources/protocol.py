@@ -7,9 +7,11 @@ Reading an item's bytes is not here: an item's `uri` says all that is needed
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from lookalike_crds.progress import ByCause
 
 _LONGEST_KEY = 500
 
@@ -20,6 +22,23 @@ class SourceError(Exception):
 
 class SourceNotBuilt(SourceError):
     """This version reads no source of the kind: trying again would not help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Caution:
+    """Something that was left out of an image's metadata, or why the image was left out."""
+
+    cause: str
+    """In words that are the same for all images that it happens to, so that they can be counted."""
+    value: str | None = None
+    """What this one image had."""
+
+    def example(self, key: str) -> str:
+        """With the image that it happened to."""
+        return key if self.value is None else f"{key}: {self.value}"
+
+    def counted(self, source: str, key: str) -> ByCause:
+        return ByCause(cause=self.cause, source=source, example=self.example(key))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +56,8 @@ class Item:
     metadata: dict[str, Any]
     exif: bool = False
     """Whether what the camera wrote into the picture is metadata, too."""
+    cautions: tuple[Caution, ...] = ()
+    """What was left out of its metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +71,14 @@ class Rejected:
     hides: bool = False
     """Whether it may stand for images that nothing else names, so that the listing is incomplete:
     a folder that cannot be opened, a line that cannot be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An image that was passed over, as the source's spec says; it is counted as skipped."""
+
+    uri: str
+    """A document that came from there is still there."""
 
 
 @dataclass(slots=True)
@@ -67,6 +96,15 @@ class Skipped:
     def total(self) -> int:
         return self.counts.total()
 
+    def counted(self, source: str) -> Iterator[ByCause]:
+        for cause, count in self.counts.items():
+            example = self.examples[cause]
+            yield ByCause(cause=cause, count=count, of="file", source=source, example=example)
+
+
+Entry = Item | Rejected | LeftOut | ByCause
+"""What is told by cause is about a table that came with the images: rows that name no file."""
+
 
 class Source(Protocol):
     @property
@@ -77,7 +115,7 @@ class Source(Protocol):
         """Entries passed over since they do not look like images."""
         ...
 
-    def list(self) -> AsyncIterator[Item | Rejected]:
+    def list(self) -> AsyncIterator[Entry]:
         """Everything there is, in an order that stays the same. Raises SourceError."""
         ...
 

@@ -1,39 +1,64 @@
 """From a row of a table to a document's id and metadata.
 
-Tables that are text (CSV) say numbers and truth values as text: they are read as the collection's
-`fields` say. What does not fit is an error of that one image, naming column and value.
+One room applies the mapping and the two policies: what becomes of an image without a row, and of
+one with a value that does not fit. The id is no matter of policy, since nothing can be left out
+of it: an image whose id cannot be told is a failure of that one image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from lookalike_crds.image_collection import FieldSpec
-from lookalike_crds.sources import MetadataMapping
+from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_crds.progress import ByCause
+from lookalike_crds.sources import MetadataMapping, OnMisfit
 from lookalike_serving.document_ids import BadDocumentId, checked
-from lookalike_serving.ingest.sources.cells import Reading, value_of
+from lookalike_serving.ingest.sources.cells import Reading, place_of, value_of
+from lookalike_serving.ingest.sources.protocol import Caution
 from lookalike_serving.ingest.sources.tables import Table
-from lookalike_serving.metadata import checked_metadata
-from lookalike_serving.problems import Problem
+from lookalike_serving.metadata import MetadataChecker, Misfit, shown
+
+_ABSENT = object()
 
 
 class BadRow(Exception):
     """The row cannot describe a document."""
 
 
+class SkippedRow(Exception):
+    """The image is to be left out, as the mapping says."""
+
+    def __init__(self, caution: Caution) -> None:
+        super().__init__(caution.cause)
+        self.caution = caution
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """What a row says of its image."""
+
+    document_id: str
+    metadata: dict[str, Any]
+    cautions: tuple[Caution, ...] = ()
+
+
 def columns_of(mapping: MetadataMapping, key_column: str) -> set[str] | None:
     """The columns that a mapping reads; None for all."""
     if not mapping.columns:
         return None
-    return {key_column, *mapping.columns.values(), mapping.document_id or key_column}
+    places = (column for each in mapping.geo.values() for column in (each.lat, each.lon))
+    named = {key_column, *mapping.columns.values(), mapping.document_id or key_column, *places}
+    return named | {column.partition(".")[0] for column in named}
 
 
-def reading_of(table: Table) -> Reading:
+def reading_of(table: Table, mapping: MetadataMapping) -> Reading:
     """How its cells are read. Raises SourceError."""
+    formats = mapping.date_format
     if table.format != "Csv":
-        return Reading()
-    return Reading(all_text=True, decimal_comma=table.dialect.decimal_comma)
+        return Reading(date_formats=formats)
+    return Reading(True, table.dialect.decimal_comma, formats)
 
 
 class RowReader:
@@ -48,33 +73,161 @@ class RowReader:
     ) -> None:
         self._mapping = mapping
         self._reading = reading
-        self._fields = fields
+        self._checker = MetadataChecker(fields)
         self._types = {field.name: field.type for field in fields}
-        self._not_metadata = {key_column, mapping.document_id}
+        self._nested = [
+            (field.name.split("."), field.type) for field in fields if "." in field.name
+        ]
+        places = {column for each in mapping.geo.values() for column in (each.lat, each.lon)}
+        self._not_metadata = {key_column, mapping.document_id, *places}
+        self._unseen = set(mapping.columns.values()) | places
+        self._rows = 0
 
-    def read(self, row: Mapping[str, Any], key: str) -> tuple[str, dict[str, Any]]:
-        """(document id, metadata) of the image `key`. Raises BadRow."""
-        mapping = self._mapping
-        columns = mapping.columns or {c: c for c in row if c not in self._not_metadata}
-        metadata: dict[str, Any] = dict(mapping.constants)
-        for name, column in columns.items():
-            if column not in row:
-                raise BadRow(f"there is no column {column!r} (columns: {', '.join(map(str, row))})")
-            value = value_of(row[column], self._types.get(name), self._reading)
-            if value is not None or name not in metadata:  # a constant stands in for null
-                metadata[str(name)] = value
-        document_id = key
-        if mapping.document_id is not None:
-            found = row.get(mapping.document_id)
-            if found is None or found == "":
-                raise BadRow(f"column {mapping.document_id!r}, the document id, is empty")
-            document_id = str(found)
+    def read(self, row: Mapping[str, Any], key: str) -> Described:
+        """What a row says of the image `key`. Raises BadRow and SkippedRow."""
+        self._rows += 1
+        document_id = self._document_id(row, key)
+        metadata, misfits = self._metadata(row)
+        checked, more = self._checker.fitting(metadata)
+        return Described(document_id, checked, self._judged([*misfits, *more]))
+
+    def without_row(self, file: str, key: str) -> Described:
+        """An image `key` that the metadata file has no row for. Raises BadRow and SkippedRow."""
+        cause = f"{file} has no row for it"
+        policy = self._mapping.on_missing_row
+        if policy is OnMisfit.SKIP:
+            raise SkippedRow(Caution(f"left out, as metadata.onMissingRow says: {cause}"))
+        if policy is OnMisfit.FAIL:
+            raise BadRow(f"{cause}: add one")
+        if self._mapping.document_id is not None:
+            raise BadRow(f"{cause}, which would tell its document id: add one")
+        metadata: dict[str, Any] = {}
+        for name, value in self._mapping.constants.items():
+            _put(metadata, name, value)
+        checked, misfits = self._checker.fitting(metadata)
+        missing = Caution(f"{cause}: it has no metadata of its own")
+        return Described(self._checked_id(key), checked, (missing, *self._judged(misfits)))
+
+    def unseen(self) -> list[str]:
+        """Columns that the mapping names and no row had. Of no rows, none."""
+        return sorted(self._unseen) if self._rows else []
+
+    def _document_id(self, row: Mapping[str, Any], key: str) -> str:
+        column = self._mapping.document_id
+        if column is None:
+            return self._checked_id(key)
+        found = self._cell(row, column)
+        if found is _ABSENT or found is None or found == "":
+            raise BadRow(f"column {column!r}, the document id, is empty")
+        return self._checked_id(str(found))
+
+    @staticmethod
+    def _checked_id(document_id: str) -> str:
         try:
-            document_id = checked(document_id)
+            return checked(document_id)
         except BadDocumentId as bad:
             raise BadRow(f"its document id {bad}") from None
-        try:
-            return document_id, checked_metadata(metadata, self._fields)
-        except Problem as problem:
-            said = "; ".join(f"{w.path}: {w.message}" for w in problem.errors) or problem.detail
-            raise BadRow(said) from None
+
+    def _metadata(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], list[Misfit]]:
+        """Typed as far as it can be, and what found no place."""
+        mapping, reading = self._mapping, self._reading
+        metadata: dict[str, Any] = {}
+        misfits: list[Misfit] = []
+        for name, constant in mapping.constants.items():
+            _put(metadata, name, constant)
+        columns = mapping.columns or {c: c for c in row if c not in self._not_metadata}
+        for name, column in columns.items():
+            cell = self._cell(row, column)
+            if cell is _ABSENT:
+                if mapping.on_bad_value is OnMisfit.FAIL:
+                    told = ", ".join(map(str, row))
+                    raise BadRow(f"there is no column {column!r} (columns: {told})")
+                continue
+            # Of nested fields below, once they are all in their place.
+            kind = None if "." in name else self._types.get(name)
+            value = value_of(cell, kind, reading)
+            if value is None and name in mapping.constants:
+                continue  # a constant stands in for null
+            if misfit := _put(metadata, str(name), value):
+                misfits.append(misfit)
+        for name, place in mapping.geo.items():
+            lat, lon = self._cell(row, place.lat), self._cell(row, place.lon)
+            at = place_of(None if lat is _ABSENT else lat, None if lon is _ABSENT else lon, reading)
+            if misfit := _put(metadata, name, at):
+                misfits.append(misfit)
+        for path, kind in self._nested:
+            _retype(metadata, path, kind, reading)
+        return metadata, misfits
+
+    def _cell(self, row: Mapping[str, Any], column: str) -> Any:
+        """What a row has in a column, which `camera.make` of a nested object is, too."""
+        found: Any = row.get(column, _ABSENT)
+        if found is _ABSENT and "." in column:
+            found = row
+            for name in column.split("."):
+                found = found.get(name, _ABSENT) if isinstance(found, Mapping) else _ABSENT
+        if found is not _ABSENT:
+            self._unseen.discard(column)
+        return found
+
+    def _judged(self, misfits: list[Misfit]) -> tuple[Caution, ...]:
+        """What is to be told of them. Raises BadRow and SkippedRow."""
+        if not misfits:
+            return ()
+        policy = self._mapping.on_bad_value
+        if policy is OnMisfit.FAIL:
+            raise BadRow("; ".join(f"metadata.{each.key}: {each.message}" for each in misfits))
+        if policy is OnMisfit.SKIP:
+            first = misfits[0]
+            cause = f"left out, as metadata.onBadValue says: {first.key!r:.140} {_why(first)}"
+            raise SkippedRow(Caution(cause, shown(first.value)))
+        return tuple(
+            Caution(f"without {each.key!r:.140}, which {_why(each)}", shown(each.value))
+            for each in misfits
+        )
+
+
+def unseen_columns(source: str, reader: RowReader) -> Iterator[ByCause]:
+    """What to tell of columns that a mapping names and no row had."""
+    for column in reader.unseen():
+        cause = f"no row has the column {column!r} that metadata names: correct it"
+        yield ByCause(cause=cause, of="file", source=source, example=column)
+
+
+def _why(misfit: Misfit) -> str:
+    verbs = ("does ", "is ", "holds ", "has ", "cannot ")
+    return misfit.why if misfit.why.startswith(verbs) else f"cannot be stored: {misfit.why}"
+
+
+def _put(metadata: dict[str, Any], name: str, value: Any) -> Misfit | None:
+    """Set `camera.make` within the object `camera`; what kept it from that."""
+    if "." not in name:
+        before = metadata.get(name)
+        if isinstance(before, dict) and isinstance(value, dict):
+            value = {**value, **before}  # a column camera.make came before the object
+        metadata[name] = value
+        return None
+    *outer, last = name.split(".")
+    if not all((*outer, last)):
+        return Misfit(name, value, "is no key: write names joined by single dots")
+    if value is None:
+        return None  # no value needs no object around it
+    inner = metadata
+    for each in outer:
+        below = inner.setdefault(each, {})
+        if below is None:
+            below = inner[each] = {}
+        if not isinstance(below, dict):
+            return Misfit(name, value, f"is a key of {each!r}, which is no object: rename one")
+        inner = below
+    inner[last] = value
+    return None
+
+
+def _retype(metadata: dict[str, Any], path: list[str], kind: FieldType, reading: Reading) -> None:
+    """Read the cell of a nested field as its type."""
+    inner: Any = metadata
+    for name in path[:-1]:
+        inner = inner.get(name) if isinstance(inner, dict) else None
+    if isinstance(inner, dict) and path[-1] in inner:
+        inner[path[-1]] = value_of(inner[path[-1]], kind, reading)

@@ -61,6 +61,13 @@ def format_of(path: str, said: str = "Auto") -> str:
     return _BY_SUFFIX[suffix]
 
 
+def metadata_format(path: str) -> str:
+    """Of a metadata file. Excel gives its "Unicode text" the suffix of a plain list, which could
+    not say anything of an image. Raises SourceError."""
+    format_ = format_of(path)
+    return "Csv" if format_ == "Text" else format_
+
+
 class Table:
     """One file, read once from its first row to its last."""
 

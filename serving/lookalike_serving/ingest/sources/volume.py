@@ -8,22 +8,29 @@ import re
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec
-from lookalike_crds.sources import MetadataMapping
+from lookalike_crds.sources import MetadataMapping, OnMisfit
 from lookalike_crds.sources import VolumeSource as VolumeSpec
 from lookalike_serving.document_ids import canonical
 from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.csv_rows import is_text
 from lookalike_serving.ingest.sources.protocol import (
+    Entry,
     Item,
+    LeftOut,
     Rejected,
     Skipped,
     SourceError,
     legible,
 )
-from lookalike_serving.ingest.sources.rows import BadRow, RowReader
+from lookalike_serving.ingest.sources.rows import (
+    BadRow,
+    Described,
+    RowReader,
+    SkippedRow,
+    unseen_columns,
+)
 from lookalike_serving.ingest.sources.sidecar import Sidecar
 
 IMAGE_SUFFIXES = frozenset(
@@ -66,7 +73,7 @@ class VolumeSource:
         self._fields = fields
         self._scratch = scratch
 
-    async def list(self) -> AsyncIterator[Item | Rejected]:
+    async def list(self) -> AsyncIterator[Entry]:
         if not self._root.is_dir():
             raise SourceError(
                 f"source {self.name}: {self._root} is not a folder: correct volume.path, or make it"
@@ -75,7 +82,13 @@ class VolumeSource:
         sidecar, reading = None, Reading()
         if self._mapping.file is not None:
             path = root / self._mapping.file
-            sidecar = Sidecar(path, self._mapping, self._scratch / f"{self.name}.sqlite")
+            sidecar = Sidecar(
+                self.name,
+                path,
+                self._mapping,
+                self._scratch / f"{self.name}.sqlite",
+                one_by_one=self._mapping.on_missing_row is OnMisfit.FAIL,
+            )
             reading = sidecar.reading
             for bad in sidecar.unreadable:
                 yield Rejected(f"{self._mapping.file} {bad.place}", bad.cause)
@@ -86,16 +99,25 @@ class VolumeSource:
                 continue
             path = Path(entry.path)
             key = path.relative_to(root).as_posix()
-            if not self._matches(canonical(key)) or (sidecar is not None and path == sidecar.path):
+            if sidecar is not None and path == sidecar.path:
                 continue
-            if path.suffix.lower() not in IMAGE_SUFFIXES:
-                self.skipped.add(_no_image(path.suffix.lower()), key)
+            matches = self._matches(canonical(key))
+            if not matches or path.suffix.lower() not in IMAGE_SUFFIXES:
+                if matches:
+                    self.skipped.add(_no_image(path.suffix.lower()), key)
+                if sidecar is not None and is_text(key):
+                    sidecar.pass_over(key)
                 continue
             try:
                 state = entry.stat()
                 if not stat.S_ISREG(state.st_mode):
                     raise BadRow("is no file but a pipe, socket or device: leave it out")
-                document_id, metadata = self._described(key, sidecar, reader)
+                described = self._described(key, sidecar, reader)
+            except SkippedRow as skipped:
+                caution = skipped.caution
+                self.skipped.add(caution.cause, caution.example(key))
+                yield LeftOut(path.as_uri())
+                continue
             except BadRow as bad_row:
                 yield Rejected(legible(key), str(bad_row), path.as_uri())
                 continue
@@ -103,18 +125,28 @@ class VolumeSource:
                 yield Rejected(legible(key), f"cannot be read: {_reason(error)}", path.as_uri())
                 continue
             version = f"{state.st_size}-{state.st_mtime_ns}"
-            exif = self._mapping.exif
-            yield Item(legible(key), document_id, path.as_uri(), version, metadata, exif)
+            yield Item(
+                legible(key),
+                described.document_id,
+                path.as_uri(),
+                version,
+                described.metadata,
+                self._mapping.exif,
+                described.cautions,
+            )
+        if sidecar is not None:
+            for warning in (*sidecar.warnings(), *unseen_columns(self.name, reader)):
+                yield warning
 
-    def _described(
-        self, key: str, sidecar: Sidecar | None, reader: RowReader
-    ) -> tuple[str, dict[str, Any]]:
-        """(document id, metadata) of a file. Raises BadRow."""
+    def _described(self, key: str, sidecar: Sidecar | None, reader: RowReader) -> Described:
+        """What is said of a file. Raises BadRow and SkippedRow."""
         if not is_text(key):
             raise BadRow("has a name that is not UTF-8: rename it")
-        row = sidecar.row(key) if sidecar is not None else {}
+        if sidecar is None:
+            return reader.read({}, key)
+        row = sidecar.row(key)
         if row is None:
-            raise BadRow(f"{self._mapping.file} has no row for it: add one")
+            return reader.without_row(str(self._mapping.file), key)
         return reader.read(row, key)
 
     def _walk(self, root: Path) -> Iterator[os.DirEntry[str] | Rejected]:
