@@ -75,6 +75,32 @@ def apply(
         end_by(follow_ingestions(change.run, lambda: state_of(change.run)))
 
 
+def take_over(files: Sequence[Path], data_dir: Path) -> None:
+    """`apply` where nobody can be asked: what would be lost is told, with the command.
+
+    Raises Failure; ends the command where the files are invalid.
+    """
+    from lookalike.cli.preflight import checked
+    from lookalike.cli.printing import notice
+    from lookalike.cli.resources import load, refuse_errors
+
+    resources = checked(load(files, Output.TEXT))
+    refuse_errors(resources, Output.TEXT)
+    change = prepared(resources, data_dir)
+    if not change.steps:
+        return
+    print_steps(change.steps)
+    if change.loses:
+        named = " ".join(f"-f {each}" for each in files)
+        where = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {data_dir}"
+        notice(
+            f"not applied: {' and '.join(change.loses)} would not be found any more. If that is "
+            f"meant: lookalike apply {named}{where}"
+        )
+        return
+    _say(change.carry_out())
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What files change of a running server."""

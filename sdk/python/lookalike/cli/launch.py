@@ -19,6 +19,7 @@ from lookalike.cli.options import DEFAULT_DATA_DIR, Output
 from lookalike.cli.printing import console, notice, notices, print_json
 from lookalike.cli.rendering import render
 from lookalike.cli.server_process import ServerProcess, Start, claim, spawn
+from lookalike.cli.watching import LOOK_EVERY_SECONDS
 from lookalike.client import Lookalike
 from lookalike.errors import LookalikeError
 from lookalike_crds.config import HttpConfig, ServingConfig
@@ -33,14 +34,20 @@ if TYPE_CHECKING:
     from rich.status import Status
 
     from lookalike import Collection
+    from lookalike.cli.watching import Watch
     from lookalike_crds.load import Loaded
     from lookalike_crds.resources import ImageCollection
 
 _LINE_EVERY_SECONDS = 15.0
 
 
-def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
-    """Start everything; return when that is done, or, in the foreground, after Ctrl-C."""
+def launch(
+    loaded: Loaded, start: Start, *, wait: bool, output: Output, watch: Watch | None = None
+) -> None:
+    """Start everything; return when that is done, or, in the foreground, after Ctrl-C.
+
+    `watch`: looks at the files meanwhile.
+    """
     started = time.monotonic()
     with notices().status("starting") as status:
         run = claim(start.data_dir, status.update)
@@ -69,7 +76,7 @@ def launch(loaded: Loaded, start: Start, *, wait: bool, output: Output) -> None:
             notice(left)
         _say_where(loaded, start, state, run, output, collections)
         if not start.detached:
-            _stay(server)
+            _stay(server, watch)
     except BaseException as error:
         # A detached server outlives what goes wrong here, but not a person who calls it off.
         if not start.detached or isinstance(error, KeyboardInterrupt):
@@ -190,9 +197,12 @@ def _first_query(
     )
 
 
-def _stay(server: ServerProcess) -> None:
+def _stay(server: ServerProcess, watch: Watch | None) -> None:
     """Until Ctrl-C. Raises Failure where the server ends by itself."""
     try:
+        while watch is not None and server.process.poll() is None:
+            watch.look()
+            time.sleep(LOOK_EVERY_SECONDS)
         server.process.wait()
     except KeyboardInterrupt:
         _stop(server)

@@ -40,6 +40,9 @@ def up(
     no_ingest: Annotated[
         bool, typer.Option("--no-ingest", help="Serve what is indexed; read no sources.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Apply the files whenever they are saved.")
+    ] = False,
     output: OutputFormat = Output.TEXT,
 ) -> None:
     """Start everything the files describe on this machine, and read the images in.
@@ -47,10 +50,16 @@ def up(
     Stays until Ctrl-C, unless detached. A server that was killed leaves nothing to repair: run
     the same command again.
     """
+    from lookalike.cli.apply import take_over
     from lookalike.cli.resources import load, print_warnings, refuse_errors
+    from lookalike.cli.watching import Watch
 
     if wait and not detach:
         raise Failure("--wait goes with --detach", ExitCode.USAGE)
+    if watch and detach:
+        raise Failure("--watch stays to look at the files: leave --detach out", ExitCode.USAGE)
+    # Before the files are read: what is saved from now on is a change.
+    watching = Watch(file, lambda: take_over(file, data_dir)) if watch else None
     resources = load(file, output)
     _check_access(host, api_keys_file)
     for module in ("ray", "torch", "qdrant_edge"):
@@ -68,6 +77,7 @@ def up(
         Start(data_dir, host, port, api_keys_file, detached=detach, ingest=not no_ingest),
         wait=wait,
         output=output,
+        watch=watching,
     )
 
 
