@@ -77,6 +77,15 @@ RULES: tuple[Rule, ...] = (
         lambda s: sum(getattr(s, k) is not None for k in _SOURCES) == 1,
     ),
     Rule(
+        "paths-of-files",
+        SourceSpec,
+        "!has(self.urls) || !has(self.metadata) || (!has(self.metadata.pathPattern)"
+        " && (!has(self.metadata.fileInfo) || !self.metadata.fileInfo))",
+        "metadata.pathPattern and metadata.fileInfo are for folders: an address has no path of "
+        "yours and no file behind it. Write what they would say into columns of the manifest",
+        lambda s: s.urls is None or not (s.metadata.path_pattern or s.metadata.file_info),
+    ),
+    Rule(
         "unique-sources",
         ImageCollectionSpec,
         None,

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from lookalike_crds import path_pattern as paths
 from lookalike_crds.base import Schedule, Spec
 from lookalike_crds.date_formats import checked_format
 from lookalike_crds.names import FieldName, Name, ObjectName
@@ -96,6 +97,13 @@ class PlaceColumns(Spec):
     lon: ColumnName = Field(default="lon", description="Column of the longitude.")
 
 
+PathPattern = Annotated[
+    str,
+    Field(max_length=paths.MAX_LENGTH, pattern=paths.SHAPE),
+    AfterValidator(paths.checked),
+]
+
+
 class MetadataMapping(Spec):
     """Where a document's id and metadata come from."""
 
@@ -113,7 +121,8 @@ class MetadataMapping(Spec):
     document_id: str | None = Field(
         default=None,
         max_length=128,
-        description="Column that holds the document id; the path or URL is the id where unset.",
+        description="Column, or part of pathPattern, that holds the document id; the path or URL "
+        "is the id where unset.",
     )
     columns: dict[FieldName, Annotated[str, Field(max_length=128)]] = Field(
         default_factory=dict,
@@ -151,6 +160,17 @@ class MetadataMapping(Spec):
         max_length=64,
         description="Metadata that every document of the source has.",
     )
+    path_pattern: PathPattern | None = Field(
+        default=None,
+        description="Metadata from paths: `{kind}/{year}/{id}.*` gives shoes/2024/7.jpg the keys "
+        "kind, year and id; `*` is any text within a name, `**/` any folders. documentId may name "
+        "a part. A row of `file` counts more.",
+    )
+    file_info: bool = Field(
+        default=False,
+        description="True: `file.name`, `file.folder`, `file.bytes` and `file.modified_at` are "
+        "metadata, too.",
+    )
     exif: bool = Field(
         default=False,
         description="True: what the camera wrote into a picture is metadata, too: `exif.taken_at`, "
@@ -164,6 +184,13 @@ class MetadataMapping(Spec):
             raise ValueError(
                 f"metadata.geo and metadata.columns or constants both give {both[0]!r}: remove one"
             )
+        for given, key in ((self.exif, "exif"), (self.file_info, "file")):
+            if given and any(name.partition(".")[0] == key for name in self.constants):
+                field = "fileInfo" if key == "file" else key
+                raise ValueError(
+                    f"metadata.constants has {key!r}, which metadata.{field} fills: rename it, or "
+                    f"remove {field}"
+                )
         return self
 
 

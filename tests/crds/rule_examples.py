@@ -39,6 +39,25 @@ EXAMPLES: tuple[Example, ...] = (
     Example("one-kind-of-source", "ImageCollection", _source(), False),
     Example("one-kind-of-source", "ImageCollection", _source(volume=_VOLUME, urls=_URLS), False),
     Example(
+        "paths-of-files",
+        "ImageCollection",
+        _source(volume=_VOLUME, metadata={"pathPattern": "{kind}/{id}.*", "fileInfo": True}),
+        True,
+    ),
+    Example("paths-of-files", "ImageCollection", _source(urls=_URLS, metadata={}), True),
+    Example(
+        "paths-of-files",
+        "ImageCollection",
+        _source(urls=_URLS, metadata={"pathPattern": "{kind}/{id}.*"}),
+        False,
+    ),
+    Example(
+        "paths-of-files",
+        "ImageCollection",
+        _source(urls=_URLS, metadata={"fileInfo": True}),
+        False,
+    ),
+    Example(
         "unique-sources",
         "ImageCollection",
         {"sources": [{"name": n, "volume": _VOLUME} for n in "ab"]},

@@ -42,7 +42,7 @@ def test_it_is_found_by_filters_with_dots(place) -> None:
     photograph(place.images / "b.jpg", 2, x9003="2019:05:01 12:30:00", x8827=800)
     fields = (
         *place.collection.fields,
-        FieldSpec.model_construct(name="exif.taken_at", type=FieldType.DATETIME),
+        FieldSpec(name="exif.taken_at", type=FieldType.DATETIME),
     )
     place.collection = place.collection.model_copy(update={"fields": fields})
     place.ingest(source(place, exif=True))
@@ -89,7 +89,7 @@ def test_what_cannot_be_used_is_counted_and_the_picture_comes_in(place) -> None:
         photograph(place.images / f"{name}.jpg", ord(name[0]), x9003="0000:00:00 00:00:00", x8827=9)
     fields = (
         *place.collection.fields,
-        FieldSpec.model_construct(name="exif.iso", type=FieldType.KEYWORD),
+        FieldSpec(name="exif.iso", type=FieldType.KEYWORD),
     )
     place.collection = place.collection.model_copy(update={"fields": fields})
     progress = place.ingest(source(place, exif=True))

@@ -21,14 +21,14 @@ def with_exif(
     if not taken:
         return said, ()
     fitting, misfits = checker.checked({EXIF: taken})
-    return _over(said, fitting), tuple(f"{each.key} was left out: {each.why}" for each in misfits)
+    return over(said, fitting), tuple(f"{each.key} was left out: {each.why}" for each in misfits)
 
 
-def _over(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
+def over(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
     """`lower` with everything that `upper` says, key by key."""
     merged = dict(lower)
     for key, value in upper.items():
         below = merged.get(key)
         both = isinstance(value, dict) and isinstance(below, dict)
-        merged[key] = _over(value, below) if both and below is not None else value
+        merged[key] = over(value, below) if both and below is not None else value
     return merged

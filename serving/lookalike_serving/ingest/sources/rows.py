@@ -15,7 +15,9 @@ from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.progress import ByCause
 from lookalike_crds.sources import MetadataMapping, OnMisfit
 from lookalike_serving.document_ids import BadDocumentId, checked
+from lookalike_serving.ingest.pictured import over
 from lookalike_serving.ingest.sources.cells import Reading, place_of, value_of
+from lookalike_serving.ingest.sources.file_facts import NOTHING, OFF_PATTERN, Known, names_id
 from lookalike_serving.ingest.sources.protocol import Caution
 from lookalike_serving.ingest.sources.tables import Table
 from lookalike_serving.metadata import MetadataChecker, Misfit, shown
@@ -83,15 +85,16 @@ class RowReader:
         self._unseen = set(mapping.columns.values()) | places
         self._rows = 0
 
-    def read(self, row: Mapping[str, Any], key: str) -> Described:
+    def read(self, row: Mapping[str, Any], key: str, known: Known = NOTHING) -> Described:
         """What a row says of the image `key`. Raises BadRow and SkippedRow."""
         self._rows += 1
-        document_id = self._document_id(row, key)
-        metadata, misfits = self._metadata(row)
+        document_id = self._document_id(row, key, known)
+        metadata, misfits = self._metadata(row, known)
         checked, more = self._checker.fitting(metadata)
-        return Described(document_id, checked, self._judged([*misfits, *more]))
+        cautions = self._off_the_pattern(known)
+        return Described(document_id, checked, (*cautions, *self._judged([*misfits, *more])))
 
-    def without_row(self, file: str, key: str) -> Described:
+    def without_row(self, file: str, key: str, known: Known = NOTHING) -> Described:
         """An image `key` that the metadata file has no row for. Raises BadRow and SkippedRow."""
         cause = f"{file} has no row for it"
         policy = self._mapping.on_missing_row
@@ -99,25 +102,28 @@ class RowReader:
             raise SkippedRow(Caution(f"left out, as metadata.onMissingRow says: {cause}"))
         if policy is OnMisfit.FAIL:
             raise BadRow(f"{cause}: add one")
-        if self._mapping.document_id is not None:
+        if self._mapping.document_id is not None and self._mapping.document_id not in known.parts:
             raise BadRow(f"{cause}, which would tell its document id: add one")
-        metadata: dict[str, Any] = {}
-        for name, value in self._mapping.constants.items():
-            _put(metadata, name, value)
-        checked, misfits = self._checker.fitting(metadata)
+        metadata, bad = self._metadata({}, known, columns={})
+        checked, more = self._checker.fitting(metadata)
         missing = Caution(f"{cause}: it has no metadata of its own")
-        return Described(self._checked_id(key), checked, (missing, *self._judged(misfits)))
+        cautions = (missing, *self._off_the_pattern(known), *self._judged([*bad, *more]))
+        return Described(self._document_id({}, key, known), checked, cautions)
 
     def unseen(self) -> list[str]:
         """Columns that the mapping names and no row had. Of no rows, none."""
         return sorted(self._unseen) if self._rows else []
 
-    def _document_id(self, row: Mapping[str, Any], key: str) -> str:
+    def _document_id(self, row: Mapping[str, Any], key: str, known: Known) -> str:
         column = self._mapping.document_id
         if column is None:
             return self._checked_id(key)
         found = self._cell(row, column)
         if found is _ABSENT or found is None or found == "":
+            if column in known.parts:
+                return self._checked_id(known.parts[column])
+            if names_id(self._mapping):
+                raise BadRow(f"{OFF_PATTERN}, which would tell its document id: rename it")
             raise BadRow(f"column {column!r}, the document id, is empty")
         return self._checked_id(str(found))
 
@@ -128,14 +134,21 @@ class RowReader:
         except BadDocumentId as bad:
             raise BadRow(f"its document id {bad}") from None
 
-    def _metadata(self, row: Mapping[str, Any]) -> tuple[dict[str, Any], list[Misfit]]:
-        """Typed as far as it can be, and what found no place."""
+    def _metadata(
+        self, row: Mapping[str, Any], known: Known, columns: Mapping[str, str] | None = None
+    ) -> tuple[dict[str, Any], list[Misfit]]:
+        """Typed as far as it can be, and what found no place. `columns`: the mapping's if None."""
         mapping, reading = self._mapping, self._reading
         metadata: dict[str, Any] = {}
         misfits: list[Misfit] = []
         for name, constant in mapping.constants.items():
             _put(metadata, name, constant)
-        columns = mapping.columns or {c: c for c in row if c not in self._not_metadata}
+        for name, part in known.parts.items():
+            if name != mapping.document_id:
+                text = Reading(date_formats=mapping.date_format)
+                _put(metadata, name, value_of(part, self._types.get(name), text))
+        if columns is None:
+            columns = mapping.columns or {c: c for c in row if c not in self._not_metadata}
         for name, column in columns.items():
             cell = self._cell(row, column)
             if cell is _ABSENT:
@@ -146,8 +159,8 @@ class RowReader:
             # Of nested fields below, once they are all in their place.
             kind = None if "." in name else self._types.get(name)
             value = value_of(cell, kind, reading)
-            if value is None and name in mapping.constants:
-                continue  # a constant stands in for null
+            if value is None and (name in mapping.constants or name in known.parts):
+                continue  # what is known otherwise stands in for null
             if misfit := _put(metadata, str(name), value):
                 misfits.append(misfit)
         for name, place in mapping.geo.items():
@@ -157,7 +170,7 @@ class RowReader:
                 misfits.append(misfit)
         for path, kind in self._nested:
             _retype(metadata, path, kind, reading)
-        return metadata, misfits
+        return over(metadata, known.facts), misfits
 
     def _cell(self, row: Mapping[str, Any], column: str) -> Any:
         """What a row has in a column, which `camera.make` of a nested object is, too."""
@@ -169,6 +182,18 @@ class RowReader:
         if found is not _ABSENT:
             self._unseen.discard(column)
         return found
+
+    def _off_the_pattern(self, known: Known) -> tuple[Caution, ...]:
+        """What is to be told of a path that the pattern does not fit. Raises as `_judged` does."""
+        if known.matches:
+            return ()
+        policy = self._mapping.on_bad_value
+        if policy is OnMisfit.FAIL:
+            raise BadRow(f"{OFF_PATTERN}: rename it, or correct the pattern")
+        if policy is OnMisfit.SKIP:
+            told = f"left out, as metadata.onBadValue says: {OFF_PATTERN}"
+            raise SkippedRow(Caution(told))
+        return (Caution(f"without metadata of its path: {OFF_PATTERN}"),)
 
     def _judged(self, misfits: list[Misfit]) -> tuple[Caution, ...]:
         """What is to be told of them. Raises BadRow and SkippedRow."""

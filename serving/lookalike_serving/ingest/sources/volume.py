@@ -15,6 +15,7 @@ from lookalike_crds.sources import VolumeSource as VolumeSpec
 from lookalike_serving.document_ids import canonical
 from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.csv_rows import is_text
+from lookalike_serving.ingest.sources.file_facts import FileFacts, Known
 from lookalike_serving.ingest.sources.protocol import (
     Entry,
     Item,
@@ -93,6 +94,7 @@ class VolumeSource:
             for bad in sidecar.unreadable:
                 yield Rejected(f"{self._mapping.file} {bad.place}", bad.cause)
         reader = RowReader(self._mapping, self._fields, self._mapping.key_column, reading)
+        facts = FileFacts(self._mapping)
         for entry in self._walk(root):
             if isinstance(entry, Rejected):
                 yield entry
@@ -112,7 +114,8 @@ class VolumeSource:
                 state = entry.stat()
                 if not stat.S_ISREG(state.st_mode):
                     raise BadRow("is no file but a pipe, socket or device: leave it out")
-                described = self._described(key, sidecar, reader)
+                known = facts.of(key, state)
+                described = self._described(key, sidecar, reader, known)
             except SkippedRow as skipped:
                 caution = skipped.caution
                 self.skipped.add(caution.cause, caution.example(key))
@@ -138,16 +141,18 @@ class VolumeSource:
             for warning in (*sidecar.warnings(), *unseen_columns(self.name, reader)):
                 yield warning
 
-    def _described(self, key: str, sidecar: Sidecar | None, reader: RowReader) -> Described:
+    def _described(
+        self, key: str, sidecar: Sidecar | None, reader: RowReader, known: Known
+    ) -> Described:
         """What is said of a file. Raises BadRow and SkippedRow."""
         if not is_text(key):
             raise BadRow("has a name that is not UTF-8: rename it")
         if sidecar is None:
-            return reader.read({}, key)
+            return reader.read({}, key, known)
         row = sidecar.row(key)
         if row is None:
-            return reader.without_row(str(self._mapping.file), key)
-        return reader.read(row, key)
+            return reader.without_row(str(self._mapping.file), key, known)
+        return reader.read(row, key, known)
 
     def _walk(self, root: Path) -> Iterator[os.DirEntry[str] | Rejected]:
         """Everything below the root that is not a folder, in the order of names.
