@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from lookalike_crds import path_pattern as paths
 from lookalike_crds.base import Schedule, Spec
@@ -100,7 +100,8 @@ class PlaceColumns(Spec):
 PathPattern = Annotated[
     str,
     Field(max_length=paths.MAX_LENGTH, pattern=paths.SHAPE),
-    AfterValidator(paths.checked),
+    # Before the schema's own check, which cannot say what is wrong.
+    BeforeValidator(lambda given: paths.checked(given) if isinstance(given, str) else given),
 ]
 
 

@@ -92,7 +92,7 @@ def test_a_row_counts_more_than_the_path_and_that_more_than_a_constant(place, pa
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        ("{ pathPattern: '{kind/{id}.jpg' }", "pathPattern"),
+        ("{ pathPattern: '{kind/{id}.jpg' }", "has a brace without a name"),
         ("{ pathPattern: '{a}/{a}.jpg' }", "{a} stands twice"),
         ("{ pathPattern: '{exif}/a.jpg' }", "Lookalike's own"),
         ("{ exif: true, constants: { exif: no } }", "which metadata.exif fills"),
