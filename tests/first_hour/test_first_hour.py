@@ -164,3 +164,12 @@ def test_a_changed_file_is_taken_over_by_the_running_server(desk: Desk) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "meine-bilder-search" in ran.stdout, "what changes is told"
     assert len(desk.found("--image", "Meine Bilder/Kätzchen.jpg")) == 2
+
+
+def test_documents_are_deleted_after_a_question(desk: Desk) -> None:
+    command = ("delete", "--filter", "Preis>=30")
+    asked = desk.lookalike(*command)
+    assert asked.returncode != 0, "nobody was there to answer"
+    assert "2 documents" in asked.stdout + asked.stderr
+    assert desk.lookalike(*command, "--yes").returncode == 0
+    assert desk.found("--image", "Meine Bilder/sky.jpg", "--filter", "Preis>=30") == []
