@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import inf
 
 import yaml
 
 from lookalike_crds.names import SERVICE
-from lookalike_serving.starting.folder import Described, Pictures
+from lookalike_serving.ingest.sources.guess import Guess
+from lookalike_serving.starting.folder import PLACE, Described, Pictures
 from lookalike_serving.starting.model import Choice
 
 _PLAIN = re.compile(r"[A-Za-z./][A-Za-z0-9 ._/-]*[A-Za-z0-9._/-]|[A-Za-z]")
@@ -36,6 +38,16 @@ class Proposal:
     @property
     def retriever(self) -> str:
         return f"{self.name}-search"
+
+
+def fields_of(described: Described | None) -> tuple[tuple[str, str], ...]:
+    """Names and types of the fields that a table's columns become."""
+    if described is None:
+        return ()
+    told = [(name, guess.type.value) for name, guess in described.fields.items() if guess.type]
+    if described.place is not None:
+        told.append((PLACE, "Geo"))
+    return tuple(told)
 
 
 def name_for(folder: str) -> str:
@@ -118,7 +130,20 @@ def _metadata(described: Described | None) -> list[str]:
     if described.id_column is not None:
         column = quoted(described.id_column)
         lines.append(_with(f"        documentId: {column}", "instead of the path"))
+    if dated := [guess for guess in described.fields.values() if guess.date_format]:
+        formats = ", ".join(quoted(each) for each in dict.fromkeys(_formats(dated)))
+        others = sorted({guess.or_date_format for guess in dated if guess.or_date_format})
+        doubt = f"; or {', '.join(others)}: only you can know" if others else ""
+        lines.append(_with(f"        dateFormat: [{formats}]", f"how dates are written{doubt}"))
+    if described.place is not None:
+        latitude, longitude = map(quoted, described.place)
+        lines.append("        geo:")
+        lines.append(f"          {PLACE}: {{ lat: {latitude}, lon: {longitude} }}")
     return lines
+
+
+def _formats(dated: Iterable[Guess]) -> Iterator[str]:
+    return (guess.date_format for guess in dated if guess.date_format)
 
 
 def _with(line: str, comment: str) -> str:

@@ -18,7 +18,7 @@ from lookalike_crds.sources import MetadataMapping, VolumeSource
 from lookalike_serving.document_ids import canonical
 from lookalike_serving.ingest.sources import Item, Skipped, SourceError
 from lookalike_serving.ingest.sources import volume as listing
-from lookalike_serving.ingest.sources.guess import Guess, guess_columns
+from lookalike_serving.ingest.sources.guess import Guess, guess_columns, guess_place
 from lookalike_serving.ingest.sources.rows import reading_of
 from lookalike_serving.ingest.sources.tables import Table, Unreadable, format_of
 from lookalike_serving.ingest.sources.unmatched import meeting_name
@@ -32,6 +32,8 @@ _ROWS = 100_000
 _GUESSED_ROWS = 5000
 _ID = re.compile(r"(.*[_ .-])?(id|sku|uuid|guid|asin|ean|gtin|barcode)|.*Id|.*ID", re.IGNORECASE)
 _MOST_FIELDS = 64
+PLACE = "place"
+"""The field that columns of latitude and longitude become."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Described:
     id_column: str | None
     """A column that clearly is an id; None: the path is."""
     fields: dict[str, Guess] = field(default_factory=dict)
+    place: tuple[str, str] | None = None
+    """Columns of latitude and longitude."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +160,7 @@ def _read(path: Path, folder: Path, pictures: Pictures) -> Described | NearMiss 
         len(read) <= _ROWS,
         id_column,
         dict(islice(fields.items(), _MOST_FIELDS)),
+        guess_place(fields) if PLACE not in fields else None,
     )
 
 

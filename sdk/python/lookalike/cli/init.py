@@ -86,7 +86,7 @@ def _check(folder: Path) -> None:
 def _proposed(folder: Path, file: Path, looking: Any) -> tuple[Proposal, NearMiss | None]:
     """What the YAML is to say, and a table that nearly fits. Raises Failure."""
     from lookalike_serving.ingest.sources import SourceError
-    from lookalike_serving.starting.document import Proposal, name_for
+    from lookalike_serving.starting.document import Proposal, fields_of, name_for
     from lookalike_serving.starting.model import model_at_hand
 
     folder = folder.resolve()
@@ -105,14 +105,13 @@ def _proposed(folder: Path, file: Path, looking: Any) -> tuple[Proposal, NearMis
         )
     found = looking.description_of(folder, pictures)
     described = found if isinstance(found, looking.Described) else None
-    fields = described.fields if described is not None else {}
     proposal = Proposal(
         name=name_for(folder.name),
         path=_relative(folder, file),
         pictures=pictures,
         described=described,
         model=model_at_hand(DEFAULT_DATA_DIR / "weights"),
-        fields=tuple((name, guess.type.value) for name, guess in fields.items()),
+        fields=fields_of(described),
     )
     return proposal, found if isinstance(found, looking.NearMiss) else None
 
