@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 import pytest
 import skimage
 from PIL import Image
@@ -28,13 +29,13 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 DATA = Path(skimage.__file__).parent / "data"
 TABLE = """\
 Datei;Titel;Preis;Aufgenommen;Stück
-Kätzchen.jpg;Ein Kätzchen;12,50;2024-05-01;3
-2023/cat.jpg;Katze;7,00;2023-01-31;1
-2024/cat.jpg;Kaffee;30,00;2024-02-29;2
-rocket.jpg;Rakete;;2024-02-28;
-sky.jpg;Himmel;99,90;2022-12-24;12
-broken.jpg;Kaputt;2,00;2021-06-30;1
-gone.jpg;Nicht mehr da;1,00;2020-01-01;1
+Kätzchen.jpg;Ein Kätzchen;12,50;01.05.2024;3
+2023/cat.jpg;Katze;7,00;31.01.2023;1
+2024/cat.jpg;Kaffee;30,00;29.02.2024;2
+rocket.jpg;Rakete;;28.02.2024;
+sky.jpg;Himmel;99,90;24.12.2022;12
+broken.jpg;Kaputt;2,00;30.06.2021;1
+gone.jpg;Nicht mehr da;1,00;01.01.2020;1
 """
 
 
@@ -91,6 +92,7 @@ def _fill(folder: Path) -> None:
     photo("rocket.jpg").save(folder / "rocket.jpg")
     photo("hubble_deep_field.jpg").convert("CMYK").save(folder / "sky.jpg")
     photo("astronaut.png").save(folder / "no row.png")
+    pillow_heif.from_pillow(photo("camera.png")).save(folder / "IMG_0001.HEIC")
     whole = (folder / "rocket.jpg").read_bytes()
     (folder / "broken.jpg").write_bytes(whole[: len(whole) // 3])
     (folder / "raw.NEF").write_bytes(b"raw")
@@ -101,10 +103,11 @@ def _fill(folder: Path) -> None:
 def test_init_finds_pictures_table_types_and_model(desk: Desk) -> None:
     ran = desk.lookalike("init", "Meine Bilder")
     assert ran.returncode == 0, ran.stderr
-    assert "7 in Meine Bilder (6 JPEG, 1 PNG); 3 other files" in ran.stdout
-    assert "Liste.csv: 6 of 7 pictures have a row (column 'Datei'; 7 rows)" in ran.stdout
+    assert "8 in Meine Bilder (6 JPEG, 1 HEIC, 1 PNG); 3 other files" in ran.stdout
+    assert "Liste.csv: 6 of 8 pictures have a row (column 'Datei'; 7 rows)" in ran.stdout
     assert "Preis (Float)" in ran.stdout
     assert "Aufgenommen (Datetime)" in ran.stdout
+    assert "Stück (Integer)" in ran.stdout
     assert "finds similar photographs; knows no words" in ran.stdout
     assert "lookalike up -f lookalike.yaml" in ran.stdout
 
@@ -113,7 +116,9 @@ def test_a_dry_run_tells_before_the_start_what_will_not_come_in(desk: Desk) -> N
     ran = desk.lookalike("ingest", "--dry-run", "-f", "lookalike.yaml")
     assert ran.returncode == 5, ran.stderr
     assert re.search(r"1 picture: the JPEG image ends early.*\(such as broken.jpg\)", ran.stdout)
-    assert re.search(r"1 file: .nef: camera raw files are not read", ran.stdout)
+    assert "1 file: .nef: camera raw files are not read" in ran.stdout
+    assert "2 pictures: Liste.csv has no row for it" in ran.stdout
+    assert "1 row: no file of the folder has the name that Liste.csv says" in ran.stdout
 
 
 def test_up_brings_in_what_can_come_in_and_tells_the_rest_by_cause(desk: Desk) -> None:
@@ -124,6 +129,8 @@ def test_up_brings_in_what_can_come_in_and_tells_the_rest_by_cause(desk: Desk) -
     assert "\x1b" not in ran.stdout + ran.stderr, "control characters without a terminal"
     assert re.search(r"failed: 1 image: the JPEG image ends early.*broken.jpg", ran.stderr)
     assert "skipped: 1 file: .nef" in ran.stderr
+    assert "Liste.csv has no row for it" in ran.stderr
+    assert "(such as gone.jpg)" in ran.stderr
     assert "knows no words" in ran.stdout
     proposed = re.search(r"A first query: +lookalike (search .*)", ran.stdout)
     assert proposed is not None
@@ -147,8 +154,15 @@ def test_a_picture_finds_the_ones_like_it(desk: Desk) -> None:
 def test_what_the_spreadsheet_says_can_be_filtered_by(desk: Desk) -> None:
     cheap = desk.found("--image", "Meine Bilder/Kätzchen.jpg", "--filter", "Preis<20")
     assert {each["document_id"] for each in cheap} == {"Kätzchen.jpg", "2023/cat.jpg"}
+    many = desk.found("--image", "Meine Bilder/Kätzchen.jpg", "--filter", "Stück>=3")
+    assert {each["document_id"] for each in many} == {"Kätzchen.jpg", "sky.jpg"}
     late = desk.found("--image", "Meine Bilder/rocket.jpg", "--filter", "Aufgenommen>=2024-02-29")
     assert {each["document_id"] for each in late} == {"Kätzchen.jpg", "2024/cat.jpg"}
+
+
+def test_what_an_iphone_writes_is_searched_too(desk: Desk) -> None:
+    first, *_ = desk.found("--image", "Meine Bilder/IMG_0001.HEIC")
+    assert first["document_id"] == "IMG_0001.HEIC"
 
 
 def test_words_are_refused_with_the_models_name(desk: Desk) -> None:

@@ -110,7 +110,7 @@ def print_survey(each: Surveyed, say: Callable[[str], None]) -> None:
         for cause in (*made.left_out, *made.undecodable):
             say(f"    {cause.told('picture')}")
     if made.lost:
-        say("  will lose something:")
+        say("  worth knowing:")
         for cause in made.lost:
             say(f"    {cause.told('picture')}")
     if made.skipped:
