@@ -52,3 +52,9 @@ def test_a_constant_stands_in_for_null_alone() -> None:
 def test_what_json_lacks_is_an_error_of_its_row() -> None:
     with pytest.raises(BadRow, match="bytes, not a JSON value"):
         read({"free": b"raw"}, onBadValue="Fail")
+
+
+def test_an_empty_cell_of_a_column_that_cannot_be_a_key_is_no_loss() -> None:
+    assert read({"Weight [kg]": "", "free": "x"}, onBadValue="Fail") == {"free": "x"}
+    with pytest.raises(BadRow, match="brackets"):
+        read({"Weight [kg]": "3"}, onBadValue="Fail")

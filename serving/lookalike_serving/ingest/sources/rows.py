@@ -92,7 +92,9 @@ class RowReader:
         metadata, misfits = self._metadata(row, known)
         checked, more = self._checker.fitting(metadata)
         cautions = self._off_the_pattern(known)
-        return Described(document_id, checked, (*cautions, *self._judged([*misfits, *more])))
+        # An empty cell is no value: nothing is lost with a column that cannot be a key.
+        lacking = [each for each in (*misfits, *more) if each.value not in (None, "", [])]
+        return Described(document_id, checked, (*cautions, *self._judged(lacking)))
 
     def without_row(self, file: str, key: str, known: Known = NOTHING) -> Described:
         """An image `key` that the metadata file has no row for. Raises BadRow and SkippedRow."""
