@@ -81,4 +81,5 @@ def test_an_index_is_known_as_its_collections_whatever_the_model(
     name = index_name(parts[-1], model, *parts[:-1])
     assert may_be_index_of(name, parts[-1], *parts[:-1])
     assert not may_be_index_of(name + "0", parts[-1], *parts[:-1])
-    assert not may_be_index_of(name, "other", *parts[:-1])
+    if len("-".join(parts)) <= 50:  # a longer name is cut, and may be that of several
+        assert not may_be_index_of(name, "other", *parts[:-1])

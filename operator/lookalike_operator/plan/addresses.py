@@ -47,9 +47,9 @@ def address_problem(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -
 def _problem(
     url: str, at: str, meta: Meta, spec: ImageCollectionSpec, settings: Settings
 ) -> Cause | None:
-    if not _URL.fullmatch(url):
-        return Cause(REASON, f"{at} is no address: write http(s)://host:port")
     host = _host(url)
+    if host is None:
+        return Cause(REASON, f"{at} is no address: write http(s)://host:port")
     service = _service(host, meta.namespace, settings)
     own = service is not None and service.namespace == meta.namespace
     if not own and not any(_allows(each, host, settings) for each in settings.qdrant_addresses):
@@ -77,11 +77,9 @@ def asked_urls(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> tup
 
 
 def _asked(url: str, meta: Meta, settings: Settings) -> str:
-    if not _URL.fullmatch(url):
-        return url
     host = _host(url)
-    service = _service(host, meta.namespace, settings)
-    if service is None or service.namespace != meta.namespace:
+    service = None if host is None else _service(host, meta.namespace, settings)
+    if host is None or service is None or service.namespace != meta.namespace:
         return url
     whole = f"{service.name}.{service.namespace}.svc.{settings.cluster_domain}"
     scheme, _, rest = url.partition("://")
@@ -97,8 +95,14 @@ def address_entry_problem(entry: str) -> str | None:
     return f"{entry!r} is no host, *.domain, IP address, CIDR or *"
 
 
-def _host(url: str) -> str:
-    return (urlsplit(url).hostname or "").rstrip(".").lower()
+def _host(url: str) -> str | None:
+    """None: it is no address."""
+    if not _URL.fullmatch(url):
+        return None
+    try:
+        return (urlsplit(url).hostname or "").rstrip(".").lower()
+    except ValueError:  # brackets around what is no IPv6 address
+        return None
 
 
 def _service(host: str, namespace: str, settings: Settings) -> _Service | None:

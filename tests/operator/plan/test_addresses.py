@@ -58,6 +58,8 @@ OTHERS = [
     "http://qdrant.shop.svc.cluster.local.example.com",
     "file:///etc/passwd",
     "gopher://qdrant.shop.svc",
+    "http://[0]:6333",
+    "http://[v1.a]",
     "",
 ]
 
