@@ -81,14 +81,13 @@ def client_of(
     """
     if url == IN_MEMORY:
         return AsyncQdrantClient(location=IN_MEMORY)
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_address(url):
         raise IndexFailure(
             f"index.url {url!r} is no address of a Qdrant server: write http(s)://host:port"
         )
     channel: dict[str, Any] = dict(_CHANNEL)
     rest: dict[str, Any] = {}
-    if credentials.ca is not None and parts.scheme == "https":
+    if credentials.ca is not None and url.lower().startswith("https:"):
         channel["root_certificates"] = credentials.ca.encode()
         rest["verify"] = trusting(credentials.ca)
     with warnings.catch_warnings():
@@ -104,3 +103,12 @@ def client_of(
             check_compatibility=False,  # it would ask the server here, blocking the event loop
             **rest,
         )
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises if it is no port
+    except ValueError:  # also of brackets around what is no IPv6 address
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname)
