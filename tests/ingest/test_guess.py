@@ -67,3 +67,20 @@ def test_what_is_guessed_fits(values: list[str]) -> None:
             continue
         read = value_of(value, found.type, Reading(all_text=True, date_formats=dated))
         assert read is None or fits(read, found.type)
+
+
+@pytest.mark.parametrize(
+    ("values", "almost"),
+    [
+        (["1", "2", "x"], ("Integer", 1)),
+        (["1", "x"], None),
+        (["1", "2", "x", "y"], None),
+        (["1.5"] * 30 + ["x", "y", "z"], ("Float", 3)),
+        (["2024-05-01", "2024-05-02", "soon"], ("Datetime", 1)),
+        (["cup", "mug", "42"], None),
+    ],
+)
+def test_a_type_that_nearly_all_values_fit_is_told(values: list[str], almost: Any) -> None:
+    found = guess(values, CSV)
+    assert found.type == "Keyword"
+    assert (None if found.almost is None else (found.almost.type, found.almost.misfits)) == almost

@@ -45,3 +45,14 @@ def test_latitude_and_longitude_become_a_place(tmp_path: Path) -> None:
     assert not loaded.errors
     place = loaded.collections[0].spec.sources[0].metadata.geo["place"]
     assert (place.lat, place.lon) == ("Latitude", "lng")
+
+
+def test_a_few_odd_values_are_told_with_the_type_that_they_prevent(tmp_path: Path) -> None:
+    rows = ["a.jpg;12,50;01.02.2020", "b.jpg;n. a.;02.02.2020", "c.jpg;3;unknown", "d.jpg;4,5;"]
+    rows.append("e.jpg;5;25.12.2020")
+    text = written(tmp_path, "\n".join(["file;price;taken", *rows]))
+    assert "name: price, type: Keyword }" in text
+    assert "1 of 5 values does not read as Float (such as 'n. a.')" in text
+    assert "write type Datetime and dateFormat '%d.%m.%Y'" in text
+    (tmp_path / "x.yaml").write_text(text)
+    assert not load_files([tmp_path / "x.yaml"], standalone=True).errors

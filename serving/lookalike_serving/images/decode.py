@@ -194,9 +194,12 @@ def _broken(data: bytes, format_: str, error: BaseException) -> ImageError:
             Code.TRUNCATED,
             f"the {name} image ends early, after {len(data):,} bytes: fetch or upload it again",
         )
+    # TIFF is a family of formats, of which a whole file may be one that nobody here can read.
+    or_else = ", or of a kind of TIFF that is not read," if format_ == "TIFF" else ""
     return ImageError(
         Code.CORRUPT,
-        f"the {name} image is damaged and cannot be decoded: export it again from its source",
+        f"the {name} image is damaged{or_else} and cannot be decoded: export it again from its "
+        "source",
     )
 
 

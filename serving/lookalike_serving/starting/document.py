@@ -11,7 +11,7 @@ from math import inf
 import yaml
 
 from lookalike_crds.names import SERVICE
-from lookalike_serving.ingest.sources.guess import Guess
+from lookalike_serving.ingest.sources.guess import Almost, Guess
 from lookalike_serving.starting.folder import PLACE, Described, Pictures
 from lookalike_serving.starting.model import Choice
 
@@ -19,6 +19,7 @@ _PLAIN = re.compile(r"[A-Za-z./][A-Za-z0-9 ._/-]*[A-Za-z0-9._/-]|[A-Za-z]")
 _WORDS_OF_YAML = frozenset("true false yes no on off null y n".split())
 _COMMENT_AT = 44
 _FALLBACK = "photos"
+_LONGEST_ODD = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +114,31 @@ def _fields(proposal: Proposal) -> list[str]:
     if not proposal.fields:
         return [_with("  # fields:", "typed metadata, for filters: - { name: price, type: Float }")]
     lines = [_with("  fields:", "metadata to filter by; the types are guessed from the values")]
+    told = {} if proposal.described is None else doubts_of(proposal.described)
     for name, kind in proposal.fields:
-        lines.append(f"    - {{ name: {quoted(name)}, type: {kind} }}")
+        line = f"    - {{ name: {quoted(name)}, type: {kind} }}"
+        lines.append(_with(line, told[name]) if name in told else line)
     return lines
+
+
+def doubts_of(described: Described) -> dict[str, str]:
+    """Column -> what a few odd values keep it from being, and what could be done."""
+    return {
+        name: _doubt(guess.values, guess.almost)
+        for name, guess in described.fields.items()
+        if guess.almost is not None
+    }
+
+
+def _doubt(values: int, almost: Almost) -> str:
+    odd = almost.example if almost.example.isprintable() else repr(almost.example)
+    odd = odd if len(odd) <= _LONGEST_ODD else odd[: _LONGEST_ODD - 1] + "…"
+    count = f"{almost.misfits:,} of {values:,} values {'does' if almost.misfits == 1 else 'do'}"
+    formats = "" if almost.date_format is None else f" and dateFormat '{almost.date_format}'"
+    return (
+        f"{count} not read as {almost.type.value} (such as '{odd}'): mend the table, or write type "
+        f"{almost.type.value}{formats}, which leaves such values out and counts them"
+    )
 
 
 def _metadata(described: Described | None) -> list[str]:

@@ -143,6 +143,7 @@ def _tell(
     output: Output,
 ) -> None:
     from lookalike.cli.printing import console, print_json
+    from lookalike_serving.starting.document import doubts_of
 
     described = proposal.described
     if output is Output.JSON:
@@ -190,6 +191,8 @@ def _tell(
             say(f"ids:        column {described.id_column!r}")
         told = ", ".join(f"{name} ({kind})" for name, kind in proposal.fields)
         say(f"fields:     {told or 'none'}")
+        for name, doubt in doubts_of(described).items():
+            say(f"            {name}: {doubt}")
     elif near is not None:
         say(
             f"metadata:   none. {near.file.name} seems to describe {near.matched:,} of them, but "

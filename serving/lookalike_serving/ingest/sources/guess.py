@@ -21,6 +21,9 @@ _WORDS = re.compile(r"true|false|yes|no|t|f|y|n", re.IGNORECASE)
 _PADDED = re.compile(r"[+-]?0[0-9]+")
 """An article number or a postcode rather than a number."""
 _LONG_TEXT, _MANY_WORDS = 80, 6
+_FEW = 10
+"""At most one value in so many, or one alone, is taken for a typing error."""
+_FEWEST = 3
 _DATE_FORMATS = (
     "%d.%m.%Y",
     "%d.%m.%Y %H:%M",
@@ -55,6 +58,19 @@ class Guess:
     """For `dateFormat`, where the dates are in none of the forms that are read without it."""
     or_date_format: str | None = None
     """Another one that all of them fit: a person knows which (`05/06/2024`)."""
+    almost: Almost | None = None
+    """The type that nearly all values of a Keyword column fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Almost:
+    """A type that a few values keep a column from having."""
+
+    type: FieldType
+    misfits: int
+    example: str
+    """One of them."""
+    date_format: str | None = None
 
 
 def guess_columns(
@@ -85,7 +101,33 @@ def guess(values: Sequence[Any], reading: Reading = Reading()) -> Guess:
     if not texts or not all(isinstance(text, str) for text in texts):
         return Guess(None, len(told))
     is_prose = any(len(text) > _LONG_TEXT or len(text.split()) > _MANY_WORDS for text in texts)
-    return Guess(FieldType.TEXT if is_prose else FieldType.KEYWORD, len(told))
+    if is_prose:
+        return Guess(FieldType.TEXT, len(told))
+    return Guess(FieldType.KEYWORD, len(told), almost=_almost(told, reading))
+
+
+def _almost(told: Sequence[Any], reading: Reading) -> Almost | None:
+    """A few typing errors do not make words of a column of numbers: a person is told of them."""
+    most = max(1, len(told) // _FEW)
+    if len(told) < _FEWEST:
+        return None
+    ways: list[tuple[FieldType, str | None]] = [
+        (FieldType.INTEGER, None),
+        (FieldType.FLOAT, None),
+        (FieldType.DATETIME, None),
+    ]
+    ways += [(FieldType.DATETIME, each) for each in _DATE_FORMATS]
+    for kind, date_format in ways:
+        by = reading if date_format is None else Reading(date_formats=(date_format,))
+        misfits: list[Any] = []
+        for value in told:
+            if not _reads_as(value, kind, by):
+                misfits.append(value)
+            if len(misfits) > most:
+                break
+        else:
+            return Almost(kind, len(misfits), str(misfits[0]), date_format)
+    return None
 
 
 def guess_place(columns: Iterable[str]) -> tuple[str, str] | None:
