@@ -12,7 +12,8 @@ from enum import Enum
 from typing import Any
 
 from lookalike_crds.config import CollectionConfig, IndexConfig, IngestionConfig, ServingConfig
-from lookalike_crds.sources import SourceSpec
+from lookalike_crds.image_collection import FieldSpec
+from lookalike_crds.sources import MetadataMapping, SourceSpec
 
 
 class Work(Enum):
@@ -41,20 +42,36 @@ def place_of(index: IndexConfig) -> tuple[Any, ...]:
     return index.engine, index.name, index.path, frozenset(index.addresses)
 
 
-def what_is_read(sources: Iterable[SourceSpec]) -> list[dict[str, Any]]:
-    """Equal where the sources need not be read again: when they are read is another matter."""
+def what_is_read(
+    sources: Iterable[SourceSpec], fields: Iterable[FieldSpec]
+) -> list[dict[str, Any]]:
+    """Equal where the sources need not be read again: when they are read is another matter.
+
+    Fields say how the metadata that a source brings is read: a text as a number or a date, and
+    which values do not fit.
+    """
+    types = {field.name: field.type.value for field in fields}
     return [
         source.model_dump(mode="json", exclude={"schedule"}, exclude_defaults=True)
+        | ({"types": types} if types and _brings_metadata(source) else {})
         for source in sorted(sources, key=lambda source: source.name)
     ]
+
+
+def _brings_metadata(source: SourceSpec) -> bool:
+    return source.urls is not None or source.metadata != MetadataMapping()
 
 
 def is_read_again(before: IngestionConfig | None, after: IngestionConfig) -> bool:
     """Whether a collection's sources are read, given those that were read last."""
     return before is None or (
-        (place_of(before.collection.index), what_is_read(before.sources))
-        != (place_of(after.collection.index), what_is_read(after.sources))
+        (place_of(before.collection.index), _what_is_read(before))
+        != (place_of(after.collection.index), _what_is_read(after))
     )
+
+
+def _what_is_read(config: IngestionConfig) -> list[dict[str, Any]]:
+    return what_is_read(config.sources, config.collection.fields)
 
 
 def needs_restart(before: ServingConfig, after: ServingConfig) -> str | None:

@@ -75,7 +75,7 @@ def test_files_that_say_the_same_change_nothing(run: RunDirectory) -> None:
     [
         (
             {"fields": "[{ name: price, type: Integer }, { name: kind, type: Keyword }]"},
-            "field kind (Keyword) is indexed; nothing is read again for it",
+            "field kind (Keyword) is indexed",
         ),
         (
             {"fields": "[{ name: price, type: Float }]"},
@@ -119,6 +119,16 @@ def test_each_change_of_a_collection_says_what_it_does(
     [step] = planned(run, shop(), shop(**change))
     assert (step.sign, step.resource, step.loses) == ("~", "ImageCollection/shop", ())
     assert told in step.lines
+
+
+def test_a_field_with_another_type_has_metadata_read_again(run: RunDirectory) -> None:
+    table = "[{ name: pictures, volume: { path: /pictures }, metadata: { file: rows.csv } }]"
+    typed = "[{ name: price, type: Float }]"
+    (step,) = planned(run, shop(sources=table), shop(sources=table, fields=typed))
+    again = "source pictures is read again for the fields' types; no image is embedded for it"
+    assert again in step.lines
+    (step,) = planned(run, shop(), shop(fields=typed))
+    assert again not in step.lines, "files alone bring no metadata"
 
 
 def test_when_a_source_is_read_is_no_change_on_one_machine(run: RunDirectory) -> None:

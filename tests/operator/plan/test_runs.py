@@ -171,6 +171,15 @@ def test_other_sources_are_another_run_and_a_schedule_is_not() -> None:
     assert plan_collection(replace(full, spec=on_server(timed).spec)).once == ()
 
 
+def test_another_type_of_a_field_is_another_run_where_sources_bring_metadata() -> None:
+    path = {"path": "images", "claimName": "photos"}
+    for metadata, runs in (({"file": "rows.csv"}, 1), ({}, 0)):
+        sources = {"sources": [{"name": "products", "volume": path, "metadata": metadata}]}
+        full = ingested(on_server(sources | {"fields": [{"name": "price", "type": "Keyword"}]}))
+        other = on_server(sources | {"fields": [{"name": "price", "type": "Float"}]})
+        assert len(plan_collection(replace(full, spec=other.spec)).once) == runs
+
+
 def test_each_new_value_of_run_now_is_one_run() -> None:
     full = ingested(on_server())
     again = replace(full, meta=replace(full.meta, annotations={RUN_NOW: "monday"}))

@@ -22,6 +22,7 @@ from lookalike_crds.image_collection import Engine, FieldSpec, ImageCollectionSp
 from lookalike_crds.naming import described
 from lookalike_crds.resources import ImageCollection
 from lookalike_crds.rules import Broken, broken_transitions
+from lookalike_crds.sources import SourceSpec
 from lookalike_operator.plan.compare import differences
 
 Documents = Mapping[str, tuple[int, int]]
@@ -137,7 +138,7 @@ def _fields(before: tuple[FieldSpec, ...], after: tuple[FieldSpec, ...]) -> Iter
     for name, field in new.items():
         was = old.get(name)
         if was is None:
-            yield f"field {name} ({field.type.value}) is indexed; nothing is read again for it"
+            yield f"field {name} ({field.type.value}) is indexed"
         elif was.type is not field.type:
             yield (
                 f"field {name} is {field.type.value} and was {was.type.value}: values that are no "
@@ -155,8 +156,10 @@ def _sources(before: IngestionConfig | None, after: IngestionConfig | None) -> I
     for name, source in new.items():
         if name not in old:
             yield f"source {name} is read"
-        elif what_is_read([old[name]]) != what_is_read([source]):
+        elif what_is_read([old[name]], ()) != what_is_read([source], ()):
             yield f"source {name} is read again: {_listed(old[name], source, '')}"
+        elif before and after and _read_as(before, source) != _read_as(after, source):
+            yield f"source {name} is read again for the fields' types; no image is embedded for it"
     for name in old.keys() - new.keys():
         yield (
             f"source {name} is no longer read; what it brought stays: `lookalike delete --source "
@@ -165,6 +168,10 @@ def _sources(before: IngestionConfig | None, after: IngestionConfig | None) -> I
     if before and after and before.ingestion != after.ingestion:
         told = _listed(before.ingestion, after.ingestion, "spec.ingestion")
         yield f"from the next run on: {told}"
+
+
+def _read_as(config: IngestionConfig, source: SourceSpec) -> list[dict[str, Any]]:
+    return what_is_read([source], config.collection.fields)
 
 
 def _retrievers(before: ServingConfig, after: ServingConfig) -> Iterator[Step]:

@@ -94,7 +94,8 @@ def guess(values: Sequence[Any], reading: Reading = Reading()) -> Guess:
         if all(_reads_as(value, kind, reading) for value in told):
             return Guess(kind, len(told))
     if formats := [each for each in _DATE_FORMATS if _dated(told, each)]:
-        return Guess(FieldType.DATETIME, len(told), *formats[:2])
+        first, *others = formats
+        return Guess(FieldType.DATETIME, len(told), first, others[0] if others else None)
     if all(_reads_as(value, FieldType.GEO, reading) for value in told):
         return Guess(FieldType.GEO, len(told))
     texts = [text for value in told for text in _members(value, reading)]
