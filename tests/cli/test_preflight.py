@@ -131,6 +131,11 @@ def test_a_mistake_is_told_before_the_start(
     assert not Path(".lookalike").exists()
 
 
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 @pytest.mark.parametrize(
     "spec",
     [
@@ -151,7 +156,7 @@ def test_a_mistake_is_told_before_the_start(
 )
 def test_what_can_be_started_is(lookalike: Command, folder: Path, spec: str) -> None:
     (folder / "c.yaml").write_text(HEAD + spec)
-    ran = lookalike("up", "-f", folder / "c.yaml")
+    ran = lookalike("up", "-f", folder / "c.yaml", "--port", free_port())
     assert "Started" in ran.err, ran
 
 
@@ -171,7 +176,8 @@ def test_an_empty_folder_and_a_late_key_are_warnings(lookalike: Command, folder:
 def test_what_is_indexed_is_served_without_its_sources(lookalike: Command, folder: Path) -> None:
     (folder / "c.yaml").write_text(HEAD + source("volume: { path: gone }"))
     assert "--no-ingest" in lookalike("up", "-f", folder / "c.yaml").out
-    assert "Started" in lookalike("up", "-f", folder / "c.yaml", "--no-ingest").err
+    up = ("up", "-f", folder / "c.yaml", "--no-ingest", "--port", free_port())
+    assert "Started" in lookalike(*up).err
 
 
 def test_a_port_in_use_is_told_before_anything_is_started(lookalike: Command, folder: Path) -> None:
