@@ -15,7 +15,7 @@ import logging
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from lookalike_crds.config import CollectionConfig, ServingConfig, light_of, with_light
 from lookalike_crds.config_changes import Work, needs_restart, place_of, work_of
@@ -24,13 +24,12 @@ from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch
 from lookalike_serving.left_behind import only_here
 from lookalike_serving.service import CollectionState, Failure, Service
+from lookalike_serving.together import to_its_end
 
 log = logging.getLogger("lookalike.service")
 
 GRACE_SECONDS = 5.0
 """What requests under way may still use is closed so much later."""
-
-T = TypeVar("T")
 
 
 class Adoption:
@@ -61,10 +60,10 @@ class Adoption:
             try:
                 await change.open()
             except BaseException:
-                await _to_its_end(self._undo(change))
+                await to_its_end(self._undo(change))
                 raise
             # To its end, whether or not somebody still waits for it.
-            await _to_its_end(self._swap(change))
+            await to_its_end(self._swap(change))
             return service.config
 
     async def finish(self, collection: str, *, leave_behind: bool = False) -> ServingConfig:
@@ -292,13 +291,3 @@ async def _check_uploads(before: CollectionState, after: CollectionConfig) -> No
             f"{after.name} while it was embedded anew, so its former model goes on answering: "
             "delete them, or leave them behind with `lookalike apply --yes`"
         )
-
-
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """`work`'s result; it is finished even if whoever waits for it is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise

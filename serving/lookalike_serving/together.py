@@ -1,4 +1,4 @@
-"""Await several things at once; the first failure ends the others and is what the caller sees."""
+"""Ways of awaiting: several things at once, and one thing to its end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ T = TypeVar("T")
 
 
 async def together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results in order. A single call is awaited in place: no task, no switch."""
+    """The results in order; the first failure ends the others and is what the caller sees.
+
+    A single call is awaited in place: no task, no switch.
+    """
     if len(calls) == 1:
         return [await calls[0]]
     try:
@@ -22,3 +25,13 @@ async def together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
             first = first.exceptions[0]
         raise first from None
     return [task.result() for task in tasks]
+
+
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """`work`'s result; it is finished even if whoever waits for it is cancelled meanwhile."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import BaseModel, Field, ValidationError
 
 from lookalike_crds.config import ServingConfig
-from lookalike_crds.progress import Progress
+from lookalike_crds.progress import Progress, WorkerProgress
 from lookalike_serving.local import processes
 from lookalike_serving.local.rundir import RunDirectory
 
@@ -45,12 +45,4 @@ def _living(path: Path) -> Ingestion | None:
     stale = datetime.now(UTC) - progress.updated_at > _STALE
     if progress.state.ended or stale or processes.identity(progress.pid) is None:
         return None
-    total = progress.total
-    return Ingestion(
-        listed=total.listed,
-        listed_all=progress.listed_all,
-        done=total.done,
-        failed=total.failed,
-        images_per_second=progress.images_per_second,
-        eta_seconds=progress.eta_seconds,
-    )
+    return Ingestion.model_validate(WorkerProgress.of(progress), from_attributes=True)

@@ -29,7 +29,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -62,6 +61,7 @@ from lookalike_serving.index.edge_process import ShardProcess
 from lookalike_serving.index.edge_shard import check_without_points, create_shard
 from lookalike_serving.index.protocol import IndexFailure, IndexFull, IndexUnavailable
 from lookalike_serving.index.tuning import STORED_AS
+from lookalike_serving.together import to_its_end
 
 log = logging.getLogger(__name__)
 
@@ -221,7 +221,7 @@ class EdgeStore:
             if self._shard is dead:
                 self._shard = shard
             else:  # an optimised copy took over meanwhile, or the index was closed
-                await _to_its_end(shard.close())
+                await to_its_end(shard.close())
 
     def status(self, state: ShardState) -> str:
         if self._optimizer is not None:
@@ -302,7 +302,7 @@ class EdgeStore:
         async with self._noting:
             manifest = self.manifest.model_copy(update=changed)
             if manifest != self.manifest:
-                await _to_its_end(asyncio.to_thread(self._folder.write_manifest, manifest))
+                await to_its_end(asyncio.to_thread(self._folder.write_manifest, manifest))
                 self.manifest = manifest
 
     async def _note_written(self) -> None:
@@ -384,10 +384,10 @@ class EdgeStore:
             await new.call(ShardEngine.flush)
             state = await new.call(ShardEngine.state)
             self._folder.check_present()
-            await _to_its_end(self._replace(new, state, copied))
+            await to_its_end(self._replace(new, state, copied))
         except BaseException:
             if self._shard is not new:
-                await _to_its_end(new.close())
+                await to_its_end(new.close())
             raise
 
     async def _catch_up(self, new: Shard) -> int:
@@ -459,20 +459,10 @@ class EdgeStore:
             self._housekeeping.cancel()
             await asyncio.wait([self._housekeeping])
         async with self._optimizing, self._reopening:
-            await _to_its_end(shard.close())
+            await to_its_end(shard.close())
             if self._folder.is_present:
                 await self._note_written()
 
 
 def _settings(vector: VectorSpec | None) -> str:
     return "" if vector is None else vector.model_dump_json()
-
-
-async def _to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """`work`'s result; it is finished even if whoever waits for it is cancelled meanwhile."""
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await asyncio.wait([task])
-        raise
