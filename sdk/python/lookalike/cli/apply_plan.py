@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lookalike.cli.printing import counted
 from lookalike_crds.config import (
     CollectionConfig,
     IngestionConfig,
@@ -87,8 +88,9 @@ def _collections(
         resource = f"ImageCollection/{name}"
         count, lost = documents.get(name, (0, 0))
         if name not in new:
-            stays = f"its index of {_documents(count)} stays on disk until `lookalike gc` drops it"
-            loses = (f"{_documents(count)} of collection {name}",) if count else ()
+            held = counted(count, "document")
+            stays = f"its index of {held} stays on disk until `lookalike gc` drops it"
+            loses = (f"{held} of collection {name}",) if count else ()
             yield Step("-", resource, (f"is no longer searched; {stays}",), loses)
             continue
         reading = list(_sources(before.ingestions.get(name), after.ingestions.get(name)))
@@ -97,16 +99,13 @@ def _collections(
             continue
         lines = [*_collection(old[name], new[name]), *reading]
         is_lost = work_of(old[name], new[name]) is Work.ANOTHER_INDEX and lost
+        unsourced = counted(lost, "document")
         loses = (
-            (f"{_documents(lost)} of collection {name} that no source can bring again",)
-            if is_lost
-            else ()
+            (f"{unsourced} of collection {name} that no source can bring again",) if is_lost else ()
         )
         if is_lost:
             stay = "stay" if lost > 1 else "stays"
-            lines.append(
-                f"{_documents(lost)} that no source can bring again {stay} in the former index"
-            )
+            lines.append(f"{unsourced} that no source can bring again {stay} in the former index")
         if lines:
             yield Step("~", resource, tuple(lines), loses)
 
@@ -197,10 +196,6 @@ def _listed(before: Any, after: Any, path: str) -> str:
     one, other = (each.model_dump(mode="json", by_alias=True) for each in (before, after))
     found = differences(other, one)
     return "; ".join(f"{path}.{each}" if path else str(each) for each in found) or "its order"
-
-
-def _documents(count: int) -> str:
-    return "1 document" if count == 1 else f"{count:,} documents"
 
 
 def _model(config: CollectionConfig) -> str:

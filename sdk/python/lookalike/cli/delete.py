@@ -13,6 +13,7 @@ import typer
 
 from lookalike.cli.failure import ExitCode, Failure
 from lookalike.cli.options import DEFAULT_DATA_DIR, ApiKey, DataDir, Output, OutputFormat, Url
+from lookalike.cli.printing import counted
 
 if TYPE_CHECKING:
     from lookalike import Lookalike
@@ -75,8 +76,8 @@ def delete(
         count = len(set(id)) if id else client.collections.facets(collection, filters=wanted).total
         if count:
             size = "" if id or wanted or url else _size(data_dir, collection)
-            confirm(f"{_documents(count)} of collection {collection}{size} will be deleted. Go on?",
-                    yes=yes)  # fmt: skip
+            told = f"{counted(count, 'document')} of collection {collection}{size}"
+            confirm(f"{told} will be deleted. Go on?", yes=yes)
         found: Iterable[tuple[str, bool]]
         if id:
             found = ((each, False) for each in dict.fromkeys(id))
@@ -88,12 +89,13 @@ def delete(
         print_json({"collection": collection, "deleted": done.deleted, "missing": done.missing})
     else:
         gone = f"; not there: {done.missing:,}" if done.missing else ""
-        console().print(f"Deleted {_documents(done.deleted)} of {collection}{gone}.")
+        console().print(f"Deleted {counted(done.deleted, 'document')} of {collection}{gone}.")
     if done.sourced:
         which = f"source {source}" if source else "a source that is still declared"
         notice(
-            f"{_documents(done.sourced)} came from sources: {which} brings its images again at its "
-            "next run. Take it out of the YAML (`lookalike apply`), or remove the images there"
+            f"{counted(done.sourced, 'document')} came from sources: {which} brings its images "
+            "again at its next run. Take it out of the YAML (`lookalike apply`), or remove the "
+            "images there"
         )
     if id and done.missing:
         raise typer.Exit(ExitCode.REFUSED)
@@ -134,8 +136,8 @@ def _delete(client: Lookalike, collection: str, found: Iterable[tuple[str, bool]
                     done.sourced += sourced
         except LookalikeError as failure:
             raise Failure(
-                f"{failure}. {_documents(done.deleted)} or some more have been deleted until then: "
-                "run the same command again for the others",
+                f"{failure}. {counted(done.deleted, 'document')} or some more have been deleted "
+                "until then: run the same command again for the others",
             ) from failure
     return done
 
@@ -154,10 +156,6 @@ def _filters(texts: list[str], source: str | None) -> dict[str, Any] | None:
     if source is not None:
         conditions.append({"key": _SOURCE, "operator": "eq", "value": source})
     return {"AND": conditions} if conditions else None
-
-
-def _documents(count: int) -> str:
-    return "1 document" if count == 1 else f"{count:,} documents"
 
 
 def _size(data_dir: Path, collection: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookalike.cli.failure import Failure
+from lookalike.cli.printing import counted
 
 if TYPE_CHECKING:
     from lookalike_crds.load import Loaded
@@ -89,7 +90,7 @@ def in_a_line(each: Surveyed) -> str:
     if made.refused:
         told += f"; {made.refused:,} found so far that will not come in"
     if passed_over := sum(skipped.count for skipped in made.skipped):
-        told += f"; {passed_over:,} other file{'' if passed_over == 1 else 's'}"
+        told += f"; {counted(passed_over, 'other file')}"
     return told
 
 
@@ -133,8 +134,7 @@ def print_survey(each: Surveyed, say: Callable[[str], None]) -> None:
 
 def _found(made: Survey) -> str:
     """Such as "at least 12 pictures"."""
-    count = made.comes_in
-    return f"{'' if made.whole else 'at least '}{count:,} picture{'' if count == 1 else 's'}"
+    return f"{'' if made.whole else 'at least '}{counted(made.comes_in, 'picture')}"
 
 
 def _typed(guess: str | None, field: str | None) -> str:

@@ -142,7 +142,7 @@ def _tell(
     command: str,
     output: Output,
 ) -> None:
-    from lookalike.cli.printing import console, print_json
+    from lookalike.cli.printing import console, counted, print_json
     from lookalike_serving.starting.document import doubts_of
 
     described = proposal.described
@@ -179,7 +179,7 @@ def _tell(
     formats = ", ".join(f"{n:,} {name}" for name, n in proposal.pictures.formats.items())
     more = "" if proposal.pictures.whole else " and more: not all was listed in time"
     other = proposal.pictures.skipped.total
-    skipped = f"; {other:,} other file{'' if other == 1 else 's'}" if other else ""
+    skipped = f"; {counted(other, 'other file')}" if other else ""
     say(f"pictures:   {count:,} in {folder} ({formats}){more}{skipped}")
     if described is not None:
         say(

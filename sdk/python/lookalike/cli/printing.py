@@ -104,3 +104,8 @@ def shown(value: Any) -> str:
     if isinstance(value, str):
         return escape(printable_line(value))
     return escape(json.dumps(value, ensure_ascii=False))
+
+
+def counted(count: int, what: str) -> str:
+    """Such as "1 document" or "2,000 documents"."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
