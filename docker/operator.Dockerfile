@@ -20,6 +20,7 @@ RUN python3 -m venv /uv && /uv/bin/pip install -q "$(grep -oE '^uv==[0-9.]+' req
 RUN /uv/bin/uv pip install --python /opt/lookalike/bin/python --compile-bytecode \
       --constraint requirements.lock -r pyproject.toml --extra operator
 COPY README.md LICENSE ./
+COPY cli cli
 COPY crds crds
 COPY operator operator
 COPY serving serving

@@ -28,6 +28,7 @@ RUN UV_TORCH_BACKEND="$TORCH_BACKEND"; \
     /uv/bin/uv pip install --python /opt/lookalike/bin/python --compile-bytecode \
       --constraint requirements.lock -r pyproject.toml --extra serving --extra photos --extra jxl
 COPY README.md LICENSE ./
+COPY cli cli
 COPY crds crds
 COPY operator operator
 COPY serving serving

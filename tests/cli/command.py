@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lookalike.cli import main
-from lookalike.cli.printing import console, notices
+from lookalike_cli import main
+from lookalike_cli.printing import console, notices
 
 
 @dataclass(frozen=True)

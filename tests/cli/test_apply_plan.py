@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.cli.apply_plan import Configuration, Documents, Step, refused, steps
-from lookalike.cli.rendering import render
+from lookalike_cli.apply_plan import Configuration, Documents, Step, refused, steps
+from lookalike_cli.rendering import render
 from lookalike_crds.config import HttpConfig
 from lookalike_crds.load import load_resources
 from lookalike_serving.local.rundir import RunDirectory

@@ -15,7 +15,7 @@ from command import Command
 from PIL import Image
 from scripted_server import Reply, scripted
 
-from lookalike.cli.launch import abilities, collections_of
+from lookalike_cli.launch import abilities, collections_of
 
 RETRIEVERS = Reply(body={"items": [{"name": "shop"}], "next_cursor": None})
 TWO_RETRIEVERS = Reply(body={"items": [{"name": "shop"}, {"name": "all"}], "next_cursor": None})
@@ -270,7 +270,7 @@ def test_every_command_explains_itself_with_an_example(lookalike: Command, name:
 def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys; sys.argv = ['lookalike', '--help']\n"
-        "from lookalike.cli import main\n"
+        "from lookalike_cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'httpx', 'pydantic', 'numpy', 'PIL', 'yaml', 'ray', 'torch'} & set(sys.modules)\n"
@@ -281,7 +281,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path: Path) -> None:
     script = (
-        "import sys; sys.argv = ['lookalike', 'version']\nfrom lookalike.cli import main; main()"
+        "import sys; sys.argv = ['lookalike', 'version']\nfrom lookalike_cli import main; main()"
     )
     reader = subprocess.Popen(["true"], stdin=subprocess.PIPE)
     reader.wait()

@@ -121,7 +121,7 @@ def test_nothing_goes_where_nobody_can_be_asked(lookalike: Command, url: str) ->
 def test_many_go_page_by_page(
     lookalike: Command, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lookalike.cli.delete._PAGE", 2)
+    monkeypatch.setattr("lookalike_cli.delete._PAGE", 2)
     ran = lookalike("delete", "--filter", "price<9", "--yes", "--url", url)
     assert "Deleted 9 documents of shop." in ran.out
     assert left(url) == "9"

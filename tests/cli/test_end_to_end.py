@@ -48,7 +48,7 @@ class Place:
         return f"http://127.0.0.1:{self.port}"
 
     def command(self, *arguments: str) -> list[str]:
-        program = "import sys; from lookalike.cli import main; main()"
+        program = "import sys; from lookalike_cli import main; main()"
         return [sys.executable, "-c", program, *arguments, "--data-dir", str(self.run.data_dir)]
 
     def up(self, *arguments: str) -> list[str]:

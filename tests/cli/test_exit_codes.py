@@ -11,7 +11,7 @@ from command import Command
 from PIL import Image
 from scripted_server import Reply, scripted
 
-from lookalike.cli.failure import ExitCode
+from lookalike_cli.failure import ExitCode
 
 ROOT = Path(__file__).parents[2]
 REFUSAL = Reply(status=404, body={"title": "Not found", "status": 404, "detail": "no such thing"})

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lookalike.cli.failure import Failure
-from lookalike.cli.filters import parse_filters
+from lookalike_cli.failure import Failure
+from lookalike_cli.filters import parse_filters
 
 
 @pytest.mark.parametrize(

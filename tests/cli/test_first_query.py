@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lookalike.cli.first_query import first_query
+from lookalike_cli.first_query import first_query
 from lookalike_crds.load import load_files
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

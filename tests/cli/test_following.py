@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from lookalike.cli import following as room
-from lookalike.cli.following import following, summary
+from lookalike_cli import following as room
+from lookalike_cli.following import following, summary
 from lookalike_crds.progress import ByCause, Counts, Progress, RunState
 from lookalike_serving.local.rundir import RunDirectory
 

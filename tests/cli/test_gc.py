@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from command import Command
 
-from lookalike.cli.rendering import render
+from lookalike_cli.rendering import render
 from lookalike_crds.config import HttpConfig
 from lookalike_crds.image_collection import VectorSpec
 from lookalike_crds.load import load_files

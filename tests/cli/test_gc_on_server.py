@@ -13,7 +13,7 @@ import pytest
 from qdrant_client import QdrantClient
 from tests.qdrant_server import StandIn, running
 
-from lookalike.cli.gc import Done, _on_server
+from lookalike_cli.gc import Done, _on_server
 from lookalike_crds.config import CollectionConfig, IndexConfig
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec, ModelSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner

@@ -55,7 +55,7 @@ def test_errors_are_shown_escaped(lookalike: Command) -> None:
 
 
 def test_colours_of_our_own_still_reach_a_terminal() -> None:
-    from lookalike.cli.printing import notices
+    from lookalike_cli.printing import notices
 
     with notices().capture() as captured:
         notices().print("[bold]ours[/bold] \x1b[31mtheirs")

@@ -11,7 +11,7 @@ import open_clip
 import pytest
 from command import Command
 
-from lookalike.cli import launch
+from lookalike_cli import launch
 from lookalike_serving.embed import known
 
 HEAD = "apiVersion: lookalike.dev/v1alpha1\nkind: ImageCollection\nmetadata: { name: c }\nspec:\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lookalike.cli.failure import Failure
-from lookalike.cli.rendering import Rendered, render
+from lookalike_cli.failure import Failure
+from lookalike_cli.rendering import Rendered, render
 from lookalike_crds.config import HttpConfig, IngestionConfig, ServingConfig
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.load import load_files

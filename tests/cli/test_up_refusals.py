@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command import Command
 
-from lookalike.cli.server_process import claim
+from lookalike_cli.server_process import claim
 from lookalike_serving.local import processes
 from lookalike_serving.local.rundir import Phase, RunDirectory, State
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from command import Command
 
-from lookalike.cli.failure import Failure
-from lookalike.cli.watching import Watch
+from lookalike_cli.failure import Failure
+from lookalike_cli.watching import Watch
 
 
 @pytest.fixture

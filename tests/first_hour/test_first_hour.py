@@ -51,7 +51,7 @@ class Desk:
         return self.folder / "Meine Bilder"
 
     def lookalike(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        program = "import sys; from lookalike.cli import main; main()"
+        program = "import sys; from lookalike_cli import main; main()"
         kept = {k: v for k, v in os.environ.items() if not k.startswith("LOOKALIKE_")}
         return subprocess.run(
             [sys.executable, "-c", program, *arguments],

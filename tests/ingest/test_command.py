@@ -49,7 +49,7 @@ def lookalike(place: Any) -> Iterator[Lookalike]:
                 update={"progress_file": run.progress_file("shop")}
             )
             run.ingestion_config("shop").write_text(config.model_dump_json(by_alias=True))
-            program = "from lookalike.cli import main; main()"
+            program = "from lookalike_cli import main; main()"
             return subprocess.run(
                 [sys.executable, "-c", program, name, "-o", output, "--data-dir", run.data_dir],
                 capture_output=True,

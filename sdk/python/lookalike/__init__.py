@@ -1,4 +1,4 @@
-"""Lookalike's Python client and command line.
+"""Lookalike's Python client.
 
     from lookalike import Lookalike
 
@@ -7,7 +7,7 @@
     for result in results:
         print(f"Score: {result.score:.3f}, ID: {result.document_id}")
 
-Names are loaded when first used, so that the command line starts quickly.
+Names are loaded when first used, so that a program that needs one of them starts quickly.
 """
 
 from __future__ import annotations

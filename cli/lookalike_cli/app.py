@@ -1,0 +1,51 @@
+"""The commands, each in a file of its own. What a command needs it imports when it runs, so that
+`lookalike --help` answers at once and in the light install."""
+
+from __future__ import annotations
+
+import typer
+
+from lookalike_cli import (
+    apply,
+    delete,
+    demo_catalogue,
+    down,
+    gc,
+    get,
+    ingest,
+    init,
+    search,
+    status,
+    up,
+    validate,
+    version,
+)
+from lookalike_cli.cluster import describe, logs, plan
+
+app = typer.Typer(
+    name="lookalike",
+    help="Image similarity search you own. Start it with [bold]lookalike up -f FILE[/bold].",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server, 4 the server refused, "
+    "5 done but for some images, 6 something would be lost and nobody could be asked.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+app.command("init", epilog=init.EXAMPLES)(init.init)
+app.command("up", epilog=up.EXAMPLES)(up.up)
+app.command("apply", epilog=apply.EXAMPLES)(apply.apply)
+app.command("search", epilog=search.EXAMPLES)(search.search)
+app.command("status", epilog=status.EXAMPLES)(status.status)
+app.command("get", epilog=get.EXAMPLES)(get.get)
+app.command("delete", epilog=delete.EXAMPLES)(delete.delete)
+app.command("ingest", epilog=ingest.EXAMPLES)(ingest.ingest)
+app.command("down", epilog=down.EXAMPLES)(down.down)
+app.command("gc", epilog=gc.EXAMPLES)(gc.gc)
+app.command("validate", epilog=validate.EXAMPLES)(validate.validate)
+app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
+app.command("describe", epilog=describe.EXAMPLES)(describe.describe)
+app.command("logs", epilog=logs.EXAMPLES)(logs.logs)
+app.command("demo-catalogue", epilog=demo_catalogue.EXAMPLES)(demo_catalogue.demo_catalogue)
+app.command("version")(version.version)

@@ -1,0 +1,26 @@
+"""Asking a person before something is lost."""
+
+from __future__ import annotations
+
+import sys
+
+from lookalike_cli.failure import ExitCode, Failure
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Return where it is meant. Raises Failure where it is not, or nobody is there to be asked.
+
+    `yes`: it was said on the command line.
+    """
+    import typer
+
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Failure(
+            f"{question} Nobody can be asked here, so nothing was changed: --yes says that it is "
+            "meant",
+            ExitCode.UNCONFIRMED,
+        )
+    if not typer.confirm(question, err=True):
+        raise Failure("nothing was changed", ExitCode.UNCONFIRMED)

@@ -1,0 +1,177 @@
+"""`lookalike ingest`: read the sources of a running server's collections again; or, before there is
+a server, say what would come in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lookalike_cli.failure import ExitCode, Failure, missing_extra
+from lookalike_cli.options import DEFAULT_DATA_DIR, DataDir, Output, OutputFormat
+
+if TYPE_CHECKING:
+    from lookalike_serving.local.rundir import RunDirectory
+
+EXAMPLES = """Examples:
+
+lookalike ingest
+
+lookalike ingest -c catalogue --output json
+
+lookalike ingest --dry-run -f my.yaml"""
+
+_OUTCOMES = {0: "complete", 3: "incomplete"}
+"""By the exit code of a run; any other means that it failed."""
+_BUSY = 4
+_POLL_SECONDS = 0.2
+
+
+def ingest(
+    collection: Annotated[
+        list[str] | None, typer.Option("--collection", "-c", help="Only this one; repeatable.")
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would come in and what not; change nothing."),
+    ] = False,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option("--file", "-f", help="With --dry-run: the YAML. No server is needed."),
+    ] = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    output: OutputFormat = Output.TEXT,
+) -> None:
+    """Read the collections' sources again: what changed is updated, what did not is skipped.
+
+    Exit code 1 where an ingestion failed, 5 where some images or sources could not be read; of a
+    dry run, where they would fail or could not be read.
+    """
+    from lookalike_cli.printing import print_json
+
+    if dry_run != bool(file):
+        raise Failure("--dry-run and --file FILE go together", ExitCode.USAGE)
+    if file:
+        _dry_run(file, collection or [], output)
+        return
+    run, configs = _configs(data_dir, collection or [])
+    reports = [_ingest(run, name, path) for name, path in configs.items()]
+    if output is Output.JSON:
+        print_json(reports)
+    outcomes = {report["outcome"] for report in reports}
+    if "failed" in outcomes:
+        raise typer.Exit(ExitCode.FAILED)
+    if "incomplete" in outcomes:
+        raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def _dry_run(files: list[Path], names: list[str], output: Output) -> None:
+    """Ends the command with the exit code that an ingestion would have."""
+    from lookalike_cli.dry_run import print_survey, surveyed
+    from lookalike_cli.printing import console, notices, print_json
+    from lookalike_cli.resources import load
+
+    loaded = load(files, output, standalone=False)
+    try:
+        with notices().status("looking at the pictures"):
+            made = surveyed(loaded, names)
+    except ModuleNotFoundError as error:
+        raise missing_extra(error.name or str(error)) from None
+    if not made:
+        raise Failure("the files describe no sources: there is nothing to ingest")
+    if output is Output.JSON:
+        print_json([each.document() for each in made])
+    else:
+        for each in made:
+            print_survey(each, lambda text: console().print(text, markup=False, soft_wrap=True))
+    if all(each.survey.complete for each in made):
+        return
+    none = all(each.survey.error is not None or not each.survey.comes_in for each in made)
+    raise typer.Exit(ExitCode.FAILED if none else ExitCode.INCOMPLETE)
+
+
+def _configs(data_dir: Path, names: list[str]) -> tuple[RunDirectory, dict[str, Path]]:
+    from lookalike_serving.local.rundir import Phase, RunDirectory
+
+    run = RunDirectory.of(data_dir)
+    state = run.read_state()
+    if state is None or not run.is_locked() or state.phase is not Phase.READY:
+        raise Failure(
+            f"no server is running in {data_dir}: lookalike up -f FILE --data-dir {data_dir}",
+            ExitCode.UNREACHABLE,
+        )
+    known = run.ingestion_configs()
+    for name in names:
+        if name not in known:
+            have = ", ".join(known) or "none"
+            raise Failure(f"no collection {name!r} with sources (there are: {have})")
+    return run, {name: known[name] for name in names} if names else known
+
+
+def _ingest(run: RunDirectory, collection: str, config: Path) -> dict[str, Any]:
+    """Run one ingestion, showing how it goes; returns its report."""
+    from lookalike_cli.following import following, read_progress, summary
+    from lookalike_cli.printing import notice, notices
+    from lookalike_cli.server_process import last_lines
+
+    log = run.ingestion_log(collection)
+    started_at = time.time()
+    with log.open("wb") as file, following(run, notices()) as shown:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "lookalike_serving.ingest", "--config", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            env=_environment(run),
+            start_new_session=True,  # Ctrl-C is ours to pass on
+        )
+        try:
+            while child.poll() is None:
+                if _is_newer(run.progress_file(collection), started_at):
+                    shown.refresh([collection])
+                time.sleep(_POLL_SECONDS)
+        except BaseException:
+            child.send_signal(signal.SIGTERM)
+            child.wait()
+            raise
+    progress = read_progress(run.progress_file(collection))
+    lines = last_lines(log)
+    error = None
+    outcome = _OUTCOMES.get(child.returncode, "failed")
+    if outcome == "failed":
+        error = lines[-1] if lines else f"it ended with code {child.returncode}"
+        notice(f"the ingestion of {collection} failed: {error}. Its log: {log}")
+    elif progress is not None:
+        summary(progress, lambda text: notices().print(text, markup=False, soft_wrap=True))
+    ours = progress is not None and child.returncode != _BUSY
+    return {
+        "collection": collection,
+        "outcome": outcome,
+        "error": error,
+        "progress": progress.model_dump(mode="json") if progress is not None and ours else None,
+    }
+
+
+def _environment(run: RunDirectory) -> dict[str, str]:
+    """The server's own, as far as its Ray lets in only who knows its token."""
+    from lookalike_serving.local.processes import MARK
+
+    return {
+        **os.environ,
+        MARK: run.mark,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(run.ray_token),
+    }
+
+
+def _is_newer(path: Path, moment: float) -> bool:
+    try:
+        return path.stat().st_mtime >= moment - 1
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,263 @@
+"""Resources to what the server process reads: one ServingConfig, one IngestionConfig a collection.
+
+On one machine every index is Qdrant Edge in the data directory, unless the resource names a Qdrant
+server by its address.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lookalike_cli.failure import Failure
+from lookalike_crds.config import (
+    AccessConfig,
+    CollectionConfig,
+    HttpConfig,
+    IndexConfig,
+    IngestionConfig,
+    RetrieverConfig,
+    ServingConfig,
+)
+from lookalike_crds.image_collection import CaSpec, Engine, ModelSpec
+from lookalike_crds.naming import index_name
+from lookalike_crds.ownership import IndexOwner
+from lookalike_crds.sources import SourceSpec
+from lookalike_serving.local.rundir import RunDirectory, write_atomically
+
+if TYPE_CHECKING:
+    from lookalike_crds.load import Loaded
+    from lookalike_crds.resources import ImageCollection
+
+_QDRANT_KEY_VARIABLE = "LOOKALIKE_QDRANT_API_KEY"
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    serving: ServingConfig
+    ingestions: tuple[IngestionConfig, ...]
+    """Of the collections that have sources."""
+    notices: tuple[str, ...]
+    """Where this machine differs from what the resources say."""
+
+    def write(self, run: RunDirectory) -> None:
+        """Write the files the server process reads, and forget those of an earlier start."""
+        for stale in run.ingestion_configs().values():
+            stale.unlink()
+        if not run.internal_token.exists():
+            write_atomically(run.internal_token, secrets.token_urlsafe(32).encode(), mode=0o600)
+        self.write_secrets(run)
+        for ingestion in self.ingestions:
+            path = run.ingestion_config(ingestion.collection.name)
+            write_atomically(path, ingestion.model_dump_json(indent=2, by_alias=True).encode())
+        content = self.serving.model_dump_json(indent=2, by_alias=True).encode()
+        write_atomically(run.serving_config, content)
+
+    def write_secrets(self, run: RunDirectory) -> None:
+        """Write what the environment alone says, for the server and its ingestions to read."""
+        if key := os.environ.get(_QDRANT_KEY_VARIABLE):
+            write_atomically(_qdrant_key_file(run), key.encode(), mode=0o600)
+
+
+def render(
+    loaded: Loaded, run: RunDirectory, http: HttpConfig, api_keys_file: Path | None
+) -> Rendered:
+    """Everything the server needs to know. Raises Failure where the resources cannot run here."""
+    if not loaded.collections:
+        raise Failure("the files describe no ImageCollection: there is nothing to serve")
+    notices: list[str] = []
+    collections: list[CollectionConfig] = []
+    ingestions: list[IngestionConfig] = []
+    roots: list[Path] = []
+    before = _before(run)
+    gateway = f"http://{_connectable(http.host)}:{http.port}"
+    for resource in loaded.collections:
+        folder = loaded.folder_of(resource)
+        index = _index(resource, folder, run, notices)
+        notices += _moved(resource.metadata.name, before.get(resource.metadata.name), index)
+        collection = CollectionConfig(
+            name=resource.metadata.name,
+            model=with_resolved_weights(resource.spec.model, folder),
+            vector=resource.spec.vector,
+            index=index,
+            fields=resource.spec.fields,
+            sources=tuple(source.name for source in resource.spec.sources),
+        )
+        collections.append(collection)
+        sources = tuple(resolved_source(source, folder) for source in resource.spec.sources)
+        roots += [root for source in sources if (root := _root(source)) is not None]
+        if not sources:
+            continue
+        ingestions.append(
+            IngestionConfig(
+                collection=collection,
+                sources=sources,
+                ingestion=resource.spec.ingestion,
+                data_dir=run.data_dir,
+                gateway_url=gateway if index.engine is Engine.EDGE else None,
+                internal_token_file=run.internal_token,
+                progress_file=run.progress_file(collection.name),
+            )
+        )
+    serving = ServingConfig(
+        collections=tuple(collections),
+        retrievers=tuple(
+            RetrieverConfig(
+                name=r.metadata.name, collections=r.spec.collections, search=r.spec.search
+            )
+            for r in loaded.retrievers
+        ),
+        data_dir=run.data_dir,
+        image_roots=tuple(dict.fromkeys(roots)),
+        http=http,
+        access=AccessConfig(
+            api_keys_file=api_keys_file.resolve() if api_keys_file is not None else None,
+            internal_token_file=run.internal_token,
+        ),
+        batches_index=IndexConfig(
+            engine=Engine.EDGE, name="batches", path=run.data_dir / "indexes" / "batches"
+        ),
+    )
+    return Rendered(serving, tuple(ingestions), tuple(notices))
+
+
+def _index(
+    resource: ImageCollection, folder: Path, run: RunDirectory, notices: list[str]
+) -> IndexConfig:
+    spec = resource.spec.index
+    name = index_name(resource.metadata.name, resource.spec.model)
+    owner = IndexOwner(cluster=run.data_id(), name=resource.metadata.name)
+    qdrant = spec.qdrant
+    if spec.engine is Engine.QDRANT and qdrant is not None and qdrant.addresses:
+        needs_key = qdrant.api_key_secret_ref is not None
+        if needs_key and not os.environ.get(_QDRANT_KEY_VARIABLE):
+            raise Failure(
+                f"ImageCollection/{resource.metadata.name} spec.index.qdrant.apiKeySecretRef: "
+                f"there are no Secrets on one machine: set {_QDRANT_KEY_VARIABLE}"
+            )
+        return IndexConfig(
+            engine=Engine.QDRANT,
+            # A server may be shared with other machines.
+            name=index_name(resource.metadata.name, resource.spec.model, owner.cluster),
+            adopts=name if _has_used(run, name, qdrant.addresses) else None,
+            owner=owner,
+            url=qdrant.url,
+            urls=qdrant.urls or (),
+            grpc_port=qdrant.port_of_grpc,
+            api_key_file=_qdrant_key_file(run) if needs_key else None,
+            ca_file=None if qdrant.ca is None else _ca_file(resource, qdrant.ca, folder),
+            shards=qdrant.shards,
+            replication_factor=qdrant.replication_factor,
+        )
+    if spec.engine is Engine.QDRANT and "engine" in spec.model_fields_set:
+        notices.append(
+            f"ImageCollection/{resource.metadata.name} spec.index.engine is Qdrant without "
+            "qdrant.url or urls: this machine uses Edge, in the data directory"
+        )
+    path = run.data_dir / "indexes" / name
+    return IndexConfig(engine=Engine.EDGE, name=name, path=path, owner=owner)
+
+
+def _ca_file(resource: ImageCollection, ca: CaSpec, folder: Path) -> Path:
+    at = f"ImageCollection/{resource.metadata.name} spec.index.qdrant.ca"
+    if ca.path is None:
+        raise Failure(
+            f"{at}: there are no ConfigMaps and Secrets on one machine: write the certificates to "
+            "a file, and its path, relative to the YAML file, to ca.path"
+        )
+    file = absolute(ca.path, folder)
+    if not file.is_file():
+        raise Failure(f"{at}.path: there is no file {file}")
+    return file
+
+
+def _has_used(run: RunDirectory, index: str, urls: tuple[str, ...]) -> bool:
+    """Whether the last server of this data directory had that index, of an earlier release's name.
+
+    Without that, an index of the name is likely to be another machine's.
+    """
+    return any(
+        index in (each["name"], each.get("adopts")) and not _addresses(each).isdisjoint(urls)
+        for each in _before(run).values()
+    )
+
+
+def _before(run: RunDirectory) -> dict[str, dict[str, Any]]:
+    """Collection -> its index, as the last server of this data directory was told."""
+    try:
+        document = json.loads(run.serving_config.read_bytes())
+        found = {str(each["name"]): each["index"] for each in document["collections"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {
+        name: index for name, index in found.items() if isinstance(index, dict) and "name" in index
+    }
+
+
+def _addresses(index: dict[str, Any]) -> set[str]:
+    """Of the Qdrant server that an index was on."""
+    return {index.get("url"), *(index.get("urls") or ())} - {None}
+
+
+def _moved(collection: str, before: dict[str, Any] | None, index: IndexConfig) -> list[str]:
+    """What is to be told where a collection's index was on a server that is no longer named."""
+    addresses = _addresses(before or {})
+    if not addresses or not addresses.isdisjoint(index.addresses):
+        return []
+    where = " or ".join(sorted(addresses))
+    return [
+        f"ImageCollection/{collection} was kept on the Qdrant server {where} until now: what was "
+        "uploaded there is not found any more, and stays there. To have it again, set "
+        "spec.index.qdrant.url back"
+    ]
+
+
+def _qdrant_key_file(run: RunDirectory) -> Path:
+    return run.path / "qdrant-api-key"
+
+
+def resolved_source(source: SourceSpec, folder: Path) -> SourceSpec:
+    """The source with its paths made absolute: they are written relative to the YAML file."""
+    if source.volume is not None:
+        path = absolute(source.volume.path, folder)
+        return source.model_copy(
+            update={"volume": source.volume.model_copy(update={"path": str(path)})}
+        )
+    if source.urls is not None and "://" not in source.urls.manifest:
+        path = absolute(source.urls.manifest, folder)
+        return source.model_copy(
+            update={"urls": source.urls.model_copy(update={"manifest": str(path)})}
+        )
+    return source
+
+
+def _root(source: SourceSpec) -> Path | None:
+    """The folder that the source's images lie below, where it is on this machine."""
+    if source.volume is not None:
+        return Path(source.volume.path)
+    if source.urls is not None and "://" not in source.urls.manifest:
+        return Path(source.urls.manifest).parent
+    return None
+
+
+def with_resolved_weights(model: ModelSpec, folder: Path) -> ModelSpec:
+    """Weights that lie beside the YAML, or are written as a path; tags and addresses stay."""
+    if model.weights is None or ":" in model.weights:
+        return model
+    path = absolute(model.weights, folder)
+    if path.exists() or "/" in model.weights or path.suffix:  # no tag has a suffix
+        return model.model_copy(update={"weights": str(path)})
+    return model
+
+
+def absolute(path: str, folder: Path) -> Path:
+    return (folder / Path(path).expanduser()).resolve()
+
+
+def _connectable(host: str) -> str:
+    plain = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"[{plain}]" if ":" in plain else plain

@@ -1,0 +1,175 @@
+"""`lookalike status`: the server, its collections, and how far their ingestion is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from lookalike_cli.failure import ExitCode
+from lookalike_cli.options import DEFAULT_DATA_DIR, ApiKey, DataDir, Output, OutputFormat, Url
+
+if TYPE_CHECKING:
+    from lookalike_crds.progress import Progress
+    from lookalike_serving.local.rundir import IngestionState, RunDirectory, State
+
+EXAMPLES = """Examples:
+
+lookalike status
+
+lookalike status --url https://search.example.com --output json"""
+
+
+def status(
+    output: OutputFormat = Output.TEXT,
+    url: Url = None,
+    data_dir: DataDir = DEFAULT_DATA_DIR,
+    api_key: ApiKey = None,
+) -> None:
+    """Show the server, its collections and their ingestion. Exit code 3 where it is not ready."""
+    from lookalike_cli.gc import left_behind_line
+    from lookalike_cli.printing import print_json
+    from lookalike_serving.local.rundir import RunDirectory
+
+    run = RunDirectory.of(data_dir)
+    state = run.read_state() if url is None else None
+    if state is not None and not run.is_locked():
+        told = _stopped(state)
+    else:
+        told = _asked(url or (state.url if state is not None else None), api_key)
+    if state is not None:
+        told |= {
+            "pid": state.pid,
+            "started_at": state.started_at,
+            "phase": told["phase"] or state.phase,
+        }
+        told["ingestions"] = _ingestions(run, state)
+        told["left_behind"] = left_behind_line(data_dir)
+    if output is Output.JSON:
+        print_json(told)
+    else:
+        _print(told)
+    if told["phase"] != "ready":
+        raise typer.Exit(ExitCode.UNREACHABLE)
+
+
+def _stopped(state: State) -> dict[str, Any]:
+    from lookalike_serving.local.rundir import Phase
+
+    failed = state.phase is Phase.FAILED
+    return {
+        "url": state.url,
+        "phase": "failed" if failed else "stopped",
+        "detail": state.error or "it is not running",
+        "collections": [],
+        "ingestions": [],
+    }
+
+
+def _asked(url: str | None, api_key: str | None) -> dict[str, Any]:
+    """What the server says of itself; `phase` is empty where it does not answer."""
+    from lookalike.client import Lookalike
+    from lookalike.errors import ConnectionFailed
+
+    told: dict[str, Any] = {"collections": [], "ingestions": []}
+    with Lookalike(url, api_key, retries=0, timeout=15) as client:
+        told["url"] = client.base_url
+        try:
+            health = client.health()
+        except ConnectionFailed as error:
+            return told | {"phase": "", "detail": str(error)}
+        told |= {"phase": "ready" if health.ready else "not ready", "detail": health.detail}
+        told["read_only"] = health.read_only
+        told["collections"] = [c.model_dump(mode="json") for c in client.collections.list()]
+    return told
+
+
+def _ingestions(run: RunDirectory, state: State) -> list[dict[str, Any]]:
+    from lookalike_cli.following import read_progress
+
+    told = []
+    for each in state.ingestions:
+        progress = read_progress(run.progress_file(each.collection))
+        phase, error = _how_it_stands(each, progress)
+        told.append(
+            {
+                "collection": each.collection,
+                "phase": phase,
+                "error": error,
+                "progress": progress.model_dump(mode="json") if progress is not None else None,
+            }
+        )
+    return told
+
+
+def _how_it_stands(state: IngestionState, progress: Progress | None) -> tuple[str, str | None]:
+    """(phase, what went wrong) of a collection's last run.
+
+    The server knows the run that it started; a later `lookalike ingest` wrote its own progress.
+    """
+    from lookalike_crds.progress import RunState
+    from lookalike_serving.local import processes
+    from lookalike_serving.local.rundir import IngestionPhase
+
+    if progress is None or state.phase in (IngestionPhase.WAITING, IngestionPhase.RUNNING):
+        return state.phase, state.error
+    if not progress.state.ended:
+        if processes.identity(progress.pid) is not None:
+            return IngestionPhase.RUNNING, None
+        return IngestionPhase.FAILED, state.error or "its process was killed: run it again"
+    if progress.state is RunState.COMPLETED:
+        return IngestionPhase.DONE, progress.message
+    if progress.state is RunState.COMPLETED_WITH_ERRORS:
+        return IngestionPhase.INCOMPLETE, progress.message
+    return IngestionPhase.FAILED, progress.message or state.error
+
+
+def _print(told: dict[str, Any]) -> None:
+    from rich.markup import escape
+
+    from lookalike_cli.printing import console, shown, table
+
+    phase = told["phase"] or "not reachable"
+    colour = {"ready": "green", "starting": "yellow"}.get(phase, "red")
+    since = f", process {told['pid']}, since {told['started_at']}" if "pid" in told else ""
+    console().print(f"{told['url']}  [{colour}]{phase}[/{colour}]{since}", soft_wrap=True)
+    if told["detail"]:
+        console().print(escape(told["detail"]), soft_wrap=True)
+    if told["collections"]:
+        made = table("collection", "documents", "state", "model", right=("documents",))
+        for each in told["collections"]:
+            count = "" if each["documents"] is None else f"{each['documents']:,}"
+            state = (
+                each["state"] if each["reason"] is None else f"{each['state']}: {each['reason']}"
+            )
+            made.add_row(escape(each["name"]), count, escape(state), shown(each["model"]))
+        console().print(made)
+    for each in told["collections"]:
+        for warning in each["warnings"]:
+            line = f"[red]{escape(each['name'])}[/red]: {escape(warning)}"
+            console().print(line, soft_wrap=True)
+    for each in told["ingestions"]:
+        for line in _ingestion_lines(each):
+            console().print(escape(line), soft_wrap=True)
+    if told.get("left_behind"):
+        console().print(escape(told["left_behind"]), soft_wrap=True)
+
+
+def _ingestion_lines(told: dict[str, Any]) -> list[str]:
+    from lookalike_cli.following import by_cause, described, duration
+    from lookalike_crds.progress import Progress
+
+    line = f"ingestion of {told['collection']}: {told['phase']}"
+    progress = None
+    if told["progress"] is not None:
+        progress = Progress.model_validate(told["progress"])
+        line += f", {progress.total.done:,} of {progress.total.listed:,}"
+        if not progress.listed_all and not progress.state.ended:
+            line += " found so far"
+        line += f" ({described(progress)})"
+        if progress.images_per_second and not progress.state.ended:
+            line += f", {progress.images_per_second:.0f} images/s"
+        if progress.eta_seconds is not None and not progress.state.ended:
+            line += f", {duration(progress.eta_seconds)} left"
+    causes = [f"  {each}" for each in by_cause(progress)] if progress is not None else []
+    return [f"{line}: {told['error']}" if told["error"] else line, *causes]
