@@ -18,7 +18,7 @@ from lookalike_cli.options import DEFAULT_DATA_DIR, DataDir, Output, OutputForma
 if TYPE_CHECKING:
     from lookalike_crds.config import ServingConfig
     from lookalike_operator.cluster import Cluster
-    from lookalike_serving.left_behind import LeftBehind
+    from lookalike_serving.indexes.left_behind import LeftBehind
 
 EXAMPLES = """Examples:
 
@@ -118,12 +118,12 @@ class InFolder:
         return f"lookalike gc{where}"
 
     async def found(self) -> list[LeftBehind]:
-        from lookalike_serving.left_behind import left_behind
+        from lookalike_serving.indexes.left_behind import left_behind
 
         return await left_behind(self.configuration())
 
     async def drop(self, index: LeftBehind, *, with_documents: bool) -> None:
-        from lookalike_serving.left_behind import drop
+        from lookalike_serving.indexes.left_behind import drop
 
         await drop(index, self.configuration, with_documents=with_documents)
 
@@ -179,7 +179,7 @@ async def _on_server(cluster: Cluster, url: str, names: list[str], yes: bool) ->
 
 async def _work(place: Place, names: list[str], yes: bool) -> Done:
     from lookalike_serving.index.protocol import IndexFailure
-    from lookalike_serving.left_behind import Kept
+    from lookalike_serving.indexes.left_behind import Kept
 
     try:
         found = await place.found()
@@ -284,7 +284,7 @@ def _left_on_servers(config: ServingConfig) -> int:
     if not any(each.index.addresses for each in config.collections):
         return 0
     from lookalike_serving.index.protocol import IndexFailure
-    from lookalike_serving.left_behind import left_on_servers
+    from lookalike_serving.indexes.left_behind import left_on_servers
 
     try:
         return len(asyncio.run(left_on_servers(config)))

@@ -135,7 +135,7 @@ class Retriever:
 
     async def only_here(self, sources: dict[str, list[str]]) -> dict[str, tuple[int, int]]:
         """Of these collections: (documents, those that none of the sources can bring again)."""
-        from lookalike_serving.left_behind import only_here
+        from lookalike_serving.indexes.left_behind import only_here
 
         counted = {}
         for name, known in sources.items():

@@ -2,7 +2,7 @@
 
 Each model of a collection has an index of its own, so another model leaves the one before behind,
 and so does a collection that is taken out of the files. This only looks where they are:
-`left_behind.py` counts what is in them and drops them. No engine is loaded here, so that
+`indexes/left_behind.py` counts what is in them and drops them. No engine is loaded here, so that
 `lookalike status` stays quick.
 """
 

@@ -32,19 +32,19 @@ from lookalike_crds.config import (
 )
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_crds.lost import what_was_lost
+from lookalike_serving.cpus import usable_cpus
 from lookalike_serving.disk import read_only
 from lookalike_serving.embed.batching import BatchedEmbedder
-from lookalike_serving.embed.cpus import usable_cpus
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
 from lookalike_serving.following import follow
 from lookalike_serving.images import ImageFetcher, ImageStore
 from lookalike_serving.index.open import open_index, open_payload_index
 from lookalike_serving.index.protocol import Index, IndexFailure, IndexUnavailable, Query, Vector
+from lookalike_serving.index.unfit import retyped_warnings
+from lookalike_serving.indexes.remembered import remember, remembered
+from lookalike_serving.indexes.superseded import check_nothing_left
 from lookalike_serving.problems import Problem
-from lookalike_serving.remembered import remember, remembered
-from lookalike_serving.search.unfit import retyped_warnings
-from lookalike_serving.superseded import check_nothing_left
 
 log = logging.getLogger("lookalike.service")
 

@@ -22,7 +22,7 @@ from lookalike_crds.config import (
 )
 from lookalike_crds.image_collection import Engine, ModelSpec, Provider, VectorSpec
 from lookalike_crds.retriever import CollectionRef
-from lookalike_serving.documents import Origin, payload, point_id
+from lookalike_serving.documents.layout import Origin, payload, point_id
 from lookalike_serving.index.protocol import Point
 from lookalike_serving.index.remote import RemoteIndex
 

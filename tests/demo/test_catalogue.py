@@ -11,7 +11,7 @@ from lookalike_serving.demo.catalogue import assortment, render_catalogue
 from lookalike_serving.demo.paths import flatten
 from lookalike_serving.demo.products import COLOURS, KINDS, PATTERNS, SHAPES
 from lookalike_serving.demo.render import render
-from lookalike_serving.moments import stored_form
+from lookalike_serving.index.moments import stored_form
 
 
 def test_the_world_is_at_least_as_large_as_promised() -> None:

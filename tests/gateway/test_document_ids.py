@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from lookalike._operations import paths
-from lookalike_serving.document_ids import BadDocumentId, checked
+from lookalike_serving.documents.ids import BadDocumentId, checked
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

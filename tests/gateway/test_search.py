@@ -289,14 +289,14 @@ async def test_group_by_asks_again_until_there_are_enough_groups(
 
 
 def _crowd_ids(count: int) -> list[str]:
-    from lookalike_serving.documents import point_id
+    from lookalike_serving.documents.layout import point_id
 
     return [point_id("catalogue", f"crowd-{i}") for i in range(count)]
 
 
 async def _crowd(service: Any, count: int) -> None:
     """`count` documents of group 0 nearest to the first axis, then one of 1 and one of 2."""
-    from lookalike_serving.documents import Origin, payload
+    from lookalike_serving.documents.layout import Origin, payload
     from lookalike_serving.index.protocol import Point
 
     points = []

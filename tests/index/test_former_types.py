@@ -13,7 +13,7 @@ from lookalike_crds.config import CollectionConfig, IndexConfig
 from lookalike_crds.image_collection import Engine, FieldSpec, FieldType, ModelSpec, VectorSpec
 from lookalike_serving.index.open import open_index
 from lookalike_serving.index.protocol import Index, Point
-from lookalike_serving.search.unfit import retyped_warnings
+from lookalike_serving.index.unfit import retyped_warnings
 
 
 @pytest.fixture(params=[Engine.EDGE, Engine.QDRANT])

@@ -13,11 +13,17 @@ from lookalike_crds.config import CollectionConfig, IndexConfig, ServingConfig
 from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
 from lookalike_crds.naming import index_name
 from lookalike_crds.ownership import IndexOwner
-from lookalike_serving.documents import Origin, payload, point_id
+from lookalike_serving.documents.layout import Origin, payload, point_id
 from lookalike_serving.index.open import open_index
 from lookalike_serving.index.protocol import IndexMismatch, IndexUnavailable, Point
-from lookalike_serving.left_behind import Kept, LeftBehind, drop, left_behind, left_on_servers
-from lookalike_serving.superseded import check_nothing_left
+from lookalike_serving.indexes.left_behind import (
+    Kept,
+    LeftBehind,
+    drop,
+    left_behind,
+    left_on_servers,
+)
+from lookalike_serving.indexes.superseded import check_nothing_left
 
 EARLIER = ModelSpec(provider="Timm", name="earlier")
 LATER = ModelSpec(provider="Timm", name="later")

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from lookalike_crds.date_formats import checked_format
 from lookalike_crds.image_collection import FieldType
+from lookalike_serving.documents.metadata import fits
 from lookalike_serving.ingest.sources.cells import Reading, place_of, value_of
-from lookalike_serving.metadata import fits
 
 CSV = Reading(all_text=True)
 GERMAN = Reading(all_text=True, decimal_comma=True)

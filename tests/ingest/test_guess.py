@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike_crds.image_collection import FieldType
+from lookalike_serving.documents.metadata import fits
 from lookalike_serving.ingest.sources.cells import Reading, value_of
 from lookalike_serving.ingest.sources.guess import guess, guess_columns, guess_place
-from lookalike_serving.metadata import fits
 
 CSV = Reading(all_text=True)
 

@@ -20,6 +20,7 @@ from lookalike_crds.config import FetchPolicy
 from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.progress import ByCause, total_of
 from lookalike_crds.sources import MetadataMapping, SourceSpec
+from lookalike_serving.documents.metadata import checked_metadata
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.ingest.partition import Partition
 from lookalike_serving.ingest.progress import ProgressWriter
@@ -27,7 +28,6 @@ from lookalike_serving.ingest.run import run
 from lookalike_serving.ingest.sources import Entry, Item, LeftOut, Rejected, open_source
 from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.rows import RowReader
-from lookalike_serving.metadata import checked_metadata
 
 FIELDS = (
     FieldSpec(name="status", type=FieldType.KEYWORD),

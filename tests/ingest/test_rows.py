@@ -8,9 +8,9 @@ import pytest
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.sources import MetadataMapping
+from lookalike_serving.documents.metadata import checked_metadata
 from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.rows import BadRow, RowReader
-from lookalike_serving.metadata import checked_metadata
 
 FIELDS = tuple(FieldSpec(name=kind.value.lower(), type=kind) for kind in FieldType)
 

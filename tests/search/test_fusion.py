@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lookalike_crds.retriever import Fusion
-from lookalike_serving.documents import RESERVED
+from lookalike_serving.documents.layout import RESERVED
 from lookalike_serving.index.protocol import Hit
 from lookalike_serving.search.fusion import fuse
 

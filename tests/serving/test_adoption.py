@@ -25,7 +25,7 @@ from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.retriever import CollectionRef
 from lookalike_serving import service as service_module
 from lookalike_serving.adoption import Adoption
-from lookalike_serving.documents import Origin, payload
+from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
 from lookalike_serving.index.filters import Condition, Operator, unindexed_keys

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lookalike_serving.index.protocol import IndexFailure
-from lookalike_serving.left_behind import Kept, LeftBehind, check_droppable, only_here
+from lookalike_serving.indexes.left_behind import Kept, LeftBehind, check_droppable, only_here
 
 if TYPE_CHECKING:
     from lookalike_operator.cluster import Cluster

@@ -28,10 +28,10 @@ from lookalike_serving.batches.record import (
 )
 from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import CHUNK, BatchStore
+from lookalike_serving.documents.metadata import checked_metadata
+from lookalike_serving.documents.upload import checked_document_id
 from lookalike_serving.images import ImageError
-from lookalike_serving.metadata import checked_metadata
 from lookalike_serving.problems import Problem, Wrong, invalid
-from lookalike_serving.upload import checked_document_id
 
 _MAX_ERRORS = 50
 

@@ -12,9 +12,9 @@ from lookalike_serving.batches.runner import Runner
 from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import BatchStore
 from lookalike_serving.batches.work import Work
+from lookalike_serving.documents.upload import store_document
 from lookalike_serving.images import load_reference
 from lookalike_serving.service import Service
-from lookalike_serving.upload import store_document
 
 
 def open_batches(service: Service) -> Batches:

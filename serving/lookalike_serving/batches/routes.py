@@ -21,6 +21,7 @@ from lookalike_serving.batches.schemas import (
     SubmittedBatch,
     SubmittedItem,
 )
+from lookalike_serving.documents.upload import storage_warnings
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.cursors import read_cursor, write_cursor
 from lookalike_serving.gateway.openapi import FILE_PART, json_or_multipart, problems, reference
@@ -33,7 +34,6 @@ from lookalike_serving.gateway.shapes import (
     form,
 )
 from lookalike_serving.problems import wrong
-from lookalike_serving.upload import storage_warnings
 
 _MAX_KEY = 255
 _ON_ERROR = "continue (default) or stop at the first item that fails; a JSON body may say it too."

@@ -34,7 +34,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike_serving.embed.cpus import usable_cpus
+from lookalike_serving.cpus import usable_cpus
 from lookalike_serving.embed.protocol import Embedder, EmbedderInfo, ModelError, Pixels, Tensor
 from lookalike_serving.embed.results import (
     Embedded,

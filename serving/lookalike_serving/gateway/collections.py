@@ -15,7 +15,7 @@ from lookalike_serving.gateway.openapi import problems
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import CollectionName
 from lookalike_serving.index.protocol import IndexFailure
-from lookalike_serving.search.unfit import retyped_warnings
+from lookalike_serving.index.unfit import retyped_warnings
 from lookalike_serving.service import Service
 from lookalike_serving.together import together
 

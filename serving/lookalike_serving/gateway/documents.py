@@ -8,6 +8,16 @@ from urllib.parse import unquote_to_bytes
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from lookalike_serving.documents.links import document_path
+from lookalike_serving.documents.stored import (
+    FoundDocument,
+    change_metadata,
+    document_json,
+    find_document,
+    read_record,
+    remove_document,
+)
+from lookalike_serving.documents.upload import checked_document_id, storage_warnings, store_document
 from lookalike_serving.gateway.bodies import (
     REQUEST_PART,
     is_multipart,
@@ -36,19 +46,9 @@ from lookalike_serving.gateway.shapes import (
     DocumentIdInPath,
     form,
 )
-from lookalike_serving.links import document_path
 from lookalike_serving.problems import wrong
 from lookalike_serving.references import checked_size, image_bytes
 from lookalike_serving.search.filters import parse_filters
-from lookalike_serving.stored import (
-    FoundDocument,
-    change_metadata,
-    document_json,
-    find_document,
-    read_record,
-    remove_document,
-)
-from lookalike_serving.upload import checked_document_id, storage_warnings, store_document
 
 router = APIRouter(tags=["documents"])
 

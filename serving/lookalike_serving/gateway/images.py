@@ -10,13 +10,13 @@ import hashlib
 
 from fastapi import Request, Response
 
-from lookalike_serving.documents import Origin
+from lookalike_serving.documents.layout import Origin
+from lookalike_serving.documents.stored import find_document
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.images import Code, ImageError
 from lookalike_serving.images.thumbnails import MEDIA_TYPE
 from lookalike_serving.problems import Problem
 from lookalike_serving.service import Service
-from lookalike_serving.stored import find_document
 
 _SAFE = {
     "X-Content-Type-Options": "nosniff",

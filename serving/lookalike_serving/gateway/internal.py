@@ -6,9 +6,9 @@ import logging
 
 from fastapi import APIRouter, FastAPI
 
+from lookalike_serving.documents.replaced import releasing
 from lookalike_serving.index.bulk import bulk_router
 from lookalike_serving.index.protocol import Index, IndexUnavailable
-from lookalike_serving.replaced import releasing
 from lookalike_serving.service import Service
 
 log = logging.getLogger("lookalike.gateway")

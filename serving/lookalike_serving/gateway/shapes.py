@@ -13,9 +13,9 @@ from typing import Annotated, Any
 from fastapi import Path
 
 from lookalike_crds.names import LABEL, SERVICE
-from lookalike_serving.document_ids import MAX_DOCUMENT_ID_LENGTH
+from lookalike_serving.documents.ids import MAX_DOCUMENT_ID_LENGTH
+from lookalike_serving.documents.metadata import MAX_METADATA_KEY
 from lookalike_serving.index.filters import Operator
-from lookalike_serving.metadata import MAX_METADATA_KEY
 from lookalike_serving.search.filters import KEY_PATTERN, MAX_KEY, MAX_TEXT, MAX_VALUES
 
 Shape = dict[str, Any]
@@ -26,7 +26,7 @@ DOCUMENT_ID: Shape = {
     "pattern": r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+$",
     "not": {"enum": [".", ".."]},
 }
-"""See document_ids.py."""
+"""See documents/ids.py."""
 POINT_CURSOR: Shape = {"pattern": "^[A-Za-z0-9_-]{21}[AQgw]$"}
 """See cursors.py."""
 POSITION_CURSOR: Shape = {"pattern": "^[0-9]{1,9}$"}
@@ -36,7 +36,7 @@ METADATA: Shape = {
         "pattern": r"""^[^_.\[\]"'\u0000][^.\[\]"'\u0000]*$""",
     }
 }
-"""See metadata.py."""
+"""See documents/metadata.py."""
 
 _BIGGEST = 2**63 - 1
 _SCALAR: Shape = {

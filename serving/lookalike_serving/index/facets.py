@@ -15,8 +15,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_serving.index.moments import moment
 from lookalike_serving.index.protocol import Choice, IndexRefused, Value, ValueCounts
-from lookalike_serving.moments import moment
 
 MAX_DISTINCT = 50_000
 """Values read of one key, some 60 ms. Of a key with more the engine chooses these, not exactly."""

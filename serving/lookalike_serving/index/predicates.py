@@ -33,11 +33,11 @@ from typing import Any
 
 from lookalike_crds import payload_indexes
 from lookalike_crds.image_collection import FieldSpec, FieldType
-from lookalike_serving.floats import settled
 from lookalike_serving.index.filters import And, Condition, Filter, HasId, Not, Operator, Or
+from lookalike_serving.index.floats import settled
+from lookalike_serving.index.moments import FORMS, moment
 from lookalike_serving.index.protocol import IndexRefused
 from lookalike_serving.index.values import INT64_MAX, INT64_MIN, MAX_DEPTH, checked_id
-from lookalike_serving.moments import FORMS, moment
 
 MAX_EXACT_INTEGER = 2**53 - 1
 """Integers up to here have a 64-bit float of their own (IEEE 754)."""

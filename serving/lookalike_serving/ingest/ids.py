@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lookalike_crds.sources import SourceSpec
-from lookalike_serving.document_ids import BadDocumentId, canonical, checked
-from lookalike_serving.documents import Origin
+from lookalike_serving.documents.ids import BadDocumentId, canonical, checked
+from lookalike_serving.documents.layout import Origin
 from lookalike_serving.ingest.sources import Entry, Item, Rejected
 
 

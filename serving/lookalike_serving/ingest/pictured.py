@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lookalike_serving.metadata import MetadataChecker
+from lookalike_serving.documents.metadata import MetadataChecker
 
 EXIF = "exif"
 """The metadata key that it is under."""

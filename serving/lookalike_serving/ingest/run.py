@@ -20,7 +20,8 @@ from lookalike_crds.config import IngestionConfig
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.progress import ByCause, RunState
 from lookalike_crds.sources import SourceSpec
-from lookalike_serving.documents import RESERVED, point_id, split
+from lookalike_serving.documents.layout import RESERVED, point_id, split
+from lookalike_serving.documents.metadata import MetadataChecker
 from lookalike_serving.embed.load import check_built, load_embedder
 from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.images import ImageFetcher
@@ -45,7 +46,6 @@ from lookalike_serving.ingest.store import open_remote, open_store
 from lookalike_serving.ingest.versions import Change, change, fingerprint
 from lookalike_serving.ingest.work import Failure, Task
 from lookalike_serving.ingest.worker import rewrite_payload
-from lookalike_serving.metadata import MetadataChecker
 
 SMALL_RUN = 200
 """Up to so many images one process is done before two have started."""

@@ -11,7 +11,7 @@ import hashlib
 import json
 from enum import Enum
 
-from lookalike_serving.documents import Origin
+from lookalike_serving.documents.layout import Origin
 from lookalike_serving.ingest.sources import Item
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lookalike_crds.progress import ByCause
-from lookalike_serving.documents import Origin
+from lookalike_serving.documents.layout import Origin
 from lookalike_serving.ingest.sources import Item
 
 

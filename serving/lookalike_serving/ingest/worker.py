@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 
 from lookalike_crds.config import IngestionConfig
 from lookalike_crds.progress import ByCause
-from lookalike_serving.documents import Origin, payload, point_id
+from lookalike_serving.documents.layout import Origin, payload, point_id
+from lookalike_serving.documents.metadata import MetadataChecker
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
@@ -31,7 +32,6 @@ from lookalike_serving.ingest.reading import cause_of, read
 from lookalike_serving.ingest.store import open_store
 from lookalike_serving.ingest.versions import fingerprint, image_part, must_be_read
 from lookalike_serving.ingest.work import Failure, Outcome, Task
-from lookalike_serving.metadata import MetadataChecker
 
 log = logging.getLogger("lookalike.ingest")
 

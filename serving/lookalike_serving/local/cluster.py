@@ -163,7 +163,7 @@ def start_ray(run: RunDirectory) -> str:
     """Start Ray here, once `prepare` has been called; its address. Raises CannotStart."""
     import ray
 
-    from lookalike_serving.embed.cpus import usable_cpus
+    from lookalike_serving.cpus import usable_cpus
     from lookalike_serving.local.lean_ray import few_processes
 
     for attempt in range(1, _RAY_STARTS + 1):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lookalike_serving.documents import RESERVED
+from lookalike_serving.documents.layout import RESERVED
 from lookalike_serving.index.protocol import Hit
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lookalike_serving.document_ids import BadDocumentId, checked
-from lookalike_serving.documents import point_id, split
+from lookalike_serving.documents.ids import BadDocumentId, checked
+from lookalike_serving.documents.layout import point_id, split
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.index.protocol import Vector
 from lookalike_serving.problems import Wrong, invalid, wrong

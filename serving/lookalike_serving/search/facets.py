@@ -25,8 +25,8 @@ from typing import Any, TypeVar, cast
 from lookalike_crds.image_collection import FieldType
 from lookalike_serving.index.facets import COUNTED, MAX_DISTINCT, ORDERED
 from lookalike_serving.index.filters import And, Condition, Filter, HasId, Not, Operator, Or
+from lookalike_serving.index.moments import FORMS, moment
 from lookalike_serving.index.protocol import Choice, Extent, Index, Value, ValueCounts
-from lookalike_serving.moments import FORMS, moment
 from lookalike_serving.problems import Wrong, invalid
 from lookalike_serving.search.buckets import Dates, Numbers, TooMany, of_dates, of_numbers
 from lookalike_serving.search.facet_request import (

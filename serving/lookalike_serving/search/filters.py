@@ -20,7 +20,7 @@ import re
 from typing import Any
 
 from lookalike_serving.index.filters import And, Condition, Filter, Not, Operator, Or
-from lookalike_serving.moments import FORMS, moment
+from lookalike_serving.index.moments import FORMS, moment
 from lookalike_serving.problems import Wrong, invalid
 
 MAX_DEPTH = 16

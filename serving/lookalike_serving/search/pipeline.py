@@ -14,6 +14,7 @@ from typing import Any
 from lookalike_crds.config import RetrieverConfig
 from lookalike_serving.index.filters import And, Filter, HasId, Not
 from lookalike_serving.index.protocol import Hit, Query
+from lookalike_serving.index.unfit import unfit_warnings
 from lookalike_serving.search import grouping
 from lookalike_serving.search.candidates import Candidate, traced
 from lookalike_serving.search.combine import CombinedQuery, combine
@@ -25,7 +26,6 @@ from lookalike_serving.search.request import SearchRequest
 from lookalike_serving.search.rerank import extra_filters, rerank
 from lookalike_serving.search.respond import respond
 from lookalike_serving.search.timing import Stopwatch
-from lookalike_serving.search.unfit import unfit_warnings
 from lookalike_serving.service import Service
 from lookalike_serving.together import together
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lookalike_crds.config import RetrieverConfig
 from lookalike_crds.image_collection import Distance
 from lookalike_crds.retriever import Fusion, Stage
-from lookalike_serving.documents import RESERVED
+from lookalike_serving.documents.layout import RESERVED
 from lookalike_serving.index.filters import Filter, unindexed_keys
 from lookalike_serving.search import grouping, rerank
 from lookalike_serving.search.facets import FacetPlan, plan_facets

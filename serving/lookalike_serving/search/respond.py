@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lookalike_serving.documents import metadata_of
-from lookalike_serving.links import image_path, thumbnail_path
+from lookalike_serving.documents.layout import metadata_of
+from lookalike_serving.documents.links import image_path, thumbnail_path
 from lookalike_serving.search.candidates import Candidate
 from lookalike_serving.search.combine import CombinedQuery, similarities
 from lookalike_serving.search.facets import Counted

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lookalike_crds.sources import MetadataMapping, VolumeSource
-from lookalike_serving.document_ids import canonical
+from lookalike_serving.documents.ids import canonical
 from lookalike_serving.ingest.sources import Item, Skipped, SourceError
 from lookalike_serving.ingest.sources import volume as listing
 from lookalike_serving.ingest.sources.guess import Guess, guess_columns, guess_place

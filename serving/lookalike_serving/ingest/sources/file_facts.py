@@ -10,7 +10,7 @@ from typing import Any
 
 from lookalike_crds.path_pattern import compiled, names_of
 from lookalike_crds.sources import MetadataMapping
-from lookalike_serving.document_ids import canonical
+from lookalike_serving.documents.ids import canonical
 
 FILE = "file"
 """The metadata key that what the folder says is under."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lookalike_crds.image_collection import FieldType
+from lookalike_serving.documents.metadata import fits
 from lookalike_serving.ingest.sources.cells import NUMBER, Reading, value_of
-from lookalike_serving.metadata import fits
 
 _MOST_COLUMNS = 1000
 _MAX_DEPTH = 4

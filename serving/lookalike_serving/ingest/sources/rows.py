@@ -14,13 +14,13 @@ from typing import Any
 from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.progress import ByCause
 from lookalike_crds.sources import MetadataMapping, OnMisfit
-from lookalike_serving.document_ids import BadDocumentId, checked
+from lookalike_serving.documents.ids import BadDocumentId, checked
+from lookalike_serving.documents.metadata import MetadataChecker, Misfit, shown
 from lookalike_serving.ingest.pictured import over
 from lookalike_serving.ingest.sources.cells import Reading, place_of, value_of
 from lookalike_serving.ingest.sources.file_facts import NOTHING, OFF_PATTERN, Known, names_id
 from lookalike_serving.ingest.sources.protocol import Caution
 from lookalike_serving.ingest.sources.tables import Table
-from lookalike_serving.metadata import MetadataChecker, Misfit, shown
 
 _ABSENT = object()
 

@@ -10,7 +10,7 @@ import posixpath
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-from lookalike_serving.document_ids import canonical
+from lookalike_serving.documents.ids import canonical
 
 
 def meeting_name(name: str) -> str:

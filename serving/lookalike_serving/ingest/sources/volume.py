@@ -12,7 +12,7 @@ from pathlib import Path
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.sources import MetadataMapping, OnMisfit
 from lookalike_crds.sources import VolumeSource as VolumeSpec
-from lookalike_serving.document_ids import canonical
+from lookalike_serving.documents.ids import canonical
 from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.csv_rows import is_text
 from lookalike_serving.ingest.sources.file_facts import FileFacts, Known

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike_serving.document_ids import BadDocumentId, checked
-from lookalike_serving.documents import point_id
+from lookalike_serving.documents.ids import BadDocumentId, checked
+from lookalike_serving.documents.layout import point_id
 
 NAMES = {
     "a macOS screenshot": "Bildschirmfoto 2024-03-01 um 10.15.00\u202fPM.png",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-from lookalike_serving.documents import RESERVED, split
+from lookalike_serving.documents.layout import RESERVED, split
 from lookalike_serving.images import ImageStore
 from lookalike_serving.images.holders import holder_of
 from lookalike_serving.index.protocol import Index, Point

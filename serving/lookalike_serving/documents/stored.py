@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lookalike_serving.documents import RESERVED, Origin, payload, point_id, split
+from lookalike_serving.documents.layout import RESERVED, Origin, payload, point_id, split
+from lookalike_serving.documents.links import image_path, thumbnail_path
+from lookalike_serving.documents.metadata import checked_metadata
+from lookalike_serving.documents.upload import utc_now
 from lookalike_serving.images.holders import holder_of
 from lookalike_serving.index.protocol import Record, Vector
-from lookalike_serving.links import image_path, thumbnail_path
-from lookalike_serving.metadata import checked_metadata
 from lookalike_serving.problems import Problem
 from lookalike_serving.service import Service
-from lookalike_serving.upload import utc_now
 
 
 @dataclass(frozen=True, slots=True)

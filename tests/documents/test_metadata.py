@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
-from lookalike_serving.metadata import MetadataChecker, checked_metadata
+from lookalike_serving.documents.metadata import MetadataChecker, checked_metadata
 from lookalike_serving.problems import Problem
 
 FIELDS = [FieldSpec(name=kind.value.lower(), type=kind) for kind in FieldType]

@@ -10,11 +10,11 @@ import pytest
 from lookalike_crds.config import CollectionConfig, IndexConfig, ServingConfig
 from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
-from lookalike_serving.documents import Origin, payload, point_id
+from lookalike_serving.documents.layout import Origin, payload, point_id
 from lookalike_serving.images.holders import hold, holder_of
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import IndexUnavailable, Point
-from lookalike_serving.left_behind import Kept, LeftBehind, drop, left_behind
+from lookalike_serving.indexes.left_behind import Kept, LeftBehind, drop, left_behind
 
 OURS = IndexOwner(cluster="folder-1", name="shop")
 THEIRS = IndexOwner(cluster="folder-2", name="shop")

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
-from lookalike_serving.moments import FORMS, stored_form
+from lookalike_serving.index.moments import FORMS, stored_form
 from lookalike_serving.problems import Wrong, invalid
 
 MAX_METADATA_BYTES = 64 * 1024

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lookalike_crds.image_collection import FieldSpec, FieldType, VectorSpec
-from lookalike_serving.documents import Origin, payload, split
-from lookalike_serving.floats import settled
+from lookalike_serving.documents.layout import Origin, payload, split
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.filters import Condition, Operator
+from lookalike_serving.index.floats import settled
 from lookalike_serving.index.protocol import Point
 
 finite = st.floats(allow_nan=False, allow_infinity=False)

@@ -11,7 +11,7 @@ from lookalike_crds.image_collection import FieldSpec, FieldType, VectorSpec
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.filters import And, Condition, Operator
 from lookalike_serving.index.protocol import Point
-from lookalike_serving.search.unfit import unfit_warnings
+from lookalike_serving.index.unfit import unfit_warnings
 
 
 async def test_a_field_that_became_another_type_is_told(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 A document is one point of the index. Its payload is the user's metadata at the top level –
 so that anyone who opens the collection with Qdrant's own tools finds `status` where they put
 it – and one reserved key, `_lookalike`, with what Lookalike itself needs to know. Numbers that
-engines would change have their exact form there, too (floats.py).
+engines would change have their exact form there, too (index/floats.py).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lookalike_crds import payload_indexes
-from lookalike_serving.document_ids import canonical
-from lookalike_serving.floats import restore, settle
+from lookalike_serving.documents.ids import canonical
+from lookalike_serving.index.floats import restore, settle
 
 RESERVED = payload_indexes.RESERVED
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from lookalike_serving import document_ids
 from lookalike_serving.disk import check_room
-from lookalike_serving.documents import Origin, payload, point_id, split
+from lookalike_serving.documents import ids
+from lookalike_serving.documents.layout import Origin, payload, point_id, split
+from lookalike_serving.documents.metadata import checked_metadata
 from lookalike_serving.images.holders import holder_of
 from lookalike_serving.index.protocol import IndexFull, IndexRefused, Point, Record, Vector
-from lookalike_serving.metadata import checked_metadata
 from lookalike_serving.problems import Problem, wrong
 from lookalike_serving.service import CollectionState, Service
 
@@ -142,10 +142,10 @@ def storage_warnings(service: Service) -> list[str]:
 
 
 def checked_document_id(document_id: str) -> str:
-    """The id as it is kept. Raises Problem 422 where it cannot be one (see `document_ids`)."""
+    """The id as it is kept. Raises Problem 422 where it cannot be one (see `ids.py`)."""
     try:
-        return document_ids.checked(document_id)
-    except document_ids.BadDocumentId as bad:
+        return ids.checked(document_id)
+    except ids.BadDocumentId as bad:
         raise wrong("document_id", str(bad)) from None
 
 
