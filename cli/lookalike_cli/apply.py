@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lookalike_cli.apply_plan import Configuration, Step
     from lookalike_cli.rendering import Rendered
     from lookalike_crds.load import Loaded
-    from lookalike_serving.local.rundir import RunDirectory, State
+    from lookalike_serving.machine.rundir import RunDirectory, State
 
 EXAMPLES = """Examples:
 
@@ -150,7 +150,7 @@ def prepared(resources: Loaded, data_dir: Path) -> Change:
     from lookalike_cli.apply_plan import Configuration, refused, steps
     from lookalike_cli.control import ask
     from lookalike_cli.rendering import render
-    from lookalike_serving.local.rundir import RunDirectory, digest_of
+    from lookalike_serving.machine.rundir import RunDirectory, digest_of
 
     run = RunDirectory.of(data_dir)
     _check_running(run, data_dir)
@@ -182,7 +182,7 @@ def state_of(run: RunDirectory) -> State:
 
 
 def _check_running(run: RunDirectory, data_dir: Path) -> None:
-    from lookalike_serving.local.rundir import Phase
+    from lookalike_serving.machine.rundir import Phase
 
     state = run.read_state()
     if state is None or not run.is_locked() or state.phase is not Phase.READY:

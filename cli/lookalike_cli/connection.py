@@ -31,7 +31,7 @@ def only(names: list[str], what: str, option: str) -> str:
 
 
 def _url_of(data_dir: Path) -> str | None:
-    from lookalike_serving.local.rundir import Phase, RunDirectory
+    from lookalike_serving.machine.rundir import Phase, RunDirectory
 
     run = RunDirectory.of(data_dir)
     state = run.read_state()

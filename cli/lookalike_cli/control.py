@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lookalike_cli.failure import ExitCode, Failure
 
 if TYPE_CHECKING:
-    from lookalike_serving.local.rundir import RunDirectory
+    from lookalike_serving.machine.rundir import RunDirectory
 
 
 def ask(run: RunDirectory, question: dict[str, Any]) -> dict[str, Any]:

@@ -164,8 +164,8 @@ def _size(data_dir: Path, collection: str) -> str:
 
     from lookalike_cli.gc import size
     from lookalike_crds.config import ServingConfig
-    from lookalike_serving.disk import size_on_disk
-    from lookalike_serving.local.rundir import RunDirectory
+    from lookalike_serving.machine.disk import size_on_disk
+    from lookalike_serving.machine.rundir import RunDirectory
 
     try:
         text = RunDirectory.of(data_dir).serving_config.read_bytes()

@@ -12,7 +12,7 @@ from lookalike_cli.failure import Failure
 from lookalike_cli.options import DEFAULT_DATA_DIR, DataDir, Output, OutputFormat
 
 if TYPE_CHECKING:
-    from lookalike_serving.local.rundir import RunDirectory
+    from lookalike_serving.machine.rundir import RunDirectory
 
 EXAMPLES = """Examples:
 
@@ -26,8 +26,8 @@ _PATIENCE_SECONDS = 40.0
 def down(data_dir: DataDir = DEFAULT_DATA_DIR, output: OutputFormat = Output.TEXT) -> None:
     """End the server of a data directory. Indexes and images stay; `up` goes on with them."""
     from lookalike_cli.printing import console, print_json
-    from lookalike_serving.local import processes
-    from lookalike_serving.local.rundir import RunDirectory
+    from lookalike_serving.machine import processes
+    from lookalike_serving.machine.rundir import RunDirectory
 
     run = RunDirectory.of(data_dir)
     stopped = stop_server(run)
@@ -46,7 +46,7 @@ def down(data_dir: DataDir = DEFAULT_DATA_DIR, output: OutputFormat = Output.TEX
 
 def stop_server(run: RunDirectory) -> bool:
     """End the living server of the data directory, if there is one; returns whether there was."""
-    from lookalike_serving.local import processes
+    from lookalike_serving.machine import processes
 
     deadline = time.monotonic() + _PATIENCE_SECONDS
     asked: int | None = None

@@ -13,7 +13,7 @@ from lookalike_crds.progress import Progress, RunState
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lookalike_serving.local.rundir import RunDirectory, State
+    from lookalike_serving.machine.rundir import RunDirectory, State
 
 
 _LINE_EVERY_SECONDS = 5.0
@@ -49,7 +49,7 @@ def follow_ingestions(run: RunDirectory, alive: Callable[[], State | None]) -> S
     `alive`: the server's state, where it has written one. Raises Failure where it has ended.
     """
     from lookalike_cli.printing import notice, notices
-    from lookalike_serving.local.rundir import IngestionPhase
+    from lookalike_serving.machine.rundir import IngestionPhase
 
     with following(run, notices()) as shown:
         while True:
@@ -76,7 +76,7 @@ def end_by(state: State) -> None:
     import typer
 
     from lookalike_cli.failure import ExitCode
-    from lookalike_serving.local.rundir import IngestionPhase
+    from lookalike_serving.machine.rundir import IngestionPhase
 
     phases = {each.phase for each in state.ingestions}
     if IngestionPhase.FAILED in phases:

@@ -141,7 +141,7 @@ class InFolder:
         from pydantic import ValidationError
 
         from lookalike_crds.config import ServingConfig
-        from lookalike_serving.local.rundir import RunDirectory
+        from lookalike_serving.machine.rundir import RunDirectory
 
         path = self.config or RunDirectory.of(self.data_dir).serving_config
         try:
@@ -262,8 +262,8 @@ def size(number: int) -> str:
 
 def left_behind_line(data_dir: Path) -> str | None:
     """For `up` and `status`: that there are some, and the command. No engine is loaded for it."""
-    from lookalike_serving.disk import size_on_disk
-    from lookalike_serving.edge_places import unused_folders
+    from lookalike_serving.machine.disk import size_on_disk
+    from lookalike_serving.machine.edge_places import unused_folders
 
     place = InFolder(None, data_dir)
     try:

@@ -17,7 +17,7 @@ from lookalike_cli.failure import ExitCode, Failure, missing_extra
 from lookalike_cli.options import DEFAULT_DATA_DIR, DataDir, Output, OutputFormat
 
 if TYPE_CHECKING:
-    from lookalike_serving.local.rundir import RunDirectory
+    from lookalike_serving.machine.rundir import RunDirectory
 
 EXAMPLES = """Examples:
 
@@ -97,7 +97,7 @@ def _dry_run(files: list[Path], names: list[str], output: Output) -> None:
 
 
 def _configs(data_dir: Path, names: list[str]) -> tuple[RunDirectory, dict[str, Path]]:
-    from lookalike_serving.local.rundir import Phase, RunDirectory
+    from lookalike_serving.machine.rundir import Phase, RunDirectory
 
     run = RunDirectory.of(data_dir)
     state = run.read_state()
@@ -160,7 +160,7 @@ def _ingest(run: RunDirectory, collection: str, config: Path) -> dict[str, Any]:
 
 def _environment(run: RunDirectory) -> dict[str, str]:
     """The server's own, as far as its Ray lets in only who knows its token."""
-    from lookalike_serving.local.processes import MARK
+    from lookalike_serving.machine.processes import MARK
 
     return {
         **os.environ,

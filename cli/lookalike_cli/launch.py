@@ -24,11 +24,11 @@ from lookalike_cli.server_process import ServerProcess, Start, claim, spawn
 from lookalike_cli.watching import LOOK_EVERY_SECONDS
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_crds.lost import what_was_lost
-from lookalike_serving.edge_places import MANIFEST
 from lookalike_serving.indexes.remembered import remembered
 from lookalike_serving.local.cluster import CannotStart, check_port
 from lookalike_serving.local.keys import first_key
-from lookalike_serving.local.rundir import RunDirectory, State
+from lookalike_serving.machine.edge_places import MANIFEST
+from lookalike_serving.machine.rundir import RunDirectory, State
 
 if TYPE_CHECKING:
     from rich.status import Status

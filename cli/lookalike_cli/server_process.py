@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lookalike_cli.failure import Failure
-from lookalike_serving.local import processes
-from lookalike_serving.local.rundir import Phase, RunDirectory, State
+from lookalike_serving.machine import processes
+from lookalike_serving.machine.rundir import Phase, RunDirectory, State
 
 if TYPE_CHECKING:
     from lookalike_cli.rendering import Rendered

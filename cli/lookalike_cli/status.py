@@ -11,7 +11,7 @@ from lookalike_cli.options import DEFAULT_DATA_DIR, ApiKey, DataDir, Output, Out
 
 if TYPE_CHECKING:
     from lookalike_crds.progress import Progress
-    from lookalike_serving.local.rundir import IngestionState, RunDirectory, State
+    from lookalike_serving.machine.rundir import IngestionState, RunDirectory, State
 
 EXAMPLES = """Examples:
 
@@ -29,7 +29,7 @@ def status(
     """Show the server, its collections and their ingestion. Exit code 3 where it is not ready."""
     from lookalike_cli.gc import left_behind_line
     from lookalike_cli.printing import print_json
-    from lookalike_serving.local.rundir import RunDirectory
+    from lookalike_serving.machine.rundir import RunDirectory
 
     run = RunDirectory.of(data_dir)
     state = run.read_state() if url is None else None
@@ -54,7 +54,7 @@ def status(
 
 
 def _stopped(state: State) -> dict[str, Any]:
-    from lookalike_serving.local.rundir import Phase
+    from lookalike_serving.machine.rundir import Phase
 
     failed = state.phase is Phase.FAILED
     return {
@@ -108,8 +108,8 @@ def _how_it_stands(state: IngestionState, progress: Progress | None) -> tuple[st
     The server knows the run that it started; a later `lookalike ingest` wrote its own progress.
     """
     from lookalike_crds.progress import RunState
-    from lookalike_serving.local import processes
-    from lookalike_serving.local.rundir import IngestionPhase
+    from lookalike_serving.machine import processes
+    from lookalike_serving.machine.rundir import IngestionPhase
 
     if progress is None or state.phase in (IngestionPhase.WAITING, IngestionPhase.RUNNING):
         return state.phase, state.error

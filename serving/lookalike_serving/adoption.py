@@ -19,10 +19,10 @@ from typing import Any
 
 from lookalike_crds.config import CollectionConfig, ServingConfig, light_of, with_light
 from lookalike_crds.config_changes import Work, needs_restart, place_of, work_of
-from lookalike_serving.edge_places import MANIFEST
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch
 from lookalike_serving.indexes.left_behind import only_here
+from lookalike_serving.machine.edge_places import MANIFEST
 from lookalike_serving.service import CollectionState, Failure, Service
 from lookalike_serving.together import to_its_end
 

@@ -32,8 +32,6 @@ from lookalike_crds.config import (
 )
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_crds.lost import what_was_lost
-from lookalike_serving.cpus import usable_cpus
-from lookalike_serving.disk import read_only
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
@@ -44,6 +42,8 @@ from lookalike_serving.index.protocol import Index, IndexFailure, IndexUnavailab
 from lookalike_serving.index.unfit import retyped_warnings
 from lookalike_serving.indexes.remembered import remember, remembered
 from lookalike_serving.indexes.superseded import check_nothing_left
+from lookalike_serving.machine.cpus import usable_cpus
+from lookalike_serving.machine.disk import read_only
 from lookalike_serving.problems import Problem
 
 log = logging.getLogger("lookalike.service")

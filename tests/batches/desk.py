@@ -14,12 +14,12 @@ from starlette.requests import Request
 from lookalike_crds.config import CollectionConfig, IndexConfig
 from lookalike_crds.image_collection import Engine, FieldSpec, FieldType, ModelSpec, VectorSpec
 from lookalike_serving.batches.operations import Batches
-from lookalike_serving.batches.reading import read
 from lookalike_serving.batches.record import Batch, Item, OnError
 from lookalike_serving.batches.runner import Runner
 from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import BatchStore
 from lookalike_serving.batches.work import Work
+from lookalike_serving.gateway.batch_bodies import read
 from lookalike_serving.images import Code, ImageError
 from lookalike_serving.index.open import open_payload_index
 from lookalike_serving.index.protocol import Index

@@ -9,10 +9,10 @@ import json
 import pytest
 from desk import inline, items, request, until
 
-from lookalike_serving import disk
 from lookalike_serving.batches.record import BatchState, ItemState, OnError
 from lookalike_serving.images import Code, ImageError
 from lookalike_serving.index.protocol import IndexRefused, IndexUnavailable
+from lookalike_serving.machine import disk
 from lookalike_serving.problems import Problem
 
 

@@ -10,7 +10,7 @@ from lookalike_cli.apply_plan import Configuration, Documents, Step, refused, st
 from lookalike_cli.rendering import render
 from lookalike_crds.config import HttpConfig
 from lookalike_crds.load import load_resources
-from lookalike_serving.local.rundir import RunDirectory
+from lookalike_serving.machine.rundir import RunDirectory
 
 COLLECTION = """
 apiVersion: lookalike.dev/v1alpha1

@@ -22,8 +22,8 @@ import pytest
 
 from lookalike import Lookalike, LookalikeError
 from lookalike_serving.demo.catalogue import render_catalogue
-from lookalike_serving.local import processes
-from lookalike_serving.local.rundir import Phase, RunDirectory
+from lookalike_serving.machine import processes
+from lookalike_serving.machine.rundir import Phase, RunDirectory
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from lookalike_cli import following as room
 from lookalike_cli.following import following, summary
 from lookalike_crds.progress import ByCause, Counts, Progress, RunState
-from lookalike_serving.local.rundir import RunDirectory
+from lookalike_serving.machine.rundir import RunDirectory
 
 
 def progress(state: RunState = RunState.RUNNING, **told: object) -> Progress:

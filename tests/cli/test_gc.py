@@ -18,8 +18,8 @@ from lookalike_crds.ownership import IndexOwner
 from lookalike_serving.documents.layout import Origin, payload, point_id
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import Point
-from lookalike_serving.local import processes
-from lookalike_serving.local.rundir import Phase, RunDirectory, State
+from lookalike_serving.machine import processes
+from lookalike_serving.machine.rundir import Phase, RunDirectory, State
 
 DEMO = "spec: {}\n"
 VIT = "spec: { model: { provider: OpenClip, name: ViT-B-32, weights: openai } }\n"

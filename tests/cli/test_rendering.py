@@ -14,7 +14,7 @@ from lookalike_crds.config import HttpConfig, IngestionConfig, ServingConfig
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.load import load_files
 from lookalike_crds.naming import index_name
-from lookalike_serving.local.rundir import RunDirectory
+from lookalike_serving.machine.rundir import RunDirectory
 
 HEAD = "apiVersion: lookalike.dev/v1alpha1\nkind: ImageCollection\nmetadata: { name: shoes }\n"
 RETRIEVER = """\

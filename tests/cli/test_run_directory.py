@@ -17,10 +17,10 @@ import pytest
 from command import Command
 
 from lookalike_crds.config import HttpConfig
-from lookalike_serving.local import processes
 from lookalike_serving.local.cluster import CannotStart, check_port, prepare
-from lookalike_serving.local.processes import MARK
-from lookalike_serving.local.rundir import (
+from lookalike_serving.machine import processes
+from lookalike_serving.machine.processes import MARK
+from lookalike_serving.machine.rundir import (
     DataDirInUse,
     IngestionPhase,
     IngestionState,
@@ -105,7 +105,7 @@ def test_a_successor_waits_for_the_lock(run: RunDirectory) -> None:
 
 def test_the_lock_is_gone_with_a_killed_holder(run: RunDirectory, start: Start) -> None:
     holder = start(
-        "from lookalike_serving.local.rundir import RunDirectory\nfrom pathlib import Path\n"
+        "from lookalike_serving.machine.rundir import RunDirectory\nfrom pathlib import Path\n"
         f"with RunDirectory.of(Path({str(run.data_dir)!r})).lock():\n"
         "    import signal\n    print('up', flush=True)\n    signal.pause()"
     )
@@ -291,7 +291,7 @@ def test_a_data_directory_is_its_owners_alone(tmp_path: Path, mode: int | None) 
 def test_a_data_directory_that_another_user_left_open_is_refused(tmp_path: Path) -> None:
     code = (
         "import os\nfrom pathlib import Path\n"
-        "from lookalike_serving.local.rundir import RunDirectory\n"
+        "from lookalike_serving.machine.rundir import RunDirectory\n"
         f"run = RunDirectory.of(Path({str(tmp_path / 'data')!r}))\n"
         "os.umask(0)\nrun.data_dir.mkdir()\nrun.data_dir.chmod(0o777)\n"
         "os.chown(run.data_dir, 12345, 12345)\n"

@@ -13,8 +13,8 @@ import pytest
 from command import Command
 
 from lookalike_cli.server_process import claim
-from lookalike_serving.local import processes
-from lookalike_serving.local.rundir import Phase, RunDirectory, State
+from lookalike_serving.machine import processes
+from lookalike_serving.machine.rundir import Phase, RunDirectory, State
 
 COLLECTION = "apiVersion: lookalike.dev/v1alpha1\nkind: ImageCollection\nmetadata: { name: c }\n"
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from lookalike_crds.image_collection import ModelSpec, Precision, Provider
-from lookalike_serving.cpus import usable_cpus
 from lookalike_serving.embed import ModelError, load_embedder
+from lookalike_serving.machine.cpus import usable_cpus
 
 
 def spec(**fields) -> ModelSpec:

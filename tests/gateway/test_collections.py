@@ -16,7 +16,7 @@ from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.progress import RunState
 from lookalike_serving.gateway.api import create_api
 from lookalike_serving.ingest.progress import ProgressWriter
-from lookalike_serving.local.rundir import RunDirectory
+from lookalike_serving.machine.rundir import RunDirectory
 from lookalike_serving.service import Service
 
 CATALOGUE = "/v1/collections/catalogue"

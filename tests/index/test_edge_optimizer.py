@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookalike_serving.disk import size_on_disk
 from lookalike_serving.index.edge_optimizer import ShardCopy, notices_mapped_writes
+from lookalike_serving.machine.disk import size_on_disk
 
 LONG_AGO = 1_000_000_000
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lookalike_serving.local import processes
-from lookalike_serving.local.rundir import (
+from lookalike_serving.machine import processes
+from lookalike_serving.machine.rundir import (
     IngestionPhase,
     IngestionState,
     Phase,

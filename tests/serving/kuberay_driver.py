@@ -12,8 +12,9 @@ import json
 import sys
 from pathlib import Path
 
-from lookalike_serving.local import cluster, processes
-from lookalike_serving.local.rundir import RunDirectory
+from lookalike_serving.local import cluster
+from lookalike_serving.machine import processes
+from lookalike_serving.machine.rundir import RunDirectory
 
 
 def main() -> None:

@@ -17,8 +17,8 @@ from served import serving_config
 
 from lookalike_crds.config import ServingConfig, light_of
 from lookalike_serving.index.open import open_index
-from lookalike_serving.local import processes
-from lookalike_serving.local.rundir import RunDirectory, write_atomically
+from lookalike_serving.machine import processes
+from lookalike_serving.machine.rundir import RunDirectory, write_atomically
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -12,8 +12,8 @@ import pytest
 from served import serving_config
 from test_app import Server
 
-from lookalike_serving.local import processes
-from lookalike_serving.local.rundir import RunDirectory
+from lookalike_serving.machine import processes
+from lookalike_serving.machine.rundir import RunDirectory
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -16,7 +16,7 @@ from lookalike_crds.image_collection import Engine, ModelSpec, Provider, VectorS
 from lookalike_crds.sources import SourceSpec, VolumeSource
 from lookalike_serving.local import control
 from lookalike_serving.local.control import Control
-from lookalike_serving.local.rundir import (
+from lookalike_serving.machine.rundir import (
     IngestionPhase,
     IngestionState,
     RunDirectory,

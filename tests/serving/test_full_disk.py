@@ -31,11 +31,11 @@ from lookalike_crds.config import (
 )
 from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
 from lookalike_crds.retriever import CollectionRef
-from lookalike_serving.disk import LAST_RESERVE, RESERVE, free_bytes
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.open import open_payload_index
 from lookalike_serving.index.protocol import IndexFull, Point
 from lookalike_serving.index.remote import RemoteIndex
+from lookalike_serving.machine.disk import LAST_RESERVE, RESERVE, free_bytes
 
 SIZE = RESERVE + (192 << 20)
 DOCUMENTS = "/v1/collections/shop/documents"

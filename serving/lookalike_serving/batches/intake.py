@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from lookalike_crds.config import CollectionConfig
-from lookalike_serving.batches.reading import Reading, Staged, Submission, too_many
 from lookalike_serving.batches.record import (
     MAX_ITEMS,
     Cause,
@@ -28,6 +27,7 @@ from lookalike_serving.batches.record import (
 )
 from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import CHUNK, BatchStore
+from lookalike_serving.batches.submission import Reading, Staged, Submission, too_many
 from lookalike_serving.documents.metadata import checked_metadata
 from lookalike_serving.documents.upload import checked_document_id
 from lookalike_serving.images import ImageError

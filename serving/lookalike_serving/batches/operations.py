@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 
 from lookalike_crds.config import CollectionConfig
 from lookalike_serving.batches.intake import Inline, Intake
-from lookalike_serving.batches.reading import Reading, Stage
 from lookalike_serving.batches.record import (
     MAX_ITEMS,
     Batch,
@@ -25,6 +24,7 @@ from lookalike_serving.batches.record import (
 from lookalike_serving.batches.runner import Runner
 from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import CHUNK, BatchStore
+from lookalike_serving.batches.submission import Reading, Stage
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem
 

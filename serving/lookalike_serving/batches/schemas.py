@@ -17,7 +17,8 @@ from lookalike_serving.batches.record import (
     ItemState,
     OnError,
 )
-from lookalike_serving.gateway.shapes import DOCUMENT_ID, METADATA
+from lookalike_serving.documents.ids import DOCUMENT_ID
+from lookalike_serving.documents.metadata import METADATA
 
 MAX_REFERENCE = 48 * 1024 * 1024
 """Characters of one inline image: 32 MiB of bytes as base64, and some."""

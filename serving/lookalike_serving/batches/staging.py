@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lookalike_serving.disk import check_room
+from lookalike_serving.machine.disk import check_room
 
 PREFIX = "staged:"
 _PLACE = ".place"

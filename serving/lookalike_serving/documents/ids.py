@@ -12,9 +12,18 @@ decomposed (two, as macOS writes file names). Both are one id: it is kept compos
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 MAX_DOCUMENT_ID_LENGTH = 512
 """Characters, once composed."""
+
+DOCUMENT_ID: dict[str, Any] = {
+    "minLength": 1,
+    "maxLength": MAX_DOCUMENT_ID_LENGTH,
+    "pattern": r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+$",
+    "not": {"enum": [".", ".."]},
+}
+"""The rule as far as a JSON schema can say it: for the description of the API."""
 
 _ENDS_A_LINE = {"Zl", "Zp"}
 _REORDERS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

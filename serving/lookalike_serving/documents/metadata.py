@@ -21,6 +21,13 @@ from lookalike_serving.problems import Wrong, invalid
 MAX_METADATA_BYTES = 64 * 1024
 MAX_METADATA_DEPTH = 16
 MAX_METADATA_KEY = 128
+METADATA: dict[str, Any] = {
+    "propertyNames": {
+        "maxLength": MAX_METADATA_KEY,
+        "pattern": r"""^[^_.\[\]"'\u0000][^.\[\]"'\u0000]*$""",
+    }
+}
+"""The rules of keys as far as a JSON schema can say them: for the description of the API."""
 _INTEGERS = range(-(2**63), 2**63)
 _EXPECTED = {
     FieldType.KEYWORD: 'a string, such as "active"',

@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from lookalike_serving.disk import check_room
 from lookalike_serving.documents import ids
 from lookalike_serving.documents.layout import Origin, payload, point_id, split
 from lookalike_serving.documents.metadata import checked_metadata
 from lookalike_serving.images.holders import holder_of
 from lookalike_serving.index.protocol import IndexFull, IndexRefused, Point, Record, Vector
+from lookalike_serving.machine.disk import check_room
 from lookalike_serving.problems import Problem, wrong
 from lookalike_serving.service import CollectionState, Service
 

@@ -34,7 +34,6 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike_serving.cpus import usable_cpus
 from lookalike_serving.embed.protocol import Embedder, EmbedderInfo, ModelError, Pixels, Tensor
 from lookalike_serving.embed.results import (
     Embedded,
@@ -46,6 +45,7 @@ from lookalike_serving.embed.results import (
 )
 from lookalike_serving.embed.text_memory import TextMemory
 from lookalike_serving.images.decode import DEFAULT_MAX_PIXELS, decode_image, is_ordinary
+from lookalike_serving.machine.cpus import usable_cpus
 
 _GAP_SECONDS = 0.008
 """Callers are awaited as long as one comes back within this."""

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lookalike_crds.image_collection import ModelSpec, Provider
-from lookalike_serving.cpus import usable_cpus
 from lookalike_serving.embed.protocol import Embedder, ModelError
+from lookalike_serving.machine.cpus import usable_cpus
 
 
 def load_embedder(

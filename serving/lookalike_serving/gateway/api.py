@@ -12,8 +12,10 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from lookalike_serving import batches, web
+from lookalike_serving import web
+from lookalike_serving.batches import schemas
 from lookalike_serving.gateway import (
+    batches,
     collections,
     documents,
     errors,
@@ -43,8 +45,8 @@ BODIES = (
     documents.UploadRequest,
     documents.UploadForm,
     documents.PatchRequest,
-    batches.schemas.SubmittedBatch,
-    batches.schemas.SubmittedItem,
+    schemas.SubmittedBatch,
+    schemas.SubmittedItem,
 )
 """Bodies that routes read themselves."""
 
@@ -85,9 +87,17 @@ def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool
     )
     app.state.traffic = Traffic()
     app.state.metrics = Metrics(app.state.traffic)
-    for resource in (search, facets, documents, collections, retrievers, models, health):
+    for resource in (
+        search,
+        facets,
+        documents,
+        collections,
+        retrievers,
+        models,
+        health,
+        batches,
+    ):
         app.include_router(resource.router)
-    app.include_router(batches.routes.router)
     app.include_router(internal_router(app))
     app.include_router(web.router)
     add_description(app)

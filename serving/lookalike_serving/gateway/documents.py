@@ -8,7 +8,9 @@ from urllib.parse import unquote_to_bytes
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from lookalike_serving.documents.ids import DOCUMENT_ID
 from lookalike_serving.documents.links import document_path
+from lookalike_serving.documents.metadata import METADATA
 from lookalike_serving.documents.stored import (
     FoundDocument,
     change_metadata,
@@ -38,16 +40,14 @@ from lookalike_serving.gateway.openapi import (
 )
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import (
-    DOCUMENT_ID,
     JSON_FILTERS,
-    METADATA,
     POINT_CURSOR,
     CollectionName,
     DocumentIdInPath,
     form,
 )
+from lookalike_serving.images import checked_size, load_reference
 from lookalike_serving.problems import wrong
-from lookalike_serving.references import checked_size, image_bytes
 from lookalike_serving.search.filters import parse_filters
 
 router = APIRouter(tags=["documents"])
@@ -159,7 +159,7 @@ async def upload(collection: CollectionName, request: Request) -> Response:
     else:
         asked = await read_json(request, UploadRequest)
         document_id, metadata = asked.document_id, asked.metadata
-        image = await image_bytes(service, asked.image)
+        image = await load_reference(asked.image, service.fetcher)
     only_new = request.headers.get("if-none-match", "").strip() == "*"
     stored = await store_document(
         service, collection, image, metadata, document_id, only_new=only_new
@@ -189,7 +189,9 @@ async def _uploaded_form(request: Request) -> tuple[bytes, str | None, dict[str,
     if "metadata" in body.fields:
         metadata = parse_object(body.fields["metadata"], "metadata")
     document_id = body.fields.get("document_id", form.document_id)
-    image = checked_size(service_of(request), next(iter(body.files.values())))
+    image = checked_size(
+        next(iter(body.files.values())), service_of(request).config.fetch.max_bytes
+    )
     return image, document_id, metadata
 
 

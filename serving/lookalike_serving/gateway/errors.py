@@ -15,7 +15,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from lookalike_serving.disk import NoRoom
 from lookalike_serving.embed.batching import Overloaded
 from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.gateway.bodies import wrong_parts
@@ -24,6 +23,7 @@ from lookalike_serving.gateway.limits import overloaded
 from lookalike_serving.gateway.responses import problem_response
 from lookalike_serving.images import ImageError
 from lookalike_serving.index.protocol import IndexFailure, IndexFull, IndexRefused
+from lookalike_serving.machine.disk import NoRoom
 from lookalike_serving.problems import Problem, invalid
 
 log = logging.getLogger("lookalike.gateway")

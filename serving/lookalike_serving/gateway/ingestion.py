@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from lookalike_crds.config import ServingConfig
 from lookalike_crds.progress import Progress, WorkerProgress
-from lookalike_serving.local import processes
-from lookalike_serving.local.rundir import RunDirectory
+from lookalike_serving.machine import processes
+from lookalike_serving.machine.rundir import RunDirectory
 
 _STALE = timedelta(minutes=10)
 """A process that has not written for so long is another one, which has the pid by now."""

@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike_serving.gateway import errors
 from lookalike_serving.gateway.context import assign_request_id
-from lookalike_serving.local.haproxy import DRAINING
+from lookalike_serving.machine.haproxy import DRAINING
 
 log = logging.getLogger("lookalike.requests")
 

@@ -13,30 +13,15 @@ from typing import Annotated, Any
 from fastapi import Path
 
 from lookalike_crds.names import LABEL, SERVICE
-from lookalike_serving.documents.ids import MAX_DOCUMENT_ID_LENGTH
-from lookalike_serving.documents.metadata import MAX_METADATA_KEY
+from lookalike_serving.documents.ids import DOCUMENT_ID
 from lookalike_serving.index.filters import Operator
 from lookalike_serving.search.filters import KEY_PATTERN, MAX_KEY, MAX_TEXT, MAX_VALUES
 
 Shape = dict[str, Any]
 
-DOCUMENT_ID: Shape = {
-    "minLength": 1,
-    "maxLength": MAX_DOCUMENT_ID_LENGTH,
-    "pattern": r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+$",
-    "not": {"enum": [".", ".."]},
-}
-"""See documents/ids.py."""
 POINT_CURSOR: Shape = {"pattern": "^[A-Za-z0-9_-]{21}[AQgw]$"}
 """See cursors.py."""
 POSITION_CURSOR: Shape = {"pattern": "^[0-9]{1,9}$"}
-METADATA: Shape = {
-    "propertyNames": {
-        "maxLength": MAX_METADATA_KEY,
-        "pattern": r"""^[^_.\[\]"'\u0000][^.\[\]"'\u0000]*$""",
-    }
-}
-"""See documents/metadata.py."""
 
 _BIGGEST = 2**63 - 1
 _SCALAR: Shape = {

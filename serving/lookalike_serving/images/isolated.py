@@ -122,7 +122,7 @@ _slots: list[queue.LifoQueue[_Child | None]] = []
 def _children() -> queue.LifoQueue[_Child | None]:
     """The children that are free, and places for those not started yet."""
     # Here, since the embedders import this package.
-    from lookalike_serving.cpus import usable_cpus
+    from lookalike_serving.machine.cpus import usable_cpus
 
     with _lock:
         if not _slots:

@@ -39,6 +39,14 @@ async def load_reference(value: str, fetcher: ImageFetcher) -> bytes:
     return decode(text, limit)
 
 
+def checked_size(image: bytes, limit: int) -> bytes:
+    """An image that came as it is. Raises ImageError if it has more than `limit` bytes."""
+    if len(image) > limit:
+        message = f"the image has {len(image):,} bytes, more than {limit:,}: scale it down first"
+        raise ImageError(Code.TOO_LARGE, message)
+    return image
+
+
 def _data_url(text: str, limit: int) -> bytes:
     """RFC 2397: `data:[<media type>][;base64],<data>`."""
     head, comma, body = text.partition(",")

@@ -22,13 +22,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from lookalike_serving.disk import check_room
 from lookalike_serving.images import thumbnails
 from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.fetch import ImageFetcher, shown
 from lookalike_serving.images.files import write_atomically
 from lookalike_serving.images.holders import hold, release
 from lookalike_serving.images.sniff import EXTENSIONS, MEDIA_TYPES, sniff
+from lookalike_serving.machine.disk import check_room
 
 DEFAULT_CACHE_BYTES = 512 * 1024 * 1024
 _UPLOAD = re.compile(r"upload:([0-9a-f]{64})\.([a-z0-9]{1,8})")

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from lookalike_serving.disk import check_room
 from lookalike_serving.images.decode import decode_image
 from lookalike_serving.images.files import write_atomically
+from lookalike_serving.machine.disk import check_room
 
 MEDIA_TYPE = "image/webp"
 STEPS = (64, 96, 128, 192, 256, 384, 512)

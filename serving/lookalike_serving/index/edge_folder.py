@@ -25,8 +25,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lookalike_crds.ownership import IndexOwner, is_anothers
-from lookalike_serving.edge_places import MANIFEST
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexUnavailable
+from lookalike_serving.machine.edge_places import MANIFEST
 
 _LOCK_POLL_SECONDS = 0.05
 

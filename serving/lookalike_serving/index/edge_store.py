@@ -36,14 +36,6 @@ from typing import Any
 from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.payload_indexes import remembered
-from lookalike_serving.disk import (
-    LAST_RESERVE,
-    RESERVE,
-    NoRoom,
-    check_room,
-    free_bytes,
-    size_on_disk,
-)
 from lookalike_serving.index import edge_settings
 from lookalike_serving.index.edge_engine import (
     LocalShard,
@@ -61,6 +53,14 @@ from lookalike_serving.index.edge_process import ShardProcess
 from lookalike_serving.index.edge_shard import check_without_points, create_shard
 from lookalike_serving.index.protocol import IndexFailure, IndexFull, IndexUnavailable
 from lookalike_serving.index.tuning import STORED_AS
+from lookalike_serving.machine.disk import (
+    LAST_RESERVE,
+    RESERVE,
+    NoRoom,
+    check_room,
+    free_bytes,
+    size_on_disk,
+)
 from lookalike_serving.together import to_its_end
 
 log = logging.getLogger(__name__)

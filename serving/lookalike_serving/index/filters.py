@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
-from lookalike_serving.documents.layout import RESERVED
+from lookalike_crds.payload_indexes import RESERVED
 
 
 class Operator(StrEnum):

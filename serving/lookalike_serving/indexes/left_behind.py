@@ -23,14 +23,14 @@ from lookalike_crds.config import CollectionConfig, IndexConfig, ServingConfig
 from lookalike_crds.image_collection import Engine, VectorSpec
 from lookalike_crds.naming import may_be_index_of
 from lookalike_crds.ownership import IndexOwner
-from lookalike_serving.disk import size_on_disk
-from lookalike_serving.documents.layout import RESERVED
-from lookalike_serving.edge_places import MANIFEST, unused_folders
+from lookalike_crds.payload_indexes import RESERVED
 from lookalike_serving.images.holders import release_index
 from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
 from lookalike_serving.index.filters import Condition, Filter, Not, Operator
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.indexes.remembered import forget
+from lookalike_serving.machine.disk import size_on_disk
+from lookalike_serving.machine.edge_places import MANIFEST, unused_folders
 
 if TYPE_CHECKING:
     from lookalike_serving.index.qdrant_connection import Connection

@@ -14,10 +14,10 @@ from pathlib import Path
 from lookalike_crds.config import CollectionConfig
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.naming import may_be_index_of
-from lookalike_serving.edge_places import MANIFEST, indexes_of
 from lookalike_serving.index.edge_folder import Manifest
 from lookalike_serving.index.protocol import Index, IndexMismatch
 from lookalike_serving.indexes.left_behind import count_in_folder, manifest_of, only_here
+from lookalike_serving.machine.edge_places import MANIFEST, indexes_of
 
 _LOCK_WAIT_SECONDS = 10.0
 

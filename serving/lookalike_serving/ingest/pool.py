@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from lookalike_crds.config import IngestionConfig
-from lookalike_serving.cpus import usable_cpus
 from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.ingest.work import Failure, Outcome, Task
 from lookalike_serving.ingest.worker import Worker
+from lookalike_serving.machine.cpus import usable_cpus
 
 _TRIES = 3
 _RAY_STARTS = 3

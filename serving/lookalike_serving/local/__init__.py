@@ -7,8 +7,7 @@
     lookalike apply  --asks, through control.py-->  the replica to go on with another config
     lookalike status, down  --read-->  D/run/state.json, D/run/progress-<collection>.json
 
-`rundir.py` and `processes.py` import nothing beyond the standard library: the command line uses
-them in the light install, too.
+Where those traces lie, and whose processes they tell of, is in `machine/`.
 
 Whatever is killed, and when, the next start finds it: a lock that the kernel drops with its holder
 says whether a server lives, and all that a server starts carries the run's mark in its environment.

@@ -18,8 +18,8 @@ from pydantic import ValidationError
 from lookalike_crds.config import ServingConfig
 from lookalike_serving.local.cluster import CannotStart
 from lookalike_serving.local.init import become_child_of_init
-from lookalike_serving.local.rundir import DataDirInUse
 from lookalike_serving.local.server import IN_A_CONTAINER, ON_ONE_MACHINE, Parent, Server, cause_of
+from lookalike_serving.machine.rundir import DataDirInUse
 
 
 def main() -> int:

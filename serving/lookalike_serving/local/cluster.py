@@ -20,9 +20,9 @@ from typing import Any
 
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
-from lookalike_serving.local import haproxy, processes
-from lookalike_serving.local.processes import MARK
-from lookalike_serving.local.rundir import RunDirectory, write_atomically
+from lookalike_serving.machine import haproxy, processes
+from lookalike_serving.machine.processes import MARK
+from lookalike_serving.machine.rundir import RunDirectory, write_atomically
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Requests and documents do not pass through it."""
@@ -163,8 +163,8 @@ def start_ray(run: RunDirectory) -> str:
     """Start Ray here, once `prepare` has been called; its address. Raises CannotStart."""
     import ray
 
-    from lookalike_serving.cpus import usable_cpus
     from lookalike_serving.local.lean_ray import few_processes
+    from lookalike_serving.machine.cpus import usable_cpus
 
     for attempt in range(1, _RAY_STARTS + 1):
         try:

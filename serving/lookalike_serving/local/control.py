@@ -33,7 +33,7 @@ from lookalike_crds.config import IngestionConfig, ServingConfig
 from lookalike_crds.config_changes import is_read_again
 from lookalike_serving.local.cluster import replica
 from lookalike_serving.local.ingestions import Ingestions
-from lookalike_serving.local.rundir import (
+from lookalike_serving.machine.rundir import (
     IngestionPhase,
     IngestionState,
     RunDirectory,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
-from lookalike_serving.local.rundir import (
+from lookalike_serving.machine.rundir import (
     IngestionPhase,
     IngestionState,
     RunDirectory,

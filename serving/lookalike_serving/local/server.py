@@ -26,11 +26,12 @@ from types import FrameType
 from typing import NoReturn
 
 from lookalike_crds.config import HttpConfig, ServingConfig
-from lookalike_serving.local import cluster, processes
+from lookalike_serving.local import cluster
 from lookalike_serving.local.control import Control
 from lookalike_serving.local.ingestions import Ingestions
 from lookalike_serving.local.keys import first_key
-from lookalike_serving.local.rundir import (
+from lookalike_serving.machine import processes
+from lookalike_serving.machine.rundir import (
     IngestionState,
     Phase,
     RunDirectory,

@@ -14,12 +14,12 @@ import numpy as np
 from lookalike_serving.documents.ids import BadDocumentId, checked
 from lookalike_serving.documents.layout import point_id, split
 from lookalike_serving.embed.batching import BatchedEmbedder
+from lookalike_serving.images import checked_size, load_reference
 from lookalike_serving.index.protocol import Vector
 from lookalike_serving.problems import Wrong, invalid, wrong
-from lookalike_serving.references import document_bytes, query_bytes
 from lookalike_serving.search.combine import EmbeddedQuery
 from lookalike_serving.search.plan import SearchPlan, Target
-from lookalike_serving.search.request import QueryPart, QueryType
+from lookalike_serving.search.request import PART_PREFIX, QueryPart, QueryType
 from lookalike_serving.search.timing import Stopwatch
 from lookalike_serving.service import Service
 from lookalike_serving.together import together
@@ -272,14 +272,35 @@ async def _load_images(
     for position, query in queries:
         if query.type is QueryType.IMAGE:
             at = f"queries[{position}].value"
-            loading[position] = query_bytes(service, str(query.value), parts, at)
+            loading[position] = _query_bytes(service, str(query.value), parts, at)
         elif position in documents and any(
             _stored_vector(target, targets, documents[position]) is None for target in targets
         ):
-            loading[position] = document_bytes(service, documents[position].image)
+            loading[position] = _document_bytes(service, documents[position].image)
     if not loading:
         return {}
     return dict(zip(loading, await together(list(loading.values())), strict=True))
+
+
+async def _query_bytes(
+    service: Service, value: str, parts: Mapping[str, bytes], path: str
+) -> bytes:
+    """The bytes of a part of the multipart request, or of a caller's URL, data URL or base64.
+
+    Never of a file of this machine. Raises ImageError, Problem 422.
+    """
+    if not value.startswith(PART_PREFIX):
+        return await load_reference(value, service.fetcher)
+    name = value.removeprefix(PART_PREFIX)
+    if name not in parts:
+        known = ", ".join(sorted(parts)) or "none: send multipart/form-data"
+        raise wrong(path, f"there is no file part {name!r}; parts sent: {known}")
+    return checked_size(parts[name], service.config.fetch.max_bytes)
+
+
+async def _document_bytes(service: Service, image: str) -> bytes:
+    data, _ = await service.images.get(image)
+    return data
 
 
 async def _embed(

@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from lookalike_serving.batches.opening import open_batches
 from lookalike_serving.batches.operations import Batches
-from lookalike_serving.batches.reading import parse_on_error, read
 from lookalike_serving.batches.record import BatchState, ItemState, OnError
 from lookalike_serving.batches.schemas import (
     BatchPage,
@@ -22,6 +21,7 @@ from lookalike_serving.batches.schemas import (
     SubmittedItem,
 )
 from lookalike_serving.documents.upload import storage_warnings
+from lookalike_serving.gateway.batch_bodies import parse_on_error, read
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.cursors import read_cursor, write_cursor
 from lookalike_serving.gateway.openapi import FILE_PART, json_or_multipart, problems, reference

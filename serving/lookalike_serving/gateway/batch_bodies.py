@@ -15,7 +15,7 @@ has ended, a line is an item when its newline has come.
 from __future__ import annotations
 
 import codecs
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
@@ -28,6 +28,7 @@ from starlette.requests import Request
 
 from lookalike_serving.batches.record import MAX_ITEMS, OnError
 from lookalike_serving.batches.schemas import MAX_REFERENCE, SubmittedItem
+from lookalike_serving.batches.submission import Reading, Stage, Staged, Submission, too_many
 from lookalike_serving.gateway.bodies import without_mark, wrong_parts
 from lookalike_serving.problems import Problem, Wrong, wrong
 
@@ -36,37 +37,6 @@ MAX_STREAM_BYTES = 4 * 1024**3
 _MAX_ROWS_BYTES = 64 * 1024 * 1024
 _MAX_LINE_BYTES = MAX_REFERENCE + 256 * 1024
 _ITEM = TypeAdapter(SubmittedItem)
-
-
-@dataclass(frozen=True, slots=True)
-class Staged:
-    """The bytes of a file part, already kept."""
-
-    reference: str
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """One item as it came, or what is wrong with it."""
-
-    path: str
-    """Where it stands in the request: `items[3]`, `line 4`, the name of a file."""
-    item: SubmittedItem | None
-    staged: Staged | None = None
-    errors: tuple[Wrong, ...] = ()
-
-
-@dataclass(slots=True)
-class Reading:
-    """A body being read. `on_error` is what the body says, once `items` has ended."""
-
-    items: AsyncIterator[Submission]
-    on_error: OnError | None = None
-
-
-Stage = Callable[[int, bytes], Awaitable[Staged]]
-"""Keeps the bytes of the n-th file of a request."""
 
 
 def read(request: Request, stage: Stage, max_image_bytes: int) -> Reading:
@@ -340,10 +310,6 @@ def _options(disposition: str) -> dict[str, str]:
     message["content-disposition"] = disposition
     found = message.get_params(header="content-disposition") or []
     return {key.lower(): value for key, value in found[1:]}
-
-
-def too_many() -> Problem:
-    return wrong("items", f"are more than {MAX_ITEMS:,}: send several batches")
 
 
 def too_large_image(size: int, limit: int) -> Problem:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lookalike_serving.local.rundir import RunDirectory
+from lookalike_serving.machine.rundir import RunDirectory
 
 MARK = "LOOKALIKE_DATA_DIR_OF_RUN"
 """Environment variable that says which data directory a process works for."""

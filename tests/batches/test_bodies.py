@@ -9,9 +9,9 @@ from desk import MAX_IMAGE_BYTES, inline, items, request, until
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike_serving.batches import reading
-from lookalike_serving.batches.reading import Staged
 from lookalike_serving.batches.record import BatchState, OnError
+from lookalike_serving.batches.submission import Staged
+from lookalike_serving.gateway import batch_bodies
 from lookalike_serving.problems import Problem
 
 NDJSON = "application/x-ndjson"
@@ -104,7 +104,7 @@ async def test_more_items_than_a_batch_may_have_are_refused(desk, monkeypatch):
 
 
 async def test_a_body_beyond_its_limit_is_refused_while_it_is_read(desk, monkeypatch):
-    monkeypatch.setattr(reading, "MAX_STREAM_BYTES", 50_000)
+    monkeypatch.setattr(batch_bodies, "MAX_STREAM_BYTES", 50_000)
     lines = b"".join(as_json({"image": inline(b"x" * 400)}) + b"\n" for _ in range(1000))
     problem = await refusal(desk, request(lines, NDJSON, piece=4096))
     assert problem.status == 413
@@ -138,7 +138,7 @@ async def test_files_arrive_whole_however_the_body_is_cut(piece):
         kept[number] = image
         return Staged(f"staged:{number}", "00")
 
-    found = reading.read(request(body, kind, piece), stage, MAX_IMAGE_BYTES)
+    found = batch_bodies.read(request(body, kind, piece), stage, MAX_IMAGE_BYTES)
     read = [submission async for submission in found.items]
     assert [s.item.file for s in read if s.item] == list(contents)
     assert list(kept.values()) == list(contents.values())
