@@ -1,21 +1,24 @@
 """The whole operator, put together: who feeds whom, what starts first, how it ends.
 
-    lease -> list -> informers synced -> workers -> kopf … stop -> drain -> release
+    start: probes -> lease -> list -> informers synced -> workers      stop: drain -> release
 
-Nothing is looked at before every kind has been listed, so that "not there" means that, and nothing
-in a namespace before it is certain that no other release acts there. Losing the lease ends the
-process at once, looks under way included.
+kopf calls both, and watches our own kinds in between (handlers.py). Nothing is looked at before
+every kind has been listed, so that "not there" means that, and nothing in a namespace before it is
+certain that no other release acts there. Losing the lease ends the process at once, looks under way
+included.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import platform
-from dataclasses import dataclass, replace
+import signal
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from functools import partial
+from typing import Any, Self
 
 from lookalike_operator.apply.children import Children
 from lookalike_operator.apply.events import EventWriter
@@ -41,30 +44,34 @@ from lookalike_operator.observe.scaling import samples
 from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
 from lookalike_operator.observe.store import Change, Store
+from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.names import MANAGED_BY, OPERATOR
+from lookalike_operator.plan.retriever import plan_retriever
 from lookalike_operator.reconcile import Planner, Reconciler
 from lookalike_operator.settings import OperatorSettings
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _State:
-    leading: bool = False
-    working: bool = False
-    """Everything has been listed and looks are taken."""
-
-
 class Operator:
-    """One operator process. `run` returns when `stop` is set, and raises what ended it else."""
+    """One operator process: `start` once, `stop` at the end."""
 
     def __init__(
-        self, settings: OperatorSettings, cluster: Cluster, planner: Planner, metrics: Metrics
+        self,
+        settings: OperatorSettings,
+        cluster: Cluster,
+        metrics: Metrics,
+        *,
+        identity: str,
+        end: Callable[[], None],
     ) -> None:
-        self._settings = settings
-        self._cluster = cluster
+        """`identity`: of this process among the replicas. `end`: makes kopf end the process, and
+        is called if the operator cannot go on. `stop` closes the cluster's connection."""
+        self.settings = settings
+        self.cluster = cluster
         self._metrics = metrics
-        self.identity = os.environ.get("POD_NAME") or f"{platform.node()}-{os.getpid()}"
+        self._identity = identity
+        self._end = end
         self.port: int | None = None
         """Of metrics and probes, once they are there."""
         self.store = Store()
@@ -107,9 +114,11 @@ class Operator:
             cluster,
             self.store,
             Children(cluster, self.store, verify_secrets=settings.resync_seconds),
-            EventWriter(cluster, self.identity),
+            EventWriter(cluster, identity),
         )
-        self._reconciler = Reconciler(observer, executor, self.memory, planner)
+        self._reconciler = Reconciler(
+            observer, executor, self.memory, Planner(plan_collection, plan_retriever)
+        )
         self.namespaces = Namespaces(
             cluster,
             settings.namespaces,
@@ -125,58 +134,112 @@ class Operator:
             count=settings.workers,
             resync=settings.resync_seconds,
         )
-        self._state = _State()
+        self._endpoint = Endpoint(
+            settings.metrics_host,
+            settings.metrics_port,
+            metrics,
+            alive=self.missing_for_life,
+            ready=self._missing_for_readiness,
+        )
+        self._lease: Lease | None = None
+        self._background: list[asyncio.Task[None]] = []
+        self._leading = False
+        self._stopping = False
+        self.working = False
+        """It leads, has listed everything, and looks are taken."""
+        self.failure: Exception | None = None
+        """Why it could not start, or go on."""
         metrics.measure(
             lambda: self.queue.depth, lambda: len(self.store), lambda: len(self.namespaces.others)
         )
+
+    @classmethod
+    async def connect(cls, settings: OperatorSettings) -> Self:
+        """One that is all of its process, for the cluster that the settings name.
+
+        Raises NoCluster."""
+        metrics = Metrics()
+        cluster = await Cluster.connect(
+            settings.kubeconfig, settings.context, on_call=metrics.called
+        )
+        identity = os.environ.get("POD_NAME") or f"{platform.node()}-{os.getpid()}"
+        end = partial(signal.raise_signal, signal.SIGTERM)
+        return cls(settings, cluster, metrics, identity=identity, end=end)
 
     def apis(self) -> frozenset[str]:
         """Optional APIs that the cluster serves, as snapshots name them."""
         return frozenset(i.kind.api for i in self._informers if i.kind.optional and i.present)
 
-    @property
-    def working(self) -> bool:
-        """It leads, has seen everything, and looks are taken."""
-        return self._state.working
+    async def start(self) -> None:
+        """Everything up to the first look. Waits for the lease, then until our kinds are served.
 
-    async def run(self, stop: asyncio.Event) -> None:
-        endpoint = Endpoint(
-            self._settings.metrics_host,
-            self._settings.metrics_port,
-            self._metrics,
-            alive=self._missing_for_life,
-            ready=self._missing_for_readiness,
-        )
-        self.port = await endpoint.start()
-        log.info("metrics and probes on port %d", self.port)
+        Raises OSError if the port is taken, and LeaseLost. kopf runs no cleanup after a startup
+        that failed or was cut off, so what has been started is stopped here.
+        """
         try:
-            if self._settings.leader_election:
-                await self._lead(stop)
-            else:
-                await self._work(stop)
-        finally:
-            await endpoint.stop()
-            await self._qdrant.close()
-            await self._prometheus.close()
-            await self._progresses.close()
+            self.port = await self._endpoint.start()
+            log.info("metrics and probes on port %d", self.port)
+            if self.settings.leader_election:
+                await self._lead()
+            self._leading = True
+            self._metrics.leads(True)
+            for informer in self._informers:
+                self._spawn(informer.run(), f"watch {informer.kind.plural}")
+            await self._sync()
+            self._spawn(self.namespaces.run(), "marks")
+            self._workers.start()
+            self.working = True
+            log.info("working", extra={"objects": len(self.store), "apis": sorted(self.apis())})
+            self._spawn(self._own.look_for_lost(self.settings.resync_seconds), "resync")
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self.failure = error
+            await self.stop()
+            if self.failure is not None:
+                raise self.failure from None
+            raise
 
-    async def _lead(self, stop: asyncio.Event) -> None:
-        lease = Lease(
-            self._cluster,
-            self._settings.leader_election_namespace,
-            LEASE_NAME,
-            self.identity,
-            self._settings.lease,
-        )
-        await _first(lease.acquire(), stop.wait())
-        if stop.is_set():
-            await lease.release()
+    async def stop(self) -> None:
+        """Looks under way may finish, if there still is a right to act; then let go of it."""
+        self._stopping = True
+        self._metrics.leads(False)
+        await self._workers.drain(0.0 if self.failure else self.settings.drain_seconds)
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        self.working = self._leading = False
+        if self._lease is not None:
+            await self._lease.release()
+        await self._endpoint.stop()
+        await self._qdrant.close()
+        await self._prometheus.close()
+        await self._progresses.close()
+        await self.cluster.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """In the background, until `stop`. Nothing here ends by itself: what does ends us all."""
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._background.append(task)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if self._stopping or task.cancelled():
             return
-        try:
-            # Whichever ends first ends the other: work without the lease is nobody's to do.
-            await _first(self._hold(lease), self._work(stop))
-        finally:
-            await lease.release()
+        error = task.exception()
+        self.failure = error if isinstance(error, Exception) else RuntimeError(f"{task} ended")
+        self._end()
+
+    async def _lead(self) -> None:
+        """Wait for the lease, and hold it from then on."""
+        self._lease = Lease(
+            self.cluster,
+            self.settings.leader_election_namespace,
+            LEASE_NAME,
+            self._identity,
+            self.settings.lease,
+        )
+        await self._lease.acquire()
+        self._spawn(self._hold(self._lease), "lease")
 
     async def _hold(self, lease: Lease) -> None:
         try:
@@ -185,34 +248,6 @@ class Operator:
             # Before anything that takes its time to end.
             self._workers.abort()
             raise
-
-    async def _work(self, stop: asyncio.Event) -> None:
-        self._state.leading = True
-        self._metrics.leads(True)
-        background = [
-            asyncio.create_task(i.run(), name=f"watch {i.kind.plural}") for i in self._informers
-        ]
-        try:
-            await _first(self._sync(), stop.wait())
-            if stop.is_set():
-                return
-            background.append(asyncio.create_task(self.namespaces.run(), name="marks"))
-            self._workers.start()
-            self._state.working = True
-            log.info("working", extra={"objects": len(self.store), "apis": sorted(self.apis())})
-            background.append(
-                asyncio.create_task(self._own.look_for_lost(self._settings.resync_seconds))
-            )
-            await self._own.watch(stop)
-            # kopf takes the signals while it runs.
-            stop.set()
-        finally:
-            self._metrics.leads(False)
-            await self._workers.drain(self._settings.drain_seconds if stop.is_set() else 0.0)
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
-            self._state.working = self._state.leading = False
 
     async def _sync(self) -> None:
         await self._own.sync()
@@ -244,31 +279,18 @@ class Operator:
         for key in concerned(change, self.store):
             self.queue.add(key, f"{known.ref} {verb}")
 
-    def _missing_for_life(self) -> str | None:
-        if self._state.working and not self._workers.alive:
+    def missing_for_life(self) -> str | None:
+        """Why the process must be started anew; None: it need not."""
+        if self.working and not self._workers.alive:
             return "a worker has died"
         return None
 
     def _missing_for_readiness(self) -> str | None:
-        if not self._state.leading:
+        if not self._leading:
             return None
-        if self._state.working:
+        if self.working:
             return self.namespaces.missing() if any(self.store.resources()) else None
         waiting = [i.kind.plural for i in self._informers if not i.synced.is_set()]
         if not self._own.synced:
             waiting.insert(0, "imagecollections and retrievers")
         return f"not listed yet: {', '.join(waiting)}"
-
-
-async def _first(*work: object) -> None:
-    """Run all until the first ends; cancel the others; raise what it raised."""
-    tasks = [asyncio.ensure_future(each) for each in work]  # type: ignore[call-overload]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*tasks, return_exceptions=True)

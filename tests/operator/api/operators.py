@@ -21,6 +21,7 @@ from lookalike_operator.cluster import Cluster, Timeouts
 from lookalike_operator.engine.queue import Turn
 from lookalike_operator.engine.workers import Verdict
 from lookalike_operator.kinds import CHILDREN, LEASE, OURS, Kind
+from lookalike_operator.main import run
 from lookalike_operator.metrics import Metrics
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.progress import Progresses
@@ -240,16 +241,15 @@ class InThread:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        cluster = self._proxy.cluster(self._timeouts, self.metrics.called)
-        async with cluster:
-            operator = Operator(self.settings, cluster, PLANNER, self.metrics)
-            operator.identity = self.identity
-            self.operator = operator
-            self._started.set()
-            try:
-                await operator.run(self._stop)
-            finally:
-                self._loop.set_exception_handler(lambda *_: None)
+        self.operator = Operator(
+            self.settings,
+            self._proxy.cluster(self._timeouts, self.metrics.called),
+            self.metrics,
+            identity=self.identity,
+            end=self._stop.set,
+        )
+        self._started.set()
+        await run(self.operator, self._stop)
 
 
 # -- what tests write and compare ------------------------------------------------------------------

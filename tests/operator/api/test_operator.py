@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -19,6 +21,8 @@ from fault_proxy import Call, Fault, FaultProxy
 from operators import InThread, children_of, collection, kind_named, retriever
 
 from lookalike_operator.cluster import Cluster, Timeouts
+from lookalike_operator.engine.lease import Lease
+from lookalike_operator.settings import LeaseTimes
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.slow]
 
@@ -252,17 +256,45 @@ async def test_an_api_server_that_is_away_for_a_while_is_waited_for(
 # -- as a process ----------------------------------------------------------------------------------
 
 
-def command(plane: ControlPlane, namespace: str, *more: str) -> list[str]:
+Command = tuple[list[str], dict[str, str]]
+"""And what its environment has besides."""
+
+
+def by_flags(plane: ControlPlane, namespace: str, port: int) -> Command:
+    """As the image starts it."""
     return [
         *(sys.executable, "-m", "lookalike_operator", "--kubeconfig", str(plane.kubeconfig)),
         *("--namespace", namespace, "--serving-image", "x:1", "--metrics-host", "127.0.0.1"),
-        *("--leader-election-namespace", namespace, *more),
-    ]
+        *("--leader-election-namespace", namespace, "--metrics-port", str(port)),
+    ], {}
 
 
-def started(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+def by_kopf(plane: ControlPlane, namespace: str, port: int) -> Command:
+    """As somebody who knows kopf starts it."""
+    command = [sys.executable, "-m", "kopf", "run", "-m", "lookalike_operator.handlers"]
+    return [*command, "--namespace", namespace], {
+        "LOOKALIKE_KUBECONFIG": str(plane.kubeconfig),
+        "LOOKALIKE_NAMESPACES": namespace,
+        "LOOKALIKE_SERVING_IMAGE": "x:1",
+        "LOOKALIKE_LEADER_ELECTION_NAMESPACE": namespace,
+        "LOOKALIKE_METRICS_HOST": "127.0.0.1",
+        "LOOKALIKE_METRICS_PORT": str(port),
+    }
+
+
+@contextlib.contextmanager
+def running(command: Command, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    arguments, environment = command
     with log.open("wb") as out:
-        return subprocess.Popen(command, stderr=out, stdout=out)
+        process = subprocess.Popen(
+            arguments, stderr=out, stdout=out, env={**os.environ, **environment}
+        )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait(20)
 
 
 def free_port() -> int:
@@ -271,35 +303,89 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def get(port: int, path: str) -> httpx.Response:
+    return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10, trust_env=False)
+
+
+@pytest.mark.parametrize("by", [by_flags, by_kopf])
 async def test_as_a_process_it_serves_probes_and_metrics_and_ends_on_sigterm(
-    plane: ControlPlane, cluster: Cluster, api: Api, namespace: str, tmp_path: Path
+    plane: ControlPlane,
+    cluster: Cluster,
+    api: Api,
+    namespace: str,
+    tmp_path: Path,
+    by: Callable[[ControlPlane, str, int], Command],
 ) -> None:
     install(api, namespace)
-    port = free_port()
-    log = tmp_path / "log"
-    process = started(command(plane, namespace, "--metrics-port", str(port)), log)
-    try:
+    port, log = free_port(), tmp_path / "log"
+    with running(by(plane, namespace, port), log) as process:
         await settled(cluster, namespace)
-
-        def get(path: str) -> httpx.Response:
-            return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10, trust_env=False)
-
-        until(lambda: get("/readyz").status_code == 200, "/readyz", 60)
-        assert get("/healthz").status_code == 200
-        text = get("/metrics").text
+        until(lambda: get(port, "/readyz").status_code == 200, "/readyz", 60)
+        assert get(port, "/healthz").status_code == 200
+        text = get(port, "/metrics").text
         for name in ("queue_depth", "reconcile_seconds_count", "api_calls_total", "leader 1.0"):
             assert f"lookalike_operator_{name}" in text
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0, log.read_text()
-    finally:
-        if process.poll() is None:
-            os.kill(process.pid, signal.SIGKILL)
-            process.wait(20)
     lease = api.get(
         f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases/lookalike-operator"
     )
     assert lease["spec"].get("holderIdentity", "") == ""
     assert "Traceback" not in log.read_text()
+    for kind, name in (("ImageCollection", "catalogue"), ("Retriever", "search")):
+        live = await cluster.get(kind_named(kind), namespace, name)
+        assert live is not None
+        # kopf's own handlers of changes would have left both.
+        assert not {"annotations", "finalizers"} & live["metadata"].keys()
+
+
+async def test_as_a_standby_it_answers_probes_and_ends_on_sigterm(
+    plane: ControlPlane, cluster: Cluster, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    other = Lease(cluster, namespace, "lookalike-operator", "other", LeaseTimes(duration=600))
+    await other.acquire()
+    install(api, namespace)
+    port, log = free_port(), tmp_path / "log"
+    with running(by_flags(plane, namespace, port), log) as process:
+        until(lambda: answers(port), "/readyz", 60)
+        assert get(port, "/healthz").status_code == 200
+        assert "lookalike_operator_leader 0.0" in get(port, "/metrics").text
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0, log.read_text()
+    assert await children_of(cluster, namespace) == {}
+    assert "Traceback" not in log.read_text()
+
+
+def answers(port: int) -> bool:
+    try:
+        return get(port, "/readyz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+async def test_kopf_serves_the_liveness_probe_that_it_is_asked_for(
+    plane: ControlPlane, cluster: Cluster, api: Api, namespace: str, tmp_path: Path
+) -> None:
+    install(api, namespace)
+    port, log = free_port(), tmp_path / "log"
+    command, environment = by_kopf(plane, namespace, free_port())
+    command += ["--liveness", f"http://127.0.0.1:{port}/healthz"]
+    with running((command, environment), log):
+        await settled(cluster, namespace)
+        answer = get(port, "/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"operator": "ok"})
+
+
+def test_kopf_and_the_operator_must_watch_the_same_namespaces() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "kopf", "run", "-m", "lookalike_operator.handlers", "-n", "shop"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "LOOKALIKE_SERVING_IMAGE": "x:1", "LOOKALIKE_LEADER_ELECTION": "false"},
+    )
+    assert done.returncode == 1
+    assert "kopf and the operator must watch the same namespaces" in done.stderr
 
 
 def test_what_is_wrong_with_the_flags_is_said_in_a_line() -> None:
