@@ -396,6 +396,12 @@ class RunStatus(Status):
     state: Literal["Running", "Completed", "CompletedWithErrors", "Failed"] = Field(
         default="Running", description="CompletedWithErrors: some images could not be ingested."
     )
+    reason: str | None = Field(
+        default=None,
+        max_length=64,
+        description="If it failed: why, as one word of docs/reference/failures.md. "
+        "IngestionFailed: its pods left no reason that this version knows.",
+    )
     message: str | None = Field(
         default=None,
         max_length=1024,

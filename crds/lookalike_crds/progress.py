@@ -104,6 +104,9 @@ class Progress(BaseModel):
     version: int = 1
     collection: str
     state: RunState = RunState.LISTING
+    reason: str | None = Field(
+        default=None, description="Of a run that failed: its row in the table of failures."
+    )
     message: str | None = Field(default=None, description="Why it failed; what to know.")
     sources: dict[str, Counts] = Field(default_factory=dict)
     listed_all: bool = Field(
@@ -184,12 +187,17 @@ class RunResult(BaseModel):
 
     version: int = 1
     state: RunState
+    reason: str | None = Field(
+        default=None, description="Of a run that failed: its row in the table of failures."
+    )
     message: str | None = Field(default=None, description="Why it failed; what to know.")
     sources: dict[str, Counts] = Field(
         default_factory=dict, description="Of a partition: its own images alone."
     )
     documents: int | None = Field(default=None, description="In the index at the end.")
-    index_name: str
+    index_name: str | None = Field(
+        default=None, description="None: it failed before it had read its configuration."
+    )
     errors: list[ItemError] = Field(default_factory=list, description="The last few.")
     warnings: list[ByCause] = Field(
         default_factory=list,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from lookalike_crds.failures import INDEX_UNAVAILABLE, WEIGHTS_NOT_FOUND
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.progress import RunResult, RunState
 
@@ -56,22 +57,30 @@ def test_a_partition_leaves_its_result(place, paint) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "code", "word"),
+    ("changes", "kind", "word"),
     [
-        ({"model": {"provider": "OpenClip", "name": "ViT-B-32", "weights": "/no.pt"}}, 2, "no.pt"),
-        ({"index": {"engine": Engine.QDRANT, "url": "http://127.0.0.1:9"}}, 1, "does not answer"),
+        (
+            {"model": {"provider": "OpenClip", "name": "ViT-B-32", "weights": "/no.pt"}},
+            WEIGHTS_NOT_FOUND,
+            "no.pt",
+        ),
+        (
+            {"index": {"engine": Engine.QDRANT, "url": "http://127.0.0.1:9"}},
+            INDEX_UNAVAILABLE,
+            "does not answer",
+        ),
     ],
     ids=["weights that are not there", "an index that is not there"],
 )
-def test_the_exit_code_tells_whether_to_try_again(place, paint, changes, code, word) -> None:
+def test_the_exit_code_tells_whether_to_try_again(place, paint, changes, kind, word) -> None:
     paint(place.images / "a.png", 1)
     collection = place.collection.model_dump(mode="json", by_alias=True)
     for part, values in changes.items():
         collection[part] |= values
     changed = type(place.collection).model_validate(collection)
     got, last = ended(start(place, collection=changed))
-    assert (got, word in last) == (code, True), last
-    assert result(place).state is RunState.FAILED
+    assert (got, word in last) == (kind.exit_code, True), last
+    assert (result(place).state, result(place).reason) == (RunState.FAILED, kind.reason)
     assert word in (result(place).message or "")
 
 
@@ -82,6 +91,7 @@ def test_too_many_failures_are_not_tried_again(place) -> None:
     code, last = ended(start(place, ingestion=ingestion))
     assert code == 2, last
     assert "maxFailures (1)" in last
+    assert result(place).reason == "TooManyFailures"
 
 
 def test_a_run_in_which_every_image_failed_has_failed(place) -> None:
@@ -90,7 +100,7 @@ def test_a_run_in_which_every_image_failed_has_failed(place) -> None:
     code, last = ended(start(place))
     assert code == 2, last
     assert "none of 3 images could be ingested" in last
-    assert result(place).state is RunState.FAILED
+    assert (result(place).state, result(place).reason) == (RunState.FAILED, "NothingIngested")
 
 
 @pytest.mark.parametrize(
@@ -125,6 +135,8 @@ def test_a_config_of_another_version_is_not_tried_again(place) -> None:
     code, last = ended(start(place, version=2))
     assert code == 2
     assert "version" in last
+    left = result(place)
+    assert (left.state, left.reason, left.message) == (RunState.FAILED, "InvalidConfig", last)
 
 
 def test_a_folder_that_is_not_there_may_be_tried_again(place) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lookalike_crds.failures import RunExit
 from lookalike_crds.progress import (
     MOST_TOLD,
     PROGRESS_PORT_VARIABLE,
@@ -65,9 +66,9 @@ def test_a_run_answers_on_its_port_while_it_goes_on(
     monkeypatch.setenv(PROGRESS_PORT_VARIABLE, "0")
     monkeypatch.setattr(progress_port, "answering", told)
 
-    def run(config: object, partition: object, progress: ProgressWriter) -> int:
+    def run(config: object, partition: object, progress: ProgressWriter) -> RunExit:
         progress.counts("disk").listed = 7
-        return 0
+        return RunExit.COMPLETE
 
     monkeypatch.setattr(command, "_run", run)
     assert command._ingest(place.config(), None, None) == 0

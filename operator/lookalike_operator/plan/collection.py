@@ -241,6 +241,7 @@ class _Work:
             id=self.run.id,
             job=self.run.job_name,
             state=outcome.state,
+            reason=None if outcome.failure is None else outcome.failure.reason,
             message=outcome.message,
             finished_at=outcome.finished_at,
             progress=progress,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lookalike_crds.failures import Part, by_reason
 from lookalike_crds.image_collection import (
     Engine,
     ImageCollectionSpec,
@@ -86,11 +87,17 @@ def _stalled(
         if cause is not None and cause.stuck:
             return judged("Stalled", True, cause.reason, cause.message)
     if situation.run is not None and situation.run.state == "Failed":
-        return judged("Stalled", True, "IngestionFailed", _failure(situation.run))
+        return judged("Stalled", True, _failed_for(situation.run), _failure(situation.run))
     for part in parts:
         if part.status == "False" and waits_for_a_person(part.reason):
             return judged("Stalled", True, part.reason, part.message)
     return judged("Stalled", False, "AsExpected", "nothing waits for a person")
+
+
+def _failed_for(run: RunStatus) -> str:
+    reason = by_reason(run.reason).reason
+    assert reason is not None, "a row without a reason is found by none"
+    return reason
 
 
 def _failure(run: RunStatus) -> str:
@@ -124,8 +131,10 @@ def _ready(
 def _model(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollectionSpec) -> Judged:
     name = described(spec.model)
     run = situation.run
-    if run is not None and run.state == "Failed" and _is_about_model(run.message):
-        return judged("ModelReady", False, "ModelNotLoaded", run.message or "")
+    if run is not None and run.state == "Failed":
+        kind = by_reason(run.reason)
+        if kind.part is Part.MODEL:
+            return judged("ModelReady", False, _failed_for(run), run.message or kind.means)
     if run is not None and run.state in ("Completed", "CompletedWithErrors"):
         return judged("ModelReady", True, "Loaded", f"{name} has embedded images")
     wanted = indexes.index_of(snapshot, spec)
@@ -133,11 +142,6 @@ def _model(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
     if serving and situation.status.index_name == wanted:
         return judged("ModelReady", True, "Loaded", f"Retriever {serving[0].meta.name} serves it")
     return judged("ModelReady", None, "NotTried", f"nothing has loaded {name} yet")
-
-
-def _is_about_model(message: str | None) -> bool:
-    text = (message or "").lower()
-    return "model" in text or "weights" in text
 
 
 def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollectionSpec) -> Judged:
@@ -281,7 +285,7 @@ def _ingested(
                 )
             return judged("Ingested", False, "Ingesting", _under_way(snapshot, run))
         case "Failed":
-            return judged("Ingested", False, "IngestionFailed", _failure(run))
+            return judged("Ingested", False, _failed_for(run), _failure(run))
         case _:
             total = sum(source.ingested for source in situation.status.sources)
             count = f"{len(spec.sources)} sources" if len(spec.sources) > 1 else "1 source"

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from lookalike_crds.failures import RunExit
 from lookalike_crds.image_collection import ImageCollectionSpec
 from lookalike_operator.plan.ingestion_pod import CONTAINER, file_of, ingestion_template, workers
 from lookalike_operator.plan.model import Manifest, Settings
 from lookalike_operator.plan.names import RUN, Component, Owner, ingestion_job
 from lookalike_operator.plan.pod_template import digest_of
 
-USELESS_TO_RETRY = 2
-"""Exit code of an ingestion pod: a bad config, no weights, too many failures."""
 _RETRIES = 6
 """Of each partition, with the Job controller's back-off: from 10 s to 6 min apart."""
 
@@ -67,7 +66,7 @@ def job_spec(
                     "onExitCodes": {
                         "containerName": CONTAINER,
                         "operator": "In",
-                        "values": [USELESS_TO_RETRY],
+                        "values": [int(RunExit.GIVE_UP)],
                     },
                 },
             ]

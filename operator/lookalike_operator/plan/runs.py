@@ -15,6 +15,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from lookalike_crds.config_changes import what_is_read
+from lookalike_crds.failures import NOTHING_INGESTED, STOPPED, UNKNOWN, FailureKind, by_reason
 from lookalike_crds.image_collection import (
     Engine,
     ImageCollectionSpec,
@@ -44,6 +45,8 @@ class Outcome:
 
     state: State
     message: str | None = None
+    failure: FailureKind | None = None
+    """Of one that failed."""
     sources: Mapping[str, Counts] = field(default_factory=dict)
     documents: int | None = None
     finished_at: str | None = None
@@ -227,6 +230,7 @@ def outcome_of(job: Manifest, pods: Iterable[Manifest]) -> Outcome:
                     f"none of {total.failed} images could be ingested"
                     + (f"; the last: {last.key}: {last.cause}" if last else "")
                 ),
+                NOTHING_INGESTED,
                 sources,
                 documents,
                 conditions["Complete"].get("lastTransitionTime"),
@@ -237,19 +241,22 @@ def outcome_of(job: Manifest, pods: Iterable[Manifest]) -> Outcome:
         return Outcome(
             "CompletedWithErrors" if with_errors else "Completed",
             _cut("; ".join(dict.fromkeys(messages))) if messages else None,
+            None,
             sources,
             documents,
             conditions["Complete"].get("lastTransitionTime"),
         )
-    if (failure := job_cause(job)) is not None:
+    if (cause := job_cause(job)) is not None:
+        failure, message = _why_failed(own, results)
         return Outcome(
             "Failed",
-            _cut(_why_failed(own, results) or failure.message or failure.reason),
+            _cut(message or cause.message or cause.reason),
+            failure,
             sources,
             documents,
             conditions["Failed"].get("lastTransitionTime"),
         )
-    return Outcome("Running", None, sources, documents)
+    return Outcome("Running", sources=sources, documents=documents)
 
 
 def _one_for_each_partition(pods: list[Manifest]) -> list[RunResult]:
@@ -267,16 +274,24 @@ def _one_for_each_partition(pods: list[Manifest]) -> list[RunResult]:
     return [result for _, (_, result) in sorted(chosen.items())]
 
 
-def _why_failed(pods: list[Manifest], results: list[RunResult]) -> str | None:
+def _why_failed(pods: list[Manifest], results: list[RunResult]) -> tuple[FailureKind, str | None]:
+    """The row of what ended the run, and what was said of it.
+
+    Pods tell the row in their result, and Kubernetes in the reason it ended a container for. Words
+    that came without one are passed on, and nothing is read out of them.
+    """
     failed = [r for r in results if r.state is RunState.FAILED and r.message]
     if failed:
-        return max(failed, key=lambda r: r.finished_at).message
+        # The pods of a Job that fails are stopped, and say so after the one that it failed for.
+        last = max(failed, key=lambda r: (by_reason(r.reason) is not STOPPED, r.finished_at))
+        return by_reason(last.reason), last.message
+    cause = worst(pods)
+    failure = UNKNOWN if cause is None else by_reason(cause.reason)
     messages = [text for pod in pods for text in _termination_messages(pod)]
     said = [line for text in messages if (line := last_line(text))]
-    if said:
-        return said[-1]
-    cause = worst(pods)
-    return None if cause is None else str(cause)
+    if said and failure is UNKNOWN:
+        return failure, said[-1]
+    return failure, None if cause is None else str(cause)
 
 
 def result_of(pod: Manifest) -> RunResult | None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 
+from lookalike_crds.failures import FAILURES
+
 
 class Who(Enum):
     PERSON = "somebody is to change something"
@@ -74,8 +76,8 @@ WHO_ACTS: Mapping[str, Who] = {
     "StorageClassNotFound": Who.PERSON,
     "ClaimImmutable": Who.PERSON,
     # -- ingestion
-    "IngestionFailed": Who.PERSON,
-    "ModelNotLoaded": Who.PERSON,
+    # A run that has failed is not made again by itself, whatever it failed for.
+    **{row.reason: Who.PERSON for row in FAILURES if row.reason is not None},
     "JobFailed": Who.PERSON,
     "Suspended": Who.ITSELF,
     # A queue lets it go on.

@@ -34,7 +34,15 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike_serving.embed.protocol import Embedder, EmbedderInfo, ModelError, Pixels, Tensor
+from lookalike_crds.failures import TOO_MANY_REQUESTS
+from lookalike_serving.embed.protocol import (
+    Embedder,
+    EmbedderInfo,
+    ModelError,
+    ModelUnavailable,
+    Pixels,
+    Tensor,
+)
 from lookalike_serving.embed.results import (
     Embedded,
     ImageFacts,
@@ -56,6 +64,8 @@ _NONE_YET = Timings()
 
 class Overloaded(Exception):
     """More is under way than `max_waiting` allows. Try again a little later."""
+
+    failure_kind = TOO_MANY_REQUESTS
 
 
 class _Kind(Enum):
@@ -442,7 +452,7 @@ class BatchedEmbedder:
 def _as_model_error(error: Exception, info: EmbedderInfo) -> ModelError:
     if isinstance(error, ModelError):
         return error
-    wrapped = ModelError(
+    wrapped = ModelUnavailable(
         f"{info.name} failed on {info.device} with {type(error).__name__}: see the log"
     )
     wrapped.__cause__ = error
@@ -450,4 +460,4 @@ def _as_model_error(error: Exception, info: EmbedderInfo) -> ModelError:
 
 
 def _closed() -> ModelError:
-    return ModelError("the embedder is closed: the server is shutting down")
+    return ModelUnavailable("the embedder is closed: the server is shutting down")

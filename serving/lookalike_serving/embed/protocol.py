@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_crds import failures
+from lookalike_crds.failures import FailureKind
 from lookalike_crds.image_collection import Distance
 
 Pixels = NDArray[np.uint8]
@@ -28,13 +30,25 @@ Vectors = NDArray[np.float32]
 class ModelError(Exception):
     """The model cannot be loaded or run; the message names the model and the remedy."""
 
+    failure_kind: ClassVar[FailureKind] = failures.MODEL_NOT_LOADED
+
+
+class ModelUnavailable(ModelError):
+    """The model was loaded, and failed while it ran."""
+
+    failure_kind = failures.MODEL_UNAVAILABLE
+
 
 class WeightsUnreachable(ModelError):
     """The hub that has the weights does not give them: trying again later may help."""
 
+    failure_kind = failures.WEIGHTS_UNREACHABLE
+
 
 class WeightsNotFound(ModelError):
     """No weights, or none where they were said to be. Never answered by random numbers."""
+
+    failure_kind = failures.WEIGHTS_NOT_FOUND
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lookalike_crds import failures
+from lookalike_crds.failures import FailureKind
 from lookalike_serving.index.filters import Filter
 
 Vector = NDArray[np.float32]
@@ -25,21 +27,31 @@ Vector = NDArray[np.float32]
 class IndexFailure(Exception):
     """Base of everything an index raises. The message tells the remedy."""
 
+    failure_kind: ClassVar[FailureKind] = failures.INDEX_FAILED
+
 
 class IndexUnavailable(IndexFailure):
     """The engine cannot be reached or does not answer in time: the caller may retry."""
+
+    failure_kind = failures.INDEX_UNAVAILABLE
 
 
 class IndexMismatch(IndexFailure):
     """The stored index was made with other settings (dimension, distance, model)."""
 
+    failure_kind = failures.INDEX_MISMATCH
+
 
 class IndexFull(IndexFailure):
     """The disk has no room for the write: nothing of it was done, and reading goes on."""
 
+    failure_kind = failures.STORAGE_FULL
+
 
 class IndexRefused(IndexFailure):
     """The engine refused the request: a filter or value it cannot serve."""
+
+    failure_kind = failures.INDEX_REFUSED
 
 
 @dataclass(frozen=True, slots=True)

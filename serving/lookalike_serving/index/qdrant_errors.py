@@ -10,6 +10,7 @@ from grpc.aio import AioRpcError  # type: ignore[import-untyped]
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
+from lookalike_crds import failures
 from lookalike_crds.tls import certificate_problem, tls_problem
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, IndexUnavailable
 
@@ -20,13 +21,19 @@ _LONGEST = 400
 class CollectionLost(IndexUnavailable):
     """The collection was there when it was opened, and is no more."""
 
+    failure_kind = failures.INDEX_LOST
+
 
 class KeyRefused(IndexFailure):
     """The server does not know the API key."""
 
+    failure_kind = failures.INDEX_KEY_REFUSED
+
 
 class CertificateRefused(IndexUnavailable):
     """The server's certificate is not one that we trust."""
+
+    failure_kind = failures.INDEX_CERTIFICATE_REFUSED
 
 
 class TooSlow(IndexUnavailable):

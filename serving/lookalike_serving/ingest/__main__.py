@@ -1,14 +1,8 @@
 """`python -m lookalike_serving.ingest --config FILE [--result FILE] [--partition I/N]`: one run.
 
-Exit codes:
-
-    0    complete; with `--result` also where some images or sources failed, which the result tells
-    1    failed, and may be tried again: index, network, disk
-    2    failed, and would again: configuration, weights, a provider or a kind of source that is not
-         built yet, too many failed images, or every image failed
-    3    complete, but some images or sources failed
-    4    another run of the collection is under way (1 with `--result`)
-    143  ended by SIGTERM; the next run goes on from there
+It ends with one of `lookalike_crds.failures.RunExit`: for what it failed decides the table there.
+With `--result` the code is 0 as well if some images or sources failed, which the result tells, and
+1 if another run of the collection is under way.
 
 The last line on standard error says why. A cluster's Job reads `--result /dev/termination-log`,
 which Kubernetes keeps with the pod (`lookalike_crds.progress.RunResult`). With
@@ -34,13 +28,21 @@ from typing import TYPE_CHECKING, NoReturn
 from pydantic import ValidationError
 
 from lookalike_crds.config import IngestionConfig
+from lookalike_crds.failures import (
+    INGESTION_BUSY,
+    INTERNAL,
+    INVALID_CONFIG,
+    STOPPED,
+    FailureKind,
+    RunExit,
+)
 from lookalike_crds.progress import RunResult, RunState, summed_up
+from lookalike_serving.failures import kind_of
 from lookalike_serving.ingest.partition import Partition
 
 if TYPE_CHECKING:
     from lookalike_serving.ingest.progress import ProgressWriter
 
-COMPLETE, TRY_AGAIN, GIVE_UP, WITH_ERRORS, BUSY, TERMINATED = 0, 1, 2, 3, 4, 143
 _STOPPED = "stopped before its end: run it again to go on"
 
 log = logging.getLogger("lookalike.ingest")
@@ -49,33 +51,39 @@ log = logging.getLogger("lookalike.ingest")
 class Busy(Exception):
     """Another run holds the collection's lock."""
 
+    failure_kind = INGESTION_BUSY
 
-def main() -> int:
+
+def main() -> RunExit:
     # The first process of a container ignores a signal that it has no handler for.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     arguments = _arguments()
     path: Path = arguments.config
+    result: Path | None = arguments.result
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
         config = IngestionConfig.model_validate_json(path.read_bytes())
     except OSError as error:
-        return _fail(GIVE_UP, f"{path} cannot be read: {error.strerror or error}")
+        return _fail(INVALID_CONFIG, f"{path} cannot be read: {error.strerror or error}", result)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return _fail(GIVE_UP, f"{path} is not an ingestion config: {where}: {first['msg']}")
-    result: Path | None = arguments.result
+        told = f"{path} is not an ingestion config: {where}: {first['msg']}"
+        return _fail(INVALID_CONFIG, told, result)
     try:
         with _alone(config):
             code = _ingest(config, arguments.partition, result)
     except Busy as busy:
-        code = _fail(BUSY, str(busy))
+        code = _fail(kind_of(busy), str(busy), result)
     except OSError as error:
-        code = _fail(TRY_AGAIN, f"{config.data_dir} cannot be written: {error.strerror or error}")
+        told = f"{config.data_dir} cannot be written: {error.strerror or error}"
+        code = _fail(kind_of(error), told, result)
     if result is not None:
-        return {WITH_ERRORS: COMPLETE, BUSY: TRY_AGAIN}.get(code, code)
+        # A Job knows success and failure alone, and tries again what may succeed.
+        as_job = {RunExit.WITH_ERRORS: RunExit.COMPLETE, RunExit.BUSY: RunExit.TRY_AGAIN}
+        return as_job.get(code, code)
     return code
 
 
@@ -101,7 +109,7 @@ def _partition(text: str) -> Partition:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _ingest(config: IngestionConfig, partition: Partition | None, result: Path | None) -> int:
+def _ingest(config: IngestionConfig, partition: Partition | None, result: Path | None) -> RunExit:
     # Here, since it takes seconds to import and a signal is to be heard meanwhile.
     from lookalike_serving.ingest.progress import ProgressWriter
     from lookalike_serving.ingest.progress_port import answering
@@ -112,37 +120,34 @@ def _ingest(config: IngestionConfig, partition: Partition | None, result: Path |
     ):
         code = _run(config, partition, progress)
         if result is not None:
-            _write(result, config, progress)
+            _write(result, _result_of(config, progress))
         return code
 
 
-def _run(config: IngestionConfig, partition: Partition | None, progress: ProgressWriter) -> int:
+def _run(config: IngestionConfig, partition: Partition | None, progress: ProgressWriter) -> RunExit:
     """The exit code. The progress says the same in words, whatever happened."""
-    from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
-    from lookalike_serving.index.protocol import IndexFailure, IndexMismatch
-    from lookalike_serving.ingest.run import TooManyFailures
-
     try:
         state = asyncio.run(_until_told(config, partition, progress))
     except (asyncio.CancelledError, SystemExit):
-        progress.enter(RunState.FAILED, _STOPPED)
-        return _fail(TERMINATED, _STOPPED)
-    except (IndexFailure, ModelError, TooManyFailures, OSError) as error:
-        hopeless = isinstance(error, IndexMismatch | ModelError | TooManyFailures)
-        again = not hopeless or isinstance(error, WeightsUnreachable)
-        progress.enter(RunState.FAILED, str(error))
-        return _fail(TRY_AGAIN if again else GIVE_UP, str(error))
+        return _failed(progress, STOPPED, _STOPPED)
     except Exception as error:
-        log.exception("the run ended for a reason nobody thought of")
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        progress.enter(RunState.FAILED, told)
-        return _fail(TRY_AGAIN, told)
+        kind, told = kind_of(error), str(error)
+        if kind is INTERNAL and not isinstance(error, OSError):
+            log.exception("the run failed unexpectedly")
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+        return _failed(progress, kind, told)
     _log_summary(progress)
     if message := progress.progress.message:
         print(message, file=sys.stderr)
-    if state is RunState.FAILED:
-        return GIVE_UP if progress.hopeless else TRY_AGAIN
-    return COMPLETE if state is RunState.COMPLETED else WITH_ERRORS
+    if progress.failure is not None:
+        return progress.failure.exit_code
+    return RunExit.COMPLETE if state is RunState.COMPLETED else RunExit.WITH_ERRORS
+
+
+def _failed(progress: ProgressWriter, kind: FailureKind, message: str) -> RunExit:
+    progress.enter(RunState.FAILED, message, kind)
+    print(message, file=sys.stderr)
+    return kind.exit_code
 
 
 def _log_summary(progress: ProgressWriter) -> None:
@@ -179,11 +184,11 @@ async def _until_told(
     return await task
 
 
-def _write(path: Path, config: IngestionConfig, progress: ProgressWriter) -> None:
-    """In place: the file Kubernetes reads is one that cannot be replaced."""
+def _result_of(config: IngestionConfig, progress: ProgressWriter) -> RunResult:
     made = progress.progress
-    result = RunResult(
+    return RunResult(
         state=made.state,
+        reason=made.reason,
         message=made.message,
         sources=made.sources,
         documents=made.documents,
@@ -192,6 +197,10 @@ def _write(path: Path, config: IngestionConfig, progress: ProgressWriter) -> Non
         warnings=summed_up([*made.warnings, *made.skipped]),
         finished_at=datetime.now(UTC),
     )
+
+
+def _write(path: Path, result: RunResult) -> None:
+    """In place: the file Kubernetes reads is one that cannot be replaced."""
     try:
         path.write_bytes(result.to_json())
     except OSError as error:
@@ -218,13 +227,24 @@ def _alone(config: IngestionConfig) -> Iterator[None]:
         yield
 
 
-def _fail(code: int, message: str) -> int:
+def _fail(kind: FailureKind, message: str, result: Path | None) -> RunExit:
+    """Of a run that has not begun."""
     print(message, file=sys.stderr)
-    return code
+    if result is not None:
+        _write(
+            result,
+            RunResult(
+                state=RunState.FAILED,
+                reason=kind.reason,
+                message=message,
+                finished_at=datetime.now(UTC),
+            ),
+        )
+    return kind.exit_code
 
 
 def _leave(number: int, frame: FrameType | None) -> NoReturn:
-    sys.exit(TERMINATED)
+    sys.exit(RunExit.TERMINATED)
 
 
 if __name__ == "__main__":

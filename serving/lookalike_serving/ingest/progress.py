@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self, TextIO
 
+from lookalike_crds.failures import FailureKind
 from lookalike_crds.progress import (
     ByCause,
     Counts,
@@ -48,8 +49,8 @@ class ProgressWriter:
         self.progress = Progress(
             collection=collection, started_at=now, updated_at=now, pid=os.getpid()
         )
-        self.hopeless = False
-        """Of a run that failed: another one would, too."""
+        self.failure: FailureKind | None = None
+        """Of a run that failed: its row in the table of failures."""
         self._path = path
         self._failures, self._skipped, self._warnings = Tally(), Tally(), Tally()
         self._written = 0.0
@@ -97,9 +98,14 @@ class ProgressWriter:
         for each in warnings:
             self._warnings.add(each)
 
-    def enter(self, state: RunState, message: str | None = None) -> None:
-        """Begin a phase, and say so at once."""
+    def enter(
+        self, state: RunState, message: str | None = None, failure: FailureKind | None = None
+    ) -> None:
+        """Begin a phase, and say so at once. `failure`: of a run that failed, why."""
         self.progress.state = state
+        if failure is not None:
+            self.failure = failure
+            self.progress.reason = failure.reason
         if message is not None:
             self.progress.message = message
         self.write(now=True)

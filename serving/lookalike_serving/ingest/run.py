@@ -17,6 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
+from lookalike_crds.failures import (
+    NOTHING_INGESTED,
+    SOURCES_NOT_BUILT,
+    SOURCES_UNREADABLE,
+    TOO_MANY_FAILURES,
+)
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.progress import ByCause, RunState
 from lookalike_crds.sources import SourceSpec
@@ -59,6 +65,8 @@ log = logging.getLogger("lookalike.ingest")
 
 class TooManyFailures(Exception):
     """More images failed than `ingestion.maxFailures` allows."""
+
+    failure_kind = TOO_MANY_FAILURES
 
 
 @dataclass(slots=True)
@@ -161,13 +169,15 @@ class _Run:
         self._progress.progress.documents = await self._store.count()
         failed = self._progress.failed
         nothing = bool(failed) and not self._progress.progress.total.usable
+        failure = None
         # One share of several may hold nothing but a few bad images: its Job judges by all shares.
         if not listed and self._config.sources:
-            state = RunState.FAILED
-            self._progress.hopeless = self._unbuilt == len(self._config.sources)
+            none_built = self._unbuilt == len(self._config.sources)
+            failure = SOURCES_NOT_BUILT if none_built else SOURCES_UNREADABLE
         elif nothing and self._partition.whole:
+            failure = NOTHING_INGESTED
+        if failure is not None:
             state = RunState.FAILED
-            self._progress.hopeless = True
         elif failed or self._notes:
             state = RunState.COMPLETED_WITH_ERRORS
         else:
@@ -178,7 +188,7 @@ class _Run:
             )
         elif failed:
             self._notes.append(f"{failed} images could not be ingested")
-        self._progress.enter(state, "; ".join(self._notes) or None)
+        self._progress.enter(state, "; ".join(self._notes) or None, failure)
         return state
 
     async def _source(self, spec: SourceSpec) -> None:

@@ -17,6 +17,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from lookalike_crds.failures import STORAGE_FULL
+
 RESERVE = 128 << 20
 """Bytes. Opening an index takes up to 32 MiB, one write of it a few; several may write at once."""
 LAST_RESERVE = 48 << 20
@@ -24,6 +26,8 @@ LAST_RESERVE = 48 << 20
 
 class NoRoom(OSError):
     """A write was refused, before anything of it was done, since it would touch the reserve."""
+
+    failure_kind = STORAGE_FULL
 
     def __init__(self, message: str) -> None:
         super().__init__(errno.ENOSPC, message)

@@ -153,10 +153,16 @@ def ended(message: str, exit_code: int = 0, container: str = "ingestion") -> dic
     }
 
 
-def result(state: RunState = RunState.COMPLETED, message: str | None = None, **counts: int) -> str:
+def result(
+    state: RunState = RunState.COMPLETED,
+    message: str | None = None,
+    reason: str | None = None,
+    **counts: int,
+) -> str:
     counted = {"listed": 10, "new": 10, **counts}
     made = RunResult(
         state=state,
+        reason=reason,
         message=message,
         sources={"products": Counts(**counted)},
         documents=10,

@@ -20,6 +20,7 @@ from tests.operator.plan.known import (
 )
 from tests.operator.plan.moments import after, done, ingested, on_server, status_of
 
+from lookalike_crds.failures import FAILURES, FailureKind, Part
 from lookalike_crds.progress import ByCause, RunResult, RunState
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.model import IndexFacts, Manifest, ref_of
@@ -127,21 +128,64 @@ def test_a_run_in_which_every_image_failed_has_failed() -> None:
     plan = plan_collection(done(after(snapshot, plan_collection(snapshot)), text))
     assert plan.status["run"]["state"] == "Failed"
     assert "none of 2 images could be ingested" in plan.status["run"]["message"]
-    assert told(plan, "Stalled") == ("True", "IngestionFailed")
+    assert told(plan, "Stalled") == ("True", "NothingIngested")
+    assert told(plan, "ModelReady") == ("Unknown", "NotTried")
 
 
 def test_a_failed_run_says_why_and_waits_for_a_person() -> None:
     snapshot = on_server()
-    failure = result(RunState.FAILED, "model weights not found: laion2b_s34b_b79k")
+    message = "model weights not found: laion2b_s34b_b79k"
+    failure = result(RunState.FAILED, message, reason="WeightsNotFound")
     snapshot = done(after(snapshot, plan_collection(snapshot)), failure, "Failed")
     plan = plan_collection(snapshot)
-    assert told(plan, "Stalled") == ("True", "IngestionFailed")
-    assert told(plan, "ModelReady") == ("False", "ModelNotLoaded")
+    assert plan.status["run"]["reason"] == "WeightsNotFound"
+    assert told(plan, "Stalled") == ("True", "WeightsNotFound")
+    assert told(plan, "ModelReady") == ("False", "WeightsNotFound")
     assert "model weights not found: laion2b_s34b_b79k" in condition(plan, "Ready")["message"]
     assert RUN_NOW in condition(plan, "Stalled")["message"]
     later = replace(snapshot, status=status_of(plan))
     assert plan_collection(later).once == ()
     assert plan_collection(replace(later, children=(), pods=())).once == ()
+
+
+@pytest.mark.parametrize("row", [r for r in FAILURES if r.reason is not None], ids=str)
+def test_the_reason_of_a_failed_run_is_that_of_its_conditions(row: FailureKind) -> None:
+    snapshot = on_server()
+    failure = result(RunState.FAILED, "whatever it says", reason=row.reason)
+    plan = plan_collection(done(after(snapshot, plan_collection(snapshot)), failure, "Failed"))
+    assert plan.status["run"]["reason"] == row.reason
+    for type in ("Ready", "Ingested"):
+        assert told(plan, type) == ("False", row.reason)
+    assert told(plan, "Stalled") == ("True", row.reason)
+    model = ("False", row.reason) if row.part is Part.MODEL else ("Unknown", "NotTried")
+    assert told(plan, "ModelReady") == model
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        result(RunState.FAILED, "the last: models/shoe-3.jpg: cannot be read", reason=None),
+        result(RunState.FAILED, "the model's weights", reason="ReasonOfALaterVersion"),
+        "Traceback …\nRuntimeError: model weights not found",
+    ],
+    ids=["an image's path", "a later version", "no result"],
+)
+def test_no_reason_is_guessed_from_words(left: str) -> None:
+    snapshot = on_server()
+    plan = plan_collection(done(after(snapshot, plan_collection(snapshot)), left, "Failed"))
+    assert told(plan, "ModelReady") == ("Unknown", "NotTried")
+    assert told(plan, "Ingested") == ("False", "IngestionFailed")
+    assert told(plan, "Stalled") == ("True", "IngestionFailed")
+
+
+def test_a_pod_that_the_kernel_ended_says_so_itself() -> None:
+    snapshot = on_server()
+    snapshot = done(after(snapshot, plan_collection(snapshot)), "", "Failed")
+    (killed,) = snapshot.pods
+    (container,) = killed["status"]["containerStatuses"]
+    container["state"]["terminated"] |= {"exitCode": 137, "reason": "OOMKilled"}
+    plan = plan_collection(snapshot)
+    assert told(plan, "Ingested") == ("False", "OOMKilled")
 
 
 def test_a_failed_run_is_tried_again_once_its_pods_would_be_others() -> None:

@@ -1,0 +1,625 @@
+"""Every way in which a request or a run can fail, told once: the table that all parts read.
+
+An exception of the service names its row (`lookalike_serving.failures.kind_of`). From the row come
+the HTTP status and `Retry-After` of the gateway, what a batch does with the item, the exit code of
+an ingestion run, and the reason of the collection's conditions: the run's result carries `reason`
+to the operator, and nobody reads a meaning out of a message.
+
+`docs/reference/failures.md` is generated from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+
+class RunExit(IntEnum):
+    """How an ingestion run ends, for whoever started its process."""
+
+    COMPLETE = 0
+    TRY_AGAIN = 1
+    """It failed, and may succeed at another attempt."""
+    GIVE_UP = 2
+    """It failed, and would fail again: a Job with this exit code is not retried."""
+    WITH_ERRORS = 3
+    """It is complete, but some images or sources could not be read."""
+    BUSY = 4
+    """Another run of the collection is under way."""
+    TERMINATED = 143
+    """SIGTERM ended it; the next run goes on from there."""
+
+
+class Retry(Enum):
+    """Whether the same request or run, unchanged, is worth another attempt."""
+
+    LATER = "yes, it may pass by itself"
+    ONCE_MENDED = "once somebody has mended the cause"
+    NEVER = "no"
+
+
+class Part(Enum):
+    """What has failed."""
+
+    REQUEST = "the request"
+    IMAGE = "the image"
+    MODEL = "the model"
+    INDEX = "the index"
+    SOURCE = "the sources"
+    STORAGE = "the disk"
+    SERVICE = "the service"
+
+
+@dataclass(frozen=True, slots=True)
+class FailureKind:
+    """One row of the table."""
+
+    code: str
+    """Stable name in problem documents, failed batch items and metrics: `index-unavailable`."""
+    part: Part
+    status: int
+    """The HTTP status."""
+    retry: Retry
+    means: str
+    remedy: str
+    """What to do, in one sentence. A message says the same with names and values."""
+    reason: str | None = None
+    """The reason of a condition: `IndexUnreachable`. None: it ends a request and never a run."""
+    retry_after: int | None = None
+    """Seconds that the gateway asks a caller to wait, where it sends `Retry-After`."""
+    concerns_all: bool = False
+    """Every other item of a batch would fail for it as well."""
+    exits: RunExit | None = None
+    """The exit code of a run, if it does not follow from `retry`."""
+
+    def __str__(self) -> str:
+        return self.code
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same request or run may succeed at another attempt."""
+        return self.retry is not Retry.NEVER
+
+    @property
+    def exit_code(self) -> RunExit:
+        """The exit code of a run that ends with it."""
+        if self.exits is not None:
+            return self.exits
+        return RunExit.TRY_AGAIN if self.retryable else RunExit.GIVE_UP
+
+    @property
+    def batch(self) -> str:
+        """What a batch does, in words."""
+        if not self.concerns_all:
+            return "the item fails"
+        return "waits, then halts" if self.retryable else "halts"
+
+
+# -- the request -----------------------------------------------------------------------------------
+
+
+def _refused(
+    code: str, status: int, means: str, remedy: str, *, concerns_all: bool = False
+) -> FailureKind:
+    """A request that cannot be answered as it stands."""
+    return FailureKind(
+        code, Part.REQUEST, status, Retry.NEVER, means, remedy, concerns_all=concerns_all
+    )
+
+
+BAD_REQUEST = _refused(
+    "bad-request", 400, "The request is no valid HTTP request.", "Read the detail and send it anew."
+)
+BAD_MULTIPART = _refused(
+    "bad-multipart",
+    400,
+    "The multipart body cannot be read.",
+    "Send the boundary that the Content-Type names, and close the last part.",
+)
+CLIENT_DISCONNECTED = _refused(
+    "client-disconnected",
+    400,
+    "The connection closed before the body ended.",
+    "Send the whole body.",
+)
+UNAUTHORIZED = _refused(
+    "unauthorized",
+    401,
+    "The API key is missing or wrong.",
+    "Send a valid key as `Authorization: Bearer <key>`.",
+)
+FOREIGN_PAGE = _refused(
+    "foreign-page",
+    403,
+    "A page of another origin asks a service without API keys for data.",
+    "Configure API keys, or call the service from its own origin.",
+)
+NOT_FOUND = _refused(
+    "not-found",
+    404,
+    "There is no such route, collection, retriever, document or batch.",
+    "Correct the name; the detail lists what there is.",
+    concerns_all=True,
+)
+METHOD_NOT_ALLOWED = _refused(
+    "method-not-allowed",
+    405,
+    "The route does not take this method.",
+    "Use one of the methods in the Allow header.",
+)
+BODY_TOO_SLOW = _refused(
+    "body-too-slow",
+    408,
+    "The request body did not come in time.",
+    "Send it faster, or a smaller one.",
+)
+BATCH_FINISHED = _refused(
+    "batch-finished",
+    409,
+    "The batch has ended, and there is nothing left to cancel.",
+    "Nothing: it is over.",
+)
+BATCH_ACTIVE = _refused(
+    "batch-active",
+    409,
+    "The batch is still under way.",
+    "Retry it when it has ended, or cancel it first.",
+)
+NOTHING_TO_RETRY = _refused(
+    "nothing-to-retry", 409, "The batch has no failed items.", "Nothing: all items are stored."
+)
+ALREADY_THERE = _refused(
+    "already-there",
+    412,
+    "If-None-Match asks to store new documents alone, and this one exists.",
+    "Leave the header out to replace the document.",
+)
+BODY_TOO_LARGE = _refused(
+    "body-too-large",
+    413,
+    "The request body is larger than the limit.",
+    "Send a smaller image, its URL, or several batches.",
+)
+UNSUPPORTED_MEDIA_TYPE = _refused(
+    "unsupported-media-type",
+    415,
+    "The route does not read bodies of this Content-Type.",
+    "Send one of the types that the detail names.",
+)
+WRONG_HOST = _refused(
+    "wrong-host",
+    421,
+    "The Host header names something that is not served without API keys.",
+    "Use localhost, or configure API keys.",
+)
+INVALID_REQUEST = _refused(
+    "invalid-request",
+    422,
+    "Parts of the request are wrong; `errors` lists each of them.",
+    "Correct what `errors` names.",
+)
+IDEMPOTENCY_KEY_REUSED = _refused(
+    "idempotency-key-reused",
+    422,
+    "The Idempotency-Key made a batch from another request.",
+    "Send a new key for a new batch.",
+)
+STOPPED_AT_FIRST_FAILURE = _refused(
+    "stopped-at-first-failure",
+    409,
+    "An item of a batch with `on_error: stop` failed.",
+    "Mend that item, then retry the batch.",
+)
+TOO_MANY_REQUESTS = FailureKind(
+    "too-many-requests",
+    Part.SERVICE,
+    429,
+    Retry.LATER,
+    "More requests came, or are under way, than are answered at once.",
+    "Wait as long as Retry-After says.",
+    reason="Overloaded",
+    retry_after=1,
+    concerns_all=True,
+)
+
+# -- the image -------------------------------------------------------------------------------------
+
+
+def _image(
+    code: str, means: str, remedy: str, *, status: int = 422, retry: Retry = Retry.NEVER
+) -> FailureKind:
+    """An image that cannot be had or read: the others of a batch or a run go on."""
+    return FailureKind(f"image-{code}", Part.IMAGE, status, retry, means, remedy)
+
+
+IMAGES = (
+    _image("empty", "The image has no bytes.", "Send the file's content."),
+    _image("not-an-image", "The bytes are not those of an image.", "Send an image file."),
+    _image(
+        "unsupported-format",
+        "The image has a format that is not read here.",
+        "Convert it to one of the formats that the detail names.",
+    ),
+    _image("truncated", "The image ends early.", "Send the whole file."),
+    _image("corrupt", "The image is damaged.", "Send an intact file."),
+    _image(
+        "too-many-pixels", "The image has too many pixels.", "Send a smaller version.", status=413
+    ),
+    _image("too-large", "The image has too many bytes.", "Send a smaller version.", status=413),
+    _image(
+        "too-costly",
+        "Decoding the image would take too much memory or time.",
+        "Send a smaller version, or another format.",
+        status=413,
+    ),
+    _image(
+        "bad-reference",
+        "The value is no address, data URL or base64 of an image.",
+        "Send an https URL, a data URL, base64 or a file.",
+    ),
+    _image(
+        "forbidden-scheme",
+        "Images are not fetched by addresses of this scheme.",
+        "Send an https URL, or the bytes.",
+    ),
+    _image(
+        "forbidden-address",
+        "Images are not fetched from this address.",
+        "Send the bytes, or allow the address in the settings of fetching.",
+    ),
+    _image(
+        "forbidden-path",
+        "The file lies outside the folders that may be read.",
+        "Move it into one of them.",
+    ),
+    _image("not-found", "There is no image at the address.", "Correct the address."),
+    _image(
+        "unreachable",
+        "The host of the image does not answer.",
+        "Try again later, or send the bytes.",
+        retry=Retry.LATER,
+    ),
+    _image(
+        "timeout",
+        "The host of the image is too slow.",
+        "Try again later, or send the bytes.",
+        retry=Retry.LATER,
+    ),
+    _image(
+        "http-status",
+        "The host of the image answered with an error.",
+        "Open the address in a browser, or send the bytes.",
+    ),
+    _image(
+        "too-many-redirects",
+        "The address of the image redirects too often.",
+        "Send the address that it leads to.",
+    ),
+)
+IMAGE_LOST = _image(
+    "lost",
+    "The stored bytes of the image are no longer here.",
+    "Submit the image again.",
+    status=404,
+)
+IMAGE_UNAVAILABLE = _image(
+    "unavailable",
+    "The image of a document cannot be fetched from where it is kept.",
+    "Open its address in a browser; try again later.",
+    status=502,
+    retry=Retry.LATER,
+)
+
+# -- the model -------------------------------------------------------------------------------------
+
+MODEL_NOT_LOADED = FailureKind(
+    "model-not-loaded",
+    Part.MODEL,
+    500,
+    Retry.NEVER,
+    "The model cannot be loaded: its name, its provider or its weights do not fit.",
+    "Correct `spec.model`.",
+    reason="ModelNotLoaded",
+    concerns_all=True,
+)
+WEIGHTS_NOT_FOUND = FailureKind(
+    "weights-not-found",
+    Part.MODEL,
+    500,
+    Retry.NEVER,
+    "The weights of the model are not where they were said to be.",
+    "Correct `spec.model.weights`.",
+    reason="WeightsNotFound",
+    concerns_all=True,
+)
+WEIGHTS_UNREACHABLE = FailureKind(
+    "weights-unreachable",
+    Part.MODEL,
+    503,
+    Retry.LATER,
+    "The hub that has the weights of the model does not answer.",
+    "Check the network and the proxy, or put the weights on a volume.",
+    reason="WeightsUnreachable",
+    retry_after=30,
+    concerns_all=True,
+)
+MODEL_UNAVAILABLE = FailureKind(
+    "model-unavailable",
+    Part.MODEL,
+    503,
+    Retry.LATER,
+    "The model was loaded and failed while it ran.",
+    "Look for the cause in the log: it is often memory.",
+    reason="ModelFailed",
+    retry_after=5,
+    concerns_all=True,
+)
+
+# -- the index -------------------------------------------------------------------------------------
+
+INDEX_UNAVAILABLE = FailureKind(
+    "index-unavailable",
+    Part.INDEX,
+    503,
+    Retry.LATER,
+    "The index cannot be reached or does not answer in time.",
+    "Check that the Qdrant server or the Retriever runs, and that its address is right.",
+    reason="IndexUnreachable",
+    retry_after=2,
+    concerns_all=True,
+)
+INDEX_LOST = FailureKind(
+    "index-lost",
+    Part.INDEX,
+    503,
+    Retry.LATER,
+    "The index was there when it was opened, and is no more.",
+    "Ingest again, which makes it anew.",
+    reason="IndexGone",
+    retry_after=2,
+    concerns_all=True,
+)
+INDEX_CERTIFICATE_REFUSED = FailureKind(
+    "index-certificate-refused",
+    Part.INDEX,
+    503,
+    Retry.LATER,
+    "The certificate of the Qdrant server is not one that is trusted.",
+    "Renew it, or name its authority in `spec.index.qdrant.ca`.",
+    reason="CertificateRefused",
+    retry_after=2,
+    concerns_all=True,
+)
+INDEX_KEY_REFUSED = FailureKind(
+    "index-key-refused",
+    Part.INDEX,
+    503,
+    Retry.ONCE_MENDED,
+    "The Qdrant server refuses the API key.",
+    "Put the right one into the Secret that `spec.index.qdrant.apiKeySecretRef` names.",
+    reason="ApiKeyRefused",
+    concerns_all=True,
+)
+INDEX_FAILED = FailureKind(
+    "index-failed",
+    Part.INDEX,
+    503,
+    Retry.ONCE_MENDED,
+    "The index cannot be opened or used, although it is there.",
+    "Do what the detail says: its files or its settings are damaged or incomplete.",
+    reason="IndexFailed",
+    concerns_all=True,
+)
+INDEX_MISMATCH = FailureKind(
+    "index-mismatch",
+    Part.INDEX,
+    409,
+    Retry.NEVER,
+    "The index was made for another model, dimension or distance, or belongs to another.",
+    "Set back what was changed in the spec, or delete the index.",
+    reason="IndexMismatch",
+    concerns_all=True,
+)
+INDEX_REFUSED = FailureKind(
+    "index-refused",
+    Part.INDEX,
+    422,
+    Retry.NEVER,
+    "The index refuses the request: a filter or a value that it cannot serve.",
+    "Correct the filter or the value that the detail names.",
+    reason="IndexRefused",
+)
+
+# -- the disk --------------------------------------------------------------------------------------
+
+STORAGE_FULL = FailureKind(
+    "storage-full",
+    Part.STORAGE,
+    507,
+    Retry.ONCE_MENDED,
+    "There is no room on the disk: nothing of the write was done, and searches go on.",
+    "Delete documents or indexes that are left behind, or make the disk larger.",
+    reason="StorageFull",
+    concerns_all=True,
+)
+STORAGE_FAILED = FailureKind(
+    "storage-failed",
+    Part.STORAGE,
+    503,
+    Retry.ONCE_MENDED,
+    "The disk cannot be written: it is read-only or damaged.",
+    "Mend the volume.",
+    reason="StorageFailed",
+    concerns_all=True,
+)
+
+# -- the service -----------------------------------------------------------------------------------
+
+COLLECTION_UNAVAILABLE = FailureKind(
+    "collection-unavailable",
+    Part.SERVICE,
+    503,
+    Retry.LATER,
+    "The collection is not open: its model or its index is not there yet.",
+    "Do what the detail says; the service tries again by itself.",
+    reason="CollectionUnavailable",
+    retry_after=5,
+    concerns_all=True,
+)
+BATCHES_UNAVAILABLE = FailureKind(
+    "batches-unavailable",
+    Part.SERVICE,
+    503,
+    Retry.LATER,
+    "The store of batch records is not open.",
+    "Do what the detail says; the service tries again by itself.",
+    reason="BatchesUnavailable",
+    retry_after=5,
+    concerns_all=True,
+)
+NOT_READY = FailureKind(
+    "not-ready",
+    Part.SERVICE,
+    503,
+    Retry.LATER,
+    "Parts of the service do not answer a canary query; `errors` lists them.",
+    "Read the reason of each part.",
+    reason="NotReady",
+    retry_after=2,
+    concerns_all=True,
+)
+DRAINING = FailureKind(
+    "draining",
+    Part.SERVICE,
+    503,
+    Retry.LATER,
+    "This server is about to end.",
+    "Nothing: another one answers.",
+    reason="Draining",
+    retry_after=2,
+    concerns_all=True,
+)
+INTERNAL = FailureKind(
+    "internal",
+    Part.SERVICE,
+    500,
+    Retry.ONCE_MENDED,
+    "Something failed that should not.",
+    "Report it with the request id, or with the log of the run.",
+    reason="Unexpected",
+)
+
+# -- a run of ingestion ----------------------------------------------------------------------------
+
+INVALID_CONFIG = FailureKind(
+    "invalid-config",
+    Part.SERVICE,
+    500,
+    Retry.NEVER,
+    "The configuration of the run cannot be read.",
+    "Run the same version of the operator and of the image.",
+    reason="InvalidConfig",
+    concerns_all=True,
+)
+INGESTION_BUSY = FailureKind(
+    "ingestion-busy",
+    Part.SERVICE,
+    409,
+    Retry.LATER,
+    "Another run of the collection is under way.",
+    "Wait for it.",
+    reason="IngestionBusy",
+    concerns_all=True,
+    exits=RunExit.BUSY,
+)
+STOPPED = FailureKind(
+    "stopped",
+    Part.SERVICE,
+    503,
+    Retry.LATER,
+    "The run was stopped before its end.",
+    "Run it again: it goes on from there.",
+    reason="Stopped",
+    retry_after=2,
+    concerns_all=True,
+    exits=RunExit.TERMINATED,
+)
+SOURCES_UNREADABLE = FailureKind(
+    "sources-unreadable",
+    Part.SOURCE,
+    503,
+    Retry.ONCE_MENDED,
+    "None of the sources could be listed.",
+    "Mend what the message says of each source.",
+    reason="SourcesUnreadable",
+    concerns_all=True,
+)
+SOURCES_NOT_BUILT = FailureKind(
+    "sources-not-built",
+    Part.SOURCE,
+    500,
+    Retry.NEVER,
+    "None of the sources is of a kind that this version reads.",
+    "Use another kind of source, or a later version.",
+    reason="SourcesNotBuilt",
+    concerns_all=True,
+)
+TOO_MANY_FAILURES = FailureKind(
+    "too-many-failures",
+    Part.SOURCE,
+    422,
+    Retry.NEVER,
+    "More images failed than `ingestion.maxFailures` allows.",
+    "Mend the images, or raise `spec.ingestion.maxFailures`.",
+    reason="TooManyFailures",
+    concerns_all=True,
+)
+NOTHING_INGESTED = FailureKind(
+    "nothing-ingested",
+    Part.SOURCE,
+    422,
+    Retry.NEVER,
+    "Every image of the run failed.",
+    "Mend what the message says of the last one: the others often have the same cause.",
+    reason="NothingIngested",
+    concerns_all=True,
+)
+OUT_OF_MEMORY = FailureKind(
+    "out-of-memory",
+    Part.SERVICE,
+    503,
+    Retry.ONCE_MENDED,
+    "The kernel ended the process, which used more memory than its limit.",
+    "Raise `spec.ingestion.resources.limits.memory`.",
+    reason="OOMKilled",
+    concerns_all=True,
+)
+UNKNOWN = FailureKind(
+    "unknown",
+    Part.SERVICE,
+    500,
+    Retry.ONCE_MENDED,
+    "The run ended and left no reason that this version knows.",
+    "Read the log of its pods.",
+    reason="IngestionFailed",
+    concerns_all=True,
+)
+
+FAILURES: tuple[FailureKind, ...] = (
+    *(row for row in list(globals().values()) if isinstance(row, FailureKind)),
+    *IMAGES,
+)
+"""The whole table."""
+
+_BY_CODE = {row.code: row for row in FAILURES}
+_BY_REASON = {row.reason: row for row in FAILURES if row.reason is not None}
+
+
+def by_code(code: str) -> FailureKind:
+    """The row of a code. Raises KeyError."""
+    return _BY_CODE[code]
+
+
+def by_reason(reason: str | None) -> FailureKind:
+    """The row of a condition's reason; `UNKNOWN` for none, and for one of another version."""
+    return _BY_REASON.get(reason or "", UNKNOWN)
