@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
-from PIL import Image
+from tests.support.configs import collection, retriever, serving_config
+from tests.support.pictures import animation
+from tests.support.servers import api_of, client_of
 
-from lookalike_crds.config import CollectionConfig, IndexConfig, RetrieverConfig, ServingConfig
-from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
-from lookalike_crds.retriever import CollectionRef
 from lookalike_serving.demo.catalogue import render_catalogue
-from lookalike_serving.gateway.api import create_api
-from lookalike_serving.service import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -37,23 +32,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[httpx.AsyncClient]:
-    folder: Path = tmp_path_factory.mktemp("data")
-    shop = IndexConfig(engine=Engine.EDGE, name="shop", path=folder / "shop")
-    config = ServingConfig(
-        collections=(
-            CollectionConfig(name="shop", model=ModelSpec(), vector=VectorSpec(), index=shop),
-        ),
-        retrievers=(RetrieverConfig(name="search", collections=(CollectionRef(name="shop"),)),),
-        data_dir=folder,
-        batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=folder / "batches"),
+    folder = tmp_path_factory.mktemp("data")
+    config = serving_config(
+        folder, collection(folder, "shop"), retrievers=(retriever("search", "shop"),)
     )
-    app = create_api(lambda: Service.start(config))
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://127.0.0.1:8000"
-        ) as client:
-            yield client
+    async with client_of(api_of(config)) as client:
+        yield client
 
 
 def base64_items(*images: bytes) -> dict[str, Any]:
@@ -121,10 +105,7 @@ async def test_rubbish_among_images_is_told_item_by_item(client, images):
 
 
 async def test_what_decoding_left_out_is_told_item_by_item(client, images):
-    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "lime")]
-    moving = io.BytesIO()
-    frames[0].save(moving, "GIF", save_all=True, append_images=frames[1:])
-    sent = await client.post(BATCHES, json=base64_items(images[0], moving.getvalue()))
+    sent = await client.post(BATCHES, json=base64_items(images[0], animation()))
     batch = await ended(client, sent)
     page = (await client.get(f"/v1/batches/{batch['batch_id']}/items")).json()
     told = [item["warnings"] for item in page["items"]]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from e2e.cluster.binaries import HELM, have
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "lookalike"
@@ -39,13 +39,6 @@ def find_helm() -> Path | None:
         return Path(given)
     if found := shutil.which("helm"):
         return Path(found)
-    sys.path.insert(0, str(ROOT))
-    try:
-        from e2e.cluster.binaries import HELM, have
-    except ImportError:
-        return None
-    finally:
-        sys.path.remove(str(ROOT))
     return HELM.built / "helm" if have(HELM) else None
 
 

@@ -8,7 +8,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from chart import NAMESPACE, ROOT, Helm, Object, find_helm
+from chart import NAMESPACE, Helm, Object, find_helm
+from e2e.cluster import binaries
+from e2e.cluster.control_plane import control_plane
+from e2e.cluster.errors import Unavailable
 from server import Server
 
 
@@ -29,13 +32,6 @@ def default_objects(helm: Helm) -> list[Object]:
 @pytest.fixture(scope="module")
 def bare_server() -> Iterator[Server]:
     """An API server that has never heard of us."""
-    sys.path.insert(0, str(ROOT))
-    try:
-        from e2e.cluster import binaries
-        from e2e.cluster.control_plane import control_plane
-        from e2e.cluster.errors import Unavailable
-    finally:
-        sys.path.remove(str(ROOT))
     try:
         with control_plane() as plane:
             yield Server(binaries.program("kubectl"), plane.kubeconfig)

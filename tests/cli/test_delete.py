@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,24 +10,16 @@ import numpy as np
 import pytest
 from command import Command
 from scripted_server import Reply, scripted
+from tests.support.configs import collection, retriever, serving_config
+from tests.support.servers import serving
 
 from lookalike import Lookalike
 from lookalike_crds.config import (
     AccessConfig,
-    CollectionConfig,
-    IndexConfig,
-    RetrieverConfig,
-    ServingConfig,
 )
-from lookalike_crds.image_collection import Engine, ModelSpec, Provider, VectorSpec
-from lookalike_crds.retriever import CollectionRef
 from lookalike_serving.documents.layout import Origin, payload, point_id
 from lookalike_serving.index.protocol import Point
 from lookalike_serving.index.remote import RemoteIndex
-
-sys.path.append(str(Path(__file__).parents[1] / "web"))
-
-from website import serving
 
 
 @pytest.fixture(scope="module")
@@ -40,19 +31,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(data: Path) -> Iterator[str]:
     token = data.parent / "token"
     token.write_text("secret")
-    config = ServingConfig(
-        collections=(
-            CollectionConfig(
-                name="shop",
-                model=ModelSpec(provider=Provider.DEMO),
-                vector=VectorSpec(),
-                index=IndexConfig(engine=Engine.EDGE, name="shop", path=data / "indexes" / "shop"),
-            ),
-        ),
-        retrievers=(RetrieverConfig(name="r", collections=(CollectionRef(name="shop"),)),),
-        data_dir=data,
+    config = serving_config(
+        data,
+        collection(data, "shop"),
+        retrievers=(retriever("r", "shop"),),
         access=AccessConfig(internal_token_file=token),
-        batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=data / "batches"),
     )
     with serving(config) as address:
         yield address

@@ -8,9 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import commands
+from tests.support.ports import free_port
 
 from lookalike import Lookalike, LookalikeError
 from lookalike_serving.demo.catalogue import render_catalogue
@@ -48,8 +48,7 @@ class Place:
         return f"http://127.0.0.1:{self.port}"
 
     def command(self, *arguments: str) -> list[str]:
-        program = "import sys; from lookalike_cli import main; main()"
-        return [sys.executable, "-c", program, *arguments, "--data-dir", str(self.run.data_dir)]
+        return commands.lookalike(*arguments, "--data-dir", self.run.data_dir)
 
     def up(self, *arguments: str) -> list[str]:
         file = str(self.folder / "quickstart.yaml")
@@ -71,10 +70,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     # Small batches, so that there is a middle of the ingestion to be killed in.
     text = EXAMPLE.read_text().replace("  sources:", "  ingestion: { batchSize: 4 }\n  sources:")
     (folder / "quickstart.yaml").write_text(text)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    place = Place(folder, port)
+    place = Place(folder, free_port())
     yield place
     subprocess.run(place.command("down"), capture_output=True, check=False)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import open_clip
 import pytest
 from command import Command
+from tests.support.ports import free_port
 
 from lookalike_cli import launch
 from lookalike_serving.embed import known
@@ -129,11 +130,6 @@ def test_a_mistake_is_told_before_the_start(
     assert ran.code == 1
     assert re.search(told, ran.out), ran.out
     assert not Path(".lookalike").exists()
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.support.ports import free_port
 
 from lookalike import Lookalike
 
@@ -118,9 +118,7 @@ def quickstart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Quickstart]
     (folder / "examples").mkdir()
     for name in ("quickstart.yaml", "quickstart.sh"):
         shutil.copy(ROOT / "examples" / name, folder / "examples")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        here = Quickstart(folder, probe.getsockname()[1])
+    here = Quickstart(folder, free_port())
     script = ("bash", "examples/quickstart.sh", str(Path(sys.executable).parent))
     try:
         started = here.run(

@@ -11,9 +11,7 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +21,8 @@ import pillow_heif
 import pytest
 import skimage
 from PIL import Image
+from tests.support import commands
+from tests.support.ports import free_port
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -51,10 +51,9 @@ class Desk:
         return self.folder / "Meine Bilder"
 
     def lookalike(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        program = "import sys; from lookalike_cli import main; main()"
         kept = {k: v for k, v in os.environ.items() if not k.startswith("LOOKALIKE_")}
         return subprocess.run(
-            [sys.executable, "-c", program, *arguments],
+            commands.lookalike(*arguments),
             cwd=self.folder,
             env={**kept, "HF_HUB_OFFLINE": "1"},
             capture_output=True,
@@ -70,9 +69,7 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        desk = Desk(tmp_path_factory.mktemp("desk"), probe.getsockname()[1])
+    desk = Desk(tmp_path_factory.mktemp("desk"), free_port())
     _fill(desk.pictures)
     yield desk
     desk.lookalike("down")

@@ -5,7 +5,6 @@ One for each test module, since loading the model takes longer than all of a mod
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -15,30 +14,25 @@ import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
-from PIL import Image, ImageDraw
+from tests.support.configs import collection, retriever, serving_config
+from tests.support.pictures import drawn, encoded
+from tests.support.servers import api_of, client_of
 
 from lookalike_crds.config import (
-    AccessConfig,
     CollectionConfig,
     FetchPolicy,
-    IndexConfig,
     RetrieverConfig,
     ServingConfig,
 )
 from lookalike_crds.image_collection import (
     Distance,
-    Engine,
     FieldSpec,
     FieldType,
-    ModelSpec,
-    Provider,
     VectorSpec,
 )
 from lookalike_crds.retriever import CollectionRef, Fusion, SearchSpec
-from lookalike_serving.gateway.api import create_api
 from lookalike_serving.service import Service
 
-MODEL = ModelSpec(provider=Provider.DEMO)
 FIELDS = (
     FieldSpec(name="status", type=FieldType.KEYWORD),
     FieldSpec(name="price", type=FieldType.FLOAT),
@@ -46,46 +40,27 @@ FIELDS = (
 )
 
 
-def collection(folder: Path, name: str, distance: Distance = Distance.COSINE) -> CollectionConfig:
-    return CollectionConfig(
-        name=name,
-        model=MODEL,
-        vector=VectorSpec(distance=distance),
-        index=IndexConfig(engine=Engine.EDGE, name=name, path=folder / "indexes" / name),
-        fields=FIELDS,
-    )
+def stored(folder: Path, name: str, distance: Distance = Distance.COSINE) -> CollectionConfig:
+    return collection(folder, name, vector=VectorSpec(distance=distance), fields=FIELDS)
 
 
-def serving_config(folder: Path, **changes: object) -> ServingConfig:
+def usual_config(folder: Path, **changes: object) -> ServingConfig:
     """Two cosine collections, one of each other distance, and retrievers over them."""
-    config = ServingConfig(
-        collections=(
-            collection(folder, "catalogue"),
-            collection(folder, "archive"),
-            collection(folder, "euclid", Distance.EUCLID),
-            collection(folder, "dot", Distance.DOT),
-        ),
+    halves = (CollectionRef(name="catalogue"), CollectionRef(name="archive", weight=0.5))
+    config = serving_config(
+        folder,
+        stored(folder, "catalogue"),
+        stored(folder, "archive"),
+        stored(folder, "euclid", Distance.EUCLID),
+        stored(folder, "dot", Distance.DOT),
         retrievers=(
-            RetrieverConfig(name="shop", collections=(CollectionRef(name="catalogue"),)),
-            RetrieverConfig(name="euclid", collections=(CollectionRef(name="euclid"),)),
-            RetrieverConfig(name="dot", collections=(CollectionRef(name="dot"),)),
-            RetrieverConfig(
-                name="both",
-                collections=(
-                    CollectionRef(name="catalogue"),
-                    CollectionRef(name="archive", weight=0.5),
-                ),
-            ),
-            RetrieverConfig(
-                name="ranks",
-                collections=(CollectionRef(name="catalogue"), CollectionRef(name="archive")),
-                search=SearchSpec(fusion=Fusion.RRF),
-            ),
+            retriever("shop", "catalogue"),
+            retriever("euclid", "euclid"),
+            retriever("dot", "dot"),
+            RetrieverConfig(name="both", collections=halves),
+            retriever("ranks", "catalogue", "archive", search=SearchSpec(fusion=Fusion.RRF)),
         ),
-        data_dir=folder,
-        access=AccessConfig(),
         fetch=FetchPolicy(max_bytes=1024 * 1024),
-        batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=folder / "batches"),
     )
     return config.model_copy(update=changes)
 
@@ -104,14 +79,9 @@ class Gateway:
 
 
 async def running(config: ServingConfig) -> AsyncIterator[Gateway]:
-    app = create_api(lambda: Service.start(config))
-    async with app.router.lifespan_context(app):
-        # An exception that reaches the transport is a bug: the gateway answers every failure.
-        transport = httpx.ASGITransport(app, raise_app_exceptions=True)
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://127.0.0.1:8000"
-        ) as client:
-            yield Gateway(app, client)
+    app = api_of(config)
+    async with client_of(app) as client:
+        yield Gateway(app, client)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +92,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def serving(folder: Path) -> Callable[..., ServingConfig]:
     """Makes the usual config, with changes."""
-    return partial(serving_config, folder)
+    return partial(usual_config, folder)
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +121,7 @@ class Picture(Protocol):
 
 
 def _draw(colour: str, *, shape: str = "ellipse", format: str = "JPEG", side: int = 96) -> bytes:
-    image = Image.new("RGB", (side, side), "white")
-    getattr(ImageDraw.Draw(image), shape)((16, 16, side - 16, side - 16), fill=colour)
-    buffer = io.BytesIO()
-    image.save(buffer, format)
-    return buffer.getvalue()
+    return encoded(drawn(colour, shape=shape, side=side), format)
 
 
 @pytest.fixture(scope="session")

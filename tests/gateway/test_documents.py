@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 from PIL import Image
+from tests.support.pictures import animation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -354,8 +355,5 @@ async def test_a_form_that_is_no_upload_is_refused(
 
 
 async def test_what_decoding_leaves_out_is_told_by_the_upload(client: httpx.AsyncClient) -> None:
-    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "lime")]
-    out = io.BytesIO()
-    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
-    answer = await upload(client, "moving", out.getvalue())
+    answer = await upload(client, "moving", animation())
     assert answer.json()["warnings"] == ["animated: the first frame is used"]

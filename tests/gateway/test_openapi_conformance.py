@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
-import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,12 +15,12 @@ import httpx
 import jsonschema_rs
 import pytest
 import schemathesis
-import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import negative_data_rejection
 from schemathesis.transport.serialization import Binary
+from tests.support.servers import api_of, listening
 
 from lookalike_crds.config import ServingConfig
 from lookalike_serving.gateway.api import create_api
@@ -103,19 +101,9 @@ def mend(part: Any) -> None:
 class Running:
     """The API on loopback, and its description."""
 
-    def __init__(self, config: ServingConfig) -> None:
-        app = create_api(lambda: Service.start(config))
-        self._server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-        self._thread = threading.Thread(target=self._server.run)
-        self._thread.start()
-        deadline = time.monotonic() + 120
-        while not self._server.started:
-            assert self._thread.is_alive()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.address = f"http://127.0.0.1:{port}"
-        self._document = app.openapi()
+    def __init__(self, address: str, description: dict[str, Any]) -> None:
+        self.address = address
+        self._document = description
         self.schema = schemathesis.openapi.from_dict(self._document)
 
     def describes(self, method: str, path: str, case: Any) -> bool:
@@ -127,23 +115,19 @@ class Running:
         whole = {**media["schema"], "components": self._document["components"]}
         return bool(jsonschema_rs.validator_for(whole).is_valid(case.body))
 
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join(60)
-
 
 @pytest.fixture(scope="module")
 def api(serving: Callable[..., ServingConfig], picture: Any) -> Iterator[Running]:
-    api = Running(serving())
-    added = httpx.post(
-        f"{api.address}/v1/collections/catalogue/documents",
-        data={"document_id": "red", "metadata": '{"price": 1, "status": "active"}'},
-        files={"image": ("red.jpg", picture("red"))},
-        timeout=60,
-    )
-    assert added.status_code == 201
-    yield api
-    api.stop()
+    app = api_of(serving())
+    with listening(app) as address:
+        added = httpx.post(
+            f"{address}/v1/collections/catalogue/documents",
+            data={"document_id": "red", "metadata": '{"price": 1, "status": "active"}'},
+            files={"image": ("red.jpg", picture("red"))},
+            timeout=60,
+        )
+        assert added.status_code == 201
+        yield Running(address, app.openapi())
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import itertools
 import json
 from collections.abc import Callable
@@ -13,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 import pytest_asyncio
-from PIL import Image
+from tests.support.pictures import animation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -482,9 +481,6 @@ async def test_an_address_that_is_none_is_the_callers_mistake(
 
 
 async def test_what_decoding_a_query_leaves_out_is_told(client: httpx.AsyncClient) -> None:
-    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "lime")]
-    out = io.BytesIO()
-    frames[0].save(out, "GIF", save_all=True, append_images=frames[1:])
-    queries = [{"type": "image", "value": base64.b64encode(out.getvalue()).decode()}]
+    queries = [{"type": "image", "value": base64.b64encode(animation()).decode()}]
     answer = await client.post("/v1/retrievers/shop/search", json={"queries": queries})
     assert answer.json()["warnings"] == ["queries[0].value: animated: the first frame is used"]

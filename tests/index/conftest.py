@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from tests.qdrant_server import StandIn, running
 
 from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_serving.index.edge import EdgeIndex
@@ -25,10 +25,6 @@ from lookalike_serving.index.qdrant import QdrantIndex
 from lookalike_serving.index.qdrant_client import CredentialFiles, client_of
 from lookalike_serving.index.qdrant_collection import Wanted
 from lookalike_serving.index.qdrant_connection import Connection, connected
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from tests.qdrant_server import StandIn, running
 
 QDRANT_URL = os.environ.get("LOOKALIKE_QDRANT_URL")
 

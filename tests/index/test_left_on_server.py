@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.qdrant_server import StandIn
+from tests.support.configs import serving_config
 
-from lookalike_crds.config import CollectionConfig, IndexConfig, ServingConfig
+from lookalike_crds.config import CollectionConfig, IndexConfig
 from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
 from lookalike_crds.naming import index_name
 from lookalike_crds.ownership import IndexOwner
@@ -70,24 +71,13 @@ async def fill(config: CollectionConfig, *sources: str | None) -> str:
     return config.index.name
 
 
-def serving(data: Path, collection: CollectionConfig) -> ServingConfig:
-    return ServingConfig(
-        collections=(collection,),
-        retrievers=(),
-        data_dir=data,
-        batches_index=IndexConfig(
-            engine=Engine.EDGE, name="batches", path=data / "indexes" / "batches"
-        ),
-    )
-
-
 async def test_the_index_of_an_earlier_model_is_found_counted_and_dropped(
     stand_in: StandIn, here: str, tmp_path: Path
 ) -> None:
     earlier = await fill(collection(stand_in, here, EARLIER), "products", "old", None)
     await fill(collection(stand_in, here, LATER), "products")
     await fill(collection(stand_in, "another" + here[7:], EARLIER), None)
-    config = serving(tmp_path, collection(stand_in, here, LATER))
+    config = serving_config(tmp_path, collection(stand_in, here, LATER))
     [found] = await left_behind(config)
     assert await left_on_servers(config) == [earlier]
     assert found == LeftBehind(
@@ -95,7 +85,7 @@ async def test_the_index_of_an_earlier_model_is_found_counted_and_dropped(
     )
     with pytest.raises(Kept, match="2 documents that no source"):
         await drop(found, lambda: config, with_documents=False)
-    used = serving(tmp_path, collection(stand_in, here, EARLIER))
+    used = serving_config(tmp_path, collection(stand_in, here, EARLIER))
     with pytest.raises(Kept, match="in use"):
         await drop(found, lambda: used, with_documents=True)
     await drop(found, lambda: config, with_documents=True)

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 from tests.qdrant_server import StandIn
+from tests.support.configs import collection, retriever, serving_config
+from tests.support.servers import api_of, client_of
 
 from lookalike_crds.config import (
-    AccessConfig,
-    CollectionConfig,
     IndexConfig,
-    RetrieverConfig,
     ServingConfig,
 )
-from lookalike_crds.image_collection import Engine, ModelSpec, Provider, VectorSpec
-from lookalike_crds.retriever import CollectionRef
+from lookalike_crds.image_collection import Engine
 from lookalike_serving import service as service_module
 from lookalike_serving.embed.load import load_embedder
-from lookalike_serving.gateway.api import create_api
 from lookalike_serving.index import qdrant_client
 from lookalike_serving.index.open import open_index
 from lookalike_serving.index.protocol import Point
-from lookalike_serving.service import Service
 
 BOUND_SECONDS = 60
 SEARCH = {"queries": [{"type": "text", "value": "a red mug"}]}
@@ -41,31 +36,16 @@ def config_of(server: StandIn, folder: Path) -> ServingConfig:
             engine=Engine.QDRANT, name=unique, url=server.url, grpc_port=server.grpc_port
         )
 
-    return ServingConfig(
-        collections=(
-            CollectionConfig(
-                name="shoes",
-                model=ModelSpec(provider=Provider.DEMO),
-                vector=VectorSpec(),
-                index=index("shoes"),
-            ),
-        ),
-        retrievers=(RetrieverConfig(name="shop", collections=(CollectionRef(name="shoes"),)),),
-        data_dir=folder,
-        access=AccessConfig(),
+    return serving_config(
+        folder,
+        collection(folder, "shoes", index=index("shoes")),
+        retrievers=(retriever("shop", "shoes"),),
         batches_index=index("batches"),
     )
 
 
-@asynccontextmanager
-async def serving(config: ServingConfig) -> AsyncIterator[httpx.AsyncClient]:
-    app = create_api(lambda: Service.start(config))
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(
-            transport=transport, base_url="http://127.0.0.1:8000", timeout=BOUND_SECONDS
-        ) as client:
-            yield client
+def serving(config: ServingConfig) -> AbstractAsyncContextManager[httpx.AsyncClient]:
+    return client_of(api_of(config), timeout=BOUND_SECONDS)
 
 
 async def ready(client: httpx.AsyncClient) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.support import configs
+from tests.support.configs import edge, serving_config
 
-from lookalike_crds.config import CollectionConfig, IndexConfig, ServingConfig
-from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
+from lookalike_crds.config import CollectionConfig, ServingConfig
+from lookalike_crds.image_collection import VectorSpec
 from lookalike_crds.ownership import IndexOwner
 from lookalike_serving.documents.layout import Origin, payload, point_id
 from lookalike_serving.images.holders import hold, holder_of
@@ -22,28 +24,13 @@ THEIRS = IndexOwner(cluster="folder-2", name="shop")
 
 def config(data: Path, *names: str, sources: tuple[str, ...] = ("products",)) -> ServingConfig:
     """Serves an index `shop-11111111` of collection shop, and those of others."""
-    return ServingConfig(
-        collections=tuple(
-            CollectionConfig(
-                name=name,
-                model=ModelSpec(),
-                vector=VectorSpec(),
-                index=IndexConfig(
-                    engine=Engine.EDGE,
-                    name=f"{name}-11111111",
-                    path=data / "indexes" / f"{name}-11111111",
-                    owner=OURS.model_copy(update={"name": name}),
-                ),
-                sources=sources,
-            )
-            for name in names or ("shop",)
-        ),
-        retrievers=(),
-        data_dir=data,
-        batches_index=IndexConfig(
-            engine=Engine.EDGE, name="batches", path=data / "indexes" / "batches"
-        ),
-    )
+
+    def collection(name: str) -> CollectionConfig:
+        owner = OURS.model_copy(update={"name": name})
+        index = edge(data, f"{name}-11111111", owner=owner)
+        return configs.collection(data, name, index=index, sources=sources)
+
+    return serving_config(data, *(collection(name) for name in names or ("shop",)))
 
 
 async def filled(

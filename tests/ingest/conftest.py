@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
-import numpy as np
 import pytest
-import uvicorn
-from PIL import Image
 from starlette.responses import Response
+from tests.support.configs import collection, serving_config
+from tests.support.pictures import paint
+from tests.support.ports import free_port
+from tests.support.servers import api_of, listening
 
 from lookalike_crds.config import (
     AccessConfig,
     CollectionConfig,
     HttpConfig,
-    IndexConfig,
     IngestionConfig,
     ServingConfig,
 )
 from lookalike_crds.image_collection import (
-    Engine,
     FieldSpec,
     FieldType,
     IngestionSpec,
-    ModelSpec,
-    VectorSpec,
 )
 from lookalike_crds.progress import Progress
 from lookalike_crds.sources import SourceSpec
-from lookalike_serving.gateway.api import create_api
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run
-from lookalike_serving.service import Service
 
 FIELDS = (
     FieldSpec(name="status", type=FieldType.KEYWORD),
@@ -47,15 +40,6 @@ FIELDS = (
     FieldSpec(name="stock", type=FieldType.INTEGER),
 )
 TOKEN = "ingestion-token-of-the-tests"
-
-
-def paint(path: Path, seed: int, size: tuple[int, int] = (96, 80)) -> Path:
-    """A picture no other seed gives."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 255, (6, 6, 3), dtype=np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(path)
-    return path
 
 
 class Door:
@@ -95,28 +79,16 @@ class Place:
     url: str
     collection: CollectionConfig
     serving: ServingConfig
-    _server: uvicorn.Server | None = None
-    _thread: threading.Thread | None = None
     door: Door = field(init=False)
+    _running: ExitStack = field(init=False, default_factory=ExitStack)
 
     def start(self) -> None:
-        api = self.door = Door(create_api(lambda: Service.start(self.serving)))
-        port = self.serving.http.port
-        server = uvicorn.Server(uvicorn.Config(api, port=port, log_level="error", lifespan="on"))
-        thread = threading.Thread(target=server.run, daemon=True)
-        thread.start()
-        deadline = time.monotonic() + 120
-        while not server.started and thread.is_alive() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert server.started
-        self._server, self._thread = server, thread
+        self.door = Door(api_of(self.serving))
+        self._running.enter_context(listening(self.door, self.serving.http.port))
 
     def stop(self) -> None:
         """May be called again."""
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
-            self._thread.join(30)
-            self._server = None
+        self._running.close()
 
     @property
     def images(self) -> Path:
@@ -166,26 +138,17 @@ class Place:
 def place(tmp_path: Path) -> Iterator[Place]:
     token = tmp_path / "token"
     token.write_text(TOKEN)
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
-    collection = CollectionConfig(
-        name="shop",
-        model=ModelSpec(),
-        vector=VectorSpec(),
-        index=IndexConfig(engine=Engine.EDGE, name="shop", path=tmp_path / "index"),
-        fields=FIELDS,
-    )
-    config = ServingConfig(
-        collections=(collection,),
-        retrievers=(),
+    port = free_port()
+    shop = collection(tmp_path, "shop", fields=FIELDS)
+    config = serving_config(
+        tmp_path,
+        shop,
         data_dir=tmp_path / "served",
         http=HttpConfig(port=port),
         access=AccessConfig(internal_token_file=token),
-        batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=tmp_path / "batches"),
     )
     (tmp_path / "images").mkdir()
-    made = Place(tmp_path, f"http://127.0.0.1:{port}", collection, config)
+    made = Place(tmp_path, f"http://127.0.0.1:{port}", shop, config)
     made.start()
     yield made
     made.stop()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support import commands
+from tests.support.pictures import animation
 
 from lookalike_serving.machine import processes
 from lookalike_serving.machine.rundir import (
@@ -49,9 +50,8 @@ def lookalike(place: Any) -> Iterator[Lookalike]:
                 update={"progress_file": run.progress_file("shop")}
             )
             run.ingestion_config("shop").write_text(config.model_dump_json(by_alias=True))
-            program = "from lookalike_cli import main; main()"
             return subprocess.run(
-                [sys.executable, "-c", program, name, "-o", output, "--data-dir", run.data_dir],
+                commands.lookalike(name, "-o", output, "--data-dir", run.data_dir),
                 capture_output=True,
                 text=True,
                 check=False,
@@ -104,9 +104,8 @@ def test_a_complete_run_is_done(place, paint, lookalike: Lookalike) -> None:
 
 
 def test_what_decoding_left_out_is_counted_by_cause(place, lookalike: Lookalike) -> None:
-    frames = [Image.new("RGB", (40, 30), colour) for colour in ("red", "lime")]
     for name in ("a.gif", "b.gif"):
-        frames[0].save(place.images / name, "GIF", save_all=True, append_images=frames[1:])
+        (place.images / name).write_bytes(animation())
     for low in (-5.0, -7.0):
         values = np.linspace(low, 70_000, 1200, dtype=np.float32).reshape(30, 40)
         Image.fromarray(values).save(place.images / f"deep{low}.tiff")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-import threading
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import uvicorn
-from PIL import Image, ImageDraw
+from PIL import Image
+from tests.support.configs import collection, retriever, serving_config
+from tests.support.pictures import drawn, encoded
+from tests.support.servers import serving
 
 from lookalike import (
     AsyncLookalike,
@@ -22,41 +23,16 @@ from lookalike import (
 )
 from lookalike_crds.config import (
     AccessConfig,
-    CollectionConfig,
-    IndexConfig,
-    RetrieverConfig,
-    ServingConfig,
 )
 from lookalike_crds.image_collection import (
-    Engine,
     FieldSpec,
     FieldType,
     ModelSpec,
     Precision,
     Provider,
-    VectorSpec,
 )
-from lookalike_crds.retriever import CollectionRef
-from lookalike_serving.gateway.api import create_api
-from lookalike_serving.service import Service
 
 KEY = "test-key-0123456789"
-
-
-def picture(colour: str) -> Image.Image:
-    image = Image.new("RGB", (96, 96), "white")
-    ImageDraw.Draw(image).ellipse((16, 16, 80, 80), fill=colour)
-    return image
-
-
-def encoded(colour: str) -> bytes:
-    buffer = io.BytesIO()
-    picture(colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def edge(folder: Path, name: str) -> IndexConfig:
-    return IndexConfig(engine=Engine.EDGE, name=name, path=folder / "indexes" / name)
 
 
 @pytest.fixture(scope="module")
@@ -64,40 +40,24 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("data")
     (folder / "keys").write_text(KEY)
     model = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-S-32-alt", precision=Precision.FP32)
-    config = ServingConfig(
-        collections=(
-            CollectionConfig(
-                name="catalogue",
-                model=model,
-                vector=VectorSpec(),
-                index=edge(folder, "catalogue"),
-                fields=(
-                    FieldSpec(name="status", type=FieldType.KEYWORD),
-                    FieldSpec(name="price", type=FieldType.FLOAT),
-                ),
-            ),
+    shop = collection(
+        folder,
+        "catalogue",
+        model=model,
+        fields=(
+            FieldSpec(name="status", type=FieldType.KEYWORD),
+            FieldSpec(name="price", type=FieldType.FLOAT),
         ),
-        retrievers=(
-            RetrieverConfig(
-                name="similarity-retriever", collections=(CollectionRef(name="catalogue"),)
-            ),
-        ),
-        data_dir=folder,
+    )
+    config = serving_config(
+        folder,
+        shop,
+        retrievers=(retriever("similarity-retriever", "catalogue"),),
         access=AccessConfig(api_keys_file=folder / "keys"),
-        batches_index=edge(folder, "batches"),
         random_weights_for_benchmarks=True,
     )
-    app = create_api(lambda: Service.start(config))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="warning"))
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        thread.join(0.02)
-        assert thread.is_alive(), "the gateway did not start"
-    port = server.servers[0].sockets[0].getsockname()[1]
-    yield f"http://127.0.0.1:{port}"
-    server.should_exit = True
-    thread.join()
+    with serving(config) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +66,7 @@ def client(url: str) -> Iterator[Lookalike]:
         for i, colour in enumerate(("red", "green", "blue", "orange")):
             client.documents.upload(
                 "catalogue",
-                picture(colour),
+                drawn(colour),
                 document_id=f"{colour}/1",
                 metadata={"status": "active" if i % 2 == 0 else "sold", "price": 10.0 * (i + 1)},
             )
@@ -115,7 +75,7 @@ def client(url: str) -> Iterator[Lookalike]:
 
 def test_the_snippet_of_the_documentation_runs(client: Lookalike, tmp_path: Path) -> None:
     reference = tmp_path / "reference-image.png"
-    reference.write_bytes(encoded("red"))
+    reference.write_bytes(encoded(drawn("red")))
     results = client.retrievers.search(
         retriever_id="similarity-retriever",
         queries=[{"type": "image", "value": str(reference), "embedding_model": "ViT-S-32-alt"}],
@@ -129,7 +89,7 @@ def test_the_snippet_of_the_documentation_runs(client: Lookalike, tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    "value", [picture("green"), encoded("green"), io.BytesIO(encoded("green"))]
+    "value", [drawn("green"), encoded(drawn("green")), io.BytesIO(encoded(drawn("green")))]
 )
 def test_an_image_is_found_however_it_is_handed_over(client: Lookalike, value: object) -> None:
     queries = [{"type": "image", "value": value}]
@@ -204,7 +164,10 @@ def test_documents_are_counted_by_value(client: Lookalike) -> None:
 
 def test_metadata_can_be_changed_and_removed(client: Lookalike) -> None:
     client.documents.upload(
-        "catalogue", encoded("pink"), document_id="pink", metadata={"status": "new", "price": 1}
+        "catalogue",
+        encoded(drawn("pink")),
+        document_id="pink",
+        metadata={"status": "new", "price": 1},
     )
     client.documents.update("catalogue", "pink", metadata={"status": "sold", "price": None})
     assert client.documents.get("catalogue", "pink").metadata == {"status": "sold"}
@@ -214,8 +177,8 @@ def test_metadata_can_be_changed_and_removed(client: Lookalike) -> None:
 
 
 def test_an_upload_without_an_id_twice_is_one_document(client: Lookalike) -> None:
-    first = client.documents.upload("catalogue", encoded("brown"))
-    second = client.documents.upload("catalogue", encoded("brown"))
+    first = client.documents.upload("catalogue", encoded(drawn("brown")))
+    second = client.documents.upload("catalogue", encoded(drawn("brown")))
     assert first.document_id == second.document_id
     client.documents.delete("catalogue", first.document_id)
 
@@ -247,7 +210,7 @@ def test_a_batch_runs_to_its_end_and_tells_of_what_failed(client: Lookalike) -> 
     batch = client.batches.create(
         "catalogue",
         [
-            {"image": picture("purple"), "document_id": "purple", "metadata": {"price": 5}},
+            {"image": drawn("purple"), "document_id": "purple", "metadata": {"price": 5}},
             {"image": b"no image at all", "document_id": "broken"},
         ],
     )
@@ -265,7 +228,7 @@ def test_a_batch_runs_to_its_end_and_tells_of_what_failed(client: Lookalike) -> 
 
 def test_the_same_idempotency_key_makes_one_batch(client: Lookalike) -> None:
     key = str(uuid.uuid4())
-    items = [{"image": encoded("red"), "document_id": "red/1"}]
+    items = [{"image": encoded(drawn("red")), "document_id": "red/1"}]
     first = client.batches.create("catalogue", items, idempotency_key=key)
     second = client.batches.create("catalogue", items, idempotency_key=key)
     assert first.batch_id == second.batch_id
@@ -273,7 +236,7 @@ def test_the_same_idempotency_key_makes_one_batch(client: Lookalike) -> None:
 
 
 def test_cancelling_a_finished_batch_is_refused(client: Lookalike) -> None:
-    items = [{"image": encoded("red"), "document_id": "red/1"}]
+    items = [{"image": encoded(drawn("red")), "document_id": "red/1"}]
     batch = client.batches.create("catalogue", items)
     client.batches.wait(batch.batch_id, timeout=120)
     with pytest.raises(InvalidRequest, match="COMPLETED already"):
@@ -300,7 +263,7 @@ def test_a_wrong_key_is_unauthorized(url: str) -> None:
 
 async def test_the_asyncio_client_does_the_same(url: str, client: Lookalike) -> None:
     async with AsyncLookalike(url, KEY) as asynchronous:
-        queries = [{"type": "image", "value": encoded("blue")}]
+        queries = [{"type": "image", "value": encoded(drawn("blue"))}]
         best = (await asynchronous.retrievers.search("similarity-retriever", queries))[0]
         listed = [d.document_id async for d in asynchronous.documents.list("catalogue", limit=3)]
     assert best.document_id == "blue/1"

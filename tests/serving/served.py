@@ -2,57 +2,20 @@
 
 from __future__ import annotations
 
-import random
-import socket
 from pathlib import Path
 
-from lookalike_crds.config import (
-    CollectionConfig,
-    HttpConfig,
-    IndexConfig,
-    RetrieverConfig,
-    ServingConfig,
-)
-from lookalike_crds.image_collection import (
-    Engine,
-    FieldSpec,
-    FieldType,
-    ModelSpec,
-    Provider,
-    VectorSpec,
-)
-from lookalike_crds.retriever import CollectionRef
+from tests.support import configs
+from tests.support.ports import free_port
 
-
-def free_port() -> int:
-    """Below those that the kernel hands out: none of them takes it before the server does."""
-    while True:
-        port = random.randint(10_000, 30_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                continue
-            return port
-
-
-def edge(folder: Path, name: str) -> IndexConfig:
-    return IndexConfig(engine=Engine.EDGE, name=name, path=folder / "indexes" / name)
+from lookalike_crds.config import HttpConfig, ServingConfig
+from lookalike_crds.image_collection import FieldSpec, FieldType
 
 
 def serving_config(folder: Path) -> ServingConfig:
-    return ServingConfig(
-        collections=(
-            CollectionConfig(
-                name="catalogue",
-                model=ModelSpec(provider=Provider.DEMO),
-                vector=VectorSpec(),
-                index=edge(folder, "catalogue"),
-                fields=(FieldSpec(name="price", type=FieldType.FLOAT),),
-            ),
-        ),
-        retrievers=(RetrieverConfig(name="shop", collections=(CollectionRef(name="catalogue"),)),),
-        data_dir=folder,
+    price = FieldSpec(name="price", type=FieldType.FLOAT)
+    return configs.serving_config(
+        folder,
+        configs.collection(folder, "catalogue", fields=(price,)),
+        retrievers=(configs.retriever("shop", "catalogue"),),
         http=HttpConfig(port=free_port()),
-        batches_index=edge(folder, "batches"),
     )

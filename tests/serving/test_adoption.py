@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import pytest_asyncio
+from tests.support import configs
+from tests.support.configs import edge, retriever, serving_config
 
-from lookalike_crds.config import CollectionConfig, IndexConfig, RetrieverConfig, ServingConfig
+from lookalike_crds.config import CollectionConfig, ServingConfig
 from lookalike_crds.image_collection import (
-    Engine,
     FieldSpec,
     FieldType,
     ModelSpec,
@@ -22,7 +23,6 @@ from lookalike_crds.image_collection import (
     VectorSpec,
 )
 from lookalike_crds.ownership import IndexOwner
-from lookalike_crds.retriever import CollectionRef
 from lookalike_serving import service as service_module
 from lookalike_serving.adoption import Adoption
 from lookalike_serving.documents.layout import Origin, payload
@@ -32,35 +32,18 @@ from lookalike_serving.index.filters import Condition, Operator, unindexed_keys
 from lookalike_serving.index.protocol import IndexMismatch, Point
 from lookalike_serving.service import Service
 
-DEMO = ModelSpec(provider=Provider.DEMO)
 ID = "00000000-0000-0000-0000-00000000000{}"
 
 
 def collection(folder: Path, name: str, index: str = "", **changes: object) -> CollectionConfig:
-    index = index or f"{name}-00000001"
-    return CollectionConfig(
-        name=name,
-        model=DEMO,
-        vector=VectorSpec(),
-        index=IndexConfig(
-            engine=Engine.EDGE,
-            name=index,
-            path=folder / "indexes" / index,
-            owner=IndexOwner(cluster="here", name=name),
-        ),
-    ).model_copy(update=changes)
+    owner = IndexOwner(cluster="here", name=name)
+    at = edge(folder, index or f"{name}-00000001", owner=owner)
+    return configs.collection(folder, name, index=at).model_copy(update=changes)
 
 
 def config(folder: Path, *collections: CollectionConfig, **changes: object) -> ServingConfig:
-    return ServingConfig(
-        collections=collections,
-        retrievers=tuple(
-            RetrieverConfig(name=f"find-{each.name}", collections=(CollectionRef(name=each.name),))
-            for each in collections
-        ),
-        data_dir=folder,
-        batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=folder / "batches"),
-    ).model_copy(update=changes)
+    retrievers = tuple(retriever(f"find-{each.name}", each.name) for each in collections)
+    return serving_config(folder, *collections, retrievers=retrievers).model_copy(update=changes)
 
 
 @pytest_asyncio.fixture

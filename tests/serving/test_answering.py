@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from served import serving_config
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
 from tests.qdrant_server import running
 from tests.qdrant_server.fronts import fronts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import signal
 import subprocess
@@ -12,8 +11,8 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from PIL import Image
 from served import serving_config
+from tests.support.pictures import encoded, plain
 
 from lookalike_crds.config import ServingConfig, light_of
 from lookalike_serving.index.open import open_index
@@ -80,9 +79,7 @@ def client(server: Server) -> httpx.Client:
 
 
 def picture(colour: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (64, 64), colour).save(buffer, "JPEG")
-    return buffer.getvalue()
+    return encoded(plain(colour), "JPEG")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from tests.support import configs
+from tests.support.configs import serving_config
 
-from lookalike_crds.config import CollectionConfig, IndexConfig, IngestionConfig, ServingConfig
-from lookalike_crds.image_collection import Engine, ModelSpec, Provider, VectorSpec
+from lookalike_crds.config import CollectionConfig, IngestionConfig, ServingConfig
 from lookalike_crds.sources import SourceSpec, VolumeSource
 from lookalike_serving.local import control
 from lookalike_serving.local.control import Control
@@ -110,22 +111,11 @@ class Server:
 
 
 def collection(run: RunDirectory, name: str) -> CollectionConfig:
-    return CollectionConfig(
-        name=name,
-        model=ModelSpec(provider=Provider.DEMO),
-        vector=VectorSpec(),
-        index=IndexConfig(engine=Engine.EDGE, name=name, path=run.data_dir / "indexes" / name),
-        sources=("pictures",),
-    )
+    return configs.collection(run.data_dir, name, sources=("pictures",))
 
 
 def serving(run: RunDirectory, *names: str) -> ServingConfig:
-    return ServingConfig(
-        collections=tuple(collection(run, name) for name in names),
-        retrievers=(),
-        data_dir=run.data_dir,
-        batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=run.data_dir / "b"),
-    )
+    return serving_config(run.data_dir, *(collection(run, name) for name in names))
 
 
 def ingestion(run: RunDirectory, name: str, folder: str) -> IngestionConfig:

@@ -10,16 +10,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.support import configs
+from tests.support.configs import collection, retriever
 
 from lookalike_crds.config import (
     AccessConfig,
-    CollectionConfig,
-    IndexConfig,
     RetrieverConfig,
     ServingConfig,
     light_of,
 )
-from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
 from lookalike_crds.retriever import CollectionRef, SearchSpec
 from lookalike_serving.following import follow
 from lookalike_serving.service import Service
@@ -46,25 +45,8 @@ class MountedConfig:
 
 
 def serving_config(folder: Path, top_k: int = 10) -> ServingConfig:
-    return ServingConfig(
-        collections=(
-            CollectionConfig(
-                name="shoes",
-                model=ModelSpec(),
-                vector=VectorSpec(),
-                index=IndexConfig(engine=Engine.EDGE, name="shoes", path=folder / "shoes"),
-            ),
-        ),
-        retrievers=(
-            RetrieverConfig(
-                name="shop",
-                collections=(CollectionRef(name="shoes"),),
-                search=SearchSpec(top_k=top_k),
-            ),
-        ),
-        data_dir=folder,
-        batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=folder / "batches"),
-    )
+    shop = retriever("shop", "shoes", search=SearchSpec(top_k=top_k))
+    return configs.serving_config(folder, collection(folder, "shoes"), retrievers=(shop,))
 
 
 @asynccontextmanager

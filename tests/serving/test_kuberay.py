@@ -13,7 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from served import free_port, serving_config
+from served import serving_config
+from tests.support.ports import free_port
 
 from lookalike_crds.config import LightConfig, heavy_of, light_of
 from lookalike_crds.image_collection import ModelSpec, Provider

@@ -14,9 +14,10 @@ from pathlib import Path
 import httpx
 import podlike
 import pytest
-from PIL import Image
-from served import free_port, serving_config
+from served import serving_config
 from tests.qdrant_server import running
+from tests.support.pictures import plain
+from tests.support.ports import free_port
 
 from lookalike_crds.config import IndexConfig, IngestionConfig, ServingConfig
 from lookalike_crds.image_collection import Engine, ModelSpec, Provider
@@ -128,7 +129,7 @@ def pod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pod]:
 
 
 def picture(path: Path, colour: str) -> Path:
-    Image.new("RGB", (64, 64), colour).save(path)
+    plain(colour).save(path)
     return path
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from tests.support import configs
+from tests.support.configs import collection
 
-from lookalike_crds.config import CollectionConfig, IndexConfig, ServingConfig
-from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
+from lookalike_crds.config import ServingConfig
 from lookalike_serving import service as service_module
 from lookalike_serving.gateway.api import create_api
 from lookalike_serving.index.protocol import Point
@@ -20,19 +21,8 @@ from lookalike_serving.service import Service
 
 
 def serving_config(folder: Path) -> ServingConfig:
-    return ServingConfig(
-        collections=tuple(
-            CollectionConfig(
-                name=name,
-                model=ModelSpec(),
-                vector=VectorSpec(),
-                index=IndexConfig(engine=Engine.EDGE, name=name, path=folder / name),
-            )
-            for name in ("sound", "blocked")
-        ),
-        retrievers=(),
-        data_dir=folder,
-        batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=folder / "batches"),
+    return configs.serving_config(
+        folder, collection(folder, "sound"), collection(folder, "blocked")
     )
 
 
@@ -55,7 +45,8 @@ async def test_a_collection_that_could_not_open_opens_when_the_cause_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service_module, "_FIRST_RETRY_SECONDS", 0.05)
-    in_the_way = tmp_path / "blocked"
+    in_the_way = tmp_path / "indexes" / "blocked"
+    in_the_way.parent.mkdir()
     in_the_way.write_text("a file where the index's folder should be")
     service = await Service.start(serving_config(tmp_path))
     await service.canary("sound")
@@ -104,7 +95,7 @@ async def test_an_index_that_has_lost_its_documents_says_so_until_it_has_some(
     await upload(service, "sound")
     await service.close()
     assert await told_of(config, "sound") is None
-    shutil.rmtree(tmp_path / "sound")
+    shutil.rmtree(tmp_path / "indexes" / "sound")
     for _ in range(2):  # it does not forget by being looked at
         told = await told_of(config, "sound")
         assert told is not None

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support.servers import serving
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from website import config, fill, serving
+from website import config, fill
 
 from lookalike_serving.demo.catalogue import render_catalogue
 

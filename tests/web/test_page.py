@@ -24,7 +24,8 @@ from acting import (
     state_of,
 )
 from playwright.sync_api import Page, expect
-from website import config, serving
+from tests.support.servers import serving
+from website import config
 
 pytestmark = pytest.mark.browser
 

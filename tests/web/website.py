@@ -3,36 +3,22 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import uvicorn
+from tests.support.configs import collection, retriever, serving_config
 
 from lookalike_crds.config import (
     AccessConfig,
-    CollectionConfig,
-    IndexConfig,
-    RetrieverConfig,
     ServingConfig,
 )
 from lookalike_crds.image_collection import (
-    Engine,
     FieldSpec,
     FieldType,
-    ModelSpec,
-    Provider,
-    VectorSpec,
 )
-from lookalike_crds.retriever import CollectionRef
 from lookalike_serving.demo.catalogue import METADATA_FILE
-from lookalike_serving.gateway.api import create_api
-from lookalike_serving.service import Service
 
 FIELDS = (
     FieldSpec(name="kind", type=FieldType.KEYWORD),
@@ -47,47 +33,13 @@ FIELDS = (
 
 def config(folder: Path, api_keys_file: Path | None = None) -> ServingConfig:
     """A catalogue, an empty collection, and a retriever over each."""
-    return ServingConfig(
-        collections=tuple(
-            CollectionConfig(
-                name=name,
-                model=ModelSpec(provider=Provider.DEMO),
-                vector=VectorSpec(),
-                index=IndexConfig(engine=Engine.EDGE, name=name, path=folder / "indexes" / name),
-                fields=FIELDS,
-            )
-            for name in ("catalogue", "empty")
-        ),
-        retrievers=(
-            RetrieverConfig(name="products", collections=(CollectionRef(name="catalogue"),)),
-            RetrieverConfig(name="void", collections=(CollectionRef(name="empty"),)),
-        ),
-        data_dir=folder,
+    return serving_config(
+        folder,
+        collection(folder, "catalogue", fields=FIELDS),
+        collection(folder, "empty", fields=FIELDS),
+        retrievers=(retriever("products", "catalogue"), retriever("void", "empty")),
         access=AccessConfig(api_keys_file=api_keys_file),
-        batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=folder / "batches"),
     )
-
-
-@contextmanager
-def serving(config: ServingConfig) -> Iterator[str]:
-    """The address of the real app, served by uvicorn in a thread on loopback."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        app = create_api(lambda: Service.start(config))
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
-        thread.start()
-        address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        deadline = time.monotonic() + 180
-        while not server.started:
-            if not thread.is_alive() or time.monotonic() > deadline:
-                raise RuntimeError("the service did not start: see its log above")
-            time.sleep(0.02)
-        try:
-            yield address
-        finally:
-            server.should_exit = True
-            thread.join(20)
 
 
 def fill(address: str, catalogue: Path) -> list[dict[str, Any]]:

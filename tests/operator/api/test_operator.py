@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.waiting import until
 from fault_proxy import Call, Fault, FaultProxy
 from operators import InThread, children_of, collection, kind_named, retriever
+from tests.support.ports import free_port
 
 from lookalike_operator.cluster import Cluster, Timeouts
 from lookalike_operator.engine.lease import Lease
@@ -295,12 +295,6 @@ def running(command: Command, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         if process.poll() is None:
             process.kill()
             process.wait(20)
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def get(port: int, path: str) -> httpx.Response:
