@@ -6,15 +6,14 @@ import asyncio
 import shutil
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from tests.support import configs
 from tests.support.configs import collection
+from tests.support.servers import api_of, client_of
 
 from lookalike_crds.config import ServingConfig
 from lookalike_serving import service as service_module
-from lookalike_serving.gateway.api import create_api
 from lookalike_serving.index.protocol import Point
 from lookalike_serving.problems import Problem
 from lookalike_serving.service import Service
@@ -79,12 +78,9 @@ async def upload(service: Service, collection: str) -> str:
 
 
 async def told_of(config: ServingConfig, name: str) -> str | None:
-    app = create_api(lambda: Service.start(config))
-    async with app.router.lifespan_context(app):
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as api:
-            warnings = (await api.get(f"/v1/collections/{name}")).json()["warnings"]
-            return warnings[0] if warnings else None
+    async with client_of(api_of(config)) as api:
+        warnings = (await api.get(f"/v1/collections/{name}")).json()["warnings"]
+        return warnings[0] if warnings else None
 
 
 async def test_an_index_that_has_lost_its_documents_says_so_until_it_has_some(
