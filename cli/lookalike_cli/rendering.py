@@ -27,7 +27,8 @@ from lookalike_crds.image_collection import CaSpec, Engine, ModelSpec
 from lookalike_crds.naming import index_name
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.sources import SourceSpec
-from lookalike_serving.machine.rundir import RunDirectory, write_atomically
+from lookalike_serving.machine.files import write_atomically
+from lookalike_serving.machine.rundir import RunDirectory
 
 if TYPE_CHECKING:
     from lookalike_crds.load import Loaded

@@ -27,7 +27,6 @@ from lookalike_serving.machine.rundir import (
     Phase,
     RunDirectory,
     State,
-    write_atomically,
 )
 
 STATE = State(
@@ -142,15 +141,6 @@ def test_a_change_of_one_ingestion_leaves_the_others() -> None:
     assert [each.phase for each in changed.ingestions] == ["failed", "done"]
     assert changed.ingestions_ended
     assert not STATE.ingestions_ended
-
-
-def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
-    file = tmp_path / "token"
-    write_atomically(file, b"old")
-    write_atomically(file, b"new", mode=0o600)
-    assert file.read_bytes() == b"new"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert os.listdir(tmp_path) == ["token"]
 
 
 def test_the_folder_of_sockets_has_a_short_path(tmp_path: Path) -> None:

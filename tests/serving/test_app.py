@@ -17,7 +17,8 @@ from tests.support.pictures import encoded, plain
 from lookalike_crds.config import ServingConfig, light_of
 from lookalike_serving.index.open import open_index
 from lookalike_serving.machine import processes
-from lookalike_serving.machine.rundir import RunDirectory, write_atomically
+from lookalike_serving.machine.files import write_atomically
+from lookalike_serving.machine.rundir import RunDirectory
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

@@ -25,10 +25,10 @@ from urllib.parse import unquote, urlsplit
 from lookalike_serving.images import thumbnails
 from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.fetch import ImageFetcher, shown
-from lookalike_serving.images.files import write_atomically
 from lookalike_serving.images.holders import hold, release
 from lookalike_serving.images.sniff import EXTENSIONS, MEDIA_TYPES, sniff
 from lookalike_serving.machine.disk import check_room
+from lookalike_serving.machine.files import write_atomically
 
 DEFAULT_CACHE_BYTES = 512 * 1024 * 1024
 _UPLOAD = re.compile(r"upload:([0-9a-f]{64})\.([a-z0-9]{1,8})")
@@ -134,7 +134,8 @@ class ImageStore:
         path = self._upload_path(digest, extension)
 
         def write() -> None:  # names are contents: what is there is right
-            write_atomically(path, data, durable=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data, mode=0o600)
 
         check_room(self._folder, len(data))
         hold(path, holder, write)

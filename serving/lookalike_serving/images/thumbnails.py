@@ -17,8 +17,8 @@ from pathlib import Path
 from PIL import Image
 
 from lookalike_serving.images.decode import decode_image
-from lookalike_serving.images.files import write_atomically
 from lookalike_serving.machine.disk import check_room
+from lookalike_serving.machine.files import write_atomically
 
 MEDIA_TYPE = "image/webp"
 STEPS = (64, 96, 128, 192, 256, 384, 512)
@@ -70,7 +70,9 @@ class ThumbnailCache:
         """Keep a thumbnail. No room is no error: the next request makes it again."""
         with contextlib.suppress(OSError):
             check_room(self._folder, len(data))
-            write_atomically(self._path(uri, version, size), data, durable=False)
+            path = self._path(uri, version, size)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, data, mode=0o600, durable=False)
             with self._lock:
                 if self._bytes is None:
                     self._bytes = sum(bytes_ for _, bytes_, _ in self._files())

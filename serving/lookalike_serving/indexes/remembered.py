@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from lookalike_serving.machine.rundir import write_atomically
+from lookalike_serving.machine.files import write_atomically
 
 log = logging.getLogger("lookalike.service")
 

@@ -21,8 +21,9 @@ from typing import Any
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_serving.machine import haproxy, processes
+from lookalike_serving.machine.files import write_atomically
 from lookalike_serving.machine.processes import MARK
-from lookalike_serving.machine.rundir import RunDirectory, write_atomically
+from lookalike_serving.machine.rundir import RunDirectory
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
 """Requests and documents do not pass through it."""

@@ -33,12 +33,12 @@ from lookalike_crds.config import IngestionConfig, ServingConfig
 from lookalike_crds.config_changes import is_read_again
 from lookalike_serving.local.cluster import replica
 from lookalike_serving.local.ingestions import Ingestions
+from lookalike_serving.machine.files import write_atomically
 from lookalike_serving.machine.rundir import (
     IngestionPhase,
     IngestionState,
     RunDirectory,
     digest_of,
-    write_atomically,
 )
 
 _LONGEST_LINE = 32 << 20

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
+from lookalike_serving.machine.files import write_atomically
 from lookalike_serving.machine.rundir import (
     IngestionPhase,
     IngestionState,
     RunDirectory,
-    write_atomically,
 )
 
 _ATTEMPTS = 3

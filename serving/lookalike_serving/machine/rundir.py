@@ -22,6 +22,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from lookalike_serving.machine.files import write_atomically
+
 _LOCK_POLL_SECONDS = 0.1
 
 
@@ -249,22 +251,6 @@ class RunDirectory:
 def digest_of(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Readers see the old content or the new, never a part."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, mode)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
 
 
 def _flock(handle: int) -> None:

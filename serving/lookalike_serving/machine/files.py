@@ -1,0 +1,44 @@
+"""Writing files so that a crash leaves the old content, the new one, or no file at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+
+def write_atomically(
+    path: Path, content: bytes, *, mode: int = 0o644, durable: bool = True
+) -> None:
+    """Replace the file at `path`: readers see the old content or the new one, never a part.
+
+    `durable`: it is on the disk when this returns. Raises OSError.
+    """
+    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.chmod(scratch, mode)
+        os.replace(scratch, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(scratch)
+        raise
+    if durable:
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new name is only durable once its folder is written."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows opens no folders; there the rename is enough
+        return
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
