@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 
 from lookalike_cli.failure import ExitCode, Failure, missing_extra
 from lookalike_cli.options import DEFAULT_DATA_DIR, DataDir, Files, Output, OutputFormat
+from lookalike_crds.hosts import is_loopback
 
 EXAMPLES = """Examples:
 
@@ -83,7 +83,7 @@ def up(
 
 def _check_access(host: str, api_keys_file: Path | None) -> None:
     if api_keys_file is None:
-        if not _is_loopback(host):
+        if not is_loopback(host):
             raise Failure(
                 f"--host {host} is open to the network: give --api-keys-file FILE with the keys "
                 "callers need, one a line, or listen on 127.0.0.1",
@@ -93,12 +93,3 @@ def _check_access(host: str, api_keys_file: Path | None) -> None:
     lines = api_keys_file.read_text("utf-8-sig").splitlines()
     if not any(line.strip() and not line.lstrip().startswith("#") for line in lines):
         raise Failure(f"{api_keys_file} holds no API key: write one a line")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

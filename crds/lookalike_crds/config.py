@@ -13,13 +13,13 @@ to the other.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lookalike_crds.hosts import is_loopback
 from lookalike_crds.image_collection import Engine, FieldSpec, IngestionSpec, ModelSpec, VectorSpec
 from lookalike_crds.names import Name, ServiceName
 from lookalike_crds.ownership import IndexOwner
@@ -112,12 +112,7 @@ class HttpConfig(Config):
     @property
     def loopback_only(self) -> bool:
         """Whether only this machine reaches it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
 
 class AccessConfig(Config):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import OrderedDict
-from datetime import UTC, datetime
 
+from cachetools import LRUCache
+
+from lookalike_crds.moments import now_text
 from lookalike_operator.cluster import FIELD_MANAGER, ApiError, Cluster
 from lookalike_operator.plan.model import Event, Manifest
 
@@ -25,7 +26,7 @@ class EventWriter:
     def __init__(self, cluster: Cluster, instance: str) -> None:
         self._cluster = cluster
         self._instance = instance[:128]
-        self._said: OrderedDict[str, None] = OrderedDict()
+        self._said: LRUCache[str, bool] = LRUCache(_REMEMBERED)
 
     async def write(self, regarding: Manifest, events: tuple[Event, ...]) -> None:
         """Events never fail a reconcile: they are news, not state."""
@@ -39,9 +40,7 @@ class EventWriter:
                 if not error.conflict:
                     log.info("event %s not written: %s", event.reason, error.message)
                     continue
-            self._said[name] = None
-            if len(self._said) > _REMEMBERED:
-                self._said.popitem(last=False)
+            self._said[name] = True
 
     def _manifest(self, regarding: Manifest, event: Event, name: str) -> Manifest:
         meta = regarding["metadata"]
@@ -49,7 +48,7 @@ class EventWriter:
             "apiVersion": "events.k8s.io/v1",
             "kind": "Event",
             "metadata": {"name": name, "namespace": meta["namespace"]},
-            "eventTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "eventTime": now_text("microseconds"),
             "type": event.type,
             "reason": event.reason,
             "action": "Reconcile",

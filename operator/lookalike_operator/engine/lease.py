@@ -16,9 +16,9 @@ import logging
 import random
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
+from lookalike_crds.moments import now_text
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.kinds import LEASE
 from lookalike_operator.settings import LeaseTimes
@@ -144,7 +144,7 @@ class Lease:
             "apiVersion": LEASE.api_version,
             "kind": LEASE.kind,
             "metadata": {"name": self._name, "namespace": self._namespace},
-            "spec": self._spec(_now(), 0),
+            "spec": self._spec(now_text("microseconds"), 0),
         }
 
     def _taken(self, live: dict[str, Any]) -> dict[str, Any]:
@@ -153,17 +153,13 @@ class Lease:
         acquired = before.get("acquireTime")
         if before.get("holderIdentity") != self.identity:
             acquired, transitions = None, transitions + 1
-        return {**live, "spec": self._spec(acquired or _now(), transitions)}
+        return {**live, "spec": self._spec(acquired or now_text("microseconds"), transitions)}
 
     def _spec(self, acquired: str, transitions: int) -> dict[str, Any]:
         return {
             "holderIdentity": self.identity,
             "leaseDurationSeconds": max(1, round(self._times.duration)),
             "acquireTime": acquired,
-            "renewTime": _now(),
+            "renewTime": now_text("microseconds"),
             "leaseTransitions": transitions,
         }
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

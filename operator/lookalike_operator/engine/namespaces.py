@@ -26,9 +26,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
+from lookalike_crds.moments import now_text
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.engine.lease import LEASE_NAME
 from lookalike_operator.kinds import LEASE
@@ -231,7 +231,7 @@ class Namespaces:
                     "apiVersion": LEASE.api_version,
                     "kind": LEASE.kind,
                     "metadata": {"name": MARK_NAME, "namespace": namespace},
-                    "spec": self._spec(_now()),
+                    "spec": self._spec(now_text("microseconds")),
                 }
             )
         except ApiError as error:
@@ -293,16 +293,16 @@ class Namespaces:
             "holderIdentity": self.release,
             "leaseDurationSeconds": round(self._times.answer),
             "acquireTime": acquired,
-            "renewTime": _now(),
+            "renewTime": now_text("microseconds"),
         }
 
     def _answered(self, mark: Mark) -> Mark:
         """Replacing it fails if anybody has changed it since it was read."""
-        acquired = mark["spec"].get("acquireTime") or _now()
+        acquired = mark["spec"].get("acquireTime") or now_text("microseconds")
         return {**mark, "metadata": _unasked(mark), "spec": self._spec(acquired)}
 
     def _taken(self, mark: Mark) -> Mark:
-        return {**mark, "metadata": _unasked(mark), "spec": self._spec(_now())}
+        return {**mark, "metadata": _unasked(mark), "spec": self._spec(now_text("microseconds"))}
 
     def _asking(self, mark: Mark) -> Mark:
         annotations = {**(mark["metadata"].get("annotations") or {}), ASKED_BY: self.release}
@@ -317,7 +317,3 @@ def _unasked(mark: Mark) -> dict[str, Any]:
     annotations = dict(mark["metadata"].get("annotations") or {})
     annotations.pop(ASKED_BY, None)
     return {**mark["metadata"], "annotations": annotations}
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

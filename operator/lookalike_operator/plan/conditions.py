@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from lookalike_crds.base import Condition
+from lookalike_crds.moments import utc_text
 from lookalike_operator.plan.model import Event
 
 Truth = Literal["True", "False", "Unknown"]
@@ -96,7 +97,7 @@ _BEGINNINGS = _UNDER_WAY - {"Ingesting", "Suspended", "JobSuspended"}
 
 
 def timestamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return utc_text(moment, "seconds")
 
 
 def parsed(text: str | None) -> datetime | None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lookalike_crds.moments import utc_text
 from lookalike_serving.demo.products import COLOURS, KINDS, PATTERNS
 from lookalike_serving.demo.render import render
 
@@ -127,7 +128,7 @@ def entry(index: int, seed: int) -> tuple[Entry, np.random.Generator]:
             pattern=pattern,
             price=round(float(np.exp(rng.uniform(1.6, 5.2))), 2),
             status="active" if rng.random() < 0.85 else "discontinued",
-            added=added.isoformat().replace("+00:00", "Z"),
+            added=utc_text(added),
             maker=maker,
         ),
         rng,

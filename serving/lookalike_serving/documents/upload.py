@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
+from lookalike_crds.moments import now_text
 from lookalike_serving.documents import ids
 from lookalike_serving.documents.layout import Origin, payload, point_id, split
 from lookalike_serving.documents.metadata import checked_metadata
@@ -151,4 +151,4 @@ def checked_document_id(document_id: str) -> str:
 
 def utc_now() -> str:
     """RFC 3339 in UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return now_text("milliseconds")

@@ -11,12 +11,12 @@ Where keys are configured they are the check: a page of somebody else has none t
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lookalike_crds.config import HttpConfig
+from lookalike_crds.hosts import is_loopback
 from lookalike_serving.gateway.context import request_id_of
 from lookalike_serving.gateway.headers import values_of
 from lookalike_serving.gateway.responses import problem_response
@@ -127,12 +127,7 @@ def _is_served(host: str | None, http: HttpConfig) -> bool:
     if host is None:
         return False
     # Browsers resolve names below .localhost themselves (RFC 6761): nobody can own one.
-    if host == "localhost" or host.endswith(".localhost"):
+    if is_loopback(host) or host.endswith(".localhost"):
         return True
     public = _split(http.public_url) if http.public_url is not None else None
-    if host == http.host.strip("[]").lower() or (public is not None and host == public[1]):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host == http.host.strip("[]").lower() or (public is not None and host == public[1])

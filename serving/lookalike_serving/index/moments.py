@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
+from lookalike_crds.moments import utc_text
+
 EXAMPLE = "2026-05-01T12:00:00Z"
 FORMS = (
     f"write one like {EXAMPLE}: years 1 to 9999, at most 6 digits of a second, zone Z or +01:00, "
@@ -60,4 +62,4 @@ def stored_form(text: str) -> str:
     read = moment(text)
     if _AS_ENGINES_READ.fullmatch(text):
         return text
-    return read.isoformat().replace("+00:00", "Z")
+    return utc_text(read)

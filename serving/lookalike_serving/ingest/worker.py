@@ -13,10 +13,10 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from lookalike_crds.config import IngestionConfig
+from lookalike_crds.moments import now_text
 from lookalike_crds.progress import ByCause
 from lookalike_serving.documents.layout import Origin, payload, point_id
 from lookalike_serving.documents.metadata import MetadataChecker
@@ -228,4 +228,4 @@ def _lost(task: Task, warning: str) -> ByCause:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return now_text("milliseconds")

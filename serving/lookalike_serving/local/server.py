@@ -17,7 +17,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from http.client import HTTPException
 from importlib.metadata import version
 from math import inf
@@ -26,6 +25,7 @@ from types import FrameType
 from typing import NoReturn
 
 from lookalike_crds.config import HttpConfig, ServingConfig
+from lookalike_crds.moments import now_text
 from lookalike_serving.local import cluster
 from lookalike_serving.local.control import Control
 from lookalike_serving.local.ingestions import Ingestions
@@ -102,7 +102,7 @@ class Server:
             identity=processes.identity(pid) or "",
             phase=Phase.STARTING,
             url=address_of(config.http),
-            started_at=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            started_at=now_text(),
             config_digest=digest_of(config_path),
             versions={"lookalike": version("lookalike"), "ray": version("ray")},
             parent_pid=parent.pid if parent else None,

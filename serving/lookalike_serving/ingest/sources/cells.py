@@ -18,6 +18,7 @@ from pydantic_core import from_json
 
 from lookalike_crds.date_formats import EPOCH_UNITS, has_time
 from lookalike_crds.image_collection import FieldType
+from lookalike_crds.moments import utc_text
 
 _NOTHING = frozenset(
     r"\n null none nan nat n/a na <na> #n/a -nan #value! #ref! #div/0! #name? #null! #num!".split()
@@ -128,7 +129,7 @@ def _moment(text: str, reading: Reading) -> str | None:
             aware = read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
         except (ValueError, OverflowError):
             continue
-        return aware.isoformat().replace("+00:00", "Z")
+        return utc_text(aware)
     return None
 
 
@@ -140,7 +141,7 @@ def _epoch(number: float, reading: Reading) -> str | None:
                 read = _EPOCH + timedelta(microseconds=round(number * EPOCH_UNITS[each]))
             except (OverflowError, ValueError):
                 return None
-            return read.isoformat().replace("+00:00", "Z")
+            return utc_text(read)
     return None
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from lookalike_crds.moments import utc_text
 from lookalike_crds.path_pattern import compiled, names_of
 from lookalike_crds.sources import MetadataMapping
 from lookalike_serving.documents.ids import canonical
@@ -54,7 +55,7 @@ def _info(key: str, state: os.stat_result) -> dict[str, Any]:
         modified = datetime.fromtimestamp(state.st_mtime, UTC)
     except (ValueError, OverflowError, OSError):  # of a disk whose clock was never set
         return told
-    return {**told, "modified_at": modified.isoformat(timespec="seconds").replace("+00:00", "Z")}
+    return {**told, "modified_at": utc_text(modified, "seconds")}
 
 
 def names_id(mapping: MetadataMapping) -> bool:
