@@ -7,9 +7,10 @@ times at once, and from then on ever more seldom, until nobody has changed it fo
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from cachetools import LRUCache
 
 AT_ONCE = 5
 """Times that a manifest is written again without a wait: somebody may try out what happens."""
@@ -31,7 +32,7 @@ class Contests:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._objects: OrderedDict[str, _Object] = OrderedDict()
+        self._objects: LRUCache[str, _Object] = LRUCache(_REMEMBERED)
 
     def wrote(self, uid: str, stamp: str) -> None:
         known = self._objects.get(uid)
@@ -39,9 +40,6 @@ class Contests:
             self._objects[uid] = _Object(stamp)
         else:
             known.again = [*self._recent(known), self._clock()]
-        self._objects.move_to_end(uid)
-        if len(self._objects) > _REMEMBERED:
-            self._objects.popitem(last=False)
 
     def times(self, uid: str, stamp: str) -> int:
         """How often this manifest had to be written again lately."""

@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from cachetools import LRUCache
 
 from lookalike_crds.base import API_VERSION
 from lookalike_operator.plan.model import Key, Manifest, ObjectRef, ref_of
@@ -65,7 +66,7 @@ class Store:
         """What others have written of our objects: seldom anything."""
         self._children: dict[Key, dict[ObjectRef, None]] = {}
         self._searched_by: dict[Key, dict[Key, None]] = {}
-        self._deleted: OrderedDict[str, int] = OrderedDict()
+        self._deleted: LRUCache[str, int] = LRUCache(_TOMBSTONES)
         self._listener: Callable[[Change], None] | None = None
 
     def listen(self, listener: Callable[[Change], None]) -> None:
@@ -182,9 +183,6 @@ class Store:
 
     def _bury(self, uid: str, version: int) -> None:
         self._deleted[uid] = max(version, self._deleted.get(uid, -1))
-        self._deleted.move_to_end(uid)
-        if len(self._deleted) > _TOMBSTONES:
-            self._deleted.popitem(last=False)
 
     def _forget(self, ref: ObjectRef) -> None:
         self._others.pop(ref, None)

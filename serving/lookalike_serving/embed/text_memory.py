@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+
+from cachetools import LRUCache
 
 from lookalike_serving.embed.results import Vector
 
@@ -13,7 +14,7 @@ class TextMemory:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._vectors: OrderedDict[str, Vector] = OrderedDict()
+        self._vectors: LRUCache[str, Vector] = LRUCache(size)
         self._hits = 0
         self._lock = threading.Lock()
 
@@ -28,7 +29,6 @@ class TextMemory:
         with self._lock:
             vector = self._vectors.get(text)
             if vector is not None:
-                self._vectors.move_to_end(text)
                 self._hits += 1
             return vector
 
@@ -37,5 +37,3 @@ class TextMemory:
             return
         with self._lock:
             self._vectors[text] = vector.copy()
-            while len(self._vectors) > self._size:
-                self._vectors.popitem(last=False)

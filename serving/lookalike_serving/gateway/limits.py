@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable
 
+from cachetools import LRUCache
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike_serving.gateway.auth import CALLER
@@ -40,16 +41,14 @@ class TokenBuckets:
     def __init__(self, rate: float) -> None:
         self.rate = rate
         self._burst = max(1.0, rate * _BURST_SECONDS)
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(_MAX_CALLERS)
 
     def wait(self, caller: str, now: float) -> float:
         """0 where the request may go on, else the seconds until one may."""
-        tokens, then = self._buckets.pop(caller, (self._burst, now))
+        tokens, then = self._buckets.get(caller, (self._burst, now))
         tokens = min(self._burst, tokens + (now - then) * self.rate)
         allowed = tokens >= 1.0
         self._buckets[caller] = (tokens - 1.0 if allowed else tokens, now)
-        if len(self._buckets) > _MAX_CALLERS:
-            self._buckets.popitem(last=False)
         return 0.0 if allowed else (1.0 - tokens) / self.rate
 
 
