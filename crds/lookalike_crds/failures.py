@@ -92,7 +92,7 @@ class FailureKind:
         """What a batch does, in words."""
         if not self.concerns_all:
             return "the item fails"
-        return "waits, then halts" if self.retryable else "halts"
+        return "waits, then halts" if self.retry is Retry.LATER else "halts"
 
 
 # -- the request -----------------------------------------------------------------------------------

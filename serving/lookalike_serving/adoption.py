@@ -19,6 +19,7 @@ from typing import Any
 
 from lookalike_crds.config import CollectionConfig, ServingConfig, light_of, with_light
 from lookalike_crds.config_changes import Work, needs_restart, place_of, work_of
+from lookalike_crds.failures import INDEX_UNAVAILABLE
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch
 from lookalike_serving.indexes.left_behind import only_here
@@ -257,7 +258,9 @@ class _Change:
             await index.take_fields(now.fields)
             return
         service.reopening.add(now.name)
-        service.failures[now.name] = Failure("its index is opened with other settings", True, True)
+        service.failures[now.name] = Failure(
+            "its index is opened with other settings", INDEX_UNAVAILABLE
+        )
         try:
             if index is not None:
                 del service.collections[now.name]

@@ -10,6 +10,7 @@ import asyncio
 import logging
 
 from lookalike_crds.config import CollectionConfig
+from lookalike_crds.failures import NOT_READY
 from lookalike_crds.image_collection import Engine
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem
@@ -90,7 +91,7 @@ async def _canary(service: Service, collection: CollectionConfig) -> Failure | N
         addresses = collection.index.addresses
         by = f" by {' or '.join(addresses)}" if addresses else ""
         return Failure(
-            f"a canary query was not answered within {CANARY_SECONDS:g} s{by}", may_pass=True
+            f"a canary query was not answered within {CANARY_SECONDS:g} s{by}", NOT_READY
         )
     except (IndexFailure, Problem) as failure:
         return Failure.of(failure)

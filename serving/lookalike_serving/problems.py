@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
+from lookalike_crds.failures import INVALID_REQUEST, FailureKind
+
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
@@ -28,23 +30,24 @@ class Wrong:
 
 
 class Problem(Exception):
-    """Refuses a request with an HTTP status, a stable `code` and a detail that tells the remedy."""
+    """Refuses a request: a row of the table of failures, and a detail that tells the remedy."""
 
     def __init__(
         self,
-        status: int,
-        code: str,
+        kind: FailureKind,
         detail: str,
         *,
         errors: Sequence[Wrong] = (),
         headers: dict[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.status = status
-        self.code = code
+        self.failure_kind = kind
+        self.status = kind.status
+        self.code = kind.code
         self.detail = detail
         self.errors = tuple(errors)
-        self.headers = headers or {}
+        wait = {} if kind.retry_after is None else {"Retry-After": str(kind.retry_after)}
+        self.headers = wait | (headers or {})
 
     def as_json(self, instance: str | None = None) -> dict[str, Any]:
         """The problem document; `instance` is the request's id."""
@@ -67,7 +70,7 @@ def invalid(errors: Sequence[Wrong]) -> Problem:
     first = errors[0]
     where = f"{first.path}: " if first.path else ""
     more = f" (and {len(errors) - 1} more: see errors)" if len(errors) > 1 else ""
-    return Problem(422, "invalid-request", f"{where}{first.message}{more}", errors=errors)
+    return Problem(INVALID_REQUEST, f"{where}{first.message}{more}", errors=errors)
 
 
 def wrong(path: str, message: str) -> Problem:

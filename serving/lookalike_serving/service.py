@@ -30,15 +30,26 @@ from lookalike_crds.config import (
     light_of,
     with_light,
 )
+from lookalike_crds.failures import (
+    BATCHES_UNAVAILABLE,
+    COLLECTION_UNAVAILABLE,
+    INTERNAL,
+    MODEL_UNAVAILABLE,
+    NOT_FOUND,
+    FailureKind,
+    Part,
+    Retry,
+)
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_crds.lost import what_was_lost
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
-from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
+from lookalike_serving.embed.protocol import ModelError
+from lookalike_serving.failures import kind_of
 from lookalike_serving.following import follow
 from lookalike_serving.images import ImageFetcher, ImageStore
 from lookalike_serving.index.open import open_index, open_payload_index
-from lookalike_serving.index.protocol import Index, IndexFailure, IndexUnavailable, Query, Vector
+from lookalike_serving.index.protocol import Index, IndexFailure, Query, Vector
 from lookalike_serving.index.unfit import retyped_warnings
 from lookalike_serving.indexes.remembered import remember, remembered
 from lookalike_serving.indexes.superseded import check_nothing_left
@@ -77,15 +88,22 @@ class Failure:
     """Why a part is not open."""
 
     reason: str
-    unreachable: bool = False
-    """The engine of its index cannot be reached, which may pass by itself."""
-    may_pass: bool = False
-    """Nobody needs to change anything for it to be opened at a later attempt."""
+    kind: FailureKind = INTERNAL
 
     @classmethod
     def of(cls, error: Exception) -> Failure:
-        unreachable = isinstance(error, IndexUnavailable)
-        return cls(str(error), unreachable, unreachable or isinstance(error, WeightsUnreachable))
+        return cls(str(error), kind_of(error))
+
+    @property
+    def unreachable(self) -> bool:
+        """The engine of its index cannot be reached, which may pass by itself."""
+        return self.kind.part is Part.INDEX and self.kind.retry is Retry.LATER
+
+    @property
+    def may_pass(self) -> bool:
+        """Nobody needs to change anything for it to be opened at a later attempt."""
+        # A model that fails while it runs is helped by a restart, if by anything.
+        return self.kind.retry is Retry.LATER and self.kind is not MODEL_UNAVAILABLE
 
     def __str__(self) -> str:
         return self.reason
@@ -110,7 +128,7 @@ class Service:
         self.lost: dict[str, str] = {}
         """Collections whose index held documents and was empty when it was opened: what to tell."""
         self._batches: Index | None = None
-        self.batches_failure: Failure | None = Failure("not opened yet", may_pass=True)
+        self.batches_failure: Failure | None = Failure("not opened yet", BATCHES_UNAVAILABLE)
         """Why batch records cannot be kept; None where they can."""
         self._canaries: dict[str, Vector] = {}
         self._threads = ThreadPoolExecutor(max(2, usable_cpus()), "service")
@@ -164,13 +182,11 @@ class Service:
             return state
         if name in self.failures:
             raise Problem(
-                503,
-                "collection-unavailable",
+                COLLECTION_UNAVAILABLE,
                 f"Collection {name!r} is not open: {self.failures[name]}",
-                headers={"Retry-After": "5"},
             )
         known = ", ".join(sorted([*self.collections, *self.failures])) or "none"
-        raise Problem(404, "not-found", f"There is no collection {name!r}. Served here: {known}.")
+        raise Problem(NOT_FOUND, f"There is no collection {name!r}. Served here: {known}.")
 
     @property
     def retrievers(self) -> dict[str, RetrieverConfig]:
@@ -190,7 +206,7 @@ class Service:
         if name not in retrievers:
             known = ", ".join(sorted(retrievers)) or "none"
             detail = f"There is no retriever {name!r}. Served here: {known}."
-            raise Problem(404, "not-found", detail)
+            raise Problem(NOT_FOUND, detail)
         return retrievers[name]
 
     @property
@@ -198,10 +214,8 @@ class Service:
         """The payload-only index of batch records. Raises Problem 503 where it is not open."""
         if self._batches is None:
             raise Problem(
-                503,
-                "batches-unavailable",
+                BATCHES_UNAVAILABLE,
                 f"The store of batch records is not open: {self.batches_failure}",
-                headers={"Retry-After": "5"},
             )
         return self._batches
 

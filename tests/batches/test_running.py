@@ -233,7 +233,7 @@ async def test_a_full_disk_stops_the_batch_and_a_retry_finishes_it(desk, shelf):
     batch = await desk.submit(*(f"image {n}".encode() for n in range(50)))
     stopped = await desk.end(batch)
     assert stopped.state is BatchState.FAILED
-    assert stopped.progress.failure.code == "storage-failed"
+    assert stopped.progress.failure.code == "storage-full"
     assert stopped.counts.queued == 50
     shelf.before = None
     await desk.batches.retry(batch.order.id)
@@ -251,7 +251,7 @@ async def test_a_batch_leaves_the_disks_reserve_alone(desk, shelf, monkeypatch):
     shelf.before = fill
     batch = await desk.submit(*(f"image {n}".encode() for n in range(50)))
     stopped = await desk.end(batch)  # how it ended can still be noted
-    assert stopped.progress.failure.code == "storage-failed"
+    assert stopped.progress.failure.code == "storage-full"
     assert stopped.counts.queued > 0
     with pytest.raises(disk.NoRoom, match="there is no room"):
         await desk.submit(b"two")

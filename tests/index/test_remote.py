@@ -199,7 +199,7 @@ async def test_a_wrong_token_is_refused(app, index, token):
 
 async def test_without_a_token_the_route_is_off(app):
     app.state.token = None
-    with pytest.raises(IndexRefused, match=r"off: set access\.internal_token_file"):
+    with pytest.raises(IndexFailure, match=r"off: set access\.internal_token_file"):
         await client(app, token="None").count()
 
 
@@ -288,7 +288,7 @@ async def test_a_value_that_cannot_be_sent_is_refused_here(app, value):
 
 
 async def test_an_unknown_collection_and_operation_are_named(app):
-    with pytest.raises(IndexRefused, match="no collection 'boots'"):
+    with pytest.raises(IndexFailure, match="no collection 'boots'"):
         await client(app, collection="boots").count()
     with pytest.raises(IndexRefused, match="no operation 'drop': count, delete"):
         await client(app)._ask("drop")

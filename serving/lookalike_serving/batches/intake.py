@@ -157,7 +157,7 @@ class Intake:
             image = await self._inline(value)
         except ImageError as failure:
             digest = hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
-            return "", digest, Cause(f"image-{failure.code.replace('_', '-')}", failure.message)
+            return "", digest, Cause(failure.failure_kind.code, failure.message)
         staged = await asyncio.to_thread(self._put, f"item-{self.taken}", image)
         return staged.reference, staged.sha256, None
 

@@ -10,6 +10,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from lookalike_crds.config import CollectionConfig
+from lookalike_crds.failures import (
+    BATCH_ACTIVE,
+    BATCH_FINISHED,
+    IDEMPOTENCY_KEY_REUSED,
+    NOT_FOUND,
+    NOTHING_TO_RETRY,
+)
 from lookalike_serving.batches.intake import Inline, Intake
 from lookalike_serving.batches.record import (
     MAX_ITEMS,
@@ -90,7 +97,7 @@ class Batches:
         batch = await self._store.batch(id)
         if batch is None:
             detail = f"There is no batch {id[:80]!r}. Batches are kept for 30 days after their end."
-            raise Problem(404, "not-found", detail)
+            raise Problem(NOT_FOUND, detail)
         return batch
 
     async def page(
@@ -130,8 +137,7 @@ class Batches:
                 return batch
             if not batch.state.active:
                 raise Problem(
-                    409,
-                    "batch-finished",
+                    BATCH_FINISHED,
                     f"Batch {id} is {batch.state} already: there is nothing left to cancel.",
                 )
             control = replace(batch.control, cancelled=batch.control.attempt)
@@ -145,14 +151,13 @@ class Batches:
             batch = await self.batch(id)
             if batch.state.active:
                 raise Problem(
-                    409,
-                    "batch-active",
+                    BATCH_ACTIVE,
                     f"Batch {id} is {batch.state}: retry it when it has ended, or cancel it first.",
                 )
             counts = batch.counts
             if counts.failed + counts.queued == 0:
                 raise Problem(
-                    409, "nothing-to-retry", f"Batch {id} is {batch.state} and has no failed items."
+                    NOTHING_TO_RETRY, f"Batch {id} is {batch.state} and has no failed items."
                 )
             control = replace(batch.control, attempt=batch.control.attempt + 1)
             await self._store.save_control(id, control)
@@ -168,8 +173,7 @@ class Batches:
             or existing.order.on_error is not order.on_error
         ):
             raise Problem(
-                422,
-                "idempotency-key-reused",
+                IDEMPOTENCY_KEY_REUSED,
                 f"Idempotency-Key {key[:80]!r} made batch {existing.order.id} from another "
                 "request: send a new key for a new batch.",
             )

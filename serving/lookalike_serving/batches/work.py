@@ -1,24 +1,24 @@
 """One item's work, and what its failures mean.
 
-A failure is the image's own (this item fails, the batch goes on), of the moment (tried again after
-a pause), or the service's (a full disk, an index that stays away: the batch stops, and the items
-it has not tried wait for a retry). Told apart here and nowhere else.
+The table of failures tells them apart. A failure is the item's own (it fails, the batch goes on),
+or concerns all: then what may pass by itself is tried again after a pause, and if it does not pass,
+or cannot, the batch stops, and the items it has not tried wait for a retry.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from lookalike_crds.failures import IMAGE_LOST, INTERNAL, FailureKind, Retry
 from lookalike_serving.batches.record import Cause, Item
 from lookalike_serving.batches.staging import PREFIX, Staging
-from lookalike_serving.embed import ModelError, Overloaded
-from lookalike_serving.images import Code, ImageError
-from lookalike_serving.index.protocol import IndexFailure, IndexFull, IndexRefused
+from lookalike_serving.failures import kind_of
+from lookalike_serving.images import ImageError
+from lookalike_serving.machine.disk import NoRoom
 from lookalike_serving.problems import Problem
 
 log = logging.getLogger("lookalike.batches")
@@ -26,8 +26,6 @@ log = logging.getLogger("lookalike.batches")
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
 """Seconds between tries while the service itself is unwell: about two minutes in all."""
 _FETCH_TRIES = 3
-_PASSING = frozenset({Code.UNREACHABLE, Code.TIMEOUT})
-_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 
 Fetch = Callable[[str], Awaitable[bytes]]
 """The bytes of an https URL. Raises ImageError."""
@@ -85,68 +83,50 @@ class Work:
             except asyncio.CancelledError:
                 raise
             except Exception as failure:
-                cause, passing = judge(failure)
-                if not passing:
+                kind = kind_of(failure)
+                cause = _cause(failure, kind)
+                if not kind.concerns_all:
                     return Outcome(cause)
-                if pause is None or stop.is_set():
+                if kind.retry is not Retry.LATER or pause is None or stop.is_set():
                     raise Halted(cause) from failure
                 await wait(stop, pause)
         raise AssertionError("the last try has no pause after it")
 
     async def _image(self, item: Item, stop: asyncio.Event) -> bytes:
         if item.image.startswith(PREFIX):
-            return await asyncio.to_thread(self._staging.get, item.image)
+            try:
+                return await asyncio.to_thread(self._staging.get, item.image)
+            except FileNotFoundError:
+                raise Problem(
+                    IMAGE_LOST,
+                    "The uploaded bytes are no longer here: they were removed, or another replica "
+                    "took them and its data folder is not shared. Submit the image again.",
+                ) from None
         for pause in self._pauses[: _FETCH_TRIES - 1]:
             try:
                 return await self._fetch(item.image)
             except ImageError as failure:
-                if failure.code not in _PASSING or stop.is_set():
+                if not failure.failure_kind.retryable or stop.is_set():
                     raise
                 await wait(stop, pause)
         return await self._fetch(item.image)
 
 
-def judge(failure: Exception) -> tuple[Cause, bool]:
-    """(why, whether it may pass). Raises Halted where it cannot pass and is not the item's."""
-    match failure:
-        case ImageError():
-            return Cause(f"image-{failure.code.replace('_', '-')}", failure.message), False
-        case IndexRefused():
-            return Cause("index-refused", str(failure)), False
-        case IndexFull():
-            told = f"{failure}. Then retry the batch."
-            raise Halted(Cause("storage-failed", told)) from failure
-        case IndexFailure():
-            return Cause("index-unavailable", f"{failure}. Retry the batch when it answers."), True
-        case Overloaded():
-            return Cause("too-many-requests", str(failure)), True
-        case ModelError():
-            return Cause("model-unavailable", f"{failure}. Retry the batch when it runs."), True
-        case Problem(status=404):
-            raise Halted(Cause(failure.code, failure.detail)) from failure
-        case Problem(status=status):
-            return Cause(failure.code, failure.detail), status >= 500
-        case FileNotFoundError():
-            return Cause(
-                "image-lost",
-                "The uploaded bytes are no longer here: they were removed, or another replica took "
-                "them and its data folder is not shared. Submit the image again.",
-            ), False
-        case OSError(errno=number) if number in _DISK:
-            raise Halted(
-                Cause(
-                    "storage-failed",
-                    f"The data folder cannot be written: {failure.strerror}. Make room, then "
-                    "retry the batch.",
-                )
-            ) from failure
-        case _:
-            log.exception("an item failed unexpectedly", exc_info=failure)
-            return Cause(
-                "internal",
-                f"Something failed that should not ({type(failure).__name__}): the cause is in "
-                "the server's log.",
-            ), False
+def _cause(failure: Exception, kind: FailureKind) -> Cause:
+    """What is noted beside the item, or of the batch that halts."""
+    if kind is INTERNAL:
+        log.exception("an item failed unexpectedly", exc_info=failure)
+        return Cause(
+            kind.code,
+            f"Something failed that should not ({type(failure).__name__}): the cause is in "
+            "the server's log.",
+        )
+    told = str(failure)
+    if isinstance(failure, OSError) and failure.strerror and not isinstance(failure, NoRoom):
+        told = f"The data folder cannot be written: {failure.strerror}"
+    if kind.concerns_all and kind.retryable:
+        told = f"{told.rstrip('.')}. Retry the batch when that has passed."
+    return Cause(kind.code, told)
 
 
 async def wait(stop: asyncio.Event, seconds: float) -> None:

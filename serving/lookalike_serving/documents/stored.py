@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lookalike_crds.failures import NOT_FOUND
 from lookalike_serving.documents.layout import RESERVED, Origin, payload, point_id, split
 from lookalike_serving.documents.links import image_path, thumbnail_path
 from lookalike_serving.documents.metadata import checked_metadata
@@ -39,7 +40,7 @@ async def find_document(
     found = read_record(records[0]) if records else None
     if found is None:
         detail = f"There is no document {document_id!r} in collection {collection!r}."
-        raise Problem(404, "not-found", detail)
+        raise Problem(NOT_FOUND, detail)
     return found
 
 

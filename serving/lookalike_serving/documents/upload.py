@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lookalike_crds.moments import now_text
+from lookalike_crds.failures import ALREADY_THERE
 from lookalike_serving.documents import ids
 from lookalike_serving.documents.layout import Origin, payload, point_id, split
 from lookalike_serving.documents.metadata import checked_metadata
@@ -124,8 +125,7 @@ def _check_new(state: CollectionState, existing: Sequence[Record]) -> None:
     """Raises Problem 412."""
     if existing:
         raise Problem(
-            412,
-            "already-there",
+            ALREADY_THERE,
             f"collection {state.name!r} has this document already, and If-None-Match asks to store "
             "new ones alone: leave the header out to replace it",
         )

@@ -18,6 +18,7 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from lookalike_crds.failures import UNAUTHORIZED
 from lookalike_serving.gateway.context import request_id_of
 from lookalike_serving.gateway.headers import header
 from lookalike_serving.gateway.responses import problem_response
@@ -91,8 +92,7 @@ class Authentication:
             return None
         told = "The API key is not valid." if key else "This service needs an API key."
         return Problem(
-            401,
-            "unauthorized",
+            UNAUTHORIZED,
             f"{told} Send it as `Authorization: Bearer <key>`.",
             headers={"WWW-Authenticate": 'Bearer realm="lookalike"'},
         )

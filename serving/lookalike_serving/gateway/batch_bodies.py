@@ -26,6 +26,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 from starlette.requests import Request
 
+from lookalike_crds.failures import BAD_MULTIPART, BODY_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, by_code
 from lookalike_serving.batches.record import MAX_ITEMS, OnError
 from lookalike_serving.batches.schemas import MAX_REFERENCE, SubmittedItem
 from lookalike_serving.batches.submission import Reading, Stage, Staged, Submission, too_many
@@ -52,8 +53,7 @@ def read(request: Request, stage: Stage, max_image_bytes: int) -> Reading:
             reading.items = _parts(request, boundary, stage, max_image_bytes)
         case _:
             raise Problem(
-                415,
-                "unsupported-media-type",
+                UNSUPPORTED_MEDIA_TYPE,
                 f"The body is {kind!r}: send application/json, application/x-ndjson or "
                 "multipart/form-data with a boundary.",
             )
@@ -314,14 +314,13 @@ def _options(disposition: str) -> dict[str, str]:
 
 def too_large_image(size: int, limit: int) -> Problem:
     return Problem(
-        413, "image-too-large", f"holds {size:,} bytes: an image may have {limit:,} at most"
+        by_code("image-too-large"), f"holds {size:,} bytes: an image may have {limit:,} at most"
     )
 
 
 def _too_large(limit: int) -> Problem:
     return Problem(
-        413,
-        "body-too-large",
+        BODY_TOO_LARGE,
         f"The body is larger than {limit:,} bytes: send images as NDJSON or multipart (up to "
         f"{MAX_STREAM_BYTES:,} bytes), or several batches.",
         headers={"Connection": "close"},
@@ -329,4 +328,4 @@ def _too_large(limit: int) -> Problem:
 
 
 def _bad_multipart(reason: str) -> Problem:
-    return Problem(400, "bad-multipart", f"The multipart body cannot be read: {reason}.")
+    return Problem(BAD_MULTIPART, f"The multipart body cannot be read: {reason}.")

@@ -20,6 +20,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from lookalike_crds.failures import BAD_MULTIPART, UNSUPPORTED_MEDIA_TYPE
 from lookalike_serving.problems import Problem, Wrong, invalid, wrong
 
 MAX_PARTS = 64
@@ -50,7 +51,7 @@ async def read_json(request: Request, model: type[M]) -> M:
     ):
         told = f"The body is {kind[:100]!r}" if kind else "The body has no Content-Type"
         detail = f"{told}: send it with Content-Type: application/json."
-        raise Problem(415, "unsupported-media-type", detail)
+        raise Problem(UNSUPPORTED_MEDIA_TYPE, detail)
     return parse(model, await request.body())
 
 
@@ -90,7 +91,7 @@ async def read_multipart(request: Request) -> Multipart:
         form = await request.form(max_files=MAX_PARTS, max_fields=MAX_PARTS, max_part_size=limit)
     except HTTPException as failure:
         detail = f"The multipart body cannot be read: {failure.detail}"
-        raise Problem(400, "bad-multipart", detail) from None
+        raise Problem(BAD_MULTIPART, detail) from None
     fields: dict[str, str] = {}
     files: dict[str, bytes] = {}
     try:

@@ -8,6 +8,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from lookalike_crds.failures import DRAINING, INDEX_UNAVAILABLE, NOT_READY
 from lookalike_serving.answering import CANARY_SECONDS, silent_parts
 from lookalike_serving.gateway.auth import may_see_reasons
 from lookalike_serving.gateway.context import metrics_of, request_id_of, service_of
@@ -37,7 +38,7 @@ async def healthz(request: Request) -> Response:
 )
 async def readyz(request: Request) -> Response:
     if request.app.state.traffic.draining:
-        problem = Problem(503, "draining", "This server is about to end.")
+        problem = Problem(DRAINING, "This server is about to end.")
         return problem_response(problem, request_id_of(request.scope))
     service = service_of(request)
     parts = await silent_parts(service)
@@ -48,11 +49,9 @@ async def readyz(request: Request) -> Response:
         waits = all(failure.unreachable for failure in failed.values())
         answering = len(parts) - len(failed)
         problem = Problem(
-            503,
-            "index-unavailable" if waits else "not-ready",
+            INDEX_UNAVAILABLE if waits else NOT_READY,
             f"{answering} of {len(parts)} parts answer; {errors[0].path}: {errors[0].message}",
             errors=errors,
-            headers={"Retry-After": "2"},
         )
         return problem_response(problem, request_id_of(request.scope))
     told: dict[str, Any] = {"status": "ready", "parts": sorted(parts)}

@@ -10,6 +10,7 @@ import hashlib
 
 from fastapi import Request, Response
 
+from lookalike_crds.failures import IMAGE_LOST, IMAGE_UNAVAILABLE
 from lookalike_serving.documents.layout import Origin
 from lookalike_serving.documents.stored import find_document
 from lookalike_serving.gateway.context import service_of
@@ -41,9 +42,8 @@ async def image_response(
     try:
         content, media_type = await _content(service, origin.image, size)
     except ImageError as failure:
-        status = 404 if failure.code in _GONE else 502
-        code = f"image-{failure.code.replace('_', '-')}"
-        raise Problem(status, code, failure.message) from None
+        kind = IMAGE_LOST if failure.code in _GONE else IMAGE_UNAVAILABLE
+        raise Problem(kind, failure.message) from None
     return Response(content, headers=headers, media_type=media_type)
 
 

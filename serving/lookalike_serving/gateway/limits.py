@@ -16,6 +16,7 @@ from collections.abc import Callable
 from cachetools import LRUCache
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from lookalike_crds.failures import BODY_TOO_LARGE, BODY_TOO_SLOW, TOO_MANY_REQUESTS
 from lookalike_serving.gateway.auth import CALLER
 from lookalike_serving.gateway.context import request_id_of
 from lookalike_serving.gateway.headers import has_body, header
@@ -207,8 +208,7 @@ class _Body:
 
 def too_slow() -> Problem:
     return Problem(
-        408,
-        "body-too-slow",
+        BODY_TOO_SLOW,
         f"The request body did not come within {BODY_SECONDS:g} s and a second more for each "
         f"{SLOWEST_BYTES:,} bytes: send it faster, or a smaller one.",
         headers={"Connection": "close"},
@@ -219,8 +219,7 @@ def overloaded(reason: str, seconds: float) -> Problem:
     """429 that says when to try again."""
     wait = max(1, math.ceil(seconds))
     return Problem(
-        429,
-        "too-many-requests",
+        TOO_MANY_REQUESTS,
         f"{reason} Try again in {wait} s.",
         headers={"Retry-After": str(wait)},
     )
@@ -228,8 +227,7 @@ def overloaded(reason: str, seconds: float) -> Problem:
 
 def too_large(limit: int) -> Problem:
     return Problem(
-        413,
-        "body-too-large",
+        BODY_TOO_LARGE,
         f"The request body is larger than {limit:,} bytes: send a smaller image, its URL, or a "
         "batch of several requests.",
         headers={"Connection": "close"},

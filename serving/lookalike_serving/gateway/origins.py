@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lookalike_crds.config import HttpConfig
 from lookalike_crds.hosts import is_loopback
+from lookalike_crds.failures import FOREIGN_PAGE, WRONG_HOST
 from lookalike_serving.gateway.context import request_id_of
 from lookalike_serving.gateway.headers import values_of
 from lookalike_serving.gateway.responses import problem_response
@@ -55,8 +56,7 @@ def wrong_host(scope: Scope, http: HttpConfig) -> Problem | None:
         return None
     told = b", ".join(given).decode("latin-1")[:200]
     return Problem(
-        421,
-        "wrong-host",
+        WRONG_HOST,
         f"Host {told!r} is not served here: use http://localhost:{http.port}, or configure API "
         "keys, with which any name is answered.",
     )
@@ -75,8 +75,7 @@ def foreign_page(scope: Scope, http: HttpConfig) -> Problem | None:
         return None
     told = b", ".join(origins or sites).decode("latin-1")[:200]
     return Problem(
-        403,
-        "foreign-page",
+        FOREIGN_PAGE,
         f"A page of another origin ({told}) asks for data, which a service without API keys gives "
         "to its own page alone. Call it from a program, or configure API keys.",
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from lookalike_crds.failures import FailureKind, by_code
+
 
 class Code(StrEnum):
     """What was wrong, for programs. The message says it for people."""
@@ -38,6 +40,11 @@ class ImageError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+    @property
+    def failure_kind(self) -> FailureKind:
+        """Its row in the table of failures."""
+        return by_code(f"image-{self.code.replace('_', '-')}")
 
     def __reduce__(self) -> tuple[type[ImageError], tuple[Code, str]]:
         # Exceptions cross process borders (Ray); the default would call us with one argument.

@@ -18,15 +18,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from lookalike_serving.failures import kind_of
 from lookalike_serving.index import wire
-from lookalike_serving.index.protocol import (
-    Index,
-    IndexFailure,
-    IndexFull,
-    IndexMismatch,
-    IndexRefused,
-    IndexUnavailable,
-)
+from lookalike_serving.index.protocol import Index, IndexFailure, IndexRefused
 
 OPTIMIZE_ANSWER_SECONDS = 10.0
 """`optimize` may take minutes; a proxy between would give up. So it answers after this long,
@@ -39,9 +33,11 @@ _Operation = Callable[[Index, bytes], Awaitable[Any]]
 class _Refusal(Exception):
     """An answer other than 200, before the index is asked."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, error: type[IndexFailure] = IndexFailure) -> None:
         super().__init__(message)
         self.status = status
+        self.error = error
+        """What it is to the client: `IndexRefused` is never worth another attempt."""
 
 
 def bulk_router(
@@ -66,13 +62,17 @@ def bulk_router(
                 raise _Refusal(404, f"no collection {name!r} is served here")
             run = operations.get(operation)
             if run is None:
-                raise _Refusal(404, f"no operation {operation!r}: {', '.join(sorted(operations))}")
+                raise _Refusal(
+                    404,
+                    f"no operation {operation!r}: {', '.join(sorted(operations))}",
+                    IndexRefused,
+                )
             answer = await run(found, await _read(request))
             return _respond(200, answer)
         except _Refusal as refusal:
-            return _respond(refusal.status, _error(IndexRefused.__name__, str(refusal)))
+            return _respond(refusal.status, _error(refusal.error.__name__, str(refusal)))
         except IndexFailure as failure:
-            return _respond(_status(failure), _error(type(failure).__name__, str(failure)))
+            return _respond(kind_of(failure).status, _error(type(failure).__name__, str(failure)))
 
     return router
 
@@ -87,7 +87,9 @@ def _authorise(request: Request, token: str | None) -> None:
 
 async def _read(request: Request) -> bytes:
     too_large = _Refusal(
-        413, f"the body exceeds {wire.MAX_BODY_BYTES} bytes: send fewer or smaller points"
+        413,
+        f"the body exceeds {wire.MAX_BODY_BYTES} bytes: send fewer or smaller points",
+        IndexRefused,
     )
     declared = request.headers.get("content-length", "0")
     if not declared.isdecimal() or int(declared) > wire.MAX_BODY_BYTES:
@@ -106,20 +108,6 @@ def _respond(status: int, answer: Any) -> Response:
 
 def _error(kind: str, message: str) -> dict[str, str]:
     return {"error": kind, "message": message}
-
-
-def _status(failure: IndexFailure) -> int:
-    match failure:
-        case IndexUnavailable():
-            return 503
-        case IndexRefused():
-            return 422
-        case IndexMismatch():
-            return 409
-        case IndexFull():
-            return 507
-        case _:
-            return 500
 
 
 async def _upsert(index: Index, body: bytes) -> None:

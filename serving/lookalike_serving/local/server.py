@@ -26,6 +26,7 @@ from typing import NoReturn
 
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_crds.moments import now_text
+from lookalike_crds.failures import INDEX_UNAVAILABLE
 from lookalike_serving.local import cluster
 from lookalike_serving.local.control import Control
 from lookalike_serving.local.ingestions import Ingestions
@@ -41,7 +42,7 @@ from lookalike_serving.machine.rundir import (
 
 _SAME_REASON_SECONDS = 6.0
 """A collection that has not opened for the same reason for so long will not open by itself."""
-_MAY_PASS = "index-unavailable"
+_MAY_PASS = INDEX_UNAVAILABLE.code
 """Code of /readyz: every part that does not answer waits for an index server."""
 _STOP_WITHIN_SECONDS = 30.0
 

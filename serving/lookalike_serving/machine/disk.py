@@ -33,6 +33,9 @@ class NoRoom(OSError):
         super().__init__(errno.ENOSPC, message)
         self.message = message
 
+    def __str__(self) -> str:
+        return self.message
+
 
 def free_bytes(folder: Path) -> int:
     """What a process of ours may still write on the folder's disk. Takes microseconds.
