@@ -15,6 +15,7 @@ import typer
 
 from lookalike_cli.failure import ExitCode, Failure, missing_extra
 from lookalike_cli.options import DEFAULT_DATA_DIR, DataDir, Output, OutputFormat
+from lookalike_crds.failures import RunExit
 
 if TYPE_CHECKING:
     from lookalike_serving.machine.rundir import RunDirectory
@@ -27,9 +28,8 @@ lookalike ingest -c catalogue --output json
 
 lookalike ingest --dry-run -f my.yaml"""
 
-_OUTCOMES = {0: "complete", 3: "incomplete"}
+_OUTCOMES: dict[int, str] = {RunExit.COMPLETE: "complete", RunExit.WITH_ERRORS: "incomplete"}
 """By the exit code of a run; any other means that it failed."""
-_BUSY = 4
 _POLL_SECONDS = 0.2
 
 
@@ -149,7 +149,7 @@ def _ingest(run: RunDirectory, collection: str, config: Path) -> dict[str, Any]:
         notice(f"the ingestion of {collection} failed: {error}. Its log: {log}")
     elif progress is not None:
         summary(progress, lambda text: notices().print(text, markup=False, soft_wrap=True))
-    ours = progress is not None and child.returncode != _BUSY
+    ours = progress is not None and child.returncode != RunExit.BUSY
     return {
         "collection": collection,
         "outcome": outcome,

@@ -16,9 +16,11 @@ from lookalike import (
     NotFound,
     RateLimited,
     ServiceUnavailable,
+    _exchange,
 )
 from lookalike._exchange import Failure, Pause, RetryPolicy, Send, exchange, retry_after
 from lookalike._operations import batches
+from lookalike_crds.failures import FAILURES, FailureKind
 
 FOUND = Reply(body={"results": [{"document_id": "mug-1", "score": 0.9}], "took_ms": 1.0})
 BUSY = Reply(503, {"title": "Service Unavailable", "detail": "The model is loading."})
@@ -200,3 +202,9 @@ def test_health_is_asked_once() -> None:
         health = client.health()
         assert (health.live, health.ready, health.detail) == (True, False, "The model is loading.")
         assert len(server.seen) == 2
+
+
+@pytest.mark.parametrize("row", FAILURES, ids=str)
+def test_only_what_may_succeed_later_is_sent_again(row: FailureKind) -> None:
+    statuses = _exchange._REFUSED_BEFORE_WORK | _exchange._MAY_HAVE_WORKED
+    assert row.retryable or row.status not in statuses

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lookalike_crds.moments import now_text
 from lookalike_crds.failures import ALREADY_THERE
+from lookalike_crds.moments import now_text
 from lookalike_serving.documents import ids
 from lookalike_serving.documents.layout import Origin, payload, point_id, split
 from lookalike_serving.documents.metadata import checked_metadata

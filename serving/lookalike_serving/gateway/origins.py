@@ -16,8 +16,8 @@ from urllib.parse import urlsplit
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lookalike_crds.config import HttpConfig
-from lookalike_crds.hosts import is_loopback
 from lookalike_crds.failures import FOREIGN_PAGE, WRONG_HOST
+from lookalike_crds.hosts import is_loopback
 from lookalike_serving.gateway.context import request_id_of
 from lookalike_serving.gateway.headers import values_of
 from lookalike_serving.gateway.responses import problem_response

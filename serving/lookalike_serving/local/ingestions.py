@@ -18,6 +18,7 @@ from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
 from lookalike_serving.machine.files import write_atomically
+from lookalike_crds.failures import RunExit
 from lookalike_serving.machine.rundir import (
     IngestionPhase,
     IngestionState,
@@ -25,8 +26,6 @@ from lookalike_serving.machine.rundir import (
 )
 
 _ATTEMPTS = 3
-_COMPLETE, _WITH_ERRORS = 0, 3
-"""Exit codes of a run that came to its end."""
 _NICENESS = 10
 """Searches go first."""
 _TAIL_BYTES = 4096
@@ -140,13 +139,13 @@ class Ingestions:
         write_atomically(run.config, config.model_dump_json(indent=2, by_alias=True).encode())
         for attempt in range(1, _ATTEMPTS + 1):
             code = self._attempt(run)
-            if code == _COMPLETE or run.called_off:
+            if code == RunExit.COMPLETE or run.called_off:
                 return IngestionState(collection, IngestionPhase.DONE)
             if code > 0:
                 break
             log.error("signal %d ended the ingestion of %s (%d)", -code, collection, attempt)
         told = _last_words(self._run.ingestion_log(collection)) or f"it ended with code {code}"
-        phase = IngestionPhase.INCOMPLETE if code == _WITH_ERRORS else IngestionPhase.FAILED
+        phase = IngestionPhase.INCOMPLETE if code == RunExit.WITH_ERRORS else IngestionPhase.FAILED
         return IngestionState(collection, phase, error=told)
 
     def _attempt(self, run: _Run) -> int:

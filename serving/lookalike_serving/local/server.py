@@ -25,8 +25,8 @@ from types import FrameType
 from typing import NoReturn
 
 from lookalike_crds.config import HttpConfig, ServingConfig
-from lookalike_crds.moments import now_text
 from lookalike_crds.failures import INDEX_UNAVAILABLE
+from lookalike_crds.moments import now_text
 from lookalike_serving.local import cluster
 from lookalike_serving.local.control import Control
 from lookalike_serving.local.ingestions import Ingestions
