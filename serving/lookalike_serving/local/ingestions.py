@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
-from lookalike_serving.machine.files import write_atomically
 from lookalike_crds.failures import RunExit
+from lookalike_serving.machine.files import write_atomically
 from lookalike_serving.machine.rundir import (
     IngestionPhase,
     IngestionState,
