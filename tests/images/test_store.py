@@ -22,10 +22,15 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def store(tmp_path: Path, root: Path) -> AsyncIterator[ImageStore]:
+async def fetcher() -> AsyncIterator[ImageFetcher]:
     fetcher = ImageFetcher(FetchPolicy(max_bytes=1_000_000, allow_private_addresses=True))
-    yield ImageStore(tmp_path / "data", [root], fetcher)
+    yield fetcher
     await fetcher.close()
+
+
+@pytest.fixture
+def store(tmp_path: Path, root: Path, fetcher: ImageFetcher) -> ImageStore:
+    return ImageStore(tmp_path / "data", [root], fetcher)
 
 
 async def refused(awaitable) -> ImageError:
@@ -200,9 +205,9 @@ async def test_a_file_above_the_byte_limit_is_refused(store, root):
     assert (await refused(store.get((root / "large.png").as_uri()))).code == "too_large"
 
 
-async def test_without_roots_no_file_is_served(tmp_path, root, png, store):
+async def test_without_roots_no_file_is_served(tmp_path, root, png, fetcher):
     (root / "a.png").write_bytes(png)
-    closed = ImageStore(tmp_path / "data", [], store._fetcher)
+    closed = ImageStore(tmp_path / "data", [], fetcher)
     assert (await refused(closed.get((root / "a.png").as_uri()))).code == "forbidden_path"
 
 

@@ -25,6 +25,7 @@ from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.progress import RunState
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.images import ImageFetcher
+from lookalike_serving.images.reader import for_sources
 from lookalike_serving.ingest.sources import (
     Item,
     Rejected,
@@ -49,7 +50,7 @@ def listed(folder: Path, **spec: Any) -> tuple[dict[str, Item], dict[str, Reject
         fetcher = ImageFetcher(FetchPolicy(), ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         scratch = folder / "scratch"
         scratch.mkdir(exist_ok=True)
-        source = open_source(source_spec, FIELDS, scratch, fetcher)
+        source = open_source(source_spec, FIELDS, scratch, for_sources(fetcher))
         try:
             return [entry async for entry in source.list()]
         finally:

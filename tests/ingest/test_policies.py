@@ -22,6 +22,7 @@ from lookalike_crds.progress import ByCause, total_of
 from lookalike_crds.sources import MetadataMapping, SourceSpec
 from lookalike_serving.documents.metadata import checked_metadata
 from lookalike_serving.images import ImageFetcher
+from lookalike_serving.images.reader import for_sources
 from lookalike_serving.ingest.partition import Partition
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run
@@ -47,7 +48,7 @@ def listed(folder: Path, table: str, name: str = "m.csv", **spec: Any) -> list[E
 
     async def gather(scratch: Path) -> list[Entry]:
         fetcher = ImageFetcher(FetchPolicy(), ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-        source = open_source(source_spec, FIELDS, scratch, fetcher)
+        source = open_source(source_spec, FIELDS, scratch, for_sources(fetcher))
         try:
             return [entry async for entry in source.list()]
         finally:

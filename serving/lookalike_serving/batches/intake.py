@@ -31,6 +31,7 @@ from lookalike_serving.batches.submission import Reading, Staged, Submission, to
 from lookalike_serving.documents.metadata import checked_metadata
 from lookalike_serving.documents.upload import checked_document_id
 from lookalike_serving.images import ImageError
+from lookalike_serving.images.reader import is_remote
 from lookalike_serving.problems import Problem, Wrong, invalid
 
 _MAX_ERRORS = 50
@@ -151,7 +152,7 @@ class Intake:
         if submission.staged is not None:
             return submission.staged.reference, submission.staged.sha256, None
         value = ((submission.item and submission.item.image) or "").strip()
-        if value.lower().startswith(("http://", "https://")):
+        if is_remote(value):
             return value, hashlib.sha256(value.encode()).hexdigest(), None
         try:
             image = await self._inline(value)

@@ -13,7 +13,6 @@ from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import BatchStore
 from lookalike_serving.batches.work import Work
 from lookalike_serving.documents.upload import store_document
-from lookalike_serving.images import load_reference
 from lookalike_serving.service import Service
 
 
@@ -26,9 +25,6 @@ def open_batches(service: Service) -> Batches:
     store = BatchStore(lambda: service.batches_index, is_served)
     staging = Staging(service.config.data_dir / "staged")
 
-    async def load(reference: str) -> bytes:
-        return await load_reference(reference, service.fetcher)
-
     async def store_item(collection: str, image: bytes, item: Item) -> tuple[str, ...]:
         stored = await store_document(service, collection, image, item.metadata, item.document_id)
         return stored.warnings
@@ -36,6 +32,7 @@ def open_batches(service: Service) -> Batches:
     # As many as there are cores: one decodes while another is in the model, and a search that comes
     # in between finds a short queue.
     slots = asyncio.Semaphore(max(2, os.cpu_count() or 1))
+    load = service.reader.read
     work = Work(load, store_item, staging, slots)
     alone = service.config.batches_index.engine is Engine.EDGE
     return Batches(store, staging, Runner(store, staging, work, alone=alone), load)

@@ -46,7 +46,7 @@ from lookalike_serving.gateway.shapes import (
     DocumentIdInPath,
     form,
 )
-from lookalike_serving.images import checked_size, load_reference
+from lookalike_serving.images import checked_size
 from lookalike_serving.problems import wrong
 from lookalike_serving.search.filters import parse_filters
 
@@ -159,7 +159,7 @@ async def upload(collection: CollectionName, request: Request) -> Response:
     else:
         asked = await read_json(request, UploadRequest)
         document_id, metadata = asked.document_id, asked.metadata
-        image = await load_reference(asked.image, service.fetcher)
+        image = await service.reader.read(asked.image)
     only_new = request.headers.get("if-none-match", "").strip() == "*"
     stored = await store_document(
         service, collection, image, metadata, document_id, only_new=only_new

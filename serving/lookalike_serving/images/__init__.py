@@ -3,7 +3,8 @@
 from lookalike_serving.images.decode import DecodedImage, decode_image
 from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.fetch import Fetched, ImageFetcher
-from lookalike_serving.images.reference import checked_size, load_reference
+from lookalike_serving.images.inline import checked_size
+from lookalike_serving.images.reader import Reader
 from lookalike_serving.images.store import ImageStore
 
 __all__ = [
@@ -13,7 +14,7 @@ __all__ = [
     "ImageError",
     "ImageFetcher",
     "ImageStore",
+    "Reader",
     "checked_size",
     "decode_image",
-    "load_reference",
 ]

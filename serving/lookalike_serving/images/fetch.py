@@ -76,6 +76,10 @@ class ImageFetcher:
                 "try again, or upload the image itself",
             ) from None
 
+    async def read(self, address: str) -> bytes:
+        """The bytes alone. Raises what `fetch` raises."""
+        return (await self.fetch(address)).data
+
     async def close(self) -> None:
         await self._pool.aclose()
 

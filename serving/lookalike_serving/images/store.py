@@ -14,26 +14,22 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
-import stat
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from lookalike_serving.images import thumbnails
-from lookalike_serving.images.errors import Code, ImageError
-from lookalike_serving.images.fetch import ImageFetcher, shown
+from lookalike_serving.images.fetch import ImageFetcher
 from lookalike_serving.images.holders import hold, release
+from lookalike_serving.images.local_files import ServedFiles, not_found, read_or_not_found
+from lookalike_serving.images.reader import Reader, remote_places, scheme_of
 from lookalike_serving.images.sniff import EXTENSIONS, MEDIA_TYPES, sniff
 from lookalike_serving.machine.disk import check_room
 from lookalike_serving.machine.files import write_atomically
 
 DEFAULT_CACHE_BYTES = 512 * 1024 * 1024
 _UPLOAD = re.compile(r"upload:([0-9a-f]{64})\.([a-z0-9]{1,8})")
-# Links are not followed, and a pipe that nobody writes to does not block.
-_READ = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _UNKNOWN_MEDIA_TYPE = "application/octet-stream"
 
 
@@ -52,8 +48,10 @@ class ImageStore:
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         self._folder = data_dir / "images"
-        self.take_roots(image_roots)
-        self._fetcher = fetcher
+        self._policy = fetcher.policy
+        self._files = ServedFiles(self._policy.max_bytes, image_roots)
+        uploads = _Uploads(self._folder, self._policy.max_bytes)
+        self._reader = Reader({"upload": uploads, "file": self._files, **remote_places(fetcher)})
         self._thumbnails = thumbnails.ThumbnailCache(data_dir / "thumbnails", cache_bytes)
         # Of their own: an unusual image may hold one for a while.
         self._threads = ThreadPoolExecutor(2, "thumbnails")
@@ -61,7 +59,7 @@ class ImageStore:
 
     def take_roots(self, image_roots: Iterable[Path]) -> None:
         """Serve the files of these folders from now on."""
-        self._roots = tuple(root.resolve() for root in image_roots)
+        self._files.take_roots(image_roots)
 
     async def put(self, data: bytes, format: str, holder: str) -> str:
         """Keep `data` for the document `holder`, on disk when this returns, and say its address.
@@ -72,7 +70,7 @@ class ImageStore:
 
     async def get(self, uri: str) -> tuple[bytes, str]:
         """(bytes, media type by content). Raises ImageError: `not_found`, `forbidden_path`, …"""
-        data = await self._read(uri)
+        data = await self._reader.read(uri)
         return data, MEDIA_TYPES.get(sniff(data).format or "", _UNKNOWN_MEDIA_TYPE)
 
     async def release(self, uri: str, holder: str) -> bool:
@@ -105,33 +103,22 @@ class ImageStore:
         known = await asyncio.to_thread(self._thumbnails.get, uri, version, size)
         if known is not None:
             return known
-        data = await self._read(uri)
-        max_pixels = self._fetcher.policy.max_pixels
+        data = await self._reader.read(uri)
+        max_pixels = self._policy.max_pixels
         loop = asyncio.get_running_loop()
         made = await loop.run_in_executor(self._threads, thumbnails.render, data, size, max_pixels)
         await asyncio.to_thread(self._thumbnails.put, uri, version, size, made)
-        if _scheme(uri) == "upload" and not await asyncio.to_thread(self._locate(uri).exists):
+        if (upload := _upload_path(self._folder, uri)) and not await asyncio.to_thread(
+            upload.exists
+        ):
             await asyncio.to_thread(self._thumbnails.forget, uri)  # it went meanwhile
         return made
-
-    async def _read(self, uri: str) -> bytes:
-        match _scheme(uri):
-            case "upload" | "file":
-                return await asyncio.to_thread(self._read_file, uri)
-            case "https" | "http":
-                return (await self._fetcher.fetch(uri)).data
-            case scheme:
-                raise ImageError(
-                    Code.FORBIDDEN_SCHEME,
-                    f"images at {scheme or '(none)'!r} addresses cannot be served: {shown(uri)} "
-                    "must be upload:, file:// or https://",
-                )
 
     # --- blocking, in threads -------------------------------------------------------------
 
     def _put(self, data: bytes, extension: str, holder: str) -> str:
         digest = hashlib.sha256(data).hexdigest()
-        path = self._upload_path(digest, extension)
+        path = _path(self._folder, digest, extension)
 
         def write() -> None:  # names are contents: what is there is right
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -141,82 +128,40 @@ class ImageStore:
         hold(path, holder, write)
         return f"upload:{digest}.{extension}"
 
-    def _read_file(self, uri: str) -> bytes:
-        path = self._locate(uri)
-        try:
-            # Opened without following: between the check and now a link may have been put there.
-            handle = os.open(path, _READ)
-            with os.fdopen(handle, "rb") as file:
-                state = os.fstat(file.fileno())
-                if not stat.S_ISREG(state.st_mode):
-                    raise _not_found(uri)
-                limit = self._fetcher.policy.max_bytes
-                if state.st_size > limit:
-                    raise ImageError(
-                        Code.TOO_LARGE,
-                        f"{shown(uri)} has {state.st_size:,} bytes, more than the limit of "
-                        f"{limit:,}: use a smaller version of it",
-                    )
-                return file.read()
-        except OSError:
-            raise _not_found(uri) from None
-
     def _release(self, uri: str, holder: str) -> bool:
-        upload = _UPLOAD.fullmatch(uri)
-        if not upload:
+        upload = _upload_path(self._folder, uri)
+        if upload is None:
             self._thumbnails.forget(uri)
             return False
-        if not release(self._upload_path(*upload.groups()), holder):
+        if not release(upload, holder):
             return False
         self._thumbnails.forget(uri)
         return True
 
     def _version(self, uri: str) -> str:
         """Changes when a file does; uploads never change, and of URLs we cannot know."""
-        if _scheme(uri) != "file":
-            return ""
-        try:
-            state = self._locate(uri).stat()
-        except OSError:
-            raise _not_found(uri) from None
-        return f"{state.st_mtime_ns}:{state.st_size}"
-
-    def _locate(self, uri: str) -> Path:
-        """The real path of an `upload:` or `file:` address, links followed. Raises ImageError."""
-        if upload := _UPLOAD.fullmatch(uri):
-            return self._upload_path(*upload.groups())
-        if _scheme(uri) == "upload":
-            raise _not_found(uri)
-        address = urlsplit(uri)
-        if address.netloc not in ("", "localhost") or "\x00" in unquote(address.path):
-            raise _forbidden(uri)
-        path = Path(unquote(address.path))
-        if not path.is_absolute():
-            raise _forbidden(uri)
-        try:
-            real = path.resolve()
-        except (OSError, RuntimeError):  # a loop of links
-            raise _not_found(uri) from None
-        # The same answer for what is outside whether it exists or not: no probing of the disk.
-        if not any(real.is_relative_to(root) for root in self._roots):
-            raise _forbidden(uri)
-        return real
-
-    def _upload_path(self, digest: str, extension: str) -> Path:
-        return self._folder / digest[:2] / f"{digest}.{extension}"
+        return self._files.version(uri) if scheme_of(uri) == "file" else ""
 
 
-def _scheme(uri: str) -> str:
-    return uri.partition(":")[0].lower() if ":" in uri else ""
+class _Uploads:
+    """What was uploaded, by `upload:` address."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+
+    async def read(self, address: str) -> bytes:
+        path = _upload_path(self._folder, address)
+        if path is None:
+            raise not_found(address)
+        return await asyncio.to_thread(read_or_not_found, path, self._max_bytes, address)
 
 
-def _not_found(uri: str) -> ImageError:
-    return ImageError(Code.NOT_FOUND, f"there is no image at {shown(uri)} any more: add it again")
+def _upload_path(folder: Path, address: str) -> Path | None:
+    """Where an upload lies; None for every other address."""
+    upload = _UPLOAD.fullmatch(address)
+    return None if upload is None else _path(folder, *upload.groups())
 
 
-def _forbidden(uri: str) -> ImageError:
-    return ImageError(
-        Code.FORBIDDEN_PATH,
-        f"{shown(uri)} is outside the folders whose images may be served: add its folder to "
-        "image_roots",
-    )
+def _path(folder: Path, digest: str, extension: str) -> Path:
+    return folder / digest[:2] / f"{digest}.{extension}"

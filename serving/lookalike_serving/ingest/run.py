@@ -31,6 +31,7 @@ from lookalike_serving.documents.metadata import MetadataChecker
 from lookalike_serving.embed.load import check_built, load_embedder
 from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.images import ImageFetcher
+from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.filters import Condition, Operator
 from lookalike_serving.index.protocol import PointStore
 from lookalike_serving.ingest.ids import held, prefixed, taken
@@ -193,7 +194,8 @@ class _Run:
 
     async def _source(self, spec: SourceSpec) -> None:
         """List one source and hand out what changed. Raises SourceError."""
-        source = open_source(spec, self._config.collection.fields, self._scratch, self._fetcher)
+        reader = for_sources(self._fetcher)
+        source = open_source(spec, self._config.collection.fields, self._scratch, reader)
         counts = self._progress.counts(spec.name)
         listing = self._listings.setdefault(spec.name, _Listing())
         chunk: list[tuple[str, Item]] = []

@@ -25,8 +25,9 @@ from lookalike_crds.progress import ByCause, Tally, summed_up
 from lookalike_crds.sources import MetadataMapping, SourceSpec
 from lookalike_serving.images import ImageError, ImageFetcher
 from lookalike_serving.images.decode import decode_image, general
+from lookalike_serving.images.local_files import LocalFiles
+from lookalike_serving.images.reader import for_sources, scheme_of
 from lookalike_serving.ingest.progress import alike
-from lookalike_serving.ingest.reading import FILE, cause_of, read_file
 from lookalike_serving.ingest.sources import Item, Rejected, SourceError, open_source
 from lookalike_serving.ingest.sources.guess import Guess, guess_columns
 from lookalike_serving.ingest.sources.rows import reading_of
@@ -111,7 +112,7 @@ async def survey(
     fetcher = ImageFetcher(policy)
     try:
         with tempfile.TemporaryDirectory(prefix="lookalike-") as scratch:
-            source = open_source(spec, fields, Path(scratch), fetcher)
+            source = open_source(spec, fields, Path(scratch), for_sources(fetcher))
             refused, told = Tally(), Tally()
             try:
                 async for entry in source.list():
@@ -146,19 +147,20 @@ def _soon() -> float:
 
 def _decode(made: Survey, items: Iterable[Item], policy: FetchPolicy, until: float) -> None:
     undecodable, lost = Tally(), Tally()
+    files = LocalFiles(policy.max_bytes)
     for each in made.lost:
         lost.add(each)
     for item in items:
-        if not item.uri.startswith(FILE):
+        if scheme_of(item.uri) != "file":
             continue
         if time.monotonic() > until:
             break
         made.sampled += 1
         try:
-            data = read_file(item.uri, policy.max_bytes)
+            data = files.read_now(item.uri)
             image = decode_image(data, min_side=_SMALL_SIDE, max_pixels=policy.max_pixels)
-        except (ImageError, OSError) as error:
-            cause = cause_of(error)
+        except ImageError as error:
+            cause = error.message
             one = ByCause(cause=cause, source=made.source, example=item.key)
             undecodable.add(one, group=alike(cause))
             continue

@@ -26,9 +26,9 @@ from lookalike_serving.embed.protocol import Embedder, ModelError
 from lookalike_serving.embed.results import ImageFacts
 from lookalike_serving.images import ImageError, ImageFetcher, exif
 from lookalike_serving.images.decode import general
+from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore
 from lookalike_serving.ingest.pictured import with_exif
-from lookalike_serving.ingest.reading import cause_of, read
 from lookalike_serving.ingest.store import open_store
 from lookalike_serving.ingest.versions import fingerprint, image_part, must_be_read
 from lookalike_serving.ingest.work import Failure, Outcome, Task
@@ -67,7 +67,6 @@ class Worker:
         batch = config.ingestion.batch_size
         self._collection = config.collection.name
         self._checker = MetadataChecker(config.collection.fields)
-        self._policy = config.fetch
         self._batch = batch
         loaded = embedder or load_embedder(
             config.collection.model,
@@ -85,6 +84,7 @@ class Worker:
         self._config = config
         self._store: PointStore | None = None
         self._fetcher = ImageFetcher(config.fetch)
+        self._reader = for_sources(self._fetcher)
 
     async def process(self, tasks: Sequence[Task]) -> Outcome:
         """Bring the tasks' documents up to date. Raises IndexFailure and ModelError: both concern
@@ -105,8 +105,8 @@ class Worker:
                     return await self._prepared(task)
                 except (IndexFailure, ModelError):
                     raise
-                except (ImageError, OSError) as error:
-                    return Failure(task.source, task.item.key, cause_of(error))
+                except ImageError as error:
+                    return Failure(task.source, task.item.key, error.message)
                 except Exception as error:
                     log.exception("%s of %s failed unexpectedly", task.item.key, task.source)
                     told = f"failed unexpectedly ({type(error).__name__}): the log has the cause"
@@ -162,7 +162,7 @@ class Worker:
     async def _prepared(self, task: Task) -> _Prepared:
         """The document as it should be, unless its bytes turn out to be the stored ones."""
         item, stored = task.item, task.stored
-        data = await read(item.uri, self._fetcher, self._policy)
+        data = await self._reader.read(item.uri)
         digest = hashlib.sha256(data).hexdigest()
         version = item.version or f"sha256:{digest}"
         mark = fingerprint(item, version)

@@ -14,7 +14,7 @@ import numpy as np
 from lookalike_serving.documents.ids import BadDocumentId, checked
 from lookalike_serving.documents.layout import point_id, split
 from lookalike_serving.embed.batching import BatchedEmbedder
-from lookalike_serving.images import checked_size, load_reference
+from lookalike_serving.images import checked_size
 from lookalike_serving.index.protocol import Vector
 from lookalike_serving.problems import Wrong, invalid, wrong
 from lookalike_serving.search.combine import EmbeddedQuery
@@ -290,7 +290,7 @@ async def _query_bytes(
     Never of a file of this machine. Raises ImageError, Problem 422.
     """
     if not value.startswith(PART_PREFIX):
-        return await load_reference(value, service.fetcher)
+        return await service.reader.read(value)
     name = value.removeprefix(PART_PREFIX)
     if name not in parts:
         known = ", ".join(sorted(parts)) or "none: send multipart/form-data"

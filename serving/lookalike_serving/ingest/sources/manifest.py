@@ -13,7 +13,8 @@ from urllib.parse import urljoin
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.progress import ByCause
 from lookalike_crds.sources import MetadataMapping, UrlsSource
-from lookalike_serving.images import ImageError, ImageFetcher
+from lookalike_serving.images import ImageError, Reader
+from lookalike_serving.images.reader import is_remote
 from lookalike_serving.ingest.sources.protocol import (
     Entry,
     Item,
@@ -50,7 +51,7 @@ class ManifestSource:
         spec: UrlsSource,
         mapping: MetadataMapping,
         fields: tuple[FieldSpec, ...],
-        fetcher: ImageFetcher,
+        reader: Reader,
         scratch: Path,
     ) -> None:
         self.name = name
@@ -58,12 +59,12 @@ class ManifestSource:
         self._spec = spec
         self._mapping = mapping
         self._fields = fields
-        self._fetcher = fetcher
+        self._reader = reader
         self._scratch = scratch
 
     async def list(self) -> AsyncIterator[Entry]:
         spec = self._spec
-        remote = spec.manifest.startswith(("https://", "http://"))
+        remote = is_remote(spec.manifest)
         format_ = format_of(spec.manifest.split("?")[0], spec.format)
         path = await self._fetched() if remote else Path(spec.manifest)
         columns = columns_of(self._mapping, spec.url_column)
@@ -116,7 +117,7 @@ class ManifestSource:
 
     def _locate(self, entry: str, remote: bool, manifest: Path) -> tuple[str, str | None]:
         """(uri, version). Raises BadRow."""
-        if entry.startswith(("https://", "http://")):
+        if is_remote(entry):
             return entry, None
         if "://" in entry:
             raise BadRow("is neither a path nor an https:// address")
@@ -141,11 +142,11 @@ class ManifestSource:
 
     async def _fetched(self) -> Path:
         try:
-            fetched = await self._fetcher.fetch(self._spec.manifest)
+            table = await self._reader.read(self._spec.manifest)
         except ImageError as error:
             raise SourceError(f"source {self.name}: the manifest: {error}") from None
         path = self._scratch / f"{self.name}.manifest"
-        path.write_bytes(fetched.data)
+        path.write_bytes(table)
         return path
 
 

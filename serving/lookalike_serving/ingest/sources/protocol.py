@@ -1,7 +1,7 @@
 """What a place of images must be able to do: list what it has, in bounded memory.
 
 Reading an item's bytes is not here: an item's `uri` says all that is needed
-(`lookalike_serving.ingest.reading`), so that workers elsewhere can read it without the source.
+(`lookalike_serving.images.reader`), so that workers elsewhere can read it without the source.
 """
 
 from __future__ import annotations

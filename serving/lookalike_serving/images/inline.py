@@ -1,4 +1,4 @@
-"""What people put where an image belongs: a URL, a `data:` URL, or base64."""
+"""Images that are in the request itself: as a `data:` URL, as base64, or as they are."""
 
 from __future__ import annotations
 
@@ -9,34 +9,35 @@ import re
 from urllib.parse import unquote_to_bytes
 
 from lookalike_serving.images.errors import Code, ImageError
-from lookalike_serving.images.fetch import ImageFetcher, shown
+from lookalike_serving.images.fetch import shown
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _DIGITS = re.compile(r"[A-Za-z0-9+/]*")
 _LONG = 256 * 1024  # characters whose decoding is worth a thread
 _SLICE = 256 * 1024
 """Characters that are worked on in one call, which holds Python's lock: about a millisecond."""
 
 
-async def load_reference(value: str, fetcher: ImageFetcher) -> bytes:
-    """The bytes that `value` stands for: fetched, or decoded from a `data:` URL or base64.
+class Inline:
+    """The bytes that a text stands for, if it holds them.
 
-    Base64 may be standard or URL-safe, with or without padding, broken into lines or not. The
-    fetcher's byte limit holds for all of them. Raises ImageError.
+    Base64 may be standard or URL-safe, with or without padding, broken into lines or not.
     """
-    text = value.strip()
-    if not text:
-        raise ImageError(
-            Code.EMPTY, "the image reference is empty: give an https:// URL, data: URL or base64"
-        )
-    scheme = _SCHEME.match(text)
-    if scheme and text[: scheme.end()].lower() != "data:":
-        return (await fetcher.fetch(text)).data
-    decode = _data_url if scheme else _plain_base64
-    limit = fetcher.policy.max_bytes
-    if len(text) > _LONG:
-        return await asyncio.to_thread(decode, text, limit)
-    return decode(text, limit)
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+
+    async def read(self, address: str) -> bytes:
+        """Raises ImageError: `empty`, `bad_reference`, `too_large`."""
+        text = address.strip()
+        if not text:
+            raise ImageError(
+                Code.EMPTY,
+                "the image reference is empty: give an https:// URL, data: URL or base64",
+            )
+        decode = _data_url if text[:5].lower() == "data:" else _plain_base64
+        if len(text) > _LONG:
+            return await asyncio.to_thread(decode, text, self._max_bytes)
+        return decode(text, self._max_bytes)
 
 
 def checked_size(image: bytes, limit: int) -> bytes:

@@ -2,29 +2,27 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike_crds.config import FetchPolicy
-from lookalike_serving.images import ImageError, ImageFetcher, load_reference, reference
-from lookalike_serving.images.reference import _data_url, _plain_base64
+from lookalike_serving.images import ImageError, inline
+from lookalike_serving.images.inline import Inline, _data_url, _plain_base64
 
 DATA = bytes(range(256)) * 5  # holds every base64 digit, + and / among them
 
 
-@pytest.fixture
-async def fetcher() -> AsyncIterator[ImageFetcher]:
-    fetcher = ImageFetcher(FetchPolicy(max_bytes=100_000))
-    yield fetcher
-    await fetcher.close()
+MAX_BYTES = 100_000
 
 
-async def refused(value: str, fetcher: ImageFetcher) -> ImageError:
+async def read(value: str, max_bytes: int = MAX_BYTES) -> bytes:
+    return await Inline(max_bytes).read(value)
+
+
+async def refused(value: str) -> ImageError:
     with pytest.raises(ImageError) as caught:
-        await load_reference(value, fetcher)
+        await read(value)
     return caught.value
 
 
@@ -48,15 +46,14 @@ STANDARD = base64.b64encode(DATA).decode()
         "data:application/octet-stream," + "".join(f"%{b:02x}" for b in DATA),
     ],
 )
-async def test_every_spelling_gives_the_bytes(value, fetcher):
-    assert await load_reference(value, fetcher) == DATA
+async def test_every_spelling_gives_the_bytes(value):
+    assert await read(value) == DATA
 
 
-async def test_a_long_one_is_decoded_too(fetcher):
+async def test_a_long_one_is_decoded_too():
     data = b"\xff\xd8\xff" + bytes(99_000)
-    fetcher.policy = FetchPolicy(max_bytes=10**6)
     long = data * 4
-    assert await load_reference(base64.b64encode(long).decode(), fetcher) == long
+    assert await read(base64.b64encode(long).decode(), 10**6) == long
 
 
 @pytest.mark.parametrize(
@@ -72,27 +69,23 @@ async def test_a_long_one_is_decoded_too(fetcher):
         ("shoe.jpg", "bad_reference", "https://"),
         ("./shoe.jpg", "bad_reference", "uploaded"),
         ("example.com/shoe.jpg", "bad_reference", "https://"),
-        ("C:\\shoe.jpg", "forbidden_scheme", "https://"),
-        ("file:///etc/passwd", "forbidden_scheme", "https://"),
-        ("s3://bucket/key.jpg", "forbidden_scheme", "https://"),
-        ("http://127.0.0.1:1/x", "forbidden_address", "127.0.0.1"),
     ],
 )
-async def test_what_is_wrong_is_said(value, code, words, fetcher):
-    error = await refused(value, fetcher)
+async def test_what_is_wrong_is_said(value, code, words):
+    error = await refused(value)
     assert error.code == code
     assert words in error.message
 
 
 @pytest.mark.parametrize("size", [100_001, 300_000, 2_000_000])
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
-async def test_the_byte_limit_holds(size, prefix, fetcher):
+async def test_the_byte_limit_holds(size, prefix):
     value = prefix + base64.b64encode(bytes(size)).decode()
-    assert (await refused(value, fetcher)).code == "too_large"
+    assert (await refused(value)).code == "too_large"
 
 
-async def test_the_byte_limit_is_exact(fetcher):
-    assert len(await load_reference(base64.b64encode(bytes(100_000)).decode(), fetcher)) == 100_000
+async def test_the_byte_limit_is_exact():
+    assert len(await read(base64.b64encode(bytes(MAX_BYTES)).decode())) == MAX_BYTES
 
 
 @given(st.text())
@@ -126,7 +119,7 @@ def test_long_references_mean_what_short_ones_do(size, text, data):
         ):
             whole = outcome(decode, given_as)
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(reference, "_SLICE", size)
+                patch.setattr(inline, "_SLICE", size)
                 assert outcome(decode, given_as) == whole
 
 
@@ -134,13 +127,13 @@ def test_no_call_works_on_more_than_a_slice(monkeypatch):
     """Each holds Python's lock until it returns, and with it the server's event loop."""
     longest = 0
 
-    class Watched(reference._Base64):
+    class Watched(inline._Base64):
         def take(self, text):
             nonlocal longest
             longest = max(longest, len(text))
             super().take(text)
 
-    monkeypatch.setattr(reference, "_Base64", Watched)
+    monkeypatch.setattr(inline, "_Base64", Watched)
     data = bytes(2_000_000)
     assert _plain_base64(base64.b64encode(data).decode(), 10**7) == data
-    assert longest == reference._SLICE
+    assert longest == inline._SLICE

@@ -1,0 +1,90 @@
+"""Bytes by their address: one reader for queries, uploads, ingestion and documents.
+
+    address --its scheme--> the place that has the bytes --> as many as the policy allows
+
+| scheme          | place            | who may name it                                           |
+|-----------------|------------------|-----------------------------------------------------------|
+| `https`, `http` | `fetch.py`       | everybody                                                 |
+| `data`, none    | `inline.py`      | callers: the bytes are in the request itself              |
+| `file`          | `local_files.py` | sources; documents, inside the folders that may be served |
+| `upload`        | `store.py`       | documents                                                 |
+
+A new kind of place is one file with a `Place`, and one line in `remote_places` or where only some
+may name it. Callers are strangers: what they name is read with no rights but a stranger's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Protocol
+
+from lookalike_serving.images.errors import Code, ImageError
+from lookalike_serving.images.fetch import ImageFetcher, shown
+from lookalike_serving.images.inline import Inline
+from lookalike_serving.images.local_files import LocalFiles
+
+_SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):")
+_REMOTE = frozenset({"https", "http"})
+
+
+class Place(Protocol):
+    """Reads the bytes at addresses of some schemes."""
+
+    async def read(self, address: str) -> bytes:
+        """The bytes there. Raises ImageError, also if they are more than the policy allows."""
+        ...
+
+
+class Reader:
+    """Reads the bytes at any address whose scheme has a place; `""` is what has no scheme."""
+
+    def __init__(self, places: Mapping[str, Place]) -> None:
+        self._places = places
+
+    async def read(self, address: str) -> bytes:
+        """Raises ImageError: `forbidden_scheme`, and whatever the place raises."""
+        scheme = scheme_of(address)
+        place = self._places.get(scheme)
+        if place is None:
+            allowed = " or ".join(map(_as_written, filter(None, self._places)))
+            raise ImageError(
+                Code.FORBIDDEN_SCHEME,
+                f"{shown(address)} has the scheme {scheme or '(none)'!r}: use {allowed}",
+            )
+        return await place.read(address)
+
+
+def for_callers(fetcher: ImageFetcher) -> Reader:
+    """What a request may name: an address of the web, a data URL, base64. Never a file of ours."""
+    inline = Inline(fetcher.policy.max_bytes)
+    return Reader({**_web(fetcher), "data": inline, "": inline})
+
+
+def for_sources(fetcher: ImageFetcher) -> Reader:
+    """What a source may list: the operator of the service has named the source."""
+    return Reader({**remote_places(fetcher), "file": LocalFiles(fetcher.policy.max_bytes)})
+
+
+def remote_places(fetcher: ImageFetcher) -> dict[str, Place]:
+    """Scheme -> place, of all places beyond this machine that sources and documents may name."""
+    return _web(fetcher)
+
+
+def _web(fetcher: ImageFetcher) -> dict[str, Place]:
+    return dict.fromkeys(fetcher.policy.schemes, fetcher)
+
+
+def is_remote(address: str) -> bool:
+    """Whether an address leads to a place beyond this machine."""
+    return scheme_of(address) in _REMOTE
+
+
+def scheme_of(address: str) -> str:
+    """In lower case; empty if the address has none."""
+    found = _SCHEME.match(address)
+    return found[1].lower() if found else ""
+
+
+def _as_written(scheme: str) -> str:
+    return f"{scheme}:" if scheme in {"data", "upload"} else f"{scheme}://"
