@@ -41,7 +41,7 @@ from lookalike_serving.demo.captions import Product, split
 from lookalike_serving.demo.model import DemoModel, build_like, load_demo_model
 from lookalike_serving.demo.products import COLOURS
 from lookalike_serving.demo.render import render
-from lookalike_serving.documents.layout import point_id
+from lookalike_serving.documents.ids import point_id
 from lookalike_serving.index import Point, Query, open_index
 
 Vectors = NDArray[np.float32]

@@ -25,7 +25,8 @@ from lookalike_crds.config import (
 from lookalike_crds.image_collection import Engine, ModelSpec, Provider, VectorSpec
 from lookalike_crds.retriever import CollectionRef
 from lookalike_serving.demo.catalogue import render_catalogue
-from lookalike_serving.documents.layout import Origin, payload, point_id
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.embed import load_embedder
 from lookalike_serving.images import decode_image
 from lookalike_serving.index import Point, open_index

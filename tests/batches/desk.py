@@ -20,12 +20,12 @@ from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import BatchStore
 from lookalike_serving.batches.work import Work
 from lookalike_serving.gateway.batch_bodies import read
-from lookalike_serving.images import Code, ImageError
+from lookalike_serving.images import Code, ImageError, ImageFile
 from lookalike_serving.index.open import open_payload_index
 from lookalike_serving.index.protocol import Index
 
 MAX_IMAGE_BYTES = 4096
-Storing = Callable[[str, bytes, Item], Awaitable[None]]
+Storing = Callable[[str, ImageFile, Item], Awaitable[None]]
 Fetching = Callable[[str], Awaitable[bytes]]
 
 
@@ -63,9 +63,10 @@ class Shelf:
         self.urls: dict[str, bytes | ImageError] = {}
         self.before: Callable[[Item], Awaitable[None]] | None = None
 
-    async def store(self, collection: str, image: bytes, item: Item) -> tuple[str, ...]:
+    async def store(self, collection: str, file: ImageFile, item: Item) -> tuple[str, ...]:
         if self.before is not None:
             await self.before(item)
+        image = file.data
         if b"rubbish" in image:
             raise ImageError(Code.NOT_AN_IMAGE, "the bytes are no image: send a JPEG, PNG or WebP")
         self.stored[item.document_id] = self.stored.get(item.document_id, 0) + 1

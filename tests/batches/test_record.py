@@ -159,9 +159,3 @@ def test_what_is_no_batch_id_is_known_without_a_look_up(id):
 
 def test_an_items_id_is_not_taken_for_a_batch():
     assert not record.is_batch_id(record.item_point_id(record.new_batch_id(NOW), 3))
-
-
-def test_the_same_image_twice_in_a_batch_makes_two_documents():
-    first, second = (record.generated_document_id("ab" * 32, n) for n in (0, 1))
-    assert first == ("ab" * 16)
-    assert second != first

@@ -20,6 +20,7 @@ from lookalike_serving.batches.record import (
     Progress,
     new_batch_id,
 )
+from lookalike_serving.images import ImageFile
 
 ITEMS = 400
 BEFORE_THE_END = 300
@@ -144,7 +145,7 @@ async def test_what_a_request_left_that_never_ended_is_removed_at_the_start(rest
     then = datetime.now(UTC) - timedelta(minutes=1)
     order = Order(new_batch_id(then), "shop", 0, OnError.CONTINUE, then)
     await desk.store.reserve(order)
-    desk.staging.put(order.id, "item-0", b"bytes")
+    desk.staging.put(order.id, "item-0", ImageFile.of(b"bytes"))
     assert (await desk.batches.page(None, None, None, 10))[0] == []
     desk = await restart()
 
@@ -166,9 +167,9 @@ async def test_a_request_in_the_moment_of_the_start_is_not_taken_for_debris(
 
     monkeypatch.setattr(runner, "datetime", Now)
     desk = await restart()
-    desk.staging.put(new_batch_id(Now.now(UTC)), "item-0", b"bytes")
+    desk.staging.put(new_batch_id(Now.now(UTC)), "item-0", ImageFile.of(b"bytes"))
     debris = new_batch_id(Now.now(UTC) - timedelta(milliseconds=1))
-    desk.staging.put(debris, "item-0", b"bytes")
+    desk.staging.put(debris, "item-0", ImageFile.of(b"bytes"))
 
     async def swept():
         return debris not in desk.staging.batches()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +14,7 @@ import httpx
 import pytest
 import pytest_asyncio
 from tests.support.configs import collection, retriever, serving_config
-from tests.support.pictures import animation
+from tests.support.pictures import animation, encoded, plain
 from tests.support.servers import api_of, client_of
 
 from lookalike_serving.demo.catalogue import render_catalogue
@@ -72,6 +74,26 @@ async def test_a_batch_of_files_answers_searches_when_it_is_done(client, images)
     found = (await client.post("/v1/retrievers/search/search", json=query)).json()
     assert found["results"][0]["document_id"] == "file-5"
     assert found["results"][0]["metadata"] == {"n": 5}
+
+
+async def test_an_image_is_hashed_once_however_it_comes_in(client, monkeypatch):
+    hashed: Counter[bytes] = Counter()
+    sha256 = hashlib.sha256
+
+    def counted(data: bytes = b"", **options: Any) -> Any:
+        hashed[bytes(data)] += 1
+        return sha256(data, **options)
+
+    monkeypatch.setattr(hashlib, "sha256", counted)
+    alone, inline, file = (encoded(plain(colour)) for colour in ("teal", "olive", "navy"))
+    uploaded = await client.post(
+        "/v1/collections/shop/documents",
+        json={"image": base64.b64encode(alone).decode()},
+    )
+    assert uploaded.status_code == 201
+    await ended(client, await client.post(BATCHES, json=base64_items(inline)))
+    await ended(client, await client.post(BATCHES, files=[("image", ("a.png", file))]))
+    assert [hashed[image] for image in (alone, inline, file)] == [1, 1, 1]
 
 
 async def test_it_is_taken_at_once_and_says_where_it_stands(client, images):

@@ -383,7 +383,7 @@ async def test_staged_bytes_of_failed_items_stay_for_a_retry(desk):
     batch = await desk.submit(b"one", b"rubbish")
     done = await desk.end(batch)
     (failed,), _ = await desk.batches.items(done, ItemState.FAILED, 0, 10)
-    assert desk.staging.get(failed.image) == b"rubbish"
+    assert desk.staging.get(failed.image).data == b"rubbish"
 
 
 async def test_bytes_that_got_lost_fail_their_item_and_say_so(desk, shelf):

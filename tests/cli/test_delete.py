@@ -17,7 +17,8 @@ from lookalike import Lookalike
 from lookalike_crds.config import (
     AccessConfig,
 )
-from lookalike_serving.documents.layout import Origin, payload, point_id
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.index.protocol import Point
 from lookalike_serving.index.remote import RemoteIndex
 

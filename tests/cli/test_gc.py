@@ -15,7 +15,8 @@ from lookalike_crds.config import HttpConfig
 from lookalike_crds.image_collection import VectorSpec
 from lookalike_crds.load import load_files
 from lookalike_crds.ownership import IndexOwner
-from lookalike_serving.documents.layout import Origin, payload, point_id
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import Point
 from lookalike_serving.machine import processes

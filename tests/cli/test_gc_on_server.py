@@ -19,7 +19,8 @@ from lookalike_crds.image_collection import Engine, ImageCollectionSpec, ModelSp
 from lookalike_crds.ownership import IndexOwner
 from lookalike_operator.plan.indexes import wanted_index
 from lookalike_operator.plan.model import Meta
-from lookalike_serving.documents.layout import Origin, payload, point_id
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.index.open import open_index
 from lookalike_serving.index.protocol import Point
 

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike_serving.documents.ids import BadDocumentId, checked
-from lookalike_serving.documents.layout import point_id
+from lookalike_serving.documents.ids import BadDocumentId, checked, generated, point_id
 
 NAMES = {
     "a macOS screenshot": "Bildschirmfoto 2024-03-01 um 10.15.00\u202fPM.png",
@@ -70,3 +69,14 @@ def test_an_id_is_what_it_is_kept_as(text: str) -> None:
     except BadDocumentId:
         return
     assert checked(kept) == kept == checked(unicodedata.normalize("NFD", text))
+
+
+def test_an_image_without_a_name_gets_the_beginning_of_its_hash():
+    assert generated("ab" * 32) == "ab" * 16
+
+
+def test_the_same_image_twice_in_a_batch_makes_two_documents():
+    first, second = (generated("ab" * 32, n) for n in (0, 1))
+    assert first == "ab" * 16
+    assert second != first
+    assert len(second) == len(first)

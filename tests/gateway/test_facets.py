@@ -16,7 +16,8 @@ from tests.gateway.conftest import Gateway, collection, serving_config
 
 from lookalike_crds.config import ServingConfig
 from lookalike_crds.image_collection import FieldSpec, FieldType
-from lookalike_serving.documents.layout import Origin, payload, point_id
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.index.protocol import Point
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -288,7 +288,7 @@ async def test_group_by_asks_again_until_there_are_enough_groups(
 
 
 def _crowd_ids(count: int) -> list[str]:
-    from lookalike_serving.documents.layout import point_id
+    from lookalike_serving.documents.ids import point_id
 
     return [point_id("catalogue", f"crowd-{i}") for i in range(count)]
 

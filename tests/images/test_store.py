@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lookalike_crds.config import FetchPolicy
-from lookalike_serving.images import ImageError, ImageFetcher, ImageStore, thumbnails
+from lookalike_serving.images import ImageError, ImageFetcher, ImageFile, ImageStore, thumbnails
 from lookalike_serving.images.holders import holder_of, release_index
 
 
@@ -47,23 +47,23 @@ def files(folder: Path) -> list[Path]:
 
 
 async def test_an_upload_comes_back_with_its_type(store, jpeg):
-    assert await store.get(await store.put(jpeg, "JPEG", "a")) == (jpeg, "image/jpeg")
+    assert await store.get(await store.put(ImageFile.of(jpeg), "JPEG", "a")) == (jpeg, "image/jpeg")
 
 
 async def test_an_upload_is_named_and_filed_by_its_content(store, jpeg, tmp_path):
     digest = hashlib.sha256(jpeg).hexdigest()
-    assert await store.put(jpeg, "JPEG", "a") == f"upload:{digest}.jpg"
+    assert await store.put(ImageFile.of(jpeg), "JPEG", "a") == f"upload:{digest}.jpg"
     assert (tmp_path / "data" / "images" / digest[:2] / f"{digest}.jpg").read_bytes() == jpeg
 
 
 async def test_the_same_bytes_are_kept_once(store, png, tmp_path):
-    uris = await asyncio.gather(*(store.put(png, "PNG", f"d{n}") for n in range(16)))
+    uris = await asyncio.gather(*(store.put(ImageFile.of(png), "PNG", f"d{n}") for n in range(16)))
     assert len(set(uris)) == 1
     assert len([file for file in files(tmp_path / "data") if file.stat().st_size]) == 1
 
 
 async def test_a_deleted_upload_is_gone_with_its_thumbnails(store, png, tmp_path):
-    uri = await store.put(png, "PNG", "a")
+    uri = await store.put(ImageFile.of(png), "PNG", "a")
     await store.thumbnail(uri, 64)
     assert await store.release(uri, "a") is True
     assert files(tmp_path / "data") == []
@@ -72,8 +72,8 @@ async def test_a_deleted_upload_is_gone_with_its_thumbnails(store, png, tmp_path
 
 
 async def test_an_image_goes_with_the_last_document_that_shows_it(store, png, tmp_path):
-    uri = await store.put(png, "PNG", "a")
-    assert await store.put(png, "PNG", "b") == uri
+    uri = await store.put(ImageFile.of(png), "PNG", "a")
+    assert await store.put(ImageFile.of(png), "PNG", "b") == uri
     assert await store.release(uri, "a") is False
     assert await store.release(uri, "a") is False
     assert (await store.get(uri))[0] == png
@@ -86,18 +86,18 @@ async def test_an_image_of_before_holders_were_noted_stays(store, png, tmp_path)
     old = tmp_path / "data" / "images" / digest[:2] / f"{digest}.png"
     old.parent.mkdir(parents=True)
     old.write_bytes(png)
-    uri = await store.put(png, "PNG", "a")
+    uri = await store.put(ImageFile.of(png), "PNG", "a")
     assert await store.release(uri, "a") is False
     assert (await store.get(uri))[0] == png
 
 
 async def test_whoever_takes_hold_while_another_lets_go_has_the_image(store, png, tmp_path):
     """Many documents come and go at once, in threads; each that is there can show its image."""
-    uri = await store.put(png, "PNG", "first")
+    uri = await store.put(ImageFile.of(png), "PNG", "first")
 
     async def come_and_go(holder: str) -> None:
         for _ in range(25):
-            assert await store.put(png, "PNG", holder) == uri
+            assert await store.put(ImageFile.of(png), "PNG", holder) == uri
             await store.release(uri, holder)
 
     await asyncio.gather(*(come_and_go(f"d{n}") for n in range(8)))
@@ -107,9 +107,9 @@ async def test_whoever_takes_hold_while_another_lets_go_has_the_image(store, png
 
 
 async def test_what_an_index_held_goes_with_it(store, png, jpeg, tmp_path):
-    both = await store.put(png, "PNG", holder_of("old", "1"))
-    await store.put(png, "PNG", holder_of("new", "1"))
-    alone = await store.put(jpeg, "JPEG", holder_of("old", "2"))
+    both = await store.put(ImageFile.of(png), "PNG", holder_of("old", "1"))
+    await store.put(ImageFile.of(png), "PNG", holder_of("new", "1"))
+    alone = await store.put(ImageFile.of(jpeg), "JPEG", holder_of("old", "2"))
     assert release_index(tmp_path / "data" / "images", "old") == 1
     assert (await store.get(both))[0] == png
     assert (await refused(store.get(alone))).code == "not_found"
@@ -134,7 +134,7 @@ async def test_a_full_disk_is_the_callers_to_handle(tmp_path, store, png):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "images").write_text("in the way")
     with pytest.raises(OSError, match="images"):
-        await store.put(png, "PNG", "a")
+        await store.put(ImageFile.of(png), "PNG", "a")
 
 
 # --- files --------------------------------------------------------------------------------
@@ -250,24 +250,24 @@ def opened(data: bytes) -> Image.Image:
     ("asked", "longest"), [(1, 64), (64, 64), (65, 96), (200, 256), (512, 512), (9999, 512)]
 )
 async def test_sizes_come_in_steps(store, encode, scene_of, asked, longest):
-    uri = await store.put(encode(scene_of(1200, 900), "JPEG"), "JPEG", "a")
+    uri = await store.put(ImageFile.of(encode(scene_of(1200, 900), "JPEG")), "JPEG", "a")
     thumbnail = opened(await store.thumbnail(uri, asked))
     assert thumbnail.format == "WEBP"
     assert thumbnail.size == (longest, longest * 3 // 4)
 
 
 async def test_a_small_image_is_not_enlarged(store, encode, scene_of):
-    uri = await store.put(encode(scene_of(40, 30), "PNG"), "PNG", "a")
+    uri = await store.put(ImageFile.of(encode(scene_of(40, 30), "PNG")), "PNG", "a")
     assert opened(await store.thumbnail(uri, 256)).size == (40, 30)
 
 
 async def test_a_long_image_stays_within_the_size(store, encode, scene_of):
-    uri = await store.put(encode(scene_of(3000, 60), "JPEG"), "JPEG", "a")
+    uri = await store.put(ImageFile.of(encode(scene_of(3000, 60), "JPEG")), "JPEG", "a")
     assert opened(await store.thumbnail(uri, 128)).size[0] == 128
 
 
 async def test_a_thumbnail_is_made_once(store, png, tmp_path):
-    uri = await store.put(png, "PNG", "a")
+    uri = await store.put(ImageFile.of(png), "PNG", "a")
     first = await store.thumbnail(uri, 64)
     (source,) = (file for file in files(tmp_path / "data" / "images") if file.stat().st_size)
     source.unlink()
@@ -275,14 +275,14 @@ async def test_a_thumbnail_is_made_once(store, png, tmp_path):
 
 
 async def test_requests_at_once_are_answered_alike(store, png, tmp_path):
-    uri = await store.put(png, "PNG", "a")
+    uri = await store.put(ImageFile.of(png), "PNG", "a")
     made = await asyncio.gather(*(store.thumbnail(uri, 100) for _ in range(20)))
     assert len(set(made)) == 1
     assert len(files(tmp_path / "data" / "thumbnails")) == 1
 
 
 async def test_one_callers_leaving_costs_the_others_nothing(store, png):
-    uri = await store.put(png, "PNG", "a")
+    uri = await store.put(ImageFile.of(png), "PNG", "a")
     leaving = asyncio.create_task(store.thumbnail(uri, 64))
     staying = asyncio.create_task(store.thumbnail(uri, 64))
     await asyncio.sleep(0)
@@ -339,6 +339,6 @@ async def test_the_bound_counts_what_an_earlier_process_left(tmp_path):
 
 
 async def test_a_cache_that_cannot_be_written_costs_nothing_but_time(store, png, tmp_path):
-    uri = await store.put(png, "PNG", "a")
+    uri = await store.put(ImageFile.of(png), "PNG", "a")
     (tmp_path / "data" / "thumbnails").write_text("in the way")
     assert opened(await store.thumbnail(uri, 64)).format == "WEBP"

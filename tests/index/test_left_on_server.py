@@ -14,7 +14,8 @@ from lookalike_crds.config import CollectionConfig, IndexConfig
 from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
 from lookalike_crds.naming import index_name
 from lookalike_crds.ownership import IndexOwner
-from lookalike_serving.documents.layout import Origin, payload, point_id
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.index.open import open_index
 from lookalike_serving.index.protocol import IndexMismatch, IndexUnavailable, Point
 from lookalike_serving.indexes.left_behind import (

@@ -151,6 +151,26 @@ async def test_many_points_go_in_bodies_below_the_bound(app, index, monkeypatch)
     assert max(sizes) < 22_000
 
 
+async def test_each_point_is_packed_once(app, index, monkeypatch):
+    packed = 0
+    pack = wire.pack
+
+    def counted(value):
+        nonlocal packed
+        body = pack(value)
+        packed += len(body)
+        return body
+
+    monkeypatch.setattr(remote, "_BODY_BYTES", 20_000)
+    monkeypatch.setattr(wire, "pack", counted)
+    shoes = client(app)
+    await shoes.upsert([point(n, text="x" * 1000) for n in range(100)])
+    # What is sent has a few bytes around the points of each body. (Answers are packed, too.)
+    sent = sum(int(request.headers["content-length"]) for request in shoes.transport.requests)
+    assert packed <= sent
+    assert await index.count() == 100
+
+
 async def test_optimising_is_asked_for_until_it_is_done(app, index, monkeypatch):
     monkeypatch.setattr(bulk, "OPTIMIZE_ANSWER_SECONDS", 0.02)
     started, release = 0, asyncio.Event()

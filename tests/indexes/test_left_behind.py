@@ -12,7 +12,8 @@ from tests.support.configs import edge, serving_config
 from lookalike_crds.config import CollectionConfig, ServingConfig
 from lookalike_crds.image_collection import VectorSpec
 from lookalike_crds.ownership import IndexOwner
-from lookalike_serving.documents.layout import Origin, payload, point_id
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.images.holders import hold, holder_of
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import IndexUnavailable, Point

@@ -10,7 +10,8 @@ import pytest
 from lookalike_crds.config import CollectionConfig, IndexConfig
 from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
-from lookalike_serving.documents.layout import Origin, payload, point_id
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import IndexMismatch, Point
 from lookalike_serving.indexes.superseded import check_nothing_left

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lookalike_crds.progress import Progress, RunState, total_of
-from lookalike_serving.documents.layout import point_id
+from lookalike_serving.documents.ids import point_id
 from lookalike_serving.ingest.partition import Partition
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run

@@ -23,14 +23,13 @@ from lookalike_serving.batches.record import (
     ItemState,
     Order,
     Progress,
-    generated_document_id,
 )
 from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import CHUNK, BatchStore
 from lookalike_serving.batches.submission import Reading, Staged, Submission, too_many
+from lookalike_serving.documents import ids
 from lookalike_serving.documents.metadata import checked_metadata
-from lookalike_serving.documents.upload import checked_document_id
-from lookalike_serving.images import ImageError
+from lookalike_serving.images import ImageError, ImageFile
 from lookalike_serving.images.reader import is_remote
 from lookalike_serving.problems import Problem, Wrong, invalid
 
@@ -132,9 +131,9 @@ class Intake:
             errors += problem.errors
         try:
             if item.document_id is not None:
-                item.document_id = checked_document_id(item.document_id)
+                item.document_id = ids.asked(item.document_id, f"{path}.document_id")
         except Problem as problem:
-            errors += [replace(w, path=f"{path}.document_id") for w in problem.errors]
+            errors += problem.errors
         if item.file is not None and submission.staged is None:
             message = "names a part of a multipart body, and this is none: write `image`"
             errors.append(Wrong(f"{path}.file", message))
@@ -163,13 +162,13 @@ class Intake:
         return staged.reference, staged.sha256, None
 
     def _put(self, name: str, image: bytes) -> Staged:
-        reference = self._staging.put(self._order.id, name, image)
-        return Staged(reference, hashlib.sha256(image).hexdigest())
+        file = ImageFile.of(image)
+        return Staged(self._staging.put(self._order.id, name, file), file.sha256)
 
     def _free_id(self, content_key: str) -> str:
         repetition = self._repetitions[content_key]
         self._repetitions[content_key] += 1
-        return generated_document_id(content_key, repetition)
+        return ids.generated(content_key, repetition)
 
     async def _flush(self) -> None:
         """Bytes before the items that need them."""

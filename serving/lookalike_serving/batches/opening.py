@@ -13,6 +13,7 @@ from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import BatchStore
 from lookalike_serving.batches.work import Work
 from lookalike_serving.documents.upload import store_document
+from lookalike_serving.images import ImageFile
 from lookalike_serving.service import Service
 
 
@@ -25,7 +26,7 @@ def open_batches(service: Service) -> Batches:
     store = BatchStore(lambda: service.batches_index, is_served)
     staging = Staging(service.config.data_dir / "staged")
 
-    async def store_item(collection: str, image: bytes, item: Item) -> tuple[str, ...]:
+    async def store_item(collection: str, image: ImageFile, item: Item) -> tuple[str, ...]:
         stored = await store_document(service, collection, image, item.metadata, item.document_id)
         return stored.warnings
 

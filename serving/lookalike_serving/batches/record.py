@@ -11,7 +11,6 @@ an earlier attempt thereby counts as queued again.
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import uuid
 from dataclasses import dataclass, field
@@ -269,15 +268,3 @@ def idempotency_point_id(collection: str, key: str) -> str:
     """Where the batch that an Idempotency-Key made is noted; ordered behind batches and items."""
     named = uuid.uuid5(_KEYS, f"{collection}\x00{key}").int
     return str(uuid.UUID(int=named & ((1 << 124) - 1) | 2 << 124))
-
-
-def generated_document_id(content_key: str, repetition: int) -> str:
-    """The id of a document whose caller gave none, fixed before any work is done.
-
-    `content_key` is the SHA-256 (hex) of the image's bytes or URL: the same batch sent twice
-    leaves the same documents, and bytes get the id that a direct upload gives them. An image that
-    occurs again within its batch (`repetition` 1, 2, …) is a document of its own.
-    """
-    if repetition == 0:
-        return content_key[:32]
-    return hashlib.sha256(f"{content_key}/{repetition}".encode()).hexdigest()[:32]

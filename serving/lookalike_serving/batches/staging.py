@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from lookalike_serving.images import ImageFile
 from lookalike_serving.machine.disk import check_room
 
 PREFIX = "staged:"
 _PLACE = ".place"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+"""References of version 0.1.0 have none."""
 _SYNCS_AT_ONCE = 8
 """File systems commit syncs that run together as one: .1 ms a file, not 2.7 (ext4)."""
 
@@ -35,16 +39,17 @@ class Staging:
         """Raises NoRoom where no more than the reserve is free. Takes microseconds."""
         check_room(self._folder)
 
-    def put(self, batch: str, name: str, image: bytes) -> str:
-        """Keep bytes; returns the reference for `Item.image`. Durable after `sync`.
+    def put(self, batch: str, name: str, image: ImageFile) -> str:
+        """Keep an image; returns the reference for `Item.image`. Durable after `sync`.
 
-        Raises NoRoom.
+        Its hash is part of the reference, so that it is not taken again. Raises NoRoom.
         """
-        check_room(self._folder, len(image))
-        path = self._folder / batch / name
+        check_room(self._folder, len(image.data))
+        reference = f"{PREFIX}{batch}/{name}.{image.sha256}"
+        path = self._path(reference)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(image)
-        return f"{PREFIX}{batch}/{name}"
+        path.write_bytes(image.data)
+        return reference
 
     def sync(self, references: Sequence[str]) -> None:
         """Wait until the bytes are on the disk: an item that survives a power cut has them."""
@@ -53,9 +58,11 @@ class Staging:
         if references:
             _sync(self._path(references[0]).parent)
 
-    def get(self, reference: str) -> bytes:
+    def get(self, reference: str) -> ImageFile:
         """Raises FileNotFoundError where the bytes are gone, or lie on another replica's disk."""
-        return self._path(reference).read_bytes()
+        data = self._path(reference).read_bytes()
+        _, _, digest = reference.rpartition(".")
+        return ImageFile(data, digest) if _DIGEST.fullmatch(digest) else ImageFile.of(data)
 
     def remove(self, references: Sequence[str]) -> None:
         for reference in references:

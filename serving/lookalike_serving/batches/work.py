@@ -17,7 +17,7 @@ from lookalike_crds.failures import IMAGE_LOST, INTERNAL, FailureKind, Retry
 from lookalike_serving.batches.record import Cause, Item
 from lookalike_serving.batches.staging import PREFIX, Staging
 from lookalike_serving.failures import kind_of
-from lookalike_serving.images import ImageError
+from lookalike_serving.images import ImageError, ImageFile
 from lookalike_serving.machine.disk import NoRoom
 from lookalike_serving.problems import Problem
 
@@ -29,7 +29,7 @@ _FETCH_TRIES = 3
 
 Fetch = Callable[[str], Awaitable[bytes]]
 """The bytes of an https URL. Raises ImageError."""
-Store = Callable[[str, bytes, Item], Awaitable[tuple[str, ...]]]
+Store = Callable[[str, ImageFile, Item], Awaitable[tuple[str, ...]]]
 """Stores one image of a collection as the document that the item says; what was lost by it."""
 
 
@@ -92,7 +92,7 @@ class Work:
                 await wait(stop, pause)
         raise AssertionError("the last try has no pause after it")
 
-    async def _image(self, item: Item, stop: asyncio.Event) -> bytes:
+    async def _image(self, item: Item, stop: asyncio.Event) -> ImageFile:
         if item.image.startswith(PREFIX):
             try:
                 return await asyncio.to_thread(self._staging.get, item.image)
@@ -102,6 +102,9 @@ class Work:
                     "The uploaded bytes are no longer here: they were removed, or another replica "
                     "took them and its data folder is not shared. Submit the image again.",
                 ) from None
+        return await asyncio.to_thread(ImageFile.of, await self._fetched(item, stop))
+
+    async def _fetched(self, item: Item, stop: asyncio.Event) -> bytes:
         for pause in self._pauses[: _FETCH_TRIES - 1]:
             try:
                 return await self._fetch(item.image)

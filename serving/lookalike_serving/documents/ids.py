@@ -1,4 +1,6 @@
-"""What may be a document's id: one rule for ingestion, uploads, batches and addresses.
+"""A document's id: what may be one, which one a document without a name gets, and its point's.
+
+One rule for ingestion, uploads, batches, searches and addresses.
 
 An id is a name that people gave: letters of any script, spaces of any kind and the joiners inside
 emoji and Indic words are part of it. What nobody can see or type, what reorders the text around it
@@ -11,8 +13,12 @@ decomposed (two, as macOS writes file names). Both are one id: it is kept compos
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
+import uuid
 from typing import Any
+
+from lookalike_serving.problems import wrong
 
 MAX_DOCUMENT_ID_LENGTH = 512
 """Characters, once composed."""
@@ -25,6 +31,8 @@ DOCUMENT_ID: dict[str, Any] = {
 }
 """The rule as far as a JSON schema can say it: for the description of the API."""
 
+_GENERATED_LENGTH = 32
+_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://lookalike.dev/documents")
 _ENDS_A_LINE = {"Zl", "Zp"}
 _REORDERS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Embeddings, overrides and isolates: a name with them is read as another one (Unicode TR 36)."""
@@ -37,6 +45,35 @@ class BadDocumentId(ValueError):
 def canonical(text: str) -> str:
     """The one spelling of a name: NFC."""
     return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def point_id(collection: str, document_id: str) -> str:
+    """The point id of a document: UUIDv5 of collection and document id.
+
+    Deterministic, so that writing a document twice – a retry, a killed run, two runs at
+    once – leaves one point. Both spellings of one name (NFC, NFD) are one document.
+    """
+    return str(uuid.uuid5(_NAMESPACE, f"{collection}\x00{canonical(document_id)}"))
+
+
+def generated(content_key: str, repetition: int = 0) -> str:
+    """The id of a document whose caller gave none, fixed before any work is done.
+
+    `content_key` is the SHA-256 (hex) of the image's bytes, or of its URL in a batch: the same
+    request sent twice leaves the same documents. An image that occurs again within its batch
+    (`repetition` 1, 2, …) is a document of its own.
+    """
+    if repetition:
+        content_key = hashlib.sha256(f"{content_key}/{repetition}".encode()).hexdigest()
+    return content_key[:_GENERATED_LENGTH]
+
+
+def asked(text: str, path: str = "document_id") -> str:
+    """The id that a request names at `path`. Raises Problem 422 if it cannot be one."""
+    try:
+        return checked(text)
+    except BadDocumentId as bad:
+        raise wrong(path, str(bad)) from None
 
 
 def checked(text: str) -> str:

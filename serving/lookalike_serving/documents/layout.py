@@ -1,4 +1,4 @@
-"""What a stored document looks like: ids and payload layout, in one place.
+"""How a document lies in an index: the layout of its payload, in one place.
 
 A document is one point of the index. Its payload is the user's metadata at the top level –
 so that anyone who opens the collection with Qdrant's own tools finds `status` where they put
@@ -8,27 +8,15 @@ engines would change have their exact form there, too (index/floats.py).
 
 from __future__ import annotations
 
-import uuid
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from lookalike_crds import payload_indexes
-from lookalike_serving.documents.ids import canonical
 from lookalike_serving.index.floats import restore, settle
 
 RESERVED = payload_indexes.RESERVED
 
 _FLOATS = "floats"
-_NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://lookalike.dev/documents")
-
-
-def point_id(collection: str, document_id: str) -> str:
-    """The point id of a document: UUIDv5 of collection and document id.
-
-    Deterministic, so that writing a document twice – a retry, a killed run, two runs at
-    once – leaves one point. Both spellings of one name (NFC, NFD) are one document.
-    """
-    return str(uuid.uuid5(_NAMESPACE, f"{collection}\x00{canonical(document_id)}"))
 
 
 @dataclass(frozen=True, slots=True)

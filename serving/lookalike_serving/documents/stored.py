@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lookalike_crds.failures import NOT_FOUND
-from lookalike_serving.documents.layout import RESERVED, Origin, payload, point_id, split
+from lookalike_crds.moments import now_text
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import RESERVED, Origin, payload, split
 from lookalike_serving.documents.links import image_path, thumbnail_path
 from lookalike_serving.documents.metadata import checked_metadata
-from lookalike_serving.documents.upload import utc_now
 from lookalike_serving.images.holders import holder_of
 from lookalike_serving.index.protocol import Record, Vector
 from lookalike_serving.problems import Problem
@@ -61,7 +62,7 @@ async def change_metadata(
         before = await find_document(service, collection, document_id)
         metadata = {k: v for k, v in {**before.metadata, **checked}.items() if k not in removed}
         checked_metadata(metadata, ())
-        origin = replace(before.origin, updated_at=utc_now())
+        origin = replace(before.origin, updated_at=now_text("milliseconds"))
         if removed:
             await state.index.replace_payload(point, payload(metadata, origin))
         else:

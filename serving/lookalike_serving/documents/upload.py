@@ -6,23 +6,21 @@ The one way a document gets in through the service; direct uploads and batches b
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lookalike_crds.failures import ALREADY_THERE
-from lookalike_crds.moments import now_text
 from lookalike_serving.documents import ids
-from lookalike_serving.documents.layout import Origin, payload, point_id, split
+from lookalike_serving.documents.build import Seen, document, look
+from lookalike_serving.documents.layout import Origin, split
 from lookalike_serving.documents.metadata import checked_metadata
+from lookalike_serving.images import ImageFile
 from lookalike_serving.images.holders import holder_of
-from lookalike_serving.index.protocol import IndexFull, IndexRefused, Point, Record, Vector
+from lookalike_serving.index.protocol import IndexFull, IndexRefused, Record
 from lookalike_serving.machine.disk import check_room
-from lookalike_serving.problems import Problem, wrong
+from lookalike_serving.problems import Problem
 from lookalike_serving.service import CollectionState, Service
-
-_GENERATED_ID_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,7 @@ class StoredDocument:
 async def store_document(
     service: Service,
     collection: str,
-    image: bytes,
+    image: ImageFile,
     metadata: dict[str, Any],
     document_id: str | None = None,
     *,
@@ -57,60 +55,44 @@ async def store_document(
     """
     state = service.collection(collection)
     checked = checked_metadata(metadata, state.config.fields)
-    if document_id is not None:
-        document_id = checked_document_id(document_id)
-    check_room(service.config.data_dir, len(image))  # before the work of embedding it
-    digest = await service.in_thread(lambda: hashlib.sha256(image).hexdigest())
-    document_id = document_id or digest[:_GENERATED_ID_LENGTH]
+    document_id = ids.generated(image.sha256) if document_id is None else ids.asked(document_id)
+    check_room(service.config.data_dir, len(image.data))  # before the work of embedding it
     if only_new:  # again when it is written: this one saves the work of embedding it
-        _check_new(state, await state.index.retrieve([point_id(state.name, document_id)]))
-    embedded = await state.embedder.embed_image_timed(image)
-    facts = embedded.image
-    assert facts is not None
-    assert facts.format is not None
-    origin = Origin(
-        document_id=document_id,
-        image="",  # where it is kept is known once it is
-        fingerprint=digest,
-        sha256=digest,
-        width=facts.width,
-        height=facts.height,
-        format=facts.format,
-        bytes=len(image),
-    )
-    stored = await _write(service, state, checked, origin, embedded.vector, image, only_new)
-    return replace(stored, warnings=facts.warnings)
+        _check_new(state, await state.index.retrieve([ids.point_id(state.name, document_id)]))
+    seen = await look(image, state.embedder)
+    stored = await _write(service, state, document_id, seen, checked, only_new)
+    return replace(stored, warnings=seen.facts.warnings)
 
 
 async def _write(
     service: Service,
     state: CollectionState,
+    document_id: str,
+    seen: Seen,
     metadata: dict[str, Any],
-    origin: Origin,
-    vector: Vector,
-    image: bytes,
     only_new: bool,
 ) -> StoredDocument:
     index, images = state.index, service.images
-    assert origin.format is not None
-    point = point_id(state.name, origin.document_id)
+    point = ids.point_id(state.name, document_id)
     holder = holder_of(state.config.index.name, point)
-    async with service.document_lock(state.name, origin.document_id):
+    async with service.document_lock(state.name, document_id):
         existing = await index.retrieve([point])
         if only_new:
             _check_new(state, existing)
         before = split(existing[0].payload)[1] if existing else None
-        now = utc_now()
-        address = await images.put(image, origin.format, holder)
+        address = await images.put(seen.file, seen.format, holder)
         replaces = before is not None and before.image != address
-        origin = replace(
-            origin,
+        made = document(
+            state.name,
+            document_id,
+            seen,
+            metadata,
             image=address,
-            created_at=before.created_at if before is not None else now,
-            updated_at=now,
+            fingerprint=seen.file.sha256,
+            before=before,
         )
         try:
-            await index.upsert([Point(point, vector, payload(metadata, origin))])
+            await index.upsert([made.point])
         except (IndexFull, IndexRefused):
             # Nothing was written. After any other failure it may have been, so the image stays.
             if before is None or replaces:
@@ -118,7 +100,7 @@ async def _write(
             raise
         if before is not None and replaces:
             await images.release(before.image, holder)
-    return StoredDocument(origin.document_id, not existing, metadata, origin)
+    return StoredDocument(document_id, not existing, metadata, made.origin)
 
 
 def _check_new(state: CollectionState, existing: Sequence[Record]) -> None:
@@ -139,16 +121,3 @@ def storage_warnings(service: Service) -> list[str]:
         "the image itself is kept by the one pod that took it, and goes with that pod; searches "
         "keep finding the document: give the Retriever a volume with spec.serving.storage"
     ]
-
-
-def checked_document_id(document_id: str) -> str:
-    """The id as it is kept. Raises Problem 422 where it cannot be one (see `ids.py`)."""
-    try:
-        return ids.checked(document_id)
-    except ids.BadDocumentId as bad:
-        raise wrong("document_id", str(bad)) from None
-
-
-def utc_now() -> str:
-    """RFC 3339 in UTC, to the millisecond."""
-    return now_text("milliseconds")

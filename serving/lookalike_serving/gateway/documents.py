@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from lookalike_serving.documents import ids
 from lookalike_serving.documents.ids import DOCUMENT_ID
 from lookalike_serving.documents.links import document_path
 from lookalike_serving.documents.metadata import METADATA
@@ -19,7 +20,7 @@ from lookalike_serving.documents.stored import (
     read_record,
     remove_document,
 )
-from lookalike_serving.documents.upload import checked_document_id, storage_warnings, store_document
+from lookalike_serving.documents.upload import storage_warnings, store_document
 from lookalike_serving.gateway.bodies import (
     REQUEST_PART,
     is_multipart,
@@ -46,7 +47,7 @@ from lookalike_serving.gateway.shapes import (
     DocumentIdInPath,
     form,
 )
-from lookalike_serving.images import checked_size
+from lookalike_serving.images import ImageFile, checked_size
 from lookalike_serving.problems import wrong
 from lookalike_serving.search.filters import parse_filters
 
@@ -161,8 +162,9 @@ async def upload(collection: CollectionName, request: Request) -> Response:
         document_id, metadata = asked.document_id, asked.metadata
         image = await service.reader.read(asked.image)
     only_new = request.headers.get("if-none-match", "").strip() == "*"
+    file = await service.in_thread(ImageFile.of, image)
     stored = await store_document(
-        service, collection, image, metadata, document_id, only_new=only_new
+        service, collection, file, metadata, document_id, only_new=only_new
     )
     told = document_json(service, collection, FoundDocument(stored.metadata, stored.origin))
     if warnings := [*storage_warnings(service), *stored.warnings]:
@@ -319,6 +321,6 @@ async def delete_document(
 def decoded(document_id: str) -> str:
     """The id in a path (see `middleware.EscapedDocumentIds`). Raises Problem 422."""
     try:
-        return checked_document_id(unquote_to_bytes(document_id).decode())
+        return ids.asked(unquote_to_bytes(document_id).decode())
     except UnicodeDecodeError:
         raise wrong("document_id", "is not UTF-8: percent-encode its UTF-8 bytes") from None

@@ -3,6 +3,7 @@
 from lookalike_serving.images.decode import DecodedImage, decode_image
 from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.fetch import Fetched, ImageFetcher
+from lookalike_serving.images.image_file import ImageFile
 from lookalike_serving.images.inline import checked_size
 from lookalike_serving.images.reader import Reader
 from lookalike_serving.images.store import ImageStore
@@ -13,6 +14,7 @@ __all__ = [
     "Fetched",
     "ImageError",
     "ImageFetcher",
+    "ImageFile",
     "ImageStore",
     "Reader",
     "checked_size",

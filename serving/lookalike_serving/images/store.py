@@ -13,7 +13,6 @@ changes its meaning. Only they are ever deleted, when the last document lets go 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from pathlib import Path
 from lookalike_serving.images import thumbnails
 from lookalike_serving.images.fetch import ImageFetcher
 from lookalike_serving.images.holders import hold, release
+from lookalike_serving.images.image_file import ImageFile
 from lookalike_serving.images.local_files import ServedFiles, not_found, read_or_not_found
 from lookalike_serving.images.reader import Reader, remote_places, scheme_of
 from lookalike_serving.images.sniff import EXTENSIONS, MEDIA_TYPES, sniff
@@ -61,12 +61,12 @@ class ImageStore:
         """Serve the files of these folders from now on."""
         self._files.take_roots(image_roots)
 
-    async def put(self, data: bytes, format: str, holder: str) -> str:
-        """Keep `data` for the document `holder`, on disk when this returns, and say its address.
+    async def put(self, image: ImageFile, format: str, holder: str) -> str:
+        """Keep an image for the document `holder`, on disk when this returns, and say its address.
 
         `format` is `DecodedImage.format`. Raises NoRoom; OSError where the disk takes nothing.
         """
-        return await asyncio.to_thread(self._put, data, EXTENSIONS[format], holder)
+        return await asyncio.to_thread(self._put, image, EXTENSIONS[format], holder)
 
     async def get(self, uri: str) -> tuple[bytes, str]:
         """(bytes, media type by content). Raises ImageError: `not_found`, `forbidden_path`, …"""
@@ -116,17 +116,16 @@ class ImageStore:
 
     # --- blocking, in threads -------------------------------------------------------------
 
-    def _put(self, data: bytes, extension: str, holder: str) -> str:
-        digest = hashlib.sha256(data).hexdigest()
-        path = _path(self._folder, digest, extension)
+    def _put(self, image: ImageFile, extension: str, holder: str) -> str:
+        path = _path(self._folder, image.sha256, extension)
 
         def write() -> None:  # names are contents: what is there is right
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, data, mode=0o600)
+            write_atomically(path, image.data, mode=0o600)
 
-        check_room(self._folder, len(data))
+        check_room(self._folder, len(image.data))
         hold(path, holder, write)
-        return f"upload:{digest}.{extension}"
+        return f"upload:{image.sha256}.{extension}"
 
     def _release(self, uri: str, holder: str) -> bool:
         upload = _upload_path(self._folder, uri)

@@ -181,16 +181,14 @@ class RemoteIndex:
 
 def _bodies(points: Sequence[Point]) -> Iterator[bytes]:
     """Upsert bodies of about _BODY_BYTES each."""
-    packed: list[dict[str, Any]] = []
+    packed: list[bytes] = []
     size = 0
     for point in points:
-        vector = wire.encode_vector(point.vector)
-        each = {"id": point.id, "vector": vector, "payload": point.payload}
-        length = len(wire.pack(each))
-        if packed and size + length > _BODY_BYTES:
-            yield wire.pack({"points": packed})
+        each = wire.pack_point(point)
+        if packed and size + len(each) > _BODY_BYTES:
+            yield wire.pack_upsert(packed)
             packed, size = [], 0
         packed.append(each)
-        size += length
+        size += len(each)
     if packed:
-        yield wire.pack({"points": packed})
+        yield wire.pack_upsert(packed)

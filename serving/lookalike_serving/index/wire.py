@@ -6,7 +6,7 @@ the other. What is decoded comes from the network: every shape is checked, by py
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgpack
@@ -98,6 +98,21 @@ def pack(value: Any) -> bytes:
     except (ValueError, TypeError, OverflowError) as error:
         raise IndexRefused(f"the payload cannot be sent: {error}") from error
     return packed
+
+
+def pack_point(point: Point) -> bytes:
+    """A point of an upsert's body. Raises IndexRefused."""
+    vector = encode_vector(point.vector)
+    return pack({"id": point.id, "vector": vector, "payload": point.payload})
+
+
+def pack_upsert(points: Sequence[bytes]) -> bytes:
+    """An upsert's body of points that are packed already."""
+    packer = msgpack.Packer(autoreset=False)
+    packer.pack_map_header(1)
+    packer.pack("points")
+    packer.pack_array_header(len(points))
+    return b"".join((packer.bytes(), *points))
 
 
 def unpack(body: bytes) -> Any:

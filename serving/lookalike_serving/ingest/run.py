@@ -26,7 +26,8 @@ from lookalike_crds.failures import (
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.progress import ByCause, RunState
 from lookalike_crds.sources import SourceSpec
-from lookalike_serving.documents.layout import RESERVED, point_id, split
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import RESERVED, split
 from lookalike_serving.documents.metadata import MetadataChecker
 from lookalike_serving.embed.load import check_built, load_embedder
 from lookalike_serving.embed.protocol import Embedder

@@ -7,7 +7,6 @@ threads, the embedder batches whatever is ready, and a bounded number of images 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import logging
 from collections import Counter
@@ -18,13 +17,15 @@ from typing import Any, NamedTuple
 from lookalike_crds.config import IngestionConfig
 from lookalike_crds.moments import now_text
 from lookalike_crds.progress import ByCause
-from lookalike_serving.documents.layout import Origin, payload, point_id
+from lookalike_serving.documents.build import document, look
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import payload
 from lookalike_serving.documents.metadata import MetadataChecker
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
 from lookalike_serving.embed.results import ImageFacts
-from lookalike_serving.images import ImageError, ImageFetcher, exif
+from lookalike_serving.images import ImageError, ImageFetcher, ImageFile, exif
 from lookalike_serving.images.decode import general
 from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore
@@ -163,8 +164,8 @@ class Worker:
         """The document as it should be, unless its bytes turn out to be the stored ones."""
         item, stored = task.item, task.stored
         data = await self._reader.read(item.uri)
-        digest = hashlib.sha256(data).hexdigest()
-        version = item.version or f"sha256:{digest}"
+        file = ImageFile.of(data)
+        version = item.version or f"sha256:{file.sha256}"
         mark = fingerprint(item, version)
         if (
             item.version is None
@@ -175,29 +176,21 @@ class Worker:
             if stored.fingerprint != mark:
                 await self._rewrite(task, mark)
             return _Unchanged(task)
-        embedded = await self._embedder.embed_image_timed(data)
-        facts = embedded.image
-        assert facts is not None
-        taken, left_out = _exif(data, facts) if item.exif else ({}, ())
-        now = _now()
-        origin = Origin(
-            document_id=item.document_id,
-            image=item.uri,
-            source=task.source,
-            fingerprint=mark,
-            sha256=digest,
-            width=facts.width,
-            height=facts.height,
-            format=facts.format,
-            bytes=len(data),
-            exif=json.dumps(taken) if item.exif else None,
-            created_at=(stored.created_at if stored else None) or now,
-            updated_at=now,
-        )
-        id_ = point_id(self._collection, item.document_id)
+        seen = await look(file, self._embedder)
+        taken, left_out = _exif(data, seen.facts) if item.exif else ({}, ())
         metadata, misfits = with_exif(item.metadata, taken, self._checker)
-        point = Point(id_, embedded.vector, payload(metadata, origin))
-        return _Ready(task, point, (*facts.warnings, *left_out, *misfits))
+        made = document(
+            self._collection,
+            item.document_id,
+            seen,
+            metadata,
+            image=item.uri,
+            fingerprint=mark,
+            source=task.source,
+            exif=json.dumps(taken) if item.exif else None,
+            before=stored,
+        )
+        return _Ready(task, made.point, (*seen.facts.warnings, *left_out, *misfits))
 
     async def _rewrite(self, task: Task, mark: str) -> None:
         assert self._store is not None
@@ -211,7 +204,13 @@ async def rewrite_payload(
     assert task.stored is not None
     item = task.item
     taken = task.stored.exif if item.exif else None
-    origin = replace(task.stored, image=item.uri, fingerprint=mark, exif=taken, updated_at=_now())
+    origin = replace(
+        task.stored,
+        image=item.uri,
+        fingerprint=mark,
+        exif=taken,
+        updated_at=now_text("milliseconds"),
+    )
     metadata, _ = with_exif(item.metadata, json.loads(taken or "{}"), checker)
     await store.replace_payload(point_id(collection, item.document_id), payload(metadata, origin))
 
@@ -225,7 +224,3 @@ def _exif(data: bytes, facts: ImageFacts) -> tuple[dict[str, Any], tuple[str, ..
 def _lost(task: Task, warning: str) -> ByCause:
     """What was lost when an image was decoded."""
     return ByCause(cause=general(warning), source=task.source, example=task.item.key)
-
-
-def _now() -> str:
-    return now_text("milliseconds")

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lookalike_serving.documents.ids import BadDocumentId, checked
-from lookalike_serving.documents.layout import point_id, split
+from lookalike_serving.documents import ids
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import split
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.images import checked_size
 from lookalike_serving.index.protocol import Vector
@@ -215,10 +216,7 @@ def _means_nothing(embedder: BatchedEmbedder, query: QueryPart) -> bool:
 async def _find(targets: Sequence[Target], position: int, query: QueryPart) -> _StoredDocument:
     """The document a query names. Raises Problem 422 where none has the id, or several have."""
     at = f"queries[{position}]"
-    try:
-        document_id = checked(str(query.value))
-    except BadDocumentId as bad:
-        raise wrong(f"{at}.value", str(bad)) from None
+    document_id = ids.asked(str(query.value), f"{at}.value")
     names = [target.name for target in targets]
     if query.collection is not None and query.collection not in names:
         message = f"{query.collection!r} is not searched by this retriever: {', '.join(names)} are"

@@ -1,0 +1,86 @@
+"""A document made of an image: what uploads, batches and ingestion all store.
+
+    bytes -> ImageFile (their hash) -> seen (the model's vector, what decoding found) -> document
+
+The image is hashed and embedded once; where it is kept, and what the document says of itself, is
+for whoever stores it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lookalike_crds.moments import now_text
+from lookalike_serving.documents.ids import point_id
+from lookalike_serving.documents.layout import Origin, payload
+from lookalike_serving.embed.batching import BatchedEmbedder
+from lookalike_serving.embed.results import ImageFacts
+from lookalike_serving.images import ImageFile
+from lookalike_serving.index.protocol import Point, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An image that was decoded and embedded."""
+
+    file: ImageFile
+    vector: Vector
+    facts: ImageFacts
+
+    @property
+    def format(self) -> str:
+        assert self.facts.format is not None  # decoding tells it for every file
+        return self.facts.format
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document that is ready to be written."""
+
+    point: Point
+    metadata: dict[str, Any]
+    origin: Origin
+
+
+async def look(file: ImageFile, embedder: BatchedEmbedder) -> Seen:
+    """Decode and embed an image. Raises ImageError, Overloaded, ModelError."""
+    embedded = await embedder.embed_image_timed(file.data)
+    assert embedded.image is not None
+    return Seen(file, embedded.vector, embedded.image)
+
+
+def document(
+    collection: str,
+    document_id: str,
+    seen: Seen,
+    metadata: dict[str, Any],
+    *,
+    image: str,
+    fingerprint: str,
+    source: str | None = None,
+    exif: str | None = None,
+    before: Origin | None = None,
+) -> Document:
+    """The document with this id, as of now.
+
+    `metadata` is as it was checked; `image` is where the image is kept; `before` is what is stored
+    under the id so far: the document keeps the time at which it was created.
+    """
+    now = now_text("milliseconds")
+    origin = Origin(
+        document_id=document_id,
+        image=image,
+        source=source,
+        fingerprint=fingerprint,
+        sha256=seen.file.sha256,
+        width=seen.facts.width,
+        height=seen.facts.height,
+        format=seen.facts.format,
+        bytes=len(seen.file.data),
+        exif=exif,
+        created_at=(before.created_at if before is not None else None) or now,
+        updated_at=now,
+    )
+    point = Point(point_id(collection, document_id), seen.vector, payload(metadata, origin))
+    return Document(point, metadata, origin)
