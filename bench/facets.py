@@ -35,7 +35,8 @@ from lookalike_crds.config import CollectionConfig, IndexConfig
 from lookalike_crds.image_collection import Engine, FieldSpec, FieldType, ModelSpec, VectorSpec
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.edge_filters import compile_filter
-from lookalike_serving.index.filters import And, Condition, Filter, Operator
+from lookalike_serving.index.filters.operators import condition
+from lookalike_serving.index.filters.tree import And, Filter
 from lookalike_serving.index.protocol import Point
 from lookalike_serving.search.facet_request import FacetField
 from lookalike_serving.search.facets import count_facets, plan_facets, without_own
@@ -59,8 +60,8 @@ TYPES = {
 FIELDS = tuple(FieldSpec(name=name, type=each) for name, each in TYPES.items())
 FILTERS: dict[str, Filter | None] = {
     "none": None,
-    "a fifth": Condition("kind", Operator.EQ, "kind-1"),
-    "a half": Condition("price", Operator.LT, 50),
+    "a fifth": condition("kind", "eq", "kind-1"),
+    "a half": condition("price", "lt", 50),
 }
 
 
@@ -129,8 +130,8 @@ def bare(
             shard.scroll(edge.ScrollRequest(limit=1, filter=compiled, order_by=order))
         for bucket in facet["buckets"]:
             bounds = (
-                Condition(key, Operator.GTE, bucket["from"]),
-                Condition(key, Operator.LT, bucket["to"]),
+                condition(key, "gte", bucket["from"]),
+                condition(key, "lt", bucket["to"]),
             )
             within = And((*(() if among is None else (among,)), *bounds))
             shard.count(edge.CountRequest(exact=True, filter=compile_filter(within, FIELDS)))

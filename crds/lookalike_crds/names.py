@@ -84,7 +84,7 @@ METADATA_KEY = NameRule(
     "write a metadata key of at most 128 characters, such as price, Shot On, or camera.make for a "
     "key of an object: no _ at its start, no space at an end, no brackets, quotes and backslashes",
 )
-"""What serving can filter by (`lookalike_serving.search.filters`), and is not its own."""
+"""What serving can filter by (`lookalike_serving.index.filters`), and is not its own."""
 
 ALL = (LABEL, SERVICE, OBJECT, HOST, DATA_KEY, LABEL_KEY, LABEL_VALUE, METADATA_KEY)
 

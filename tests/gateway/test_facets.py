@@ -328,7 +328,7 @@ async def test_collections_that_differ_in_a_field_are_told(ask: Ask):
         (
             {"field": "added", "type": "range", "ranges": [{"from": "soon"}]},
             "fields[0].ranges[0]",
-            "'soon' is no time",
+            'from takes a number or a time, not "soon"',
         ),
         (
             {"field": "price", "type": "range", "ranges": [{"from": "2026-01-01"}]},

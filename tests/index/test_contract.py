@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from lookalike_crds.image_collection import Distance, FieldSpec, FieldType, Quantization, VectorSpec
-from lookalike_serving.index.filters import Condition, HasId, Operator
+from lookalike_serving.index.filters.operators import condition
+from lookalike_serving.index.filters.tree import HasId
 from lookalike_serving.index.protocol import (
     IndexMismatch,
     IndexRefused,
@@ -289,7 +290,7 @@ async def test_pages_hold_every_point_once_in_id_order(engine, limit):
 async def test_a_page_can_be_filtered(engine):
     index = await engine.open()
     await index.upsert([point(n, even=n % 2 == 0) for n in range(1, 21)])
-    even = Condition("even", Operator.EQ, True)
+    even = condition("even", "eq", True)
     assert await ids_of(index, limit=3, filter=even) == [uid(n) for n in range(2, 21, 2)]
 
 
@@ -315,7 +316,7 @@ async def test_counting_is_exact_with_and_without_a_filter(engine):
     index = await engine.open()
     await index.upsert([point(n, n=n) for n in range(1, 51)])
     assert await index.count() == 50
-    assert await index.count(Condition("n", Operator.GT, 40)) == 10
+    assert await index.count(condition("n", "gt", 40)) == 10
 
 
 # Queries
@@ -429,7 +430,7 @@ async def test_a_query_can_be_filtered_by_payload_and_by_id(engine):
     index = await engine.open()
     await index.upsert([point(n, vector=v, n=n) for n, v in enumerate(cloud(40))])
     query = cloud(1, seed=5)[0]
-    low = await index.query(Query(query, limit=40, filter=Condition("n", Operator.LT, 3)))
+    low = await index.query(Query(query, limit=40, filter=condition("n", "lt", 3)))
     assert {hit.id for hit in low} == {uid(0), uid(1), uid(2)}
     two = await index.query(Query(query, limit=40, filter=HasId((uid(7), uid(9)))))
     assert {hit.id for hit in two} == {uid(7), uid(9)}
@@ -439,7 +440,7 @@ async def test_a_batch_answers_like_its_queries_one_by_one(engine):
     index = await engine.open()
     await index.upsert([point(n, vector=v, n=n) for n, v in enumerate(cloud(60))])
     queries = [
-        Query(v, limit=n % 5, filter=Condition("n", Operator.GTE, n) if n % 3 else None)
+        Query(v, limit=n % 5, filter=condition("n", "gte", n) if n % 3 else None)
         for n, v in enumerate(cloud(40, seed=3))
     ]
     assert await index.query_batch(queries) == [await index.query(query) for query in queries]
@@ -514,8 +515,8 @@ async def test_declared_fields_can_change_between_openings(engine):
     await index.upsert([point(1, kind="red mug", price=2.5)])
     await index.close()
     index = await engine.open(fields=(text, price))
-    assert await index.count(Condition("kind", Operator.TEXT, "mug")) == 1
-    assert await index.count(Condition("price", Operator.LT, 3)) == 1
+    assert await index.count(condition("kind", "text", "mug")) == 1
+    assert await index.count(condition("price", "lt", 3)) == 1
     if engine.name != "local":  # local mode has no payload indexes
         assert (await index.info()).payload_indexes == {"kind": "Text", "price": "Float"}
 
@@ -577,7 +578,7 @@ async def test_an_index_of_payloads_only_keeps_filters_and_pages_them(engine):
         [Point(uid(n), None, {"state": "DONE" if n % 2 else "QUEUED"}) for n in range(1, 11)]
     )
     await index.merge_payload(uid(1), {"state": "QUEUED"})
-    queued = Condition("state", Operator.EQ, "QUEUED")
+    queued = condition("state", "eq", "QUEUED")
     assert await index.count(queued) == 6
     assert await ids_of(index, filter=queued, limit=4) == [uid(n) for n in (1, 2, 4, 6, 8, 10)]
     await index.optimize()
@@ -643,8 +644,8 @@ async def test_fields_may_have_spaces_any_letters_and_dots(engine):
         ("2024", 1),
         (_ODD, "odd"),
     ):
-        assert await again.count(Condition(key, Operator.EQ, value)) == 1, key
-        assert await again.count(Condition(key, Operator.EXISTS, True)) == 1, key
+        assert await again.count(condition(key, "eq", value)) == 1, key
+        assert await again.count(condition(key, "exists", True)) == 1, key
     # The local mode of qdrant-client has no payload indexes.
     indexes = (await again.info()).payload_indexes
     assert not indexes or indexes == {field.name: field.type.value for field in fields}

@@ -22,7 +22,7 @@ from lookalike_serving.index import edge_settings, edge_store
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.edge_folder import EdgeFolder
 from lookalike_serving.index.edge_optimize import ShardOptimizer
-from lookalike_serving.index.filters import Condition, Operator
+from lookalike_serving.index.filters.operators import condition
 from lookalike_serving.index.protocol import (
     IndexFailure,
     IndexMismatch,
@@ -339,13 +339,13 @@ async def test_queries_and_writes_go_on_while_it_optimises_and_no_write_is_lost(
     assert answered > 10
     assert written > 10
     assert await index.count() == MANY
-    assert await index.count(Condition("n", Operator.GTE, MANY)) == written
-    assert await index.count(Condition("n", Operator.LT, written)) == 0
-    assert await index.count(Condition("merged", Operator.EQ, True)) == written
+    assert await index.count(condition("n", "gte", MANY)) == written
+    assert await index.count(condition("n", "lt", written)) == 0
+    assert await index.count(condition("merged", "eq", True)) == written
     assert [h.id for h in await index.query(Query(fresh[3], limit=1))] == [uid(MANY + 3)]
     await index.close()
     index = await opened(folder, WIDE, fields=(FieldSpec(name="n", type=FieldType.INTEGER),))
-    assert await index.count(Condition("n", Operator.GTE, MANY)) == written
+    assert await index.count(condition("n", "gte", MANY)) == written
     await index.close()
 
 
@@ -394,13 +394,13 @@ async def test_filters_mean_the_same_after_optimising(folder):
         ]
     )
     asked = [
-        Condition("n", Operator.LT, 100),
-        Condition("t", Operator.TEXT, "cup"),
-        Condition("k", Operator.STARTS_WITH, "mug"),
-        Condition("k", Operator.CONTAINS, "up"),
-        Condition("k", Operator.NE, "mug"),
-        Condition("k", Operator.IS_NULL, True),
-        Condition("sold", Operator.EQ, True),
+        condition("n", "lt", 100),
+        condition("t", "text", "cup"),
+        condition("k", "starts_with", "mug"),
+        condition("k", "contains", "up"),
+        condition("k", "ne", "mug"),
+        condition("k", "is_null", True),
+        condition("sold", "eq", True),
     ]
     before = [await index.count(condition) for condition in asked]
     await index.optimize()

@@ -18,7 +18,7 @@ from lookalike_serving.index import edge_settings, edge_store
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.edge_engine import ShardEngine
 from lookalike_serving.index.edge_process import ShardProcess
-from lookalike_serving.index.filters import Condition, Operator
+from lookalike_serving.index.filters.operators import condition
 from lookalike_serving.index.protocol import (
     Choice,
     IndexFailure,
@@ -75,14 +75,14 @@ async def everything(index: EdgeIndex) -> list[object]:
     asked = [Query(v, 3, with_vector=True) for v in vectors(5)]
     hits = [await index.query(asked[0]), *await index.query_batch(asked)]
     kept = await index.retrieve([uid(7), uid(10**6), uid(3)], with_vector=True)
-    page = await index.scroll(filter=Condition("n", Operator.LT, 5), limit=3)
+    page = await index.scroll(filter=condition("n", "lt", 5), limit=3)
     return [
         [[(h.id, h.score, h.payload, h.vector.tolist()) for h in each] for each in hits],
         [(r.id, r.payload, r.vector.tolist()) for r in kept],
         page,
-        await index.count(Condition("n", Operator.GTE, 100)),
-        await index.facet("n", Choice(5, also=(700, -1)), Condition("n", Operator.GTE, 100)),
-        await index.extent("n", Condition("n", Operator.LT, 100)),
+        await index.count(condition("n", "gte", 100)),
+        await index.facet("n", Choice(5, also=(700, -1)), condition("n", "gte", 100)),
+        await index.extent("n", condition("n", "lt", 100)),
         await index.info(),
     ]
 
@@ -135,10 +135,10 @@ async def test_a_write_is_read_at_once_before_in_and_after_a_take_over(folder):
     await optimising
     assert pid_of(index) != first
     assert await index.count() == MANY
-    assert await index.count(Condition("n", Operator.GTE, MANY)) == written
+    assert await index.count(condition("n", "gte", MANY)) == written
     await index.close()
     index = await opened(folder)
-    assert await index.count(Condition("n", Operator.GTE, written)) == MANY
+    assert await index.count(condition("n", "gte", written)) == MANY
     await index.close()
 
 

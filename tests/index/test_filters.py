@@ -5,29 +5,20 @@ from __future__ import annotations
 import math
 import re
 import uuid
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from lookalike_crds.image_collection import FieldSpec, FieldType, VectorSpec
 from lookalike_serving.index.edge import EdgeIndex
-from lookalike_serving.index.filters import (
-    And,
-    Condition,
-    Filter,
-    HasId,
-    Not,
-    Operator,
-    Or,
-    unindexed_keys,
-)
-from lookalike_serving.index.predicates import lower
-from lookalike_serving.index.protocol import IndexRefused, Point, Query
+from lookalike_serving.index.filters.operators import OPERATORS, condition
+from lookalike_serving.index.filters.parse import parse_filters
+from lookalike_serving.index.filters.tree import And, Filter, HasId, Not, Or, unindexed_keys
+from lookalike_serving.index.protocol import Point, Query
 
 FIELDS = tuple(
     FieldSpec(name=name, type=FieldType(type_))
@@ -46,40 +37,37 @@ FIELDS = tuple(
 # The plain reading
 
 
-def holds(filter: Filter, id: str, document: dict[str, Any]) -> bool:
+def holds(filter: dict[str, Any], document: dict[str, Any]) -> bool:
+    """Whether a document meets a request's filter."""
     match filter:
-        case And():
+        case {"AND": _}:
             parts = list(flat(filter))
-            ranged = [
-                part for part in parts if isinstance(part, Condition) and part.operator in ORDER
-            ]
+            ranged = [part for part in parts if part.get("operator") in ORDER]
             others = [part for part in parts if part not in ranged]
-            return all(holds(each, id, document) for each in others) and all(
-                one_meets_all(at(document, key), [part for part in ranged if part.key == key])
-                for key in {part.key for part in ranged}
+            return all(holds(each, document) for each in others) and all(
+                one_meets_all(at(document, key), [part for part in ranged if part["key"] == key])
+                for key in {part["key"] for part in ranged}
             )
-        case Or(of):
-            return any(holds(each, id, document) for each in of)
-        case Not(of):
-            return not any(holds(each, id, document) for each in of)
-        case HasId(ids):
-            return id in ids
-        case Condition(key, operator, value):
-            stored = at(document, key)
-            return condition_holds(stored, operator, value, key)
+        case {"OR": of}:
+            return any(holds(each, document) for each in of)
+        case {"NOT": of}:
+            return not any(holds(each, document) for each in of)
+        case {"key": key, "operator": operator, "value": value}:
+            return condition_holds(at(document, key), operator, value, key)
+    raise AssertionError(filter)
 
 
-ORDER = {Operator.GT, Operator.GTE, Operator.LT, Operator.LTE}
+ORDER = {"gt", "gte", "lt", "lte"}
 
 
-def flat(filter: And):
-    for each in filter.of:
-        yield from flat(each) if isinstance(each, And) else [each]
+def flat(filter: dict[str, Any]):
+    for each in filter["AND"]:
+        yield from flat(each) if "AND" in each else [each]
 
 
-def one_meets_all(stored: Any, bounds: list[Condition]) -> bool:
+def one_meets_all(stored: Any, bounds: list[dict[str, Any]]) -> bool:
     elements = stored if isinstance(stored, list) else [stored]
-    return any(all(ordered(e, b.operator, b.value) for b in bounds) for e in elements)
+    return any(all(ordered(e, b["operator"], b["value"]) for b in bounds) for e in elements)
 
 
 MISSING = object()
@@ -93,38 +81,38 @@ def at(document: Any, key: str) -> Any:
     return document
 
 
-def condition_holds(stored: Any, operator: Operator, value: Any, key: str) -> bool:
+def condition_holds(stored: Any, operator: str, value: Any, key: str) -> bool:
     elements = stored if isinstance(stored, list) else [] if stored is MISSING else [stored]
     match operator:
-        case Operator.EQ:
+        case "eq":
             if value is None:
-                return condition_holds(stored, Operator.IS_NULL, True, key)
+                return condition_holds(stored, "is_null", True, key)
             return any(equal(element, value, key) for element in elements)
-        case Operator.NE:
-            return not condition_holds(stored, Operator.EQ, value, key)
-        case Operator.IN:
-            return any(condition_holds(stored, Operator.EQ, each, key) for each in value)
-        case Operator.NIN:
-            return not condition_holds(stored, Operator.IN, value, key)
-        case Operator.GT | Operator.GTE | Operator.LT | Operator.LTE:
+        case "ne":
+            return not condition_holds(stored, "eq", value, key)
+        case "in":
+            return any(condition_holds(stored, "eq", each, key) for each in value)
+        case "nin":
+            return not condition_holds(stored, "in", value, key)
+        case "gt" | "gte" | "lt" | "lte":
             return any(ordered(element, operator, value) for element in elements)
-        case Operator.CONTAINS:
+        case "contains":
             if isinstance(stored, list):
                 return any(equal(element, value, key) for element in elements)
             # Points in time are no texts, so they have no parts.
             both = isinstance(value, str) and isinstance(stored, str)
             return both and key != "added" and value in stored
-        case Operator.STARTS_WITH:
+        case "starts_with":
             return any(isinstance(e, str) and e.startswith(value) for e in elements)
-        case Operator.TEXT:
+        case "text":
             return any(isinstance(e, str) and words(value) <= words(e) for e in elements)
-        case Operator.EXISTS:
+        case "exists":
             return (stored is not MISSING and stored is not None and stored != []) == value
-        case Operator.IS_NULL:
+        case "is_null":
             return any(element is None for element in elements) == value
-        case Operator.GEO_RADIUS:
+        case "geo_radius":
             return any(is_point(e) and metres(e, value) <= value["radius_m"] for e in elements)
-        case Operator.GEO_BOX:
+        case "geo_box":
             return any(is_point(e) and in_box(e, value) for e in elements)
 
 
@@ -138,7 +126,7 @@ def equal(stored: Any, value: Any, key: str) -> bool:
     return isinstance(stored, int | float) and stored == value
 
 
-def ordered(stored: Any, operator: Operator, value: Any) -> bool:
+def ordered(stored: Any, operator: str, value: Any) -> bool:
     if isinstance(value, str):
         stored, value = moment(stored), moment(value)
     elif isinstance(stored, bool) or not isinstance(stored, int | float):
@@ -146,10 +134,10 @@ def ordered(stored: Any, operator: Operator, value: Any) -> bool:
     if stored is None:
         return False
     return {
-        Operator.GT: stored > value,
-        Operator.GTE: stored >= value,
-        Operator.LT: stored < value,
-        Operator.LTE: stored <= value,
+        "gt": stored > value,
+        "gte": stored >= value,
+        "lt": stored < value,
+        "lte": stored <= value,
     }[operator]
 
 
@@ -248,73 +236,88 @@ operands = {
 }
 
 
-def equality(key: str) -> st.SearchStrategy[Filter]:
+def asked_of(keys: Any, operators: Any, values: Any) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries({"key": keys, "operator": operators, "value": values})
+
+
+def equality(key: str) -> st.SearchStrategy[dict[str, Any]]:
     value = operands.get(key, scalars)
+    known = value.filter(lambda v: v is not None)
     return st.one_of(
-        st.builds(Condition, st.just(key), st.sampled_from([Operator.EQ, Operator.NE]), value),
-        st.builds(
-            Condition,
+        asked_of(st.just(key), st.sampled_from(["eq", "ne"]), value),
+        asked_of(
             st.just(key),
-            st.sampled_from([Operator.IN, Operator.NIN]),
-            st.lists(value, max_size=4),
+            st.sampled_from(["in", "nin"]),
+            st.lists(known, min_size=1, max_size=4),
         ),
-        st.builds(
-            Condition,
-            st.just(key),
-            st.just(Operator.CONTAINS),
-            value.filter(lambda v: v is not None),
-        ),
+        asked_of(st.just(key), st.just("contains"), known),
     )
 
 
-bounds = st.builds(
-    Condition,
+bounds = asked_of(
     keys,
-    st.sampled_from([Operator.GT, Operator.GTE, Operator.LT, Operator.LTE]),
+    st.sampled_from(["gt", "gte", "lt", "lte"]),
     st.one_of(st.integers(-5, 8), floats, moments),
 )
 conditions = st.one_of(
     keys.flatmap(equality),
     bounds,
     st.lists(bounds, min_size=2, max_size=3).map(
-        lambda of: And(tuple(replace(each, key=of[0].key) for each in of))
+        lambda of: {"AND": [each | {"key": of[0]["key"]} for each in of]}
     ),
-    st.builds(Condition, keys, st.just(Operator.STARTS_WITH), texts),
-    st.builds(Condition, keys, st.just(Operator.TEXT), texts.filter(words)),
-    st.builds(Condition, keys, st.sampled_from([Operator.EXISTS, Operator.IS_NULL]), st.booleans()),
-    st.builds(
-        Condition,
+    asked_of(keys, st.just("starts_with"), texts.filter(bool)),
+    asked_of(keys, st.just("text"), texts.filter(words)),
+    asked_of(keys, st.sampled_from(["exists", "is_null"]), st.booleans()),
+    asked_of(
         geo_keys,
-        st.just(Operator.GEO_RADIUS),
+        st.just("geo_radius"),
         st.fixed_dictionaries(
             {
                 "lat": st.sampled_from([0, 48.5, 89.9, 90, -90]),
                 "lon": st.sampled_from([0, 179.5, 180, -180]),
-                "radius_m": st.sampled_from([0, 50_000, 200_000, 5_000_000, 20_100_000]),
+                "radius_m": st.sampled_from([1, 50_000, 200_000, 5_000_000, 20_100_000]),
             }
         ),
     ),
     st.builds(
-        lambda key, south, north, west, east: Condition(
-            key,
-            Operator.GEO_BOX,
-            {"top_left": {"lat": north, "lon": west}, "bottom_right": {"lat": south, "lon": east}},
-        ),
+        lambda key, south, north, west, east: {
+            "key": key,
+            "operator": "geo_box",
+            "value": {
+                "top_left": {"lat": north, "lon": west},
+                "bottom_right": {"lat": south, "lon": east},
+            },
+        },
         geo_keys,
         st.sampled_from([-90, -70, -1, 0]),
         st.sampled_from([0, 1, 60, 90]),
         st.sampled_from(longitudes),
         st.sampled_from(longitudes),
     ),
-    st.builds(HasId, st.lists(st.integers(0, 11).map(lambda n: str(uuid.UUID(int=n)))).map(tuple)),
 )
 filters = st.recursive(
     conditions,
     lambda children: st.one_of(
-        *(st.builds(kind, st.lists(children, max_size=3).map(tuple)) for kind in (And, Or, Not))
+        *(
+            st.fixed_dictionaries({kind: st.lists(children, min_size=1, max_size=3)})
+            for kind in ("AND", "OR", "NOT")
+        )
     ),
     max_leaves=6,
 )
+"""Of requests, in all operators."""
+
+
+def test_the_filters_that_are_tried_have_every_operator():
+    tried: set[str] = set()
+
+    @settings(max_examples=300, database=None, derandomize=True, phases=[Phase.generate])
+    @given(conditions)
+    def collect(condition):
+        tried.update(each["operator"] for each in condition.get("AND", [condition]))
+
+    collect()
+    assert tried == set(OPERATORS)
 
 
 @settings(
@@ -332,11 +335,10 @@ async def test_every_engine_filters_as_plain_python_does(engine, stored, asked):
     await index.upsert(
         [Point(str(uuid.UUID(int=n)), vector, document) for n, document in enumerate(stored)]
     )
-    for filter in asked:
+    for written in asked:
+        filter = parse_filters(written, FIELDS)
         expected = {
-            str(uuid.UUID(int=n))
-            for n, document in enumerate(stored)
-            if holds(filter, str(uuid.UUID(int=n)), document)
+            str(uuid.UUID(int=n)) for n, document in enumerate(stored) if holds(written, document)
         }
         page = await index.scroll(filter=filter)
         assert {record.id for record in page.records} == expected
@@ -352,100 +354,39 @@ async def opened_once(engine):
     return engine.shared
 
 
-# What has no meaning is refused
-
-
-@pytest.mark.parametrize(
-    ("condition", "message"),
-    [
-        (Condition("price", Operator.GT, "cheap"), "is no RFC 3339 datetime: write one like"),
-        (Condition("price", Operator.GT, True), "cannot be ordered"),
-        (Condition("price", Operator.LT, None), "cannot be ordered"),
-        (Condition("price", Operator.LT, float("nan")), "is not a finite number"),
-        (Condition("price", Operator.LT, 10**400), "is not a finite number"),
-        (Condition("price", Operator.EQ, float("inf")), "is not a finite number"),
-        (Condition("added", Operator.EQ, "yesterday"), "is no RFC 3339 datetime"),
-        (Condition("added", Operator.GTE, "2026-13-01"), "is no RFC 3339 datetime"),
-        (Condition("added", Operator.GTE, "2026-W01-1"), "is no RFC 3339 datetime"),
-        (Condition("count", Operator.EQ, 2**63), "does not fit 64 signed bits"),
-        (Condition("kind", Operator.EQ, ["a"]), "is no single value"),
-        (Condition("kind", Operator.EQ, {"a": 1}), "is no single value"),
-        (Condition("kind", Operator.EQ, "\ud800"), "is not valid Unicode"),
-        (Condition("kind", Operator.IN, "red"), "is no list"),
-        (Condition("kind", Operator.STARTS_WITH, 3), "is no text"),
-        (Condition("title", Operator.TEXT, " - "), "has no word in it"),
-        (Condition("kind", Operator.EXISTS, "yes"), "must be true or false"),
-        (Condition("place", Operator.GEO_RADIUS, {"lat": 91, "lon": 0, "radius_m": 1}), '"lat"'),
-        (Condition("place", Operator.GEO_RADIUS, {"lat": 1, "lon": 0}), '"radius_m"'),
-        (Condition("place", Operator.GEO_RADIUS, [1, 2, 3]), '"lat"'),
-        (Condition("place", Operator.GEO_BOX, {"top_left": {"lat": 1, "lon": 1}}), '"lat"'),
-        (
-            Condition(
-                "place",
-                Operator.GEO_BOX,
-                {"top_left": {"lat": 1, "lon": 1}, "bottom_right": {"lat": 2, "lon": 2}},
-            ),
-            "swap the latitudes",
-        ),
-        (Condition("", Operator.EXISTS), "is no path"),
-        (Condition("a..b", Operator.EXISTS), "is no path"),
-        (Condition('a"b', Operator.EXISTS), "is no path"),
-    ],
-)
-def test_a_condition_without_meaning_is_refused_by_name(condition, message):
-    with pytest.raises(IndexRefused, match=re.escape(message)) as raised:
-        lower(condition, FIELDS)
-    assert repr(condition.key) in str(raised.value)
-
-
-def test_a_filter_nested_without_end_is_refused():
-    filter: Filter = Condition("kind", Operator.EXISTS)
-    for _ in range(5000):
-        filter = Not((filter,))
-    with pytest.raises(IndexRefused, match="deeper than 32 levels"):
-        lower(filter, FIELDS)
-
-
-def test_a_long_value_is_cut_in_the_message():
-    with pytest.raises(IndexRefused) as raised:
-        lower(Condition("kind", Operator.GT, "x" * 100_000), ())
-    assert len(str(raised.value)) < 300
-
-
 # Rules worth naming
 
 
-async def matches(engine, document: dict[str, Any], condition: Condition) -> bool:
+async def matches(engine, document: dict[str, Any], filter: Filter) -> bool:
     index = await engine.open(fields=FIELDS)
     await index.upsert([Point(str(uuid.UUID(int=1)), np.ones(4, np.float32), document)])
-    return await index.count(condition) == 1
+    return await index.count(filter) == 1
 
 
 @pytest.mark.parametrize(
     ("document", "condition", "expected"),
     [
-        ({"n": 1}, Condition("n", Operator.EQ, True), False),
-        ({"n": True}, Condition("n", Operator.EQ, 1), False),
-        ({"n": True}, Condition("n", Operator.EQ, True), True),
-        ({"n": "1"}, Condition("n", Operator.EQ, 1), False),
-        ({"n": 1.0}, Condition("n", Operator.EQ, 1), True),
-        ({"n": 2**53 + 1}, Condition("n", Operator.EQ, 2**53), False),
-        ({"tags": ["redder"]}, Condition("tags", Operator.CONTAINS, "red"), False),
-        ({"tags": ["red"]}, Condition("tags", Operator.CONTAINS, "red"), True),
-        ({"tags": "redder"}, Condition("tags", Operator.CONTAINS, "red"), True),
-        ({}, Condition("kind", Operator.NE, "mug"), True),
-        ({}, Condition("kind", Operator.NIN, []), True),
+        ({"n": 1}, condition("n", "eq", True), False),
+        ({"n": True}, condition("n", "eq", 1), False),
+        ({"n": True}, condition("n", "eq", True), True),
+        ({"n": "1"}, condition("n", "eq", 1), False),
+        ({"n": 1.0}, condition("n", "eq", 1), True),
+        ({"n": 2**53 + 1}, condition("n", "eq", 2**53), False),
+        ({"tags": ["redder"]}, condition("tags", "contains", "red"), False),
+        ({"tags": ["red"]}, condition("tags", "contains", "red"), True),
+        ({"tags": "redder"}, condition("tags", "contains", "red"), True),
+        ({}, condition("kind", "ne", "mug"), True),
         ({}, Or(()), False),
         ({}, And(()), True),
         (
             {"added": "2026-03-01T12:00:00+02:00"},
-            Condition("added", Operator.EQ, "2026-03-01T10:00:00Z"),
+            condition("added", "eq", "2026-03-01T10:00:00Z"),
             True,
         ),
-        ({"added": "2026-03-01"}, Condition("added", Operator.LT, "2026-03-01T00:00:01"), True),
-        ({"added": "2026-03-01"}, Condition("added", Operator.GT, 5), False),
-        ({"title": "The Red-Striped Mug"}, Condition("title", Operator.TEXT, "mug RED"), True),
-        ({"title": "The Red-Striped Mug"}, Condition("title", Operator.TEXT, "mu"), False),
+        ({"added": "2026-03-01"}, condition("added", "lt", "2026-03-01T00:00:01"), True),
+        ({"added": "2026-03-01"}, condition("added", "gt", 5), False),
+        ({"title": "The Red-Striped Mug"}, condition("title", "text", "mug RED"), True),
+        ({"title": "The Red-Striped Mug"}, condition("title", "text", "mu"), False),
     ],
 )
 async def test_a_rule_of_filters(engine, document, condition, expected):
@@ -458,15 +399,15 @@ async def test_a_rule_of_filters(engine, document, condition, expected):
 @pytest.mark.parametrize(
     ("operator", "bound", "found"),
     [
-        (Operator.GTE, 1e19, set()),
-        (Operator.GTE, 2.0**63, set()),
-        (Operator.LT, 1e19, {"small", "large", "larger", "largest"}),
-        (Operator.GT, 2**53, {"larger", "largest"}),
-        (Operator.GTE, 2**53, {"large", "larger", "largest"}),
-        (Operator.LTE, 2**53, {"small", "large"}),
-        (Operator.LT, -(2.0**63), set()),
-        (Operator.GT, 4.5, {"small", "large", "larger", "largest"}),
-        (Operator.LT, 5.5, {"small"}),
+        ("gte", 1e19, set()),
+        ("gte", 2.0**63, set()),
+        ("lt", 1e19, {"small", "large", "larger", "largest"}),
+        ("gt", 2**53, {"larger", "largest"}),
+        ("gte", 2**53, {"large", "larger", "largest"}),
+        ("lte", 2**53, {"small", "large"}),
+        ("lt", -(2.0**63), set()),
+        ("gt", 4.5, {"small", "large", "larger", "largest"}),
+        ("lt", 5.5, {"small"}),
     ],
 )
 async def test_ranges_on_integer_fields_are_exact(engine, operator, bound, found):
@@ -478,15 +419,9 @@ async def test_ranges_on_integer_fields_are_exact(engine, operator, bound, found
             for n, value in enumerate(numbers.values())
         ]
     )
-    page = await index.scroll(filter=Condition("count", operator, bound))
+    page = await index.scroll(filter=condition("count", operator, bound))
     names = list(numbers)
     assert {names[uuid.UUID(record.id).int] for record in page.records} == found
-
-
-def test_a_range_between_two_floats_is_refused():
-    for key in ("count", "free", "price"):
-        with pytest.raises(IndexRefused, match="lies between two 64-bit floats"):
-            lower(Condition(key, Operator.GTE, 2**53 + 1), FIELDS)
 
 
 TEXTS = [
@@ -529,7 +464,7 @@ async def test_words_are_found_in_every_script_and_numbers_are_words(folder, key
         ("x2000", [8]),
         ("2000", []),
     ]:
-        page = await index.scroll(filter=Condition(key, Operator.TEXT, words))
+        page = await index.scroll(filter=condition(key, "text", words))
         assert [uuid.UUID(record.id).int for record in page.records] == found, words
     await index.close()
 
@@ -540,10 +475,10 @@ async def test_words_are_found_in_every_script_and_numbers_are_words(folder, key
 def test_keys_that_no_index_serves_are_named_once_in_order():
     filter = And(
         (
-            Condition("maker", Operator.EQ, "Ada"),
-            Condition("kind", Operator.EQ, "mug"),
-            Or((Condition("kind", Operator.TEXT, "mug"), Condition("price", Operator.LT, 3))),
-            Not((Condition("deep.leaf", Operator.EXISTS), Condition("maker", Operator.NE, "Bo"))),
+            condition("maker", "eq", "Ada"),
+            condition("kind", "eq", "mug"),
+            Or((condition("kind", "text", "mug"), condition("price", "lt", 3))),
+            Not((condition("deep.leaf", "exists"), condition("maker", "ne", "Bo"))),
             HasId(()),
         )
     )
@@ -551,4 +486,4 @@ def test_keys_that_no_index_serves_are_named_once_in_order():
 
 
 def test_lookalikes_own_keys_are_not_reported_as_unindexed():
-    assert unindexed_keys(Condition("_lookalike.source", Operator.EQ, "shop"), ()) == []
+    assert unindexed_keys(condition("_lookalike.source", "eq", "shop"), ()) == []

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lookalike_crds.image_collection import FieldSpec, FieldType, VectorSpec
 from lookalike_serving.documents.layout import Origin, payload, split
 from lookalike_serving.index.edge import EdgeIndex
-from lookalike_serving.index.filters import Condition, Operator
+from lookalike_serving.index.filters.operators import condition
 from lookalike_serving.index.floats import settled
 from lookalike_serving.index.protocol import Point
 
@@ -61,6 +61,6 @@ async def test_an_engine_keeps_floats_of_17_digits_and_finds_them(tmp_path: Path
     assert [split(record.payload)[0]["price"] for record in records] == numbers
     for id, number in zip(ids[:40], numbers, strict=False):
         for key in ("price", "free"):
-            page = await index.scroll(filter=Condition(key, Operator.EQ, number))
+            page = await index.scroll(filter=condition(key, "eq", number))
             assert [record.id for record in page.records] == [id]
     await index.close()

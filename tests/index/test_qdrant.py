@@ -12,7 +12,8 @@ from grpc.aio import AioRpcError
 from qdrant_client import AsyncQdrantClient, models
 
 from lookalike_crds.image_collection import FieldSpec, FieldType, VectorSpec
-from lookalike_serving.index.filters import And, Condition, HasId, Not, Operator, Or
+from lookalike_serving.index.filters.operators import condition
+from lookalike_serving.index.filters.tree import And, HasId, Not, Or
 from lookalike_serving.index.protocol import (
     IndexFailure,
     IndexMismatch,
@@ -149,23 +150,23 @@ def test_a_servers_answer_becomes_an_error_that_tells_the_remedy(status, text, k
 
 _EVERY_KIND_OF_FILTER = And(
     (
-        Condition("a.b", Operator.EQ, 1),
-        Condition("a", Operator.EQ, 2**60),
-        Condition("sold", Operator.EQ, True),
-        Condition("kind", Operator.IN, ["mug", "cup", 3, 2**60, None]),
-        Condition("added", Operator.GTE, "2026-03-01T12:00:00Z"),
-        Condition("kind", Operator.STARTS_WITH, "m"),
-        Condition("kind", Operator.CONTAINS, "u"),
-        Condition("title", Operator.TEXT, "red mug"),
-        Condition("kind", Operator.EXISTS),
-        Condition("kind", Operator.IS_NULL),
-        Condition("place", Operator.GEO_RADIUS, {"lat": 1, "lon": 2, "radius_m": 3}),
-        Condition(
+        condition("a.b", "eq", 1),
+        condition("a", "eq", 2**60),
+        condition("sold", "eq", True),
+        condition("kind", "in", ["mug", "cup", 3, 2**60]),
+        condition("added", "gte", "2026-03-01T12:00:00Z"),
+        condition("kind", "starts_with", "m"),
+        condition("kind", "contains", "u"),
+        condition("title", "text", "red mug"),
+        condition("kind", "exists"),
+        condition("kind", "is_null"),
+        condition("place", "geo_radius", {"lat": 1, "lon": 2, "radius_m": 3}),
+        condition(
             "place",
-            Operator.GEO_BOX,
+            "geo_box",
             {"top_left": {"lat": 2, "lon": 1}, "bottom_right": {"lat": 1, "lon": 2}},
         ),
-        Or((HasId((_ID,)), Not((Condition("kind", Operator.NIN, [1.5, "x"]),)))),
+        Or((HasId((_ID,)), Not((condition("kind", "nin", [1.5, "x"]),)))),
     )
 )
 _CALLS = {

@@ -9,7 +9,8 @@ import pytest
 from tests.qdrant_server import running
 
 from lookalike_crds.image_collection import VectorSpec
-from lookalike_serving.index.filters import Condition, Filter, Not, Operator
+from lookalike_serving.index.filters.operators import condition
+from lookalike_serving.index.filters.tree import Filter, Not
 from lookalike_serving.index.protocol import IndexMismatch, IndexRefused, Point, Query
 from lookalike_serving.index.qdrant import QdrantIndex
 
@@ -31,8 +32,8 @@ async def test_a_server_without_an_operator_refuses_it_by_name_and_serves_the_ot
         vector = np.ones(4, np.float32)
         await index.upsert([Point(str(uuid.UUID(int=1)), vector, {"kind": ["mug"], "price": 3})])
         newer: list[tuple[Filter, str]] = [
-            (Condition("kind", Operator.CONTAINS, "mu"), "contains of a text needs Qdrant 1.20"),
-            (Not((Condition("kind", Operator.STARTS_WITH, "m"),)), "starts_with needs Qdrant 1.19"),
+            (condition("kind", "contains", "mu"), "contains of a text needs Qdrant 1.20"),
+            (Not((condition("kind", "starts_with", "m"),)), "starts_with needs Qdrant 1.19"),
         ]
         for filter, message in newer:
             with pytest.raises(IndexRefused, match=message):
@@ -41,8 +42,8 @@ async def test_a_server_without_an_operator_refuses_it_by_name_and_serves_the_ot
                 await index.count(filter)
             with pytest.raises(IndexRefused, match=message):
                 await index.query(Query(vector, limit=1, filter=filter))
-        assert await index.count(Condition("price", Operator.CONTAINS, 3)) == 0
-        assert await index.count(Condition("kind", Operator.EQ, "mug")) == 1
+        assert await index.count(condition("price", "contains", 3)) == 0
+        assert await index.count(condition("kind", "eq", "mug")) == 1
         await index.close()
 
 
@@ -58,7 +59,7 @@ async def test_rest_alone_needs_no_port_of_grpc(stand_in):
         stand_in.url, name, vector=VectorSpec(), dimension=4, fingerprint="a", grpc_port=None
     )
     before = stand_in.calls("Points/Count")
-    assert await index.count(Condition("price", Operator.GT, 3)) == 0
+    assert await index.count(condition("price", "gt", 3)) == 0
     assert stand_in.calls("Points/Count") == before + 1
     assert (await index.info()).dimension == 4
     await index.drop()

@@ -9,7 +9,8 @@ import numpy as np
 
 from lookalike_crds.image_collection import FieldSpec, FieldType, VectorSpec
 from lookalike_serving.index.edge import EdgeIndex
-from lookalike_serving.index.filters import And, Condition, Operator
+from lookalike_serving.index.filters.operators import condition
+from lookalike_serving.index.filters.tree import And
 from lookalike_serving.index.protocol import Point
 from lookalike_serving.index.unfit import unfit_warnings
 
@@ -32,7 +33,7 @@ async def test_a_field_that_became_another_type_is_told(tmp_path: Path) -> None:
             for n, payload in enumerate(payloads)
         ]
     )
-    dear = And((Condition("price", Operator.GT, 50),))
+    dear = And((condition("price", "gt", 50),))
     fields = (FieldSpec(name="price", type=FieldType.FLOAT),)
     assert await index.count(dear) == 2
     assert await unfit_warnings(index, "shop", dear, fields) == []

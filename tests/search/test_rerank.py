@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from lookalike_crds.retriever import BoostStage, DiversityStage
-from lookalike_serving.index.filters import Condition, HasId, Not, Operator
+from lookalike_serving.index.filters.operators import condition
+from lookalike_serving.index.filters.tree import HasId, Not
 from lookalike_serving.index.protocol import Hit
 from lookalike_serving.search.candidates import Candidate
 from lookalike_serving.search.grouping import best_of_each, unseen
@@ -84,7 +85,7 @@ def test_boost_matches_members_of_lists_and_tells_true_from_one() -> None:
 
 
 def test_a_boost_asks_the_index_for_what_it_favours() -> None:
-    match = Condition("status", Operator.EQ, "active")
+    match = condition("status", "eq", "active")
     up = BoostStage(field="status", value="active", weight=1)
     down = BoostStage(field="status", value="active", weight=-1)
     neutral = BoostStage(field="status", value="active", weight=0)
@@ -117,8 +118,8 @@ def test_the_next_round_leaves_out_groups_already_seen() -> None:
     found = [candidate("p", 1.0, m="A"), candidate("q", 1.0, m=7), candidate("r", 1.0)]
     assert unseen(found, "m") == Not(
         (
-            Condition("m", Operator.IN, ["A"]),
-            Condition("m", Operator.IN, [7]),
+            condition("m", "in", ["A"]),
+            condition("m", "in", [7]),
             HasId(("r",)),
         )
     )

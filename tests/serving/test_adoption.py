@@ -28,7 +28,8 @@ from lookalike_serving.adoption import Adoption
 from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
-from lookalike_serving.index.filters import Condition, Operator, unindexed_keys
+from lookalike_serving.index.filters.operators import condition
+from lookalike_serving.index.filters.tree import unindexed_keys
 from lookalike_serving.index.protocol import IndexMismatch, Point
 from lookalike_serving.service import Service
 
@@ -127,7 +128,7 @@ async def test_a_field_is_indexed_over_what_is_stored_while_it_answers(
     state = service.collections["shop"]
     assert state.index is before
     assert (await state.index.info()).payload_indexes == {"price": "Integer"}
-    dear = Condition("price", Operator.GT, 8)
+    dear = condition("price", "gt", 8)
     assert unindexed_keys(dear, state.config.fields) == []
     assert await state.index.count(dear) == 1
 

@@ -48,8 +48,8 @@ from lookalike_serving.gateway.shapes import (
     form,
 )
 from lookalike_serving.images import ImageFile, checked_size
+from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.problems import wrong
-from lookalike_serving.search.filters import parse_filters
 
 router = APIRouter(tags=["documents"])
 
@@ -224,7 +224,7 @@ async def list_documents(
 ) -> Response:
     service = service_of(request)
     state = service.collection(collection)
-    tree = parse_filters(parse_object(filters, "filters")) if filters else None
+    tree = parse_filters(parse_object(filters, "filters"), state.config.fields) if filters else None
     page = await state.index.scroll(
         filter=tree,
         limit=limit,

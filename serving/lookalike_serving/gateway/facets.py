@@ -10,10 +10,10 @@ from lookalike_serving.gateway.bodies import read_json
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.openapi import json_body, problems
 from lookalike_serving.gateway.responses import json_response
+from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.search.facet_request import FacetsRequest, FacetsResponse
 from lookalike_serving.search.facets import count_facets, plan_facets
-from lookalike_serving.search.filters import parse_filters
-from lookalike_serving.search.plan import unindexed_warnings
+from lookalike_serving.search.plan import fields_of, unindexed_warnings
 from lookalike_serving.search.timing import Stopwatch
 from lookalike_serving.service import CollectionState
 
@@ -51,7 +51,7 @@ async def collection_facets(collection: str, request: Request) -> Response:
 async def _counted(request: Request, states: Sequence[CollectionState]) -> Response:
     clock = Stopwatch()
     asked = await read_json(request, FacetsRequest)
-    filter = parse_filters(asked.filters)
+    filter = parse_filters(asked.filters, fields_of(states))
     counted = await count_facets(states, filter, plan_facets(states, asked.fields))
     answer = {
         "total": counted.total,

@@ -20,7 +20,7 @@ from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
 from lookalike_serving.index.edge_engine import ShardEngine, StoredPoint
 from lookalike_serving.index.edge_store import SLICE, WRITE_SLICE, EdgeStore
-from lookalike_serving.index.filters import Filter
+from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import (
     Choice,
     Extent,

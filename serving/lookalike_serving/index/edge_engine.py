@@ -33,8 +33,7 @@ from lookalike_serving.index.facets import (
     ordered_values,
     value_at,
 )
-from lookalike_serving.index.filters import Filter
-from lookalike_serving.index.predicates import json_path
+from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import (
     Choice,
     Extent,
@@ -47,7 +46,7 @@ from lookalike_serving.index.protocol import (
 )
 from lookalike_serving.index.scores import engine_threshold, score_of
 from lookalike_serving.index.tuning import oversampling
-from lookalike_serving.index.values import checked_vector
+from lookalike_serving.index.values import checked_path, checked_vector
 
 StoredPoint = tuple[str, Any, dict[str, Any]]
 """(id, vector as a list of floats or {} for none, payload), all checked."""
@@ -180,7 +179,7 @@ class ShardEngine:
         # Not `exact`, which counts each value anew, 100 times as long: within one shard, where
         # every point lies in one segment, both give the same.
         request = edge.FacetRequest(
-            json_path(key), limit=MAX_DISTINCT, filter=self._compiled(filter)
+            checked_path(key), limit=MAX_DISTINCT, filter=self._compiled(filter)
         )
         with translated(f"counting values in the index in {self._path}"):
             hits = self._shard.facet(request).hits
@@ -194,8 +193,8 @@ class ShardEngine:
             request = edge.ScrollRequest(
                 limit=1,
                 filter=self._compiled(filter),
-                with_payload=[json_path(key)],
-                order_by=edge.OrderBy(json_path(key), direction),
+                with_payload=[checked_path(key)],
+                order_by=edge.OrderBy(checked_path(key), direction),
             )
             with translated(f"reading the index in {self._path}"):
                 found, _ = self._shard.scroll(request)
@@ -339,7 +338,7 @@ class LocalShard:
 def _payload_selector(with_payload: bool | tuple[str, ...]) -> bool | list[str]:
     if isinstance(with_payload, bool):
         return with_payload
-    return [json_path(key) for key in with_payload] or False
+    return [checked_path(key) for key in with_payload] or False
 
 
 def _record(record: edge.Record, with_vector: bool) -> Record:

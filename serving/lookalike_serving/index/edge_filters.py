@@ -1,8 +1,8 @@
-"""Predicates as Qdrant Edge's own conditions."""
+"""Filters as Qdrant Edge's own conditions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any, cast
 
@@ -10,67 +10,76 @@ import numpy as np
 import qdrant_edge as edge
 
 from lookalike_crds.image_collection import FieldSpec
-from lookalike_serving.index import predicates as p
-from lookalike_serving.index.filters import Filter
+from lookalike_serving.index.filters.compiled import compiled
+from lookalike_serving.index.filters.conditions import Moments, Numbers
+from lookalike_serving.index.filters.tree import Filter
 
 
 def compile_filter(filter: Filter | None, fields: Iterable[FieldSpec]) -> edge.Filter | None:
-    """Edge's form of `filter`; None stays None. Raises IndexRefused."""
+    """Edge's form of `filter`; None stays None."""
     if filter is None:
         return None
-    return edge.Filter(must=[_compile(p.lower(filter, fields))])
+    return edge.Filter(must=[compiled(filter, fields, _EdgeConditions())])
 
 
-def _compile(predicate: p.Predicate) -> Any:
-    match predicate:
-        case p.All(of):
-            return edge.Filter(must=[_compile(each) for each in of])
-        case p.AnyOf(of):
-            # An empty `should` would hold for everything; `lower` never makes one.
-            return edge.Filter(should=[_compile(each) for each in of])
-        case p.NoneOf(of):
-            return edge.Filter(must_not=[_compile(each) for each in of])
-        case p.Within(key, of):
-            return edge.NestedCondition(key, edge.Filter(must=[_compile(of)]))
-        case p.Ids(ids):
-            return edge.HasIdCondition(set(ids))
-        case p.IsEmpty(key):
-            return edge.IsEmptyCondition(key)
-        case p.IsNull(key):
-            return edge.IsNullCondition(key)
-        case p.Matches(key, (value,)):
-            return edge.FieldCondition(key, match=edge.MatchValue(value))
-        case p.Matches(key, values):
-            return edge.FieldCondition(key, match=edge.MatchAny(cast("list[str]", list(values))))
-        case p.IsBool(key, value):
-            # Edge 0.9 reads a Python bool as the integer it is a subclass of, and then finds
-            # 1 for True; NumPy's bool is no integer.
-            return edge.FieldCondition(key, match=edge.MatchValue(cast(bool, np.bool_(value))))
-        case p.Between(key, gt, gte, lt, lte):
-            return edge.FieldCondition(key, range=edge.RangeFloat(gt=gt, gte=gte, lt=lt, lte=lte))
-        case p.During(key, gt, gte, lt, lte):
-            return edge.FieldCondition(
-                key,
-                range=edge.RangeDateTime(gt=_iso(gt), gte=_iso(gte), lt=_iso(lt), lte=_iso(lte)),
-            )
-        case p.StartsWith(key, prefix):
-            return edge.FieldCondition(key, match=edge.MatchPrefix(prefix))
-        case p.Contains(key, substring):
-            return edge.FieldCondition(key, match=edge.MatchSubstring(substring))
-        case p.Words(key, text):
-            return edge.FieldCondition(key, match=edge.MatchText(text))
-        case p.Circle(key, lat, lon, radius_m):
-            return edge.FieldCondition(
-                key, geo_radius=edge.GeoRadius(edge.GeoPoint(lon, lat), radius_m)
-            )
-        case p.Box(key, top, left, bottom, right):
-            return edge.FieldCondition(
-                key,
-                geo_bounding_box=edge.GeoBoundingBox(
-                    edge.GeoPoint(left, top), edge.GeoPoint(right, bottom)
-                ),
-            )
+class _EdgeConditions:
+    """`filters.conditions.Conditions` of Qdrant Edge."""
 
+    def all_of(self, of: Sequence[Any]) -> Any:
+        return edge.Filter(must=list(of))
 
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
+    def any_of(self, of: Sequence[Any]) -> Any:
+        return edge.Filter(should=list(of))
+
+    def none_of(self, of: Sequence[Any]) -> Any:
+        return edge.Filter(must_not=list(of))
+
+    def within(self, path: str, inner: Any) -> Any:
+        return edge.NestedCondition(path, edge.Filter(must=[inner]))
+
+    def has_id(self, ids: Sequence[str]) -> Any:
+        return edge.HasIdCondition(set(ids))
+
+    def is_empty(self, path: str) -> Any:
+        return edge.IsEmptyCondition(path)
+
+    def is_null(self, path: str) -> Any:
+        return edge.IsNullCondition(path)
+
+    def is_one_of(self, path: str, values: Sequence[str] | Sequence[int]) -> Any:
+        match values:
+            case [value]:
+                return edge.FieldCondition(path, match=edge.MatchValue(value))
+            case _:
+                return edge.FieldCondition(
+                    path, match=edge.MatchAny(cast("list[str]", list(values)))
+                )
+
+    def is_bool(self, path: str, value: bool) -> Any:
+        # Edge 0.9 reads a Python bool as the integer it is a subclass of, and then finds 1 for
+        # True; NumPy's bool is no integer.
+        return edge.FieldCondition(path, match=edge.MatchValue(cast(bool, np.bool_(value))))
+
+    def between(self, path: str, bounds: Numbers) -> Any:
+        return edge.FieldCondition(path, range=edge.RangeFloat(**bounds))
+
+    def during(self, path: str, bounds: Moments) -> Any:
+        written = {side: cast(datetime, at).isoformat() for side, at in bounds.items()}
+        return edge.FieldCondition(path, range=edge.RangeDateTime(**written))
+
+    def starts_with(self, path: str, prefix: str) -> Any:
+        return edge.FieldCondition(path, match=edge.MatchPrefix(prefix))
+
+    def contains(self, path: str, substring: str) -> Any:
+        return edge.FieldCondition(path, match=edge.MatchSubstring(substring))
+
+    def has_words(self, path: str, text: str) -> Any:
+        return edge.FieldCondition(path, match=edge.MatchText(text))
+
+    def in_circle(self, path: str, lat: float, lon: float, radius_m: float) -> Any:
+        center = edge.GeoPoint(lon, lat)
+        return edge.FieldCondition(path, geo_radius=edge.GeoRadius(center, radius_m))
+
+    def in_box(self, path: str, top: float, left: float, bottom: float, right: float) -> Any:
+        box = edge.GeoBoundingBox(edge.GeoPoint(left, top), edge.GeoPoint(right, bottom))
+        return edge.FieldCondition(path, geo_bounding_box=box)

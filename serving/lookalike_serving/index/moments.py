@@ -54,6 +54,14 @@ def moment(text: str) -> datetime:
         raise ValueError(text) from None
 
 
+def is_moment(text: str) -> bool:
+    try:
+        moment(text)
+    except ValueError:
+        return False
+    return True
+
+
 def stored_form(text: str) -> str:
     """The text itself where every engine reads it, else the same moment in UTC.
 

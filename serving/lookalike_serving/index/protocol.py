@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from lookalike_crds import failures
 from lookalike_crds.failures import FailureKind
-from lookalike_serving.index.filters import Filter
+from lookalike_serving.index.filters.tree import Filter
 
 Vector = NDArray[np.float32]
 

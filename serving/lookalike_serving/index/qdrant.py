@@ -25,8 +25,7 @@ from lookalike_serving.index.facets import (
     ordered_values,
     value_at,
 )
-from lookalike_serving.index.filters import Filter
-from lookalike_serving.index.predicates import json_path
+from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import (
     Choice,
     Extent,
@@ -54,7 +53,12 @@ from lookalike_serving.index.qdrant_errors import CollectionLost
 from lookalike_serving.index.qdrant_filters import NeedsNewer, compile_filter
 from lookalike_serving.index.scores import engine_threshold, score_of
 from lookalike_serving.index.tuning import EF, oversampling
-from lookalike_serving.index.values import checked_id, checked_payload, checked_vector
+from lookalike_serving.index.values import (
+    checked_id,
+    checked_path,
+    checked_payload,
+    checked_vector,
+)
 from lookalike_serving.together import together
 
 _SLICE = 256
@@ -291,7 +295,7 @@ class QdrantIndex:
         answer = await self._call(
             "counting values in",
             lambda client: client.facet(
-                self._name, json_path(key), facet_filter=compiled, limit=MAX_DISTINCT
+                self._name, checked_path(key), facet_filter=compiled, limit=MAX_DISTINCT
             ),
         )
         counts = {hit.value: hit.count for hit in answer.hits if type(hit.value) is wanted}
@@ -318,7 +322,7 @@ class QdrantIndex:
         self, key: str, filter: models.Filter | None, direction: models.Direction
     ) -> Any:
         """What the first point in the order of `key` holds there."""
-        path = json_path(key)
+        path = checked_path(key)
         records, _ = await self._call(
             "reading",
             lambda client: client.scroll(
@@ -446,7 +450,7 @@ class QdrantIndex:
 def _payload_selector(with_payload: bool | tuple[str, ...]) -> bool | list[str]:
     if isinstance(with_payload, bool):
         return with_payload
-    return [json_path(key) for key in with_payload] or False
+    return [checked_path(key) for key in with_payload] or False
 
 
 def _record(record: models.Record, with_vector: bool) -> Record:

@@ -1,15 +1,17 @@
-"""Predicates as conditions of a Qdrant server (and of qdrant-client's local mode)."""
+"""Filters as conditions of a Qdrant server (and of qdrant-client's local mode)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from qdrant_client import models
 
 from lookalike_crds.image_collection import FieldSpec
+from lookalike_crds.payload_indexes import key_of
 from lookalike_crds.qdrant_versions import SINCE, Version, lacking, written
-from lookalike_serving.index import predicates as p
-from lookalike_serving.index.filters import Filter
+from lookalike_serving.index.filters.compiled import compiled
+from lookalike_serving.index.filters.conditions import Moments, Numbers
+from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import IndexRefused
 
 
@@ -20,88 +22,89 @@ class NeedsNewer(IndexRefused):
 def compile_filter(
     filter: Filter | None, fields: Iterable[FieldSpec], version: Version | None = None
 ) -> models.Filter | None:
-    """Qdrant's form of `filter`; None stays None. `version` is the server's, where it is known.
+    """Qdrant's form of `filter`; None stays None. `version` is the server's, if it is known.
 
-    Raises IndexRefused.
+    Raises NeedsNewer.
     """
     if filter is None:
         return None
-    predicate = p.lower(filter, fields)
-    if lacks := lacking(version):
-        _refuse_newer(predicate, lacks, version)
-    return models.Filter(must=[_compile(predicate)])
+    return models.Filter(must=[compiled(filter, fields, _QdrantConditions(version))])
 
 
-def _refuse_newer(predicate: p.Predicate, lacks: list[str], version: Version | None) -> None:
-    match predicate:
-        case p.All(of) | p.AnyOf(of) | p.NoneOf(of):
-            for each in of:
-                _refuse_newer(each, lacks, version)
-        case p.Contains(key) if "contains" in lacks:
-            _newer("contains", "of a text", key, "text for whole words", version)
-        case p.StartsWith(key) if "starts_with" in lacks:
-            _newer("starts_with", "", key, "in with whole values", version)
+class _QdrantConditions:
+    """`filters.conditions.Conditions` of a Qdrant server of this version."""
 
+    def __init__(self, version: Version | None) -> None:
+        self._version = version
+        self._lacks = lacking(version)
 
-def _newer(operator: str, what: str, key: str, instead: str, version: Version | None) -> None:
-    assert version is not None
-    raise NeedsNewer(
-        f"filter on {key!r}: {operator} {what}".rstrip()
-        + f" needs Qdrant {written(SINCE[operator])}, the server has {written(version)}: upgrade "
-        f"it, or use {instead}"
-    )
+    def all_of(self, of: Sequence[models.Condition]) -> models.Condition:
+        return models.Filter(must=list(of))
 
+    def any_of(self, of: Sequence[models.Condition]) -> models.Condition:
+        return models.Filter(should=list(of))
 
-def _compile(predicate: p.Predicate) -> models.Condition:
-    match predicate:
-        case p.All(of):
-            return models.Filter(must=[_compile(each) for each in of])
-        case p.AnyOf(of):
-            # An empty `should` would hold for everything; `lower` never makes one.
-            return models.Filter(should=[_compile(each) for each in of])
-        case p.NoneOf(of):
-            return models.Filter(must_not=[_compile(each) for each in of])
-        case p.Within(key, of):
-            inner = models.Filter(must=[_compile(of)])
-            return models.NestedCondition(nested=models.Nested(key=key, filter=inner))
-        case p.Ids(ids):
-            return models.HasIdCondition(has_id=list(ids))
-        case p.IsEmpty(key):
-            return models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
-        case p.IsNull(key):
-            return models.IsNullCondition(is_null=models.PayloadField(key=key))
-        case p.Matches(key, (value,)):
-            return models.FieldCondition(key=key, match=models.MatchValue(value=value))
-        case p.Matches(key, values):
-            return models.FieldCondition(key=key, match=models.MatchAny(any=list(values)))
-        case p.IsBool(key, value):
-            return models.FieldCondition(key=key, match=models.MatchValue(value=value))
-        case p.Between(key, gt, gte, lt, lte):
-            return models.FieldCondition(
-                key=key, range=models.Range(gt=gt, gte=gte, lt=lt, lte=lte)
-            )
-        case p.During(key, gt, gte, lt, lte):
-            return models.FieldCondition(
-                key=key, range=models.DatetimeRange(gt=gt, gte=gte, lt=lt, lte=lte)
-            )
-        case p.StartsWith(key, prefix):
-            return models.FieldCondition(key=key, match=models.MatchPrefix(prefix=prefix))
-        case p.Contains(key, substring):
-            return models.FieldCondition(key=key, match=models.MatchSubstring(substring=substring))
-        case p.Words(key, text):
-            return models.FieldCondition(key=key, match=models.MatchText(text=text))
-        case p.Circle(key, lat, lon, radius_m):
-            return models.FieldCondition(
-                key=key,
-                geo_radius=models.GeoRadius(
-                    center=models.GeoPoint(lat=lat, lon=lon), radius=radius_m
-                ),
-            )
-        case p.Box(key, top, left, bottom, right):
-            return models.FieldCondition(
-                key=key,
-                geo_bounding_box=models.GeoBoundingBox(
-                    top_left=models.GeoPoint(lat=top, lon=left),
-                    bottom_right=models.GeoPoint(lat=bottom, lon=right),
-                ),
-            )
+    def none_of(self, of: Sequence[models.Condition]) -> models.Condition:
+        return models.Filter(must_not=list(of))
+
+    def within(self, path: str, inner: models.Condition) -> models.Condition:
+        nested = models.Nested(key=path, filter=models.Filter(must=[inner]))
+        return models.NestedCondition(nested=nested)
+
+    def has_id(self, ids: Sequence[str]) -> models.Condition:
+        return models.HasIdCondition(has_id=list(ids))
+
+    def is_empty(self, path: str) -> models.Condition:
+        return models.IsEmptyCondition(is_empty=models.PayloadField(key=path))
+
+    def is_null(self, path: str) -> models.Condition:
+        return models.IsNullCondition(is_null=models.PayloadField(key=path))
+
+    def is_one_of(self, path: str, values: Sequence[str] | Sequence[int]) -> models.Condition:
+        match values:
+            case [value]:
+                return models.FieldCondition(key=path, match=models.MatchValue(value=value))
+            case _:
+                return models.FieldCondition(key=path, match=models.MatchAny(any=list(values)))
+
+    def is_bool(self, path: str, value: bool) -> models.Condition:
+        return models.FieldCondition(key=path, match=models.MatchValue(value=value))
+
+    def between(self, path: str, bounds: Numbers) -> models.Condition:
+        return models.FieldCondition(key=path, range=models.Range(**bounds))
+
+    def during(self, path: str, bounds: Moments) -> models.Condition:
+        return models.FieldCondition(key=path, range=models.DatetimeRange(**bounds))
+
+    def starts_with(self, path: str, prefix: str) -> models.Condition:
+        self._needs("starts_with", "", path, "in with whole values")
+        return models.FieldCondition(key=path, match=models.MatchPrefix(prefix=prefix))
+
+    def contains(self, path: str, substring: str) -> models.Condition:
+        self._needs("contains", " of a text", path, "text for whole words")
+        return models.FieldCondition(key=path, match=models.MatchSubstring(substring=substring))
+
+    def has_words(self, path: str, text: str) -> models.Condition:
+        return models.FieldCondition(key=path, match=models.MatchText(text=text))
+
+    def in_circle(self, path: str, lat: float, lon: float, radius_m: float) -> models.Condition:
+        circle = models.GeoRadius(center=models.GeoPoint(lat=lat, lon=lon), radius=radius_m)
+        return models.FieldCondition(key=path, geo_radius=circle)
+
+    def in_box(
+        self, path: str, top: float, left: float, bottom: float, right: float
+    ) -> models.Condition:
+        box = models.GeoBoundingBox(
+            top_left=models.GeoPoint(lat=top, lon=left),
+            bottom_right=models.GeoPoint(lat=bottom, lon=right),
+        )
+        return models.FieldCondition(key=path, geo_bounding_box=box)
+
+    def _needs(self, operator: str, of_what: str, path: str, instead: str) -> None:
+        if self._version is None or operator not in self._lacks:
+            return
+        raise NeedsNewer(
+            f"filter on {key_of(path)!r}: {operator}{of_what} needs Qdrant "
+            f"{written(SINCE[operator])}, the server has {written(self._version)}: upgrade it, or "
+            f"use {instead}"
+        )

@@ -12,7 +12,7 @@ from qdrant_client import AsyncQdrantClient, models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
 from lookalike_crds.ownership import IndexOwner, owner_in
-from lookalike_serving.index.filters import Filter
+from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import IndexMismatch
 from lookalike_serving.index.qdrant_collection import METADATA
 from lookalike_serving.index.qdrant_connection import Connection

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from lookalike_serving.index import wire
-from lookalike_serving.index.filters import Filter
+from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import (
     IndexFailure,
     IndexFull,

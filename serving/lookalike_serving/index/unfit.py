@@ -6,24 +6,27 @@ A field that was declared with another type keeps its documents' old values: as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 
 from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.payload_indexes import former_types, retyped
-from lookalike_serving.index.filters import And, Condition, Filter, Not, Operator, Or
+from lookalike_serving.index.filters.equality import OneOf
+from lookalike_serving.index.filters.places import InBox
+from lookalike_serving.index.filters.presence import Exists, IsNull
+from lookalike_serving.index.filters.ranges import Bound
+from lookalike_serving.index.filters.texts import Contains, StartsWith
+from lookalike_serving.index.filters.tree import And, Filter, Not, keys
 from lookalike_serving.index.protocol import Index, IndexInfo, IndexRefused
 
-_FITS: dict[FieldType, tuple[Operator, object]] = {
-    FieldType.KEYWORD: (Operator.STARTS_WITH, ""),
-    FieldType.INTEGER: (Operator.GTE, -(2.0**63)),
-    FieldType.FLOAT: (Operator.GTE, -1.7e308),
-    FieldType.BOOL: (Operator.IN, [True, False]),
-    FieldType.DATETIME: (Operator.GTE, "0001-01-02"),
-    FieldType.GEO: (
-        Operator.GEO_BOX,
-        {"top_left": {"lat": 90, "lon": -180}, "bottom_right": {"lat": -90, "lon": 180}},
-    ),
-    FieldType.TEXT: (Operator.CONTAINS, ""),
+_FITS: dict[FieldType, Callable[[str], Filter]] = {
+    FieldType.KEYWORD: lambda key: StartsWith(key, ""),
+    FieldType.INTEGER: lambda key: Bound(key, "gte", -(2.0**63)),
+    FieldType.FLOAT: lambda key: Bound(key, "gte", -1.7e308),
+    FieldType.BOOL: lambda key: OneOf(key, (True, False)),
+    FieldType.DATETIME: lambda key: Bound(key, "gte", datetime(1, 1, 2, tzinfo=UTC)),
+    FieldType.GEO: lambda key: InBox(key, top=90, left=-180, bottom=-90, right=180),
+    FieldType.TEXT: lambda key: Contains(key, ""),
 }
 """What every value of a type meets."""
 
@@ -32,10 +35,10 @@ async def unfit_warnings(
     index: Index, name: str, tree: Filter, fields: Iterable[FieldSpec]
 ) -> list[str]:
     """One for each key of the filter whose documents hold values of another type."""
-    keys = set(_keys(tree))
+    named = keys(tree)
     warnings = []
     for field in fields:
-        if field.name not in keys:
+        if field.name not in named:
             continue
         count = await _unfit(index, field)
         if count:
@@ -61,22 +64,8 @@ async def _unfit(index: Index, field: FieldSpec) -> int:
     """Documents that hold a value which the field's index leaves out."""
     if field.type not in _FITS:
         return 0
-    operator, value = _FITS[field.type]
-    has_value = Condition(field.name, Operator.EXISTS, True)
-    is_fine = (
-        Condition(field.name, operator, value),
-        Condition(field.name, Operator.IS_NULL, True),
-    )
+    is_fine = (_FITS[field.type](field.name), IsNull(field.name))
     try:
-        return await index.count(And((has_value, Not(is_fine))))
+        return await index.count(And((Exists(field.name), Not(is_fine))))
     except IndexRefused:
         return 0  # an old server without starts_with
-
-
-def _keys(tree: Filter) -> Iterable[str]:
-    match tree:
-        case Condition(key):
-            yield key
-        case And(of) | Or(of) | Not(of):
-            for each in of:
-                yield from _keys(each)

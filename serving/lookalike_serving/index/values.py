@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from lookalike_crds import payload_indexes
 from lookalike_serving.index.protocol import IndexRefused, Vector
 
 MAX_DEPTH = 32
-"""Nesting of payloads and filters: engines recurse over them, some until the stack ends."""
+"""Nesting of payloads: engines recurse over them, some until the stack ends."""
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -29,6 +30,14 @@ def checked_id(id: str) -> str:
         raise IndexRefused(
             f"{id!r} is not a point id: pass a UUID (documents.point_id makes one of a document id)"
         ) from None
+
+
+def checked_path(key: str) -> str:
+    """A metadata key in the engines' JSON-path syntax."""
+    try:
+        return payload_indexes.json_path(key)
+    except ValueError as error:
+        raise IndexRefused(str(error)) from None
 
 
 def checked_vector(vector: Vector | None, dimension: int | None, what: str) -> list[float]:

@@ -13,14 +13,17 @@ import msgpack
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lookalike_serving.index.filters import And, Condition, Filter, HasId, Not, Operator, Or
+from lookalike_serving.index.filters.operators import condition
+from lookalike_serving.index.filters.tree import And, Filter, HasId, Not, Or, Predicate
+from lookalike_serving.index.filters.values import WrongFilter
 from lookalike_serving.index.protocol import IndexRefused, Page, Point, Record, Vector
-from lookalike_serving.index.values import MAX_DEPTH
 
 MEDIA_TYPE = "application/msgpack"
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_IDS = 100_000
 MAX_PAGE = 10_000
+MAX_DEPTH = 64
+"""Of filters: deeper than any that is parsed, where one level may become an And, a Not and more."""
 
 _FLOAT32 = np.dtype("<f4")
 
@@ -169,8 +172,9 @@ def encode_filter(filter: Filter | None) -> Any:
     match filter:
         case None:
             return None
-        case Condition(key, operator, value):
-            return {"key": key, "operator": operator.value, "value": value}
+        case Predicate(key):
+            operator, value = filter.written()
+            return {"key": key, "operator": operator, "value": value}
         case And(of):
             return {"and": [encode_filter(each) for each in of]}
         case Or(of):
@@ -189,9 +193,10 @@ def decode_filter(value: Any, depth: int = 0) -> Filter | None:
         raise IndexRefused(f"the filter is nested deeper than {MAX_DEPTH} levels: flatten it")
     match value:
         case {"key": str(key), "operator": str(operator), "value": operand}:
-            if operator not in set(Operator):
-                raise IndexRefused(f"unknown filter operator {operator!r}")
-            return Condition(key, Operator(operator), operand)
+            try:
+                return condition(key, operator, operand)
+            except WrongFilter as error:
+                raise IndexRefused(f"the filter on {key!r}: {error}") from None
         case {"and": list(of)}:
             return And(_decode_all(of, depth))
         case {"or": list(of)}:

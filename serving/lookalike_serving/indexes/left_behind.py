@@ -26,7 +26,9 @@ from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.payload_indexes import RESERVED
 from lookalike_serving.images.holders import release_index
 from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
-from lookalike_serving.index.filters import Condition, Filter, Not, Operator
+from lookalike_serving.index.filters.equality import OneOf
+from lookalike_serving.index.filters.presence import Exists
+from lookalike_serving.index.filters.tree import Filter, Not
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.indexes.remembered import forget
 from lookalike_serving.machine.disk import size_on_disk
@@ -70,8 +72,8 @@ def only_here(sources: tuple[str, ...] | None) -> Filter | None:
     Where the sources are not known, those are the uploads.
     """
     if sources is None:
-        return Condition(_SOURCE, Operator.EXISTS, False)
-    return Not((Condition(_SOURCE, Operator.IN, list(sources)),)) if sources else None
+        return Not((Exists(_SOURCE),))
+    return Not((OneOf(_SOURCE, sources),)) if sources else None
 
 
 async def left_behind(config: ServingConfig) -> list[LeftBehind]:

@@ -33,7 +33,7 @@ from lookalike_serving.embed.load import check_built, load_embedder
 from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.images.reader import for_sources
-from lookalike_serving.index.filters import Condition, Operator
+from lookalike_serving.index.filters.equality import Equals
 from lookalike_serving.index.protocol import PointStore
 from lookalike_serving.ingest.ids import held, prefixed, taken
 from lookalike_serving.ingest.ledger import Ledger
@@ -272,7 +272,7 @@ class _Run:
         """Delete the documents that this source no longer lists, if its listing can be trusted."""
         counts = self._progress.counts(spec.name)
         listing = self._listings[spec.name]
-        mine = Condition(f"{RESERVED}.source", Operator.EQ, spec.name)
+        mine = Equals(f"{RESERVED}.source", spec.name)
         if listing.entries == 0:
             if self._partition.first and (held := await self._store.count(mine)):
                 self._notes.append(

@@ -24,8 +24,10 @@ from typing import Any, TypeVar, cast
 
 from lookalike_crds.image_collection import FieldType
 from lookalike_serving.index.facets import COUNTED, MAX_DISTINCT, ORDERED
-from lookalike_serving.index.filters import And, Condition, Filter, HasId, Not, Operator, Or
-from lookalike_serving.index.moments import FORMS, moment
+from lookalike_serving.index.filters.presence import Exists
+from lookalike_serving.index.filters.ranges import Bound, End, read_end
+from lookalike_serving.index.filters.tree import And, Filter, Not, keys
+from lookalike_serving.index.filters.values import WrongFilter
 from lookalike_serving.index.protocol import Choice, Extent, Index, Value, ValueCounts
 from lookalike_serving.problems import Wrong, invalid
 from lookalike_serving.search.buckets import Dates, Numbers, TooMany, of_dates, of_numbers
@@ -33,7 +35,6 @@ from lookalike_serving.search.facet_request import (
     DEFAULT_BUCKETS,
     DEFAULT_LIMIT,
     MAX_BUCKETS,
-    Bound,
     DateInterval,
     FacetField,
     FacetType,
@@ -162,37 +163,27 @@ def _ranged(asked: FacetField, path: str, errors: list[Wrong]) -> frozenset[Fiel
             Wrong(f"{path}.ranges", 'is missing: write [{"to": 10}, {"from": 10, "to": 20}]')
         )
         return ORDERED
-    kinds: set[bool] = set()
+    times: set[bool] = set()
     for place, each in enumerate(asked.ranges):
         where = f"{path}.ranges[{place}]"
-        bounds = [bound for bound in (each.from_, each.to) if bound is not None]
-        if not bounds:
+        written = {"from": each.from_, "to": each.to}
+        ends: list[Any] = []
+        for name, end in written.items():
+            if end is None:
+                continue
+            times.add(isinstance(end, str))
+            try:
+                ends.append(read_end(name, end))
+            except WrongFilter as wrong:
+                errors.append(Wrong(where, str(wrong)))
+        if each.from_ is None and each.to is None:
             errors.append(Wrong(where, "needs from, to or both"))
-        for bound in bounds:
-            if isinstance(bound, str) and _moment(bound) is None:
-                errors.append(Wrong(where, f"{bound[:60]!r} is no time: {FORMS}"))
-        kinds |= {isinstance(bound, str) for bound in bounds}
-        if not _ascending(bounds):
+        one_kind = len({isinstance(end, datetime) for end in ends}) == 1
+        if len(ends) == 2 and one_kind and not ends[0] < ends[1]:
             errors.append(Wrong(where, f"from {each.from_} is not below to {each.to}"))
-    if len(kinds) > 1:
+    if len(times) > 1:
         errors.append(Wrong(f"{path}.ranges", "mixes numbers and times: write one kind"))
-    return frozenset({FieldType.DATETIME}) if kinds == {True} else _NUMBERS
-
-
-def _ascending(bounds: list[Any]) -> bool:
-    """Whether two bounds of one kind are in order; True of any others, which are told apart."""
-    read: list[Any] = [_moment(each) if isinstance(each, str) else each for each in bounds]
-    times = [isinstance(each, datetime) for each in read]
-    if len(read) < 2 or None in read or times[0] != times[1]:
-        return True
-    return bool(read[0] < read[1])
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        return moment(text)
-    except ValueError:
-        return None
+    return frozenset({FieldType.DATETIME}) if times == {True} else _NUMBERS
 
 
 def _undeclared(states: Sequence[CollectionState], key: str) -> str:
@@ -249,7 +240,7 @@ def without_own(filter: Filter | None, key: str) -> Filter | None:
     """The filter without the parts of its outermost And that name no key but `key`."""
     if filter is None:
         return None
-    kept = tuple(part for part in _parts(filter) if set(_keys(part)) != {key})
+    kept = tuple(part for part in _parts(filter) if keys(part) != {key})
     if not kept:
         return None
     return kept[0] if len(kept) == 1 else And(kept)
@@ -261,17 +252,6 @@ def _parts(filter: Filter) -> Iterator[Filter]:
             yield from _parts(each)
     else:
         yield filter
-
-
-def _keys(filter: Filter) -> Iterator[str]:
-    match filter:
-        case Condition(key):
-            yield key
-        case And(of) | Or(of) | Not(of):
-            for each in of:
-                yield from _keys(each)
-        case HasId():
-            pass
 
 
 # Counting
@@ -325,7 +305,7 @@ class _Counting:
         else:
             told |= await self._ranges(plan, among, path)
         if plan.asked.missing:
-            empty = Condition(plan.key, Operator.EXISTS, False)
+            empty = Not((Exists(plan.key),))
             told["missing"] = await self._count(plan.states, _both(among, empty))
         return told
 
@@ -344,16 +324,18 @@ class _Counting:
 
     async def _ranges(self, plan: FacetPlan, among: Filter | None, path: str) -> dict[str, Any]:
         told: dict[str, Any] = {"exact": True}
+        ranges: list[tuple[End | None, End | None]]
         if plan.asked.ranges is not None:
-            ranges = [(each.from_, each.to) for each in plan.asked.ranges]
+            names = [(each.from_, each.to) for each in plan.asked.ranges]
+            ranges = [(_end("from", low), _end("to", high)) for low, high in names]
         else:
             extents = await self._of_each(plan.states, lambda index: index.extent(plan.key, among))
             extent = _widest(extents)
             if extent is None:
                 return told | {"buckets": [], "min": None, "max": None}
             made = _buckets(plan, extent, path)
-            bounds = [_written(bound) for bound in made.bounds]
-            ranges = list(itertools.pairwise(bounds))
+            ranges = list(itertools.pairwise(made.bounds))
+            names = [(_written(low), _written(high)) for low, high in ranges]
             told |= {
                 "min": _written(extent[0]),
                 "max": _written(extent[1]),
@@ -367,16 +349,20 @@ class _Counting:
         )
         told["buckets"] = [
             {"from": low, "to": high, "count": count}
-            for (low, high), count in zip(ranges, counts, strict=True)
+            for (low, high), count in zip(names, counts, strict=True)
         ]
         return told
 
 
-def _within(key: str, low: Bound | None, high: Bound | None) -> Iterator[Filter]:
+def _within(key: str, low: End | None, high: End | None) -> Iterator[Filter]:
     if low is not None:
-        yield Condition(key, Operator.GTE, low)
+        yield Bound(key, "gte", low)
     if high is not None:
-        yield Condition(key, Operator.LT, high)
+        yield Bound(key, "lt", high)
+
+
+def _end(name: str, written: Any) -> End | None:
+    return None if written is None else read_end(name, written)
 
 
 def _both(among: Filter | None, *more: Filter) -> Filter:

@@ -11,7 +11,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from lookalike_serving.index.filters import Condition, Filter, HasId, Not, Operator
+from lookalike_serving.index.filters.equality import Equals, OneOf
+from lookalike_serving.index.filters.tree import Filter, HasId, Not
 from lookalike_serving.search.candidates import Candidate
 
 MAX_ROUNDS = 5
@@ -58,10 +59,8 @@ def unseen(candidates: Sequence[Candidate], key: str) -> Filter | None:
                 integers[integer] = None
             case _:
                 ids.append(candidate.hit.id)
-    seen: list[Filter] = [
-        Condition(key, Operator.IN, list(values)) for values in (texts, integers) if values
-    ]
-    seen.extend(Condition(key, Operator.EQ, value) for _, value in others)
+    seen: list[Filter] = [OneOf(key, tuple(values)) for values in (texts, integers) if values]
+    seen.extend(Equals(key, value) for _, value in others)
     if ids:
         seen.append(HasId(tuple(ids)))
     return Not(tuple(seen)) if seen else None

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lookalike_crds.config import RetrieverConfig
-from lookalike_serving.index.filters import And, Filter, HasId, Not
+from lookalike_serving.index.filters.tree import And, Filter, HasId, Not
 from lookalike_serving.index.protocol import Hit, Query
 from lookalike_serving.index.unfit import unfit_warnings
 from lookalike_serving.search import grouping

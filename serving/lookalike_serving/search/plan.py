@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lookalike_crds.config import RetrieverConfig
-from lookalike_crds.image_collection import Distance
+from lookalike_crds.image_collection import Distance, FieldSpec
 from lookalike_crds.retriever import Fusion, Stage
 from lookalike_serving.documents.layout import RESERVED
-from lookalike_serving.index.filters import Filter, unindexed_keys
+from lookalike_serving.index.filters.parse import parse_filters
+from lookalike_serving.index.filters.tree import Filter, unindexed_keys
 from lookalike_serving.search import grouping, rerank
 from lookalike_serving.search.facets import FacetPlan, plan_facets
-from lookalike_serving.search.filters import parse_filters
 from lookalike_serving.search.request import DEFAULT_INCLUDE, SearchRequest
 from lookalike_serving.service import CollectionState, Service
 
@@ -88,7 +89,7 @@ def plan_search(service: Service, retriever: RetrieverConfig, request: SearchReq
     """Raises Problem: 422 for a wrong request, 503 where a collection is not open."""
     targets = tuple(Target(service.collection(c.name), c.weight) for c in retriever.collections)
     defaults = retriever.search
-    tree = parse_filters(request.filters)
+    tree = parse_filters(request.filters, fields_of([target.state for target in targets]))
     stages = (
         defaults.stages
         if request.rerank is None
@@ -131,6 +132,11 @@ def _payload_keys(
     if group_by is not None:
         keys.add(group_by)
     return tuple(sorted(keys))
+
+
+def fields_of(states: Sequence[CollectionState]) -> Iterator[FieldSpec]:
+    """The fields of several collections."""
+    return itertools.chain.from_iterable(state.config.fields for state in states)
 
 
 def unindexed_warnings(tree: Filter | None, states: Sequence[CollectionState]) -> list[str]:

@@ -22,8 +22,9 @@ from pydantic import (
 
 from lookalike_crds.names import FieldName
 from lookalike_crds.retriever import BoostStage, DiversityStage, Stage
+from lookalike_serving.index.filters.operators import OPERATORS
+from lookalike_serving.index.filters.values import KEY_PATTERN, MAX_KEY
 from lookalike_serving.search.facet_request import MAX_FACETS, Facet, FacetField
-from lookalike_serving.search.filters import KEY_PATTERN, MAX_KEY
 from lookalike_serving.search.strict import Strict
 
 MAX_TOP_K = 1000
@@ -154,8 +155,7 @@ class SearchRequest(Strict):
     filters: Any = Field(
         default=None,
         description="Nested `{AND|OR|NOT: [{key, operator, value}]}`, or `{field: value}`, or "
-        "`{field: {operator: value}}`. Operators: eq ne gt gte lt lte in nin contains "
-        "starts_with exists is_null text geo_radius geo_box.",
+        f"`{{field: {{operator: value}}}}`. Operators: {' '.join(OPERATORS)}.",
         json_schema_extra={
             "anyOf": [
                 {"x-ref": "Filters"},

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_crds.retriever import BoostStage, DiversityStage, Stage
-from lookalike_serving.index.filters import Condition, Filter, Not, Operator
+from lookalike_serving.index.filters.equality import Equals
+from lookalike_serving.index.filters.tree import Filter, Not
 from lookalike_serving.search.candidates import Candidate, traced
 
 _DIVERSITY_FACTOR = 4
@@ -43,7 +44,7 @@ def extra_filters(stages: Sequence[Stage]) -> list[Filter]:
     favoured: list[Filter] = []
     for stage in stages:
         if isinstance(stage, BoostStage) and stage.weight != 0:
-            match = Condition(stage.field, Operator.EQ, stage.value)
+            match = Equals(stage.field, stage.value)
             favoured.append(match if stage.weight > 0 else Not((match,)))
     return favoured
 

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike_serving.index.filters import And, Condition, Filter, Not, Operator, Or
+from lookalike_crds.image_collection import FieldSpec, FieldType
+from lookalike_serving.index.filters.equality import Equals, OneOf
+from lookalike_serving.index.filters.operators import OPERATORS
+from lookalike_serving.index.filters.parse import MAX_CONDITIONS, MAX_DEPTH, parse_filters
+from lookalike_serving.index.filters.places import InCircle
+from lookalike_serving.index.filters.presence import Exists, IsNull
+from lookalike_serving.index.filters.ranges import Bound
+from lookalike_serving.index.filters.texts import Contains, HasWords, StartsWith
+from lookalike_serving.index.filters.tree import And, Filter, Not, Or
+from lookalike_serving.index.filters.values import shown
 from lookalike_serving.problems import Problem
-from lookalike_serving.search.filters import MAX_CONDITIONS, MAX_DEPTH, parse_filters
 
-ACTIVE = Condition("status", Operator.EQ, "active")
-CHEAP = Condition("price", Operator.LT, 20)
+ACTIVE = Equals("status", "active")
+CHEAP = Bound("price", "lt", 20)
 
 
 @pytest.mark.parametrize(
@@ -36,29 +45,43 @@ CHEAP = Condition("price", Operator.LT, 20)
         ({"status": "active", "OR": [{"price": {"lt": 20}}]}, And((ACTIVE, Or((CHEAP,))))),
         (
             {"price": {"gte": 10, "lt": 20}},
-            And((Condition("price", Operator.GTE, 10), CHEAP)),
+            And((Bound("price", "gte", 10), CHEAP)),
         ),
-        ({"kind": ["mug", "cup"]}, Condition("kind", Operator.IN, ["mug", "cup"])),
-        ({"kind": None}, Condition("kind", Operator.IS_NULL, True)),
+        ({"kind": ["mug", "cup"]}, OneOf("kind", ("mug", "cup"))),
+        ({"kind": None}, IsNull("kind")),
         (
             {"key": "kind", "operator": "ne", "value": None},
-            Condition("kind", Operator.IS_NULL, False),
+            Not((IsNull("kind"),)),
         ),
-        ({"key": "kind", "operator": "exists"}, Condition("kind", Operator.EXISTS, True)),
-        ({"key": {"eq": "brass"}}, Condition("key", Operator.EQ, "brass")),
-        ({"size.width": {"gt": 3}}, Condition("size.width", Operator.GT, 3)),
+        ({"key": "kind", "operator": "exists"}, Exists("kind")),
+        ({"key": "kind", "operator": "EXISTS"}, Exists("kind")),
+        ({"kind": {"exists": False}}, Not((Exists("kind"),))),
+        ({"kind": {"ne": "mug"}}, Not((Equals("kind", "mug"),))),
+        ({"kind": {"nin": ["mug"]}}, Not((OneOf("kind", ("mug",)),))),
+        ({"kind": {"starts_with": "m"}}, StartsWith("kind", "m")),
+        ({"kind": {"contains": "m"}}, Contains("kind", "m")),
+        ({"title": {"text": "red mug"}}, HasWords("title", "red mug")),
+        ({"key": {"eq": "brass"}}, Equals("key", "brass")),
+        ({"size.width": {"gt": 3}}, Bound("size.width", "gt", 3)),
         (
             {"added": {"gte": "2026-01-01"}},
-            Condition("added", Operator.GTE, "2026-01-01"),
+            Bound("added", "gte", datetime(2026, 1, 1, tzinfo=UTC)),
         ),
         (
             {"at": {"geo_radius": {"lat": 1, "lon": 2, "radius_m": 300}}},
-            Condition("at", Operator.GEO_RADIUS, {"lat": 1, "lon": 2, "radius_m": 300}),
+            InCircle("at", 1.0, 2.0, 300.0),
         ),
     ],
 )
 def test_both_spellings_mean_the_same_tree(written: Any, meant: Filter | None) -> None:
     assert parse_filters(written) == meant
+
+
+def at_radius(**parts: Any) -> dict[str, Any]:
+    return {"at": {"geo_radius": {"lat": 1, "lon": 0, "radius_m": 1} | parts}}
+
+
+ADDED = FieldSpec(name="added", type=FieldType.DATETIME)
 
 
 @pytest.mark.parametrize(
@@ -90,10 +113,34 @@ def test_both_spellings_mean_the_same_tree(written: Any, meant: Filter | None) -
         ({"": "x"}, "filters.", "1 to 256 characters"),
         ({"a..b": "x"}, "filters.a..b", "names joined by dots"),
         ({"a[0]": "x"}, "filters.a[0]", "no brackets"),
+        ({"kind": "\ud800"}, "filters.kind", r'not "\ud800": write valid Unicode'),
+        ({"kind\ud800": 1}, "filters.kind\ud800", r'"kind\ud800" is not a metadata key'),
+        ({"kind": {"starts_with": ""}}, "filters.kind.starts_with", "1 to 4096 characters"),
+        ({"kind": {"starts_with": 3}}, "filters.kind.starts_with", "takes a string"),
+        ({"title": {"text": " - "}}, "filters.title.text", '" - " has none: write at least one'),
+        ({"n": 2**63}, "filters.n", "not 9223372036854775808: write a finite number"),
+        ({"n": {"lt": float("nan")}}, "filters.n.lt", "takes a number or a time, not NaN"),
+        ({"n": {"lt": 10**400}}, "filters.n.lt", "takes a number or a time, not 1000"),
+        ({"n": {"gte": 2**53 + 1}}, "filters.n.gte", "round it to one, such as 9007199254740992"),
+        ({"key": "a", "operator": ["eq"], "value": 1}, "filters", "unknown operator"),
+        ({"added": {"gte": "2026-W01-1"}}, "filters.added.gte", 'not "2026-W01-1". A time'),
+        ({"added": "yesterday"}, "filters.added", '"yesterday" is no time: write one like'),
+        ({"added": ["2026-01-01", "soon"]}, "filters.added", '"soon" is no time: write one like'),
+        ({"added": {"ne": "soon"}}, "filters.added.ne", "compared with a Datetime field"),
+        ({"added": {"contains": "20"}}, "filters.added.contains", "compared with a Datetime field"),
+        (at_radius(lat=91), "filters.at.geo_radius", "-90..90"),
+        (at_radius(extra=1), "filters.at.geo_radius", '"radius_m": metres}, not {'),
         (
-            {"at": {"geo_radius": {"lat": 91, "lon": 0, "radius_m": 1}}},
+            at_radius(radius_m=0),
             "filters.at.geo_radius",
-            "-90..90",
+            "above 0 and up to 20100000 metres",
+        ),
+        (at_radius(radius_m=3e7), "filters.at.geo_radius", "up to 20100000 metres, not 30000000.0"),
+        ({"at": {"geo_radius": [1, 2, 3]}}, "filters.at.geo_radius", "not [1, 2, 3]"),
+        (
+            {"at": {"geo_box": {"top_left": {"lat": 1, "lon": 1}}}},
+            "filters.at.geo_box",
+            "geo_box takes",
         ),
         (
             {
@@ -111,12 +158,11 @@ def test_both_spellings_mean_the_same_tree(written: Any, meant: Filter | None) -
 )
 def test_an_error_names_the_path_and_the_remedy(written: Any, path: str, message: str) -> None:
     with pytest.raises(Problem) as refused:
-        parse_filters(written)
+        parse_filters(written, [ADDED])
     assert refused.value.status == 422
-    assert (refused.value.errors[0].path, True) == (
-        path,
-        message in refused.value.errors[0].message,
-    )
+    wrong = refused.value.errors[0]
+    assert wrong.path == path
+    assert message in wrong.message
 
 
 def test_all_errors_are_reported_at_once() -> None:
@@ -166,3 +212,23 @@ def test_any_json_is_a_tree_or_a_refusal(value: Any) -> None:
     except Problem as problem:
         refused.append(problem)
     assert all(problem.status == 422 and problem.errors for problem in refused)
+
+
+@given(st.sampled_from(sorted(OPERATORS)), _json)
+def test_a_refused_value_is_named_with_what_to_write(operator: str, value: Any) -> None:
+    try:
+        parse_filters({"kind": {operator: value}})
+    except Problem as refused:
+        message = refused.errors[0].message
+        assert shown(value) in message
+        assert f"{operator} takes" in message or "write at least one" in message
+
+
+def test_a_long_value_is_cut_in_the_message() -> None:
+    with pytest.raises(Problem) as refused:
+        parse_filters({"kind": {"gt": "x" * 100_000}})
+    assert len(refused.value.errors[0].message) < 300
+
+
+def test_words_of_a_datetime_fields_name_are_text_in_other_collections() -> None:
+    assert parse_filters({"added": "soon"}, []) == Equals("added", "soon")
