@@ -18,6 +18,7 @@ from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
+from lookalike_serving.index.edge_counts import EdgeCounts
 from lookalike_serving.index.edge_engine import ShardEngine, StoredPoint
 from lookalike_serving.index.edge_store import SLICE, WRITE_SLICE, EdgeStore
 from lookalike_serving.index.filters.tree import Filter
@@ -47,9 +48,7 @@ class EdgeIndex:
     def __init__(self, store: EdgeStore) -> None:
         self._store = store
         self._dimension = store.manifest.dimension
-        self._counting = asyncio.Lock()
-        """Counts may take long, and come by the dozen: one at a time, so that searches, which wait
-        for what was asked before them, wait for one of them alone."""
+        self._counts = EdgeCounts()
 
     @classmethod
     async def open(
@@ -95,7 +94,8 @@ class EdgeIndex:
                 await asyncio.sleep(0)
         for start in range(0, len(checked), WRITE_SLICE):
             part = checked[start : start + WRITE_SLICE]
-            await self._store.write([id for id, _, _ in part], ShardEngine.upsert, part)
+            with self._counts.changing():
+                await self._store.write([id for id, _, _ in part], ShardEngine.upsert, part)
 
     def _vector(self, point: Point, id: str) -> Any:
         if self._dimension is not None:
@@ -106,16 +106,21 @@ class EdgeIndex:
 
     async def merge_payload(self, id: str, payload: dict[str, Any]) -> None:
         id = checked_id(id)
-        await self._store.write([id], ShardEngine.merge_payload, id, checked_payload(payload, id))
+        checked = checked_payload(payload, id)
+        with self._counts.changing():
+            await self._store.write([id], ShardEngine.merge_payload, id, checked)
 
     async def replace_payload(self, id: str, payload: dict[str, Any]) -> None:
         id = checked_id(id)
-        await self._store.write([id], ShardEngine.replace_payload, id, checked_payload(payload, id))
+        checked = checked_payload(payload, id)
+        with self._counts.changing():
+            await self._store.write([id], ShardEngine.replace_payload, id, checked)
 
     async def delete(self, ids: Sequence[str]) -> None:
         checked = [checked_id(id) for id in ids]
         for start in range(0, len(checked), SLICE):
-            await self._store.delete(checked[start : start + SLICE])
+            with self._counts.changing():
+                await self._store.delete(checked[start : start + SLICE])
 
     # Reading
 
@@ -168,8 +173,9 @@ class EdgeIndex:
             await asyncio.sleep(0)
 
     async def count(self, filter: Filter | None = None) -> int:
-        async with self._counting:
-            return await self._store.call(ShardEngine.count, filter)
+        return await self._counts.told(
+            ("count", filter), lambda: self._store.call(ShardEngine.count, filter)
+        )
 
     async def query(self, query: Query) -> list[Hit]:
         return await self._store.call(ShardEngine.query, query)
@@ -184,12 +190,15 @@ class EdgeIndex:
         return answers
 
     async def facet(self, key: str, choice: Choice, filter: Filter | None = None) -> ValueCounts:
-        async with self._counting:
-            return await self._store.call(ShardEngine.facet, key, choice, filter)
+        return await self._counts.told(
+            ("facet", key, choice, filter),
+            lambda: self._store.call(ShardEngine.facet, key, choice, filter),
+        )
 
     async def extent(self, key: str, filter: Filter | None = None) -> Extent:
-        async with self._counting:
-            return await self._store.call(ShardEngine.extent, key, filter)
+        return await self._counts.told(
+            ("extent", key, filter), lambda: self._store.call(ShardEngine.extent, key, filter)
+        )
 
     async def info(self) -> IndexInfo:
         state = await self._store.call(ShardEngine.state)
@@ -207,7 +216,8 @@ class EdgeIndex:
 
     async def take_fields(self, fields: tuple[FieldSpec, ...]) -> None:
         """Go on with payload indexes of these fields, made over what is stored."""
-        await self._store.take_fields(fields)
+        with self._counts.changing():
+            await self._store.take_fields(fields)
 
     async def optimize(self) -> None:
         """See edge_store.py. Queries and writes go on meanwhile; returns at once if none is due."""
