@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 import pytest_asyncio
-from tests.gateway.conftest import Gateway, collection, serving_config
+from tests.gateway.conftest import Gateway, collection, usual_config
 
 from lookalike_crds.config import ServingConfig
 from lookalike_crds.image_collection import FieldSpec, FieldType
@@ -66,7 +66,7 @@ def config(folder: Path) -> ServingConfig:
     archive = collection(folder, "archive").model_copy(
         update={"fields": fields(code=FieldType.INTEGER, tags=None)}
     )
-    usual = serving_config(folder)
+    usual = usual_config(folder)
     return usual.model_copy(update={"collections": (catalogue, archive, *usual.collections[2:])})
 
 
