@@ -6,6 +6,7 @@ A process of a partitioned run always works in this process (docs/adr/0006).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.ingest.work import Failure, Outcome, Task
 from lookalike_serving.ingest.worker import Worker
 from lookalike_serving.machine.cpus import usable_cpus
+
+log = logging.getLogger("lookalike.ingest")
 
 _TRIES = 3
 _RAY_STARTS = 3
@@ -132,10 +135,12 @@ def _start_ray(address: str | None) -> None:
                 include_dashboard=None if address else False,
             )
             return
-        except Exception as failure:
-            # Ray gives a node of its own 30 s to start, which a busy machine may not keep.
-            if address or not left or "timed out" not in str(failure):
+        except Exception:
+            # Ray gives a node of its own 30 s to start, which a busy machine may not keep, and has
+            # no exception of its own for that.
+            if address or not left:
                 raise
+            log.warning("Ray did not start; trying again", exc_info=True)
             ray.shutdown()
 
 

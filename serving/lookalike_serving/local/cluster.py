@@ -167,6 +167,7 @@ def start_ray(run: RunDirectory) -> str:
     from lookalike_serving.local.lean_ray import few_processes
     from lookalike_serving.machine.cpus import usable_cpus
 
+    last: Exception | None = None
     for attempt in range(1, _RAY_STARTS + 1):
         try:
             with _same_signal_handlers(), few_processes():
@@ -182,16 +183,17 @@ def start_ray(run: RunDirectory) -> str:
                 )
             return str(context.address_info["gcs_address"])
         except Exception as failure:
-            # Ray gives itself 30 s, which a machine that has just started may not keep.
-            if "timed out" not in str(failure):
-                raise
-            log.warning("Ray was not up in time (%d of %d): %s", attempt, _RAY_STARTS, failure)
+            # Ray gives itself 30 s, which a machine that has just started may not keep, and has no
+            # exception of its own for that.
+            last = failure
+            log.warning("Ray did not start (%d of %d): %s", attempt, _RAY_STARTS, failure)
             ray.shutdown()
             processes.end(lambda: processes.of_run(run))
     raise CannotStart(
-        f"Ray was not up in time, {_RAY_STARTS} times: this machine is too busy or has too little "
-        "memory. Give it more CPU (resources.requests.cpu on a cluster), or try again later"
-    )
+        f"Ray did not start, {_RAY_STARTS} times ({' '.join(str(last).split())}). If it was not up "
+        "in time, this machine is too busy or has too little memory: give it more CPU "
+        "(resources.requests.cpu on a cluster), or try again later"
+    ) from last
 
 
 def replica() -> Any:
