@@ -163,8 +163,7 @@ class Worker:
     async def _prepared(self, task: Task) -> _Prepared:
         """The document as it should be, unless its bytes turn out to be the stored ones."""
         item, stored = task.item, task.stored
-        data = await self._reader.read(item.uri)
-        file = ImageFile.of(data)
+        file = ImageFile.of(await self._reader.read(item.uri))
         version = item.version or f"sha256:{file.sha256}"
         mark = fingerprint(item, version)
         if (
@@ -177,7 +176,7 @@ class Worker:
                 await self._rewrite(task, mark)
             return _Unchanged(task)
         seen = await look(file, self._embedder)
-        taken, left_out = _exif(data, seen.facts) if item.exif else ({}, ())
+        taken, left_out = _exif(file.data, seen.facts) if item.exif else ({}, ())
         metadata, misfits = with_exif(item.metadata, taken, self._checker)
         made = document(
             self._collection,
