@@ -273,6 +273,19 @@ class Cluster:
             content_type=_APPLY,
         )
 
+    async def apply_new(self, manifest: Manifest) -> Json | None:
+        """Server-side apply of an object that is not there yet. None where one of that name is
+        there, or another writes one this very moment: it stays as it is."""
+        # An apply that names a version goes to that version or, where there is no object at all, to
+        # a new one. No object is of this version, since the first revision of etcd holds none.
+        meta = {**manifest["metadata"], "resourceVersion": "1"}
+        try:
+            return await self.apply({**manifest, "metadata": meta}, force=False)
+        except ApiError as error:
+            if not error.conflict:
+                raise
+            return None
+
     async def create(self, manifest: Manifest, *, dry_run: bool = False) -> Json:
         """Not `dry_run`: stored. Otherwise only checked and answered as it would be."""
         kind, namespace, _ = _place(manifest)

@@ -25,18 +25,21 @@ from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
 from lookalike_operator.observe.store import Store
 from lookalike_operator.plan import conflicts
+from lookalike_operator.plan.changes import changes
 from lookalike_operator.plan.collection import plan_collection
-from lookalike_operator.plan.diff import changes
+from lookalike_operator.plan.diff import in_words
 from lookalike_operator.plan.model import (
+    CollectionSnapshot,
     Key,
     Manifest,
     Meta,
     Plan,
+    RetrieverSnapshot,
     Sample,
     Settings,
     ref_of,
 )
-from lookalike_operator.plan.names import MANAGED_BY, OPERATOR
+from lookalike_operator.plan.names import MANAGED_BY, OPERATOR, Owner
 from lookalike_operator.plan.retriever import plan_retriever
 
 _BLOCKING = ("Stalled",)
@@ -109,15 +112,16 @@ async def _preview(
         return Preview(key, new, refused=refused)
     live = observer.store.resource(key)
     assert live is not None
-    plan: Plan
+    snapshot: CollectionSnapshot | RetrieverSnapshot
     if key.kind == "ImageCollection":
         snapshot = await observer.collection(key, live)
-        plan, children = plan_collection(snapshot), snapshot.children
+        plan = plan_collection(snapshot)
     else:
-        seen = await observer.retriever(key, live)
-        plan, children = plan_retriever(seen), seen.children
+        snapshot = await observer.retriever(key, live)
+        plan = plan_retriever(snapshot)
+    what = in_words(plan, changes(Owner(key.kind, snapshot.meta), snapshot, plan))
     stalled = _stalled(plan.status) or await _refused(cluster, plan)
-    return Preview(key, new, changes(children, plan), stalled=stalled)
+    return Preview(key, new, what, stalled=stalled)
 
 
 async def _refused(cluster: Cluster, plan: Plan) -> str | None:

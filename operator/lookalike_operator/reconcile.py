@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lookalike_operator.apply.children import OwnerGone
 from lookalike_operator.apply.execute import INDEX_UNAVAILABLE, Executor, Outcome
@@ -24,6 +24,8 @@ from lookalike_operator.observe.resources import (
     retriever_status,
 )
 from lookalike_operator.observe.snapshots import Observer
+from lookalike_operator.plan.changes import Changes, changes
+from lookalike_operator.plan.diff import in_words
 from lookalike_operator.plan.model import (
     CollectionSnapshot,
     IndexOp,
@@ -53,6 +55,14 @@ class Planner:
     retriever: Callable[[RetrieverSnapshot], Plan]
 
 
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    plan: Plan
+    changes: Changes = field(default_factory=Changes)
+    """What the plan comes to, beside the live objects of its snapshot."""
+    lacks_secrets: bool = False
+
+
 class Reconciler:
     def __init__(
         self, observer: Observer, executor: Executor, memory: Memory, planner: Planner
@@ -70,11 +80,12 @@ class Reconciler:
             self._memory.forget(key)
             return Verdict(gone=True)
         started = time.monotonic()
-        plan, lacks_secrets, failure = await self._plan(key, live)
         owner = Owner(key.kind, meta_of(live))
+        planned, failure = await self._plan(key, live, owner)
+        plan = planned.plan
         try:
             outcome = await self._executor.execute(
-                key, live, owner, plan, lambda op: self._perform(live, op)
+                key, live, owner, plan, planned.changes, lambda op: self._perform(live, op)
             )
         except OwnerGone as gone:
             log.info("%s", gone, extra={"key": str(key)})
@@ -82,18 +93,18 @@ class Reconciler:
             return Verdict(gone=self._observer.store.resource(key) is None, again=0.0)
         if failure is not None:
             outcome = replace(outcome, failure=failure)
-        self._log(turn, plan, outcome, time.monotonic() - started)
+        self._log(turn, planned, outcome, time.monotonic() - started)
         again = _soonest(
             plan.requeue_after,
-            _SECRETS_SECONDS if lacks_secrets else None,
+            _SECRETS_SECONDS if planned.lacks_secrets else None,
             _FOREIGN_SECONDS if outcome.foreign else None,
         )
         return self._verdict(key, plan, outcome, again)
 
-    async def _plan(self, key: Key, live: Manifest) -> tuple[Plan, bool, str | None]:
-        """(plan, whether Secrets are missing, why there could be no real plan)"""
+    async def _plan(self, key: Key, live: Manifest, owner: Owner) -> tuple[_Planned, str | None]:
+        """(what is planned, why there could be no real plan)"""
         try:
-            return *await self._planned(key, live), None
+            return await self._planned(key, live, owner), None
         except Exception as error:
             if isinstance(error, ApiError):
                 if error.passes:
@@ -105,16 +116,19 @@ class Reconciler:
             log.exception("no plan could be made", extra={"key": str(key)})
             status = collection_status if key.kind == "ImageCollection" else retriever_status
             trouble = Trouble("Unforeseen", said)
-            plan = plan_unforeseen(meta_of(live), status(live), trouble, self._observer.now())
-            return plan, False, type(error).__name__
+            plan = plan_unforeseen(owner.meta, status(live), trouble, self._observer.now())
+            return _Planned(plan), type(error).__name__
 
-    async def _planned(self, key: Key, live: Manifest) -> tuple[Plan, bool]:
-        """(plan, whether Secrets are missing)"""
+    async def _planned(self, key: Key, live: Manifest, owner: Owner) -> _Planned:
+        snapshot: CollectionSnapshot | RetrieverSnapshot
         if key.kind == "ImageCollection":
-            collection = await self._observer.collection(key, live)
-            return self._planner.collection(collection), bool(collection.missing_secrets)
-        retriever = await self._observer.retriever(key, live)
-        return self._planner.retriever(retriever), bool(retriever.missing_secrets)
+            snapshot = await self._observer.collection(key, live)
+            plan = self._planner.collection(snapshot)
+        else:
+            snapshot = await self._observer.retriever(key, live)
+            plan = self._planner.retriever(snapshot)
+        lacks_secrets = bool(snapshot.missing_secrets)
+        return _Planned(plan, changes(owner, snapshot, plan), lacks_secrets)
 
     async def _perform(self, live: Manifest, op: IndexOp) -> None:
         """Index operations are about the collection's own server."""
@@ -149,10 +163,12 @@ class Reconciler:
             return Verdict(failure="NotConverging")
         return Verdict(again=0.0)
 
-    def _log(self, turn: Turn, plan: Plan, outcome: Outcome, seconds: float) -> None:
+    def _log(self, turn: Turn, planned: _Planned, outcome: Outcome, seconds: float) -> None:
         level = logging.INFO if outcome.written else logging.DEBUG
         if outcome.failure is not None:
             level = logging.WARNING
+        if not log.isEnabledFor(level):
+            return
         log.log(
             level,
             "%s",
@@ -162,7 +178,7 @@ class Reconciler:
                 "because": list(turn.reasons),
                 "seconds": round(seconds, 4),
                 "waited": round(turn.waited, 3),
-                "reasons": list(plan.reasons),
+                "reasons": list(in_words(planned.plan, planned.changes)),
                 **({"failure": outcome.failure} if outcome.failure else {}),
             },
         )

@@ -1,17 +1,22 @@
-"""The children of one resource: applied where they differ, created once, pruned when not named.
+"""The children of one resource: applied where they differ, created once, deleted when not named.
+
+What differs is told by plan/changes.py, from the snapshot. A snapshot that is older than the
+cluster does no harm: what it lacks is created only if the server has nothing of that name, and the
+news that it has not seen leads to another look.
 
 Rules, in the order they matter:
 
 1. What is not ours is not touched: an object of the same name that neither carries our owner
    reference nor asks to be adopted is reported, and stays as it is.
-2. Nothing is created for a resource that is gone. A watch may be late, so the first creation of a
-   look asks the server whether the resource still is there, by uid.
+2. Nothing is created for a resource that is gone. A watch may be late, so the server is asked
+   before the first creation of a look whether the resource still is there, by uid – unless it has
+   just taken a write of ours to that very version of the resource, which tells the same.
 3. Nothing is written that is there already. An object that the server stores otherwise than we
    rendered it (it normalises a field) is applied once; what differs then is remembered as normal.
 4. What applying cannot mend – a list that merges by keys and would hold one item twice, a field
    that somebody added – is replaced: the spec as a whole, as rendered.
 5. An object that somebody else changes back again and again is written ever more seldom.
-6. A refused object (invalid, forbidden, over quota) stops the look before anything is pruned.
+6. A refused object (invalid, forbidden, over quota) stops the look before anything is deleted.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -28,11 +33,12 @@ from lookalike_operator.apply.stamp import stamp_of, stamped
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.kinds import SECRET, kind_of
 from lookalike_operator.observe.store import Store
+from lookalike_operator.plan.changes import Change
 from lookalike_operator.plan.compare import Difference, differences
-from lookalike_operator.plan.model import Key, Manifest, ObjectRef, ref_of
+from lookalike_operator.plan.model import Key, Manifest, ObjectRef, Written, ref_of
 from lookalike_operator.plan.names import Owner
 from lookalike_operator.plan.secrets import emptied, filled
-from lookalike_operator.plan.surplus import Written, managers, surplus, written_by_others
+from lookalike_operator.plan.surplus import managers, surplus, written_by_others
 
 _V = TypeVar("_V")
 
@@ -58,7 +64,7 @@ class _Normal:
     """What an object looked like right after it was applied."""
 
     stamp: str
-    differences: list[Difference]
+    differences: tuple[Difference, ...]
 
 
 class Children:
@@ -82,22 +88,22 @@ class Children:
         """uid of the owner and reference of its Secret -> when that was seen."""
         self._contests = Contests(clock)
         self._normal: OrderedDict[str, _Normal] = OrderedDict()
-        self._compared: OrderedDict[str, tuple[str, str]] = OrderedDict()
-        """uid -> (resourceVersion, stamp) that were found to agree."""
 
-    def look(self, key: Key, owner: Owner) -> Look:
-        return Look(self, key, owner)
+    def look(self, key: Key, owner: Owner, *, first: bool = False) -> Look:
+        """`first`: the resource has never been looked at, so it has no children yet."""
+        return Look(self, key, owner, first)
 
 
 class Look:
     """The children of one resource during one look."""
 
-    def __init__(self, children: Children, key: Key, owner: Owner) -> None:
+    def __init__(self, children: Children, key: Key, owner: Owner, first: bool) -> None:
         self._all = children
         self._cluster = children._cluster
         self._store = children._store
         self._key = key
         self._owner = owner
+        self._first = first
         self._confirmed = False
         self.foreign: list[ObjectRef] = []
         self.written: list[str] = []
@@ -107,75 +113,76 @@ class Look:
         self.contested: tuple[str, float] | None = None
         """An object that others change back, in words, and the seconds until it is written."""
 
-    async def apply(self, manifests: Iterable[Manifest]) -> None:
-        """Raises Refused, OwnerGone, ApiError."""
-        for manifest in manifests:
-            await self._guarded(manifest, self._apply(manifest))
+    def owner_is_there(self) -> None:
+        """The server has just taken a write to the resource as it was planned for."""
+        self._confirmed = True
 
-    async def create(self, manifests: Iterable[Manifest], *, doubted: bool = False) -> None:
+    async def apply(self, changes: Iterable[Change]) -> None:
+        """Raises Refused, OwnerGone, ApiError."""
+        for change in changes:
+            await self._guarded(change, self._apply(change))
+
+    async def create(self, changes: Iterable[Change], *, doubted: bool = False) -> None:
         """Raises Refused, OwnerGone, ApiError.
 
         `doubted`: something waits as if it were missing one of them; look for those that cannot be
         watched sooner than else.
         """
-        for manifest in manifests:
-            await self._guarded(manifest, self._create(manifest, doubted))
+        for change in changes:
+            await self._guarded(change, self._create(change, doubted))
 
-    async def prune(self, named: Iterable[ObjectRef]) -> None:
-        """Delete what is ours and not named. Raises ApiError."""
-        wanted = set(named)
-        for live in list(self._store.children(self._key)):
-            ref = ref_of(live)
+    async def delete(self, children: Iterable[Manifest]) -> None:
+        """Raises ApiError."""
+        for live in children:
+            ref, uid = ref_of(live), live["metadata"]["uid"]
             kind = kind_of(ref.api_version, ref.kind)
-            meta = live["metadata"]
-            if (
-                ref in wanted
-                or not kind.pruned
-                or meta.get("deletionTimestamp")
-                or not self._owner.owns(live)
-            ):
-                continue
-            answer = await self._cluster.delete(kind, ref.namespace, ref.name, uid=meta["uid"])
+            answer = await self._cluster.delete(kind, ref.namespace, ref.name, uid=uid)
             if answer is None:
-                self._store.drop(ref, meta["uid"])
+                self._store.drop(ref, uid)
             else:
                 self._store.put(answer)
             self.written.append(f"deleted {ref}")
 
     # -- one object --------------------------------------------------------------------------------
 
-    async def _guarded(self, manifest: Manifest, work: object) -> None:
+    async def _guarded(self, change: Change, work: Awaitable[None]) -> None:
         try:
-            await work  # type: ignore[misc]
+            await work
         except ApiError as error:
             if error.refused:
-                raise Refused(ref_of(manifest), error) from error
+                raise Refused(ref_of(change.wanted), error) from error
             raise
 
-    async def _apply(self, manifest: Manifest) -> None:
-        ref = ref_of(manifest)
-        wanted = stamped(manifest)
-        live = await self._live(ref)
-        if live is None:
+    async def _apply(self, change: Change) -> None:
+        ref, live = ref_of(change.wanted), change.live
+        wanted = stamped(change.wanted)
+        if live is None and not change.taken:
             await self._confirm_owner()
-            # Not forced: should somebody make one of that name this very moment, it is theirs.
-            answer = await self._cluster.apply(wanted, force=False)
-        else:
-            if not self._owner.owns(live):
-                self.foreign.append(ref)
+            created = await self._cluster.apply_new(wanted)
+            if created is not None:
+                self._took(wanted, created, self._found(wanted, created), "created")
                 return
-            if live["metadata"].get("deletionTimestamp") or self._is_applied(wanted, live):
-                return
-            if self._must_wait(ref, wanted, live):
-                return
-            answer = await self._mended(wanted, live)
-            self._all._contests.wrote(answer["metadata"]["uid"], stamp_of(wanted) or "")
-        self._store.put(answer)
-        self._remember(wanted, answer)
-        self.written.append(f"{'created' if live is None else 'applied'} {ref}")
+        if live is None:
+            # The snapshot lacks what does not carry our labels.
+            live = await self._get(ref)
+            if live is None:
+                raise ApiError(409, "Conflict", f"{ref} was there a moment ago and is gone")
+            change = Change(change.wanted, live, self._found(wanted, live))
+        if not self._owner.owns(live):
+            self.foreign.append(ref)
+            return
+        if live["metadata"].get("deletionTimestamp") or self._is_applied(wanted, live, change):
+            return
+        if self._must_wait(ref, wanted, live, change):
+            return
+        answer, found = await self._mended(wanted, live)
+        self._all._contests.wrote(answer["metadata"]["uid"], stamp_of(wanted) or "")
+        self._took(wanted, answer, found, "applied")
 
-    async def _mended(self, wanted: Manifest, live: Manifest) -> dict[str, Any]:
-        """The object applied, and its spec replaced where that is not enough."""
+    async def _mended(
+        self, wanted: Manifest, live: Manifest
+    ) -> tuple[Manifest, tuple[Difference, ...]]:
+        """The object applied, its spec replaced where that is not enough; what differs still."""
         try:
             answer = await self._cluster.apply(wanted, force=True)
         except ApiError as error:
@@ -187,39 +194,37 @@ class Look:
                 # Then it is not for what somebody changed that it is refused.
                 raise (error if second.refused else second) from error
             answer = await self._cluster.apply(wanted, force=True)
-        if self._left_over(wanted, answer):
+        found = self._found(wanted, answer)
+        if any(each.wanted is None and each.path.startswith("spec.") for each in found):
+            # It is in the spec although it is not rendered.
             answer = await self._cluster.replace_spec(answer, _whole_spec(wanted, answer))
-        return answer
+            found = self._found(wanted, answer)
+        return answer, found
 
-    def _left_over(self, wanted: Manifest, live: Manifest) -> list[Difference]:
-        """What is in the spec although it is not rendered."""
-        more = [each for each in differences(wanted, live) if each.wanted is None]
-        selecting = [each for each in more if each.path.startswith("spec.")]
-        return [*selecting, *surplus(wanted, self._others(live))]
+    def _found(self, wanted: Manifest, live: Manifest) -> tuple[Difference, ...]:
+        """Of an object as the server has just sent it."""
+        return (*differences(wanted, live), *surplus(wanted, written_by_others(live)))
 
-    def _others(self, live: Manifest) -> tuple[Written, ...]:
-        if "managedFields" in live["metadata"]:
-            return written_by_others(live)
-        return self._store.others(ref_of(live))
-
-    def _must_wait(self, ref: ObjectRef, wanted: Manifest, live: Manifest) -> bool:
+    def _must_wait(self, ref: ObjectRef, wanted: Manifest, live: Manifest, change: Change) -> bool:
         uid, stamp = live["metadata"]["uid"], stamp_of(wanted) or ""
         contests = self._all._contests
         times, wait = contests.times(uid, stamp), contests.wait(uid, stamp)
         if times >= AT_ONCE and self.contested is None:
-            found = [*differences(wanted, live), *surplus(wanted, self._others(live))]
             # Without values: they change with each edit, and the status would with them.
-            paths = dict.fromkeys(each.path for each in found)
+            paths = dict.fromkeys(each.path for each in change.differences)
             where = ", ".join(list(paths)[:2]) or "its fields"
-            self.contested = (f"{ref}: {where}. {_who(self._others(live), times)}", wait)
+            self.contested = (f"{ref}: {where}. {_who(self._store.others(ref), times)}", wait)
         return wait > 0
 
-    async def _create(self, manifest: Manifest, doubted: bool) -> None:
+    async def _create(self, change: Change, doubted: bool) -> None:
+        manifest, live = change.wanted, change.live
         ref = ref_of(manifest)
         is_secret = (ref.api_version, ref.kind) == (SECRET.api_version, SECRET.kind)
         if is_secret and self._is_verified(ref, doubted):
             return
-        live = await self._live(ref)
+        # No snapshot has Secrets: those of a new resource alone are known to be missing.
+        if live is None and (change.taken or (is_secret and not self._first)):
+            live = await self._get(ref)
         if live is None:
             await self._confirm_owner()
             try:
@@ -228,7 +233,7 @@ class Look:
             except ApiError as error:
                 if not error.conflict:
                     raise
-                live = await self._live(ref)
+                live = await self._get(ref)
                 if live is None:
                     raise
         if not self._owner.owns(live):
@@ -243,13 +248,8 @@ class Look:
         else:
             self._store.put(live)
 
-    async def _live(self, ref: ObjectRef) -> Manifest | None:
-        """From the store; from the server where the store has none: it may lack our labels."""
-        live = self._store.get(ref)
-        if live is None:
-            kind = kind_of(ref.api_version, ref.kind)
-            live = await self._cluster.get(kind, ref.namespace, ref.name)
-        return live
+    async def _get(self, ref: ObjectRef) -> Manifest | None:
+        return await self._cluster.get(kind_of(ref.api_version, ref.kind), ref.namespace, ref.name)
 
     async def _confirm_owner(self) -> None:
         if self._confirmed:
@@ -266,27 +266,24 @@ class Look:
 
     # -- memory ------------------------------------------------------------------------------------
 
-    def _is_applied(self, wanted: Manifest, live: Manifest) -> bool:
-        stamp, meta = stamp_of(wanted) or "", live["metadata"]
+    def _is_applied(self, wanted: Manifest, live: Manifest, change: Change) -> bool:
+        stamp = stamp_of(wanted) or ""
         if stamp != stamp_of(live):
             return False
-        uid, compared = meta["uid"], (meta["resourceVersion"], stamp)
-        if self._all._compared.get(uid) == compared:
-            return True
-        found = [*differences(wanted, live), *surplus(wanted, self._others(live))]
-        if found and self._all._normal.get(uid) != _Normal(stamp, found):
-            return False
-        _keep(self._all._compared, uid, compared)
-        return True
+        normal = self._all._normal.get(live["metadata"]["uid"])
+        return not change.differences or normal == _Normal(stamp, change.differences)
 
-    def _remember(self, wanted: Manifest, answer: Manifest) -> None:
-        meta, stamp = answer["metadata"], stamp_of(wanted) or ""
-        _keep(self._all._compared, meta["uid"], (meta["resourceVersion"], stamp))
-        found = [*differences(wanted, answer), *surplus(wanted, self._others(answer))]
+    def _took(
+        self, wanted: Manifest, answer: Manifest, found: tuple[Difference, ...], what: str
+    ) -> None:
+        """The server has stored `answer`, in which `found` differs from what was rendered."""
+        uid = answer["metadata"]["uid"]
+        self._store.put(answer)
         if found:
-            _keep(self._all._normal, meta["uid"], _Normal(stamp, found))
+            _keep(self._all._normal, uid, _Normal(stamp_of(wanted) or "", found))
         else:
-            self._all._normal.pop(meta["uid"], None)
+            self._all._normal.pop(uid, None)
+        self.written.append(f"{what} {ref_of(wanted)}")
 
     def _is_verified(self, ref: ObjectRef, doubted: bool) -> bool:
         longest = _DOUBTED_AFTER_SECONDS if doubted else self._all._verify_secrets

@@ -1,9 +1,12 @@
 """One plan, carried out in the order of its fields. Any step may be the last.
 
-    finalizer -> objects -> once -> prune -> index -> status -> finalizer off -> events
+    finalizer -> status -> objects -> once -> delete -> index -> finalizer off -> events
 
-The status is written whatever happened before, a defect of ours included, since it says why nothing
-happens. What is to be deleted outside of Kubernetes is gone before the finalizer is.
+The status says what the plan was made from, and nothing of how the plan goes: that is for the next
+look. So it comes early. Whatever happens afterwards, a defect of ours included, it is told; and the
+server, which takes it for that very version of the resource alone, has then said that the resource
+is there, for which children are made. What is to be deleted outside of Kubernetes is gone before
+the finalizer is.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from lookalike_operator.apply.status import add_finalizer, remove_finalizer, wri
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.observe.qdrant import IndexUnavailable
 from lookalike_operator.observe.store import Store
+from lookalike_operator.plan.changes import Changes
 from lookalike_operator.plan.collection_deletion import orphaned
 from lookalike_operator.plan.model import (
     Event,
@@ -68,11 +72,18 @@ class Executor:
         self._events = events
 
     async def execute(
-        self, key: Key, live: Manifest, owner: Owner, plan: Plan, perform: PerformIndexOp
+        self,
+        key: Key,
+        live: Manifest,
+        owner: Owner,
+        plan: Plan,
+        changes: Changes,
+        perform: PerformIndexOp,
     ) -> Outcome:
-        """`live`: the resource as planned for. Raises OwnerGone."""
-        run = _Run(self._cluster, self._store, self._children.look(key, owner), live)
-        await run.carry_out(plan, perform)
+        """`live`: the resource as planned for; `changes`: of that plan. Raises OwnerGone."""
+        look = self._children.look(key, owner, first=not live.get("status"))
+        run = _Run(self._cluster, self._store, look, live)
+        await run.carry_out(plan, changes, perform)
         await self._events.write(run.live, (*plan.events, *run.events))
         return run.outcome()
 
@@ -109,14 +120,22 @@ class _Run:
             retry_after=retry_after,
         )
 
-    async def carry_out(self, plan: Plan, perform: PerformIndexOp) -> None:
+    async def carry_out(self, plan: Plan, changes: Changes, perform: PerformIndexOp) -> None:
         """Raises OwnerGone; anything else that goes wrong is in the outcome."""
-        await self._guarded(self._change(plan, perform))
+        held = await self._guarded(self._hold(plan))
         await self._guarded(self._tell(plan))
+        if held:
+            await self._guarded(self._objects(changes, doubted=plan.doubtful))
+            # A child that is refused says nothing about the index.
+            await self._guarded(self._index(plan, perform))
+        if plan.remove_finalizer and self._failure is None:
+            await self._guarded(self._let_go())
 
-    async def _guarded(self, step: Awaitable[None]) -> None:
+    async def _guarded(self, step: Awaitable[None]) -> bool:
+        """Whether it went well."""
         try:
             await step
+            return True
         except OwnerGone:
             raise
         except Refused as error:
@@ -132,13 +151,20 @@ class _Run:
             said = " ".join(f"{type(error).__name__}: {error}".split())
             self._trouble = self._trouble or Trouble("Unforeseen", said)
             self._failed(type(error).__name__, said)
+        return False
 
-    async def _change(self, plan: Plan, perform: PerformIndexOp) -> None:
+    async def _hold(self, plan: Plan) -> None:
         if plan.add_finalizer:
-            self._stored(await add_finalizer(self._cluster, self.live), "finalizer")
-        if not plan.hands_off:
-            # A child that is refused says nothing about the index.
-            await self._guarded(self._objects(plan))
+            await self._own(add_finalizer(self._cluster, self.live), "finalizer")
+
+    async def _tell(self, plan: Plan) -> None:
+        if plan.status:
+            await self._own(write_status(self._cluster, self.live, plan.status), "status")
+
+    async def _let_go(self) -> None:
+        await self._own(remove_finalizer(self._cluster, self.live), "finalizer")
+
+    async def _index(self, plan: Plan, perform: PerformIndexOp) -> None:
         for op in plan.index_ops:
             try:
                 await perform(op)
@@ -151,28 +177,30 @@ class _Run:
                 return
             self._written.append(" ".join((op.action.value, op.index, *op.argument)))
 
-    async def _tell(self, plan: Plan) -> None:
-        if plan.status:
-            self._stored(await write_status(self._cluster, self.live, plan.status), "status")
-        if plan.remove_finalizer and self._failure is None:
-            self._stored(await remove_finalizer(self._cluster, self.live), "finalizer")
-
-    async def _objects(self, plan: Plan) -> None:
-        await self._look.apply(plan.objects)
+    async def _objects(self, changes: Changes, *, doubted: bool) -> None:
+        await self._look.apply(changes.objects)
         if self._look.contested is not None:
             message, wait = self._look.contested
             self._trouble = self._trouble or Trouble("FieldsContested", message)
             self._failed("FieldsContested", message, wait)
-        await self._look.create(plan.once, doubted=plan.doubtful)
+        await self._look.create(changes.once, doubted=doubted)
         if self._look.emptied is not None:
             self._trouble = self._trouble or Trouble("SecretEmptied", self._look.emptied)
             self._failed("SecretEmptied", self._look.emptied)
-        await self._look.prune([*map(ref_of, (*plan.objects, *plan.once)), *plan.keep])
+        await self._look.delete(changes.deleted)
 
-    def _stored(self, after: Manifest, what: str) -> None:
-        before, self.live = self.live, after
+    async def _own(self, write: Awaitable[Manifest], what: str) -> None:
+        """A write to the resource itself."""
+        try:
+            before, self.live = self.live, await write
+        except ApiError as error:
+            if error.status == 404:
+                raise OwnerGone(f"{ref_of(self.live)} is gone") from error
+            raise
+        after = self.live
         if after is before:
             return
+        self._look.owner_is_there()
         self._store.put(after)
         if after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]:
             self._written.append(what)

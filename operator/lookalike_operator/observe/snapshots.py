@@ -36,11 +36,14 @@ from lookalike_operator.plan.model import (
     Key,
     Manifest,
     Meta,
+    ObjectRef,
     RetrieverFacts,
     RetrieverSnapshot,
     Sample,
     Settings,
     Trouble,
+    Written,
+    ref_of,
 )
 from lookalike_operator.plan.waiting import missing_secrets
 
@@ -73,7 +76,7 @@ class Observer:
         """`live`: the collection itself, as the store has it."""
         meta = meta_of(live)
         spec, problems = parsed_collection(live)
-        children, pods = self._children(key)
+        children, pods, written = self._children(key)
         remembered = self.memory.of(key)
         snapshot = CollectionSnapshot(
             now=self.now(),
@@ -83,6 +86,7 @@ class Observer:
             problems=problems,
             status=collection_status(live),
             children=children,
+            written_by_others=written,
             pods=pods,
             retrievers=self._retrievers(self.store.searching(key)),
             foreign=remembered.foreign,
@@ -148,7 +152,7 @@ class Observer:
         """`live`: the Retriever itself, as the store has it."""
         meta = meta_of(live)
         spec, problems = parsed_retriever(live)
-        children, pods = self._children(key)
+        children, pods, written = self._children(key)
         remembered = self.memory.of(key)
         known = self.store.known_resource(key)
         named = known.searches if known is not None else ()
@@ -162,6 +166,7 @@ class Observer:
             problems=problems,
             status=retriever_status(live),
             children=children,
+            written_by_others=written,
             pods=pods,
             collections=collections,
             invalid_collections=invalid,
@@ -188,13 +193,20 @@ class Observer:
 
     # -- both --------------------------------------------------------------------------------------
 
-    def _children(self, key: Key) -> tuple[tuple[Manifest, ...], tuple[Manifest, ...]]:
-        """(children, pods)"""
-        every = list(self.store.children(key))
-        return (
-            tuple(each for each in every if each["kind"] != "Pod"),
-            tuple(each for each in every if each["kind"] == "Pod"),
-        )
+    def _children(self, key: Key) -> tuple[
+        tuple[Manifest, ...], tuple[Manifest, ...], dict[ObjectRef, tuple[Written, ...]]
+    ]:  # fmt: skip
+        """(children, pods, what others have written into the children)"""
+        children, pods = [], []
+        written: dict[ObjectRef, tuple[Written, ...]] = {}
+        for each in self.store.children(key):
+            if each["kind"] == "Pod":
+                pods.append(each)
+                continue
+            children.append(each)
+            if others := self.store.others(ref := ref_of(each)):
+                written[ref] = others
+        return tuple(children), tuple(pods), written
 
     def _retrievers(self, keys: list[Key]) -> tuple[RetrieverFacts, ...]:
         """Those whose spec is valid, oldest first."""

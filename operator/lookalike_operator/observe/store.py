@@ -21,9 +21,9 @@ from typing import Any, TypeVar
 from cachetools import LRUCache
 
 from lookalike_crds.base import API_VERSION
-from lookalike_operator.plan.model import Key, Manifest, ObjectRef, ref_of
+from lookalike_operator.plan.model import Key, Manifest, ObjectRef, Written, ref_of
 from lookalike_operator.plan.names import KIND, NAME
-from lookalike_operator.plan.surplus import Written, written_by_others
+from lookalike_operator.plan.surplus import written_by_others
 
 _K = TypeVar("_K")
 _V = TypeVar("_V")

@@ -32,7 +32,6 @@ from lookalike_operator.plan.collection_conditions import Situation
 from lookalike_operator.plan.collection_deletion import plan_deletion
 from lookalike_operator.plan.collection_obstacles import obstacle
 from lookalike_operator.plan.conditions import merged, transitions
-from lookalike_operator.plan.diff import changes
 from lookalike_operator.plan.ingestion_pod import file_of, ingestion_config
 from lookalike_operator.plan.model import (
     CollectionSnapshot,
@@ -82,7 +81,6 @@ def plan_collection(snapshot: CollectionSnapshot) -> Plan:
         situation = replace(_nothing(snapshot), obstacle=conflicts.name_taken(others))
         return _told(snapshot, situation, conflicts.only_these(others, snapshot.children))
     plan = _with_finalizer(snapshot, spec, work.plan())
-    plan = replace(plan, reasons=changes(snapshot.children, plan))
     return _told(snapshot, work.situation(), plan)
 
 

@@ -6,10 +6,11 @@ The operator logs it; `lookalike plan` shows it before anybody applies anything.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from lookalike_operator.plan.compare import Difference, differences
+from lookalike_operator.plan.changes import Change, Changes
+from lookalike_operator.plan.compare import Difference
 from lookalike_operator.plan.model import Manifest, ObjectRef, Plan, ref_of
 from lookalike_operator.plan.names import TEMPLATE_DIGEST
 from lookalike_operator.plan.quantity import amount
@@ -20,33 +21,31 @@ _UPGRADE_MINUTES = 10
 _MOST_DIFFERENCES = 4
 
 
-def changes(live: Iterable[Manifest], plan: Plan) -> tuple[str, ...]:
+def in_words(plan: Plan, changes: Changes) -> tuple[str, ...]:
     """One line for each object that is created, changed or deleted, in the plan's order."""
     if plan.hands_off:
         return ()
-    before = {ref_of(child): child for child in live}
-    lines: list[str] = []
-    for manifest in plan.objects:
-        ref = ref_of(manifest)
-        lines += _object(ref, before.get(ref), manifest)
-    for manifest in plan.once:
-        ref = ref_of(manifest)
-        if ref not in before and manifest["kind"] != "Secret":
-            lines.append(f"creates {ref}")
-    lines += [f"deletes {ref}" for ref in _pruned(before, plan)]
-    lines += [f"{_words(op.action.value)} {op.index} {' '.join(op.argument)}".rstrip()
-              for op in plan.index_ops]  # fmt: skip
+    lines = [line for change in changes.objects for line in _object(change)]
+    lines += [
+        f"creates {ref_of(change.wanted)}"
+        for change in changes.once
+        if change.live is None and change.wanted["kind"] != "Secret"
+    ]
+    lines += [f"deletes {ref_of(live)}" for live in changes.deleted]
+    lines += [
+        f"{_words(op.action.value)} {op.index} {' '.join(op.argument)}".rstrip()
+        for op in plan.index_ops
+    ]
     return tuple(lines)
 
 
-def _object(ref: ObjectRef, live: Manifest | None, wanted: Manifest) -> Iterator[str]:
+def _object(change: Change) -> Iterator[str]:
+    ref, wanted, live, found = ref_of(change.wanted), change.wanted, change.live, change.differences
     if live is None:
         yield f"creates {ref}{_needs(_gpus(wanted))}"
+    elif not found:
         return
-    found = differences(wanted, live)
-    if not found:
-        return
-    if ref.kind == "RayService":
+    elif ref.kind == "RayService":
         yield _ray_service(ref, live, wanted, found)
     elif ref.kind == "Deployment":
         yield _deployment(ref, live, wanted, found)
@@ -56,7 +55,9 @@ def _object(ref: ObjectRef, live: Manifest | None, wanted: Manifest) -> Iterator
         yield f"changes {ref}: {_listed(found)}"
 
 
-def _deployment(ref: ObjectRef, live: Manifest, wanted: Manifest, found: list[Difference]) -> str:
+def _deployment(
+    ref: ObjectRef, live: Manifest, wanted: Manifest, found: Sequence[Difference]
+) -> str:
     if _digest(live) == _digest(wanted):
         return f"changes {ref}, no pod restarts: {_listed(found)}"
     reasons = _listed([d for d in found if d.path.startswith("spec.template")] or found)
@@ -66,7 +67,9 @@ def _deployment(ref: ObjectRef, live: Manifest, wanted: Manifest, found: list[Di
     return f"restarts the pods of {ref} one by one, without a gap{extra} ({reasons})"
 
 
-def _ray_service(ref: ObjectRef, live: Manifest, wanted: Manifest, found: list[Difference]) -> str:
+def _ray_service(
+    ref: ObjectRef, live: Manifest, wanted: Manifest, found: Sequence[Difference]
+) -> str:
     if _digest(live) == _digest(wanted):
         return f"changes the Serve config of {ref} in place: {_listed(found)}"
     needed = _gpus(wanted)
@@ -77,15 +80,6 @@ def _ray_service(ref: ObjectRef, live: Manifest, wanted: Manifest, found: list[D
 
 def _digest(manifest: Manifest) -> str | None:
     return (manifest["metadata"].get("annotations") or {}).get(TEMPLATE_DIGEST)
-
-
-def _pruned(before: Mapping[ObjectRef, Manifest], plan: Plan) -> list[ObjectRef]:
-    kept = {ref_of(m) for m in (*plan.objects, *plan.once)} | set(plan.keep)
-    return sorted(
-        ref
-        for ref, child in before.items()
-        if ref not in kept and child["metadata"].get("ownerReferences")
-    )
 
 
 def _gpus(manifest: Manifest) -> int:
@@ -125,7 +119,7 @@ def _needs(gpus: int, more: str = "") -> str:
     return f"; needs {number}{'s' if gpus > 1 else ''}"
 
 
-def _listed(found: list[Difference]) -> str:
+def _listed(found: Sequence[Difference]) -> str:
     told = [str(each) for each in found[:_MOST_DIFFERENCES]]
     rest = len(found) - len(told)
     return "; ".join([*told, *([f"{rest} more"] if rest > 0 else [])])

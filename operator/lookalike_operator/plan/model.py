@@ -54,6 +54,14 @@ def ref_of(manifest: Manifest) -> ObjectRef:
     )
 
 
+class Written(NamedTuple):
+    """Fields of an object that one manager has written."""
+
+    manager: str
+    paths: tuple[tuple[str, ...], ...]
+    """Each from the root on, in the steps of `fieldsV1`."""
+
+
 class Trouble(NamedTuple):
     """What went wrong while a plan was made or carried out."""
 
@@ -199,6 +207,8 @@ class CollectionSnapshot:
     status: ImageCollectionStatus = field(default_factory=ImageCollectionStatus)
     children: tuple[Manifest, ...] = ()
     """Everything labelled as this resource's: Jobs, CronJobs, ConfigMaps, claims, …"""
+    written_by_others: Mapping[ObjectRef, tuple[Written, ...]] = field(default_factory=dict)
+    """Of those children into which others have written: what."""
     pods: tuple[Manifest, ...] = ()
     """Pods of its Jobs."""
     progress: Mapping[str, WorkerProgress] = field(default_factory=dict)
@@ -254,6 +264,7 @@ class RetrieverSnapshot:
     children: tuple[Manifest, ...] = ()
     """Deployment, Service, ConfigMap, RayService, claims, …, and its ReplicaSets are not among
     them: pods tell what ReplicaSets would."""
+    written_by_others: Mapping[ObjectRef, tuple[Written, ...]] = field(default_factory=dict)
     pods: tuple[Manifest, ...] = ()
     collections: tuple[CollectionFacts, ...] = ()
     """The named collections that exist; a missing one is absent."""
@@ -334,8 +345,6 @@ class Plan:
     """To be remembered for the next snapshots."""
     requeue_after: float | None = None
     """Seconds; None: nothing to look at until something changes."""
-    reasons: tuple[str, ...] = ()
-    """What this plan changes and what it costs, in words, for logs and `lookalike plan`."""
 
     # Children that are live, labelled as ours, owned by the resource, and in none of `objects`,
     # `once`, `keep` are deleted. Objects of kinds that hold data (PersistentVolumeClaim) too:

@@ -35,7 +35,6 @@ from lookalike_operator.plan import (
 from lookalike_operator.plan.causes import Cause, is_being_created
 from lookalike_operator.plan.conditions import merged, transitions
 from lookalike_operator.plan.deployment import serving_deployment
-from lookalike_operator.plan.diff import changes
 from lookalike_operator.plan.model import (
     Event,
     Manifest,
@@ -78,7 +77,6 @@ def plan_retriever(snapshot: RetrieverSnapshot) -> Plan:
         recommendation=work.scale.recommendation,
         requeue_after=work.requeue_after(),
     )
-    plan = replace(plan, reasons=changes(snapshot.children, plan))
     return _told(snapshot, work.situation(), plan)
 
 

@@ -10,23 +10,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from lookalike_operator.plan.compare import Difference
-from lookalike_operator.plan.model import Manifest
+from lookalike_operator.plan.model import Manifest, Written
 from lookalike_operator.plan.names import OPERATOR
 
 _CONTROLLERS = "kube-controller-manager"
 _LEFT_ALONE = frozenset({"PersistentVolumeClaim", "RayService"})
 """Binder and KubeRay complete their specs."""
-
-
-class Written(NamedTuple):
-    """Fields that one manager has written."""
-
-    manager: str
-    paths: tuple[tuple[str, ...], ...]
-    """Each from the root on, in the steps of `fieldsV1`."""
 
 
 def written_by_others(manifest: Manifest) -> tuple[Written, ...]:

@@ -12,7 +12,9 @@ from typing import Any
 from lookalike_crds.image_collection import ImageCollectionSpec, ImageCollectionStatus
 from lookalike_crds.progress import Counts, RunResult, RunState
 from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus
+from lookalike_operator.plan.changes import changes
 from lookalike_operator.plan.collection import plan_collection
+from lookalike_operator.plan.diff import in_words
 from lookalike_operator.plan.model import (
     CollectionFacts,
     CollectionSnapshot,
@@ -27,7 +29,7 @@ from lookalike_operator.plan.model import (
     Settings,
     ref_of,
 )
-from lookalike_operator.plan.names import FINALIZER
+from lookalike_operator.plan.names import FINALIZER, Owner
 from lookalike_operator.plan.retriever import plan_retriever
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -105,6 +107,15 @@ def told(plan: Plan, type: str) -> tuple[str, str]:
     """(status, reason) of a condition."""
     found = condition(plan, type)
     return found["status"], found["reason"]
+
+
+def said_of_changes(
+    snapshot: CollectionSnapshot | RetrieverSnapshot, plan: Plan
+) -> tuple[str, ...]:
+    """What the plan changes, in words."""
+    of_collection = isinstance(snapshot, CollectionSnapshot)
+    owner = Owner("ImageCollection" if of_collection else "Retriever", snapshot.meta)
+    return in_words(plan, changes(owner, snapshot, plan))
 
 
 def named(plan: Plan, kind: str) -> Manifest:

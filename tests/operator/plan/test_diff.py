@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.operator.plan.known import QDRANT, VIT, Server, facts, retriever
+from tests.operator.plan.known import QDRANT, VIT, Server, facts, retriever, said_of_changes
 
 from lookalike_operator.plan.compare import differences
 from lookalike_operator.plan.model import RetrieverSnapshot
@@ -22,7 +22,11 @@ def _told(before: RetrieverSnapshot, after: RetrieverSnapshot) -> tuple[str, ...
     """What is said of the way from one spec, applied, to another."""
     server = Server()
     server.take(plan_retriever(before), before.meta.uid)
-    return plan_retriever(replace(after, children=server.children())).reasons
+    return _said(replace(after, children=server.children()))
+
+
+def _said(snapshot: RetrieverSnapshot) -> tuple[str, ...]:
+    return said_of_changes(snapshot, plan_retriever(snapshot))
 
 
 def _one(told: tuple[str, ...], about: str) -> str:
@@ -36,7 +40,7 @@ def _serving(**changes: Any) -> RetrieverSnapshot:
 
 
 def test_something_new_is_created_and_its_gpus_are_counted() -> None:
-    told = plan_retriever(_serving(replicas=2, resources=GPU)).reasons
+    told = _said(_serving(replicas=2, resources=GPU))
     assert _one(told, "Deployment/") == "creates Deployment/search; needs 4 GPUs"
 
 

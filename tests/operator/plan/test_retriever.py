@@ -26,6 +26,7 @@ from tests.operator.plan.known import (
     retriever,
     retriever_spec,
     rounds,
+    said_of_changes,
     told,
 )
 
@@ -106,7 +107,8 @@ def _template(plan: Plan) -> Manifest:
 
 
 def test_a_retriever_becomes_ready_and_then_nothing_happens() -> None:
-    plans = rounds(retriever({"serving": {"replicas": 2}}, collections=SERVER), Server())
+    snapshot, server = retriever({"serving": {"replicas": 2}}, collections=SERVER), Server()
+    plans = rounds(snapshot, server)
     assert told(plans[0], "Ready") == ("False", "Starting")
     assert told(plans[-1], "Ready") == ("True", "Ready")
     assert condition(plans[-1], "Ready")["message"] == (
@@ -114,7 +116,7 @@ def test_a_retriever_becomes_ready_and_then_nothing_happens() -> None:
     )
     assert plans[-1].status["replicas"] == 2
     assert plans[-1].requeue_after is None
-    assert plans[-1].reasons == ()
+    assert said_of_changes(replace(snapshot, children=server.children()), plans[-1]) == ()
 
 
 def test_secrets_are_asked_for_once_and_hold_nothing_in_the_plan() -> None:

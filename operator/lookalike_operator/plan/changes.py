@@ -1,0 +1,77 @@
+"""A plan beside what lives: which objects it creates, which it changes and how, which it deletes.
+
+    snapshot, plan -> Changes -> apply/ (carries them out) and plan/diff.py (tells of them)
+
+Objects are compared here, once for each reconcile. What a person reads before an apply and what the
+operator then does are therefore the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lookalike_operator.plan.compare import Difference, differences
+from lookalike_operator.plan.model import (
+    CollectionSnapshot,
+    Manifest,
+    Plan,
+    RetrieverSnapshot,
+    ref_of,
+)
+from lookalike_operator.plan.names import Owner
+from lookalike_operator.plan.surplus import surplus
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object of a plan beside the live one."""
+
+    wanted: Manifest
+    live: Manifest | None = None
+    """None: the snapshot has no such object."""
+    differences: tuple[Difference, ...] = ()
+    """What is to become otherwise. Empty where nothing lives, and for objects that are created
+    once and never changed."""
+    taken: bool = False
+    """Somebody else's object had its name at the last look: to be looked for before it is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a plan comes to, in the order in which it is carried out."""
+
+    objects: tuple[Change, ...] = ()
+    """One for each of `Plan.objects`, unchanged ones too."""
+    once: tuple[Change, ...] = ()
+    """One for each of `Plan.once`."""
+    deleted: tuple[Manifest, ...] = ()
+    """Live children that the plan does not name."""
+
+
+def changes(owner: Owner, snapshot: CollectionSnapshot | RetrieverSnapshot, plan: Plan) -> Changes:
+    """Pure. Empty for a plan that leaves all children as they are."""
+    if plan.hands_off:
+        return Changes()
+    live = {ref_of(child): child for child in snapshot.children}
+
+    def change(wanted: Manifest) -> Change:
+        ref = ref_of(wanted)
+        child = live.get(ref)
+        if child is None:
+            return Change(wanted, taken=ref in snapshot.foreign)
+        more = surplus(wanted, snapshot.written_by_others.get(ref, ()))
+        return Change(wanted, child, (*differences(wanted, child), *more))
+
+    named = {ref_of(manifest) for manifest in (*plan.objects, *plan.once)} | set(plan.keep)
+    return Changes(
+        objects=tuple(map(change, plan.objects)),
+        once=tuple(
+            Change(wanted, live.get(ref := ref_of(wanted)), taken=ref in snapshot.foreign)
+            for wanted in plan.once
+        ),
+        deleted=tuple(
+            live[ref]
+            for ref in sorted(live.keys() - named)
+            if owner.owns(live[ref]) and not live[ref]["metadata"].get("deletionTimestamp")
+        ),
+    )
