@@ -77,7 +77,7 @@ def plan_collection(snapshot: CollectionSnapshot) -> Plan:
         situation = replace(_nothing(snapshot), obstacle=in_the_way)
         return _told(snapshot, situation, Plan(hands_off=True))
     work = _Work.of(snapshot, spec, owner)
-    if others := conflicts.taken(owner, work.objects(), snapshot.children, snapshot.foreign):
+    if others := conflicts.taken(owner, work.objects, snapshot.children, snapshot.foreign):
         situation = replace(_nothing(snapshot), obstacle=conflicts.name_taken(others))
         return _told(snapshot, situation, conflicts.only_these(others, snapshot.children))
     plan = _with_finalizer(snapshot, spec, work.plan())
@@ -92,6 +92,7 @@ class _Work:
     spec: ImageCollectionSpec
     owner: Owner
     claim: claims.Claim | None
+    objects: tuple[Manifest, ...]
     run: Run | None
     """None: no sources."""
     outcome: Outcome | None
@@ -112,48 +113,19 @@ class _Work:
                 outcome = outcome_of(run.live, snapshot.pods)
             else:
                 waiting = why_not_started(snapshot, spec, live_claim(snapshot))
-        return cls(snapshot, spec, owner, claim, run, outcome, waiting)
+        objects = _objects(snapshot, spec, owner, claim)
+        return cls(snapshot, spec, owner, claim, objects, run, outcome, waiting)
 
     def plan(self) -> Plan:
         once, keep = self._jobs()
         return Plan(
-            objects=self.objects(),
+            objects=self.objects,
             once=once,
             keep=keep,
             index_ops=self._index_ops(),
             events=self._events(),
             requeue_after=self._requeue_after(),
         )
-
-    def objects(self) -> tuple[Manifest, ...]:
-        objects: list[Manifest] = []
-        if self.claim is not None:
-            objects.append(self.claim.manifest)
-        if self.spec.sources:
-            gateway = gateway_of(self.snapshot)
-            name = gateway.meta.name if gateway is not None else None
-            meta, settings, spec = self.snapshot.meta, self.snapshot.settings, self.spec
-            scheduled = [source for source in spec.sources if source.schedule is not None]
-            index = indexes.index_of(self.snapshot, spec)
-            configs = {
-                file_of(None): ingestion_config(meta, spec, spec.sources, name, settings, index),
-                **{
-                    file_of(source.name): ingestion_config(
-                        meta, spec, (source,), name, settings, index
-                    )
-                    for source in scheduled
-                },
-            }
-            objects.append(config_map.ingestion(self.owner, configs))
-            edge = spec.index.engine is Engine.EDGE
-            if not edge or name is not None:
-                objects += [
-                    cron_job.source_cron_job(
-                        self.owner, spec, source, settings, gateway=name if edge else None
-                    )
-                    for source in scheduled
-                ]
-        return tuple(objects)
 
     def _jobs(self) -> tuple[tuple[Manifest, ...], tuple[ObjectRef, ...]]:
         """(Jobs to create, Jobs to leave). Those of other runs go."""
@@ -352,13 +324,38 @@ class _Work:
         return self.snapshot.status.documents
 
 
+def _objects(
+    snapshot: CollectionSnapshot,
+    spec: ImageCollectionSpec,
+    owner: Owner,
+    claim: claims.Claim | None,
+) -> tuple[Manifest, ...]:
+    objects = [] if claim is None else [claim.manifest]
+    if not spec.sources:
+        return tuple(objects)
+    gateway = gateway_of(snapshot)
+    name = gateway.meta.name if gateway is not None else None
+    meta, settings = snapshot.meta, snapshot.settings
+    index = indexes.index_of(snapshot, spec)
+    scheduled = [source for source in spec.sources if source.schedule is not None]
+    configs = {file_of(None): ingestion_config(meta, spec, spec.sources, name, settings, index)}
+    for source in scheduled:
+        configs[file_of(source.name)] = ingestion_config(
+            meta, spec, (source,), name, settings, index
+        )
+    objects.append(config_map.ingestion(owner, configs))
+    edge = spec.index.engine is Engine.EDGE
+    if not edge or name is not None:
+        objects += [
+            cron_job.source_cron_job(owner, spec, source, settings, gateway=name if edge else None)
+            for source in scheduled
+        ]
+    return tuple(objects)
+
+
 def live_claim(snapshot: CollectionSnapshot) -> Manifest | None:
     """The claim of an Edge collection as it is."""
-    name = index_claim(snapshot.meta.name)
-    for child in snapshot.children:
-        if child["kind"] == "PersistentVolumeClaim" and child["metadata"]["name"] == name:
-            return child
-    return None
+    return snapshot.child("PersistentVolumeClaim", index_claim(snapshot.meta.name))
 
 
 def _with_finalizer(snapshot: CollectionSnapshot, spec: ImageCollectionSpec, plan: Plan) -> Plan:

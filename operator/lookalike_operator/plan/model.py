@@ -234,6 +234,9 @@ class CollectionSnapshot:
     apis: frozenset[str] = frozenset()
     """`group/version/Kind` of optional APIs that the cluster serves."""
 
+    def child(self, kind: str, name: str) -> Manifest | None:
+        return _child(self.children, kind, name)
+
 
 @dataclass(frozen=True, slots=True)
 class Sample:
@@ -284,6 +287,16 @@ class RetrieverSnapshot:
     trouble: Trouble | None = None
     """As in CollectionSnapshot."""
     apis: frozenset[str] = frozenset()
+
+    def child(self, kind: str, name: str) -> Manifest | None:
+        return _child(self.children, kind, name)
+
+
+def _child(children: tuple[Manifest, ...], kind: str, name: str) -> Manifest | None:
+    for child in children:
+        if child["kind"] == kind and child["metadata"]["name"] == name:
+            return child
+    return None
 
 
 # -- what is to be done ----------------------------------------------------------------------------
