@@ -38,7 +38,7 @@ from e2e.cluster.api import Api  # noqa: E402
 from e2e.cluster.control_plane import ControlPlane, control_plane, free_port  # noqa: E402
 
 from lookalike_operator.cluster import Cluster  # noqa: E402
-from lookalike_operator.kinds import CHILDREN, OURS, Kind, kind_of  # noqa: E402
+from lookalike_operator.kinds import CHILDREN, OURS, kind_of  # noqa: E402
 from lookalike_operator.plan.names import MANAGED_BY, OPERATOR  # noqa: E402
 
 NAMESPACE = "bench"
@@ -282,17 +282,6 @@ def anew(live: Mapping[str, Any]) -> dict[str, Any]:
     made["metadata"] = {key: live["metadata"][key] for key in kept if key in live["metadata"]}
     if live["kind"] == "Service":
         made["spec"] = {k: v for k, v in live["spec"].items() if not k.startswith("clusterIP")}
-    if live["kind"] == "Job":
-        spec = {k: v for k, v in live["spec"].items() if k != "selector"}
-        labels = spec["template"]["metadata"]["labels"]
-        own = {k: v for k, v in labels.items() if not k.endswith(("controller-uid", "job-name"))}
-        metadata = {**spec["template"]["metadata"], "labels": own}
-        made["spec"] = {**spec, "template": {**spec["template"], "metadata": metadata}}
-        made["metadata"]["labels"] = {
-            k: v
-            for k, v in made["metadata"].get("labels", {}).items()
-            if not k.endswith(("controller-uid", "job-name"))
-        }
     return made
 
 
@@ -334,29 +323,23 @@ def alone(plane: ControlPlane, api: Api, count: int, objects: list[dict[str, Any
 
 
 async def created_and_taken_up(plane: ControlPlane, objects: list[dict[str, Any]]) -> float:
-    """When the last create was answered; ends when Deployments and Jobs have their pods."""
+    """When the last create was answered; ends when every Deployment has its pods."""
     async with await Cluster.connect(str(plane.kubeconfig)) as cluster:
-        watched = [
-            asyncio.create_task(taken_up(cluster, kind, field, objects))
-            for kind, field in (
-                (kind_of("apps/v1", "Deployment"), "replicas"),
-                (kind_of("batch/v1", "Job"), "active"),
-            )
-        ]
+        watched = asyncio.create_task(taken_up(cluster, objects))
         await create(cluster, objects)
         last = time.monotonic()
-        await asyncio.wait_for(asyncio.gather(*watched), MOST_SECONDS)
+        await asyncio.wait_for(watched, MOST_SECONDS)
         return last
 
 
-async def taken_up(cluster: Cluster, kind: Kind, field: str, objects: list[dict[str, Any]]) -> None:
-    """Until each object of the kind has the field in its status."""
+async def taken_up(cluster: Cluster, objects: list[dict[str, Any]]) -> None:
+    kind = kind_of("apps/v1", "Deployment")
     missing = {each["metadata"]["name"] for each in objects if each["kind"] == kind.kind}
     version = (await cluster.list(kind, NAMESPACE)).resource_version
     while missing:
         async for event in cluster.watch(kind, NAMESPACE, version):
             version = event.object["metadata"]["resourceVersion"]
-            if (event.object.get("status") or {}).get(field):
+            if (event.object.get("status") or {}).get("replicas"):
                 missing.discard(event.object["metadata"]["name"])
             if not missing:
                 break
