@@ -409,11 +409,25 @@ def unhampered(plane: ControlPlane) -> None:
     plane.processes.start(name, [*command, *more])
 
 
+STORAGE_CLASS = {
+    "apiVersion": "storage.k8s.io/v1",
+    "kind": "StorageClass",
+    "metadata": {
+        "name": "standard",
+        "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+    },
+    "provisioner": "kubernetes.io/no-provisioner",
+    "volumeBindingMode": "WaitForFirstConsumer",
+}
+"""As a cluster has one: without, every claim waits for a person, and an event says so."""
+
+
 @contextmanager
 def fresh() -> Iterator[tuple[ControlPlane, Api]]:
     with control_plane() as plane:
         api = Api(plane.kubeconfig)
         api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
+        api.apply(STORAGE_CLASS)
         unhampered(plane)
         yield plane, api
 

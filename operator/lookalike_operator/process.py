@@ -30,7 +30,7 @@ from lookalike_operator.engine.lease import LEASE_NAME, Lease, LeaseLost
 from lookalike_operator.engine.namespaces import Namespaces, release_name
 from lookalike_operator.engine.queue import KeyedQueue, Turn
 from lookalike_operator.engine.resources import OwnResources
-from lookalike_operator.engine.routing import concerned
+from lookalike_operator.engine.routing import concerned, patience
 from lookalike_operator.engine.workers import Verdict, Workers
 from lookalike_operator.kinds import CHILDREN
 from lookalike_operator.metrics import Metrics
@@ -277,7 +277,7 @@ class Operator:
             self.queue.succeeded(known.key) if known.key else None
         verb = "changed" if before and after else "appeared" if after else "went"
         for key in concerned(change, self.store):
-            self.queue.add(key, f"{known.ref} {verb}")
+            self.queue.add(key, f"{known.ref} {verb}", patience(change))
 
     def missing_for_life(self) -> str | None:
         """Why the process must be started anew; None: it need not."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from lookalike_operator.apply.children import OwnerGone
 from lookalike_operator.apply.execute import INDEX_UNAVAILABLE, Executor, Outcome
 from lookalike_operator.cluster import ApiError
-from lookalike_operator.engine.queue import Turn
+from lookalike_operator.engine.queue import SOON_SECONDS, Turn
 from lookalike_operator.engine.workers import Verdict
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.qdrant import IndexUnavailable
@@ -157,11 +157,11 @@ class Reconciler:
         if not outcome.written and met == (outcome.foreign, outcome.refused, None):
             remembered.restless = 0
             return Verdict(again=again)
-        # What was written or met may change the plan: one more look tells, and costs no API call.
+        # What was written or met may change the plan: one more look tells.
         remembered.restless += 1
         if remembered.restless > _RESTLESS:
             return Verdict(failure="NotConverging")
-        return Verdict(again=0.0)
+        return Verdict(again=SOON_SECONDS)
 
     def _log(self, turn: Turn, planned: _Planned, outcome: Outcome, seconds: float) -> None:
         level = logging.INFO if outcome.written else logging.DEBUG

@@ -20,6 +20,9 @@ from dataclasses import dataclass, field
 
 from lookalike_operator.plan.model import Key
 
+SOON_SECONDS = 0.5
+"""For news that seldom come alone: a Deployment that was made changes its status several times
+within that, and one reconcile sees it all."""
 _MOST_REASONS = 8
 
 

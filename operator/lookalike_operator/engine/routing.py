@@ -11,6 +11,7 @@ wake a hundred retrievers for each condition of another.
 
 from __future__ import annotations
 
+from lookalike_operator.engine.queue import SOON_SECONDS
 from lookalike_operator.observe.store import Change, Known, Store
 from lookalike_operator.plan.model import Key
 
@@ -31,6 +32,21 @@ def concerned(change: Change, store: Store) -> set[Key]:
         if known.key.kind == "ImageCollection":
             keys.update(store.searching(known.key))
     return keys
+
+
+def patience(change: Change) -> float:
+    """Seconds that the change may wait for others that come with it.
+
+    A person waits for what a new resource, another spec or a deletion leads to. Whatever else
+    happens, our own writes among it, is a step on the way.
+    """
+    before, after = change.before, change.after
+    if after is None:
+        return 0.0
+    ours = bool(after.outward)
+    if ours and (before is None or before.generation != after.generation):
+        return 0.0
+    return SOON_SECONDS
 
 
 def _outward(known: Known | None) -> str | None:

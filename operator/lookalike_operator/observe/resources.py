@@ -8,8 +8,10 @@ exception.
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
 
@@ -22,6 +24,9 @@ from lookalike_crds.rules import broken_rules
 from lookalike_operator.plan.model import Manifest, Meta
 
 _S = TypeVar("_S", bound=Status)
+_Spec = TypeVar("_Spec")
+
+_REMEMBERED = 4096
 
 
 def meta_of(live: Manifest) -> Meta:
@@ -62,6 +67,31 @@ def parsed_retriever(live: Manifest) -> tuple[RetrieverSpec | None, tuple[str, .
     if any(broken_rules(resource)):
         return None, _problems(document)
     return resource.spec, ()
+
+
+class Specs(Generic[_Spec]):
+    """Specs that have been read lately: each generation of a resource is read once.
+
+    A resource is looked at whenever one of its children changes, and by the resources that name
+    it; its spec is the same for as long as its generation is.
+    """
+
+    def __init__(self, parse: Callable[[Manifest], tuple[_Spec | None, tuple[str, ...]]]) -> None:
+        self._parse = parse
+        self._read: OrderedDict[tuple[str, int | None], tuple[_Spec | None, tuple[str, ...]]] = (
+            OrderedDict()
+        )
+
+    def of(self, live: Manifest) -> tuple[_Spec | None, tuple[str, ...]]:
+        """(spec, problems): one of the two is empty."""
+        place = (live["metadata"]["uid"], live["metadata"].get("generation"))
+        found = self._read.get(place)
+        if found is None:
+            found = self._read[place] = self._parse(live)
+        self._read.move_to_end(place)
+        if len(self._read) > _REMEMBERED:
+            self._read.popitem(last=False)
+        return found
 
 
 def collection_status(live: Manifest) -> ImageCollectionStatus:

@@ -6,9 +6,11 @@ Each asks only where there is such an object, and finds nothing where events may
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.kinds import EVENT
+from lookalike_operator.plan.claims import explained_in
 from lookalike_operator.plan.model import Manifest
 from lookalike_operator.plan.runs import lacks_pods
 
@@ -18,20 +20,21 @@ async def refused_pods(cluster: Cluster, children: Iterable[Manifest]) -> dict[s
     return await _said(cluster, children, _takes_no_pods, "FailedCreate")
 
 
-async def unprovisioned(cluster: Cluster, children: Iterable[Manifest]) -> dict[str, str]:
-    """Name of each claim that has no volume -> what its provisioner said last."""
-    return await _said(cluster, children, _has_no_volume, "ProvisioningFailed")
+async def unprovisioned(
+    cluster: Cluster, children: Iterable[Manifest], now: datetime
+) -> dict[str, str]:
+    """Name of each claim that has long had no volume -> what its provisioner said last."""
+    return await _said(
+        cluster, children, lambda child: _has_no_volume(child, now), "ProvisioningFailed"
+    )
 
 
 def _takes_no_pods(child: Manifest) -> bool:
     return child["kind"] == "Job" and lacks_pods(child)
 
 
-def _has_no_volume(child: Manifest) -> bool:
-    """A claim without a class has no provisioner that could say something."""
-    if child["kind"] != "PersistentVolumeClaim" or not child["spec"].get("storageClassName"):
-        return False
-    return bool((child.get("status") or {}).get("phase") == "Pending")
+def _has_no_volume(child: Manifest, now: datetime) -> bool:
+    return child["kind"] == "PersistentVolumeClaim" and explained_in(child, now) == 0
 
 
 async def _said(

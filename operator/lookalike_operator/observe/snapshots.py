@@ -8,7 +8,7 @@ seconds.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
@@ -18,6 +18,7 @@ from lookalike_operator.kinds import RAY_SERVICE
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.qdrant import Qdrant, Server
 from lookalike_operator.observe.resources import (
+    Specs,
     collection_status,
     meta_of,
     parsed_collection,
@@ -64,18 +65,23 @@ class Observer:
     progress: Callable[[Iterable[Manifest]], Awaitable[Mapping[str, WorkerProgress]]]
     """Of pods: those of ingestion that run and answer."""
     refused_pods: Said
-    unprovisioned: Said
+    unprovisioned: Callable[[Iterable[Manifest], datetime], Awaitable[Mapping[str, str]]]
+    """As `Said`, as of a moment."""
     apis: Callable[[], frozenset[str]]
     ray_features: Callable[[], Awaitable[frozenset[str]]]
     """What the installed KubeRay can do; asked where there is one, for those that need it."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    collections: Specs[ImageCollectionSpec] = field(
+        default_factory=lambda: Specs(parsed_collection)
+    )
+    retrievers: Specs[RetrieverSpec] = field(default_factory=lambda: Specs(parsed_retriever))
 
     # -- collections -------------------------------------------------------------------------------
 
     async def collection(self, key: Key, live: Manifest) -> CollectionSnapshot:
         """`live`: the collection itself, as the store has it."""
         meta = meta_of(live)
-        spec, problems = parsed_collection(live)
+        spec, problems = self.collections.of(live)
         children, pods, written = self._children(key)
         remembered = self.memory.of(key)
         snapshot = CollectionSnapshot(
@@ -102,7 +108,7 @@ class Observer:
             missing_secrets=await self.secrets.missing(_secrets_of(meta, spec)),
             progress=await self.progress(pods),
             refused_pods=await self.refused_pods(children),
-            unprovisioned=await self.unprovisioned(children),
+            unprovisioned=await self.unprovisioned(children, snapshot.now),
             index=await self._index(snapshot, spec),
         )
 
@@ -151,7 +157,7 @@ class Observer:
     async def retriever(self, key: Key, live: Manifest) -> RetrieverSnapshot:
         """`live`: the Retriever itself, as the store has it."""
         meta = meta_of(live)
-        spec, problems = parsed_retriever(live)
+        spec, problems = self.retrievers.of(live)
         children, pods, written = self._children(key)
         remembered = self.memory.of(key)
         known = self.store.known_resource(key)
@@ -213,7 +219,7 @@ class Observer:
         found = []
         for key in keys:
             live = self.store.resource(key)
-            spec = None if live is None else parsed_retriever(live)[0]
+            spec = None if live is None else self.retrievers.of(live)[0]
             if live is None or spec is None:
                 continue
             conditions = retriever_status(live).conditions
@@ -234,7 +240,7 @@ class Observer:
             live = self.store.resource(key)
             if live is None:
                 continue
-            spec, problems = parsed_collection(live)
+            spec, problems = self.collections.of(live)
             if spec is None:
                 invalid.append(InvalidCollection(key.name, problems))
             else:

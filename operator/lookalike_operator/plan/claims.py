@@ -7,6 +7,7 @@ one that is to be retained has no owner, so that the garbage collector leaves it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from lookalike_crds.image_collection import (
     DeletionPolicy,
@@ -15,6 +16,7 @@ from lookalike_crds.image_collection import (
     StorageSpec,
 )
 from lookalike_crds.retriever import AccessMode, RetrieverSpec
+from lookalike_operator.plan.conditions import parsed
 from lookalike_operator.plan.model import CollectionFacts, Manifest
 from lookalike_operator.plan.names import Component, Owner, data_claim, index_claim
 from lookalike_operator.plan.quantity import amount
@@ -73,6 +75,21 @@ def data_mode(spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]) -> 
         return AccessMode.READ_WRITE_ONCE
     storage = spec.serving.storage
     return None if storage is None else storage.access_mode or AccessMode.READ_WRITE_MANY
+
+
+_USUAL_SECONDS = 15.0
+"""A volume is usually there by then, and a provisioner that cannot make one has said so."""
+
+
+def explained_in(claim: Manifest, now: datetime) -> float | None:
+    """Seconds until it is worth asking for events why a claim has no volume; None where it has
+    one, or names no class: then there is no provisioner that could say something."""
+    pending = (claim.get("status") or {}).get("phase") == "Pending"
+    if not pending or not (claim.get("spec") or {}).get("storageClassName"):
+        return None
+    created = parsed(claim["metadata"].get("creationTimestamp"))
+    age = _USUAL_SECONDS if created is None else (now - created).total_seconds()
+    return max(0.0, _USUAL_SECONDS - age)
 
 
 def edge_collections(collections: tuple[CollectionFacts, ...]) -> tuple[CollectionFacts, ...]:

@@ -264,6 +264,9 @@ class _Work:
             return _UNREACHABLE_SECONDS
         if self.run is not None and self.run.recorded is None and self.waiting is None:
             return SHOWN_SECONDS
+        claim = live_claim(self.snapshot)
+        if claim is not None and (seconds := claims.explained_in(claim, self.snapshot.now)):
+            return seconds
         return None if facts is None else _AT_REST_SECONDS
 
     def situation(self) -> Situation:

@@ -46,6 +46,9 @@ def _compare(wanted: Any, live: Any, path: str, *, amounts: bool) -> Iterator[Di
             at = f"{path}.{key}" if path else str(key)
             inner = amounts or key in _AMOUNTS
             found = live.get(key)
+            if found == value:
+                # Most of an object is as rendered: that is told without walking through it.
+                continue
             if key in _SELECTING and isinstance(value, Mapping) and isinstance(found, Mapping):
                 for more in sorted(found.keys() - value.keys()):
                     yield Difference(f"{at}.{more}", found[more], None)

@@ -52,7 +52,10 @@ def standalone(live: Manifest | None, wanted: Manifest | None, pods: Sequence[Ma
     cause = None if complete else deployment_cause(live) or worst(pods)
     if not complete and current and (cause is None or not cause.stuck):
         cause = never_ready(live) or cause
-    if not current:
+    if asked and not total:
+        # However far the Deployment is with its first pod: to tell of each step helps nobody.
+        message = NOTHING.message
+    elif not current:
         message = "the new pods are about to be made"
     elif updated < total or updated < asked:
         message = f"{updated} of {asked} replicas are new, {ready} are ready"

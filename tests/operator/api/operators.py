@@ -18,7 +18,7 @@ from lookalike_operator.apply.children import Children
 from lookalike_operator.apply.events import EventWriter
 from lookalike_operator.apply.execute import Executor
 from lookalike_operator.cluster import Cluster, Timeouts
-from lookalike_operator.engine.queue import Turn
+from lookalike_operator.engine.queue import SOON_SECONDS, Turn
 from lookalike_operator.engine.workers import Verdict
 from lookalike_operator.kinds import CHILDREN, LEASE, OURS, Kind
 from lookalike_operator.main import run
@@ -48,6 +48,12 @@ SETTINGS = Settings(
 )
 PLANNER = Planner(plan_collection, plan_retriever)
 WATCHED = [kind for kind in CHILDREN if kind.watched and not kind.optional]
+
+
+def rests(verdict: Verdict) -> bool:
+    """Nothing failed, and nothing is to be looked at soon."""
+    soon = verdict.again is not None and verdict.again <= SOON_SECONDS
+    return not soon and verdict.failure is None
 
 
 class ByHand:
@@ -113,7 +119,7 @@ class ByHand:
         for _ in range(most):
             await self.refresh()
             verdicts = [await self.look(key) for key in self.store.resources()]
-            if all(v.again != 0.0 and v.failure is None for v in verdicts):
+            if all(rests(verdict) for verdict in verdicts):
                 return
         raise AssertionError(f"does not settle: {verdicts}")
 

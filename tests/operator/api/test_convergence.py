@@ -11,7 +11,7 @@ import pytest
 from e2e.cluster.api import Api
 from e2e.cluster.waiting import until
 from fault_proxy import Call, Fault, FaultProxy
-from operators import ByHand, children_of, collection, essence, kind_named, retriever
+from operators import ByHand, children_of, collection, essence, kind_named, rests, retriever
 
 from lookalike_operator.apply.stamp import APPLIED
 from lookalike_operator.cluster import ApiError, Cluster
@@ -208,8 +208,7 @@ async def test_when_every_third_write_fails_looks_repeated_end_at_the_same_objec
             quiet = True
             for key in hand.store.resources():
                 try:
-                    verdict = await hand.look(key)
-                    quiet = quiet and verdict.again != 0.0 and verdict.failure is None
+                    quiet = rests(await hand.look(key)) and quiet
                 except ApiError:
                     quiet = False
             if quiet:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike_operator.engine.routing import concerned
+from lookalike_operator.engine.routing import concerned, patience
 from lookalike_operator.observe.store import Change, Store
 from lookalike_operator.plan.model import Key, ref_of
 
@@ -208,6 +208,19 @@ def test_how_far_an_ingestion_run_is_concerns_no_retriever() -> None:
     assert mended is not None
     assert concerned(further, store) == {CATALOGUE}
     assert concerned(mended, store) == {CATALOGUE, SEARCH}
+
+
+def test_only_a_new_resource_another_spec_and_a_deletion_are_looked_at_at_once() -> None:
+    store = Store()
+    made = store.put(collection(1))
+    told = store.put(collection(2, documents=5))
+    edited = store.put(collection(3, generation=2, documents=5))
+    child = store.put(thing(10))
+    changed = store.put(thing(11))
+    gone = store.remove(thing(12))
+    changes = (made, told, edited, child, changed, gone)
+    at_once = [change is not None and patience(change) == 0.0 for change in changes]
+    assert at_once == [True, False, True, False, False, True]
 
 
 Version = st.integers(1, 40)

@@ -435,6 +435,14 @@ def test_a_claim_whose_storage_class_is_not_there_names_it() -> None:
     assert "no StorageClass fast" in condition(plan, "Ready")["message"]
 
 
+def test_a_claim_without_a_volume_is_looked_at_once_more_when_somebody_may_have_said_why() -> None:
+    made = {"creationTimestamp": "2026-03-01T11:59:50Z"}
+    claim = {**PENDING, "metadata": {**PENDING["metadata"], **made}}
+    young = collection(EDGE, children=(claim,))
+    assert plan_collection(young).requeue_after == 5.0
+    assert plan_collection(replace(young, now=NOW + timedelta(seconds=5))).requeue_after is None
+
+
 # -- deletion --------------------------------------------------------------------------------------
 
 

@@ -119,6 +119,16 @@ def test_a_retriever_becomes_ready_and_then_nothing_happens() -> None:
     assert said_of_changes(replace(snapshot, children=server.children()), plans[-1]) == ()
 
 
+def test_however_far_a_new_deployment_is_with_its_first_pod_the_same_is_told() -> None:
+    snapshot = retriever(collections=SERVER)
+    first = plan_retriever(snapshot)
+    made = named(first, "Deployment")
+    for status in ({}, {"observedGeneration": 1}, {"observedGeneration": 1, "replicas": 0}):
+        meta_ = {**made["metadata"], "generation": 1}
+        live = {**made, "metadata": meta_, "status": status}
+        assert plan_retriever(replace(snapshot, children=(live,))).status == first.status
+
+
 def test_secrets_are_asked_for_once_and_hold_nothing_in_the_plan() -> None:
     plan = plan_retriever(retriever(collections=SERVER))
     assert [o["metadata"]["name"] for o in plan.once] == ["search-internal", "search-api-keys"]
