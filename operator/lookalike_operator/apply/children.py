@@ -23,10 +23,11 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
+
+from cachetools import LRUCache
 
 from lookalike_operator.apply.contest import AT_ONCE, Contests
 from lookalike_operator.apply.stamp import stamp_of, stamped
@@ -39,8 +40,6 @@ from lookalike_operator.plan.model import Key, Manifest, ObjectRef, Written, ref
 from lookalike_operator.plan.names import Owner
 from lookalike_operator.plan.secrets import emptied, filled
 from lookalike_operator.plan.surplus import managers, surplus, written_by_others
-
-_V = TypeVar("_V")
 
 _REMEMBERED = 100_000
 _DOUBTED_AFTER_SECONDS = 10.0
@@ -84,10 +83,10 @@ class Children:
         self._token = token
         self._clock = clock
         self._verify_secrets = verify_secrets
-        self._verified: OrderedDict[str, float] = OrderedDict()
+        self._verified: LRUCache[str, float] = LRUCache(_REMEMBERED)
         """uid of the owner and reference of its Secret -> when that was seen."""
         self._contests = Contests(clock)
-        self._normal: OrderedDict[str, _Normal] = OrderedDict()
+        self._normal: LRUCache[str, _Normal] = LRUCache(_REMEMBERED)
 
     def look(self, key: Key, owner: Owner, *, first: bool = False) -> Look:
         """`first`: the resource has never been looked at, so it has no children yet."""
@@ -244,7 +243,7 @@ class Look:
             )
         elif is_secret:
             # What it holds is nobody's business here, so it does not go to the store.
-            _keep(self._all._verified, self._seen_as(ref), self._all._clock())
+            self._all._verified[self._seen_as(ref)] = self._all._clock()
         else:
             self._store.put(live)
 
@@ -280,7 +279,7 @@ class Look:
         uid = answer["metadata"]["uid"]
         self._store.put(answer)
         if found:
-            _keep(self._all._normal, uid, _Normal(stamp_of(wanted) or "", found))
+            self._all._normal[uid] = _Normal(stamp_of(wanted) or "", found)
         else:
             self._all._normal.pop(uid, None)
         self.written.append(f"{what} {ref_of(wanted)}")
@@ -322,10 +321,3 @@ def _who(others: tuple[Written, ...], times: int) -> str:
         f"{who} changed it back {times} times within the hour, and it is written seldom now: stop "
         "that, or have this resource left alone (annotation lookalike.dev/paused)"
     )
-
-
-def _keep(memory: OrderedDict[str, _V], uid: str, value: _V) -> None:
-    memory[uid] = value
-    memory.move_to_end(uid)
-    if len(memory) > _REMEMBERED:
-        memory.popitem(last=False)

@@ -8,11 +8,11 @@ exception.
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+from cachetools import LRUCache
 from pydantic import ValidationError
 
 from lookalike_crds.base import Status
@@ -78,8 +78,8 @@ class Specs(Generic[_Spec]):
 
     def __init__(self, parse: Callable[[Manifest], tuple[_Spec | None, tuple[str, ...]]]) -> None:
         self._parse = parse
-        self._read: OrderedDict[tuple[str, int | None], tuple[_Spec | None, tuple[str, ...]]] = (
-            OrderedDict()
+        self._read: LRUCache[tuple[str, int | None], tuple[_Spec | None, tuple[str, ...]]] = (
+            LRUCache(_REMEMBERED)
         )
 
     def of(self, live: Manifest) -> tuple[_Spec | None, tuple[str, ...]]:
@@ -88,9 +88,6 @@ class Specs(Generic[_Spec]):
         found = self._read.get(place)
         if found is None:
             found = self._read[place] = self._parse(live)
-        self._read.move_to_end(place)
-        if len(self._read) > _REMEMBERED:
-            self._read.popitem(last=False)
         return found
 
 
