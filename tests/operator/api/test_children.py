@@ -114,7 +114,9 @@ async def test_a_fresh_operator_writes_nothing_where_all_is_as_rendered(
 
     def render(owner: Owner) -> Plan:
         return Plan(
-            objects=(config_map(owner, a="1"),), once=(job(owner), generated(owner)), status={}
+            objects=(config_map(owner, a="1"),),
+            once=(job(owner), generated(owner)),
+            status={"documents": 1},
         )
 
     async with proxy.cluster() as cluster:
