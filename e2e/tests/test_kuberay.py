@@ -40,6 +40,7 @@ def stage(stages: Stages) -> Iterator[Stage]:
         requests = {"cpu": "100m", "memory": "1Gi"}
         # Ray's autoscaler, which KubeRay puts beside the head, is of the same environment.
         autoscaler = {
+            "idleTimeoutSeconds": 20,  # a worker without work goes after a minute otherwise
             "env": stage.environment.environment(),
             "volumeMounts": stage.environment.volume_mounts(),
         }

@@ -27,7 +27,7 @@ from lookalike_serving.machine.rundir import Phase, RunDirectory
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
-IMAGES = 400
+IMAGES = 120
 EXAMPLE = Path(__file__).parents[2] / "examples" / "quickstart.yaml"
 PATIENCE_SECONDS = 480.0
 

@@ -2,96 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
-from served import serving_config
-from tests.support.pictures import encoded, plain
+from served import DOCUMENTS, START_SECONDS, Server, picture
 
 from lookalike_crds.config import ServingConfig, light_of
-from lookalike_serving.index.open import open_index
 from lookalike_serving.machine import processes
 from lookalike_serving.machine.files import write_atomically
 from lookalike_serving.machine.rundir import RunDirectory
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
-
-DOCUMENTS = "/v1/collections/catalogue/documents"
-START_SECONDS = 300.0
-
-
-class Server:
-    """`python -m lookalike_serving.local` on one config; started and ended by the test."""
-
-    def __init__(self, config: ServingConfig) -> None:
-        run = config.data_dir / "run"
-        run.mkdir(exist_ok=True)
-        path = self.config_file = run / "serving.json"
-        path.write_text(config.model_dump_json(by_alias=True))
-        self._log = (run / "test.log").open("w")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "lookalike_serving.local", "--config", str(path)],
-            stdout=self._log,
-            stderr=self._log,
-        )
-        self.client = httpx.Client(base_url=f"http://127.0.0.1:{config.http.port}", timeout=120)
-        deadline = time.monotonic() + START_SECONDS
-        while not self._ready():
-            assert self._process.poll() is None, (run / "test.log").read_text()[-3000:]
-            assert time.monotonic() < deadline, (run / "test.log").read_text()[-3000:]
-            time.sleep(0.2)
-
-    def _ready(self) -> bool:
-        try:
-            return self.client.get("/readyz").status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def stop(self) -> None:
-        """May be called again."""
-        self.client.close()
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            self._process.wait(180)
-        self._log.close()
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> ServingConfig:
-    return serving_config(tmp_path_factory.mktemp("serve"))
-
-
-@pytest.fixture(scope="module")
-def server(config: ServingConfig) -> Iterator[Server]:
-    server = Server(config)
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def client(server: Server) -> httpx.Client:
-    return server.client
-
-
-def picture(colour: str) -> bytes:
-    return encoded(plain(colour), "JPEG")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _stored(client: httpx.Client) -> None:
-    for number, colour in enumerate(("red", "green", "blue")):
-        answer = client.post(
-            DOCUMENTS,
-            data={"document_id": f"{colour}/1", "metadata": json.dumps({"price": number})},
-            files={"image": ("x.jpg", picture(colour))},
-        )
-        assert answer.status_code == 201, answer.text
 
 
 def test_an_uploaded_image_is_found_by_image(client: httpx.Client) -> None:
@@ -176,17 +98,3 @@ def test_a_changed_config_file_is_taken_over_by_the_same_process(
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert started() == before
-
-
-async def test_a_stopped_server_gives_its_index_back_with_every_document(
-    server: Server, config: ServingConfig
-) -> None:
-    """The last test of the module: it ends the server."""
-    (model,) = server.client.get("/v1/models").json()["items"]
-    server.stop()
-    (collection,) = config.collections
-    index = await open_index(
-        collection, dimension=model["dimension"], fingerprint=model["fingerprint"]
-    )
-    assert await index.count() == 3
-    await index.close()

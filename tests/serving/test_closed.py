@@ -9,23 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from served import serving_config
-from test_app import Server
+from served import Server
 
+from lookalike_crds.config import ServingConfig
 from lookalike_serving.machine import processes
 from lookalike_serving.machine.rundir import RunDirectory
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirectory]:
-    config = serving_config(tmp_path_factory.mktemp("closed"))
-    run = RunDirectory.of(config.data_dir)
-    run.make_private()
-    server = Server(config)
-    yield run
-    server.stop()
+@pytest.fixture
+def run(server: Server, config: ServingConfig) -> RunDirectory:
+    return RunDirectory.of(config.data_dir)
 
 
 def test_another_user_reaches_no_file_of_ours(run: RunDirectory) -> None:

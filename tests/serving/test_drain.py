@@ -1,4 +1,4 @@
-"""A server that ends while clients keep their connections: each request of theirs is answered."""
+"""A server that ends: it gives its index back, and answers what its clients have asked."""
 
 from __future__ import annotations
 
@@ -9,14 +9,30 @@ import time
 from pathlib import Path
 
 import pytest
-from served import serving_config
-from test_app import Server
+from served import Server, serving_config
+
+from lookalike_crds.config import ServingConfig
+from lookalike_serving.index.open import open_index
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 CLIENTS = 8
 KEY = "a-key-of-these-tests"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
+
+
+async def test_a_stopped_server_gives_its_index_back_with_every_document(
+    server: Server, config: ServingConfig
+) -> None:
+    """It ends the server that the tests before it share."""
+    (model,) = server.client.get("/v1/models").json()["items"]
+    server.stop()
+    (collection,) = config.collections
+    index = await open_index(
+        collection, dimension=model["dimension"], fingerprint=model["fingerprint"]
+    )
+    assert await index.count() == 3
+    await index.close()
 
 
 class KeepAliveClient(threading.Thread):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import pytest
 from served import serving_config
 from tests.support.ports import free_port
 
-from lookalike_crds.config import LightConfig, heavy_of, light_of
+from lookalike_crds.config import LightConfig, ServingConfig, heavy_of, light_of
 from lookalike_crds.image_collection import ModelSpec, Provider
 from lookalike_serving.kuberay import config_of
 
@@ -42,6 +43,8 @@ class RayService:
 
     def __init__(self, folder: Path) -> None:
         self.config = serving_config(folder)
+        # A replica that cannot start is given up at once, not after three attempts.
+        environment = {**os.environ, "RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "1"}
         self.metrics_port = free_port()
         self.log = folder / "driver.log"
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.config.http.port}", timeout=30)
@@ -52,11 +55,14 @@ class RayService:
                 stdout=log,
                 stderr=log,
                 text=True,
+                env=environment,
             )
 
-    def deploy(self, light: LightConfig) -> None:
-        """`serveConfigV2` with another user_config."""
-        heavy = heavy_of(self.config).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    def deploy(self, light: LightConfig, config: ServingConfig | None = None) -> None:
+        """`serveConfigV2` with another user_config, and of another config if one is given."""
+        heavy = heavy_of(config or self.config).model_dump(
+            mode="json", by_alias=True, exclude_defaults=True
+        )
         deployment = {"name": "Retriever", "num_replicas": 1, "user_config": light.as_json()}
         application = {
             "name": "lookalike",
@@ -111,11 +117,31 @@ class RayService:
             self._driver.kill()
 
 
-@pytest.fixture
-def ray_service(tmp_path: Path) -> Iterator[RayService]:
-    service = RayService(tmp_path)
+@pytest.fixture(scope="module")
+def ray_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayService]:
+    """One Ray for the tests below, which go on from one another, in order."""
+    service = RayService(tmp_path_factory.mktemp("ray"))
     yield service
     service.stop()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_what_answers_no_search_is_never_called_running(ray_service: RayService) -> None:
+    config = ray_service.config
+    (collection,) = config.collections
+    model = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32", weights="/nowhere/missing.pt")
+    broken = collection.model_copy(update={"model": model})
+    ray_service.deploy(light_of(config), config.model_copy(update={"collections": (broken,)}))
+    seen: list[str] = []
+
+    def given_up() -> bool:
+        seen.append(ray_service.status())
+        return "DEPLOY_FAILED" in seen[-1]
+
+    ray_service.until(given_up)
+    assert not any("RUNNING" in each for each in seen)
+    assert "missing.pt" in seen[-1]
 
 
 @pytest.mark.ray
@@ -138,23 +164,3 @@ def test_search_defaults_change_without_another_replica(ray_service: RayService)
     assert 429 in answers
     own = httpx.get(f"http://127.0.0.1:{ray_service.metrics_port}/metrics").text
     assert "\nlookalike_requests_in_flight 0.0\n" in own
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-def test_what_answers_no_search_is_never_called_running(ray_service: RayService) -> None:
-    config = ray_service.config
-    (collection,) = config.collections
-    model = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32", weights="/nowhere/missing.pt")
-    broken = collection.model_copy(update={"model": model})
-    ray_service.config = config.model_copy(update={"collections": (broken,)})
-    ray_service.deploy(light_of(config))
-    seen: list[str] = []
-
-    def given_up() -> bool:
-        seen.append(ray_service.status())
-        return "DEPLOY_FAILED" in seen[-1]
-
-    ray_service.until(given_up)
-    assert not any("RUNNING" in each for each in seen)
-    assert "missing.pt" in seen[-1]
