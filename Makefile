@@ -11,6 +11,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PORT   ?= 8000
 COUNT  ?= 2000
+TEST_PROCESSES ?= 2
 # Where the quickstart keeps its server's files; the catalogue lies beside the YAML that names it.
 QUICKSTART_DATA ?= .lookalike
 CATALOGUE       := examples/catalogue
@@ -37,8 +38,8 @@ quickstart: install ## Start everything on this machine, index a demo catalogue,
 quickstart-down: install ## Stop what `make quickstart` left running
 	$(BIN)/lookalike down --data-dir $(QUICKSTART_DATA)
 
-test: install ## Run all tests
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: install ## Run all tests, in two processes side by side (TEST_PROCESSES=0: in one)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 test-fast: install ## Run the tests that start neither Ray nor a browser
 	$(BIN)/python -m pytest -m "not ray and not browser and not slow"

@@ -35,12 +35,19 @@ _FLAGS = (
 
 
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
+def program() -> str:
+    """Where Chromium is."""
     path = os.environ.get(_PATH) or shutil.which("chromium") or shutil.which("google-chrome")
     if path is None or not Path(path).exists():
         pytest.skip(f"no Chromium at {path or '/usr/bin/chromium'}: install it, or set {_PATH}")
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium(program: str) -> Iterator[Browser]:
+    """It ends with its file: while Playwright runs, its event loop keeps asyncio's tests out."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=[*_FLAGS])
+        browser = playwright.chromium.launch(executable_path=program, args=[*_FLAGS])
         yield browser
         browser.close()
 
@@ -53,9 +60,7 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def site(
-    chromium: Browser, catalogue: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Site]:
+def site(program: str, catalogue: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     with serving(config(tmp_path_factory.mktemp("data"))) as address:
         yield Site(address, fill(address, catalogue), catalogue)
 
