@@ -331,3 +331,18 @@ def _with_index(snapshot: CollectionSnapshot, server: Server) -> CollectionSnaps
         made_for={"distance": snapshot.spec.vector.distance.value},
     )  # fmt: skip
     return replace(snapshot, index=index)
+
+
+CLAIM: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {
+        "name": "catalogue-index",
+        "namespace": "shop",
+        "uid": "claim-1",
+        "ownerReferences": [{"uid": "uid-of-catalogue"}],
+    },
+    "spec": {"resources": {"requests": {"storage": "10Gi"}}, "storageClassName": "standard"},
+    "status": {"phase": "Bound"},
+}
+"""Of an Edge index, bound."""

@@ -8,16 +8,15 @@ from typing import Any
 
 import pytest
 from tests.operator.plan.known import (
+    CLAIM,
     EDGE,
     NOW,
     OTHER,
     PHOTOS,
-    QDRANT,
     VIT,
     collection,
     condition,
     kinds,
-    meta,
     named,
     pod,
     result,
@@ -28,32 +27,17 @@ from tests.operator.plan.moments import after, done, ingested, on_server, status
 
 from lookalike_crds.progress import RunState
 from lookalike_operator.plan.collection import plan_collection
-from lookalike_operator.plan.collection_deletion import GIVE_UP_SECONDS
 from lookalike_operator.plan.model import (
     CollectionSnapshot,
-    Deletion,
     IndexAction,
     IndexFacts,
     IndexOp,
     ObjectRef,
     Trouble,
 )
-from lookalike_operator.plan.names import FINALIZER, PAUSED, RUN_NOW
+from lookalike_operator.plan.names import RUN_NOW
 
 # -- Edge ------------------------------------------------------------------------------------------
-
-CLAIM: dict[str, Any] = {
-    "apiVersion": "v1",
-    "kind": "PersistentVolumeClaim",
-    "metadata": {
-        "name": "catalogue-index",
-        "namespace": "shop",
-        "uid": "claim-1",
-        "ownerReferences": [{"uid": "uid-of-catalogue"}],
-    },
-    "spec": {"resources": {"requests": {"storage": "10Gi"}}, "storageClassName": "standard"},
-    "status": {"phase": "Bound"},
-}
 
 
 @pytest.mark.parametrize(
@@ -126,33 +110,6 @@ def test_a_claim_that_nothing_was_ever_written_to_is_no_loss() -> None:
     first = replace(first, status=status_of(plan_collection(first)))
     other = {**CLAIM, "metadata": {**CLAIM["metadata"], "uid": "claim-2"}}
     assert told(plan_collection(replace(first, children=(other,))), "Degraded")[0] == "False"
-
-
-@pytest.mark.parametrize(("policy", "owned"), [("Delete", True), ("Retain", False)])
-def test_a_claim_to_be_retained_has_no_owner(policy: str, owned: bool) -> None:
-    plan = plan_collection(collection(EDGE, PHOTOS, {"deletionPolicy": policy}))
-    claim = named(plan, "PersistentVolumeClaim")
-    assert ("ownerReferences" in claim["metadata"]) == owned
-    assert not plan.add_finalizer
-
-
-def test_a_claim_keeps_what_cannot_be_changed_and_says_so() -> None:
-    asked = {"storage": {"size": "5Gi", "storageClassName": "fast"}}
-    plan = plan_collection(
-        collection({"index": {"engine": "Edge", **asked}}, PHOTOS, children=(CLAIM,))
-    )
-    claim = named(plan, "PersistentVolumeClaim")
-    assert claim["spec"]["resources"]["requests"]["storage"] == "10Gi"
-    assert claim["spec"]["storageClassName"] == "standard"
-    assert told(plan, "Degraded") == ("True", "ClaimImmutable")
-
-
-def test_a_claim_grows() -> None:
-    asked = {"index": {"engine": "Edge", "storage": {"size": "20Gi"}}}
-    plan = plan_collection(collection(asked, PHOTOS, children=(CLAIM,)))
-    claim = named(plan, "PersistentVolumeClaim")
-    assert claim["spec"]["resources"]["requests"]["storage"] == "20Gi"
-    assert told(plan, "Degraded")[0] == "False"
 
 
 # -- another model ---------------------------------------------------------------------------------
@@ -308,29 +265,6 @@ def test_the_loss_of_what_was_uploaded_is_told_until_there_is_something_again() 
 # -- in the way ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("snapshot", "reason", "says"),
-    [
-        (collection(EDGE, spec=None, problems=("spec.index.engine: is Edgee: write Edge",)),
-         "InvalidSpec", "write Edge"),
-        (collection({"index": {"engine": "Qdrant"}}), "NoQdrantAddress", "write url, urls or"),
-        (collection(EDGE, {"sources": [{"name": "a", "volume": {"path": "images"}}]}),
-         "InvalidSpec", "claimName: is missing"),
-        (collection(EDGE, {"sources": [{"name": "a", "volume": {"path": "../x",
-                                                                "claimName": "c"}}]}),
-         "InvalidSpec", "leads out of the claim"),
-    ],
-)  # fmt: skip
-def test_what_is_in_the_way_is_told_and_children_are_left(
-    snapshot: CollectionSnapshot, reason: str, says: str
-) -> None:
-    plan = plan_collection(snapshot)
-    assert plan.hands_off
-    assert told(plan, "Stalled") == ("True", reason)
-    assert told(plan, "Ready") == ("False", reason)
-    assert says in condition(plan, "Stalled")["message"]
-
-
 def test_a_name_that_is_taken_starts_no_run() -> None:
     taken = ObjectRef("v1", "ConfigMap", "shop", "catalogue-ingestion")
     plan = plan_collection(replace(on_server(), foreign=(taken,)))
@@ -348,15 +282,6 @@ def test_what_the_api_server_does_not_take_is_told_in_its_words() -> None:
         "CronJob/catalogue-products: spec.schedule: Invalid value"
         in (condition(plan, "Ready")["message"])
     )
-
-
-def test_a_paused_collection_is_left_alone_and_says_so() -> None:
-    paused = meta("catalogue", annotations={PAUSED: "true"})
-    plan = plan_collection(collection(EDGE, PHOTOS, meta=paused))
-    assert plan.hands_off
-    assert told(plan, "Paused") == ("True", "Annotated")
-    on = plan_collection(collection(EDGE, PHOTOS, status=status_of(plan)))
-    assert "Paused" not in [c["type"] for c in on.status["conditions"]]
 
 
 def test_a_missing_secret_is_named() -> None:
@@ -443,86 +368,6 @@ def test_a_claim_without_a_volume_is_looked_at_once_more_when_somebody_may_have_
     assert plan_collection(replace(young, now=NOW + timedelta(seconds=5))).requeue_after is None
 
 
-# -- deletion --------------------------------------------------------------------------------------
-
-
-def _deleting(snapshot: CollectionSnapshot, seconds: float = 1) -> CollectionSnapshot:
-    going = replace(
-        snapshot.meta,
-        deleting=True,
-        finalizers=(FINALIZER,),
-        deletion_started=NOW - timedelta(seconds=seconds),
-    )
-    return replace(snapshot, meta=going)
-
-
-@pytest.mark.parametrize(
-    ("parts", "wanted"),
-    [
-        ((QDRANT, PHOTOS), True),
-        ((QDRANT, PHOTOS, {"deletionPolicy": "Retain"}), False),
-        ((EDGE, PHOTOS), False),
-    ],
-)
-def test_a_finalizer_is_set_only_where_data_outside_is_to_go(
-    parts: tuple[dict[str, Any], ...], wanted: bool
-) -> None:
-    assert plan_collection(collection(*parts)).add_finalizer == wanted
-    has = meta("catalogue", finalizers=(FINALIZER,))
-    assert plan_collection(collection(*parts, meta=has)).remove_finalizer != wanted
-
-
-def test_deletion_stops_ingestion_then_deletes_the_index_then_lets_go() -> None:
-    running = after(on_server(), plan_collection(on_server()), pod("p"))
-    plan = plan_collection(_deleting(running))
-    assert (plan.hands_off, plan.objects, plan.keep, plan.remove_finalizer) == (
-        False, (), (), False,
-    )  # fmt: skip
-    assert plan.index_ops == ()
-    plan = plan_collection(_deleting(replace(running, children=(), pods=())))
-    assert [op.action for op in plan.index_ops] == [IndexAction.DELETE]
-    assert plan.remove_finalizer
-
-
-def test_deletion_of_a_changed_model_deletes_both_indexes() -> None:
-    full = ingested(on_server(PHOTOS, VIT))
-    changed = replace(full, spec=on_server(PHOTOS, OTHER).spec, children=(), pods=())
-    plan = plan_collection(_deleting(changed))
-    assert len({op.index for op in plan.index_ops}) == 2
-
-
-def _held_up(snapshot: CollectionSnapshot, **seconds: float) -> CollectionSnapshot:
-    since = {f"{what}_since": NOW - timedelta(seconds=passed) for what, passed in seconds.items()}
-    return replace(snapshot, deletion=Deletion(**since))
-
-
-def test_a_server_that_never_answers_keeps_the_index_and_an_event_says_which() -> None:
-    dead = _deleting(replace(on_server(), index=IndexFacts("x", error="connection refused")))
-    plan = plan_collection(dead)
-    assert not plan.remove_finalizer
-    assert plan.deletion == Deletion(failing_since=NOW)
-    plan = plan_collection(_held_up(dead, failing=GIVE_UP_SECONDS - 1))
-    assert not plan.remove_finalizer
-    assert plan.requeue_after == pytest.approx(1)
-    plan = plan_collection(_held_up(dead, failing=GIVE_UP_SECONDS))
-    assert plan.remove_finalizer
-    assert [event.reason for event in plan.events] == ["IndexOrphaned"]
-    assert "failed for 300 s (connection refused)" in plan.events[0].message
-    assert plan.index_ops == ()
-
-
-@pytest.mark.parametrize("away", [1, GIVE_UP_SECONDS, 86_400])
-def test_however_long_the_operator_was_away_deleting_is_tried_first(away: float) -> None:
-    plan = plan_collection(_deleting(on_server(), away))
-    assert [op.action for op in plan.index_ops] == [IndexAction.DELETE]
-    assert plan.events == ()
-    assert plan.giving_up is None
-    dead = replace(on_server(), index=IndexFacts("x", error="connection refused"))
-    assert not plan_collection(_deleting(dead, away)).remove_finalizer
-    busy = after(on_server(), plan_collection(on_server()), pod("p"))
-    assert not plan_collection(_deleting(busy, away)).remove_finalizer
-
-
 def test_what_an_old_server_lacks_is_said_and_a_too_old_one_is_not_ready() -> None:
     snapshot = on_server()
     assert snapshot.index is not None
@@ -536,30 +381,6 @@ def test_what_an_old_server_lacks_is_said_and_a_too_old_one_is_not_ready() -> No
     plan = plan_collection(replace(snapshot, index=replace(snapshot.index, version="1.15.5")))
     assert told(plan, "IndexReady") == ("False", "QdrantTooOld")
     assert told(plan, "Stalled") == ("True", "QdrantTooOld")
-
-
-def test_a_server_that_is_back_at_the_last_moment_loses_the_index() -> None:
-    late = _held_up(_deleting(on_server()), failing=GIVE_UP_SECONDS)
-    plan = plan_collection(late)
-    assert [op.action for op in plan.index_ops] == [IndexAction.DELETE]
-    assert plan.remove_finalizer
-    assert plan.events == ()
-    assert plan.giving_up is not None, "should that fail once more"
-
-
-def test_pods_that_never_end_do_not_hold_a_deletion_for_ever() -> None:
-    busy = _deleting(after(on_server(), plan_collection(on_server()), pod("p")))
-    plan = plan_collection(busy)
-    assert plan.deletion == Deletion(stopping_since=NOW)
-    plan = plan_collection(_held_up(busy, stopping=GIVE_UP_SECONDS))
-    assert [op.action for op in plan.index_ops] == [IndexAction.DELETE]
-    assert [event.reason for event in plan.events] == ["PodsRemain"]
-
-
-def test_a_paused_collection_can_still_be_deleted() -> None:
-    snapshot = _deleting(on_server())
-    paused = replace(snapshot, meta=replace(snapshot.meta, annotations={PAUSED: "true"}))
-    assert plan_collection(paused).remove_finalizer
 
 
 # -- events ----------------------------------------------------------------------------------------
