@@ -16,7 +16,14 @@ APPLIED = "lookalike.dev/applied"
 
 
 def digest(manifest: Manifest) -> str:
-    """Equal manifests have equal digests whatever the order of their keys."""
+    """Equal manifests have equal digests whatever the order of their keys.
+
+    The class of a claim is left out: nobody can change it, and a claim that names none is rendered
+    with the one that the cluster has given it as soon as it lives. That is no reason to write.
+    """
+    if manifest["kind"] == "PersistentVolumeClaim":
+        spec = {key: value for key, value in manifest["spec"].items() if key != "storageClassName"}
+        manifest = {**manifest, "spec": spec}
     text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

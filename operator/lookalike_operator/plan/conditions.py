@@ -75,7 +75,9 @@ def transitions(previous: Sequence[Condition], now_judged: Iterable[Judged]) -> 
         if old is not None and (old.status, old.reason) == (each.status, each.reason):
             continue
         bad_when_true = each.type in _BAD_WHEN_TRUE
-        if old is None and (each.reason in _BEGINNINGS or (bad_when_true and not each.holds)):
+        if each.reason in _BEGINNINGS and (old is None or old.reason in _BEGINNINGS):
+            continue
+        if old is None and bad_when_true and not each.holds:
             continue
         if bad_when_true and not each.holds and old is not None and old.status != "True":
             continue
@@ -92,8 +94,8 @@ _UNDER_WAY = frozenset(
     "JobSuspended WaitingForRetriever Deleting".split()
 )
 """Reasons to be not ready that go away by themselves."""
-_BEGINNINGS = _UNDER_WAY - {"Ingesting", "Suspended", "JobSuspended"}
-"""How every new resource begins: no news."""
+_BEGINNINGS = _UNDER_WAY - {"Ingesting", "Suspended", "JobSuspended", "Deleting"}
+"""How every new resource begins, one after the other: no news."""
 
 
 def timestamp(moment: datetime) -> str:

@@ -51,6 +51,16 @@ def test_trouble_is_a_warning_and_its_end_is_told() -> None:
     assert transitions(_stored(bad), (judged("Degraded", True, "ImagesFailed", "3 images"),)) == ()
 
 
+def test_from_one_beginning_to_the_next_there_is_no_news() -> None:
+    creating = judged("Ready", False, "Creating", "its claim is being made")
+    pending = judged("Ready", False, "ClaimPending", "its claim waits for a volume")
+    ready = judged("Ready", True, "Ready", "1 replica answers")
+    assert transitions((), (creating,)) == ()
+    assert transitions(_stored(creating), (pending,)) == ()
+    assert [event.reason for event in transitions(_stored(pending), (ready,))] == ["Ready"]
+    assert [event.reason for event in transitions(_stored(ready), (pending,))] == ["ClaimPending"]
+
+
 def test_one_cause_in_two_conditions_is_one_event() -> None:
     found = (judged("Ready", False, "Crash", "m"), judged("Degraded", True, "Crash", "m"))
     assert len(transitions((), found)) == 1
