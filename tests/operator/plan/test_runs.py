@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -176,6 +176,28 @@ def test_no_reason_is_guessed_from_words(left: str) -> None:
     assert told(plan, "ModelReady") == ("Unknown", "NotTried")
     assert told(plan, "Ingested") == ("False", "IngestionFailed")
     assert told(plan, "Stalled") == ("True", "IngestionFailed")
+
+
+def test_what_ended_a_run_is_told_and_not_that_its_other_pods_were_stopped_for_it() -> None:
+    snapshot = on_server(PHOTOS, {"ingestion": {"parallelism": 2}})
+    snapshot = done(after(snapshot, plan_collection(snapshot)), type="Failed")
+    job = next(c for c in snapshot.children if c["kind"] == "Job")
+
+    def partition(index: int, message: str, reason: str, finished_at: datetime) -> Manifest:
+        made = RunResult(
+            state=RunState.FAILED, reason=reason, message=message, finished_at=finished_at
+        )
+        key = {"batch.kubernetes.io/job-completion-index": str(index)}
+        status = ended(made.to_json().decode(), 2)
+        return pod(f"p{index}", owner=job, status=status, annotations=key)
+
+    pods = (
+        partition(0, "3 images failed", "TooManyFailures", NOW),
+        partition(1, "stopped before its end", "Stopped", NOW + timedelta(seconds=5)),
+    )
+    plan = plan_collection(replace(snapshot, pods=pods))
+    assert told(plan, "Ingested") == ("False", "TooManyFailures")
+    assert plan.status["run"]["message"] == "3 images failed"
 
 
 def test_a_pod_that_the_kernel_ended_says_so_itself() -> None:
