@@ -38,7 +38,7 @@ _WHEN = {
     403: "Without keys: a page of another origin asks",
     404: "There is no such resource",
     408: "The body comes too slowly",
-    409: "The resource is not in a state that allows it",
+    409: "The resource is not in a state that allows it, or its index was made for other settings",
     412: "If-None-Match: * was sent, and the document is there already",
     413: "The body or the image is too large",
     415: "The body is of another media type",
@@ -54,9 +54,11 @@ _WHEN = {
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """`responses=` of a route: the problems it may answer, and those that stand before every route.
 
-    A route that may answer 415 reads a body, which may be too large or too slow.
+    A route that may answer 415 reads a body, which may be too large or too slow; one that may
+    answer 503 asks an index, which may have been made for other settings.
     """
     before = {401, 403, 421, 422, 429} | ({408, 413} if 415 in statuses else set())
+    before |= {409} if 503 in statuses else set()
     return {
         status: {
             "description": _WHEN[status],
