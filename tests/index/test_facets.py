@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections import Counter
 from datetime import UTC, datetime
@@ -18,7 +19,8 @@ from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.facets import MAX_DISTINCT, chosen
 from lookalike_serving.index.filters.operators import condition
 from lookalike_serving.index.filters.parse import parse_filters
-from lookalike_serving.index.protocol import Choice, IndexRefused, Point
+from lookalike_serving.index.filters.ranges import Bound
+from lookalike_serving.index.protocol import Choice, IndexRefused, Point, Spread
 
 ALL = Choice(limit=1000)
 VECTOR = np.ones(4, np.float32)
@@ -52,6 +54,22 @@ def extent(stored: list[dict[str, Any]], key: str) -> tuple[Any, Any] | None:
     return (min(values), max(values)) if values else None
 
 
+BOUNDS = (-(2**63), -3, 0, 1.0, 2, 2**53, None)
+
+
+def spread(stored: list[dict[str, Any]], key: str) -> list[int]:
+    def has_one(document: dict[str, Any], low: float, high: float | None) -> bool:
+        return any(
+            isinstance(each, int | float) and low <= each and (high is None or each < high)
+            for each in members(document, key)
+        )
+
+    return [
+        sum(has_one(document, low, high) for document in stored)
+        for low, high in itertools.pairwise(BOUNDS)
+    ]
+
+
 @settings(
     max_examples=15,
     deadline=None,
@@ -74,6 +92,9 @@ async def test_every_engine_counts_as_plain_python_does(engine, stored, asked):
             assert (told.distinct, told.exact) == (len(expected), True)
         for key in ("count", "price", "added"):
             assert await index.extent(key, filter) == extent(among, key)
+        for key in ("count", "price"):
+            told = await index.spread(key, BOUNDS, filter)
+            assert told == Spread(tuple(spread(among, key)), True)
 
 
 async def test_the_most_frequent_values_come_first_and_equals_in_their_own_order(engine):
@@ -185,4 +206,25 @@ async def test_counts_stay_right_through_optimisation_change_and_deletion(folder
         datetime(2026, 1, 1, tzinfo=UTC),
         datetime(2026, 1, 28, tzinfo=UTC),
     )
+    await index.close()
+
+
+async def test_a_large_histogram_without_a_filter_is_estimated_and_says_so(folder, monkeypatch):
+    monkeypatch.setattr("lookalike_serving.index.edge._ESTIMATED_FROM", 2_000)
+    index = await EdgeIndex.open(
+        folder / "index", vector=None, dimension=None, fingerprint=None, fields=FIELDS
+    )
+    prices = [9.5, 19.5, 19.5, 49.5] * 500 + [float(n % 10) for n in range(2000)] + [75.0]
+    await index.upsert([Point(uid(n), None, {"price": price}) for n, price in enumerate(prices)])
+    bounds = [0, 10, 20, 30, 40, 50, 60, 70, 80]
+    exact = (2500, 1000, 0, 0, 500, 0, 0, 1)
+    told = await index.spread("price", bounds)
+    assert not told.exact
+    for about, count in zip(told.counts, exact, strict=True):
+        # What holds little is counted.
+        assert about == count if count < 40 else abs(about - count) <= 0.05 * len(prices)
+    filtered = await index.spread("price", bounds, Bound("price", "gte", 0))
+    assert filtered == Spread(exact, True)
+    await index.delete([uid(n) for n in range(2_002)])
+    assert (await index.spread("price", bounds)).exact
     await index.close()

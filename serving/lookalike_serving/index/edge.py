@@ -12,6 +12,7 @@ their turn. `optimize`, which cannot be cut, runs on a copy in another process (
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from lookalike_crds.ownership import IndexOwner
 from lookalike_serving.index.edge_counts import EdgeCounts
 from lookalike_serving.index.edge_engine import ShardEngine, StoredPoint
 from lookalike_serving.index.edge_store import SLICE, WRITE_SLICE, EdgeStore
+from lookalike_serving.index.filters.ranges import End, within
 from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import (
     Choice,
@@ -32,6 +34,7 @@ from lookalike_serving.index.protocol import (
     Point,
     Query,
     Record,
+    Spread,
     ValueCounts,
 )
 from lookalike_serving.index.values import checked_id, checked_payload, checked_vector
@@ -40,6 +43,10 @@ LOCK_WAIT_SECONDS = 10.0
 _BATCH_SLICE = 32
 """Queries in one engine call: some 15 ms, in which no other is answered. Each call costs some of
 its own: in slices of 16 a batch is 2 % slower, of 8 7 %."""
+_ESTIMATED_FROM, _ESTIMATED_SHARE = 200_000, 0.01
+"""A histogram of so many documents is estimated, a hundred times as fast, and wrong by up to 1 % of
+them (measured: .06 % if values are spread evenly, 1 % if there are only a few). So a bucket that
+seems to hold less is counted all the same, and none that is empty seems to hold something."""
 
 
 class EdgeIndex:
@@ -198,6 +205,28 @@ class EdgeIndex:
     async def extent(self, key: str, filter: Filter | None = None) -> Extent:
         return await self._counts.told(
             ("extent", key, filter), lambda: self._store.call(ShardEngine.extent, key, filter)
+        )
+
+    async def spread(
+        self, key: str, bounds: Sequence[End | None], filter: Filter | None = None
+    ) -> Spread:
+        points = await self.count()
+        # Statistics know each field by itself: of two together they only guess.
+        may_estimate = filter is None and points >= _ESTIMATED_FROM
+        counts, exact = [], True
+        for low, high in itertools.pairwise(bounds):
+            bucket = within(key, low, high, filter)
+            about = await self._estimate(bucket) if may_estimate else 0
+            if about >= _ESTIMATED_SHARE * points > 0:
+                counts.append(about)
+                exact = False
+            else:
+                counts.append(await self.count(bucket))
+        return Spread(tuple(counts), exact)
+
+    async def _estimate(self, filter: Filter) -> int:
+        return await self._counts.told(
+            ("estimate", filter), lambda: self._store.call(ShardEngine.estimate, filter)
         )
 
     async def info(self) -> IndexInfo:

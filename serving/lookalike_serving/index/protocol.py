@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from lookalike_crds import failures
 from lookalike_crds.failures import FailureKind
+from lookalike_serving.index.filters.ranges import End
 from lookalike_serving.index.filters.tree import Filter
 
 Vector = NDArray[np.float32]
@@ -145,6 +146,14 @@ class ValueCounts:
     """False: the engine only estimates, or the most frequent may not be among those told."""
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    counts: tuple[int, ...]
+    """Of each bucket, in order."""
+    exact: bool
+    """False: the engine only estimates some of them."""
+
+
 class PointStore(Protocol):
     """One collection's points: what ingestion needs. Safe to use from many coroutines at once."""
 
@@ -216,6 +225,16 @@ class Index(PointStore, Protocol):
         """The smallest and the largest value at `key`; None where no point holds one.
 
         Raises IndexRefused where `key` is no Integer, Float or Datetime field.
+        """
+        ...
+
+    async def spread(
+        self, key: str, bounds: Sequence[End | None], filter: Filter | None = None
+    ) -> Spread:
+        """How many points of `filter` hold a value at `key` in each bucket.
+
+        A bucket runs from one of the bounds, which it holds, to the next, which it does not; None
+        is open. A point counts once in each bucket that holds one of its values.
         """
         ...
 

@@ -8,6 +8,7 @@ answers the same calls (`url: ":memory:"`); it is for tests.
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,6 +26,7 @@ from lookalike_serving.index.facets import (
     ordered_values,
     value_at,
 )
+from lookalike_serving.index.filters.ranges import End, within
 from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import (
     Choice,
@@ -37,6 +39,7 @@ from lookalike_serving.index.protocol import (
     Point,
     Query,
     Record,
+    Spread,
     ValueCounts,
 )
 from lookalike_serving.index.qdrant_client import CredentialFiles
@@ -63,6 +66,8 @@ from lookalike_serving.together import together
 
 _SLICE = 256
 """Points in one request: below a megabyte for 512 dimensions."""
+_COUNTS_AT_ONCE = 4
+"""Of one histogram's buckets: a request may ask for many histograms."""
 _OPTIMIZE_POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 1.0
 """How long a server that is away is waited for, unless a caller says otherwise."""
@@ -317,6 +322,16 @@ class QdrantIndex:
         )
         low, high = ordered_values(first, field_type), ordered_values(last, field_type)
         return (min(low), max(high)) if low and high else None
+
+    async def spread(
+        self, key: str, bounds: Sequence[End | None], filter: Filter | None = None
+    ) -> Spread:
+        buckets = [within(key, low, high, filter) for low, high in itertools.pairwise(bounds)]
+        counts: list[int] = []
+        for start in range(0, len(buckets), _COUNTS_AT_ONCE):
+            part = buckets[start : start + _COUNTS_AT_ONCE]
+            counts += await together([self.count(bucket) for bucket in part])
+        return Spread(tuple(counts), True)
 
     async def _end(
         self, key: str, filter: models.Filter | None, direction: models.Direction

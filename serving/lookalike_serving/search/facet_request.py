@@ -162,8 +162,9 @@ class Facet(BaseModel):
     field: str
     type: FacetType
     exact: bool = Field(
-        description="False where the engine only estimates at present, or where a field has more "
-        "values than are read, so that a frequent one may not be among those told."
+        description="False if the counts are estimates – of a large histogram without a filter, or "
+        "while a server optimises – or if a field has more values than are read, so that a "
+        "frequent one may not be among those told."
     )
     values: list[ValueCount] | None = Field(default=None, description="terms: most frequent first.")
     distinct: int | None = Field(

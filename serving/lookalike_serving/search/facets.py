@@ -25,7 +25,7 @@ from typing import Any, TypeVar, cast
 from lookalike_crds.image_collection import FieldType
 from lookalike_serving.index.facets import COUNTED, MAX_DISTINCT, ORDERED
 from lookalike_serving.index.filters.presence import Exists
-from lookalike_serving.index.filters.ranges import Bound, End, read_end
+from lookalike_serving.index.filters.ranges import End, read_end, within
 from lookalike_serving.index.filters.tree import And, Filter, Not, keys
 from lookalike_serving.index.filters.values import WrongFilter
 from lookalike_serving.index.protocol import Choice, Extent, Index, Value, ValueCounts
@@ -300,10 +300,13 @@ class _Counting:
     async def facet(self, plan: FacetPlan, path: str) -> Any:
         among = without_own(self._filter, plan.key)
         told: dict[str, Any] = {"field": plan.key, "type": plan.type.value}
-        if plan.type is FacetType.TERMS:
-            told |= await self._terms(plan, among)
-        else:
-            told |= await self._ranges(plan, among, path)
+        match plan.type:
+            case FacetType.TERMS:
+                told |= await self._terms(plan, among)
+            case FacetType.RANGE:
+                told |= await self._ranges(plan, among)
+            case FacetType.HISTOGRAM | FacetType.DATE_HISTOGRAM:
+                told |= await self._histogram(plan, among, path)
         if plan.asked.missing:
             empty = Not((Exists(plan.key),))
             told["missing"] = await self._count(plan.states, _both(among, empty))
@@ -322,43 +325,46 @@ class _Counting:
             "distinct": told.distinct,
         }
 
-    async def _ranges(self, plan: FacetPlan, among: Filter | None, path: str) -> dict[str, Any]:
-        told: dict[str, Any] = {"exact": True}
-        ranges: list[tuple[End | None, End | None]]
-        if plan.asked.ranges is not None:
-            names = [(each.from_, each.to) for each in plan.asked.ranges]
-            ranges = [(_end("from", low), _end("to", high)) for low, high in names]
-        else:
-            extents = await self._of_each(plan.states, lambda index: index.extent(plan.key, among))
-            extent = _widest(extents)
-            if extent is None:
-                return told | {"buckets": [], "min": None, "max": None}
-            made = _buckets(plan, extent, path)
-            ranges = list(itertools.pairwise(made.bounds))
-            names = [(_written(low), _written(high)) for low, high in ranges]
-            told |= {
-                "min": _written(extent[0]),
-                "max": _written(extent[1]),
-                "interval": made.width,
-            }
+    async def _ranges(self, plan: FacetPlan, among: Filter | None) -> dict[str, Any]:
+        asked = plan.asked.ranges or ()
         counts = await together(
             [
-                self._count(plan.states, _both(among, *_within(plan.key, low, high)))
-                for low, high in ranges
+                self._count(
+                    plan.states,
+                    within(plan.key, _end("from", each.from_), _end("to", each.to), among),
+                )
+                for each in asked
             ]
         )
-        told["buckets"] = [
-            {"from": low, "to": high, "count": count}
-            for (low, high), count in zip(names, counts, strict=True)
-        ]
-        return told
+        return {
+            "exact": True,
+            "buckets": [
+                {"from": each.from_, "to": each.to, "count": count}
+                for each, count in zip(asked, counts, strict=True)
+            ],
+        }
 
-
-def _within(key: str, low: End | None, high: End | None) -> Iterator[Filter]:
-    if low is not None:
-        yield Bound(key, "gte", low)
-    if high is not None:
-        yield Bound(key, "lt", high)
+    async def _histogram(self, plan: FacetPlan, among: Filter | None, path: str) -> dict[str, Any]:
+        extents = await self._of_each(plan.states, lambda index: index.extent(plan.key, among))
+        extent = _widest(extents)
+        if extent is None:
+            return {"exact": True, "buckets": [], "min": None, "max": None}
+        made = _buckets(plan, extent, path)
+        each = await self._of_each(
+            plan.states, lambda index: index.spread(plan.key, made.bounds, among)
+        )
+        counts = [sum(parts) for parts in zip(*(told.counts for told in each), strict=True)]
+        bounds = itertools.pairwise(_written(bound) for bound in made.bounds)
+        return {
+            "exact": all(told.exact for told in each),
+            "min": _written(extent[0]),
+            "max": _written(extent[1]),
+            "interval": made.width,
+            "buckets": [
+                {"from": low, "to": high, "count": count}
+                for (low, high), count in zip(bounds, counts, strict=True)
+            ],
+        }
 
 
 def _end(name: str, written: Any) -> End | None:

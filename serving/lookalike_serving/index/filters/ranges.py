@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Literal
 
 from lookalike_crds.image_collection import FieldType
 from lookalike_serving.index.filters.conditions import C, Conditions, Moments, Numbers, never
-from lookalike_serving.index.filters.tree import Predicate
+from lookalike_serving.index.filters.tree import And, Filter, Or, Predicate, keys
 from lookalike_serving.index.filters.values import (
     INTEGERS,
     NUMBER,
@@ -66,6 +66,21 @@ def read_end(name: str, value: Any) -> End:
             f"compare with. Beyond 2^53 round it to one, such as {int(float(value))}"
         )
     return value
+
+
+def within(key: str, low: End | None, high: End | None, among: Filter | None) -> Filter:
+    """The documents of `among` with a value from `low`, included, to `high`, not included."""
+    return And(tuple(_within(key, low, high, among)))
+
+
+def _within(key: str, low: End | None, high: End | None, among: Filter | None) -> Iterator[Filter]:
+    if among is not None:
+        # An Or of its own: the value that meets a bound of `among` may be another one of a list.
+        yield Or((among,)) if key in keys(among) else among
+    if low is not None:
+        yield Bound(key, "gte", low)
+    if high is not None:
+        yield Bound(key, "lt", high)
 
 
 def one_range(on: Conditions[C], bounds: Sequence[Bound], field_type: FieldType | None) -> C:
