@@ -22,6 +22,7 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
+from lookalike_crds.backoff import Backoff
 from lookalike_crds.config import (
     CollectionConfig,
     LightConfig,
@@ -60,8 +61,7 @@ from lookalike_serving.problems import Problem
 
 log = logging.getLogger("lookalike.service")
 
-_FIRST_RETRY_SECONDS = 2.0
-_LAST_RETRY_SECONDS = 60.0
+_REOPENING = Backoff(base=2.0, cap=60.0)
 _REMEMBER_SECONDS = 60.0
 _LOCK_STRIPES = 256
 _REMEMBERED_TEXTS = 1024
@@ -361,10 +361,10 @@ class Service:
         await asyncio.to_thread(remember, self.config.data_dir, known)
 
     async def _reopen(self) -> None:
-        wait = _FIRST_RETRY_SECONDS
+        tries = 1
         while self.failures or self._batches is None:
-            await asyncio.sleep(wait)
-            wait = min(wait * 2, _LAST_RETRY_SECONDS)
+            await asyncio.sleep(_REOPENING.after(tries))
+            tries += 1
             await self._open_missing()
 
 

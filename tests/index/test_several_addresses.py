@@ -12,6 +12,7 @@ import pytest
 from tests.qdrant_server import StandIn, running
 from tests.qdrant_server.fronts import Front, fronts
 
+from lookalike_crds.backoff import Backoff
 from lookalike_crds.image_collection import VectorSpec
 from lookalike_serving.index import qdrant_connection
 from lookalike_serving.index.protocol import IndexMismatch, IndexUnavailable, Point, Query
@@ -27,8 +28,7 @@ QUERY = Query(np.ones(4, np.float32), limit=3)
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """An address that was left out is looked at often."""
-    monkeypatch.setattr(qdrant_connection, "_FIRST_LOOK", 0.05)
-    monkeypatch.setattr(qdrant_connection, "_LONGEST_LOOK", 0.2)
+    monkeypatch.setattr(qdrant_connection, "_LOOKS", Backoff(base=0.05, cap=0.2))
 
 
 def point(number: int) -> Point:

@@ -14,6 +14,7 @@ from tests.qdrant_server import StandIn
 from tests.support.configs import collection, retriever, serving_config
 from tests.support.servers import api_of, client_of
 
+from lookalike_crds.backoff import Backoff
 from lookalike_crds.config import (
     IndexConfig,
     ServingConfig,
@@ -105,7 +106,7 @@ async def test_a_search_without_its_server_is_answered_with_the_reason(
 async def test_a_service_that_starts_before_its_server_opens_when_that_is_there(
     stand_in: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "_FIRST_RETRY_SECONDS", 0.1)
+    monkeypatch.setattr(service_module, "_REOPENING", Backoff(base=0.1))
     stand_in.faults(drop_connections=True)
     async with serving(config_of(stand_in, tmp_path)) as client:
         told = await client.get("/readyz")

@@ -12,6 +12,7 @@ from tests.support import configs
 from tests.support.configs import collection
 from tests.support.servers import api_of, client_of
 
+from lookalike_crds.backoff import Backoff
 from lookalike_crds.config import ServingConfig
 from lookalike_serving import service as service_module
 from lookalike_serving.index.protocol import Point
@@ -43,7 +44,7 @@ async def test_a_closed_service_gives_its_indexes_back(tmp_path: Path) -> None:
 async def test_a_collection_that_could_not_open_opens_when_the_cause_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "_FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(service_module, "_REOPENING", Backoff(base=0.05))
     in_the_way = tmp_path / "indexes" / "blocked"
     in_the_way.parent.mkdir()
     in_the_way.write_text("a file where the index's folder should be")

@@ -14,8 +14,8 @@ import contextlib
 import logging
 import random
 
+from lookalike_crds.backoff import Backoff
 from lookalike_operator.cluster import ApiError, Cluster
-from lookalike_operator.engine.queue import Backoff
 from lookalike_operator.kinds import Kind
 from lookalike_operator.metrics import Metrics
 from lookalike_operator.observe.store import Store
@@ -66,7 +66,7 @@ class Informer:
                 await self._watch(began)
                 if self._version == began:
                     # Ended without a word: no reason to hurry.
-                    await asyncio.sleep(_RECONNECT.after(1, random.random()))
+                    await asyncio.sleep(_RECONNECT.after(1))
             except ApiError as error:
                 await self._recover(error)
             except Exception:
@@ -74,7 +74,7 @@ class Informer:
                 self._version = None
                 self._failures += 1
                 log.exception("watch failed", extra={"kind": self.kind.kind})
-                await asyncio.sleep(_RECONNECT.after(self._failures, random.random()))
+                await asyncio.sleep(_RECONNECT.after(self._failures))
 
     async def _recover(self, error: ApiError) -> None:
         if error.expired or error.status == 404:
@@ -82,7 +82,7 @@ class Informer:
             self._metrics.relisted(self.kind.plural)
         self._failures += 1
         self._log(error)
-        pause = _RECONNECT.after(self._failures, random.random())
+        pause = _RECONNECT.after(self._failures)
         await asyncio.sleep(max(pause, error.retry_after or 0.0))
 
     async def _list(self) -> str | None:

@@ -18,26 +18,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from lookalike_crds.backoff import Backoff
 from lookalike_operator.plan.model import Key
 
 SOON_SECONDS = 0.5
 """For news that seldom come alone: a Deployment that was made changes its status several times
 within that, and one reconcile sees it all."""
 _MOST_REASONS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Seconds to wait after the n-th failure in a row: base x 2^(n-1), at most `cap`."""
-
-    base: float = 0.5
-    cap: float = 120.0
-    jitter: float = 0.25
-
-    def after(self, failures: int, chance: float) -> float:
-        """`chance`: uniform in [0, 1)."""
-        plain = min(self.cap, self.base * 2.0 ** min(failures - 1, 30))
-        return plain * (1 - self.jitter + 2 * self.jitter * chance)
 
 
 @dataclass(slots=True)

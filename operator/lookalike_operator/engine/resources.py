@@ -12,8 +12,8 @@ import asyncio
 import logging
 import random
 
+from lookalike_crds.backoff import Backoff
 from lookalike_operator.cluster import ApiError, Cluster
-from lookalike_operator.engine.queue import Backoff
 from lookalike_operator.kinds import OURS, Kind
 from lookalike_operator.observe.store import Store
 
@@ -57,7 +57,7 @@ class OwnResources:
                 if error.status == 404:
                     hint = ": install the CRDs (crds/*.yaml, or the chart)"
                 log.warning("cannot list our resources: %s%s", error.message, hint)
-                await asyncio.sleep(_RECONNECT.after(failures, random.random()))
+                await asyncio.sleep(_RECONNECT.after(failures))
 
     async def look_for_lost(self, every: float) -> None:
         """Now and then, drop what was deleted while nobody watched. Never returns."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +22,7 @@ from typing import TypeVar
 
 from qdrant_client import AsyncQdrantClient
 
+from lookalike_crds.backoff import Backoff
 from lookalike_crds.config import IndexConfig
 from lookalike_crds.qdrant_versions import OLDEST, Version, parsed, too_old, written
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexUnavailable
@@ -43,13 +43,13 @@ from lookalike_serving.index.qdrant_errors import (
 log = logging.getLogger("lookalike.index")
 
 _FEW_CALLS_SECONDS = 2.0
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_BACKOFF = Backoff(base=0.1, cap=5.0)
 """Between attempts while no address answers."""
 _QUIET_SECONDS = 1.0
 """A call that takes longer may be one to a machine that vanished: it is asked whether it lives."""
 _CHECK_SECONDS = 1.0
 """For that answer."""
-_FIRST_LOOK, _LONGEST_LOOK = 0.5, 10.0
+_LOOKS = Backoff(base=0.5, cap=10.0)
 """Between looks at an address that is left out."""
 _STEADY_SECONDS = 60.0
 """An address that has answered as long is looked at soon again when it fails."""
@@ -70,7 +70,7 @@ class _Node:
         """What looks at it until it answers again."""
         self.check: asyncio.Task[IndexFailure | None] | None = None
         """Whether it lives: under way, for all calls that it keeps waiting."""
-        self.pause = _FIRST_LOOK
+        self.looks = 0
         self.failed_at = 0.0
         self.back_at = 0.0
 
@@ -109,7 +109,7 @@ class Connection:
         Raises IndexFailure and nothing else.
         """
         deadline = time.monotonic() + self.patience_seconds
-        pause = _FIRST_PAUSE
+        failures = 0
         while True:
             try:
                 if len(self._nodes) == 1:
@@ -118,14 +118,14 @@ class Connection:
             except CollectionLost:
                 raise
             except IndexUnavailable as failure:
+                failures += 1
                 # A server that bids to wait says for how long.
-                wait = getattr(failure.__cause__, "retry_after_s", 0) or pause * _jitter()
+                wait = getattr(failure.__cause__, "retry_after_s", 0) or _BACKOFF.after(failures)
                 if time.monotonic() + wait > deadline:
                     raise
-                if pause == _FIRST_PAUSE:
+                if failures == 1:
                     log.warning("%s; trying again for %g s", failure, self.patience_seconds)
                 await asyncio.sleep(wait)
-                pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def read_versions(self) -> None:
         """Ask every address for its version; those that do not answer now are asked when they do.
@@ -239,14 +239,14 @@ class Connection:
         if node.left_out is not None:
             return
         if node.failed_at - node.back_at > _STEADY_SECONDS:
-            node.pause = _FIRST_LOOK
+            node.looks = 0
         log.warning("Qdrant at %s is left out until it answers again: %s", node.url, failure)
         node.left_out = asyncio.create_task(self._look_until_it_answers(node))
 
     async def _look_until_it_answers(self, node: _Node) -> None:
         while True:
-            await asyncio.sleep(node.pause * _jitter())
-            node.pause = min(2 * node.pause, _LONGEST_LOOK)
+            node.looks += 1
+            await asyncio.sleep(_LOOKS.after(node.looks))
             if await self._look_at(node) is None:
                 break
         log.info("Qdrant at %s answers again", node.url)
@@ -335,8 +335,3 @@ def _all_of(failures: Sequence[IndexFailure]) -> IndexFailure:
     if lost is not None or len(failures) == 1:
         return lost or failures[0]
     return IndexUnavailable("; ".join(str(failure) for failure in failures))
-
-
-def _jitter() -> float:
-    """Those who lost the server together do not all come back at once."""
-    return random.uniform(0.75, 1.25)

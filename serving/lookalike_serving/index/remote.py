@@ -8,7 +8,6 @@ of an ingestion is waited for.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from lookalike_crds.backoff import Backoff
 from lookalike_serving.index import wire
 from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import (
@@ -32,7 +32,7 @@ from lookalike_serving.index.protocol import (
 
 RETRY_SECONDS = 60.0
 """How long an unavailable server is waited for."""
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_BACKOFF = Backoff(base=0.1, cap=5.0)
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 _BODY_BYTES = 8 * 1024 * 1024
 """Size of one upsert's body, about; large enough to be quick, small beside the route's bound."""
@@ -147,15 +147,16 @@ class RemoteIndex:
 
     async def _call(self, operation: str, body: bytes) -> Any:
         give_up = time.monotonic() + self._retry_seconds
-        pause = _FIRST_PAUSE
+        failures = 0
         while True:
             try:
                 return await self._once(operation, body)
             except IndexUnavailable:
+                failures += 1
+                pause = _BACKOFF.after(failures)
                 if time.monotonic() + pause >= give_up:
                     raise
-            await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
 
     async def _once(self, operation: str, body: bytes) -> Any:
         try:

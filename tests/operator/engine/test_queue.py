@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookalike_operator.engine.queue import Backoff, KeyedQueue, Turn
+from lookalike_crds.backoff import Backoff
+from lookalike_operator.engine.queue import KeyedQueue, Turn
 from lookalike_operator.plan.model import Key
 
 A, B, C = (Key("Retriever", "n", name) for name in "abc")

@@ -7,8 +7,9 @@ from collections import Counter
 
 import pytest
 
+from lookalike_crds.backoff import Backoff
 from lookalike_operator.cluster import ApiError
-from lookalike_operator.engine.queue import Backoff, KeyedQueue, Turn
+from lookalike_operator.engine.queue import KeyedQueue, Turn
 from lookalike_operator.engine.workers import Verdict, Workers
 from lookalike_operator.metrics import Metrics
 from lookalike_operator.plan.model import Key
