@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from lookalike_serving.local import cluster
+from lookalike_serving.local.fork_server import ForkServer
 from lookalike_serving.machine import processes
 from lookalike_serving.machine.rundir import RunDirectory
 
@@ -21,7 +22,7 @@ def main() -> None:
     run = RunDirectory.of(Path(sys.argv[1]))
     run.path.mkdir(parents=True)
     cluster.prepare(run)
-    cluster.start_ray(run)
+    cluster.start_ray(run, ForkServer(run.ray_dir / "h" / "fork.sock", ()))
     import ray
     from ray import serve
     from ray.serve.context import _get_global_client

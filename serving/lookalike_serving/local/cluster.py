@@ -20,6 +20,7 @@ from typing import Any
 
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
+from lookalike_serving.local.fork_server import ForkServer
 from lookalike_serving.machine import haproxy, processes
 from lookalike_serving.machine.files import write_atomically
 from lookalike_serving.machine.processes import MARK
@@ -35,6 +36,24 @@ _DRAIN_PATIENCE_SECONDS = 35.0
 """With it the way down takes less than the 60 s that a pod is given."""
 
 _APPLICATION = "lookalike"
+
+_FORKED_WITH = (
+    "requests",
+    "jsonschema",
+    "fastapi",
+    "grpc",
+    "google.protobuf.descriptor_pb2",
+    "uvicorn",
+    "prometheus_client",
+    "opentelemetry.sdk.trace",
+    "httpx",
+    "pydantic.v1",
+    "PIL.Image",
+    "lookalike_crds.config",
+    "lookalike_crds.progress",
+    "torch",
+)
+"""What Ray, Serve and the application import that takes time."""
 
 log = logging.getLogger("lookalike.local")
 
@@ -63,12 +82,16 @@ def check_port(http: HttpConfig) -> None:
 
 def prepare(run: RunDirectory) -> None:
     """Make Ray's folder anew, and the environment that everything started later inherits."""
-    ray_dir = _own_folder(run.ray_dir)
-    sockets = ray_dir / "h"
+    _own_folder(run.ray_dir)
+    sockets = _sockets(run)
     sockets.mkdir(mode=0o700)
     if not run.ray_token.exists():
         write_atomically(run.ray_token, secrets.token_hex(32).encode(), mode=0o600)
     os.environ.update(_environment(run, sockets))
+
+
+def _sockets(run: RunDirectory) -> Path:
+    return run.ray_dir / "h"
 
 
 def _environment(run: RunDirectory, sockets: Path) -> dict[str, str]:
@@ -119,17 +142,20 @@ def serving(
     `config_path`: the file that `config` is from, to be followed; `takes_changes` where `replica`
     is told of changes of all of it. Raises CannotStart.
     """
-    import ray
-    from ray import serve
-
-    from lookalike_serving.app import build_app
-    from lookalike_serving.local.lean_ray import few_processes
-
     with ExitStack() as stack:
+        forks = ForkServer(_sockets(run) / "fork.sock", _FORKED_WITH)
+        forks.ensure_running()  # it imports while this process does
+        stack.callback(forks.end)
+        import ray
+        from ray import serve
+
+        from lookalike_serving.app import build_app
+        from lookalike_serving.local.lean_ray import few_processes
+
         stack.callback(ray.shutdown)
-        gcs_address = start_ray(run)
+        gcs_address = start_ray(run, forks)
         stack.callback(serve.shutdown)
-        with _same_signal_handlers(), few_processes():
+        with _same_signal_handlers(), few_processes(forks.path):
             serve.start(
                 proxy_location="HeadOnly",
                 http_options={"host": config.http.host, "port": config.http.port},
@@ -160,7 +186,7 @@ def _same_signal_handlers() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def start_ray(run: RunDirectory) -> str:
+def start_ray(run: RunDirectory, forks: ForkServer) -> str:
     """Start Ray here, once `prepare` has been called; its address. Raises CannotStart."""
     import ray
 
@@ -169,8 +195,9 @@ def start_ray(run: RunDirectory) -> str:
 
     last: Exception | None = None
     for attempt in range(1, _RAY_STARTS + 1):
+        forks.ensure_running()
         try:
-            with _same_signal_handlers(), few_processes():
+            with _same_signal_handlers(), few_processes(forks.path):
                 context = ray.init(
                     "local",  # whatever RAY_ADDRESS says
                     # One for the server's replica, and the machine's own for ingestion.

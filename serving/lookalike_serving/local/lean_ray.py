@@ -1,4 +1,5 @@
-"""Ray and Serve without the processes that one server on one machine has no use for.
+"""Ray and Serve as a single server needs them: with fewer processes, and with forked workers.
+
 
 Ray starts for every head node what a cluster of many machines needs; each is a Python process of
 50 to 120 MB, and Ray 2.60 has a switch for none of them in `ray.init`:
@@ -6,7 +7,10 @@ Ray starts for every head node what a cluster of many machines needs; each is a 
     the autoscaler's monitor    there is one node, and nobody to ask for another
     the dashboard               started even when it is switched off
     its agent on each node      the raylet insists on one; `idle_agent.py` stands in for it
+    the agent of environments   as above; none of our workers has an environment of its own
     Serve's fallback proxy      answers while a deployment is scaled to zero, which ours never is
+
+Workers are forked from a process that has imported most of what they need (`fork_server.py`).
 
 `few_processes` is in force while Ray and Serve are started. It changes the classes that they start
 their processes with, in this process alone; what it does not find it leaves as it is, so that a Ray
@@ -15,6 +19,7 @@ that has changed costs memory and still works.
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,7 +33,12 @@ import ray._private.services
 import ray.serve._private.controller as serve_controller
 
 _AGENT = Path(__file__).with_name("idle_agent.py")
-_AGENT_COMMAND = "--dashboard_agent_command="
+_FORKED = Path(__file__).with_name("forked.py")
+_AGENT_COMMANDS = {
+    "--dashboard_agent_command": "dashboard",
+    "--runtime_env_agent_command": "runtime_env",
+}
+_WORKER_COMMAND = "--python_worker_command"
 
 
 class _Node(ray._private.node.Node):  # type: ignore[misc]
@@ -52,12 +62,16 @@ class ServeController(serve_controller.ServeController):  # type: ignore[misc]
 
 
 @contextmanager
-def few_processes() -> Iterator[None]:
-    """What Ray and Serve start meanwhile is what a single server needs."""
+def few_processes(fork_server: Path) -> Iterator[None]:
+    """What Ray and Serve start meanwhile is what a single server needs.
+
+    `fork_server`: the socket of the one that forks the workers.
+    """
     start = ray._private.services.start_ray_process
 
     def started(command: list[str], process_type: str, **options: Any) -> Any:
-        return start([with_idle_agent(part) for part in command], process_type, **options)
+        ours = [with_forks(with_idle_agent(part), fork_server) for part in command]
+        return start(ours, process_type, **options)
 
     with ExitStack() as stack:
         for where, name, instead in (
@@ -70,17 +84,31 @@ def few_processes() -> Iterator[None]:
 
 
 def with_idle_agent(argument: str) -> str:
-    """An argument of the raylet's, with our agent where it names Ray's."""
-    if not argument.startswith(_AGENT_COMMAND):
+    """An argument of the raylet's, with our agent where it names one of Ray's."""
+    option, _, command = argument.partition("=")
+    if option not in _AGENT_COMMANDS:
         return argument
     named = {
         name: value
-        for word in argument.removeprefix(_AGENT_COMMAND).split()
+        for word in shlex.split(command)
         for name, _, value in [word.partition("=")]
         if name in ("--session-dir", "--node-id")
     }
     if len(named) != 2:
         return argument
+    session, node = named["--session-dir"], named["--node-id"]
+    return _with_script(option, _AGENT, _AGENT_COMMANDS[option], session, node)
+
+
+def with_forks(argument: str, fork_server: Path) -> str:
+    """An argument of the raylet's, with `forked.py` before the command of a worker."""
+    option, _, command = argument.partition("=")
+    if option != _WORKER_COMMAND:
+        return argument
+    return _with_script(option, _FORKED, str(fork_server), *shlex.split(command))
+
+
+def _with_script(option: str, script: Path, *arguments: str) -> str:
     # -I and -S: it needs the standard library, and nothing of what is installed.
-    command = [sys.executable, "-I", "-S", str(_AGENT), named["--session-dir"], named["--node-id"]]
-    return _AGENT_COMMAND + subprocess.list2cmdline(command)
+    command = [sys.executable, "-I", "-S", str(script), *arguments]
+    return f"{option}={subprocess.list2cmdline(command)}"
