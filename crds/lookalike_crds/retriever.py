@@ -22,13 +22,19 @@ class Fusion(StrEnum):
 class CollectionRef(Spec):
     """A collection that is searched."""
 
-    name: Name = Field(description="Of an ImageCollection in the same namespace.")
+    name: Name = Field(description="The name of an ImageCollection in the same namespace.")
     weight: float = Field(
-        default=1.0, gt=0, le=100, description="Of its scores beside the others' when fused."
+        default=1.0,
+        gt=0,
+        le=100,
+        description="How much this collection's scores count when several are fused.",
     )
 
 
-_STAGE = "Diversity: relevant and unlike each other; Boost: more for a value of the metadata."
+_STAGE = (
+    "Diversity prefers results that are relevant and unlike each other. Boost raises the score of "
+    "documents with a given metadata value."
+)
 
 
 class DiversityStage(Spec):
@@ -36,7 +42,11 @@ class DiversityStage(Spec):
 
     type: Literal["Diversity"] = Field(default="Diversity", description=_STAGE)
     trade_off: float = Field(
-        default=0.7, ge=0, le=1, description="1: relevance alone; 0: difference alone."
+        default=0.7,
+        ge=0,
+        le=1,
+        description="Diversity: the balance between relevance (1) and difference from the other "
+        "results (0).",
     )
 
 
@@ -44,9 +54,13 @@ class BoostStage(Spec):
     """Adds `weight` to the score of documents whose `field` equals `value`."""
 
     type: Literal["Boost"] = Field(default="Boost", description=_STAGE)
-    field: FieldName = Field(description="Boost: the metadata key.")
-    value: str | int | float | bool = Field(description="Boost: what it is to equal.")
-    weight: float = Field(ge=-10, le=10, description="Boost: added to the score; may be negative.")
+    field: FieldName = Field(description="Boost: the metadata key to compare.")
+    value: str | int | float | bool = Field(description="Boost: the value that the key must have.")
+    weight: float = Field(
+        ge=-10,
+        le=10,
+        description="Boost: the number that is added to the score. It may be negative.",
+    )
 
 
 Stage = Annotated[DiversityStage | BoostStage, Field(discriminator="type")]
@@ -55,17 +69,21 @@ Stage = Annotated[DiversityStage | BoostStage, Field(discriminator="type")]
 class SearchSpec(Spec):
     """Defaults of every search; a request may say otherwise. Taken over without a restart."""
 
-    top_k: int = Field(default=10, ge=1, le=1000, description="Results of one search.")
+    top_k: int = Field(default=10, ge=1, le=1000, description="How many results a search returns.")
     min_score: float | None = Field(
-        default=None, description="Results below are left out; higher scores are better."
+        default=None,
+        description="Results with a lower score are left out. A higher score is better.",
     )
     fusion: Fusion = Field(
         default=Fusion.WEIGHTED,
-        description="How several collections become one list. Weighted: by score, for those of one "
-        "model; RRF: by rank, across models.",
+        description="How the results of several collections are fused. Weighted: by score, for "
+        "collections with the same model. RRF (reciprocal rank fusion): by rank, across"
+        " models.",
     )
     stages: tuple[Stage, ...] = Field(
-        default=(), max_length=16, description="Re-ranking, in this order."
+        default=(),
+        max_length=16,
+        description="The re-ranking stages, in the order in which they run.",
     )
 
 
@@ -89,7 +107,8 @@ class ServingStorageSpec(StorageSpec):
 
     access_mode: AccessMode | None = Field(
         default=None,
-        description="ReadWriteOnce with engine Edge, else ReadWriteMany, where unset.",
+        description="The volume's access mode. If it is unset: ReadWriteOnce with engine Edge, and "
+        "ReadWriteMany otherwise.",
     )
 
 
@@ -97,37 +116,42 @@ class ServingSpec(Spec):
     """The pods that answer queries."""
 
     runtime: Runtime = Field(
-        default=Runtime.STANDALONE, description="Standalone: a Deployment; KubeRay: a RayService."
+        default=Runtime.STANDALONE,
+        description="What runs the serving pods. Standalone: a Deployment. KubeRay: a RayService.",
     )
     image: str | None = Field(
         default=None,
         max_length=1024,
-        description="Serving image; the operator's default where unset.",
+        description="The serving image; the operator's default if unset.",
     )
     replicas: int = Field(
         default=1,
         ge=0,
         le=1000,
-        description="Serving replicas; autoscaling writes it where it is on.",
+        description="The number of serving replicas. If autoscaling is on, it writes this field.",
     )
     resources: ResourceList | None = Field(
-        default=None, description="Of one replica, such as limits: {nvidia.com/gpu: 1}."
+        default=None,
+        description="The resources of one replica, such as limits: {nvidia.com/gpu: 1}.",
     )
     update_strategy: UpdateStrategy = Field(
         default=UpdateStrategy.SURGE,
-        description="Surge: new pods are ready before old ones go. Recreate: old ones go first, "
-        "where GPUs do not suffice for both.",
+        description="How pods are replaced. Surge: new pods are ready before old ones are stopped. "
+        "Recreate: old pods are stopped first, for clusters without enough GPUs for "
+        "both.",
     )
     storage: ServingStorageSpec | None = Field(
         default=None,
-        description="A volume for uploaded images; with engine Qdrant they are lost with their pod "
-        "where unset, with engine Edge there is always one.",
+        description="A volume for uploaded images. With engine Qdrant, uploaded images are lost "
+        "with their pod if it is unset; with engine Edge there is always a volume.",
     )
     pod_template: dict[str, Any] | None = Field(
-        default=None, description="A PodTemplateSpec, merged into the serving pods."
+        default=None, description="A PodTemplateSpec that is merged into the serving pods."
     )
     ray_cluster: dict[str, Any] | None = Field(
-        default=None, description="Runtime KubeRay: merged into the RayService's rayClusterConfig."
+        default=None,
+        description="With runtime KubeRay: fields that are merged into the RayService's "
+        "rayClusterConfig.",
     )
 
 
@@ -145,75 +169,89 @@ class Metric(Spec):
         default=None,
         min_length=1,
         max_length=4096,
-        description="PromQL that gives one number; of series in the resource's namespace, unless "
-        "the operator's settings say otherwise.",
+        description="A PromQL query that yields one number. It may only select series of the "
+        "resource's namespace, unless the operator's settings allow more.",
     )
-    target: float = Field(gt=0, le=1e9, description="The value one replica should see.")
+    target: float = Field(gt=0, le=1e9, description="The value that each replica should see.")
 
 
 class AutoscalingSpec(Spec):
     """Replicas from Prometheus metrics."""
 
-    min_replicas: int = Field(default=1, ge=0, le=1000, description="Never fewer.")
-    max_replicas: int = Field(default=4, ge=1, le=1000, description="Never more.")
+    min_replicas: int = Field(
+        default=1, ge=0, le=1000, description="The smallest number of replicas."
+    )
+    max_replicas: int = Field(
+        default=4, ge=1, le=1000, description="The largest number of replicas."
+    )
     metrics: tuple[Metric, ...] = Field(
-        min_length=1, max_length=8, description="The one that asks for most replicas decides."
+        min_length=1,
+        max_length=8,
+        description="The metrics to scale by. The one that asks for the most replicas decides.",
     )
     scale_down_stabilization_seconds: int = Field(
         default=300,
         ge=0,
         le=86_400,
-        description="Down only to the highest number that was asked for in this time.",
+        description="Replicas are only reduced to the highest number that was asked for within this"
+        " time.",
     )
     idle_timeout_seconds: int | None = Field(
         default=None,
         ge=60,
         le=604_800,
-        description="Without a request for so long, GPUs go to zero.",
+        description="If no request arrives for this long, the replicas that use GPUs are scaled to "
+        "zero.",
     )
 
 
 class IngressSpec(Spec):
-    """An Ingress that leads to the endpoint."""
+    """An Ingress for the endpoint."""
 
-    host: HostName = Field(description="Such as search.example.com.")
+    host: HostName = Field(description="The host name, such as search.example.com.")
     class_name: ObjectName | None = Field(
-        default=None, description="IngressClass; the cluster's default where unset."
+        default=None, description="The IngressClass; the cluster's default if unset."
     )
     tls_secret_name: ObjectName | None = Field(
-        default=None, description="Secret with the host's certificate; plain HTTP where unset."
+        default=None,
+        description="The Secret that holds the host's certificate. If it is unset, the endpoint is "
+        "served over plain HTTP.",
     )
 
 
 class HttpRouteSpec(Spec):
-    """An HTTPRoute of the Gateway API that leads to the endpoint."""
+    """An HTTPRoute of the Gateway API for the endpoint."""
 
-    gateway: ObjectName = Field(description="Name of the Gateway to attach to.")
+    gateway: ObjectName = Field(description="The name of the Gateway to attach to.")
     gateway_namespace: Name | None = Field(
-        default=None, description="Of the Gateway; the Retriever's own where unset."
+        default=None, description="The Gateway's namespace; the Retriever's own if unset."
     )
     hostnames: tuple[HostName, ...] = Field(
-        default=(), max_length=16, description="All that the Gateway listens for where empty."
+        default=(),
+        max_length=16,
+        description="The route's host names. If it is empty: all that the Gateway listens for.",
     )
 
 
 class RateLimitSpec(Spec):
-    """Above it callers get 429 with a Retry-After."""
+    """Callers that exceed the limit get status 429 with a Retry-After header."""
 
-    requests_per_second: float = Field(gt=0, le=1e6, description="For each API key.")
+    requests_per_second: float = Field(
+        gt=0, le=1e6, description="The number of requests per second for each API key."
+    )
 
 
 class AccessSpec(Spec):
     """Who may reach the endpoint, and how."""
 
     api_keys_secret_ref: SecretKeyRef | None = Field(
-        default=None, description="A Secret's key that holds API keys, one a line."
+        default=None, description="The key of a Secret that holds the API keys, one per line."
     )
     ingress: IngressSpec | None = None
     http_route: HttpRouteSpec | None = None
     network_policy: bool = Field(
         default=False,
-        description="True: only pods labelled lookalike.dev/client reach the service.",
+        description="If true, only pods with the label lookalike.dev/client can reach the service.",
     )
     rate_limit: RateLimitSpec | None = None
 
@@ -222,18 +260,21 @@ class RetrieverSpec(Spec):
     """A search endpoint over one or more collections."""
 
     collections: tuple[CollectionRef, ...] = Field(
-        min_length=1, max_length=16, description="What is searched; several are fused."
+        min_length=1,
+        max_length=16,
+        description="The collections to search. The results of several are fused into one list.",
     )
-    search: SearchSpec = Field(default=SearchSpec(), description="Defaults of every search.")
+    search: SearchSpec = Field(default=SearchSpec(), description="The defaults of every search.")
     serving: ServingSpec = Field(
         default=ServingSpec(), description="The pods that answer queries, on a cluster."
     )
     autoscaling: AutoscalingSpec | None = Field(
-        default=None, description="Replicas from metrics; serving.replicas where unset."
+        default=None,
+        description="Scales replicas by metrics. If it is unset, serving.replicas is used.",
     )
     access: AccessSpec = Field(default=AccessSpec(), description="Who may reach the endpoint.")
     suspend: bool = Field(
-        default=False, description="True: no serving pods until it is false again."
+        default=False, description="If true, no serving pods run until it is false again."
     )
 
 
@@ -241,7 +282,9 @@ class RetrieverStatus(Status):
     """What the operator last saw."""
 
     observed_generation: int | None = Field(
-        default=None, ge=0, description="The generation of the spec that this status is about."
+        default=None,
+        ge=0,
+        description="The generation of the spec that this status was observed for.",
     )
     conditions: tuple[Condition, ...] = Field(
         default=(),
@@ -249,13 +292,17 @@ class RetrieverStatus(Status):
         description="Ready, Available, Progressing, ScalingActive, Degraded, Stalled.",
     )
     url: str | None = Field(default=None, max_length=2048, description="Where to send queries.")
-    replicas: int | None = Field(default=None, ge=0, description="Serving replicas that there are.")
+    replicas: int | None = Field(
+        default=None, ge=0, description="The number of serving replicas that exist."
+    )
     selector: str | None = Field(
-        default=None, max_length=4096, description="Of their pods, for the scale subresource."
+        default=None,
+        max_length=4096,
+        description="The label selector of the serving pods, for the scale subresource.",
     )
     desired_replicas: int | None = Field(
-        default=None, ge=0, description="Serving replicas that there are to be."
+        default=None, ge=0, description="The number of serving replicas that are wanted."
     )
     last_scale_reason: str | None = Field(
-        default=None, max_length=1024, description="Why autoscaling wrote that number."
+        default=None, max_length=1024, description="Why autoscaling chose that number."
     )

@@ -14,21 +14,25 @@ from lookalike_crds.names import FieldName, Name, ObjectName
 
 
 class VolumeSource(Spec):
-    """A folder of images: a path on one machine; on a cluster, one inside a volume claim."""
+    """A folder of images: on one machine a path, on a cluster a path inside a
+    PersistentVolumeClaim."""
 
     path: str = Field(
         min_length=1,
         max_length=4096,
-        description="Folder; relative paths are resolved against the YAML file by `lookalike up`.",
+        description="The folder. `lookalike up` resolves a relative path against the folder of the "
+        "YAML file.",
     )
     glob: str = Field(
         default="**/*",
         max_length=1024,
-        description="Which files below the folder; what is not an image is skipped and counted.",
+        description="Which files below the folder to read. Files that are not images are skipped "
+        "and counted.",
     )
     claim_name: ObjectName | None = Field(
         default=None,
-        description="On a cluster: the PersistentVolumeClaim that `path` is in. It is only read.",
+        description="On a cluster: the PersistentVolumeClaim that contains `path`. It is mounted "
+        "read-only.",
     )
 
 
@@ -36,27 +40,35 @@ class UrlsSource(Spec):
     """A manifest that lists image addresses, or paths relative to it, with their metadata."""
 
     manifest: str = Field(
-        min_length=1, max_length=4096, description="Path or https:// address of the manifest."
+        min_length=1, max_length=4096, description="The path or https:// address of the manifest."
     )
     format: Literal["Auto", "Text", "Csv", "JsonLines", "Parquet"] = Field(
-        default="Auto", description="Auto: by the manifest's name. Text: one address a line."
+        default="Auto",
+        description="The manifest's format. Auto goes by its file name. Text means one address per "
+        "line.",
     )
     url_column: str = Field(
-        default="url", max_length=128, description="Column or key that holds the address."
+        default="url",
+        max_length=128,
+        description="The column or key that holds the image's address.",
     )
 
 
-_PREFIX = "Only keys that begin with it."
-_ENDPOINT = "Of a service that speaks the same protocol; the cloud's own where unset."
-_CREDENTIALS = "Secret with the credentials; the pod's own identity where unset."
+_PREFIX = "Only read objects whose key begins with this text."
+_ENDPOINT = "The address of a compatible service; the cloud provider's own if unset."
+_CREDENTIALS = (
+    "The Secret that holds the credentials. If it is unset, the pod's own identity is used."
+)
 
 
 class S3Source(Spec):
-    """A bucket of S3, or of a service that speaks its protocol."""
+    """A bucket of S3 or of an S3-compatible service."""
 
-    bucket: str = Field(min_length=3, max_length=63, description="Its name.")
+    bucket: str = Field(min_length=3, max_length=63, description="The name.")
     prefix: str = Field(default="", max_length=1024, description=_PREFIX)
-    region: str | None = Field(default=None, max_length=64, description="Such as eu-central-1.")
+    region: str | None = Field(
+        default=None, max_length=64, description="The region, such as eu-central-1."
+    )
     endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
     credentials_secret_ref: ObjectName | None = Field(default=None, description=_CREDENTIALS)
 
@@ -64,7 +76,7 @@ class S3Source(Spec):
 class GcsSource(Spec):
     """A bucket of Google Cloud Storage."""
 
-    bucket: str = Field(min_length=3, max_length=222, description="Its name.")
+    bucket: str = Field(min_length=3, max_length=222, description="The name.")
     prefix: str = Field(default="", max_length=1024, description=_PREFIX)
     endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
     credentials_secret_ref: ObjectName | None = Field(default=None, description=_CREDENTIALS)
@@ -74,7 +86,7 @@ class AzureBlobSource(Spec):
     """A container of Azure Blob Storage."""
 
     account: str = Field(min_length=3, max_length=24, description="The storage account.")
-    container: str = Field(min_length=3, max_length=63, description="Its name.")
+    container: str = Field(min_length=3, max_length=63, description="The name.")
     prefix: str = Field(default="", max_length=1024, description=_PREFIX)
     endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
     credentials_secret_ref: ObjectName | None = Field(default=None, description=_CREDENTIALS)
@@ -111,72 +123,77 @@ class MetadataMapping(Spec):
     file: str | None = Field(
         default=None,
         max_length=4096,
-        description="JSON Lines, CSV or Parquet file with one row an image, relative to the "
-        "source's root.",
+        description="A JSON Lines, CSV or Parquet file with one row per image. Its path is relative"
+        " to the source's root.",
     )
     key_column: str = Field(
         default="file",
         max_length=128,
-        description="Column of `file` that holds the image's path relative to the source's root.",
+        description="The column of `file` that holds the image's path, relative to the source's "
+        "root.",
     )
     document_id: str | None = Field(
         default=None,
         max_length=128,
-        description="Column, or part of pathPattern, that holds the document id; the path or URL "
-        "is the id where unset.",
+        description="The column, or the part of pathPattern, that holds the document id. If it is "
+        "unset, the image's path or URL is the id.",
     )
     columns: dict[FieldName, Annotated[str, Field(max_length=128)]] = Field(
         default_factory=dict,
         max_length=128,
-        description="Metadata key -> column. Empty: every column under its own name. A key or "
-        "column `camera.make` is the key `make` of the object `camera`.",
+        description="Maps metadata keys to columns. If it is empty, every column is taken under its"
+        " own name. In a key or column, `camera.make` means the key `make` of the "
+        "object `camera`.",
     )
     geo: dict[FieldName, PlaceColumns] = Field(
         default_factory=dict,
         max_length=16,
-        description="Metadata key -> the columns of its latitude and longitude, for a field of "
-        "type Geo.",
+        description="Maps the metadata key of a Geo field to the columns that hold its latitude and"
+        " longitude.",
     )
     date_format: tuple[DateFormat, ...] = Field(
         default=(),
         max_length=16,
-        description="How the tables write the values of Datetime fields, as `strptime` reads it: "
-        '"%d.%m.%Y %H:%M", or EpochSeconds or EpochMilliseconds. The first that fits counts. RFC '
-        "3339 is read in any case. A time without a zone is UTC.",
+        description="How the tables write the values of Datetime fields, in the notation of "
+        '`strptime` (such as "%d.%m.%Y %H:%M"), or EpochSeconds or EpochMilliseconds. '
+        "The first format that fits is used. RFC 3339 is always accepted. A time "
+        "without a time zone is taken as UTC.",
     )
     on_missing_row: OnMisfit = Field(
         default=OnMisfit.WARN,
-        description="What becomes of an image that `file` has no row for. Warn: it comes in "
-        "without metadata, which is counted; Fail: it is a failure; Skip: it is left out and "
-        "counted. One whose id documentId takes from the row cannot come in.",
+        description="What happens to an image that has no row in `file`. Warn: the image is "
+        "ingested without metadata, and counted. Fail: it counts as a failure. Skip: it"
+        " is left out, and counted. If documentId takes the id from the row, an image "
+        "without a row cannot be ingested.",
     )
     on_bad_value: OnMisfit = Field(
         default=OnMisfit.WARN,
-        description="What becomes of an image with a value that does not fit its field. Warn: it "
-        "comes in without that value, which is counted; Fail: it is a failure; Skip: it is left "
-        "out and counted.",
+        description="What happens to an image with a value that does not fit its field's type. "
+        "Warn: the image is ingested without that value, and counted. Fail: it counts "
+        "as a failure. Skip: it is left out, and counted.",
     )
     constants: dict[FieldName, str | int | float | bool] = Field(
         default_factory=dict,
         max_length=64,
-        description="Metadata that every document of the source has.",
+        description="Metadata that is given to every document of the source.",
     )
     path_pattern: PathPattern | None = Field(
         default=None,
-        description="Metadata from paths: `{kind}/{year}/{id}.*` gives shoes/2024/7.jpg the keys "
-        "kind, year and id; `*` is any text within a name, `**/` any folders. documentId may name "
-        "a part. A row of `file` counts more.",
+        description="Takes metadata from paths: `{kind}/{year}/{id}.*` gives shoes/2024/7.jpg the "
+        "keys kind, year and id. `*` matches any text within a name, and `**/` any "
+        "number of folders. documentId can name one of the parts. If a row of `file` "
+        "has the same key, the row wins.",
     )
     file_info: bool = Field(
         default=False,
-        description="True: `file.name`, `file.folder`, `file.bytes` and `file.modified_at` are "
-        "metadata, too.",
+        description="If true, `file.name`, `file.folder`, `file.bytes` and `file.modified_at` are "
+        "added to the metadata.",
     )
     exif: bool = Field(
         default=False,
-        description="True: what the camera wrote into a picture is metadata, too: `exif.taken_at`, "
-        "`exif.camera.make`, `exif.gps` (where it was taken) and others. A row of `file` that says "
-        "the same key counts more.",
+        description="If true, what the camera wrote into a picture is added to the metadata: "
+        "`exif.taken_at`, `exif.camera.make`, `exif.gps` (where it was taken) and "
+        "others. If a row of `file` has the same key, the row wins.",
     )
 
     @model_validator(mode="after")
@@ -198,7 +215,7 @@ class MetadataMapping(Spec):
 class SourceSpec(Spec):
     """One place images come from: exactly one of volume, urls, s3, gcs, azureBlob."""
 
-    name: Name = Field(description="Of your choice; documents tell it as their `source`.")
+    name: Name = Field(description="A name of your choice. Documents carry it as their `source`.")
     volume: VolumeSource | None = None
     urls: UrlsSource | None = None
     s3: S3Source | None = None
@@ -209,16 +226,17 @@ class SourceSpec(Spec):
         default="",
         max_length=64,
         pattern=r"^[^\x00-\x1f\x7f]*$",
-        description="Put before each document id of this source, such as `north/`: for sources "
-        "whose files have the same names. Another one gives new ids: the documents under the "
-        "old ones stay, or go with deleteMissing.",
+        description="A prefix for every document id of this source, such as `north/`. Use it if "
+        "several sources have files of the same names. Changing it gives every document"
+        " a new id; documents under the old ids stay, unless deleteMissing removes "
+        "them.",
     )
     schedule: Schedule | None = Field(
         default=None,
-        description="Cron expression, UTC, of runs that take in what is new or changed; without "
-        "one a run starts when the spec changes.",
+        description="A cron expression (UTC) for regular runs, which ingest what is new or has "
+        "changed. Without one, a run starts only when the spec changes.",
     )
     delete_missing: bool = Field(
         default=False,
-        description="True: documents whose image is no longer in the source are deleted.",
+        description="If true, documents whose image is no longer in the source are deleted.",
     )
