@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
 import time
@@ -59,6 +60,10 @@ def test_a_worker_has_the_modules_and_what_it_was_started_with(
         "path": str(tmp_path),
         "children": True,
     }
+
+
+def test_only_its_owner_may_ask(server: ForkServer) -> None:
+    assert stat.S_IMODE(server.path.stat().st_mode) == 0o600
 
 
 def test_it_is_run_by_its_own_command_if_nothing_forks(tmp_path: Path) -> None:

@@ -70,7 +70,9 @@ def main(path: str, modules: Sequence[str]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forked ones
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this one
     listener = socket.socket(socket.AF_UNIX)
+    umask = os.umask(0o177)  # whoever may connect may run anything as this user
     listener.bind(path)
+    os.umask(umask)
     listener.listen(64)  # from now on, who asks waits instead of starting a Python of its own
     for module in modules:
         with contextlib.suppress(Exception):  # a module that fails concerns who needs it
