@@ -32,7 +32,7 @@ class CollectionRef(Spec):
 
 
 _STAGE = (
-    "Diversity prefers results that are relevant and unlike each other. Boost raises the score of "
+    "Diversity prefers results that are relevant and unlike each other. Boost adds to the score of "
     "documents with a given metadata value."
 )
 
@@ -200,8 +200,8 @@ class AutoscalingSpec(Spec):
         default=None,
         ge=60,
         le=604_800,
-        description="If no request arrives for this long, the replicas that use GPUs are scaled to "
-        "zero.",
+        description="With runtime KubeRay: if no request arrives for this long, serving is scaled "
+        "to zero, which frees its GPUs.",
     )
 
 

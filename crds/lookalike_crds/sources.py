@@ -64,7 +64,7 @@ _CREDENTIALS = (
 class S3Source(Spec):
     """A bucket of S3 or of an S3-compatible service."""
 
-    bucket: str = Field(min_length=3, max_length=63, description="The name.")
+    bucket: str = Field(min_length=3, max_length=63, description="The bucket's name.")
     prefix: str = Field(default="", max_length=1024, description=_PREFIX)
     region: str | None = Field(
         default=None, max_length=64, description="The region, such as eu-central-1."
@@ -76,7 +76,7 @@ class S3Source(Spec):
 class GcsSource(Spec):
     """A bucket of Google Cloud Storage."""
 
-    bucket: str = Field(min_length=3, max_length=222, description="The name.")
+    bucket: str = Field(min_length=3, max_length=222, description="The bucket's name.")
     prefix: str = Field(default="", max_length=1024, description=_PREFIX)
     endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
     credentials_secret_ref: ObjectName | None = Field(default=None, description=_CREDENTIALS)
@@ -86,7 +86,7 @@ class AzureBlobSource(Spec):
     """A container of Azure Blob Storage."""
 
     account: str = Field(min_length=3, max_length=24, description="The storage account.")
-    container: str = Field(min_length=3, max_length=63, description="The name.")
+    container: str = Field(min_length=3, max_length=63, description="The container's name.")
     prefix: str = Field(default="", max_length=1024, description=_PREFIX)
     endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
     credentials_secret_ref: ObjectName | None = Field(default=None, description=_CREDENTIALS)
