@@ -27,3 +27,11 @@ def kind_of(error: BaseException) -> FailureKind:
     if isinstance(error, OSError):
         return _BY_ERRNO.get(error.errno or 0, INTERNAL)
     return INTERNAL
+
+
+def told(error: Exception) -> str:
+    """What a caller is told of an exception that has a row: its own words, or ours for the
+    system's, which name a file of the server."""
+    if isinstance(error, OSError) and error.strerror and not hasattr(error, "failure_kind"):
+        return f"The data folder cannot be written: {error.strerror}."
+    return str(error)

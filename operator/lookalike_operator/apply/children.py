@@ -34,12 +34,12 @@ from lookalike_operator.apply.stamp import stamp_of, stamped
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.kinds import SECRET, kind_of
 from lookalike_operator.observe.store import Store
-from lookalike_operator.plan.changes import Change
-from lookalike_operator.plan.compare import Difference, differences
+from lookalike_operator.plan.changes import Change, differing
+from lookalike_operator.plan.compare import Difference
 from lookalike_operator.plan.model import Key, Manifest, ObjectRef, Written, ref_of
 from lookalike_operator.plan.names import Owner
 from lookalike_operator.plan.secrets import emptied, filled
-from lookalike_operator.plan.surplus import managers, surplus, written_by_others
+from lookalike_operator.plan.surplus import managers, written_by_others
 
 _REMEMBERED = 100_000
 _DOUBTED_AFTER_SECONDS = 10.0
@@ -202,7 +202,7 @@ class Look:
 
     def _found(self, wanted: Manifest, live: Manifest) -> tuple[Difference, ...]:
         """Of an object as the server has just sent it."""
-        return (*differences(wanted, live), *surplus(wanted, written_by_others(live)))
+        return differing(wanted, live, written_by_others(live))
 
     def _must_wait(self, ref: ObjectRef, wanted: Manifest, live: Manifest, change: Change) -> bool:
         uid, stamp = live["metadata"]["uid"], stamp_of(wanted) or ""

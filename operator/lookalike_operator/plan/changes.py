@@ -8,6 +8,7 @@ operator then does are therefore the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lookalike_operator.plan.compare import Difference, differences
@@ -16,6 +17,7 @@ from lookalike_operator.plan.model import (
     Manifest,
     Plan,
     RetrieverSnapshot,
+    Written,
     ref_of,
 )
 from lookalike_operator.plan.names import Owner
@@ -48,6 +50,13 @@ class Changes:
     """Live children that the plan does not name."""
 
 
+def differing(
+    wanted: Manifest, live: Manifest, others: Iterable[Written]
+) -> tuple[Difference, ...]:
+    """What is to become otherwise in `live`, of which `others` have written parts."""
+    return (*differences(wanted, live), *surplus(wanted, others))
+
+
 def changes(owner: Owner, snapshot: CollectionSnapshot | RetrieverSnapshot, plan: Plan) -> Changes:
     """Pure. Empty for a plan that leaves all children as they are."""
     if plan.hands_off:
@@ -59,8 +68,8 @@ def changes(owner: Owner, snapshot: CollectionSnapshot | RetrieverSnapshot, plan
         child = live.get(ref)
         if child is None:
             return Change(wanted, taken=ref in snapshot.foreign)
-        more = surplus(wanted, snapshot.written_by_others.get(ref, ()))
-        return Change(wanted, child, (*differences(wanted, child), *more))
+        others = snapshot.written_by_others.get(ref, ())
+        return Change(wanted, child, differing(wanted, child, others))
 
     named = {ref_of(manifest) for manifest in (*plan.objects, *plan.once)} | set(plan.keep)
     return Changes(

@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from lookalike_crds.failures import IMAGE_LOST, INTERNAL, FailureKind, Retry
 from lookalike_serving.batches.record import Cause, Item
 from lookalike_serving.batches.staging import PREFIX, Staging
-from lookalike_serving.failures import kind_of
+from lookalike_serving.failures import kind_of, told
 from lookalike_serving.images import ImageError, ImageFile
-from lookalike_serving.machine.disk import NoRoom
 from lookalike_serving.problems import Problem
 
 log = logging.getLogger("lookalike.batches")
@@ -124,12 +123,10 @@ def _cause(failure: Exception, kind: FailureKind) -> Cause:
             f"Something failed that should not ({type(failure).__name__}): the cause is in "
             "the server's log.",
         )
-    told = str(failure)
-    if isinstance(failure, OSError) and failure.strerror and not isinstance(failure, NoRoom):
-        told = f"The data folder cannot be written: {failure.strerror}"
+    message = told(failure)
     if kind.concerns_all and kind.retryable:
-        told = f"{told.rstrip('.')}. Retry the batch when that has passed."
-    return Cause(kind.code, told)
+        message = f"{message.rstrip('.')}. Retry the batch when that has passed."
+    return Cause(kind.code, message)
 
 
 async def wait(stop: asyncio.Event, seconds: float) -> None:

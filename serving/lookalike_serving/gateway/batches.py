@@ -27,10 +27,10 @@ from lookalike_serving.gateway.cursors import read_cursor, write_cursor
 from lookalike_serving.gateway.openapi import FILE_PART, json_or_multipart, problems, reference
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import (
-    POINT_CURSOR,
-    POSITION_CURSOR,
     BatchId,
     CollectionName,
+    PointCursor,
+    PositionCursor,
     form,
 )
 from lookalike_serving.problems import wrong
@@ -114,12 +114,7 @@ async def list_batches(
     request: Request,
     collection: str | None = Query(None, max_length=63),
     state: BatchState | None = Query(None),
-    cursor: str | None = Query(
-        None,
-        max_length=512,
-        description="`next_cursor` of the page before.",
-        json_schema_extra=POINT_CURSOR,
-    ),
+    cursor: PointCursor = None,
     limit: int = Query(50, ge=1, le=1000),
 ) -> Response:
     found, after = await _batches(request).page(collection, state, read_cursor(cursor), limit)
@@ -147,12 +142,7 @@ async def list_items(
     batch_id: BatchId,
     request: Request,
     state: ItemState | None = Query(None, description="Only items of this state."),
-    cursor: str | None = Query(
-        None,
-        max_length=512,
-        description="`next_cursor` of the page before.",
-        json_schema_extra=POSITION_CURSOR,
-    ),
+    cursor: PositionCursor = None,
     limit: int = Query(100, ge=1, le=1000),
 ) -> Response:
     batches = _batches(request)

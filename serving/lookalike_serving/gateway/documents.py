@@ -42,9 +42,9 @@ from lookalike_serving.gateway.openapi import (
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import (
     JSON_FILTERS,
-    POINT_CURSOR,
     CollectionName,
     DocumentIdInPath,
+    PointCursor,
     form,
 )
 from lookalike_serving.images import ImageFile, checked_size
@@ -212,12 +212,7 @@ async def list_documents(
         description="As in a search, as JSON.",
         json_schema_extra=JSON_FILTERS,
     ),
-    cursor: str | None = Query(
-        None,
-        max_length=512,
-        description="`next_cursor` of the page before.",
-        json_schema_extra=POINT_CURSOR,
-    ),
+    cursor: PointCursor = None,
     limit: int = Query(100, ge=1, le=1000),
     include: str | None = Query(None, pattern="^vector$"),
     total: bool = Query(False, description="Also tell how many documents match the filters."),

@@ -26,7 +26,7 @@ from lookalike_crds.failures import (
 )
 from lookalike_serving.embed.batching import Overloaded
 from lookalike_serving.embed.protocol import ModelError
-from lookalike_serving.failures import kind_of
+from lookalike_serving.failures import kind_of, told
 from lookalike_serving.gateway.bodies import wrong_parts
 from lookalike_serving.gateway.context import metrics_of, request_id_of
 from lookalike_serving.gateway.responses import problem_response
@@ -98,9 +98,7 @@ def _of_table(failure: Exception) -> Problem:
         )
     if kind.status >= 500:
         log.error("%s: %s", kind.code, failure)
-    if isinstance(failure, OSError) and failure.strerror and not isinstance(failure, NoRoom):
-        return Problem(kind, f"The data folder cannot be written: {failure.strerror}.")
-    return Problem(kind, str(failure))
+    return Problem(kind, told(failure))
 
 
 def _of_http(failure: HTTPException, request: Request) -> Problem:

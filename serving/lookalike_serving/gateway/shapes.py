@@ -7,9 +7,9 @@ dimension, that a multipart's JSON names its files.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Path
+from fastapi import Path, Query
 
 from lookalike_crds.names import LABEL, SERVICE
 from lookalike_serving.documents.ids import DOCUMENT_ID
@@ -18,9 +18,18 @@ from lookalike_serving.index.filters.operators import OPERATORS
 from lookalike_serving.index.filters.parse import COMBINATORS
 from lookalike_serving.index.filters.values import KEY, Shape
 
-POINT_CURSOR: Shape = {"pattern": "^[A-Za-z0-9_-]{21}[AQgw]$"}
+
+def _cursor(pattern: str) -> Any:
+    return Query(
+        max_length=512,
+        description="`next_cursor` of the page before.",
+        json_schema_extra={"pattern": pattern},
+    )
+
+
+PointCursor = Annotated[str | None, _cursor("^[A-Za-z0-9_-]{21}[AQgw]$")]
 """See cursors.py."""
-POSITION_CURSOR: Shape = {"pattern": "^[0-9]{1,9}$"}
+PositionCursor = Annotated[str | None, _cursor("^[0-9]{1,9}$")]
 
 FILTERS_MODEL = "Filters"
 _FILTERS: Shape = {"x-ref": FILTERS_MODEL}

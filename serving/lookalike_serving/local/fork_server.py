@@ -24,6 +24,7 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +48,10 @@ class ForkServer:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
 
     def end(self) -> None:
-        """Fork no more; what was forked goes on."""
-        if self._process is not None and self._process.stdin is not None:
-            self._process.stdin.close()
-            self._process.wait()
+        """Fork no more; what was forked goes on. Also while it still imports, which takes long."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,10 @@ def _forked(listener: socket.socket) -> _Request | None:
                 request = _received(connection)
             except (OSError, ValueError):  # whoever asked has gone
                 continue
-            pid = os.fork()
+            with warnings.catch_warnings():
+                # Of Python 3.12 on, which counts OpenBLAS's threads, too.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
             if pid == 0:
                 return request
             with contextlib.suppress(OSError):
