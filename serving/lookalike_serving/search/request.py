@@ -1,8 +1,8 @@
 """What a search request and its answer look like on the wire.
 
 Unknown keys are refused with a hint, so that `topk` never silently means the default. The answer's
-models document the API; the search path itself encodes plain dicts (see gateway/responses.py), since
-validating our own output a second time would cost more than the index query.
+models document the API; the search path itself encodes plain dicts (see gateway/responses.py),
+since validating our own output a second time would cost more than the index query.
 """
 
 from __future__ import annotations
