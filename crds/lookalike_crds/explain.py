@@ -44,10 +44,10 @@ _REMEDIES = {
 
 def explain(error: Any, model: type[BaseModel], document: dict[str, Any]) -> tuple[str, Any, str]:
     """(path, value, message) of one of pydantic's errors, with a remedy."""
-    location = real_location(error["loc"], document)
+    kind = error["type"]
+    location = real_location(error["loc"], document, missing=kind == "missing")
     path = path_text(location)
     value = error.get("input")
-    kind = error["type"]
     if kind == "extra_forbidden":
         known = _keys_at(model, location[:-1])
         hint = did_you_mean(str(location[-1]), known)
@@ -75,13 +75,18 @@ def explain(error: Any, model: type[BaseModel], document: dict[str, Any]) -> tup
     return path, value, str(error["msg"])
 
 
-def real_location(location: Sequence[Any], document: Any) -> list[str | int]:
-    """The steps that are in the document: pydantic's paths also name the members of unions."""
+def real_location(
+    location: Sequence[Any], document: Any, *, missing: bool = False
+) -> list[str | int]:
+    """The steps that are in the document: pydantic's paths also name the members of unions.
+
+    `missing`: the last step is a key that the document should have.
+    """
     real: list[str | int] = []
     here: Any = document
     for i, step in enumerate(location):
         last = i == len(location) - 1
-        if isinstance(here, dict) and (step in here or (last and isinstance(step, str))):
+        if isinstance(here, dict) and (step in here or (last and missing)):
             real.append(step)
             here = here.get(step)
         elif isinstance(here, list) and isinstance(step, int) and step < len(here):

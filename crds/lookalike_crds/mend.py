@@ -60,7 +60,7 @@ class Mended:
 
     def place(self, kind: str, location: tuple[Any, ...]) -> tuple[str | int, ...]:
         """What has to go for an error to go; where something is missing, what it is missing in."""
-        steps = tuple(real_location(location, self.document))
+        steps = tuple(real_location(location, self.document, missing=kind == "missing"))
         return steps[:-1] if kind == "missing" else steps
 
     def take_out(self, places: list[tuple[str | int, ...]]) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from pydantic import Field
 
 from lookalike_crds.base import Condition, SecretKeyRef, Spec, Status
 from lookalike_crds.image_collection import ResourceList, StorageSpec
-from lookalike_crds.names import FieldName, HostName, Name, ObjectName
+from lookalike_crds.names import HostName, Name, ObjectName
+from lookalike_crds.stages import Stage
 
 
 class Fusion(StrEnum):
@@ -29,41 +30,6 @@ class CollectionRef(Spec):
         le=100,
         description="How much this collection's scores count when several are fused.",
     )
-
-
-_STAGE = (
-    "Diversity prefers results that are relevant and unlike each other. Boost adds to the score of "
-    "documents with a given metadata value."
-)
-
-
-class DiversityStage(Spec):
-    """Maximal marginal relevance (Carbonell & Goldstein 1998): relevance against sameness."""
-
-    type: Literal["Diversity"] = Field(default="Diversity", description=_STAGE)
-    trade_off: float = Field(
-        default=0.7,
-        ge=0,
-        le=1,
-        description="Diversity: the balance between relevance (1) and difference from the other "
-        "results (0).",
-    )
-
-
-class BoostStage(Spec):
-    """Adds `weight` to the score of documents whose `field` equals `value`."""
-
-    type: Literal["Boost"] = Field(default="Boost", description=_STAGE)
-    field: FieldName = Field(description="Boost: the metadata key to compare.")
-    value: str | int | float | bool = Field(description="Boost: the value that the key must have.")
-    weight: float = Field(
-        ge=-10,
-        le=10,
-        description="Boost: the number that is added to the score. It may be negative.",
-    )
-
-
-Stage = Annotated[DiversityStage | BoostStage, Field(discriminator="type")]
 
 
 class SearchSpec(Spec):

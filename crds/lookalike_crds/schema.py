@@ -115,17 +115,21 @@ class _Converter:
 
     @staticmethod
     def _union(variants: list[Schema]) -> Schema:
-        """One object for several that differ by their `type`."""
+        """One object for several that differ by their `type`.
+
+        Raises TypeError if two of them give a field of one name different types or bounds: the
+        merged object can hold only one.
+        """
         properties: Schema = {}
+        owners: dict[str, list[str]] = {}
         names: list[str] = []
-        told: Schema = {}
+        told: list[str] = []
         rules: list[Schema] = []
         for variant in variants:
             own = dict(variant["properties"])
-            which = own.pop("type")
-            told = {k: v for k, v in which.items() if k == "description"}
-            name = which["enum"][0]
+            name = own.pop("type")["enum"][0]
             names.append(name)
+            told.append(f"{name}: {_lowered(variant['description'])}")
             needed = [r for r in variant.get("required", ()) if r != "type" and "type" in own[r]]
             if needed:
                 present = " && ".join(f"has(self.{field})" for field in needed)
@@ -135,16 +139,45 @@ class _Converter:
                         "message": f"type {name} needs {', '.join(needed)}",
                     }
                 )
-            foreign = [f for f in own if f not in properties]
-            for field in foreign:
+            for field, schema in own.items():
                 # A default would appear in the other variants, too.
-                properties[field] = {k: v for k, v in own[field].items() if k != "default"}
+                shape = {k: v for k, v in schema.items() if k not in ("default", "description")}
+                earlier = properties.get(field, {})
+                if earlier and shape != {k: v for k, v in earlier.items() if k != "description"}:
+                    raise TypeError(
+                        f"{owners[field][0]} and {name} have a field {field!r} with different "
+                        "types or bounds: name one of them differently, or give both the same"
+                    )
+                owners.setdefault(field, []).append(name)
+                meaning = f"{name}: {_lowered(schema['description'])}"
+                both = " ".join(filter(None, [earlier.get("description"), meaning]))
+                properties[field] = {"description": both, **shape}
+        for field, whose in owners.items():
+            if len(whose) < len(names) and "type" in properties[field]:
+                listed = ", ".join(f"'{name}'" for name in whose)
+                rules.append(
+                    {
+                        "rule": f"!has(self.{field}) || self.type in [{listed}]",
+                        "message": f"{field} is for type {' and '.join(whose)}: remove it",
+                    }
+                )
+        properties = {
+            field: dict(sorted(schema.items(), key=_order)) for field, schema in properties.items()
+        }
         return {
             "type": "object",
             "required": ["type"],
-            "properties": {"type": {**told, "type": "string", "enum": names}, **properties},
+            "properties": {
+                "type": {"description": " ".join(told), "type": "string", "enum": names},
+                **properties,
+            },
             **({"x-kubernetes-validations": rules} if rules else {}),
         }
+
+
+def _lowered(text: str) -> str:
+    """As it stands after a colon."""
+    return text[:1].lower() + text[1:]
 
 
 def _filled(schema: Schema) -> Schema:

@@ -20,7 +20,8 @@ from lookalike_crds.config import (
     with_light,
 )
 from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
-from lookalike_crds.retriever import BoostStage, CollectionRef, SearchSpec
+from lookalike_crds.retriever import CollectionRef, SearchSpec
+from lookalike_crds.stages import BoostStage
 
 
 def collection(name: str) -> CollectionConfig:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import celpy
 import pytest
+from pydantic import Field
 
+from lookalike_crds.base import Spec
 from lookalike_crds.generate import crds, files
+from lookalike_crds.schema import structural_schema
 
 DEFINITIONS = {c["spec"]["names"]["kind"]: c for c in crds()}
 
@@ -71,6 +75,74 @@ def test_rules_are_short_and_say_what_to_do(kind: str) -> None:
         for rule in node.get("x-kubernetes-validations", ()):
             assert rule["message"], path
             assert "\n" not in rule["message"], path
+
+
+class Near(Spec):
+    """Takes what is near."""
+
+    type: Literal["Near"] = "Near"
+    radius: float = Field(default=1, ge=0, description="The radius.")
+    unit: Literal["m"] = Field(default="m", description="The unit.")
+
+
+class Far(Spec):
+    """Takes what is far."""
+
+    type: Literal["Far"] = "Far"
+    distance: float = Field(ge=0, description="The least distance.")
+    unit: Literal["m"] = Field(default="m", description="The unit.")
+
+
+class Wide(Spec):
+    """Takes everything."""
+
+    type: Literal["Wide"] = "Wide"
+    radius: int = Field(le=9, description="The radius.")
+
+
+class Holder(Spec):
+    which: Annotated[Near | Far, Field(discriminator="type")]
+
+
+class Contradiction(Spec):
+    which: Annotated[Near | Wide, Field(discriminator="type")]
+
+
+def test_a_union_says_of_each_field_whose_it_is() -> None:
+    which = structural_schema(Holder)["properties"]["which"]
+    told = {name: field["description"] for name, field in which["properties"].items()}
+    assert told == {
+        "type": "Near: takes what is near. Far: takes what is far.",
+        "radius": "Near: the radius.",
+        "unit": "Near: the unit. Far: the unit.",
+        "distance": "Far: the least distance.",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "messages"),
+    [
+        ({"type": "Near", "radius": 2.0, "unit": "m"}, []),
+        ({"type": "Far", "distance": 2.0}, []),
+        ({"type": "Far"}, ["type Far needs distance"]),
+        ({"type": "Near", "distance": 2.0}, ["distance is for type Far: remove it"]),
+    ],
+)
+def test_a_union_refuses_what_is_not_of_the_type(given: Any, messages: list[str]) -> None:
+    which = structural_schema(Holder)["properties"]["which"]
+    environment = celpy.Environment()
+    value = {"self": celpy.json_to_cel(given)}
+    said = [
+        rule["message"]
+        for rule in which["x-kubernetes-validations"]
+        if not environment.program(environment.compile(rule["rule"])).evaluate(value)
+    ]
+    assert said == messages
+
+
+def test_a_field_of_two_meanings_is_refused_where_the_types_are_made() -> None:
+    with pytest.raises(TypeError, match="Near and Wide have a field 'radius'"):
+        structural_schema(Contradiction)
 
 
 def test_the_scale_subresource_points_at_fields_that_exist() -> None:

@@ -442,6 +442,17 @@ async def test_the_embedding_model_is_checked(client: httpx.AsyncClient) -> None
             "rerank[0].weight",
             "is missing",
         ),
+        (
+            {"queries": text(), "rerank": [{"type": "Boost", "value": 1}]},
+            "rerank[0].field",
+            "is missing",
+        ),
+        (
+            {"queries": text(), "rerank": [{"type": "diversity", "tradeOff": 0.5}]},
+            "rerank[0].tradeOff",
+            "did you mean 'trade_off'",
+        ),
+        ({"queries": [{"type": "text", "value": {"a": 1}}]}, "queries[0].value", "valid string"),
         ({"queries": text(), "filters": {"price": {"above": 3}}}, "filters.price", "unknown"),
         ({"queries": text(), "group_by": ""}, "group_by", "at least 1"),
     ],

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from lookalike_crds.retriever import BoostStage, DiversityStage
+import lookalike_crds.stages as declared
+from lookalike_crds.stages import BoostStage, DiversityStage
 from lookalike_serving.index.filters.operators import condition
 from lookalike_serving.index.filters.tree import HasId, Not
 from lookalike_serving.index.protocol import Hit
 from lookalike_serving.search.candidates import Candidate
 from lookalike_serving.search.grouping import best_of_each, unseen
-from lookalike_serving.search.rerank import boost, diversify, extra_filters, rerank
+from lookalike_serving.search.rerank import extra_filters, fetch_limit, fields_of, rerank
+from lookalike_serving.search.stages import stage_of
+from lookalike_serving.search.stages.stage import STAGES
 
 
 def candidate(
@@ -24,6 +27,28 @@ def candidate(
 
 def names(candidates: list[Candidate]) -> list[str]:
     return [each.hit.id for each in candidates]
+
+
+def boost(candidates: list[Candidate], stage: BoostStage) -> list[Candidate]:
+    return stage_of(stage).apply(candidates, len(candidates))
+
+
+def diversify(candidates: list[Candidate], trade_off: float, top_k: int) -> list[Candidate]:
+    return stage_of(DiversityStage(trade_off=trade_off)).apply(candidates, top_k)
+
+
+def test_each_declared_stage_is_carried_out_by_one_class() -> None:
+    assert set(STAGES) == set(declared.STAGES)
+
+
+def test_stages_together_want_what_each_of_them_wants() -> None:
+    stages = [
+        stage_of(DiversityStage()),
+        stage_of(BoostStage(field="status", value="active", weight=1)),
+    ]
+    assert fields_of(stages) == ["status"]
+    assert fetch_limit(stages, 10) == 100
+    assert fetch_limit(stages[1:], 10) == fetch_limit([], 10) == 10
 
 
 def test_diversity_takes_something_else_before_a_second_copy() -> None:
@@ -89,12 +114,12 @@ def test_a_boost_asks_the_index_for_what_it_favours() -> None:
     up = BoostStage(field="status", value="active", weight=1)
     down = BoostStage(field="status", value="active", weight=-1)
     neutral = BoostStage(field="status", value="active", weight=0)
-    assert extra_filters([up, down, neutral]) == [match, Not((match,))]
+    assert extra_filters([stage_of(each) for each in (up, down, neutral)]) == [match, Not((match,))]
 
 
 def test_steps_record_every_stage_in_order() -> None:
     found = [candidate("a", 0.9, [1, 0], s="x"), candidate("b", 0.7, [0, 1], s="y")]
-    stages = [DiversityStage(), BoostStage(field="s", value="y", weight=1)]
+    stages = [stage_of(DiversityStage()), stage_of(BoostStage(field="s", value="y", weight=1))]
     best = rerank(found, stages, 2, trace=True)[0]
     assert [(s.stage, s.rank) for s in best.steps] == [("Diversity", 2), ("Boost", 1)]
 

@@ -111,7 +111,7 @@ def _submission(value: Any, path: str) -> Submission:
     try:
         return Submission(path, _ITEM.validate_python(value))
     except ValidationError as failure:
-        errors = wrong_parts(failure.errors(include_url=False), SubmittedItem, path)
+        errors = wrong_parts(failure.errors(include_url=False), value, SubmittedItem, path)
         return Submission(path, None, errors=tuple(errors))
 
 

@@ -20,6 +20,7 @@ from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from lookalike_crds.explain import real_location
 from lookalike_crds.failures import BAD_MULTIPART, UNSUPPORTED_MEDIA_TYPE
 from lookalike_serving.problems import Problem, Wrong, invalid, wrong
 
@@ -63,7 +64,16 @@ def parse(model: type[M], body: bytes | str, path: str = "") -> M:
     try:
         return model.model_validate_json(text)
     except ValidationError as failure:
-        raise invalid(wrong_parts(failure.errors(include_url=False), model, path)) from None
+        errors = failure.errors(include_url=False)
+        raise invalid(wrong_parts(errors, _decoded(text), model, path)) from None
+
+
+def _decoded(text: bytes | str) -> Any:
+    """What a text says, to see which places there are in it; None if it is no JSON."""
+    try:
+        return from_json(text)
+    except ValueError:
+        return None
 
 
 def without_mark(text: bytes | str) -> bytes | str:
@@ -122,30 +132,24 @@ def _text(content: bytes, part: str) -> str:
 
 
 def wrong_parts(
-    errors: Sequence[Mapping[str, Any]], model: type[BaseModel] | None = None, path: str = ""
+    errors: Sequence[Mapping[str, Any]],
+    document: Any,
+    model: type[BaseModel] | None = None,
+    path: str = "",
 ) -> list[Wrong]:
-    """Pydantic's errors in our words."""
-    return [
-        Wrong(where, _message(error, model))
-        for error in errors[:50]
-        if (where := _path(error["loc"], path)) is not None
-    ]
+    """Pydantic's errors about a document, in our words."""
+    return [Wrong(_path(error, document, path), _message(error, model)) for error in errors[:50]]
 
 
-def _path(location: Sequence[int | str], prefix: str) -> str:
+def _path(error: Mapping[str, Any], document: Any, prefix: str) -> str:
     """`("queries", 0, "value", "str")` as `queries[0].value`: union branches are not places."""
     path = prefix
-    for step in location:
+    for step in real_location(error["loc"], document, missing=error["type"] == "missing"):
         if isinstance(step, int):
             path += f"[{step}]"
-        elif step in _BRANCHES or step.startswith(("list[", "function-")):
-            continue
         else:
             path += f".{step[:100]}" if path else step[:100]
     return path
-
-
-_BRANCHES = {"str", "int", "float", "bool", "body", "query", "Diversity", "Boost"}
 
 
 def _message(error: Mapping[str, Any], model: type[BaseModel] | None) -> str:

@@ -33,7 +33,7 @@ from lookalike_serving.gateway.responses import problem_response
 from lookalike_serving.images import ImageError
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.machine.disk import NoRoom
-from lookalike_serving.problems import Problem, invalid
+from lookalike_serving.problems import Problem, Wrong, invalid
 
 log = logging.getLogger("lookalike.gateway")
 
@@ -78,13 +78,20 @@ def problem_of(failure: Exception, request: Request) -> Problem:
         case Problem():
             return failure
         case RequestValidationError():
-            return invalid(wrong_parts(failure.errors()))
+            return invalid(_of_parameters(failure))
         case HTTPException():
             return _of_http(failure, request)
         case ClientDisconnect():
             return Problem(CLIENT_DISCONNECTED, CLIENT_DISCONNECTED.means)
         case _:
             return _of_table(failure)
+
+
+def _of_parameters(failure: RequestValidationError) -> list[Wrong]:
+    """Bodies are read by the routes themselves: what FastAPI refuses is in the path or the query,
+    and its name is all there is to say of the place."""
+    errors = [{**each, "loc": each["loc"][1:2]} for each in failure.errors()]
+    return wrong_parts(errors, None)
 
 
 def _of_table(failure: Exception) -> Problem:

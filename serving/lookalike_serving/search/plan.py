@@ -5,16 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lookalike_crds.config import RetrieverConfig
 from lookalike_crds.image_collection import Distance, FieldSpec
-from lookalike_crds.retriever import Fusion, Stage
+from lookalike_crds.retriever import Fusion
 from lookalike_serving.documents.layout import RESERVED
 from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.index.filters.tree import Filter, unindexed_keys
 from lookalike_serving.search import grouping, rerank
 from lookalike_serving.search.facets import FacetPlan, plan_facets
 from lookalike_serving.search.request import DEFAULT_INCLUDE, SearchRequest
+from lookalike_serving.search.stages import Stage, stage_of
 from lookalike_serving.service import CollectionState, Service
 
 _METADATA = "metadata."
@@ -75,7 +77,7 @@ class SearchPlan:
     top_k: int
     min_score: float | None
     fusion: Fusion
-    stages: tuple[Stage, ...]
+    stages: tuple[Stage[Any], ...]
     include: Include
     fetch_limit: int
     """Candidates of each collection and round."""
@@ -90,11 +92,8 @@ def plan_search(service: Service, retriever: RetrieverConfig, request: SearchReq
     targets = tuple(Target(service.collection(c.name), c.weight) for c in retriever.collections)
     defaults = retriever.search
     tree = parse_filters(request.filters, fields_of([target.state for target in targets]))
-    stages = (
-        defaults.stages
-        if request.rerank is None
-        else tuple(part.stage() for part in request.rerank)
-    )
+    asked = defaults.stages if request.rerank is None else request.rerank
+    stages = tuple(stage_of(each) for each in asked)
     top_k = request.top_k or defaults.top_k
     include = Include.of(request.include)
     limit = grouping.fetch_limit(request.group_by, rerank.fetch_limit(stages, top_k))
@@ -123,7 +122,7 @@ def plan_search(service: Service, retriever: RetrieverConfig, request: SearchReq
 
 
 def _payload_keys(
-    include: Include, stages: tuple[Stage, ...], group_by: str | None
+    include: Include, stages: tuple[Stage[Any], ...], group_by: str | None
 ) -> bool | tuple[str, ...]:
     """All keys where all are told; else just what results and stages read."""
     if include.all_metadata:

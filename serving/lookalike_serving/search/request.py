@@ -8,20 +8,11 @@ since validating our own output a second time would cost more than the index que
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    StringConstraints,
-    Tag,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from lookalike_crds.names import FieldName
-from lookalike_crds.retriever import BoostStage, DiversityStage, Stage
+from lookalike_crds.stages import STAGES, StageSpec, as_requested, name_of
 from lookalike_serving.index.filters.operators import OPERATORS
 from lookalike_serving.index.filters.values import KEY_PATTERN, MAX_KEY
 from lookalike_serving.search.facet_request import MAX_FACETS, Facet, FacetField
@@ -70,43 +61,24 @@ class QueryPart(Strict):
     )
 
 
-def _capitalised(value: Any) -> Any:
-    return value.capitalize() if isinstance(value, str) else value
+_STAGE_NAMES = {name_of(stage).lower(): name_of(stage) for stage in STAGES}
 
 
-class DiversityPart(Strict):
-    """Maximal marginal relevance: fewer near-identical results."""
-
-    type: Annotated[Literal["Diversity"], BeforeValidator(_capitalised)]
-    trade_off: float = Field(
-        default=0.7, ge=0, le=1, description="1: relevance alone; 0: difference alone."
-    )
-
-    def stage(self) -> Stage:
-        return DiversityStage(trade_off=self.trade_off)
+def _named(value: Any) -> Any:
+    """A stage with its type as it is declared: requests may write it in small letters."""
+    if isinstance(value, dict) and isinstance(said := value.get("type"), str):
+        return {**value, "type": _STAGE_NAMES.get(said.lower(), said)}
+    return value
 
 
-class BoostPart(Strict):
-    """Adds `weight` to the score of documents whose `field` equals `value`."""
-
-    type: Annotated[Literal["Boost"], BeforeValidator(_capitalised)]
-    field: FieldName
-    value: str | int | float | bool
-    weight: float = Field(ge=-10, le=10)
-
-    def stage(self) -> Stage:
-        return BoostStage(field=self.field, value=self.value, weight=self.weight)
-
-
-def _stage_type(value: Any) -> str | None:
-    named = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return _capitalised(named) if isinstance(named, str) else None
-
-
-RerankPart = Annotated[
-    Annotated[DiversityPart, Tag("Diversity")] | Annotated[BoostPart, Tag("Boost")],
-    Discriminator(_stage_type),
-]
+if TYPE_CHECKING:
+    RequestedStage = StageSpec
+else:
+    RequestedStage = Annotated[
+        Union[tuple(as_requested(stage) for stage in STAGES)],  # noqa: UP007 - made of a list
+        Field(discriminator="type"),
+        BeforeValidator(_named),
+    ]
 
 _INCLUDE = (
     r"""^(metadata(\.[^.\[\]"'\\\x00-\x1f\x7f-\x9f]{1,128})*"""
@@ -173,7 +145,7 @@ class SearchRequest(Strict):
     min_score: float | None = Field(
         default=None, allow_inf_nan=False, description="Leaves out what scores less."
     )
-    rerank: list[RerankPart] | None = Field(
+    rerank: list[RequestedStage] | None = Field(
         default=None,
         max_length=16,
         description="Stages in order, in place of the retriever's; [] for none.",
