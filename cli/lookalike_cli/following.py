@@ -121,7 +121,7 @@ class ProgressLines:
             return
         for collection in collections:
             progress = read_progress(self._run.progress_file(collection))
-            if progress is None or progress.state.ended or not progress.total.listed:
+            if progress is None or progress.state.ended or not progress.total.images:
                 continue
             line = _line(progress)
             if self._said.get(collection) != line:
@@ -133,7 +133,7 @@ class ProgressLines:
 def _line(progress: Progress) -> str:
     """Such as "photos: 120 of 250 images, 31 images/s, 4 s left"."""
     total = progress.total
-    found = f"{total.listed:,} images" + ("" if progress.listed_all else " found so far")
+    found = f"{total.images:,} images" + ("" if progress.listed_all else " found so far")
     told = _told(progress)
     return f"{progress.collection}: {total.done:,} of {found}" + (f", {told}" if told else "")
 
@@ -173,7 +173,7 @@ class ProgressBars:
             self._bars.update(
                 self._tasks[collection],
                 completed=total.done,
-                total=None if progress.state is RunState.LISTING else total.listed,
+                total=None if progress.state is RunState.LISTING else total.images,
                 told=_told(progress),
             )
 

@@ -163,7 +163,7 @@ def _ingestion_lines(told: dict[str, Any]) -> list[str]:
     progress = None
     if told["progress"] is not None:
         progress = Progress.model_validate(told["progress"])
-        line += f", {progress.total.done:,} of {progress.total.listed:,}"
+        line += f", {progress.total.done:,} of {progress.total.images:,}"
         if not progress.listed_all and not progress.state.ended:
             line += " found so far"
         line += f" ({described(progress)})"

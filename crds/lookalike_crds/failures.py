@@ -310,6 +310,43 @@ IMAGE_UNAVAILABLE = _image(
     retry=Retry.LATER,
 )
 
+
+def _entry(code: str, means: str, remedy: str) -> FailureKind:
+    """An entry of a source that cannot become a document: the run goes on with the next one."""
+    return FailureKind(code, Part.IMAGE, 422, Retry.ONCE_MENDED, means, remedy)
+
+
+ENTRY_UNREADABLE = _entry(
+    "entry-unreadable",
+    "A row, a file or a folder of the source cannot be read.",
+    "Correct the row, or give the process the right to read the file.",
+)
+ENTRY_WITHOUT_IMAGE = _entry(
+    "entry-without-image",
+    "The row names no image that can be read.",
+    "Write the address or the path of an image into the row, or set `urlColumn`.",
+)
+ENTRY_BAD_ID = _entry(
+    "entry-bad-id",
+    "The entry has no document id, or one that cannot be used.",
+    "Correct the id in the row or the name of the file.",
+)
+ENTRY_ID_TAKEN = _entry(
+    "entry-id-taken",
+    "Another image has the document id already.",
+    "Make the ids unique, or set `idPrefix` of one of the sources.",
+)
+ENTRY_BAD_METADATA = _entry(
+    "entry-bad-metadata",
+    "The metadata of the image is missing or does not fit, and the source asks for it.",
+    "Correct the row, or set `metadata.onBadValue` or `onMissingRow` to another value.",
+)
+WORKER_DIED = _entry(
+    "worker-died",
+    "The worker process ended each time that it had this image.",
+    "Give the run more memory; if only a few images have this failure, look at these.",
+)
+
 # -- the model -------------------------------------------------------------------------------------
 
 MODEL_NOT_LOADED = FailureKind(

@@ -400,13 +400,21 @@ class SourceStatus(Status):
     )
     last_run: str | None = Field(default=None, max_length=64, description="RFC 3339.")
     listed: int = Field(
-        default=0, ge=0, description="The number of images that the last run found."
+        default=0,
+        ge=0,
+        description="Everything that the last run found: ingested, failed and skipped together.",
     )
     ingested: int = Field(
         default=0, ge=0, description="How many of them are indexed, by that run or an earlier one."
     )
     failed: int = Field(
         default=0, ge=0, description="How many of them could not be indexed. The log names each."
+    )
+    skipped: int = Field(
+        default=0,
+        ge=0,
+        description="How many of them were passed over: files that are no images, images that the "
+        "source's metadata leaves out, and documents that somebody deleted.",
     )
 
 

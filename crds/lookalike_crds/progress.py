@@ -17,6 +17,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lookalike_crds.failures import by_code
+
 
 class RunState(StrEnum):
     LISTING = "LISTING"  # and already working on what was listed
@@ -36,7 +38,9 @@ class Counts(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    listed: int = 0
+    listed: int = Field(
+        default=0, description="Everything that the listing found, counted when it was found."
+    )
     new: int = 0
     updated: int = 0
     unchanged: int = 0
@@ -60,8 +64,23 @@ class Counts(BaseModel):
         return ", ".join(told) or "nothing"
 
     @property
+    def images(self) -> int:
+        """What was listed and not passed over: what the run has to deal with."""
+        return self.listed - self.skipped
+
+    @property
     def done(self) -> int:
+        """Of `images`."""
         return self.new + self.updated + self.unchanged + self.failed
+
+    @property
+    def left(self) -> int:
+        """Listed, and nothing became of it: 0 at the end of each complete run.
+
+        More than 0 of a run that ended early: the next run takes these. Less than 0: something was
+        counted twice.
+        """
+        return self.images - self.done
 
 
 class ItemError(BaseModel):
@@ -72,6 +91,7 @@ class ItemError(BaseModel):
     source: str
     key: str
     cause: str
+    code: str | None = Field(default=None, description="Its row in the table of failures.")
 
 
 Unit = Literal["image", "row", "file"]
@@ -83,6 +103,9 @@ class ByCause(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     cause: str = Field(description="In the same words for all that it happens to.")
+    code: str | None = Field(
+        default=None, description="Of failures: their row in the table of failures."
+    )
     count: int = 1
     of: Unit = "image"
     source: str
@@ -121,7 +144,7 @@ class Progress(BaseModel):
     errors: list[ItemError] = Field(default_factory=list, description="The last few.")
     failures: list[ByCause] = Field(
         default_factory=list,
-        description="All that failed, by cause, most frequent first; worded as the example has it.",
+        description="All that failed, by their row in the table of failures, most frequent first.",
     )
     skipped: list[ByCause] = Field(
         default_factory=list, description="Files that were passed over, by cause."
@@ -154,7 +177,7 @@ class WorkerProgress(BaseModel):
     def of(cls, progress: Progress) -> WorkerProgress:
         total = progress.total
         return cls(
-            listed=total.listed,
+            listed=total.images,
             listed_all=progress.listed_all,
             done=total.done,
             failed=total.failed,
@@ -248,6 +271,7 @@ class RunResult(BaseModel):
                 "errors": [
                     ItemError(
                         source=error.source,
+                        code=error.code,
                         key=_shorten(error.key, length),
                         cause=_shorten(error.cause, length),
                     )
@@ -280,10 +304,13 @@ class Tally:
     def __init__(self) -> None:
         self._groups: dict[str, ByCause] = {}
 
-    def add(self, one: ByCause, group: str | None = None) -> None:
-        """`group`: what is the same for all of a cause, where causes differ in their details; the
-        first one's words are told."""
-        group = group or one.cause
+    def add(self, one: ByCause) -> None:
+        """Failures are the same if their codes are, anything else if its words are.
+
+        Failures of one code that differ in their words are told in those of the table, with the
+        first one's own words beside its name.
+        """
+        group = one.code or one.cause
         if group not in self._groups and len(self._groups) >= _MOST_CAUSES:
             group = OTHER_CAUSES
             one = one.model_copy(update={"cause": OTHER_CAUSES})
@@ -292,6 +319,9 @@ class Tally:
             self._groups[group] = one.model_copy()
         else:
             known.count += one.count
+            if known.code is not None and known.cause not in (one.cause, _means(known.code)):
+                known.example = f"{known.example}: {known.cause}"
+                known.cause = _means(known.code)
 
     def __iter__(self) -> Iterator[ByCause]:
         return iter(self._groups.values())
@@ -316,6 +346,15 @@ def summed_up(groups: Iterable[ByCause]) -> list[ByCause]:
     for each in groups:
         tally.add(each)
     return tally.most_frequent()
+
+
+def _means(code: str) -> str:
+    """A row of the table of failures in words that go on in a sentence."""
+    try:
+        words = by_code(code).means.rstrip(".")
+    except KeyError:  # of another version
+        return code
+    return words[0].lower() + words[1:]
 
 
 def total_of(counts: Iterable[Counts]) -> Counts:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookalike_crds.failures import RunExit
+from lookalike_crds.failures import FAILURES, FailureKind, RunExit
 from lookalike_crds.progress import (
     MOST_TOLD,
     PROGRESS_PORT_VARIABLE,
@@ -75,25 +75,27 @@ def test_a_run_answers_on_its_port_while_it_goes_on(
     assert [(each.listed, each.listed_all) for each in asked] == [(7, False)]
 
 
-def test_failures_are_grouped_by_cause_whatever_is_one_images_own(tmp_path: Path) -> None:
+def test_failures_are_grouped_by_their_row_of_the_table(tmp_path: Path) -> None:
     with ProgressWriter(tmp_path / "ingestion.json", "catalogue") as progress:
         for number in range(7):
             cause = f"the JPEG image ends early, after {number * 1000:,} bytes: fetch it again"
-            progress.fail(Failure("disk", f"{number}.jpg", cause))
-        progress.fail(Failure("disk", "x.jpg", "price: 'cheap' is no Float"))
-        progress.fail(Failure("disk", "y.jpg", "price: 'dear' is no Float"))
+            progress.fail(Failure("disk", f"{number}.jpg", cause, "image-truncated"))
+        for name in ("x.jpg", "y.jpg"):
+            told = "price: 'cheap' is no Float"
+            progress.fail(Failure("disk", name, told, "entry-bad-metadata"))
         progress.enter(RunState.COMPLETED_WITH_ERRORS)
     assert [each.told() for each in progress.progress.failures] == [
-        "7 images: the JPEG image ends early, after 0 bytes: fetch it again (such as 0.jpg)",
+        "7 images: the image ends early "
+        "(such as 0.jpg: the JPEG image ends early, after 0 bytes: fetch it again)",
         "2 images: price: 'cheap' is no Float (such as x.jpg)",
     ]
 
 
-@given(st.lists(st.text(max_size=8), max_size=500))
-def test_every_failure_is_in_one_of_few_groups(causes: list[str]) -> None:
+@given(st.lists(st.tuples(st.text(max_size=8), st.sampled_from(FAILURES)), max_size=500))
+def test_every_failure_is_in_one_of_few_groups(causes: list[tuple[str, FailureKind]]) -> None:
     with TemporaryDirectory() as folder, ProgressWriter(Path(folder) / "p.json", "c") as progress:
-        for cause in causes:
-            progress.fail(Failure("disk", "x.jpg", cause))
+        for cause, kind in causes:
+            progress.fail(Failure("disk", "x.jpg", cause, kind.code))
         progress.write(now=True)
         groups = progress.progress.failures
     assert sum(each.count for each in groups) == len(causes)

@@ -39,8 +39,9 @@ async def test_what_cannot_be_decoded_is_told_by_cause(tmp_path: Path, paint: Pa
     (tmp_path / "notes.txt").write_text("x")
     made = await surveyed(tmp_path)
     (cause,) = made.undecodable
-    assert (cause.count, cause.example) == (3, "cut0.jpg")
-    assert "again" in cause.cause, "the remedy"
+    assert cause.count == 3
+    assert cause.example.startswith("cut0.jpg: ")
+    assert "again" in cause.told(), "the remedy"
     assert (made.complete, made.refused) == (False, 3)
     assert [(each.count, each.example) for each in made.skipped] == [(1, "notes.txt")]
 

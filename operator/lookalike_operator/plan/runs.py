@@ -333,6 +333,7 @@ def source_statuses(
                 listed=counts.listed,
                 ingested=counts.new + counts.updated + counts.unchanged,
                 failed=counts.failed,
+                skipped=counts.skipped,
             )
     return tuple(known.get(s.name, SourceStatus(name=s.name)) for s in spec.sources)
 

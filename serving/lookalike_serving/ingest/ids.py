@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from lookalike_crds.failures import ENTRY_BAD_ID
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.documents.ids import BadDocumentId, canonical, checked
 from lookalike_serving.documents.layout import Origin
@@ -21,7 +22,8 @@ def prefixed(entry: Entry, source: SourceSpec) -> Entry:
     try:
         return replace(entry, document_id=checked(source.id_prefix + entry.document_id))
     except BadDocumentId as bad:
-        return Rejected(entry.key, f"its document id with idPrefix {bad}", entry.uri)
+        told = f"its document id with idPrefix {bad}"
+        return Rejected(entry.key, told, entry.uri, ENTRY_BAD_ID)
 
 
 def taken(item: Item, source: str, by_source: str, by_key: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from lookalike_crds.config import IngestionConfig
+from lookalike_crds.failures import WORKER_DIED
 from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.ingest.work import Failure, Outcome, Task
 from lookalike_serving.ingest.worker import Worker
@@ -111,7 +112,7 @@ class RayPool:
         finally:
             self._free.put_nowait(slot)
         cause = f"the worker died {_TRIES} times over the chunk this image was in"
-        failures = tuple(Failure(t.source, t.item.key, cause) for t in tasks)
+        failures = tuple(Failure(t.source, t.item.key, cause, WORKER_DIED.code) for t in tasks)
         return Outcome({}, {}, {}, failures)
 
     async def close(self) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections import deque
 from datetime import UTC, datetime
@@ -32,13 +31,6 @@ _LAST_ERRORS = 20
 _MAX_LISTED = 100_000
 """Errors that the list holds; all of them are counted."""
 _RATE_WINDOW_SECONDS = 10.0
-_ONE_IMAGES_OWN = re.compile(r"'[^']*'|\"[^\"]*\"|[0-9][0-9,.]*")
-
-
-def alike(cause: str) -> str:
-    """A cause without what is one image's own – texts in quotes, numbers –: the same for all that
-    failed for it."""
-    return _ONE_IMAGES_OWN.sub("…", cause)
 
 
 class ProgressWriter:
@@ -79,17 +71,23 @@ class ProgressWriter:
         return f"{error.key}: {error.cause}"
 
     def fail(self, failure: Failure) -> None:
-        error = ItemError(source=failure.source, key=failure.key, cause=failure.cause)
+        error = ItemError(
+            source=failure.source, key=failure.key, cause=failure.cause, code=failure.code
+        )
         self.counts(failure.source).failed += 1
         if self.failed <= _MAX_LISTED:
             self._errors.write(error.model_dump_json() + "\n")
         self.progress.errors = [*self.progress.errors, error][-_LAST_ERRORS:]
-        one = ByCause(cause=failure.cause, source=failure.source, example=failure.key)
-        self._failures.add(one, group=alike(failure.cause))
+        one = ByCause(
+            cause=failure.cause, code=failure.code, source=failure.source, example=failure.key
+        )
+        self._failures.add(one)
 
     def skip(self, source: str, skipped: Skipped) -> None:
-        """Note what a source has passed over, once it has listed everything."""
-        self.counts(source).skipped = skipped.total
+        """Note what a source has passed over by itself, once it has listed everything."""
+        counts = self.counts(source)
+        counts.listed += skipped.total
+        counts.skipped += skipped.total
         for one in skipped.counted(source):
             self._skipped.add(one)
 
@@ -133,7 +131,7 @@ class ProgressWriter:
         """How far it is, for the log of a pod, whose files nobody reads."""
         made, total = self.progress, self.progress.total
         said = [
-            f"{made.state.value.lower()}: {total.done} of {total.listed} images",
+            f"{made.state.value.lower()}: {total.done} of {total.images} images",
             f"{total.new} new, {total.updated} updated, {total.unchanged} unchanged, "
             f"{total.deleted} deleted, {total.failed} failed",
         ]
@@ -153,6 +151,5 @@ class ProgressWriter:
         (t0, n0), (t1, n1) = self._rates[0], self._rates[-1]
         rate = (n1 - n0) / (t1 - t0) if t1 > t0 and n1 > n0 else None
         self.progress.images_per_second = None if rate is None else round(rate, 2)
-        left = total.listed - total.done
         known = self.progress.listed_all and rate and not self.progress.state.ended
-        self.progress.eta_seconds = round(left / rate, 1) if known and rate else None
+        self.progress.eta_seconds = round(total.left / rate, 1) if known and rate else None

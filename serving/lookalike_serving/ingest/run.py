@@ -18,6 +18,7 @@ from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
 from lookalike_crds.failures import (
+    ENTRY_ID_TAKEN,
     NOTHING_INGESTED,
     SOURCES_NOT_BUILT,
     SOURCES_UNREADABLE,
@@ -163,8 +164,9 @@ class _Run:
         self._progress.progress.listed_all = True
         self._progress.enter(RunState.RUNNING)
         await self._workers.finish()
+        unbalanced = self._check_balance()
         for spec in listed:
-            if spec.delete_missing:
+            if spec.delete_missing and spec.name not in unbalanced:
                 await self._delete_missing(spec)
         self._progress.enter(RunState.OPTIMIZING)
         await self._store.optimize()
@@ -200,39 +202,68 @@ class _Run:
         counts = self._progress.counts(spec.name)
         listing = self._listings.setdefault(spec.name, _Listing())
         chunk: list[tuple[str, Item]] = []
-        async for listed in _listed(source):
-            entry = prefixed(listed, spec)
-            if isinstance(entry, ByCause):
-                if self._partition.first:
-                    self._progress.warn(entry)
-                continue
-            listing.entries += 1  # of images, so that a table alone is an empty source
-            if isinstance(entry, LeftOut):
-                self._ledger.hold(entry.uri)
-                continue
-            if isinstance(entry, Rejected):
-                if entry.uri is not None:
-                    self._ledger.hold(entry.uri)
-                if entry.hides and len(listing.hidden) < _MOST_TOLD:
-                    listing.hidden.append(f"{entry.key} {entry.cause}")
-                self._reject(spec.name, entry)
-                continue
-            point = point_id(self._collection, entry.document_id)
-            if not self._partition.has(point):
-                continue
-            counts.listed += 1
-            chunk.append((point, entry))
-            if len(chunk) == _LISTED_AT_ONCE:
-                await self._sort_out(spec.name, chunk)
-                chunk = []
-        if self._partition.first:
-            self._progress.skip(spec.name, source.skipped)
+        try:
+            async for listed in _listed(source):
+                if (item := self._taken_up(spec, listing, listed)) is None:
+                    continue
+                counts.listed += 1
+                chunk.append(item)
+                if len(chunk) == _LISTED_AT_ONCE:
+                    await self._sort_out(spec.name, chunk)
+                    chunk = []
+        except SourceError:
+            await self._sort_out(spec.name, chunk)  # what was listed until then comes in
+            raise
+        finally:
+            if self._partition.first:
+                self._progress.skip(spec.name, source.skipped)
         await self._sort_out(spec.name, chunk)
+
+    def _taken_up(
+        self, spec: SourceSpec, listing: _Listing, listed: Entry
+    ) -> tuple[str, Item] | None:
+        """(point id, item) of an entry that is an image of this partition; anything else is dealt
+        with here."""
+        entry = prefixed(listed, spec)
+        if isinstance(entry, ByCause):
+            if self._partition.first:
+                self._progress.warn(entry)
+            return None
+        listing.entries += 1  # of images, so that a table alone is an empty source
+        if isinstance(entry, LeftOut):
+            self._ledger.hold(entry.uri)
+            return None
+        if isinstance(entry, Rejected):
+            if entry.uri is not None:
+                self._ledger.hold(entry.uri)
+            if entry.hides and len(listing.hidden) < _MOST_TOLD:
+                listing.hidden.append(f"{entry.key} {entry.cause}")
+            self._reject(spec.name, entry)
+            return None
+        point = point_id(self._collection, entry.document_id)
+        return (point, entry) if self._partition.has(point) else None
+
+    def _check_balance(self) -> set[str]:
+        """Sources of whose entries not each has become something, exactly once; none, unless
+        something here is wrong."""
+        found = set()
+        for name, counts in self._progress.progress.sources.items():
+            if counts.left:
+                found.add(name)
+                what = "were lost on the way" if counts.left > 0 else "were counted twice"
+                told = (
+                    f"the accounts of source {name} do not balance: {counts.listed} listed, "
+                    f"{counts.told()}, so {abs(counts.left)} {what}; nothing of it was deleted. "
+                    "Run it again, and report it"
+                )
+                log.error("%s", told)
+                self._notes.append(told)
+        return found
 
     def _reject(self, source: str, entry: Rejected) -> None:
         if self._partition.has_entry(entry.key):
             self._progress.counts(source).listed += 1
-            self._progress.fail(Failure(source, entry.key, entry.cause))
+            self._progress.fail(Failure(source, entry.key, entry.cause, entry.kind.code))
             self._workers.check_failures()
 
     async def _sort_out(self, source: str, items: list[tuple[str, Item]]) -> None:
@@ -244,14 +275,16 @@ class _Run:
                 first.append((id_, item))
                 self._progress.warn(*(each.counted(source, item.key) for each in item.cautions))
                 continue
-            self._progress.fail(Failure(source, item.key, taken(item, source, *earlier)))
+            told = taken(item, source, *earlier)
+            self._progress.fail(Failure(source, item.key, told, ENTRY_ID_TAKEN.code))
         records = await self._store.retrieve([id_ for id_, _ in first], with_payload=(RESERVED,))
         stored = {r.id: split(r.payload)[1] for r in records if RESERVED in r.payload}
         counts = self._progress.counts(source)
         for id_, item in first:
             before = stored.get(id_)
             if before is not None and before.source != source and before.source in self._others:
-                self._progress.fail(Failure(source, item.key, held(item, before)))
+                told = held(item, before)
+                self._progress.fail(Failure(source, item.key, told, ENTRY_ID_TAKEN.code))
                 continue
             match change(item, source, before):
                 case Change.NONE:

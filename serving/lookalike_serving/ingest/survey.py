@@ -27,7 +27,6 @@ from lookalike_serving.images import ImageError, ImageFetcher
 from lookalike_serving.images.decode import decode_image, general
 from lookalike_serving.images.local_files import LocalFiles
 from lookalike_serving.images.reader import for_sources, scheme_of
-from lookalike_serving.ingest.progress import alike
 from lookalike_serving.ingest.sources import Item, Rejected, SourceError, open_source
 from lookalike_serving.ingest.sources.guess import Guess, guess_columns
 from lookalike_serving.ingest.sources.rows import reading_of
@@ -117,8 +116,14 @@ async def survey(
             try:
                 async for entry in source.list():
                     if isinstance(entry, Rejected):
-                        one = ByCause(cause=entry.cause, source=spec.name, example=entry.key)
-                        refused.add(one, group=alike(entry.cause))
+                        refused.add(
+                            ByCause(
+                                cause=entry.cause,
+                                code=entry.kind.code,
+                                source=spec.name,
+                                example=entry.key,
+                            )
+                        )
                     elif isinstance(entry, ByCause):
                         told.add(entry)
                     elif isinstance(entry, Item):
@@ -160,9 +165,14 @@ def _decode(made: Survey, items: Iterable[Item], policy: FetchPolicy, until: flo
             data = files.read_now(item.uri)
             image = decode_image(data, min_side=_SMALL_SIDE, max_pixels=policy.max_pixels)
         except ImageError as error:
-            cause = error.message
-            one = ByCause(cause=cause, source=made.source, example=item.key)
-            undecodable.add(one, group=alike(cause))
+            undecodable.add(
+                ByCause(
+                    cause=error.message,
+                    code=error.failure_kind.code,
+                    source=made.source,
+                    example=item.key,
+                )
+            )
             continue
         for warning in image.warnings:
             cause = general(warning)

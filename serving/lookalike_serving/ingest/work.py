@@ -21,9 +21,14 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
+    """One image that could not be brought up to date."""
+
     source: str
     key: str
     cause: str
+    """In words, with the remedy."""
+    code: str
+    """Its row in the table of failures (`lookalike_crds.failures`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lookalike_crds.config import IngestionConfig
+from lookalike_crds.failures import INTERNAL
 from lookalike_crds.moments import now_text
 from lookalike_crds.progress import ByCause
 from lookalike_serving.documents.build import document, look
@@ -107,11 +108,12 @@ class Worker:
                 except (IndexFailure, ModelError):
                     raise
                 except ImageError as error:
-                    return Failure(task.source, task.item.key, error.message)
+                    kind = error.failure_kind
+                    return Failure(task.source, task.item.key, error.message, kind.code)
                 except Exception as error:
                     log.exception("%s of %s failed unexpectedly", task.item.key, task.source)
                     told = f"failed unexpectedly ({type(error).__name__}): the log has the cause"
-                    return Failure(task.source, task.item.key, told)
+                    return Failure(task.source, task.item.key, told, INTERNAL.code)
 
         waiting = [asyncio.ensure_future(prepared(task)) for task in tasks]
         ready: list[_Ready] = []
@@ -149,7 +151,8 @@ class Worker:
         except IndexRefused as refused:
             if len(ready) == 1:
                 task = ready[0].task
-                failures.append(Failure(task.source, task.item.key, str(refused)))
+                kind = refused.failure_kind
+                failures.append(Failure(task.source, task.item.key, str(refused), kind.code))
                 return []
             return [in_ for each in ready for in_ in await self._written([each], failures)]
         return list(ready)

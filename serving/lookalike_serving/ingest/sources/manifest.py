@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urljoin
 
+from lookalike_crds.failures import ENTRY_WITHOUT_IMAGE
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.progress import ByCause
 from lookalike_crds.sources import MetadataMapping, UrlsSource
@@ -81,6 +82,7 @@ class ManifestSource:
                 yield Rejected(
                     f"row {number}",
                     f"has no {spec.url_column!r}, the column of the image's address: set urlColumn",
+                    kind=ENTRY_WITHOUT_IMAGE,
                     hides=True,
                 )
                 continue
@@ -89,7 +91,8 @@ class ManifestSource:
                 uri, version = self._locate(key, remote, path)
             except BadRow as bad:
                 # The address may come from a file that nobody meant to be a manifest: not repeated.
-                yield Rejected(f"row {number}", str(bad), self._image(key, remote, path))
+                image = self._image(key, remote, path)
+                yield Rejected(f"row {number}", str(bad), image, ENTRY_WITHOUT_IMAGE)
                 continue
             try:
                 described = reader.read(row, key)
@@ -99,7 +102,7 @@ class ManifestSource:
                 yield LeftOut(uri)
                 continue
             except BadRow as bad:
-                yield Rejected(legible(key), str(bad), uri)
+                yield Rejected(legible(key), str(bad), uri, bad.kind)
                 continue
             yield Item(
                 legible(key),

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from lookalike_crds.failures import ENTRY_UNREADABLE, FailureKind
 from lookalike_crds.progress import ByCause
 
 _LONGEST_KEY = 500
@@ -68,6 +69,8 @@ class Rejected:
     cause: str
     uri: str | None = None
     """The image it names, if it names one: a document that came from there is still there."""
+    kind: FailureKind = ENTRY_UNREADABLE
+    """Its row in the table of failures."""
     hides: bool = False
     """Whether it may stand for images that nothing else names, so that the listing is incomplete:
     a folder that cannot be opened, a line that cannot be read."""

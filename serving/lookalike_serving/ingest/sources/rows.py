@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lookalike_crds.failures import ENTRY_BAD_ID, ENTRY_BAD_METADATA, FailureKind
 from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.progress import ByCause
 from lookalike_crds.sources import MetadataMapping, OnMisfit
@@ -26,7 +27,11 @@ _ABSENT = object()
 
 
 class BadRow(Exception):
-    """The row cannot describe a document."""
+    """The row cannot describe a document. `kind`: its row in the table of failures."""
+
+    def __init__(self, message: str, kind: FailureKind = ENTRY_BAD_METADATA) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class SkippedRow(Exception):
@@ -105,7 +110,7 @@ class RowReader:
         if policy is OnMisfit.FAIL:
             raise BadRow(f"{cause}: add one")
         if self._mapping.document_id is not None and self._mapping.document_id not in known.parts:
-            raise BadRow(f"{cause}, which would tell its document id: add one")
+            raise BadRow(f"{cause}, which would tell its document id: add one", ENTRY_BAD_ID)
         metadata, bad = self._metadata({}, known, columns={})
         checked, more = self._checker.fitting(metadata)
         missing = Caution(f"{cause}: it has no metadata of its own")
@@ -125,8 +130,9 @@ class RowReader:
             if column in known.parts:
                 return self._checked_id(known.parts[column])
             if names_id(self._mapping):
-                raise BadRow(f"{OFF_PATTERN}, which would tell its document id: rename it")
-            raise BadRow(f"column {column!r}, the document id, is empty")
+                told = f"{OFF_PATTERN}, which would tell its document id: rename it"
+                raise BadRow(told, ENTRY_BAD_ID)
+            raise BadRow(f"column {column!r}, the document id, is empty", ENTRY_BAD_ID)
         return self._checked_id(str(found))
 
     @staticmethod
@@ -134,7 +140,7 @@ class RowReader:
         try:
             return checked(document_id)
         except BadDocumentId as bad:
-            raise BadRow(f"its document id {bad}") from None
+            raise BadRow(f"its document id {bad}", ENTRY_BAD_ID) from None
 
     def _metadata(
         self, row: Mapping[str, Any], known: Known, columns: Mapping[str, str] | None = None

@@ -9,6 +9,7 @@ import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
+from lookalike_crds.failures import ENTRY_BAD_ID, ENTRY_WITHOUT_IMAGE
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.sources import MetadataMapping, OnMisfit
 from lookalike_crds.sources import VolumeSource as VolumeSpec
@@ -113,7 +114,7 @@ class VolumeSource:
             try:
                 state = entry.stat()
                 if not stat.S_ISREG(state.st_mode):
-                    raise BadRow("is no file but a pipe, socket or device: leave it out")
+                    raise BadRow(_NO_FILE, ENTRY_WITHOUT_IMAGE)
                 known = facts.of(key, state)
                 described = self._described(key, sidecar, reader, known)
             except SkippedRow as skipped:
@@ -122,7 +123,7 @@ class VolumeSource:
                 yield LeftOut(path.as_uri())
                 continue
             except BadRow as bad_row:
-                yield Rejected(legible(key), str(bad_row), path.as_uri())
+                yield Rejected(legible(key), str(bad_row), path.as_uri(), bad_row.kind)
                 continue
             except OSError as error:
                 yield Rejected(legible(key), f"cannot be read: {_reason(error)}", path.as_uri())
@@ -146,7 +147,7 @@ class VolumeSource:
     ) -> Described:
         """What is said of a file. Raises BadRow and SkippedRow."""
         if not is_text(key):
-            raise BadRow("has a name that is not UTF-8: rename it")
+            raise BadRow("has a name that is not UTF-8: rename it", ENTRY_BAD_ID)
         if sidecar is None:
             return reader.read({}, key, known)
         row = sidecar.row(key)
@@ -186,6 +187,7 @@ class VolumeSource:
                 yield Rejected(legible(f"{key}/"), told, hides=True)
 
 
+_NO_FILE = "is no file but a pipe, socket or device: leave it out"
 _LEADS_OUT = (
     "is a link that leads out of the folder: copy the picture, or make the place it leads to a "
     "source"
