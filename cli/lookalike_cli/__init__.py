@@ -41,23 +41,22 @@ def _told(error: BaseException) -> int:
 
 
 def _explained(error: BaseException) -> tuple[str, ExitCode]:
-    from lookalike.errors import APIError, ConnectionFailed, ServiceUnavailable
+    from lookalike.errors import APIError, ConnectionFailed
+    from lookalike_crds.failures import command_exit
 
     if isinstance(error, ConnectionFailed):
-        remedy = "Is it running? `lookalike status` looks, `lookalike up -f FILE` starts one."
+        remedy = "Is it running? `lookalike status` checks, `lookalike up -f FILE` starts one."
         return f"{error}. {remedy}", ExitCode.UNREACHABLE
-    if isinstance(error, ServiceUnavailable):
-        return error.detail, ExitCode.UNREACHABLE
     if isinstance(error, APIError):
         lines = [error.detail, *(f"  {e.path}: {e.message}" for e in error.errors[1:])]
-        return "\n".join(lines), ExitCode.REFUSED
+        return "\n".join(lines), command_exit(error.status)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", ExitCode.FAILED
     if isinstance(error, ValueError | TypeError):
         return str(error), ExitCode.FAILED
-    told = f"{type(error).__name__}: {error} (LOOKALIKE_DEBUG=1 shows where)"
-    return told, ExitCode.FAILED
+    message = f"{type(error).__name__}: {error} (LOOKALIKE_DEBUG=1 shows the traceback)"
+    return message, ExitCode.FAILED
 
 
 def _say(message: str, code: ExitCode) -> int:

@@ -2,25 +2,9 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from lookalike_crds.failures import CommandExit as ExitCode
 
-
-class ExitCode(IntEnum):
-    """Documented in docs/cli.md; 2 (wrong usage) is the option parser's own."""
-
-    OK = 0
-    FAILED = 1
-    """What was asked for could not be done: an invalid file, a server that does not start."""
-    USAGE = 2
-    UNREACHABLE = 3
-    """No server answers, or it is not ready."""
-    REFUSED = 4
-    """The server answered no: not found, invalid, no valid API key."""
-    INCOMPLETE = 5
-    """Done but for some parts: images or sources that could not be read."""
-    UNCONFIRMED = 6
-    """Something would be lost, and nobody could be asked: `--yes` says that it is meant."""
-    INTERRUPTED = 130
+__all__ = ["ExitCode", "Failure", "missing_extra"]
 
 
 class Failure(Exception):

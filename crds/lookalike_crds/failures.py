@@ -1,40 +1,78 @@
-"""Every way in which a request or a run can fail, told once: the table that all parts read.
+"""Every way in which a request or a run can fail: the one table that all parts read.
 
 An exception of the service names its row (`lookalike_serving.failures.kind_of`). From the row come
 the HTTP status and `Retry-After` of the gateway, what a batch does with the item, the exit code of
 an ingestion run, and the reason of the collection's conditions: the run's result carries `reason`
-to the operator, and nobody reads a meaning out of a message.
+to the operator, and nothing is concluded from the text of a message. The exit codes of an
+ingestion run and of the `lookalike` command are here, too.
 
-`docs/reference/failures.md` is generated from here.
+`docs/reference/failures.md` is generated from this module.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
+from typing import Self
 
 
-class RunExit(IntEnum):
+class _Exit(IntEnum):
+    """An exit code of a process, and in which case the process ends with it."""
+
+    means: str
+
+    def __new__(cls, code: int, means: str) -> Self:
+        self = int.__new__(cls, code)
+        self._value_ = code
+        self.means = means
+        return self
+
+
+class RunExit(_Exit):
     """How an ingestion run ends, for whoever started its process."""
 
-    COMPLETE = 0
-    TRY_AGAIN = 1
-    """It failed, and may succeed at another attempt."""
-    GIVE_UP = 2
-    """It failed, and would fail again: a Job with this exit code is not retried."""
-    WITH_ERRORS = 3
-    """It is complete, but some images or sources could not be read."""
-    BUSY = 4
-    """Another run of the collection is under way."""
-    TERMINATED = 143
-    """SIGTERM ended it; the next run goes on from there."""
+    COMPLETE = 0, "The run is complete."
+    TRY_AGAIN = 1, "The run failed, and another attempt may succeed."
+    GIVE_UP = 2, "The run failed, and would fail again: a Job with this exit code is not retried."
+    WITH_ERRORS = 3, "The run is complete, but some images or sources could not be read."
+    BUSY = 4, "Another run of the collection is in progress."
+    TERMINATED = 143, "SIGTERM ended the run; the next one continues where it stopped."
+
+
+class CommandExit(_Exit):
+    """How the `lookalike` command ends, for a script."""
+
+    OK = 0, "The command did what was asked."
+    FAILED = (
+        1,
+        "What was asked could not be done: a file is invalid, a server does not start, an "
+        "ingestion failed.",
+    )
+    USAGE = 2, "The command line is wrong."
+    UNREACHABLE = 3, "No server answers, or it is not ready."
+    REFUSED = (
+        4,
+        "The server refused the request: something was not found, the request is invalid, or the "
+        "API key is.",
+    )
+    INCOMPLETE = (
+        5,
+        "The command did it in part: some images or sources could not be read (`ingest`, `up "
+        "--wait`), or could not be if they were ingested now (`ingest --dry-run`).",
+    )
+    UNCONFIRMED = (
+        6,
+        "Data would be lost, and the question was answered with no or could not be asked. Nothing "
+        "was changed; `--yes` confirms in advance.",
+    )
+    INTERRUPTED = 130, "The command was interrupted."
 
 
 class Retry(Enum):
-    """Whether the same request or run, unchanged, is worth another attempt."""
+    """Whether to try the same request or run, unchanged, again."""
 
     LATER = "yes, it may pass by itself"
-    ONCE_MENDED = "once somebody has mended the cause"
+    ONCE_MENDED = "once the cause is removed"
     NEVER = "no"
 
 
@@ -64,11 +102,11 @@ class FailureKind:
     remedy: str
     """What to do, in one sentence. A message says the same with names and values."""
     reason: str | None = None
-    """The reason of a condition: `IndexUnreachable`. None: it ends a request and never a run."""
+    """The reason of a condition: `IndexUnreachable`. None: it ends requests, but never a run."""
     retry_after: int | None = None
-    """Seconds that the gateway asks a caller to wait, where it sends `Retry-After`."""
+    """Seconds that the gateway asks a caller to wait, if it sends `Retry-After`."""
     concerns_all: bool = False
-    """Every other item of a batch would fail for it as well."""
+    """Whether every other item of a batch would fail for the same reason."""
     exits: RunExit | None = None
     """The exit code of a run, if it does not follow from `retry`."""
 
@@ -88,11 +126,31 @@ class FailureKind:
         return RunExit.TRY_AGAIN if self.retryable else RunExit.GIVE_UP
 
     @property
+    def condition_reason(self) -> str:
+        """`reason` of a row that has one. Raises ValueError for one that never ends a run."""
+        if self.reason is None:
+            raise ValueError(f"{self.code} is no reason of a condition")
+        return self.reason
+
+    @property
+    def command_exit(self) -> CommandExit:
+        """The exit code of `lookalike` if a server answers with it."""
+        return command_exit(self.status)
+
+    @property
     def batch(self) -> str:
         """What a batch does, in words."""
         if not self.concerns_all:
             return "the item fails"
         return "waits, then halts" if self.retry is Retry.LATER else "halts"
+
+
+def command_exit(status: int) -> CommandExit:
+    """The exit code of `lookalike` if a server answers with an HTTP error.
+
+    502, 503 and 504 say that a server, or a part that it needs, does not answer now.
+    """
+    return CommandExit.UNREACHABLE if status in (502, 503, 504) else CommandExit.REFUSED
 
 
 # -- the request -----------------------------------------------------------------------------------
@@ -108,7 +166,7 @@ def _refused(
 
 
 BAD_REQUEST = _refused(
-    "bad-request", 400, "The request is no valid HTTP request.", "Read the detail and send it anew."
+    "bad-request", 400, "The request is not valid HTTP.", "Correct what the detail names."
 )
 BAD_MULTIPART = _refused(
     "bad-multipart",
@@ -150,28 +208,31 @@ METHOD_NOT_ALLOWED = _refused(
 BODY_TOO_SLOW = _refused(
     "body-too-slow",
     408,
-    "The request body did not come in time.",
-    "Send it faster, or a smaller one.",
+    "The request body did not arrive in time.",
+    "Send it faster, or send a smaller body.",
 )
 BATCH_FINISHED = _refused(
     "batch-finished",
     409,
-    "The batch has ended, and there is nothing left to cancel.",
-    "Nothing: it is over.",
+    "The batch has finished, and there is nothing left to cancel.",
+    "Nothing needs to be done.",
 )
 BATCH_ACTIVE = _refused(
     "batch-active",
     409,
-    "The batch is still under way.",
-    "Retry it when it has ended, or cancel it first.",
+    "The batch is still in progress.",
+    "Wait until it has finished or cancel it, and then retry it.",
 )
 NOTHING_TO_RETRY = _refused(
-    "nothing-to-retry", 409, "The batch has no failed items.", "Nothing: all items are stored."
+    "nothing-to-retry",
+    409,
+    "The batch has no failed items.",
+    "Nothing needs to be done: all items are stored.",
 )
 ALREADY_THERE = _refused(
     "already-there",
     412,
-    "If-None-Match asks to store new documents alone, and this one exists.",
+    "If-None-Match allows new documents only, and this document exists.",
     "Leave the header out to replace the document.",
 )
 BODY_TOO_LARGE = _refused(
@@ -189,7 +250,7 @@ UNSUPPORTED_MEDIA_TYPE = _refused(
 WRONG_HOST = _refused(
     "wrong-host",
     421,
-    "The Host header names something that is not served without API keys.",
+    "The Host header names a host that is not served without API keys.",
     "Use localhost, or configure API keys.",
 )
 INVALID_REQUEST = _refused(
@@ -201,21 +262,21 @@ INVALID_REQUEST = _refused(
 IDEMPOTENCY_KEY_REUSED = _refused(
     "idempotency-key-reused",
     422,
-    "The Idempotency-Key made a batch from another request.",
+    "The Idempotency-Key has been used for another request.",
     "Send a new key for a new batch.",
 )
 STOPPED_AT_FIRST_FAILURE = _refused(
     "stopped-at-first-failure",
     409,
     "An item of a batch with `on_error: stop` failed.",
-    "Mend that item, then retry the batch.",
+    "Correct that item, then retry the batch.",
 )
 TOO_MANY_REQUESTS = FailureKind(
     "too-many-requests",
     Part.SERVICE,
     429,
     Retry.LATER,
-    "More requests came, or are under way, than are answered at once.",
+    "The rate limit is exceeded, or too many requests are in progress.",
     "Wait as long as Retry-After says.",
     reason="Overloaded",
     retry_after=1,
@@ -234,13 +295,13 @@ def _image(
 
 IMAGES = (
     _image("empty", "The image has no bytes.", "Send the file's content."),
-    _image("not-an-image", "The bytes are not those of an image.", "Send an image file."),
+    _image("not-an-image", "The bytes are not an image.", "Send an image file."),
     _image(
         "unsupported-format",
-        "The image has a format that is not read here.",
+        "The format of the image is not supported.",
         "Convert it to one of the formats that the detail names.",
     ),
-    _image("truncated", "The image ends early.", "Send the whole file."),
+    _image("truncated", "The image file is incomplete.", "Send the whole file."),
     _image("corrupt", "The image is damaged.", "Send an intact file."),
     _image(
         "too-many-pixels", "The image has too many pixels.", "Send a smaller version.", status=413
@@ -254,12 +315,12 @@ IMAGES = (
     ),
     _image(
         "bad-reference",
-        "The value is no address, data URL or base64 of an image.",
+        "The value is not an address, a data URL or the base64 encoding of an image.",
         "Send an https URL, a data URL, base64 or a file.",
     ),
     _image(
         "forbidden-scheme",
-        "Images are not fetched by addresses of this scheme.",
+        "Images are not fetched from addresses with this scheme.",
         "Send an https URL, or the bytes.",
     ),
     _image(
@@ -269,7 +330,7 @@ IMAGES = (
     ),
     _image(
         "forbidden-path",
-        "The file lies outside the folders that may be read.",
+        "The file is outside the folders that may be read.",
         "Move it into one of them.",
     ),
     _image("not-found", "There is no image at the address.", "Correct the address."),
@@ -293,18 +354,18 @@ IMAGES = (
     _image(
         "too-many-redirects",
         "The address of the image redirects too often.",
-        "Send the address that it leads to.",
+        "Send the address that it redirects to.",
     ),
 )
 IMAGE_LOST = _image(
     "lost",
-    "The stored bytes of the image are no longer here.",
+    "The stored bytes of the image are no longer available.",
     "Submit the image again.",
     status=404,
 )
 IMAGE_UNAVAILABLE = _image(
     "unavailable",
-    "The image of a document cannot be fetched from where it is kept.",
+    "The image of a document cannot be fetched from where it is stored.",
     "Open its address in a browser; try again later.",
     status=502,
     retry=Retry.LATER,
@@ -354,7 +415,7 @@ MODEL_NOT_LOADED = FailureKind(
     Part.MODEL,
     500,
     Retry.NEVER,
-    "The model cannot be loaded: its name, its provider or its weights do not fit.",
+    "The model cannot be loaded: its name, provider and weights do not match.",
     "Correct `spec.model`.",
     reason="ModelNotLoaded",
     concerns_all=True,
@@ -364,7 +425,7 @@ WEIGHTS_NOT_FOUND = FailureKind(
     Part.MODEL,
     500,
     Retry.NEVER,
-    "The weights of the model are not where they were said to be.",
+    "The weights of the model are not where the spec says.",
     "Correct `spec.model.weights`.",
     reason="WeightsNotFound",
     concerns_all=True,
@@ -385,8 +446,8 @@ MODEL_UNAVAILABLE = FailureKind(
     Part.MODEL,
     503,
     Retry.LATER,
-    "The model was loaded and failed while it ran.",
-    "Look for the cause in the log: it is often memory.",
+    "The model was loaded, but failed while it was running.",
+    "Look for the cause in the log: it is often a lack of memory.",
     reason="ModelFailed",
     retry_after=5,
     concerns_all=True,
@@ -410,8 +471,8 @@ INDEX_LOST = FailureKind(
     Part.INDEX,
     503,
     Retry.LATER,
-    "The index was there when it was opened, and is no more.",
-    "Ingest again, which makes it anew.",
+    "The index existed when it was opened, and no longer does.",
+    "Ingest again, which creates a new index.",
     reason="IndexGone",
     retry_after=2,
     concerns_all=True,
@@ -421,8 +482,8 @@ INDEX_CERTIFICATE_REFUSED = FailureKind(
     Part.INDEX,
     503,
     Retry.LATER,
-    "The certificate of the Qdrant server is not one that is trusted.",
-    "Renew it, or name its authority in `spec.index.qdrant.ca`.",
+    "The certificate of the Qdrant server is not trusted.",
+    "Renew the certificate, or set its authority in `spec.index.qdrant.ca`.",
     reason="CertificateRefused",
     retry_after=2,
     concerns_all=True,
@@ -433,7 +494,7 @@ INDEX_KEY_REFUSED = FailureKind(
     503,
     Retry.ONCE_MENDED,
     "The Qdrant server refuses the API key.",
-    "Put the right one into the Secret that `spec.index.qdrant.apiKeySecretRef` names.",
+    "Put the right key into the Secret that `spec.index.qdrant.apiKeySecretRef` names.",
     reason="ApiKeyRefused",
     concerns_all=True,
 )
@@ -452,8 +513,8 @@ INDEX_MISMATCH = FailureKind(
     Part.INDEX,
     409,
     Retry.NEVER,
-    "The index was made for another model, dimension or distance, or belongs to another.",
-    "Set back what was changed in the spec, or delete the index.",
+    "The index was made for another model, dimension or distance, or for another collection.",
+    "Revert the change of the spec, or delete the index.",
     reason="IndexMismatch",
     concerns_all=True,
 )
@@ -462,7 +523,7 @@ INDEX_REFUSED = FailureKind(
     Part.INDEX,
     422,
     Retry.NEVER,
-    "The index refuses the request: a filter or a value that it cannot serve.",
+    "The index does not support a filter or a value of the request.",
     "Correct the filter or the value that the detail names.",
     reason="IndexRefused",
 )
@@ -474,8 +535,8 @@ STORAGE_FULL = FailureKind(
     Part.STORAGE,
     507,
     Retry.ONCE_MENDED,
-    "There is no room on the disk: nothing of the write was done, and searches go on.",
-    "Delete documents or indexes that are left behind, or make the disk larger.",
+    "The disk is full: nothing was written, and searches still work.",
+    "Delete documents or unused indexes, or enlarge the disk.",
     reason="StorageFull",
     concerns_all=True,
 )
@@ -485,7 +546,7 @@ STORAGE_FAILED = FailureKind(
     503,
     Retry.ONCE_MENDED,
     "The disk cannot be written: it is read-only or damaged.",
-    "Mend the volume.",
+    "Repair the volume.",
     reason="StorageFailed",
     concerns_all=True,
 )
@@ -497,7 +558,7 @@ COLLECTION_UNAVAILABLE = FailureKind(
     Part.SERVICE,
     503,
     Retry.LATER,
-    "The collection is not open: its model or its index is not there yet.",
+    "The collection is not open: its model or its index is not available yet.",
     "Do what the detail says; the service tries again by itself.",
     reason="CollectionUnavailable",
     retry_after=5,
@@ -520,7 +581,7 @@ NOT_READY = FailureKind(
     503,
     Retry.LATER,
     "Parts of the service do not answer a canary query; `errors` lists them.",
-    "Read the reason of each part.",
+    "Read the reason that is given for each part.",
     reason="NotReady",
     retry_after=2,
     concerns_all=True,
@@ -530,8 +591,8 @@ DRAINING = FailureKind(
     Part.SERVICE,
     503,
     Retry.LATER,
-    "This server is about to end.",
-    "Nothing: another one answers.",
+    "This server is shutting down.",
+    "Send the request again: another server answers it.",
     reason="Draining",
     retry_after=2,
     concerns_all=True,
@@ -541,8 +602,8 @@ INTERNAL = FailureKind(
     Part.SERVICE,
     500,
     Retry.ONCE_MENDED,
-    "Something failed that should not.",
-    "Report it with the request id, or with the log of the run.",
+    "An unexpected error occurred; the log of the server or of the run has its cause.",
+    "Report it with the lines of the log.",
     reason="Unexpected",
 )
 
@@ -554,7 +615,7 @@ INVALID_CONFIG = FailureKind(
     500,
     Retry.NEVER,
     "The configuration of the run cannot be read.",
-    "Run the same version of the operator and of the image.",
+    "Use the same version of the operator and of the serving image.",
     reason="InvalidConfig",
     concerns_all=True,
 )
@@ -563,8 +624,8 @@ INGESTION_BUSY = FailureKind(
     Part.SERVICE,
     409,
     Retry.LATER,
-    "Another run of the collection is under way.",
-    "Wait for it.",
+    "Another run of the collection is in progress.",
+    "Wait until it has finished.",
     reason="IngestionBusy",
     concerns_all=True,
     exits=RunExit.BUSY,
@@ -575,7 +636,7 @@ STOPPED = FailureKind(
     503,
     Retry.LATER,
     "The run was stopped before its end.",
-    "Run it again: it goes on from there.",
+    "Run it again: it continues where it stopped.",
     reason="Stopped",
     retry_after=2,
     concerns_all=True,
@@ -587,7 +648,7 @@ SOURCES_UNREADABLE = FailureKind(
     503,
     Retry.ONCE_MENDED,
     "None of the sources could be listed.",
-    "Mend what the message says of each source.",
+    "Correct what the message reports for each source.",
     reason="SourcesUnreadable",
     concerns_all=True,
 )
@@ -607,7 +668,7 @@ TOO_MANY_FAILURES = FailureKind(
     422,
     Retry.NEVER,
     "More images failed than `ingestion.maxFailures` allows.",
-    "Mend the images, or raise `spec.ingestion.maxFailures`.",
+    "Repair the images, or raise `spec.ingestion.maxFailures`.",
     reason="TooManyFailures",
     concerns_all=True,
 )
@@ -617,7 +678,7 @@ NOTHING_INGESTED = FailureKind(
     422,
     Retry.NEVER,
     "Every image of the run failed.",
-    "Mend what the message says of the last one: the others often have the same cause.",
+    "Correct what the message reports for the last image: it is often the cause for all.",
     reason="NothingIngested",
     concerns_all=True,
 )
@@ -626,7 +687,7 @@ OUT_OF_MEMORY = FailureKind(
     Part.SERVICE,
     503,
     Retry.ONCE_MENDED,
-    "The kernel ended the process, which used more memory than its limit.",
+    "The kernel killed the process because it exceeded its memory limit.",
     "Raise `spec.ingestion.resources.limits.memory`.",
     reason="OOMKilled",
     concerns_all=True,
@@ -636,7 +697,7 @@ UNKNOWN = FailureKind(
     Part.SERVICE,
     500,
     Retry.ONCE_MENDED,
-    "The run ended and left no reason that this version knows.",
+    "The run ended without a reason that this version knows.",
     "Read the log of its pods.",
     reason="IngestionFailed",
     concerns_all=True,

@@ -3,7 +3,7 @@ of fields and failures.
 
     python -m lookalike_crds.generate [--check]
 
-`--check` writes nothing, and fails where a file is not what it would write.
+`--check` writes nothing, and fails if a file is not what it would write.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from pydantic import BaseModel
 
 from lookalike_crds import names
 from lookalike_crds.base import GROUP, VERSION
-from lookalike_crds.failures import FAILURES
+from lookalike_crds.failures import FAILURES, CommandExit, RunExit
 from lookalike_crds.image_collection import ImageCollectionSpec, ImageCollectionStatus
 from lookalike_crds.pod_fields import TEMPLATE
 from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus
@@ -227,11 +227,13 @@ def failure_reference() -> str:
         "",
         "One row for each way in which a request or an ingestion run can fail. `code` is in the",
         "problem document that answers a request, beside a failed item of a batch, and in the",
-        "metric `lookalike_errors_total`; the reason is in the conditions of an ImageCollection",
-        "and in its `status.run.reason`. A dash: it ends a request, and never a run.",
+        "metric `lookalike_errors_total`. The reason is in the conditions of an ImageCollection",
+        "and in its `status.run.reason`; a dash means that the failure ends requests, but never a",
+        "run. The exit codes are [below](#exit-codes-of-an-ingestion-run).",
         "",
-        "| code | HTTP | reason | run exits with | in a batch | again? | means | do |",
-        "|---|---|---|---|---|---|---|---|",
+        "| code | HTTP | reason | run exits with | `lookalike` exits with | in a batch "
+        "| try again? | meaning | what to do |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in FAILURES:
         ends_run = row.reason is not None
@@ -241,13 +243,21 @@ def failure_reference() -> str:
             str(row.status),
             f"`{row.reason}`" if ends_run else "–",
             str(int(row.exit_code)) if ends_run else "–",
+            str(int(row.command_exit)),
             row.batch,
             row.retry.value + after,
             row.means,
             row.remedy,
         )
         lines.append("| " + " | ".join(cells) + " |")
+    lines += _exit_codes("Exit codes of an ingestion run", RunExit)
+    lines += _exit_codes("Exit codes of lookalike", CommandExit)
     return "\n".join(lines) + "\n"
+
+
+def _exit_codes(title: str, codes: Iterable[RunExit | CommandExit]) -> list[str]:
+    rows = (f"| {int(code)} | {code.means} |" for code in codes)
+    return ["", f"## {title}", "", "| exit code | meaning |", "|---|---|", *rows]
 
 
 def pod_fields() -> str:
@@ -294,7 +304,7 @@ def files() -> dict[Path, str]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail where a file is out of date")
+    parser.add_argument("--check", action="store_true", help="fail if a file is out of date")
     check = parser.parse_args().check
     stale = 0
     for path, text in files().items():

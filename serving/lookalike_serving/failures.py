@@ -20,7 +20,7 @@ _BY_ERRNO = {
 
 
 def kind_of(error: BaseException) -> FailureKind:
-    """The row of an exception; `INTERNAL` for one that nobody foresaw."""
+    """The row of an exception; `INTERNAL` if it has none."""
     kind = getattr(error, "failure_kind", None)
     if isinstance(kind, FailureKind):
         return kind
@@ -30,8 +30,10 @@ def kind_of(error: BaseException) -> FailureKind:
 
 
 def told(error: Exception) -> str:
-    """What a caller is told of an exception that has a row: its own words, or ours for the
-    system's, which name a file of the server."""
+    """What a caller reads of an exception: its own message, or ours if it could name what is
+    the server's business, such as its files or a bug."""
+    if kind_of(error) is INTERNAL:
+        return f"{INTERNAL.means} {INTERNAL.remedy}"
     if isinstance(error, OSError) and error.strerror and not hasattr(error, "failure_kind"):
         return f"The data folder cannot be written: {error.strerror}."
     return str(error)

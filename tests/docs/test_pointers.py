@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Callable
 
 import pytest
@@ -61,3 +63,16 @@ def test_each_decision_says_when_it_was_accepted() -> None:
     ] == []
     listed = (pointers.ROOT / "docs" / "adr" / "README.md").read_text()
     assert [page.name for page in pages if f"]({page.name})" not in listed] == []
+
+
+def test_contributing_has_every_marker_and_every_top_folder() -> None:
+    page = (pointers.ROOT / "CONTRIBUTING.md").read_text()
+    named = set(re.findall(r"`([^`]+)`", page))
+    markers = {
+        line.partition(":")[0]
+        for line in tomllib.loads((pointers.ROOT / "pyproject.toml").read_text())["tool"]["pytest"][
+            "ini_options"
+        ]["markers"]
+    }
+    folders = {f"{name.split('/')[0]}/" for name in pointers.tracked() if "/" in name}
+    assert markers | folders <= named | {"sdk/"}

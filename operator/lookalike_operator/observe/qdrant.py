@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import httpx
 from pydantic import TypeAdapter
 
+from lookalike_crds.failures import INDEX_CERTIFICATE_REFUSED, INDEX_KEY_REFUSED
 from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.ownership import IndexOwner, is_anothers, owner_in
 from lookalike_crds.payload_indexes import (
@@ -36,8 +37,7 @@ from lookalike_crds.payload_indexes import (
 )
 from lookalike_crds.qdrant_versions import parsed
 from lookalike_crds.tls import certificate_problem, tls_problem, trusting
-from lookalike_operator.plan.causes import UNREACHABLE, UNTRUSTED
-from lookalike_operator.plan.model import IndexAction, IndexFacts, IndexOp
+from lookalike_operator.plan.model import QDRANT_UNAVAILABLE, IndexAction, IndexFacts, IndexOp
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient
@@ -169,7 +169,8 @@ class Qdrant:
                 self._down[server] = (self._clock(), str(failed))
             return IndexFacts(asked.index, error=str(failed), reason=failed.reason)
         except IndexUnavailable as error:  # a ca that holds no certificate
-            return IndexFacts(asked.index, error=str(error), reason=UNTRUSTED)
+            untrusted = INDEX_CERTIFICATE_REFUSED.condition_reason
+            return IndexFacts(asked.index, error=str(error), reason=untrusted)
         self._down.pop(server, None)
         return await self._with_all_addresses(server, facts)
 
@@ -385,11 +386,12 @@ def _connect(server: Server, url: str, timeout: int) -> AsyncQdrantClient:
 
 
 def _reason(error: Exception) -> str:
-    """As conditions have it."""
+    """The reason of the condition."""
     if _status(error) in (401, 403):
-        return "ApiKeyRefused"
-    untrusted = certificate_problem(str(_source(error))) is not None
-    return UNTRUSTED if untrusted else UNREACHABLE
+        return INDEX_KEY_REFUSED.condition_reason
+    if certificate_problem(str(_source(error))) is not None:
+        return INDEX_CERTIFICATE_REFUSED.condition_reason
+    return QDRANT_UNAVAILABLE
 
 
 def _status(error: Exception) -> int | None:

@@ -12,15 +12,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lookalike_crds.failures import OUT_OF_MEMORY
 from lookalike_operator.plan.model import Manifest
 from lookalike_operator.plan.who_acts import waits_for_a_person
 
 NOT_IN_TIME = "NotReadyInTime"
 UNHEALTHY = "Unhealthy"
-UNREACHABLE = "QdrantUnavailable"
-"""The server of an index does not answer, or not us."""
-UNTRUSTED = "CertificateRefused"
-"""Its certificate is not one that we trust."""
 _LONGEST = 400
 _CRASHES = 2
 """So many restarts are no accident."""
@@ -49,7 +46,7 @@ def worst(pods: Iterable[Manifest]) -> Cause | None:
 
 
 _ORDER = (
-    "OOMKilled",
+    OUT_OF_MEMORY.condition_reason,
     "CrashLoopBackOff",
     "Error",
     "CreateContainerConfigError",
@@ -129,14 +126,14 @@ def _container_cause(pod: Manifest, container: Mapping[str, Any]) -> Cause | Non
     if ended.get("reason") == "OOMKilled" and (crashed or restarted):
         limit = _memory_limit(pod, str(container.get("name")))
         return Cause(
-            "OOMKilled",
+            OUT_OF_MEMORY.condition_reason,
             f"container {container.get('name')} used more memory than its limit"
             f"{f' of {limit}' if limit else ''}: raise resources.limits.memory",
         )
     if (crashed or again) and "[exit code=-9]" in str(ended.get("message") or ""):
         # Ray's own words for a process of its that the kernel killed, the container's first not.
         return Cause(
-            "OOMKilled",
+            OUT_OF_MEMORY.condition_reason,
             f"a Ray process in container {container.get('name')} was killed, mostly for memory: "
             "raise resources.limits.memory",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lookalike_crds.failures import Part, by_reason
+from lookalike_crds.failures import INDEX_MISMATCH, Part, by_reason
 from lookalike_crds.image_collection import (
     Engine,
     ImageCollectionSpec,
@@ -176,7 +176,7 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
         return judged(
             "IndexReady",
             False,
-            "IndexMismatch",
+            INDEX_MISMATCH.condition_reason,
             f"index {facts.name} was made for distance {distance}, spec.vector.distance is "
             f"{spec.vector.distance.value}: write {distance}, or delete the index on the server",
         )

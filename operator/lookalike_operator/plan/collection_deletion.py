@@ -13,9 +13,9 @@ from datetime import datetime
 
 from lookalike_crds.image_collection import DeletionPolicy, Engine
 from lookalike_operator.plan import indexes
-from lookalike_operator.plan.causes import UNREACHABLE
 from lookalike_operator.plan.conditions import judged, merged
 from lookalike_operator.plan.model import (
+    QDRANT_UNAVAILABLE,
     CollectionSnapshot,
     Deletion,
     Event,
@@ -71,7 +71,7 @@ def plan_deletion(snapshot: CollectionSnapshot, owner: Owner) -> Plan:
             given_up = orphaned(_left(names, since, now), error)
             return replace(letting_go, events=(*warnings, given_up))
         held_up = replace(before, failing_since=since)
-        return _waiting(snapshot, Plan(hands_off=True), held_up, since, UNREACHABLE, error)
+        return _waiting(snapshot, Plan(hands_off=True), held_up, since, QDRANT_UNAVAILABLE, error)
     return Plan(
         hands_off=True,
         index_ops=tuple(IndexOp(IndexAction.DELETE, name) for name in names),

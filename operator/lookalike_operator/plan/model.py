@@ -23,6 +23,13 @@ from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus
 Manifest = Mapping[str, Any]
 """A Kubernetes object as JSON: never changed in place."""
 
+QDRANT_UNAVAILABLE = "QdrantUnavailable"
+"""The reason of a condition if the operator itself cannot reach the server of an index.
+
+`IndexUnreachable`, of the table of failures, is what an ingestion run reports: its pods reach a
+server from another place in the network, so either can hold without the other.
+"""
+
 
 class ObjectRef(NamedTuple):
     """Which object: enough to get or delete it."""
@@ -131,8 +138,8 @@ class IndexFacts:
     name: str
     error: str | None = None
     """Why it could not be asked, in one line: unreachable, slow, key refused."""
-    reason: str = "QdrantUnavailable"
-    """Of the error, as conditions have it."""
+    reason: str = QDRANT_UNAVAILABLE
+    """The reason of the condition, if there is an error."""
     exists: bool = False
     version: str | None = None
     """The server's; that of its oldest node where it has several addresses."""

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lookalike_crds.base import Condition
-from lookalike_operator.plan.causes import NOT_IN_TIME, UNHEALTHY, UNREACHABLE, UNTRUSTED, Cause
+from lookalike_crds.failures import INDEX_CERTIFICATE_REFUSED, OUT_OF_MEMORY
+from lookalike_operator.plan.causes import NOT_IN_TIME, UNHEALTHY, Cause
 from lookalike_operator.plan.conditions import Judged, judged
-from lookalike_operator.plan.model import RetrieverSnapshot
+from lookalike_operator.plan.model import QDRANT_UNAVAILABLE, RetrieverSnapshot
 from lookalike_operator.plan.names import PAUSED
 from lookalike_operator.plan.rollout import Rollout
 from lookalike_operator.plan.scaling import Scale
@@ -111,7 +112,7 @@ def _with_cause(snapshot: RetrieverSnapshot, situation: Situation) -> Rollout:
 
 _OF_THE_INDEX = frozenset({NOT_IN_TIME, UNHEALTHY})
 """What a canary query that is not answered looks like from outside."""
-_LASTING = frozenset({"OOMKilled", "CrashLoopBackOff"})
+_LASTING = frozenset({OUT_OF_MEMORY.condition_reason, "CrashLoopBackOff"})
 
 
 def _crashed_before(conditions: Sequence[Condition], snapshot: RetrieverSnapshot) -> Cause | None:
@@ -132,7 +133,7 @@ def _unreachable_index(snapshot: RetrieverSnapshot) -> Cause | None:
         for each in collection.status.conditions:
             if (each.type, each.status) != ("IndexReady", "False"):
                 continue
-            if each.reason in (UNREACHABLE, UNTRUSTED):
+            if each.reason in (QDRANT_UNAVAILABLE, INDEX_CERTIFICATE_REFUSED.reason):
                 return Cause(each.reason, f"ImageCollection {collection.meta.name}: {each.message}")
     return None
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from lookalike_crds.failures import FAILURES
+from lookalike_operator.plan.model import QDRANT_UNAVAILABLE
 
 
 class Who(Enum):
@@ -44,7 +45,6 @@ WHO_ACTS: Mapping[str, Who] = {
     "Unforeseen": Who.PERSON,
     "WriteFailed": Who.ITSELF,
     # -- pods
-    "OOMKilled": Who.PERSON,
     "CrashLoopBackOff": Who.PERSON,
     # Once; the next attempt may do better, and CrashLoopBackOff follows where none does.
     "Error": Who.ITSELF,
@@ -64,10 +64,7 @@ WHO_ACTS: Mapping[str, Who] = {
     "Evicted": Who.ITSELF,
     "Starting": Who.ITSELF,
     # -- the index
-    "QdrantUnavailable": Who.ITSELF,
-    "ApiKeyRefused": Who.PERSON,
-    "CertificateRefused": Who.PERSON,
-    "IndexMismatch": Who.PERSON,
+    QDRANT_UNAVAILABLE: Who.ITSELF,
     "QdrantTooOld": Who.PERSON,
     "IndexLost": Who.PERSON,
     "ClaimPending": Who.ITSELF,

@@ -115,14 +115,9 @@ class Work:
 
 
 def _cause(failure: Exception, kind: FailureKind) -> Cause:
-    """What is noted beside the item, or of the batch that halts."""
+    """What is recorded for the item, or for the batch that halts."""
     if kind is INTERNAL:
         log.exception("an item failed unexpectedly", exc_info=failure)
-        return Cause(
-            kind.code,
-            f"Something failed that should not ({type(failure).__name__}): the cause is in "
-            "the server's log.",
-        )
     message = told(failure)
     if kind.concerns_all and kind.retryable:
         message = f"{message.rstrip('.')}. Retry the batch when that has passed."

@@ -98,12 +98,7 @@ def _of_table(failure: Exception) -> Problem:
     kind = kind_of(failure)
     if kind is INTERNAL:
         log.exception("unexpected", exc_info=failure)
-        return Problem(
-            INTERNAL,
-            "Something failed that should not: please report it with the request_id. The "
-            "cause is in the server's log under the same id.",
-        )
-    if kind.status >= 500:
+    elif kind.status >= 500:
         log.error("%s: %s", kind.code, failure)
     return Problem(kind, told(failure))
 
