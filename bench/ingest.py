@@ -35,8 +35,8 @@ from lookalike_crds.config import (
 )
 from lookalike_crds.image_collection import Engine, IngestionSpec, ModelSpec, Provider, VectorSpec
 from lookalike_crds.progress import Progress
+from lookalike_crds.source_kinds import VolumeSource as Volume
 from lookalike_crds.sources import SourceSpec
-from lookalike_crds.sources import VolumeSource as Volume
 from lookalike_serving.embed import Embedder, load_embedder
 from lookalike_serving.gateway.api import create_api
 from lookalike_serving.images import decode_image

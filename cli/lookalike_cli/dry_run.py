@@ -35,6 +35,7 @@ class Surveyed:
 
 def surveyed(loaded: Loaded, names: list[str]) -> list[Surveyed]:
     """Every source of every collection, or of those that are named. Raises Failure for others."""
+    from lookalike_cli.rendering import secrets_dir
     from lookalike_serving.ingest.survey import survey
 
     known = [resource.metadata.name for resource in loaded.collections]
@@ -43,7 +44,10 @@ def surveyed(loaded: Loaded, names: list[str]) -> list[Surveyed]:
             have = ", ".join(known) or "none"
             raise Failure(f"no collection {name!r} in the files (there are: {have})")
     return [
-        Surveyed(resource.metadata.name, asyncio.run(survey(source, resource.spec.fields)))
+        Surveyed(
+            resource.metadata.name,
+            asyncio.run(survey(source, resource.spec.fields, secrets=secrets_dir())),
+        )
         for resource, source in _sources(loaded)
         if not names or resource.metadata.name in names
     ]
@@ -76,9 +80,10 @@ def _sources(loaded: Loaded) -> list[tuple[ImageCollection, SourceSpec]]:
 
 
 def _is_here(source: SourceSpec) -> bool:
-    if source.volume is not None:
-        return Path(source.volume.path).is_dir()
-    return source.urls is not None and Path(source.urls.manifest).is_file()
+    folder = source.kind.folder
+    if source.urls is not None:
+        return Path(source.urls.manifest).is_file()
+    return folder is not None and Path(folder).is_dir()
 
 
 def in_a_line(each: Surveyed) -> str:

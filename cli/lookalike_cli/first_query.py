@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike_cli.rendering import absolute
 from lookalike_crds.image_collection import FieldType, Provider
-from lookalike_serving.ingest.sources.volume import IMAGE_SUFFIXES
+from lookalike_serving.ingest.sources.file_names import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from lookalike_crds.load import Loaded

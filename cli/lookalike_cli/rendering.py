@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lookalike_cli.failure import Failure
+from lookalike_crds.buckets import Bucket
 from lookalike_crds.config import (
     AccessConfig,
     CollectionConfig,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from lookalike_crds.resources import ImageCollection
 
 _QDRANT_KEY_VARIABLE = "LOOKALIKE_QDRANT_API_KEY"
+SECRETS_VARIABLE = "LOOKALIKE_SECRETS_DIR"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def render(
     collections: list[CollectionConfig] = []
     ingestions: list[IngestionConfig] = []
     roots: list[Path] = []
+    buckets: list[Bucket] = []
     before = _before(run)
     gateway = f"http://{_connectable(http.host)}:{http.port}"
     for resource in loaded.collections:
@@ -90,7 +93,9 @@ def render(
         )
         collections.append(collection)
         sources = tuple(resolved_source(source, folder) for source in resource.spec.sources)
-        roots += [root for source in sources if (root := _root(source)) is not None]
+        kinds = [source.kind for source in sources]
+        roots += [Path(kind.folder) for kind in kinds if kind.folder is not None]
+        buckets += [each for kind in kinds if (each := kind.as_bucket(secrets_dir())) is not None]
         if not sources:
             continue
         ingestions.append(
@@ -101,6 +106,7 @@ def render(
                 data_dir=run.data_dir,
                 gateway_url=gateway if index.engine is Engine.EDGE else None,
                 internal_token_file=run.internal_token,
+                secrets_dir=secrets_dir(),
                 progress_file=run.progress_file(collection.name),
             )
         )
@@ -114,6 +120,7 @@ def render(
         ),
         data_dir=run.data_dir,
         image_roots=tuple(dict.fromkeys(roots)),
+        buckets=tuple(dict.fromkeys(buckets)),
         http=http,
         access=AccessConfig(
             api_keys_file=api_keys_file.resolve() if api_keys_file is not None else None,
@@ -221,28 +228,16 @@ def _qdrant_key_file(run: RunDirectory) -> Path:
     return run.path / "qdrant-api-key"
 
 
+def secrets_dir() -> Path | None:
+    """Where this machine keeps what Secrets hold on a cluster: a folder for each, a file for each
+    key. None: sources are read with the credentials of the environment."""
+    said = os.environ.get(SECRETS_VARIABLE)
+    return Path(said).expanduser().resolve() if said else None
+
+
 def resolved_source(source: SourceSpec, folder: Path) -> SourceSpec:
     """The source with its paths made absolute: they are written relative to the YAML file."""
-    if source.volume is not None:
-        path = absolute(source.volume.path, folder)
-        return source.model_copy(
-            update={"volume": source.volume.model_copy(update={"path": str(path)})}
-        )
-    if source.urls is not None and "://" not in source.urls.manifest:
-        path = absolute(source.urls.manifest, folder)
-        return source.model_copy(
-            update={"urls": source.urls.model_copy(update={"manifest": str(path)})}
-        )
-    return source
-
-
-def _root(source: SourceSpec) -> Path | None:
-    """The folder that the source's images lie below, where it is on this machine."""
-    if source.volume is not None:
-        return Path(source.volume.path)
-    if source.urls is not None and "://" not in source.urls.manifest:
-        return Path(source.urls.manifest).parent
-    return None
+    return source.with_kind(source.kind.resolved(lambda path: str(absolute(path, folder))))
 
 
 def with_resolved_weights(model: ModelSpec, folder: Path) -> ModelSpec:

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lookalike_crds.buckets import Bucket
 from lookalike_crds.hosts import is_loopback
 from lookalike_crds.image_collection import Engine, FieldSpec, IngestionSpec, ModelSpec, VectorSpec
 from lookalike_crds.names import Name, ServiceName
@@ -146,6 +147,9 @@ class ServingConfig(Config):
     image_roots: tuple[Path, ...] = Field(
         default=(), description="Folders whose files may be served as document images."
     )
+    buckets: tuple[Bucket, ...] = Field(
+        default=(), description="Buckets whose objects may be served as document images."
+    )
     http: HttpConfig = HttpConfig()
     access: AccessConfig = AccessConfig()
     fetch: FetchPolicy = FetchPolicy()
@@ -235,7 +239,18 @@ class IngestionConfig(Config):
         default=None, description="Join this Ray; start one of our own where unset."
     )
     fetch: FetchPolicy = FetchPolicy()
+    secrets_dir: Path | None = Field(
+        default=None,
+        description="Folder with one folder for each Secret that a source names, and in it one "
+        "file for each key.",
+    )
     progress_file: Path = Field(
         description="Rewritten atomically while the run goes on: see lookalike_crds.progress."
     )
     random_weights_for_benchmarks: bool = False
+
+    @property
+    def buckets(self) -> tuple[Bucket, ...]:
+        """The buckets that the sources declare."""
+        found = (source.kind.as_bucket(self.secrets_dir) for source in self.sources)
+        return tuple(each for each in found if each is not None)

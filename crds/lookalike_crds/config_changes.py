@@ -59,7 +59,7 @@ def what_is_read(
 
 
 def _brings_metadata(source: SourceSpec) -> bool:
-    return source.urls is not None or source.metadata != MetadataMapping()
+    return source.kind.brings_metadata or source.metadata != MetadataMapping()
 
 
 def is_read_again(before: IngestionConfig | None, after: IngestionConfig) -> bool:

@@ -352,6 +352,17 @@ IMAGES = (
         "Open the address in a browser, or send the bytes.",
     ),
     _image(
+        "archived",
+        "The image is in an archive tier of its bucket, from which nothing can be read.",
+        "Restore the object, or move it to another storage class.",
+    ),
+    _image(
+        "access-denied",
+        "The service of the image's bucket refuses access.",
+        "Check the credentials of the source, and what they may read.",
+        retry=Retry.LATER,
+    ),
+    _image(
         "too-many-redirects",
         "The address of the image redirects too often.",
         "Send the address that it redirects to.",
@@ -652,14 +663,67 @@ SOURCES_UNREADABLE = FailureKind(
     reason="SourcesUnreadable",
     concerns_all=True,
 )
-SOURCES_NOT_BUILT = FailureKind(
-    "sources-not-built",
+BUCKET_NOT_FOUND = FailureKind(
+    "bucket-not-found",
     Part.SOURCE,
-    500,
-    Retry.NEVER,
-    "None of the sources is of a kind that this version reads.",
-    "Use another kind of source, or a later version.",
-    reason="SourcesNotBuilt",
+    503,
+    Retry.ONCE_MENDED,
+    "There is no such bucket or container.",
+    "Correct the bucket, the account or the endpoint of the source.",
+    reason="BucketNotFound",
+    concerns_all=True,
+)
+BUCKET_CREDENTIALS_REFUSED = FailureKind(
+    "bucket-credentials-refused",
+    Part.SOURCE,
+    503,
+    Retry.ONCE_MENDED,
+    "The service of the bucket does not know the credentials, or there are none.",
+    "Put valid ones into the Secret that `credentialsSecretRef` names, or give the pods an "
+    "identity.",
+    reason="BucketCredentialsRefused",
+    concerns_all=True,
+)
+BUCKET_CREDENTIALS_EXPIRED = FailureKind(
+    "bucket-credentials-expired",
+    Part.SOURCE,
+    503,
+    Retry.ONCE_MENDED,
+    "The credentials of the bucket have expired.",
+    "Put new ones into the Secret that `credentialsSecretRef` names, or use the pods' own "
+    "identity, which is renewed by itself.",
+    reason="BucketCredentialsExpired",
+    concerns_all=True,
+)
+BUCKET_ACCESS_DENIED = FailureKind(
+    "bucket-access-denied",
+    Part.SOURCE,
+    503,
+    Retry.ONCE_MENDED,
+    "The credentials are valid and may not list or read the bucket.",
+    "Grant them what the page of the source lists.",
+    reason="BucketAccessDenied",
+    concerns_all=True,
+)
+BUCKET_WRONG_REGION = FailureKind(
+    "bucket-wrong-region",
+    Part.SOURCE,
+    503,
+    Retry.ONCE_MENDED,
+    "The bucket is in another region.",
+    "Correct `region`, or remove it.",
+    reason="BucketWrongRegion",
+    concerns_all=True,
+)
+BUCKET_UNREACHABLE = FailureKind(
+    "bucket-unreachable",
+    Part.SOURCE,
+    503,
+    Retry.LATER,
+    "The service of the bucket does not answer, or is too busy.",
+    "Check `endpoint` and the network policies.",
+    reason="BucketUnreachable",
+    retry_after=5,
     concerns_all=True,
 )
 TOO_MANY_FAILURES = FailureKind(

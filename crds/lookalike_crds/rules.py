@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from lookalike_crds.image_collection import (
     CaSpec,
     Engine,
@@ -33,9 +35,9 @@ from lookalike_crds.retriever import (
     Runtime,
     ServingSpec,
 )
-from lookalike_crds.sources import SourceSpec
+from lookalike_crds.sources import KINDS, SourceSpec
 
-_SOURCES = ("volume", "urls", "s3", "gcs", "azure_blob")
+_KINDS = [to_camel(name) for name in KINDS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,9 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "one-kind-of-source",
         SourceSpec,
-        "[has(self.volume), has(self.urls), has(self.s3), has(self.gcs), has(self.azureBlob)]"
-        ".filter(x, x).size() == 1",
-        "write exactly one of volume, urls, s3, gcs, azureBlob: one source is one place",
-        lambda s: sum(getattr(s, k) is not None for k in _SOURCES) == 1,
+        f"[{', '.join(f'has(self.{kind})' for kind in _KINDS)}].filter(x, x).size() == 1",
+        f"write exactly one of {', '.join(_KINDS)}: one source is one place",
+        lambda s: sum(getattr(s, name) is not None for name in KINDS) == 1,
     ),
     Rule(
         "paths-of-files",
@@ -83,7 +84,7 @@ RULES: tuple[Rule, ...] = (
         " && (!has(self.metadata.fileInfo) || !self.metadata.fileInfo))",
         "metadata.pathPattern and metadata.fileInfo are for folders: an address has no path of "
         "yours and no file behind it. Write what they would say into columns of the manifest",
-        lambda s: s.urls is None or not (s.metadata.path_pattern or s.metadata.file_info),
+        lambda s: s.kind.has_paths or not (s.metadata.path_pattern or s.metadata.file_info),
     ),
     Rule(
         "unique-sources",
@@ -149,14 +150,6 @@ RULES: tuple[Rule, ...] = (
         "self.provider != 'Onnx' && self.provider != 'Plugin'",
         "model.provider Onnx and Plugin come with a later version: write OpenClip, Timm or Demo",
         lambda m: m.provider not in (Provider.ONNX, Provider.PLUGIN),
-    ),
-    Rule(
-        "source-is-built",
-        SourceSpec,
-        "!has(self.s3) && !has(self.gcs) && !has(self.azureBlob)",
-        "s3, gcs and azureBlob come with a later version: until then, list the images' https:// "
-        "addresses in a manifest and write urls",
-        lambda s: s.s3 is None and s.gcs is None and s.azure_blob is None,
     ),
     Rule(
         "qdrant-block-with-qdrant",

@@ -31,5 +31,4 @@ def warnings(spec: ImageCollectionSpec) -> Iterator[tuple[str, str]]:
 
 
 def _named_by_path(source: SourceSpec) -> bool:
-    places = (source.volume, source.s3, source.gcs, source.azure_blob)
-    return source.metadata.document_id is None and any(place is not None for place in places)
+    return source.metadata.document_id is None and source.kind.paths_are_ids

@@ -2,94 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic.alias_generators import to_camel
 
 from lookalike_crds import path_pattern as paths
 from lookalike_crds.base import Schedule, Spec
 from lookalike_crds.date_formats import checked_format
-from lookalike_crds.names import FieldName, Name, ObjectName
-
-
-class VolumeSource(Spec):
-    """A folder of images: on one machine a path, on a cluster a path inside a
-    PersistentVolumeClaim."""
-
-    path: str = Field(
-        min_length=1,
-        max_length=4096,
-        description="The folder. `lookalike up` resolves a relative path against the folder of the "
-        "YAML file.",
-    )
-    glob: str = Field(
-        default="**/*",
-        max_length=1024,
-        description="Which files below the folder to read. Files that are not images are skipped "
-        "and counted.",
-    )
-    claim_name: ObjectName | None = Field(
-        default=None,
-        description="On a cluster: the PersistentVolumeClaim that contains `path`. It is mounted "
-        "read-only.",
-    )
-
-
-class UrlsSource(Spec):
-    """A manifest that lists image addresses, or paths relative to it, with their metadata."""
-
-    manifest: str = Field(
-        min_length=1, max_length=4096, description="The path or https:// address of the manifest."
-    )
-    format: Literal["Auto", "Text", "Csv", "JsonLines", "Parquet"] = Field(
-        default="Auto",
-        description="The manifest's format. Auto goes by its file name. Text means one address per "
-        "line.",
-    )
-    url_column: str = Field(
-        default="url",
-        max_length=128,
-        description="The column or key that holds the image's address.",
-    )
-
-
-_PREFIX = "Only read objects whose key begins with this text."
-_ENDPOINT = "The address of a compatible service; the cloud provider's own if unset."
-_CREDENTIALS = (
-    "The Secret that holds the credentials. If it is unset, the pod's own identity is used."
+from lookalike_crds.names import FieldName, Name
+from lookalike_crds.source_kinds import (
+    AzureBlobSource,
+    GcsSource,
+    Kind,
+    S3Source,
+    UrlsSource,
+    VolumeSource,
 )
-
-
-class S3Source(Spec):
-    """A bucket of S3 or of an S3-compatible service."""
-
-    bucket: str = Field(min_length=3, max_length=63, description="The bucket's name.")
-    prefix: str = Field(default="", max_length=1024, description=_PREFIX)
-    region: str | None = Field(
-        default=None, max_length=64, description="The region, such as eu-central-1."
-    )
-    endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
-    credentials_secret_ref: ObjectName | None = Field(default=None, description=_CREDENTIALS)
-
-
-class GcsSource(Spec):
-    """A bucket of Google Cloud Storage."""
-
-    bucket: str = Field(min_length=3, max_length=222, description="The bucket's name.")
-    prefix: str = Field(default="", max_length=1024, description=_PREFIX)
-    endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
-    credentials_secret_ref: ObjectName | None = Field(default=None, description=_CREDENTIALS)
-
-
-class AzureBlobSource(Spec):
-    """A container of Azure Blob Storage."""
-
-    account: str = Field(min_length=3, max_length=24, description="The storage account.")
-    container: str = Field(min_length=3, max_length=63, description="The container's name.")
-    prefix: str = Field(default="", max_length=1024, description=_PREFIX)
-    endpoint: str | None = Field(default=None, max_length=2048, description=_ENDPOINT)
-    credentials_secret_ref: ObjectName | None = Field(default=None, description=_CREDENTIALS)
 
 
 class OnMisfit(StrEnum):
@@ -213,7 +144,7 @@ class MetadataMapping(Spec):
 
 
 class SourceSpec(Spec):
-    """One place images come from: exactly one of volume, urls, s3, gcs, azureBlob."""
+    """One place that images come from: exactly one of volume, urls, s3, gcs, azureBlob."""
 
     name: Name = Field(description="A name of your choice. Documents carry it as their `source`.")
     volume: VolumeSource | None = None
@@ -240,3 +171,33 @@ class SourceSpec(Spec):
         default=False,
         description="If true, documents whose image is no longer in the source are deleted.",
     )
+
+    @property
+    def kind(self) -> Kind:
+        """The kind that is written. Of a spec that breaks the rule for it: the first, or none."""
+        written = (getattr(self, name) for name in KINDS)
+        return next((each for each in written if each is not None), Kind())
+
+    @property
+    def kind_field(self) -> str:
+        """The kind's field as it stands in YAML, such as `azureBlob`."""
+        written = (name for name in KINDS if getattr(self, name) is not None)
+        return next((to_camel(name) for name in written), "")
+
+    def with_kind(self, kind: Kind) -> Self:
+        """The same source with another value of its kind."""
+        names = [name for name in KINDS if getattr(self, name) is not None]
+        return self.model_copy(update={names[0]: kind}) if names else self
+
+
+def _kind_of(annotation: Any) -> type[Kind] | None:
+    types = (each for each in get_args(annotation) if isinstance(each, type))
+    return next((each for each in types if issubclass(each, Kind)), None)
+
+
+KINDS: Mapping[str, type[Kind]] = {
+    name: kind
+    for name, field in SourceSpec.model_fields.items()
+    if (kind := _kind_of(field.annotation)) is not None
+}
+"""Every kind of source by its field of `SourceSpec`, in snake case."""

@@ -97,6 +97,7 @@ class Adoption:
             await self._undo(change)
             raise
         self._service.images.take_roots(self._service.config.image_roots)
+        self._service.buckets.take(self._service.config.buckets)
         self._close_unused(left)
 
     async def _undo(self, change: _Change) -> None:

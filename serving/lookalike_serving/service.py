@@ -49,6 +49,7 @@ from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.failures import kind_of
 from lookalike_serving.following import follow
 from lookalike_serving.images import ImageFetcher, ImageStore
+from lookalike_serving.images.buckets import Buckets
 from lookalike_serving.images.reader import for_callers
 from lookalike_serving.index.open import open_index, open_payload_index
 from lookalike_serving.index.protocol import Index, IndexFailure, Query, Vector
@@ -122,9 +123,12 @@ class Service:
         self.failures: dict[str, Failure] = {}
         """Collections that are not open, and why."""
         self.fetcher = ImageFetcher(config.fetch)
-        self.reader = for_callers(self.fetcher)
+        self.buckets = Buckets(config.buckets, config.fetch.max_bytes)
+        self.reader = for_callers(self.fetcher, self.buckets)
         """Reads what callers name."""
-        self.images = ImageStore(config.data_dir, config.image_roots, self.fetcher)
+        self.images = ImageStore(
+            config.data_dir, config.image_roots, self.fetcher, buckets=self.buckets
+        )
         self.models: dict[ModelSpec, BatchedEmbedder] = {}
         self.reopening: set[str] = set()
         """Collections that somebody is about to open: not to be tried in the background."""

@@ -106,8 +106,6 @@ EXAMPLES: tuple[Example, ...] = (
             ({"name": "resnet50"}, False),
         )
     ),
-    Example("source-is-built", "ImageCollection", _source(urls=_URLS), True),
-    Example("source-is-built", "ImageCollection", _source(s3={"bucket": "photos"}), False),
     Example(
         "model-has-weights",
         "ImageCollection",

@@ -86,6 +86,12 @@ class Place:
         self.door = Door(api_of(self.serving))
         self._running.enter_context(listening(self.door, self.serving.http.port))
 
+    def restart(self, **changes: Any) -> None:
+        """With other settings of the server."""
+        self.stop()
+        self.serving = self.serving.model_copy(update=changes)
+        self.start()
+
     def stop(self) -> None:
         """May be called again."""
         self._running.close()
@@ -103,6 +109,7 @@ class Place:
             data_dir=self.folder / "data",
             gateway_url=self.url,
             internal_token_file=self.folder / "token",
+            secrets_dir=self.folder / "secrets",
             progress_file=self.folder / "progress.json",
         )
 

@@ -111,9 +111,3 @@ def test_a_manifest_that_cannot_be_read_fails_with_the_reason(place, name, conte
     progress = place.ingest(source(place.folder / name))
     assert progress.state is RunState.FAILED
     assert part in (progress.message or "")
-
-
-def test_kinds_of_source_that_come_later_say_so(place) -> None:
-    progress = place.ingest({"name": "cloud", "s3": {"bucket": "images"}})
-    assert progress.state is RunState.FAILED
-    assert "comes with a later version" in (progress.message or "")

@@ -14,7 +14,8 @@ from tests.support import configs
 from tests.support.configs import serving_config
 
 from lookalike_crds.config import CollectionConfig, IngestionConfig, ServingConfig
-from lookalike_crds.sources import SourceSpec, VolumeSource
+from lookalike_crds.source_kinds import VolumeSource
+from lookalike_crds.sources import SourceSpec
 from lookalike_serving.local import control
 from lookalike_serving.local.control import Control
 from lookalike_serving.machine.rundir import (

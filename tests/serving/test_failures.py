@@ -31,9 +31,6 @@ _NOT_OF_THE_SERVICE = {
     "lookalike_serving.batches.work.Halted",
     "lookalike_serving.index.edge_optimizer.Shrank",
     "lookalike_serving.documents.ids.BadDocumentId",
-    # A source that cannot be read fails alone; a run of none but these says so by its own row.
-    "lookalike_serving.ingest.sources.protocol.SourceError",
-    "lookalike_serving.ingest.sources.protocol.SourceNotBuilt",
     # Of commands on this machine, which the command line tells.
     "lookalike_serving.indexes.left_behind.Kept",
     "lookalike_serving.machine.rundir.DataDirInUse",

@@ -22,7 +22,8 @@ from tests.support.ports import free_port
 from lookalike_crds.config import IndexConfig, IngestionConfig, ServingConfig
 from lookalike_crds.image_collection import Engine, ModelSpec, Provider
 from lookalike_crds.progress import RunResult, RunState
-from lookalike_crds.sources import SourceSpec, VolumeSource
+from lookalike_crds.source_kinds import VolumeSource
+from lookalike_crds.sources import SourceSpec
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 

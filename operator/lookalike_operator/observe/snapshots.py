@@ -251,9 +251,7 @@ class Observer:
 def _secrets_of(meta: Meta, spec: ImageCollectionSpec) -> list[SecretKey]:
     named = _index_secrets(meta, spec)
     for source in spec.sources:
-        for place in (source.s3, source.gcs, source.azure_blob):
-            if place is not None and place.credentials_secret_ref is not None:
-                named.append(SecretKey(meta.namespace, place.credentials_secret_ref))
+        named += [SecretKey(meta.namespace, name) for name in source.kind.secrets]
     return named
 
 

@@ -63,6 +63,7 @@ def ingestion_config(
         data_dir=Path(places.DATA),
         gateway_url=(service_url(gateway, meta.namespace, settings) if edge and gateway else None),
         internal_token_file=Path(places.INTERNAL_TOKEN) if edge else None,
+        secrets_dir=Path(places.SOURCE_SECRETS) if any(s.kind.secrets for s in sources) else None,
         progress_file=Path(_PROGRESS),
     )
 
@@ -108,8 +109,6 @@ def ingestion_template(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [mount.volume_mount for mount in mounted],
     }
-    if credentials := _credentials(spec):
-        container["envFrom"] = [{"secretRef": {"name": name}} for name in credentials]
     template = {
         "metadata": {"labels": own_labels},
         "spec": {
@@ -139,10 +138,3 @@ def _mounts(owner: Owner, spec: ImageCollectionSpec, gateway: str | None) -> lis
     if gateway is not None:
         mounts.append(places.secret("internal", places.INTERNAL, internal_secret(gateway)))
     return places.unique([*mounts, *places.qdrant(spec), *places.sources(owner.name, spec)])
-
-
-def _credentials(spec: ImageCollectionSpec) -> list[str]:
-    """Secrets that object stores are read with, each key an environment variable."""
-    stores = (each for s in spec.sources for each in (s.s3, s.gcs, s.azure_blob))
-    names = (each.credentials_secret_ref for each in stores if each is not None)
-    return sorted({name for name in names if name is not None})

@@ -6,11 +6,12 @@ serving pods must agree on them: both take them from here.
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from lookalike_crds.buckets import Bucket
 from lookalike_crds.image_collection import ImageCollectionSpec, QdrantSpec
 from lookalike_crds.naming import joined
 from lookalike_crds.sources import SourceSpec
@@ -25,6 +26,8 @@ QDRANT_SECRETS = "/etc/lookalike-qdrant"
 QDRANT_CONFIG_MAPS = "/etc/lookalike-qdrant-ca"
 INDEXES = "/var/lib/lookalike-indexes"
 SOURCES = "/var/lib/lookalike-sources"
+SOURCE_SECRETS = "/etc/lookalike-sources"
+"""One folder for each Secret that a bucket is read with."""
 TMP = "/tmp"
 RUN = f"{TMP}/lookalike-run"
 """What each of several servers on one data volume has to itself."""
@@ -66,8 +69,10 @@ def config_map(name: str, config_map: str) -> Mount:
     return Mount(name, CONFIG, (("configMap", {"name": config_map}),), read_only=True)
 
 
-def secret(name: str, path: str, secret: str) -> Mount:
-    return Mount(name, path, (("secret", {"secretName": secret}),), read_only=True)
+def secret(name: str, path: str, secret: str, *, optional: bool = False) -> Mount:
+    """`optional`: pods start without it, and see it once it is there."""
+    source = {"secretName": secret, **({"optional": True} if optional else {})}
+    return Mount(name, path, (("secret", source),), read_only=True)
 
 
 def claim(name: str, path: str, claim: str, *, read_only: bool = False) -> Mount:
@@ -118,41 +123,41 @@ def qdrant(spec: ImageCollectionSpec) -> list[Mount]:
 
 
 def sources(collection: str, spec: ImageCollectionSpec) -> list[Mount]:
-    """Claims that the collection's images lie in, each where `in_pod` says."""
-    return [
-        claim(
-            joined("source", collection, source.name),
-            _source_root(collection, source),
-            source.volume.claim_name,
-            read_only=True,
-        )
-        for source in spec.sources
-        if source.volume is not None and source.volume.claim_name is not None
-    ]
+    """What brings the collection's images: claims, each where `in_pod` says, and the Secrets of
+    buckets."""
+    found = []
+    for source in spec.sources:
+        if (named := source.kind.claim) is not None:
+            name = joined("source", collection, source.name)
+            found.append(claim(name, _source_root(collection, source), named, read_only=True))
+        found += [
+            # A pod that answers queries must not wait for what only its pictures need. Ingestion is
+            # not started without it.
+            secret(
+                joined("source-secret", named), f"{SOURCE_SECRETS}/{named}", named, optional=True
+            )
+            for named in source.kind.secrets
+        ]
+    return found
 
 
 def in_pod(collection: str, source: SourceSpec) -> SourceSpec:
     """The source with its path as our pods see it."""
-    volume = source.volume
-    if volume is None or volume.claim_name is None:
+    if source.kind.claim is None:
         return source
-    path = posixpath.normpath(
-        posixpath.join(_source_root(collection, source), volume.path.lstrip("/"))
-    )
-    return source.model_copy(
-        update={"volume": volume.model_copy(update={"path": path, "claim_name": None})}
-    )
+    return source.with_kind(source.kind.in_claim(_source_root(collection, source)))
 
 
 def image_roots(collection: str, spec: ImageCollectionSpec) -> list[str]:
     """Folders whose files are the images of documents."""
-    roots: list[str] = []
-    for source in (in_pod(collection, source) for source in spec.sources):
-        if source.volume is not None:
-            roots.append(source.volume.path)
-        elif source.urls is not None and source.urls.manifest.startswith("/"):
-            roots.append(posixpath.dirname(source.urls.manifest))
-    return roots
+    folders = (in_pod(collection, source).kind.folder for source in spec.sources)
+    return [folder for folder in folders if folder is not None]
+
+
+def buckets(spec: ImageCollectionSpec) -> list[Bucket]:
+    """Buckets whose objects are the images of documents."""
+    found = (source.kind.as_bucket(Path(SOURCE_SECRETS)) for source in spec.sources)
+    return [each for each in found if each is not None]
 
 
 def path_problems(spec: ImageCollectionSpec) -> list[str]:
@@ -165,25 +170,8 @@ def path_problems(spec: ImageCollectionSpec) -> list[str]:
             "ConfigMap or a Secret (secretRef); name it"
         )
     for i, source in enumerate(spec.sources):
-        at = f"spec.sources[{i}]"
-        if (volume := source.volume) is not None:
-            if volume.claim_name is not None:
-                inside = posixpath.normpath(posixpath.join("/", volume.path.lstrip("/")))
-                plain = posixpath.normpath(volume.path.lstrip("/") or ".")
-                if plain.startswith("..") or not inside.startswith("/"):
-                    problems.append(f"{at}.volume.path: {volume.path} leads out of the claim")
-            elif not volume.path.startswith("/"):
-                problems.append(
-                    f"{at}.volume.claimName: is missing: on a cluster a relative path is inside a "
-                    "PersistentVolumeClaim; name it"
-                )
-        elif source.urls is not None:
-            manifest = source.urls.manifest
-            if "://" not in manifest and not manifest.startswith("/"):
-                problems.append(
-                    f"{at}.urls.manifest: {manifest} is relative: on a cluster write its https:// "
-                    "address"
-                )
+        at = f"spec.sources[{i}].{source.kind_field}"
+        problems += [f"{at}.{field}: {told}" for field, told in source.kind.problems_in_pods()]
     return problems
 
 

@@ -39,6 +39,9 @@ def serving_config(
         for each in _in_order(spec, collections)
         for root in places.image_roots(each.meta.name, each.spec)
     ]
+    buckets = [
+        bucket for each in _in_order(spec, collections) for bucket in places.buckets(each.spec)
+    ]
     mode = claims.data_mode(spec, collections)
     return ServingConfig(
         collections=configs,
@@ -49,6 +52,7 @@ def serving_config(
         run_dir=Path(places.RUN) if mode is AccessMode.READ_WRITE_MANY else None,
         keeps_uploads=mode is not None,
         image_roots=tuple(Path(root) for root in dict.fromkeys(roots)),
+        buckets=tuple(dict.fromkeys(buckets)),
         http=HttpConfig(host="0.0.0.0", port=places.PORT, public_url=public_url(spec.access)),
         access=AccessConfig(
             api_keys_file=Path(places.API_KEYS) / _key_in_secret(spec.access),

@@ -26,6 +26,8 @@ class Code(StrEnum):
     UNREACHABLE = "unreachable"
     TIMEOUT = "timeout"
     HTTP_STATUS = "http_status"
+    ARCHIVED = "archived"
+    ACCESS_DENIED = "access_denied"
     TOO_MANY_REDIRECTS = "too_many_redirects"
 
 

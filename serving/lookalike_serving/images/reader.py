@@ -7,6 +7,7 @@
 | `https`, `http` | `fetch.py`       | everybody                                                 |
 | `data`, none    | `inline.py`      | callers: the bytes are in the request itself              |
 | `file`          | `local_files.py` | sources; documents, inside the folders that may be served |
+| `s3` `gs` `az`  | `buckets/`       | everybody, inside the buckets that sources declare        |
 | `upload`        | `store.py`       | documents                                                 |
 
 A new kind of place is one file with a `Place`, and one line in `remote_places` or where only some
@@ -16,16 +17,18 @@ may name it. Callers are strangers: what they name is read with no rights but a 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from lookalike_crds.buckets import Bucket
+from lookalike_serving.images.buckets import Buckets
 from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.fetch import ImageFetcher, shown
 from lookalike_serving.images.inline import Inline
 from lookalike_serving.images.local_files import LocalFiles
 
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):")
-_REMOTE = frozenset({"https", "http"})
+_REMOTE = frozenset({"https", "http", *Buckets.schemes})
 
 
 class Place(Protocol):
@@ -55,24 +58,24 @@ class Reader:
         return await place.read(address)
 
 
-def for_callers(fetcher: ImageFetcher) -> Reader:
-    """What a request may name: an address of the web, a data URL, base64. Never a file of ours."""
+def for_callers(fetcher: ImageFetcher, buckets: Buckets | None = None) -> Reader:
+    """What a request may name: an address of the web, an object of a bucket that a source declares,
+    a data URL, base64. Never a file of ours."""
     inline = Inline(fetcher.policy.max_bytes)
-    return Reader({**_web(fetcher), "data": inline, "": inline})
+    return Reader({**remote_places(fetcher, buckets), "data": inline, "": inline})
 
 
-def for_sources(fetcher: ImageFetcher) -> Reader:
+def for_sources(fetcher: ImageFetcher, buckets: Iterable[Bucket] = ()) -> Reader:
     """What a source may list: the operator of the service has named the source."""
-    return Reader({**remote_places(fetcher), "file": LocalFiles(fetcher.policy.max_bytes)})
+    most = fetcher.policy.max_bytes
+    remote = remote_places(fetcher, Buckets(buckets, most))
+    return Reader({**remote, "file": LocalFiles(most)})
 
 
-def remote_places(fetcher: ImageFetcher) -> dict[str, Place]:
+def remote_places(fetcher: ImageFetcher, buckets: Buckets | None = None) -> dict[str, Place]:
     """Scheme -> place, of all places beyond this machine that sources and documents may name."""
-    return _web(fetcher)
-
-
-def _web(fetcher: ImageFetcher) -> dict[str, Place]:
-    return dict.fromkeys(fetcher.policy.schemes, fetcher)
+    web: dict[str, Place] = dict.fromkeys(fetcher.policy.schemes, fetcher)
+    return web if buckets is None else {**web, **dict.fromkeys(buckets.schemes, buckets)}
 
 
 def is_remote(address: str) -> bool:

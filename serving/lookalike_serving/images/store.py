@@ -5,6 +5,7 @@
 | `upload:<sha256>.<ext>`     | `data_dir/images/ab/<sha256>.<ext>`; ours        |
 | `file:///…`                 | as it is, only inside `image_roots`; not ours    |
 | `https://…`, `http://…`     | fetched each time, within the policy; not ours   |
+| `s3://…`, `gs://…`, `az://…` | fetched each time from a declared bucket; not ours |
 
 Uploads are named by their content: the same bytes are kept once, and an address never
 changes its meaning. Only they are ever deleted, when the last document lets go (`holders.py`).
@@ -19,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from lookalike_serving.images import thumbnails
+from lookalike_serving.images.buckets import Buckets
 from lookalike_serving.images.fetch import ImageFetcher
 from lookalike_serving.images.holders import hold, release
 from lookalike_serving.images.image_file import ImageFile
@@ -45,13 +47,15 @@ class ImageStore:
         image_roots: Iterable[Path],
         fetcher: ImageFetcher,
         *,
+        buckets: Buckets | None = None,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
     ) -> None:
         self._folder = data_dir / "images"
         self._policy = fetcher.policy
         self._files = ServedFiles(self._policy.max_bytes, image_roots)
         uploads = _Uploads(self._folder, self._policy.max_bytes)
-        self._reader = Reader({"upload": uploads, "file": self._files, **remote_places(fetcher)})
+        remote = remote_places(fetcher, buckets)
+        self._reader = Reader({"upload": uploads, "file": self._files, **remote})
         self._thumbnails = thumbnails.ThumbnailCache(data_dir / "thumbnails", cache_bytes)
         # Of their own: an unusual image may hold one for a while.
         self._threads = ThreadPoolExecutor(2, "thumbnails")

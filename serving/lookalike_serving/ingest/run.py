@@ -20,9 +20,9 @@ from lookalike_crds.config import IngestionConfig
 from lookalike_crds.failures import (
     ENTRY_ID_TAKEN,
     NOTHING_INGESTED,
-    SOURCES_NOT_BUILT,
     SOURCES_UNREADABLE,
     TOO_MANY_FAILURES,
+    FailureKind,
 )
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.progress import ByCause, RunState
@@ -48,7 +48,6 @@ from lookalike_serving.ingest.sources import (
     Rejected,
     Source,
     SourceError,
-    SourceNotBuilt,
     open_source,
 )
 from lookalike_serving.ingest.store import open_remote, open_store
@@ -149,7 +148,8 @@ class _Run:
         self._scratch = scratch
         self._ledger = Ledger(scratch / "seen.sqlite")
         self._notes: list[str] = []
-        self._unbuilt = 0
+        self._unlisted: set[FailureKind] = set()
+        """Why sources could not be listed."""
 
     async def go(self) -> RunState:
         listed: list[SourceSpec] = []
@@ -159,7 +159,7 @@ class _Run:
                 listed.append(spec)
                 self._others.discard(spec.name)  # what it has, the ledger knows from here on
             except SourceError as error:
-                self._unbuilt += isinstance(error, SourceNotBuilt)
+                self._unlisted.add(error.failure_kind)
                 self._notes.append(str(error))
         self._progress.progress.listed_all = True
         self._progress.enter(RunState.RUNNING)
@@ -176,8 +176,8 @@ class _Run:
         failure = None
         # One share of several may hold nothing but a few bad images: its Job judges by all shares.
         if not listed and self._config.sources:
-            none_built = self._unbuilt == len(self._config.sources)
-            failure = SOURCES_NOT_BUILT if none_built else SOURCES_UNREADABLE
+            alike = len(self._unlisted) == 1
+            failure = next(iter(self._unlisted)) if alike else SOURCES_UNREADABLE
         elif nothing and self._partition.whole:
             failure = NOTHING_INGESTED
         if failure is not None:
@@ -197,8 +197,10 @@ class _Run:
 
     async def _source(self, spec: SourceSpec) -> None:
         """List one source and hand out what changed. Raises SourceError."""
-        reader = for_sources(self._fetcher)
-        source = open_source(spec, self._config.collection.fields, self._scratch, reader)
+        config = self._config
+        reader = for_sources(self._fetcher, config.buckets)
+        fields = config.collection.fields
+        source = open_source(spec, fields, self._scratch, reader, config.secrets_dir)
         counts = self._progress.counts(spec.name)
         listing = self._listings.setdefault(spec.name, _Listing())
         chunk: list[tuple[str, Item]] = []

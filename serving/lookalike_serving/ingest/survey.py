@@ -100,6 +100,7 @@ async def survey(
     *,
     sample: int = SAMPLE,
     seconds: float = 20.0,
+    secrets: Path | None = None,
 ) -> Survey:
     """Survey one source, whose paths are absolute, within about `seconds`.
 
@@ -111,7 +112,9 @@ async def survey(
     fetcher = ImageFetcher(policy)
     try:
         with tempfile.TemporaryDirectory(prefix="lookalike-") as scratch:
-            source = open_source(spec, fields, Path(scratch), for_sources(fetcher))
+            bucket = spec.kind.as_bucket(secrets)
+            reader = for_sources(fetcher, () if bucket is None else (bucket,))
+            source = open_source(spec, fields, Path(scratch), reader, secrets)
             refused, told = Tally(), Tally()
             try:
                 async for entry in source.list():

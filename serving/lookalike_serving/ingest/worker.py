@@ -86,7 +86,7 @@ class Worker:
         self._config = config
         self._store: PointStore | None = None
         self._fetcher = ImageFetcher(config.fetch)
-        self._reader = for_sources(self._fetcher)
+        self._reader = for_sources(self._fetcher, config.buckets)
 
     async def process(self, tasks: Sequence[Task]) -> Outcome:
         """Bring the tasks' documents up to date. Raises IndexFailure and ModelError: both concern

@@ -14,7 +14,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from lookalike_crds.sources import MetadataMapping, VolumeSource
+from lookalike_crds.source_kinds import VolumeSource
+from lookalike_crds.sources import MetadataMapping
 from lookalike_serving.documents.ids import canonical
 from lookalike_serving.ingest.sources import Item, Skipped, SourceError
 from lookalike_serving.ingest.sources import volume as listing

@@ -1,13 +1,25 @@
-"""Where images come from, behind one protocol."""
+"""Where images come from, behind one protocol: one file for each kind."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec
+from lookalike_crds.source_kinds import (
+    AzureBlobSource,
+    GcsSource,
+    Kind,
+    S3Source,
+    UrlsSource,
+    VolumeSource,
+)
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.images import Reader
-from lookalike_serving.ingest.sources.manifest import ManifestSource
+from lookalike_serving.ingest.sources.bucket import open_bucket_source
+from lookalike_serving.ingest.sources.manifest import open_manifest
+from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import (
     Caution,
     Entry,
@@ -17,37 +29,40 @@ from lookalike_serving.ingest.sources.protocol import (
     Skipped,
     Source,
     SourceError,
-    SourceNotBuilt,
 )
-from lookalike_serving.ingest.sources.volume import VolumeSource
+from lookalike_serving.ingest.sources.volume import open_volume
 
 __all__ = [
     "Caution",
     "Entry",
     "Item",
     "LeftOut",
+    "Opening",
     "Rejected",
     "Skipped",
     "Source",
     "SourceError",
-    "SourceNotBuilt",
     "open_source",
 ]
 
+OPENERS: Mapping[type[Kind], Callable[[Any, Opening], Source]] = {
+    VolumeSource: open_volume,
+    UrlsSource: open_manifest,
+    S3Source: open_bucket_source,
+    GcsSource: open_bucket_source,
+    AzureBlobSource: open_bucket_source,
+}
+
 
 def open_source(
-    spec: SourceSpec, fields: tuple[FieldSpec, ...], scratch: Path, reader: Reader
+    spec: SourceSpec,
+    fields: tuple[FieldSpec, ...],
+    scratch: Path,
+    reader: Reader,
+    secrets: Path | None = None,
 ) -> Source:
-    """The source a spec describes. `scratch` is a folder for files that may be thrown away.
-
-    Raises SourceNotBuilt for a kind that this version does not read.
+    """The source that a spec describes. `scratch` is a folder for files that may be thrown away;
+    `secrets` has one folder for each Secret that a source names.
     """
-    if spec.volume is not None:
-        return VolumeSource(spec.name, spec.volume, spec.metadata, fields, scratch)
-    if spec.urls is not None:
-        return ManifestSource(spec.name, spec.urls, spec.metadata, fields, reader, scratch)
-    kind = next(k for k in ("s3", "gcs", "azure_blob") if getattr(spec, k) is not None)
-    raise SourceNotBuilt(
-        f"source {spec.name}: {kind} comes with a later version; until then, list the images' "
-        "https:// addresses in a manifest and use urls"
-    )
+    opening = Opening(spec.name, spec.metadata, fields, scratch, reader, secrets)
+    return OPENERS[type(spec.kind)](spec.kind, opening)

@@ -13,9 +13,11 @@ from urllib.parse import urljoin
 from lookalike_crds.failures import ENTRY_WITHOUT_IMAGE
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.progress import ByCause
-from lookalike_crds.sources import MetadataMapping, UrlsSource
+from lookalike_crds.source_kinds import UrlsSource
+from lookalike_crds.sources import MetadataMapping
 from lookalike_serving.images import ImageError, Reader
 from lookalike_serving.images.reader import is_remote
+from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import (
     Entry,
     Item,
@@ -34,6 +36,12 @@ from lookalike_serving.ingest.sources.rows import (
     unseen_columns,
 )
 from lookalike_serving.ingest.sources.tables import Table, Unreadable, format_of
+
+
+def open_manifest(spec: UrlsSource, opening: Opening) -> ManifestSource:
+    return ManifestSource(
+        opening.name, spec, opening.mapping, opening.fields, opening.reader, opening.scratch
+    )
 
 
 class ManifestSource:

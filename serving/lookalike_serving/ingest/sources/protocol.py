@@ -11,18 +11,23 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from lookalike_crds.failures import ENTRY_UNREADABLE, FailureKind
+from lookalike_crds.failures import ENTRY_UNREADABLE, SOURCES_UNREADABLE, FailureKind
 from lookalike_crds.progress import ByCause
 
 _LONGEST_KEY = 500
 
 
 class SourceError(Exception):
-    """The source as a whole cannot be read; the message names it and the remedy."""
+    """The source as a whole cannot be read; the message names it and the remedy.
 
+    `failure_kind` says why, if it is known: a run whose sources all fail for it ends with it.
+    """
 
-class SourceNotBuilt(SourceError):
-    """This version reads no source of the kind: trying again would not help."""
+    failure_kind: FailureKind = SOURCES_UNREADABLE
+
+    def __init__(self, message: str, kind: FailureKind = SOURCES_UNREADABLE) -> None:
+        super().__init__(message)
+        self.failure_kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class Item:
     """Its name within the source, for people: a path or an address."""
     document_id: str
     uri: str
-    """`file:///…` or `https://…`."""
+    """`file:///…`, `https://…`, `s3://…`, `gs://…` or `az://…`."""
     version: str | None
     """Changes when the image does (size and modification time, or an etag); None where listing
     cannot tell: then the bytes' own hash does."""

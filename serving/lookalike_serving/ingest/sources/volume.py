@@ -4,52 +4,30 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
-from lookalike_crds.failures import ENTRY_BAD_ID, ENTRY_WITHOUT_IMAGE
+from lookalike_crds.failures import ENTRY_WITHOUT_IMAGE
 from lookalike_crds.image_collection import FieldSpec
-from lookalike_crds.sources import MetadataMapping, OnMisfit
-from lookalike_crds.sources import VolumeSource as VolumeSpec
-from lookalike_serving.documents.ids import canonical
-from lookalike_serving.ingest.sources.cells import Reading
-from lookalike_serving.ingest.sources.csv_rows import is_text
-from lookalike_serving.ingest.sources.file_facts import FileFacts, Known
+from lookalike_crds.source_kinds import VolumeSource as VolumeSpec
+from lookalike_crds.sources import MetadataMapping
+from lookalike_serving.ingest.sources.files import Files
+from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import (
     Entry,
-    Item,
-    LeftOut,
     Rejected,
     Skipped,
     SourceError,
     legible,
 )
-from lookalike_serving.ingest.sources.rows import (
-    BadRow,
-    Described,
-    RowReader,
-    SkippedRow,
-    unseen_columns,
-)
-from lookalike_serving.ingest.sources.sidecar import Sidecar
-
-IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .heic .heif .hif .jxl".split()
-)
-_RAW = "camera raw files are not read: export JPEGs"
-_NOT_READ = {
-    **dict.fromkeys(".arw .cr2 .cr3 .dng .nef .nrw .orf .pef .raf .rw2 .srw".split(), _RAW),
-    **dict.fromkeys((".psd", ".psb"), "Photoshop files are not read: export JPEGs or PNGs"),
-    **dict.fromkeys((".svg", ".svgz"), "drawings (SVG) are not read: export PNGs"),
-    **dict.fromkeys((".jp2", ".j2k"), "JPEG 2000 is not read: convert them to JPEG"),
-    **dict.fromkeys((".mov", ".mp4", ".m4v", ".avi"), "videos are not read: export single frames"),
-}
-"""Files that people take for images, by suffix, and why they are passed over."""
 
 MAX_FOLDER = 1_000_000
 """Entries of one folder: they are sorted in memory."""
+
+
+def open_volume(spec: VolumeSpec, opening: Opening) -> VolumeSource:
+    return VolumeSource(opening.name, spec, opening.mapping, opening.fields, opening.scratch)
 
 
 class VolumeSource:
@@ -70,7 +48,7 @@ class VolumeSource:
         self.name = name
         self.skipped = Skipped()
         self._root = Path(spec.path)
-        self._matches = _glob(canonical(spec.glob))
+        self._glob = spec.glob
         self._mapping = mapping
         self._fields = fields
         self._scratch = scratch
@@ -81,79 +59,38 @@ class VolumeSource:
                 f"source {self.name}: {self._root} is not a folder: correct volume.path, or make it"
             )
         root = self._root.resolve()
-        sidecar, reading = None, Reading()
-        if self._mapping.file is not None:
-            path = root / self._mapping.file
-            sidecar = Sidecar(
-                self.name,
-                path,
-                self._mapping,
-                self._scratch / f"{self.name}.sqlite",
-                one_by_one=self._mapping.on_missing_row is OnMisfit.FAIL,
-            )
-            reading = sidecar.reading
-            for bad in sidecar.unreadable:
-                yield Rejected(f"{self._mapping.file} {bad.place}", bad.cause)
-        reader = RowReader(self._mapping, self._fields, self._mapping.key_column, reading)
-        facts = FileFacts(self._mapping)
+        file = self._mapping.file
+        files = Files(
+            self.name,
+            self._glob,
+            self._mapping,
+            self._fields,
+            self.skipped,
+            None if file is None else root / file,
+            self._scratch,
+        )
+        for unreadable in files.unreadable():
+            yield unreadable
         for entry in self._walk(root):
             if isinstance(entry, Rejected):
                 yield entry
                 continue
             path = Path(entry.path)
             key = path.relative_to(root).as_posix()
-            if sidecar is not None and path == sidecar.path:
-                continue
-            matches = self._matches(canonical(key))
-            if not matches or path.suffix.lower() not in IMAGE_SUFFIXES:
-                if matches:
-                    self.skipped.add(_no_image(path.suffix.lower()), key)
-                if sidecar is not None and is_text(key):
-                    sidecar.pass_over(key)
+            if not files.wants(key):
                 continue
             try:
                 state = entry.stat()
-                if not stat.S_ISREG(state.st_mode):
-                    raise BadRow(_NO_FILE, ENTRY_WITHOUT_IMAGE)
-                known = facts.of(key, state)
-                described = self._described(key, sidecar, reader, known)
-            except SkippedRow as skipped:
-                caution = skipped.caution
-                self.skipped.add(caution.cause, caution.example(key))
-                yield LeftOut(path.as_uri())
-                continue
-            except BadRow as bad_row:
-                yield Rejected(legible(key), str(bad_row), path.as_uri(), bad_row.kind)
-                continue
             except OSError as error:
                 yield Rejected(legible(key), f"cannot be read: {_reason(error)}", path.as_uri())
                 continue
+            if not stat.S_ISREG(state.st_mode):
+                yield Rejected(legible(key), _NO_FILE, path.as_uri(), ENTRY_WITHOUT_IMAGE)
+                continue
             version = f"{state.st_size}-{state.st_mtime_ns}"
-            yield Item(
-                legible(key),
-                described.document_id,
-                path.as_uri(),
-                version,
-                described.metadata,
-                self._mapping.exif,
-                described.cautions,
-            )
-        if sidecar is not None:
-            for warning in (*sidecar.warnings(), *unseen_columns(self.name, reader)):
-                yield warning
-
-    def _described(
-        self, key: str, sidecar: Sidecar | None, reader: RowReader, known: Known
-    ) -> Described:
-        """What is said of a file. Raises BadRow and SkippedRow."""
-        if not is_text(key):
-            raise BadRow("has a name that is not UTF-8: rename it", ENTRY_BAD_ID)
-        if sidecar is None:
-            return reader.read({}, key, known)
-        row = sidecar.row(key)
-        if row is None:
-            return reader.without_row(str(self._mapping.file), key, known)
-        return reader.read(row, key, known)
+            yield files.entry(key, path.as_uri(), version, state.st_size, state.st_mtime)
+        for warning in files.warnings():
+            yield warning
 
     def _walk(self, root: Path) -> Iterator[os.DirEntry[str] | Rejected]:
         """Everything below the root that is not a folder, in the order of names.
@@ -194,13 +131,6 @@ _LEADS_OUT = (
 )
 
 
-def _no_image(suffix: str) -> str:
-    if suffix in _NOT_READ:
-        return f"{suffix}: {_NOT_READ[suffix]}"
-    named = f"{suffix} is" if suffix else "a name without an ending is"
-    return f"{named} no name of an image: if it is one, rename it"
-
-
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
     """What a folder holds, by name. Raises OSError."""
     entries: list[os.DirEntry[str]] = []
@@ -238,27 +168,3 @@ def _reason(error: OSError) -> str:
     if error.errno == errno.ENOENT:
         return "it is a link that leads nowhere, or it was removed meanwhile"
     return error.strerror or str(error)
-
-
-def _glob(pattern: str) -> Callable[[str], bool]:
-    """Whether a path below the root matches: `*` within a name, `**/` over any folders."""
-    parts: list[str] = []
-    at = 0
-    while at < len(pattern):
-        if pattern.startswith("**/", at):
-            parts.append("(?:.*/)?")
-            at += 3
-        elif pattern.startswith("**", at):
-            parts.append(".*")
-            at += 2
-        elif pattern[at] == "*":
-            parts.append("[^/]*")
-            at += 1
-        elif pattern[at] == "?":
-            parts.append("[^/]")
-            at += 1
-        else:
-            parts.append(re.escape(pattern[at]))
-            at += 1
-    expression = re.compile("".join(parts))
-    return lambda path: expression.fullmatch(path) is not None

@@ -1,0 +1,213 @@
+"""What services of buckets answer when they refuse, as rows of the table of failures.
+
+Every service has its own codes, and clients wrap them in their own exceptions. Here each becomes
+one `BucketError` that says in a line which bucket it is about and what to do.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lookalike_crds.buckets import Bucket
+from lookalike_crds.failures import (
+    BUCKET_ACCESS_DENIED,
+    BUCKET_CREDENTIALS_EXPIRED,
+    BUCKET_CREDENTIALS_REFUSED,
+    BUCKET_NOT_FOUND,
+    BUCKET_UNREACHABLE,
+    BUCKET_WRONG_REGION,
+    FailureKind,
+)
+from lookalike_serving.images.errors import Code, ImageError
+
+_BY_CODE: dict[str, FailureKind] = {
+    **dict.fromkeys(
+        ("NoSuchBucket", "InvalidBucketName", "ContainerNotFound", "ResourceNotFound"),
+        BUCKET_NOT_FOUND,
+    ),
+    **dict.fromkeys(
+        (
+            "InvalidAccessKeyId",
+            "SignatureDoesNotMatch",
+            "InvalidToken",
+            "InvalidClientTokenId",
+            "InvalidSecurity",
+            "AuthenticationFailed",
+            "InvalidAuthenticationInfo",
+            "NoAuthenticationInformation",
+            "AuthenticationRequired",
+        ),
+        BUCKET_CREDENTIALS_REFUSED,
+    ),
+    **dict.fromkeys(
+        ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"),
+        BUCKET_CREDENTIALS_EXPIRED,
+    ),
+    **dict.fromkeys(
+        (
+            "AccessDenied",
+            "AllAccessDisabled",
+            "AccountProblem",
+            "AuthorizationFailure",
+            "AuthorizationPermissionMismatch",
+            "InsufficientAccountPermissions",
+            "UserProjectMissing",
+        ),
+        BUCKET_ACCESS_DENIED,
+    ),
+    **dict.fromkeys(
+        (
+            "PermanentRedirect",
+            "AuthorizationHeaderMalformed",
+            "IllegalLocationConstraintException",
+            "TemporaryRedirect",
+        ),
+        BUCKET_WRONG_REGION,
+    ),
+}
+_BY_STATUS = {
+    301: BUCKET_WRONG_REGION,
+    307: BUCKET_WRONG_REGION,
+    401: BUCKET_CREDENTIALS_REFUSED,
+    403: BUCKET_ACCESS_DENIED,
+    404: BUCKET_NOT_FOUND,
+}
+ARCHIVED = frozenset({"InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"})
+NO_OBJECT = frozenset({"NoSuchKey", "BlobNotFound", "NoSuchObject"})
+_CODE = re.compile(r"<Code>([A-Za-z]+)</Code>")
+_STATUS = re.compile(r"status code: (\d{3})")
+_LONGEST = 200
+
+
+class BucketError(Exception):
+    """A bucket cannot be listed or read; the message names it and the remedy."""
+
+    failure_kind: FailureKind = BUCKET_UNREACHABLE
+
+    def __init__(self, message: str, kind: FailureKind) -> None:
+        super().__init__(message)
+        self.failure_kind = kind
+
+    def __reduce__(self) -> tuple[type[BucketError], tuple[str, FailureKind]]:
+        return type(self), (str(self), self.failure_kind)
+
+
+def code_of(text: str) -> tuple[str | None, int | None]:
+    """The service's code and HTTP status in the message of a client that wraps its answer."""
+    code, status = _CODE.search(text), _STATUS.search(text)
+    return (code[1] if code else None), (int(status[1]) if status else None)
+
+
+def bucket_error(
+    bucket: Bucket,
+    code: str | None,
+    status: int | None,
+    said: str,
+    *,
+    anonymous: bool = False,
+    region: str | None = None,
+) -> BucketError:
+    """What to tell of an answer. `anonymous`: no credentials were found. `region`: the bucket's
+    own, if the service told it."""
+    kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status or 0, BUCKET_UNREACHABLE)
+    if anonymous and kind in (BUCKET_ACCESS_DENIED, BUCKET_CREDENTIALS_REFUSED):
+        return no_credentials(bucket)
+    words = " ".join(said.split())[:_LONGEST]
+    answer = f"{code}: {words}" if code and code not in words else words
+    return BucketError(f"{bucket} {_TOLD[kind](bucket, region)} ({answer})", kind)
+
+
+def no_credentials(bucket: Bucket) -> BucketError:
+    """No credentials were found, and the bucket is not public."""
+    if bucket.credentials is not None:
+        remedy = f"put them into the Secret {bucket.credentials.name}: {KEYS[bucket.scheme]}"
+    else:
+        remedy = (
+            "name a Secret in credentialsSecretRef, give the pods an identity, or on one machine "
+            f"set the environment variables {KEYS[bucket.scheme]}"
+        )
+    return BucketError(
+        f"{bucket} is not public, and there are no credentials for it: {remedy}",
+        BUCKET_CREDENTIALS_REFUSED,
+    )
+
+
+KEYS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_SERVICE_ACCOUNT_KEY",
+    "az": "AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
+}
+"""What credentials are called, in a Secret and in the environment."""
+
+
+def _credentials_of(bucket: Bucket) -> str:
+    if bucket.credentials is not None:
+        return f"the Secret {bucket.credentials.name}"
+    return "the credentials of the environment or the pod's identity"
+
+
+def _not_found(bucket: Bucket, _: str | None) -> str:
+    what = "container" if bucket.scheme == "az" else "bucket"
+    return f"does not exist: correct the {what}'s name or the endpoint"
+
+
+def _refused(bucket: Bucket, _: str | None) -> str:
+    return f"refuses {_credentials_of(bucket)}: correct them; {KEYS[bucket.scheme]} are read"
+
+
+def _expired(bucket: Bucket, _: str | None) -> str:
+    return f"refuses {_credentials_of(bucket)}, which have expired: renew them"
+
+
+def _denied(bucket: Bucket, _: str | None) -> str:
+    needed = {"s3": "s3:ListBucket and s3:GetObject", "gs": "Storage Object Viewer"}
+    role = needed.get(bucket.scheme, "Storage Blob Data Reader")
+    return f"may not be listed or read with {_credentials_of(bucket)}: grant {role}"
+
+
+def _region(bucket: Bucket, region: str | None) -> str:
+    if region:
+        return f"is in the region {region}: set region: {region}, or remove it"
+    named = f" {bucket.region}" if bucket.region else ""
+    return f"is in another region than{named or ' the one that was asked'}: correct region"
+
+
+def _unreachable(bucket: Bucket, _: str | None) -> str:
+    at = bucket.endpoint or "the cloud provider's service"
+    return f"cannot be reached at {at}: check the endpoint and the network, and try again"
+
+
+_TOLD = {
+    BUCKET_NOT_FOUND: _not_found,
+    BUCKET_CREDENTIALS_REFUSED: _refused,
+    BUCKET_CREDENTIALS_EXPIRED: _expired,
+    BUCKET_ACCESS_DENIED: _denied,
+    BUCKET_WRONG_REGION: _region,
+    BUCKET_UNREACHABLE: _unreachable,
+}
+
+
+def object_error(
+    bucket: Bucket, key: str, code: str | None, status: int | None
+) -> ImageError | None:
+    """What concerns one object alone; None if the answer is about the bucket."""
+    at = bucket.address(key)
+    if code in ARCHIVED:
+        return ImageError(
+            Code.ARCHIVED,
+            f"{at} is in an archive tier: restore it, or move it to a storage class that can be "
+            "read",
+        )
+    if code in NO_OBJECT or (status == 404 and code not in _BY_CODE):
+        return ImageError(
+            Code.NOT_FOUND, f"there is no object {at} any more: ingest again, or add it again"
+        )
+    return None
+
+
+def too_large(bucket: Bucket, key: str, size: int, most: int) -> ImageError:
+    return ImageError(
+        Code.TOO_LARGE,
+        f"{bucket.address(key)} has {size:,} bytes, more than the limit of {most:,}: use a smaller "
+        "version of it",
+    )

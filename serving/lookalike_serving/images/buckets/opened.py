@@ -1,0 +1,58 @@
+"""A client that is made when it is first needed, and anew once its credentials were rotated."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
+
+from lookalike_crds.buckets import Bucket
+from lookalike_crds.failures import (
+    BUCKET_ACCESS_DENIED,
+    BUCKET_CREDENTIALS_EXPIRED,
+    BUCKET_CREDENTIALS_REFUSED,
+)
+from lookalike_serving.images.buckets.errors import BucketError
+from lookalike_serving.images.buckets.secret_files import read_secret
+
+_Client = TypeVar("_Client")
+_OF_CREDENTIALS = (BUCKET_ACCESS_DENIED, BUCKET_CREDENTIALS_EXPIRED, BUCKET_CREDENTIALS_REFUSED)
+
+
+class Opened(Generic[_Client]):
+    """Holds a client of one bucket. `make` may block; it is given the Secret's values."""
+
+    def __init__(
+        self, bucket: Bucket, make: Callable[[Bucket, Mapping[str, str] | None], _Client]
+    ) -> None:
+        self._bucket = bucket
+        self._make = make
+        self._lock = threading.Lock()
+        self._client: _Client | None = None
+        self._secret: Mapping[str, str] | None = None
+
+    async def client(self) -> _Client:
+        """Raises BucketError."""
+        made = self._client
+        return await asyncio.to_thread(self._made) if made is None else made
+
+    async def renew_after(self, error: BucketError) -> bool:
+        """Whether the Secret says something else by now, so that another attempt makes sense."""
+        if error.failure_kind not in _OF_CREDENTIALS or self._bucket.credentials is None:
+            return False
+        return await asyncio.to_thread(self._renewed)
+
+    def _made(self) -> _Client:
+        with self._lock:
+            if self._client is None:
+                self._secret = read_secret(self._bucket.credentials)
+                self._client = self._make(self._bucket, self._secret)
+            return self._client
+
+    def _renewed(self) -> bool:
+        with self._lock:
+            if read_secret(self._bucket.credentials) == self._secret:
+                return False
+            self._client = None
+            return True

@@ -1,0 +1,143 @@
+"""Buckets through `obstore`, the Rust client of all three services: bytes, and listing of two.
+
+It addresses objects by paths of non-empty segments, so a few keys that services allow – with `//`,
+`.` or control characters – are out of its reach: `addressable` tells which.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import obstore
+from obstore.exceptions import BaseError, InvalidPathError
+
+from lookalike_crds.buckets import Bucket
+from lookalike_crds.failures import SOURCES_UNREADABLE
+from lookalike_serving.images.buckets.errors import (
+    BucketError,
+    bucket_error,
+    code_of,
+    no_credentials,
+    object_error,
+    too_large,
+)
+from lookalike_serving.images.buckets.opened import Opened
+from lookalike_serving.images.buckets.protocol import Listed
+from lookalike_serving.images.errors import ImageError
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+_PAGE = 1000
+_NO_IDENTITY = ("metadata.google.internal", "169.254.169.254", "169.254.170.2")
+"""Where a pod's identity would be told."""
+_INVALID = re.compile(r'[Pp]ath "((?:[^"\\]|\\.)*)"')
+
+
+def client_options(bucket: Bucket) -> ClientConfig:
+    return {
+        "user_agent": "lookalike",
+        "connect_timeout": "10s",
+        "timeout": "60s",
+        "allow_http": (bucket.endpoint or "").startswith("http://"),
+    }
+
+
+RETRIES: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
+
+
+def addressable(key: str) -> bool:
+    """Whether the client can name the object, and names no other instead."""
+    return key.isprintable() and all(part not in ("", ".", "..") for part in key.split("/"))
+
+
+class RustStore:
+    """One bucket of any service."""
+
+    def __init__(
+        self, bucket: Bucket, make: Callable[[Bucket, Mapping[str, str] | None], ObjectStore]
+    ) -> None:
+        self._bucket = bucket
+        self._opened: Opened[ObjectStore] = Opened(bucket, make)
+
+    async def list(
+        self, prefix: str, start_after: str | None = None
+    ) -> AsyncIterator[Sequence[Listed]]:
+        after = start_after
+        # It knows prefixes of whole segments alone.
+        folder = prefix[: prefix.rfind("/") + 1].rstrip("/") or None
+        while True:
+            store = await self._opened.client()
+            try:
+                stream = obstore.list(store, folder, offset=after, chunk_size=_PAGE)
+                async for chunk in stream:
+                    yield [_listed(each) for each in chunk if each["path"].startswith(prefix)]
+                    after = chunk[-1]["path"] if chunk else after
+                return
+            except InvalidPathError as error:
+                found = _INVALID.search(str(error))
+                key = f" ({found[1]})" if found else ""
+                raise BucketError(
+                    f"{self._bucket} has an object whose key this client cannot read{key}: a key "
+                    "must not have empty, `.` or `..` segments or control characters. Rename the "
+                    "object, or choose a prefix without it",
+                    SOURCES_UNREADABLE,
+                ) from None
+            except (BaseError, FileNotFoundError, OSError, ValueError) as error:
+                told = self._told(error)
+                if not await self._opened.renew_after(told):
+                    raise told from None
+
+    async def read(self, key: str, most: int) -> bytes:
+        async def get(store: ObjectStore) -> bytes:
+            result = await obstore.get_async(store, key)
+            if (size := result.meta["size"]) > most:
+                raise too_large(self._bucket, key, size, most)
+            return bytes(await result.bytes_async())
+
+        return await self._asked(key, get)
+
+    async def read_range(self, key: str, start: int, length: int) -> bytes:
+        async def get(store: ObjectStore) -> bytes:
+            return bytes(await obstore.get_range_async(store, key, start=start, length=length))
+
+        return await self._asked(key, get)
+
+    async def _asked(self, key: str, get: Callable[[ObjectStore], Any]) -> bytes:
+        while True:
+            store = await self._opened.client()
+            try:
+                data: bytes = await get(store)
+                return data
+            except ImageError:
+                raise
+            except (BaseError, FileNotFoundError, OSError, ValueError) as error:
+                if (alone := object_error(self._bucket, key, *code_of(str(error)))) is not None:
+                    raise alone from None
+                told = self._told(error)
+                if not await self._opened.renew_after(told):
+                    raise told from None
+
+    def _told(self, error: Exception) -> BucketError:
+        text = str(error)
+        if any(place in text for place in _NO_IDENTITY):
+            return no_credentials(self._bucket)
+        code, status = code_of(text)
+        return bucket_error(self._bucket, code, status, brief(text))
+
+
+def _listed(found: Any) -> Listed:
+    modified = found["last_modified"]
+    tag = found["e_tag"] or f"{modified.timestamp()}"
+    return Listed(found["path"], found["size"], modified, f"{found['size']}-{tag}")
+
+
+def brief(text: str) -> str:
+    """What a service said, without the client's own account of how it came about."""
+    said = text.partition("Debug source")[0]
+    if message := re.search(r"<Message>(.*?)</Message>", said, re.DOTALL):
+        return message[1]
+    return re.sub(r"Error performing [A-Z]+ \S+ in \S+ - ", "", said)

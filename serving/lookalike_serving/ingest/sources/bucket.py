@@ -1,0 +1,116 @@
+"""Images in a bucket of S3, Google Cloud Storage or Azure Blob Storage."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from pathlib import Path
+
+from lookalike_crds.buckets import Bucket
+from lookalike_crds.failures import ENTRY_BAD_ID
+from lookalike_crds.source_kinds import BucketSource as BucketSpec
+from lookalike_serving.images import ImageError
+from lookalike_serving.images.buckets import BucketError, Listed, ObjectStore, open_store
+from lookalike_serving.ingest.sources.files import Files
+from lookalike_serving.ingest.sources.opening import Opening
+from lookalike_serving.ingest.sources.protocol import Entry, Rejected, Skipped, SourceError, legible
+
+MAX_TABLE_BYTES = 4 * 1024**3
+"""Of a metadata file: it is copied to the scratch folder."""
+
+
+def open_bucket_source(spec: BucketSpec, opening: Opening) -> BucketSource:
+    bucket = spec.as_bucket(opening.secrets)
+    assert bucket is not None
+    return BucketSource(spec, bucket, opening)
+
+
+class BucketSource:
+    """The objects below a prefix, in the order of keys; a page of them is in memory.
+
+    An object is an image candidate by its key; whether it is one, its content says when it is
+    decoded. Keys are told relative to the prefix's folder, as paths of a folder of files are.
+    """
+
+    def __init__(self, spec: BucketSpec, bucket: Bucket, opening: Opening) -> None:
+        self.name = opening.name
+        self.skipped = Skipped()
+        self._spec = spec
+        self._bucket = bucket
+        self._opening = opening
+        self._after, self._before = _time(spec.modified_after), _time(spec.modified_before)
+
+    async def list(self) -> AsyncIterator[Entry]:
+        store = open_store(self._bucket)
+        try:
+            table = await self._table(store)
+            opening = self._opening
+            files = Files(
+                self.name,
+                self._spec.glob,
+                opening.mapping,
+                opening.fields,
+                self.skipped,
+                table,
+                opening.scratch,
+            )
+            for unreadable in files.unreadable():
+                yield unreadable
+            root = len(self._bucket.root)
+            async for page in store.list(self._bucket.prefix, self._spec.start_after):
+                for found in page:
+                    key = found.key[root:]
+                    if key.endswith("/") or not key:
+                        continue  # stands for a folder
+                    if files.wants(key):
+                        yield self._entry(files, key, found)
+            for warning in files.warnings():
+                yield warning
+        except BucketError as error:
+            told = f"source {self.name}: {error}"
+            raise SourceError(told, error.failure_kind) from None
+
+    def _entry(self, files: Files, key: str, found: Listed) -> Entry:
+        uri = self._bucket.address(found.key)
+        if found.archived is not None:
+            cause = f"is archived ({found.archived}): restore it, or change its storage class"
+            return files.leave_out(cause, key, uri)
+        if (outside := self._outside(found)) is not None:
+            return files.leave_out(outside, key, uri)
+        if not found.key.isprintable():
+            told = "has a key with control characters: rename it"
+            return Rejected(legible(key), told, uri, ENTRY_BAD_ID)
+        return files.entry(key, uri, found.version, found.bytes, found.modified.timestamp())
+
+    def _outside(self, found: Listed) -> str | None:
+        """Why an object is not among those that the source asks for; None if it is."""
+        spec = self._spec
+        if found.bytes < spec.min_bytes:
+            few = f"is smaller than minBytes ({spec.min_bytes:,})"
+            return few if found.bytes else "has no bytes"
+        if spec.max_bytes is not None and found.bytes > spec.max_bytes:
+            return f"is larger than maxBytes ({spec.max_bytes:,})"
+        if self._after is not None and found.modified < self._after:
+            return "was last modified before modifiedAfter"
+        if self._before is not None and found.modified >= self._before:
+            return "was last modified at modifiedBefore or later"
+        return None
+
+    async def _table(self, store: ObjectStore) -> Path | None:
+        """The metadata file, copied to this machine. Raises SourceError and BucketError."""
+        file = self._opening.mapping.file
+        if file is None:
+            return None
+        key = self._bucket.root + file
+        try:
+            data = await store.read(key, MAX_TABLE_BYTES)
+        except ImageError as error:
+            told = f"source {self.name}: metadata.file {file}: {error.message}"
+            raise SourceError(told) from None
+        copied = self._opening.scratch / f"{self.name}-{Path(file).name}"
+        copied.write_bytes(data)
+        return copied
+
+
+def _time(said: str | None) -> datetime | None:
+    return None if said is None else datetime.fromisoformat(said)

@@ -1,0 +1,133 @@
+"""From the files of a source to entries of a run: which are images, and what is said of them.
+
+Folders and buckets differ in how they are listed and in nothing else: names are matched, rows of a
+metadata file are joined, and policies are applied here for both.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from pathlib import Path
+
+from lookalike_crds.failures import ENTRY_BAD_ID
+from lookalike_crds.image_collection import FieldSpec
+from lookalike_crds.progress import ByCause
+from lookalike_crds.sources import MetadataMapping, OnMisfit
+from lookalike_serving.documents.ids import canonical
+from lookalike_serving.ingest.sources.cells import Reading
+from lookalike_serving.ingest.sources.csv_rows import is_text
+from lookalike_serving.ingest.sources.file_facts import FileFacts, Known
+from lookalike_serving.ingest.sources.file_names import IMAGE_SUFFIXES, glob_of, no_image
+from lookalike_serving.ingest.sources.protocol import Item, LeftOut, Rejected, Skipped, legible
+from lookalike_serving.ingest.sources.rows import (
+    BadRow,
+    Described,
+    RowReader,
+    SkippedRow,
+    unseen_columns,
+)
+from lookalike_serving.ingest.sources.sidecar import Sidecar
+
+
+class Files:
+    """The files of one listing. `table`: where the metadata file lies on this machine, if the
+    mapping names one."""
+
+    def __init__(
+        self,
+        source: str,
+        glob: str,
+        mapping: MetadataMapping,
+        fields: tuple[FieldSpec, ...],
+        skipped: Skipped,
+        table: Path | None,
+        scratch: Path,
+    ) -> None:
+        """Reads the metadata file. Raises SourceError."""
+        self._source = source
+        self._matches = glob_of(canonical(glob))
+        self._mapping = mapping
+        self._skipped = skipped
+        self._sidecar: Sidecar | None = None
+        self._table: str | None = None
+        reading = Reading()
+        if table is not None:
+            assert mapping.file is not None
+            self._sidecar = Sidecar(
+                source,
+                table,
+                mapping,
+                scratch / f"{source}.sqlite",
+                one_by_one=mapping.on_missing_row is OnMisfit.FAIL,
+            )
+            self._table = posixpath.normpath(mapping.file)
+            reading = self._sidecar.reading
+        self._reader = RowReader(mapping, fields, mapping.key_column, reading)
+        self._facts = FileFacts(mapping)
+
+    def unreadable(self) -> Iterator[Rejected]:
+        """Rows of the metadata file whose images are failures for it."""
+        for bad in self._sidecar.unreadable if self._sidecar is not None else ():
+            yield Rejected(f"{self._mapping.file} {bad.place}", bad.cause)
+
+    def wants(self, key: str) -> bool:
+        """Whether a file is an image by its path within the source. Others are counted."""
+        if key == self._table:
+            return False
+        matches = self._matches(canonical(key))
+        suffix = posixpath.splitext(posixpath.basename(key))[1].lower()
+        if matches and suffix in IMAGE_SUFFIXES:
+            return True
+        if matches:
+            self._skipped.add(no_image(suffix), key)
+        if self._sidecar is not None and is_text(key):
+            self._sidecar.pass_over(key)
+        return False
+
+    def entry(
+        self, key: str, uri: str, version: str, size: int, modified: float
+    ) -> Item | Rejected | LeftOut:
+        """What becomes of an image. `size`: bytes; `modified`: seconds since 1970."""
+        try:
+            known = self._facts.of(key, size, modified)
+            described = self._described(key, known)
+        except SkippedRow as skipped:
+            caution = skipped.caution
+            self._skipped.add(caution.cause, caution.example(key))
+            return LeftOut(uri)
+        except BadRow as bad_row:
+            return Rejected(legible(key), str(bad_row), uri, bad_row.kind)
+        return Item(
+            legible(key),
+            described.document_id,
+            uri,
+            version,
+            described.metadata,
+            self._mapping.exif,
+            described.cautions,
+        )
+
+    def leave_out(self, cause: str, key: str, uri: str) -> LeftOut:
+        """An image that is there and cannot be read now, or is not wanted."""
+        self._skipped.add(cause, key)
+        if self._sidecar is not None:
+            self._sidecar.pass_over(key)
+        return LeftOut(uri)
+
+    def warnings(self) -> Iterator[ByCause]:
+        """What is to be told of the metadata file, once every file was gone through."""
+        if self._sidecar is not None:
+            yield from self._sidecar.warnings()
+            yield from unseen_columns(self._source, self._reader)
+
+    def _described(self, key: str, known: Known) -> Described:
+        """What is said of a file. Raises BadRow and SkippedRow."""
+        if not is_text(key):
+            raise BadRow("has a name that is not UTF-8: rename it", ENTRY_BAD_ID)
+        if self._sidecar is None:
+            return self._reader.read({}, key, known)
+        row = self._sidecar.row(key)
+        if row is None:
+            return self._reader.without_row(str(self._mapping.file), key, known)
+        return self._reader.read(row, key, known)
