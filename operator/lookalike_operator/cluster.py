@@ -210,7 +210,7 @@ class Cluster:
                 yield WatchEvent(event["type"], event["object"])
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise ApiError(
-                0, "WatchBroken", f"the watch of {kind.plural} broke: {error!r}"
+                0, "WatchBroken", f"the watch of {kind.plural} ended with an error: {error!r}"
             ) from error
         finally:
             response.close()
@@ -252,7 +252,9 @@ class Cluster:
         try:
             return (await response.read()).decode("utf-8", "replace")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ApiError(0, "NoAnswer", f"the log of {pod} broke off: {error!r}") from error
+            raise ApiError(
+                0, "NoAnswer", f"the log of {pod} ended with an error: {error!r}"
+            ) from error
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -393,7 +395,7 @@ class Cluster:
             answer: Json = json.loads(await response.read())
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise ApiError(
-                0, "NoAnswer", f"{method} {path}: the answer broke off: {error!r}"
+                0, "NoAnswer", f"{method} {path}: the answer ended early: {error!r}"
             ) from error
         return answer
 

@@ -23,7 +23,7 @@ def main() -> None:
     try:
         asyncio.run(_main(settings))
     except LeaseLost as error:
-        sys.exit(f"lookalike-operator: {error}: ending, another leads")
+        sys.exit(f"lookalike-operator: {error}: this process ends, since another one leads")
     except (NoCluster, OSError) as error:
         sys.exit(f"lookalike-operator: {error}")
 

@@ -31,12 +31,12 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self._depth = Gauge(
             "lookalike_operator_queue_depth",
-            "Resources that are due to be looked at and wait for a worker.",
+            "Resources that wait for a worker to reconcile them.",
             registry=self.registry,
         )
         self._seconds = Histogram(
             "lookalike_operator_reconcile_seconds",
-            "Time of one reconcile of a resource.",
+            "Duration of one reconcile of a resource.",
             ("kind", "outcome"),
             buckets=_SECONDS,
             registry=self.registry,
@@ -49,7 +49,7 @@ class Metrics:
         )
         self._calls = Counter(
             "lookalike_operator_api_calls",
-            "Requests to the Kubernetes API. Code 0: no answer.",
+            "Requests to the Kubernetes API. Code 0 means that there was no answer.",
             ("verb", "resource", "code"),
             registry=self.registry,
         )
@@ -62,13 +62,13 @@ class Metrics:
         )
         self._relists = Counter(
             "lookalike_operator_relists",
-            "Times a kind had to be listed anew because a watch was too far behind.",
+            "How often a kind had to be listed again because a watch was too far behind.",
             ("resource",),
             registry=self.registry,
         )
         self._leader = Gauge(
             "lookalike_operator_leader",
-            "1: this process acts; 0: it stands by.",
+            "1 if this process is active, 0 if it stands by.",
             registry=self.registry,
         )
         self._objects = Gauge(
@@ -79,8 +79,8 @@ class Metrics:
 
         self._others = Gauge(
             "lookalike_operator_namespaces_of_others",
-            "Namespaces with resources in which another release of the operator acts, so that this "
-            "one does nothing there.",
+            "Namespaces with resources in which another release of the operator is active, so "
+            "that this one does nothing there.",
             registry=self.registry,
         )
 

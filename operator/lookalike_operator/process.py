@@ -264,7 +264,7 @@ class Operator:
     def _gained(self, namespace: str) -> None:
         for key in self.store.resources():
             if key.namespace == namespace:
-                self.queue.add(key, "this release acts here now")
+                self.queue.add(key, "this release is now active here")
 
     def _changed(self, change: Change) -> None:
         """The one place where news becomes work."""
@@ -282,7 +282,7 @@ class Operator:
     def missing_for_life(self) -> str | None:
         """Why the process must be started anew; None: it need not."""
         if self.working and not self._workers.alive:
-            return "a worker has died"
+            return "a worker has ended unexpectedly"
         return None
 
     def _missing_for_readiness(self) -> str | None:

@@ -109,7 +109,7 @@ class Reconciler:
             if isinstance(error, ApiError):
                 if error.passes:
                     raise
-                said = f"the API server does not let the operator look: {error.message}"
+                said = f"the operator may not read what it needs: {error.message}"
             else:
                 said = " ".join(f"{type(error).__name__}: {error}".split())
             # A defect must not be silent: the log has the traceback, the status one line of it.
@@ -135,7 +135,9 @@ class Reconciler:
         spec, _ = parsed_collection(live)
         server = None if spec is None else await self._observer.server(meta_of(live), spec)
         if server is None:
-            raise IndexUnavailable("spec.index.qdrant names no server that may be asked")
+            raise IndexUnavailable(
+                "spec.index.qdrant names no server that the operator may connect to"
+            )
         owner = index_owner(meta_of(live), self._observer.settings.cluster_id)
         await self._observer.qdrant.perform(server, op, owner)
 

@@ -97,19 +97,25 @@ async def _run(arguments: argparse.Namespace) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="lookalike_operator.release", description=__doc__)
-    parser.add_argument("--namespace", action="append", default=[], help="all if not given")
     parser.add_argument(
-        "--release-namespace", help="where the release was; not given: its marks stay"
+        "--namespace", action="append", default=[], help="namespaces; all if not given"
     )
-    parser.add_argument("--lease-namespace", help="where its lease is; not given: it stays")
-    parser.add_argument("--kubeconfig", help="outside a cluster")
+    parser.add_argument(
+        "--release-namespace", help="name of the release's namespace; if not given, its marks stay"
+    )
+    parser.add_argument(
+        "--lease-namespace", help="name of the Lease's namespace; if not given, the Lease stays"
+    )
+    parser.add_argument("--kubeconfig", help="path of a kubeconfig, outside a cluster")
     arguments = parser.parse_args()
     try:
         released = asyncio.run(_run(arguments))
     except (ApiError, NoCluster) as error:
-        print(f"collections could not be let go: {error}", file=sys.stderr)
+        print(f"the finalizers could not be removed: {error}", file=sys.stderr)
         return 1
-    print(f"{released} collections let go; their indexes stay on the Qdrant server")
+    print(
+        f"removed the finalizer of {released} collections; their indexes stay on the Qdrant server"
+    )
     return 0
 
 

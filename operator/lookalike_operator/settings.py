@@ -81,7 +81,7 @@ def parse(
     if given.leader_election and not given.leader_election_namespace:
         parser.error(
             "--leader-election-namespace (or LOOKALIKE_LEADER_ELECTION_NAMESPACE) is required "
-            "outside of a cluster; or give --no-leader-election"
+            "outside of a cluster, unless you give --no-leader-election"
         )
     addresses = tuple(given.qdrant_addresses.replace(",", " ").split())
     for problem in filter(None, map(address_entry_problem, addresses)):
@@ -117,8 +117,8 @@ def parse(
 def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lookalike-operator",
-        description="Makes what ImageCollections and Retrievers ask for.",
-        epilog="Each flag can be given as an environment variable: --serving-image is "
+        description="Creates what ImageCollections and Retrievers ask for.",
+        epilog="Each flag can also be set by an environment variable: --serving-image is "
         "LOOKALIKE_SERVING_IMAGE.",
     )
     defaults = model.Settings(serving_image="")
@@ -136,12 +136,12 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
         default=defaults.image_pull_policy,
         choices=("Always", "IfNotPresent", "Never"),
     )
-    add("--ray-version", "Ray's version in that image", default=defaults.ray_version)
+    add("--ray-version", "version of Ray in that image", default=defaults.ray_version)
     add("--cluster-domain", "DNS domain of the cluster", default=defaults.cluster_domain)
     add(
         "--pod-policy",
-        "what podTemplate and rayCluster may ask for: what the restricted pod security standard "
-        "allows, or anything",
+        "what podTemplate and rayCluster may contain: only what the restricted pod security "
+        "standard allows, or anything",
         type=model.PodPolicy,
         default=defaults.pod_policy,
         choices=tuple(model.PodPolicy),
@@ -150,61 +150,74 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
         parser,
         env,
         "--ray-network-policy",
-        "a NetworkPolicy for every Ray cluster",
+        "create a NetworkPolicy for every Ray cluster",
         default=defaults.ray_network_policy,
     )
     add(
         "--kuberay-namespace",
-        "where KubeRay's operator runs; needed for that NetworkPolicy",
+        "namespace of KubeRay's operator; required for that NetworkPolicy",
         default=None,
     )
     parser.add_argument(
         "--namespace",
         action="append",
-        help="watch this namespace alone; may be repeated (LOOKALIKE_NAMESPACES: a list with "
-        "commas); the whole cluster where not given",
+        help="watch only this namespace; may be repeated (LOOKALIKE_NAMESPACES: a list with "
+        "commas); default: the whole cluster",
     )
-    add("--kubeconfig", "where the cluster is; as a pod of it where not given", default=None)
-    add("--context", "of the kubeconfig", default=None)
+    add(
+        "--kubeconfig", "path of a kubeconfig; default: the ServiceAccount of the pod", default=None
+    )
+    add("--context", "context of the kubeconfig", default=None)
     add(
         "--prometheus-url",
-        "where autoscaling metrics are, such as http://prometheus:9090",
+        "address of Prometheus for autoscaling, such as http://prometheus:9090",
         default=None,
     )
     add(
         "--prometheus-queries",
-        "what autoscaling queries that people write may select: series of their own namespace, or "
-        "any",
+        "which series the autoscaling queries in resources may select: those of their own "
+        "namespace, or any",
         default=Queries.OWN_NAMESPACE.value,
         choices=tuple(each.value for each in Queries),
     )
     add(
         "--qdrant-addresses",
-        "Qdrant servers that collections may name beside Services of their own namespace: hosts, "
-        "*.domains, IP addresses, CIDRs, or * for any; a list with commas",
+        "Qdrant servers that collections may name in addition to Services of their own "
+        "namespace: hosts, *.domains, IP addresses, CIDRs, or * for any; a list with commas",
         default="",
     )
-    add("--workers", "resources looked at concurrently", type=_positive(int), default=8)
+    add(
+        "--workers",
+        "number of resources that are reconciled concurrently",
+        type=_positive(int),
+        default=8,
+    )
     add(
         "--resync-seconds",
-        "every resource is looked at this often, whatever happens",
+        "interval at which every resource is reconciled, in seconds",
         type=_positive(float),
         default=600.0,
     )
     add(
         "--drain-seconds",
-        "looks under way may finish within this time at the end",
+        "time in which running reconciles may finish at the end, in seconds",
         type=_positive(float),
         default=20.0,
     )
-    _switch(parser, env, "--leader-election", "of several operators one acts", default=True)
+    _switch(
+        parser,
+        env,
+        "--leader-election",
+        "let only one of several operators be active",
+        default=True,
+    )
     add(
         "--leader-election-namespace",
-        "where the Lease is; the pod's own where not given",
+        "namespace of the Lease; default: that of the pod",
         default=env.get("POD_NAMESPACE") or _own_namespace(),
     )
     add("--metrics-host", "address of /metrics, /healthz and /readyz", default="0.0.0.0")
-    add("--metrics-port", "port of the same", type=int, default=8080)
+    add("--metrics-port", "port of the same address", type=int, default=8080)
     add(
         "--log-level",
         "of the log",

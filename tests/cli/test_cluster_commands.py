@@ -90,7 +90,7 @@ def test_a_plan_says_which_object_the_api_server_would_not_take(
     told = ask("plan", "-f", changed, *IMAGE, "--output", "json")
     assert told.code == 1
     found = next(e for e in told.json if e["key"]["kind"] == "Retriever")
-    assert found["stalled"].startswith("Refused: the API server does not take Deployment/")
+    assert found["stalled"].startswith("Refused: the API server refuses Deployment/")
     assert "tolerations[0].operator" in found["stalled"]
     # Nothing was made.
     assert api.get("/apis/apps/v1/deployments")["items"] == []

@@ -165,7 +165,7 @@ class Look:
             # The snapshot lacks what does not carry our labels.
             live = await self._get(ref)
             if live is None:
-                raise ApiError(409, "Conflict", f"{ref} was there a moment ago and is gone")
+                raise ApiError(409, "Conflict", f"{ref} no longer exists")
             change = Change(change.wanted, live, self._found(wanted, live))
         if not self._owner.owns(live):
             self.foreign.append(ref)
@@ -239,7 +239,7 @@ class Look:
             self.foreign.append(ref)
         elif is_secret and (key := emptied(manifest, live)) is not None:
             self.emptied = (
-                f"{ref} lacks the key {key} that was made for it: delete it to have another"
+                f"the key {key} was removed from {ref}: delete {ref} to have it created again"
             )
         elif is_secret:
             # What it holds is nobody's business here, so it does not go to the store.
@@ -257,10 +257,10 @@ class Look:
         live = await self._cluster.get(kind, self._owner.namespace, self._owner.name)
         uid = self._owner.meta.uid
         if live is None or live["metadata"]["uid"] != uid:
-            raise OwnerGone(f"{self._key} of uid {uid} is gone")
+            raise OwnerGone(f"{self._key} of uid {uid} no longer exists")
         if live["metadata"].get("deletionTimestamp") and not self._owner.meta.deleting:
             self._store.put(live)
-            raise ApiError(409, "Conflict", f"{self._key} is being deleted by now")
+            raise ApiError(409, "Conflict", f"{self._key} is being deleted")
         self._confirmed = True
 
     # -- memory ------------------------------------------------------------------------------------
@@ -318,6 +318,7 @@ def _who(others: tuple[Written, ...], times: int) -> str:
         else "Another field manager (another release of this operator?) has"
     )
     return (
-        f"{who} changed it back {times} times within the hour, and it is written seldom now: stop "
-        "that, or have this resource left alone (annotation lookalike.dev/paused)"
+        f"{who} changed it back {times} times within an hour, so it is now written rarely: stop "
+        "the other one, or make the operator leave this resource alone (annotation "
+        "lookalike.dev/paused)"
     )

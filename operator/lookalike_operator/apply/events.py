@@ -38,7 +38,7 @@ class EventWriter:
                 await self._cluster.create(self._manifest(regarding, event, name))
             except ApiError as error:
                 if not error.conflict:
-                    log.info("event %s not written: %s", event.reason, error.message)
+                    log.info("event %s could not be written: %s", event.reason, error.message)
                     continue
             self._said[name] = True
 

@@ -195,7 +195,7 @@ class _Run:
             before, self.live = self.live, await write
         except ApiError as error:
             if error.status == 404:
-                raise OwnerGone(f"{ref_of(self.live)} is gone") from error
+                raise OwnerGone(f"{ref_of(self.live)} no longer exists") from error
             raise
         after = self.live
         if after is before:

@@ -102,7 +102,7 @@ class Lease:
                 break
             except ApiError as error:
                 if not error.conflict:
-                    log.warning("lease not released: %s", error.message)
+                    log.warning("the lease could not be released: %s", error.message)
                     break
         self._held = None
 

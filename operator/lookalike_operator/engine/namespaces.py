@@ -143,12 +143,13 @@ class Namespaces:
         if self._known and all(known.other for known in self._known.values()):
             told = "; ".join(f"{at}: {release}" for at, release in sorted(self.others.items())[:5])
             return (
-                "another release of the operator acts in every namespace that this one would act "
-                f"in ({told}): uninstall one of them, or give them different watchNamespaces"
+                "another release of the operator is active in every namespace that this one "
+                f"watches ({told}): uninstall one of them, or give them different "
+                "watchNamespaces"
             )
         problems = [self._problem, *(known.problem for known in self._known.values())]
         told = next(filter(None, problems), "their marks have not been read yet")
-        return f"it is not known whether another release acts in its namespaces: {told}"[:1000]
+        return f"it is not known whether another release is active in its namespaces: {told}"[:1000]
 
     async def run(self) -> None:
         """Keep the marks. Never returns."""
@@ -161,11 +162,11 @@ class Namespaces:
                 self._problem = ""
             except ApiError as error:
                 if error.message != self._problem:
-                    log.warning("cannot read which release acts where: %s", error.message)
+                    log.warning("cannot read which release is active where: %s", error.message)
                 self._problem, pause = error.message, _RETRY_SECONDS
             except Exception as error:
                 # A defect must not end this: nothing would be done any more, without a word.
-                log.exception("cannot keep the marks of namespaces")
+                log.exception("cannot keep the marks of namespaces up to date")
                 self._problem = repr(error)
             try:
                 async with asyncio.timeout(pause):
@@ -250,8 +251,8 @@ class Namespaces:
         """Whether the release that holds the mark has gone. Asks if nobody has."""
         if holder != known.other:
             log.warning(
-                "another release acts in namespace %s: %s; this one, %s, does nothing there until "
-                "that one has gone",
+                "another release is active in namespace %s: %s; this one, %s, does nothing "
+                "there until the other has gone",
                 *(namespace, holder, self.release),
             )
         known.confirmed, known.other = None, holder
@@ -277,7 +278,7 @@ class Namespaces:
             log.debug("mark of namespace %s: %s", namespace, error.message)
         elif error.message != known.problem:
             log.error(
-                "cannot mark namespace %s as this release's, and does nothing there: %s",
+                "cannot mark namespace %s as belonging to this release, and does nothing there: %s",
                 *(namespace, error.message),
             )
         known.problem = error.message

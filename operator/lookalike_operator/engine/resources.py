@@ -56,7 +56,7 @@ class OwnResources:
                 hint = ""
                 if error.status == 404:
                     hint = ": install the CRDs (crds/*.yaml, or the chart)"
-                log.warning("cannot list our resources: %s%s", error.message, hint)
+                log.warning("cannot list the resources: %s%s", error.message, hint)
                 await asyncio.sleep(_RECONNECT.after(failures))
 
     async def look_for_lost(self, every: float) -> None:

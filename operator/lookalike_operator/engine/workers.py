@@ -85,7 +85,7 @@ class Workers:
             except ApiError as error:
                 verdict = Verdict(failure=error.reason, at_least=error.retry_after or 0.0)
                 log.warning(
-                    "look failed: %s",
+                    "reconcile failed: %s",
                     error.message,
                     extra={"key": str(turn.key), "reason": error.reason},
                 )

@@ -78,11 +78,11 @@ def _sample(data: dict[str, object]) -> Sample:
         elif isinstance(result, list) and len(result) == 1:
             value = float(result[0]["value"][1])
         elif isinstance(result, list) and result:
-            return Sample(None, f"the query gives {len(result)} series: aggregate them to one")
+            return Sample(None, f"the query returns {len(result)} series: aggregate them to one")
         else:
             return Sample(None, "no data")
     except (KeyError, IndexError, TypeError, ValueError):
-        return Sample(None, "the answer is not a number: write a query that gives one")
+        return Sample(None, "the answer is not a number: write a query that returns one")
     if not math.isfinite(value):
         return Sample(None, "no data")
     return Sample(value)

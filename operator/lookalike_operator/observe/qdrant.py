@@ -301,7 +301,7 @@ class Qdrant:
         if not is_anothers(stored, owner):
             return True
         if op.action is IndexAction.DELETE:
-            log.warning("index %s at %s belongs to %s: it stays", op.index, url, stored)
+            log.warning("index %s at %s belongs to %s and is not deleted", op.index, url, stored)
             return False
         raise IndexUnavailable(f"index {op.index} at {url} belongs to {stored}")
 
@@ -413,12 +413,12 @@ def explained(error: Exception, url: str, server: Server) -> str:
     source, status = _source(error), _status(error)
     if status in (401, 403) and server.api_key is None:
         return (
-            f"{url} asks for an API key (HTTP {status}): put it into a Secret and name that in "
-            "spec.index.qdrant.apiKeySecretRef"
+            f"{url} requires an API key (HTTP {status}): put it into a Secret, and name the "
+            "Secret in spec.index.qdrant.apiKeySecretRef"
         )
     if status in (401, 403):
         return (
-            f"{url} refused the API key (HTTP {status}): put the right one into the Secret that "
+            f"{url} refused the API key (HTTP {status}): put the right key into the Secret that "
             "spec.index.qdrant.apiKeySecretRef names"
         )
     if status is not None:
@@ -426,8 +426,8 @@ def explained(error: Exception, url: str, server: Server) -> str:
         text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
         log.info("%s answered HTTP %s: %s", url, status, _line(text))
         return (
-            f"{url} answered HTTP {status}: check that it is a Qdrant server's address; the "
-            "operator's log has the answer"
+            f"{url} answered HTTP {status}: check that it is the address of a Qdrant server; the "
+            "log of the operator has the answer"
         )
     tls = certificate_problem(str(source)) or tls_problem(str(source))
     if isinstance(source, httpx.ConnectError) and tls is not None:
@@ -435,19 +435,19 @@ def explained(error: Exception, url: str, server: Server) -> str:
     if isinstance(source, httpx.ConnectTimeout | httpx.ConnectError):
         return (
             f"{url} is unreachable ({_line(str(source)) or type(source).__name__}): check that "
-            "Qdrant runs there and that no NetworkPolicy is in the way"
+            "Qdrant runs there and that no NetworkPolicy blocks it"
         )
     if isinstance(source, httpx.TimeoutException | TimeoutError):
         return f"{url} timed out: Qdrant is overloaded or starting"
     if isinstance(source, httpx.TransportError):
         return (
-            f"{url} broke the connection off ({type(source).__name__}): "
-            "Qdrant is being restarted, or something else listens there: check the port"
+            f"{url} closed the connection ({type(source).__name__}): Qdrant is restarting, or "
+            "something else listens there: check the port"
         )
     log.info("%s: %s", url, _line(str(source)))
     return (
-        f"{url} gave an answer that is not Qdrant's ({type(source).__name__}): check the address; "
-        "the operator's log has more"
+        f"{url} gave an answer that is not Qdrant's ({type(source).__name__}): check the "
+        "address; the log of the operator has more"
     )
 
 

@@ -49,20 +49,21 @@ def _problem(
 ) -> Cause | None:
     host = _host(url)
     if host is None:
-        return Cause(REASON, f"{at} is no address: write http(s)://host:port")
+        return Cause(REASON, f"{at} is not an address: write http(s)://host:port")
     service = _service(host, meta.namespace, settings)
     own = service is not None and service.namespace == meta.namespace
     if not own and not any(_allows(each, host, settings) for each in settings.qdrant_addresses):
         return Cause(
             REASON,
-            f"{at} is neither a Service of namespace {meta.namespace} nor among the addresses that "
-            "the operator may talk to: use serviceRef, or have it added to chart value "
-            "qdrant.allowedAddresses",
+            f"{at} is neither a Service of namespace {meta.namespace} nor among the addresses "
+            "that the operator may connect to: use serviceRef, or have it added to the chart "
+            "value qdrant.allowedAddresses",
         )
     keyed = spec.index.qdrant is not None and spec.index.qdrant.api_key_secret_ref is not None
     if keyed and url.startswith("http://") and not (service or _is_private(host)):
         return Cause(
-            REASON, f"{at} would get the API key in clear, outside of the cluster: write https://"
+            REASON,
+            f"{at} would receive the API key unencrypted, outside of the cluster: write https://",
         )
     return None
 
@@ -92,7 +93,7 @@ def address_entry_problem(entry: str) -> str | None:
         return None
     if re.fullmatch(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?", entry):
         return None
-    return f"{entry!r} is no host, *.domain, IP address, CIDR or *"
+    return f"{entry!r} is not a host, *.domain, IP address, CIDR or *"
 
 
 def _host(url: str) -> str | None:

@@ -76,17 +76,21 @@ def pod_cause(pod: Manifest) -> Cause | None:
             return cause
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return _unscheduled(condition.get("message") or "no node takes the pod yet")
+            return _unscheduled(
+                condition.get("message") or "the pod is not scheduled to a node yet"
+            )
     if is_being_created(pod):
         return Cause(
             "Starting",
-            f"pod {pod['metadata']['name']} has no container yet: its node waits for a volume, a "
-            "Secret or ConfigMap in one, or the image (kubectl describe pod tells which)",
+            f"pod {pod['metadata']['name']} has no container yet: its node waits for a volume, "
+            "for a Secret or ConfigMap in a volume, or for the image (kubectl describe pod "
+            "shows which)",
         )
     if status.get("phase") == "Running" and not is_ready(pod):
         return Cause(
             "Starting",
-            f"pod {pod['metadata']['name']} runs; its readiness probe does not pass yet",
+            f"pod {pod['metadata']['name']} is running, and its readiness probe does not succeed "
+            "yet",
         )
     return None
 
@@ -116,7 +120,7 @@ def _container_cause(pod: Manifest, container: Mapping[str, Any]) -> Cause | Non
         image = container.get("image") or "the image"
         return Cause("ImagePullBackOff", f"image {image} cannot be pulled{_colon(detail)}")
     if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
-        return Cause(reason, last_line(waiting.get("message") or "the container cannot be made"))
+        return Cause(reason, last_line(waiting.get("message") or "the container cannot be created"))
     crashed = reason == "CrashLoopBackOff" or bool(
         state.get("terminated") and ended.get("exitCode")
     )
@@ -134,8 +138,8 @@ def _container_cause(pod: Manifest, container: Mapping[str, Any]) -> Cause | Non
         # Ray's own words for a process of its that the kernel killed, the container's first not.
         return Cause(
             OUT_OF_MEMORY.condition_reason,
-            f"a Ray process in container {container.get('name')} was killed, mostly for memory: "
-            "raise resources.limits.memory",
+            f"a Ray process in container {container.get('name')} was killed, usually for lack of "
+            "memory: raise resources.limits.memory",
         )
     if crashed or again or (restarted and reason is None and "running" not in state):
         exit_code = ended.get("exitCode")
@@ -171,7 +175,7 @@ def claim_cause(claim: Manifest, said: str | None = None) -> Cause | None:
             return Cause(
                 "ClaimLost",
                 f"PersistentVolumeClaim {name} has lost its volume: delete the claim, and the "
-                "collection is ingested anew",
+                "collection is ingested again",
             )
     storage_class = (claim.get("spec") or {}).get("storageClassName")
     if storage_class is None:
@@ -196,8 +200,8 @@ def _unknown_class(message: str) -> Cause | None:
         return None
     return Cause(
         "StorageClassNotFound",
-        f"the cluster has no StorageClass {found[1]}: create it, or delete the claim and write "
-        "one of `kubectl get storageclass` into storageClassName",
+        f"the cluster has no StorageClass {found[1]}: create it, or delete the claim and set "
+        "storageClassName to one of `kubectl get storageclass`",
     )
 
 
@@ -216,7 +220,7 @@ def never_ready(deployment: Manifest) -> Cause | None:
             return Cause(
                 NOT_IN_TIME,
                 "no new pod has become ready in time: its readiness probe GET /readyz does not "
-                "pass; the pod's log says what it waits for",
+                "succeed; the log of the pod says what it waits for",
             )
     return None
 
@@ -230,7 +234,7 @@ def refused_pod(message: str) -> Cause:
     line = last_line(message)
     quota = re.search(r"exceeded quota: (.*)", line)
     if quota:
-        return Cause("QuotaExceeded", f"{quota[1]}: raise the ResourceQuota or ask for less")
+        return Cause("QuotaExceeded", f"{quota[1]}: raise the ResourceQuota or request less")
     if "violates PodSecurity" in line:
         return Cause("PodSecurity", line)
     return Cause("FailedCreate", line or "pods cannot be created")

@@ -118,15 +118,16 @@ def _claim(
         live_class = live_spec.get("storageClassName")
         if storage_class is not None and live_class != storage_class:
             refused = (
-                f"PersistentVolumeClaim {name} is of StorageClass {live_class or '(none)'} and "
-                f"cannot become {storage_class}: make a second collection, or delete the claim "
-                "and ingest again"
+                f"PersistentVolumeClaim {name} has StorageClass {live_class or '(none)'} and "
+                f"cannot change to {storage_class}: create a second collection, or delete the "
+                "claim and ingest again"
             )
         storage_class = live_class
         if (live_modes := live_spec.get("accessModes") or modes) != modes:
             refused = (
-                f"PersistentVolumeClaim {name} is {live_modes[0]} and cannot become {mode.value}: "
-                "make a second Retriever, or copy what is in it and delete the claim"
+                f"PersistentVolumeClaim {name} has access mode {live_modes[0]} and cannot change "
+                f"to {mode.value}: create a second Retriever, or copy the content of the claim "
+                "and delete it"
             )
             modes = live_modes
     spec = {

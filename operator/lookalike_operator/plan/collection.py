@@ -229,8 +229,8 @@ class _Work:
                     "Warning",
                     "IndexTaken",
                     f"index {facts.name} belongs to {facts.owner} and is left alone: this "
-                    f"collection has index {name}, into which its sources are ingested; what was "
-                    "uploaded into the other is to be uploaded again",
+                    f"collection has its own index {name}, into which its sources are ingested; "
+                    "upload again what was uploaded into the other index",
                 )
             )
         elif before is not None and before != name:
@@ -238,13 +238,13 @@ class _Work:
                 Event(
                     "Normal",
                     "ModelChanged",
-                    f"queries are answered by {model} from index {name}; index {before} of the "
-                    "model before stays: `lookalike gc` drops it",
+                    f"queries are now answered by {model} from index {name}; index {before} of "
+                    "the former model stays: `lookalike gc` deletes it",
                 )
             )
         if self.run is not None and self.run.refills and self._starts():
             events.append(
-                Event("Warning", "IndexLost", f"index {name} is gone: it is filled again")
+                Event("Warning", "IndexLost", f"index {name} is gone and is filled again")
             )
         replaced = collection_conditions.replaced_claim(self.snapshot, live_claim(self.snapshot))
         if replaced and self.spec.sources:

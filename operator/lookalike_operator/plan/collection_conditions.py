@@ -71,7 +71,11 @@ def judge(snapshot: CollectionSnapshot, situation: Situation) -> tuple[Judged, .
         stalled = _stalled(snapshot, situation, parts)
         ready = _ready(snapshot, situation, spec, (stalled, *parts))
     paused = (
-        (judged("Paused", True, "Annotated", f"annotation {PAUSED} is true: remove it to go on"),)
+        (
+            judged(
+                "Paused", True, "Annotated", f"annotation {PAUSED} is true: remove it to continue"
+            ),
+        )
         if situation.paused
         else ()
     )
@@ -91,7 +95,7 @@ def _stalled(
     for part in parts:
         if part.status == "False" and waits_for_a_person(part.reason):
             return judged("Stalled", True, part.reason, part.message)
-    return judged("Stalled", False, "AsExpected", "nothing waits for a person")
+    return judged("Stalled", False, "AsExpected", "nobody has to act")
 
 
 def _failed_for(run: RunStatus) -> str:
@@ -102,8 +106,8 @@ def _failed_for(run: RunStatus) -> str:
 
 def _failure(run: RunStatus) -> str:
     return (
-        f"{run.message or 'the ingestion Job failed'} (Job {run.job}). Mend the cause; a change of "
-        f"the spec, or annotation {RUN_NOW} with a new value, starts another run"
+        f"{run.message or 'the ingestion Job failed'} (Job {run.job}). Correct the cause; to "
+        f"start another run, change the spec or give the annotation {RUN_NOW} a new value"
     )
 
 
@@ -141,7 +145,7 @@ def _model(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
     serving = [r for r in snapshot.retrievers if r.available]
     if serving and situation.status.index_name == wanted:
         return judged("ModelReady", True, "Loaded", f"Retriever {serving[0].meta.name} serves it")
-    return judged("ModelReady", None, "NotTried", f"nothing has loaded {name} yet")
+    return judged("ModelReady", None, "NotTried", f"{name} has not been loaded yet")
 
 
 def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollectionSpec) -> Judged:
@@ -158,8 +162,8 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
             "IndexReady",
             False,
             "QdrantTooOld",
-            f"the Qdrant server has version {facts.version}: {written(OLDEST)} is the oldest that "
-            "is supported; upgrade it",
+            f"the Qdrant server has version {facts.version}, and the oldest supported version is "
+            f"{written(OLDEST)}: upgrade it",
         )
     if not facts.exists and (lost := _lost(snapshot, situation, spec)) is not None:
         return judged("IndexReady", False, lost.reason, lost.message)
@@ -168,8 +172,8 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
             "IndexReady",
             False,
             "IndexNotMade",
-            f"index {facts.name} is made by the first ingestion run or Retriever that loads the "
-            "model",
+            f"index {facts.name} does not exist yet: the first ingestion run or Retriever that "
+            "loads the model creates it",
         )
     distance = facts.made_for.get("distance")
     if distance is not None and distance != spec.vector.distance.value:
@@ -177,18 +181,22 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
             "IndexReady",
             False,
             INDEX_MISMATCH.condition_reason,
-            f"index {facts.name} was made for distance {distance}, spec.vector.distance is "
-            f"{spec.vector.distance.value}: write {distance}, or delete the index on the server",
+            f"index {facts.name} was created for distance {distance}, and spec.vector.distance "
+            f"is {spec.vector.distance.value}: write {distance}, or delete the index on the "
+            "server",
         )
     missing = sorted(
         f.name for f in spec.fields if facts.payload_indexes.get(f.name) != f.type.value.lower()
     )
     if missing:
-        what = f"index {facts.name} is there; payload indexes of {', '.join(missing)} are mended"
+        what = (
+            f"index {facts.name} exists; payload indexes of {', '.join(missing)} are being "
+            "corrected"
+        )
         return judged("IndexReady", True, "Mending", what)
     answers = f"index {facts.name} answers"
     if facts.away:
-        answers += f", at other addresses than {', '.join(facts.away)}: check those nodes"
+        answers += f", but not at {', '.join(facts.away)}: check those nodes"
     if lacks := lacking(version):
         newest = written(max(SINCE[name] for name in lacks))
         answers += (
@@ -211,7 +219,7 @@ def _lost(
         told = replaced_claim(snapshot, situation.claim)
         told = told and (
             f"{told}: restore the volume from a snapshot, or upload again; a change of the spec "
-            "says that this is settled"
+            "acknowledges the loss"
         )
     else:
         facts = snapshot.index
@@ -240,14 +248,17 @@ def replaced_claim(snapshot: CollectionSnapshot, claim: Manifest | None) -> str 
 
 def _edge_index(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
     if situation.claim is None:
-        return judged("IndexReady", False, "Creating", "its PersistentVolumeClaim is being made")
+        return judged("IndexReady", False, "Creating", "its PersistentVolumeClaim is being created")
     name = situation.claim["metadata"]["name"]
     cause = claim_cause(situation.claim, snapshot.unprovisioned.get(name))
     if cause is None:
         return judged("IndexReady", True, "ClaimBound", f"PersistentVolumeClaim {name} is bound")
     message = cause.message
     if not cause.stuck and not snapshot.retrievers:
-        message += "; with late binding it gets one when a Retriever's pod uses it: create one"
+        message += (
+            "; with late binding, it gets one when the pod of a Retriever uses it: "
+            "create a Retriever"
+        )
     gateway = gateway_of(snapshot)
     if not cause.stuck and gateway is not None and gateway.trouble is not None:
         # With late binding, a pod that no node takes is why its claim has no volume.
@@ -261,12 +272,14 @@ def _ingested(
     snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollectionSpec
 ) -> Judged:
     if not spec.sources:
-        return judged("Ingested", True, "NoSources", "direct uploads alone: no sources in the spec")
+        return judged(
+            "Ingested", True, "NoSources", "the spec has no sources: documents are only uploaded"
+        )
     if situation.waiting is not None:
         return judged("Ingested", False, situation.waiting.reason, situation.waiting.message)
     run = situation.run
     if run is None:
-        return judged("Ingested", False, "NotStarted", "no run has been started yet")
+        return judged("Ingested", False, "NotStarted", "no run has started yet")
     match run.state:
         case "Running":
             cause = worst(latest(situation.run_pods))
@@ -280,8 +293,8 @@ def _ingested(
                     "Ingested",
                     False,
                     "JobSuspended",
-                    f"Job {run.job} is suspended, by a queue such as Kueue or by somebody: it goes "
-                    "on when its spec.suspend is false and its spec.parallelism is not 0",
+                    f"Job {run.job} is suspended by a queue such as Kueue, or by somebody: it "
+                    "continues when its spec.suspend is false and its spec.parallelism is not 0",
                 )
             return judged("Ingested", False, "Ingesting", _under_way(snapshot, run))
         case "Failed":
@@ -308,13 +321,13 @@ def _is_suspended(job: Manifest | None) -> bool:
 
 def _under_way(snapshot: CollectionSnapshot, run: RunStatus) -> str:
     """How far a run is. Nothing in it changes more often than the progress in the status does."""
-    said, job = f"Job {run.job} is under way", _job_of(snapshot, run)
+    said, job = f"Job {run.job} is in progress", _job_of(snapshot, run)
     workers = 1 if job is None else workers_of(job)
     if job is not None and workers > 1:
         through = int((job.get("status") or {}).get("succeeded") or 0)
-        said += f"; {through} of {workers} workers are through"
+        said += f"; {through} of {workers} workers have finished"
     if run.progress is None:
-        return said + "; no worker has told how far it is: its log does"
+        return said + "; no worker has reported its progress yet: see its log"
     return f"{said}; {told(run.progress, workers)}"
 
 
@@ -334,7 +347,7 @@ def _degraded(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
         return judged("Degraded", True, "ClaimImmutable", situation.refused)
     last = situation.scheduled
     if last is not None and last.state == "Failed":
-        message = f"the last scheduled run failed: {last.message or 'its pods say nothing'}"
+        message = f"the last scheduled run failed: {last.message or 'its pods left no message'}"
         return judged("Degraded", True, "ScheduledRunFailed", message)
     failed = situation.status.failed or 0
     if failed:
@@ -344,7 +357,7 @@ def _degraded(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
             "Degraded",
             True,
             "ImagesFailed",
-            f"{failed} images could not be ingested{detail}. The Job's log names each",
+            f"{failed} images could not be ingested{detail}. The log of the Job names each of them",
         )
     run = situation.run
     if run is not None and run.state == "CompletedWithErrors":
@@ -353,4 +366,4 @@ def _degraded(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
         told = "; ".join(snapshot.index.retyped[:_MOST_FIELDS])
         again = f" (an ingestion is started by the annotation {RUN_NOW})" if run is not None else ""
         return judged("Degraded", True, "FieldTypeChanged", told + again)
-    return judged("Degraded", False, "AsExpected", "nothing is amiss")
+    return judged("Degraded", False, "AsExpected", "nothing is wrong")

@@ -89,8 +89,8 @@ def orphaned(left: str, error: str) -> Event:
 
 def _left(names: tuple[str, ...], since: datetime, now: datetime) -> str:
     return (
-        f"index {', '.join(names)} stays on the Qdrant server: every try to delete it has failed "
-        f"for {_seconds(since, now):.0f} s"
+        f"index {', '.join(names)} stays on the Qdrant server: every attempt to delete it has "
+        f"failed for {_seconds(since, now):.0f} s"
     )
 
 
@@ -100,8 +100,8 @@ def _pods_remain(snapshot: CollectionSnapshot, names: tuple[str, ...], since: da
         "Warning",
         "PodsRemain",
         f"ingestion pods ({', '.join(sorted(pods)[:3]) or 'of its Jobs'}) have not ended for "
-        f"{_seconds(since, snapshot.now):.0f} s: index {', '.join(names)} is deleted all the "
-        "same; delete it again if they make it anew",
+        f"{_seconds(since, snapshot.now):.0f} s: index {', '.join(names)} is deleted all the same; "
+        "delete it again if they create it again",
     )
 
 

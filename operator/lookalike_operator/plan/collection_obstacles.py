@@ -48,6 +48,7 @@ def _would_lose_uploads(snapshot: CollectionSnapshot, spec: ImageCollectionSpec)
     return Cause(
         "ModelChangeNeedsSources",
         f"{facts.only_here} documents were embedded by {described(model)}, and no source of the "
-        f"spec has them to embed by {described(spec.model)}: set spec.model back, and upload into "
-        "a second collection; declare the source that brought them; or delete those documents",
+        f"spec contains them, so {described(spec.model)} cannot embed them: revert spec.model, "
+        "and upload to a second collection; or declare the source that provided them; or delete "
+        "those documents",
     )

@@ -34,7 +34,7 @@ def name_taken(manifests: tuple[Manifest, ...]) -> Cause:
     ref = ref_of(manifests[0])
     return Cause(
         "NameTaken",
-        f"{ref} exists and is not this resource's: delete it, annotate it "
+        f"{ref} exists and does not belong to this resource: delete it, annotate it "
         'lookalike.dev/adopt: "true" to hand it over, or choose another name',
     )
 
@@ -44,4 +44,4 @@ def refusal(refused: tuple[tuple[ObjectRef, str], ...]) -> Cause | None:
     if not refused:
         return None
     ref, message = refused[0]
-    return Cause("Refused", f"the API server does not take {ref}: {last_line(message)}")
+    return Cause("Refused", f"the API server refuses {ref}: {last_line(message)}")

@@ -50,7 +50,7 @@ def _object(change: Change) -> Iterator[str]:
     elif ref.kind == "Deployment":
         yield _deployment(ref, live, wanted, found)
     elif ref.kind == "ConfigMap":
-        yield f"changes {ref}; running pods take it over"
+        yield f"changes {ref}; running pods apply it without a restart"
     else:
         yield f"changes {ref}: {_listed(found)}"
 
@@ -127,7 +127,7 @@ def _listed(found: Sequence[Difference]) -> str:
 
 def _words(action: str) -> str:
     return {
-        "EnsurePayloadIndex": "makes a payload index in",
+        "EnsurePayloadIndex": "creates a payload index in",
         "PointAlias": "points an alias at",
         "Delete": "deletes index",
     }[action]

@@ -36,9 +36,10 @@ SERVING = "serving"
 INGESTION = "ingestion"
 RAY_GROUP = "serving"
 _NOT_FOR_THE_HEAD = {
-    "enableIngress": "is not allowed: it would lead from outside to Ray's dashboard; use "
-    "spec.access.ingress for searches",
-    "headService": "is not allowed: it would lead to Ray's dashboard; searches have a Service",
+    "enableIngress": "is not allowed: it would expose Ray's dashboard; use spec.access.ingress "
+    "for searches",
+    "headService": "is not allowed: it would expose Ray's dashboard; searches have their own "
+    "Service",
 }
 
 
@@ -68,8 +69,8 @@ def _cause(found: list[str], settings: Settings) -> Cause | None:
         "ForbiddenByPolicy",
         "; ".join(found[:5])
         + (f"; and {len(found) - 5} more" if len(found) > 5 else "")
-        + ". The operator makes pods of the restricted pod security standard alone (chart value "
-        "podPolicy)",
+        + ". The operator only creates pods that meet the restricted pod security standard "
+        "(chart value podPolicy)",
     )
 
 
@@ -99,7 +100,8 @@ def _of_identity(template: Mapping[str, Any], account: str) -> Iterator[Violatio
     for key in ("serviceAccountName", "serviceAccount"):
         if spec.get(key) not in (None, "", account):
             yield Violation(
-                ("spec", key), f"must be left out, or be {account}: pods act as nobody else"
+                ("spec", key),
+                f"must be left out, or be {account}: pods cannot run as another ServiceAccount",
             )
     own = account in (spec.get("serviceAccountName"), spec.get("serviceAccount"))
     if own:

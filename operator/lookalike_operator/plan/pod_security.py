@@ -96,7 +96,7 @@ def _of_container(
     if "ALL" not in _texts(capabilities.get("drop")):
         yield Violation((at, "capabilities", "drop"), "must be written as [ALL]")
     if set(_texts(capabilities.get("add"))) - {"NET_BIND_SERVICE"}:
-        yield Violation((at, "capabilities", "add"), "may name NET_BIND_SERVICE alone")
+        yield Violation((at, "capabilities", "add"), "may contain only NET_BIND_SERVICE")
     if context.get("procMount") not in (None, "Default"):
         yield Violation((at, "procMount"), "must be Default")
     if context.get("runAsNonRoot") is None and pod_context.get("runAsNonRoot") is not True:
@@ -139,7 +139,9 @@ def _of_context(context: Mapping[str, Any]) -> Iterator[Violation]:
 def _of_handler(at: Path, handler: Mapping[str, Any]) -> Iterator[Violation]:
     for kind in ("httpGet", "tcpSocket"):
         if mapping(handler.get(kind)).get("host"):
-            yield Violation((*at, kind, "host"), "is not allowed: the pod itself is asked")
+            yield Violation(
+                (*at, kind, "host"), "is not allowed: probes are sent to the pod itself"
+            )
 
 
 def _is_apparmor_profile(value: Any) -> bool:

@@ -57,20 +57,20 @@ def progress_of(
 
 
 def told(progress: RunProgress, workers: int) -> str:
-    """In words: "1,200 of 5,000 images, 12 failed; 3.2 a second, until about 14:05 UTC"."""
+    """In words: "1,200 of 5,000 images, 12 failed; 3.2 per second, complete at about 14:05 UTC"."""
     of = "found so far" if progress.total is None else "images"
     count = progress.listed if progress.total is None else progress.total
     said = f"{progress.done:,} of {count:,} {of}"
     if progress.failed:
         said += f", {progress.failed:,} failed"
     if progress.workers < workers:
-        said += f" (of the {progress.workers} of {workers} workers that can be asked)"
+        said += f" (from the {progress.workers} of {workers} workers that answer)"
     if progress.images_per_second is not None:
-        said += f"; {progress.images_per_second:g} a second"
+        said += f"; {progress.images_per_second:g} per second"
     if (end := parsed(progress.estimated_completion)) is not None:
-        said += f", until about {end:%Y-%m-%d %H:%M} UTC"
+        said += f", complete at about {end:%Y-%m-%d %H:%M} UTC"
     elif progress.total is None:
-        said += "; how long it takes is known when all images are listed"
+        said += "; the remaining time is known when all images are listed"
     return said
 
 

@@ -73,7 +73,7 @@ def within(query: str, namespace: str) -> str:
         raise
     except (ValueError, RecursionError) as error:
         said = " ".join(str(error).split())
-        raise QueryRefused(f"the query is no PromQL: {said}") from None
+        raise QueryRefused(f"the query is not valid PromQL: {said}") from None
     if not _all_within(again, namespace):
         raise QueryRefused(f'write namespace="{namespace}" into each selector of the query')
     return asked

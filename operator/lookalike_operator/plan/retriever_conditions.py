@@ -45,12 +45,16 @@ def judge(snapshot: RetrieverSnapshot, situation: Situation) -> tuple[Judged, ..
     scaling = (
         situation.scale.condition
         if situation.scale is not None
-        else judged("ScalingActive", False, "Held", "nothing is scaled while something else waits")
+        else judged("ScalingActive", False, "Held", "scaling waits for something else")
     )
     degraded = _degraded(snapshot, situation)
     ready = _ready(snapshot, situation, stalled, available, progressing)
     paused = (
-        (judged("Paused", True, "Annotated", f"annotation {PAUSED} is true: remove it to go on"),)
+        (
+            judged(
+                "Paused", True, "Annotated", f"annotation {PAUSED} is true: remove it to continue"
+            ),
+        )
         if situation.paused
         else ()
     )
@@ -76,7 +80,7 @@ def _stalled(
     for each in others:
         if each.status == "False" and waits_for_a_person(each.reason):
             return judged("Stalled", True, each.reason, each.message)
-    return judged("Stalled", False, "AsExpected", "nothing waits for a person")
+    return judged("Stalled", False, "AsExpected", "nobody has to act")
 
 
 def _trouble(snapshot: RetrieverSnapshot) -> Cause | None:
@@ -167,7 +171,7 @@ def _degraded(snapshot: RetrieverSnapshot, situation: Situation) -> Judged:
     cause_ = situation.rollout.cause
     if situation.rollout.available and cause_ is not None and cause_.stuck:
         return judged("Degraded", True, cause_.reason, f"not all replicas run: {cause_.message}")
-    return judged("Degraded", False, "AsExpected", "nothing is amiss")
+    return judged("Degraded", False, "AsExpected", "nothing is wrong")
 
 
 def _ready(

@@ -20,7 +20,7 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
     for invalid in snapshot.invalid_collections:
         return Cause(
             "CollectionInvalid",
-            f"ImageCollection {invalid.name} has a spec that cannot be carried out: correct it "
+            f"the spec of ImageCollection {invalid.name} cannot be carried out: correct it "
             f"({'; '.join(invalid.problems)})",
         )
     if (forbidden := pod_policy.of_retriever(owner, spec, snapshot.settings)) is not None:
@@ -31,7 +31,7 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
         return Cause(
             "CollectionNotFound",
             f"there is no ImageCollection {', '.join(missing)} in namespace {owner.namespace}: "
-            "create it, or take it out of spec.collections",
+            "create it, or remove it from spec.collections",
         )
     for each in snapshot.collections:
         on_server = each.spec.index.engine is Engine.QDRANT
@@ -47,8 +47,8 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
     if spec.serving.runtime is Runtime.KUBE_RAY and ray_service.API not in snapshot.apis:
         return Cause(
             "KubeRayMissing",
-            "spec.serving.runtime is KubeRay and the cluster has no RayService (ray.io/v1): "
-            "install the KubeRay operator, or write runtime: Standalone",
+            "spec.serving.runtime is KubeRay, and the cluster has no kind RayService "
+            "(ray.io/v1): install the KubeRay operator, or write runtime: Standalone",
         )
     if spec.serving.runtime is Runtime.KUBE_RAY:
         return _open_ray(snapshot, spec)
@@ -60,17 +60,17 @@ def _open_ray(snapshot: RetrieverSnapshot, spec: RetrieverSpec) -> Cause | None:
     if ray_service.wants_token(spec) and ray_service.TOKEN_AUTHENTICATION not in snapshot.apis:
         return Cause(
             "KubeRayTooOld",
-            "the installed KubeRay knows no authOptions, so Ray would run any code for whoever "
-            "reaches it: upgrade KubeRay and its definitions to 1.5.1 or later, or accept that "
-            "by spec.serving.rayCluster: {authOptions: {mode: disabled}}",
+            "the installed KubeRay does not know authOptions, so Ray would run any code for "
+            "anyone who can connect to it: upgrade KubeRay and its CRDs to 1.5.1 or later, or "
+            "accept that with spec.serving.rayCluster: {authOptions: {mode: disabled}}",
         )
     if network_policy.is_wanted(spec, snapshot.settings) and (
         snapshot.settings.kuberay_namespace is None
     ):
         return Cause(
             "KubeRayNamespaceUnknown",
-            "the NetworkPolicy of a Ray cluster lets KubeRay's operator in and has to be told "
-            "where it runs: install Lookalike with chart value kuberay.namespace (or "
+            "the NetworkPolicy of a Ray cluster has to admit KubeRay's operator, whose "
+            "namespace is not configured: set the chart value kuberay.namespace (or "
             "kuberay.networkPolicy: false for no policy)",
         )
     return None
@@ -86,8 +86,9 @@ def _one_writer(
         if shared and not rival.meta.deleting and rival.meta.age < snapshot.meta.age:
             return Cause(
                 "IndexInUse",
-                f"Retriever {rival.meta.name} serves the Edge index of {', '.join(shared)}, and "
-                "one at a time can: add what this one needs to it, or use engine Qdrant",
+                f"Retriever {rival.meta.name} serves the Edge index of {', '.join(shared)}, "
+                "which only one Retriever at a time can do: add what this one needs to that "
+                "one, or use engine Qdrant",
             )
     at = "spec.serving.replicas"
     wanted = spec.serving.replicas
@@ -96,7 +97,7 @@ def _one_writer(
     if wanted > 1:
         return Cause(
             "EdgeSingleReplica",
-            f"{at} is {wanted} and {', '.join(sorted(names))} is of engine Edge, whose index one "
-            "pod at a time can open: write 1, or use engine Qdrant",
+            f"{at} is {wanted}, and {', '.join(sorted(names))} has engine Edge, whose index only "
+            "one pod at a time can open: write 1, or use engine Qdrant",
         )
     return None

@@ -56,7 +56,7 @@ def standalone(live: Manifest | None, wanted: Manifest | None, pods: Sequence[Ma
         # However far the Deployment is with its first pod: to tell of each step helps nobody.
         message = NOTHING.message
     elif not current:
-        message = "the new pods are about to be made"
+        message = "the new pods are about to be created"
     elif updated < total or updated < asked:
         message = f"{updated} of {asked} replicas are new, {ready} are ready"
     else:
@@ -132,9 +132,9 @@ def kuberay(
     complete = complete and ready >= desired
     cause = None if complete else ray_cause(live) or worst(pods)
     if upgrading and available:
-        message = "a new Ray cluster starts beside the old one, which answers meanwhile"
+        message = "a new Ray cluster starts beside the old one, which answers in the meantime"
     elif not current:
-        message = "KubeRay is about to take over the change"
+        message = "KubeRay is about to apply the change"
     else:
         message = f"application {state or 'not started'}, {ready} of {desired} workers are ready"
     return Rollout(len(workers), ready, available, complete, message, cause)

@@ -33,7 +33,7 @@ def scale(snapshot: RetrieverSnapshot, spec: RetrieverSpec, live: int | None, re
         message = "spec.suspend is true: no replicas until it is false"
         return Scale(0, _active(False, "Suspended", message), "suspended")
     if spec.autoscaling is None:
-        message = "spec.autoscaling is not set: serving.replicas holds"
+        message = "spec.autoscaling is not set: serving.replicas decides"
         replicas = spec.serving.replicas
         return Scale(replicas, _active(False, "Disabled", message), None)
     known = snapshot.status.desired_replicas
@@ -41,7 +41,7 @@ def scale(snapshot: RetrieverSnapshot, spec: RetrieverSpec, live: int | None, re
     current = known if known is not None else live if live is not None else start
     if _is_idle(snapshot, spec, current):
         seconds = spec.autoscaling.idle_timeout_seconds
-        message = f"no request for {seconds} s: the first one starts a replica"
+        message = f"no request for {seconds} s: the next one starts a replica"
         return Scale(0, _active(True, "Idle", message), message, idle=True)
     decision = decide(
         snapshot.samples, current, ready, spec.autoscaling, snapshot.recommendations, snapshot.now
@@ -71,10 +71,12 @@ def _is_idle(snapshot: RetrieverSnapshot, spec: RetrieverSpec, current: int) -> 
 def _condition(spec: RetrieverSpec, active: bool, missing: str | None) -> Judged:
     assert spec.autoscaling is not None
     if not active:
-        remedy = "replicas are held; see docs/autoscaling.md"
+        remedy = "the number of replicas is held; see docs/autoscaling.md"
         return _active(False, "MetricsMissing", f"{missing}: {remedy}")
     if missing is not None:
-        return _active(True, "SomeMetricsMissing", f"{missing}: nothing is scaled down meanwhile")
+        return _active(
+            True, "SomeMetricsMissing", f"{missing}: nothing is scaled down in the meantime"
+        )
     bounds = f"{max(1, spec.autoscaling.min_replicas)} to {spec.autoscaling.max_replicas} replicas"
     message = f"{bounds}, by {len(spec.autoscaling.metrics)} metrics"
     if spec.autoscaling.idle_timeout_seconds and spec.serving.runtime is not Runtime.KUBE_RAY:

@@ -26,7 +26,7 @@ def plan_unforeseen(
             "Stalled",
             stalled,
             trouble.reason if stalled else "AsExpected",
-            trouble.message if stalled else "nothing waits for a person",
+            trouble.message if stalled else "nobody has to act",
         ),
     )
     conditions = merged(status.conditions, new, meta.generation, now)

@@ -54,4 +54,4 @@ def missing_secrets(missing: tuple[str, ...]) -> Cause:
     names = ", ".join(([f"Secret {', '.join(secrets)}"] if secrets else []) + others)
     verb = "is" if len(missing) == 1 else "are"
     reason = "SecretNotFound" if secrets else "ConfigMapNotFound"
-    return Cause(reason, f"{names} {verb} not there: create it")
+    return Cause(reason, f"{names} {verb} missing: create it")

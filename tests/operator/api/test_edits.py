@@ -136,7 +136,7 @@ async def test_a_generated_secret_that_is_emptied_is_told_and_one_that_is_delete
     assert live is not None
     stalled = _condition(live, "Stalled")
     assert (stalled["status"], stalled["reason"]) == ("True", "SecretEmptied")
-    assert f"{name} lacks the key {entry}" in stalled["message"]
+    assert f"the key {entry} was removed from Secret/{name}" in stalled["message"]
     await cluster.delete(kind, namespace, name, uid=made["metadata"]["uid"])
     await hand.settle()
     again = await cluster.get(kind, namespace, name)

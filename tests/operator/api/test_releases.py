@@ -128,7 +128,9 @@ def test_the_second_release_writes_nothing_and_takes_over_when_the_first_has_gon
             # Longer than it takes until somebody who does not answer has gone.
             time.sleep(TIMES.answer * 1.1)
             assert writes(other_proxy) == []
-            assert f"another release acts in namespace {namespace}: release-one/" in caplog.text
+            assert (
+                f"another release is active in namespace {namespace}: release-one/" in caplog.text
+            )
             proxy.rule = lambda _: Fault(0)
             made = len(writes(proxy, namespace))
             until(lambda: bool(two.operator and two.operator.namespaces.ours(namespace)), "it", 60)

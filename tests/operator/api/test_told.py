@@ -156,7 +156,7 @@ async def test_a_write_that_fails_and_a_permission_that_is_missing_are_told(
         await hand.look(Key("ImageCollection", namespace, "other"))
         told = await _told(cluster, namespace, "other")
         assert told["Stalled"]["reason"] == "Unforeseen"
-        assert "does not let the operator look" in told["Ready"]["message"]
+        assert "the operator may not read what it needs" in told["Ready"]["message"]
 
 
 async def _told(cluster: Cluster, namespace: str, name: str = "catalogue") -> dict[str, Any]:

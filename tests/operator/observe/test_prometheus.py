@@ -69,7 +69,7 @@ REFUSED = {"status": "error", "error": "parse error:\n unexpected end"}
         (200, vector(), None, "no data"),
         (200, vector("NaN"), None, "no data"),
         (200, vector("+Inf"), None, "no data"),
-        (200, vector(1, 2), None, "the query gives 2 series: aggregate them to one"),
+        (200, vector(1, 2), None, "the query returns 2 series: aggregate them to one"),
         (400, REFUSED, None, "refused the query: parse error: unexpected end"),
         (503, {}, None, "refused the query: HTTP 503"),
         (200, "<html>", None, "is unreachable"),

@@ -257,7 +257,7 @@ async def test_a_connection_that_breaks_is_a_fact_and_the_next_look_finds_it_men
     healed.faults(drop_connections=True)
     facts = await qdrant.facts(server, "x", "a")
     assert facts.error is not None
-    assert facts.error.startswith(f"{healed.url} broke the connection off (")
+    assert facts.error.startswith(f"{healed.url} closed the connection (")
     assert "check the port" in facts.error
     healed.heal()
     assert (await qdrant.facts(server, "x", "a")).error is None

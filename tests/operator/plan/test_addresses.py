@@ -93,7 +93,7 @@ def test_each_of_several_addresses_is_judged(bad: int) -> None:
     assert f"spec.index.qdrant.urls[{bad}]: https://169.254.169.254 is neither" in str(says())
     urls[bad] = "http://c.example.com"
     assert says() is None
-    assert f"urls[{bad}]: http://c.example.com would get the API key" in str(says(**KEYED))
+    assert f"urls[{bad}]: http://c.example.com would receive the API key" in str(says(**KEYED))
     urls[bad] = good
 
 
@@ -145,7 +145,7 @@ def test_an_entry_that_is_none_is_refused(entry: str) -> None:
 def test_a_key_goes_to_nobody_in_clear_outside_of_the_cluster(url: str, fine: bool) -> None:
     assert _says(_at(url, "*")) is None
     says = _says(_at(url, "*", **KEYED))
-    assert says is None if fine else says is not None and "in clear" in says
+    assert says is None if fine else says is not None and "unencrypted" in says
 
 
 @settings(deadline=None)

@@ -112,7 +112,7 @@ TABLE = {
             'storageclass.storage.k8s.io "fast" not found'
         ),
         "StorageClassNotFound: the cluster has no StorageClass fast: create it, or delete the "
-        "claim and write one of `kubectl get storageclass` into storageClassName",
+        "claim and set storageClassName to one of `kubectl get storageclass`",
     ),
     "a Ray process that was killed": (
         _container(
@@ -126,8 +126,8 @@ TABLE = {
                 }
             },
         ),
-        "OOMKilled: a Ray process in container serving was killed, mostly for memory: raise "
-        "resources.limits.memory",
+        "OOMKilled: a Ray process in container serving was killed, usually for lack of memory: "
+        "raise resources.limits.memory",
     ),
     "runs again after its second crash": (
         _container(
@@ -152,12 +152,12 @@ TABLE = {
                 {"name": "serving", "state": {"waiting": {"reason": "ContainerCreating"}}}
             ],
         },
-        "Starting: pod pod has no container yet: its node waits for a volume, a Secret or "
-        "ConfigMap in one, or the image (kubectl describe pod tells which)",
+        "Starting: pod pod has no container yet: its node waits for a volume, for a Secret "
+        "or ConfigMap in a volume, or for the image (kubectl describe pod shows which)",
     ),
     "about to be ready": (
         {"phase": "Running", "conditions": [{"type": "Ready", "status": "False"}]},
-        "Starting: pod pod runs; its readiness probe does not pass yet",
+        "Starting: pod pod is running, and its readiness probe does not succeed yet",
     ),
 }
 

@@ -94,7 +94,7 @@ def test_a_claim_that_cannot_become_what_is_asked_says_so() -> None:
     plan = plan_retriever(replace(shared, children=(claim,)))
     assert named(plan, "PersistentVolumeClaim")["spec"]["accessModes"] == ["ReadWriteOnce"]
     assert told(plan, "Degraded") == ("True", "ClaimImmutable")
-    assert "cannot become ReadWriteMany" in condition(plan, "Degraded")["message"]
+    assert "cannot change to ReadWriteMany" in condition(plan, "Degraded")["message"]
 
 
 @pytest.mark.parametrize(("policy", "owned"), [("Delete", True), ("Retain", False)])

@@ -41,7 +41,7 @@ def test_a_message_is_one_bounded_line() -> None:
 
 
 def test_trouble_is_a_warning_and_its_end_is_told() -> None:
-    fine = judged("Degraded", False, "AsExpected", "nothing is amiss")
+    fine = judged("Degraded", False, "AsExpected", "nothing is wrong")
     bad = judged("Degraded", True, "ImagesFailed", "2 images")
     assert transitions((), (fine,)) == ()
     (event,) = transitions(_stored(fine), (bad,))

@@ -70,7 +70,9 @@ def test_more_replicas_restart_nothing() -> None:
 def test_search_defaults_are_taken_over_by_running_pods() -> None:
     before = retriever(collections=(facts(QDRANT, VIT),))
     after = retriever({"search": {"topK": 50}}, collections=(facts(QDRANT, VIT),))
-    assert _told(before, after) == ("changes ConfigMap/search-config; running pods take it over",)
+    assert _told(before, after) == (
+        "changes ConfigMap/search-config; running pods apply it without a restart",
+    )
 
 
 def test_a_ray_cluster_is_replaced_and_its_price_is_told() -> None:

@@ -42,7 +42,7 @@ def progress(snapshot: CollectionSnapshot) -> dict[str, Any] | None:
 
 def message(snapshot: CollectionSnapshot) -> str:
     said: str = condition(plan_collection(snapshot), "Ingested")["message"]
-    return said.partition(" is under way; ")[2]
+    return said.partition(" is in progress; ")[2]
 
 
 def test_workers_that_are_through_and_workers_that_answer_are_added_up() -> None:
@@ -63,8 +63,8 @@ def test_workers_that_are_through_and_workers_that_answer_are_added_up() -> None
         "updatedAt": "2026-03-01T12:00:00Z",
     }
     assert message(snapshot) == (
-        "0 of 3 workers are through; 170 of 320 images, 2 failed; 3.5 a second, until about "
-        "2026-03-01 12:01 UTC"
+        "0 of 3 workers have finished; 170 of 320 images, 2 failed; 3.5 per second, complete at "
+        "about 2026-03-01 12:01 UTC"
     )
 
 
@@ -76,7 +76,8 @@ def test_while_images_are_listed_neither_their_number_nor_the_end_is_told() -> N
     assert (found["listed"], found["done"], found["imagesPerSecond"]) == (40, 10, 2.0)
     assert not {"total", "estimatedCompletion"} & found.keys()
     assert message(snapshot) == (
-        "10 of 40 found so far; 2 a second; how long it takes is known when all images are listed"
+        "10 of 40 found so far; 2 per second; the remaining time is known when all images are "
+        "listed"
     )
 
 
@@ -87,10 +88,10 @@ def test_of_a_worker_that_does_not_answer_nothing_is_guessed() -> None:
     assert found is not None
     assert found["workers"] == 1
     assert not {"total", "estimatedCompletion"} & found.keys()
-    assert "(of the 1 of 2 workers that can be asked)" in message(snapshot)
+    assert "(from the 1 of 2 workers that answer)" in message(snapshot)
     silent = replace(snapshot, progress={})
     assert progress(silent) is None
-    assert message(silent).endswith("no worker has told how far it is: its log does")
+    assert message(silent).endswith("no worker has reported its progress yet: see its log")
 
 
 def test_a_worker_that_is_tried_again_is_not_counted_twice() -> None:

@@ -158,7 +158,7 @@ def _selectors(query: str) -> list[list[tuple[str, str]]]:
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ("sum(", "no PromQL"),
+        ("sum(", "not valid PromQL"),
         ("info(a)", "no selector names"),
         ('a{b="c" or d="e"}', "write two selectors"),
     ],

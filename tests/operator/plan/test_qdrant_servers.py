@@ -98,12 +98,12 @@ def test_a_config_map_that_is_not_there_is_named() -> None:
     plan = plan_collection(replace(snapshot, missing_secrets=("ConfigMap qdrant-ca/ca.crt",)))
     assert told(plan, "Degraded") == ("True", "ConfigMapNotFound")
     message = condition(plan, "Degraded")["message"]
-    assert message == "ConfigMap qdrant-ca/ca.crt is not there: create it"
+    assert message == "ConfigMap qdrant-ca/ca.crt is missing: create it"
     both = ("qdrant/api-key", "ConfigMap qdrant-ca/ca.crt")
     plan = plan_collection(replace(snapshot, missing_secrets=both))
     assert told(plan, "Degraded") == ("True", "SecretNotFound")
     assert condition(plan, "Degraded")["message"] == (
-        "Secret qdrant/api-key, ConfigMap qdrant-ca/ca.crt are not there: create it"
+        "Secret qdrant/api-key, ConfigMap qdrant-ca/ca.crt are missing: create it"
     )
 
 
@@ -121,4 +121,4 @@ def test_an_address_that_is_away_is_told_while_another_answers() -> None:
     partly = index_facts(snapshot.index.name, away=("http://b:6333",))
     ready = condition(plan_collection(replace(snapshot, index=partly)), "IndexReady")
     assert ready["status"] == "True"
-    assert "at other addresses than http://b:6333" in ready["message"]
+    assert "but not at http://b:6333" in ready["message"]

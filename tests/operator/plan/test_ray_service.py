@@ -355,7 +355,7 @@ def test_a_ray_service_that_is_ready_without_a_worker_is_idle_and_does_not_answe
     plan = plan_retriever(_retriever(IDLE, status=status, idle_seconds=601, children=(live,)))
     for about in ("Available", "Ready"):
         assert told(plan, about) == ("True", "Idle")
-        assert "the first one starts a replica" in condition(plan, about)["message"]
+        assert "the next one starts a replica" in condition(plan, about)["message"]
 
 
 def test_idle_is_a_light_change() -> None:

@@ -319,7 +319,7 @@ def test_pods_that_never_become_ready_are_told_when_their_time_is_up() -> None:
     starting = pod(status={"phase": "Running", "conditions": []})
     plan = plan_retriever(replace(snapshot, children=(live,), pods=(starting,)))
     assert told(plan, "Ready") == ("False", "NotReadyInTime")
-    assert "GET /readyz does not pass" in condition(plan, "Ready")["message"]
+    assert "GET /readyz does not succeed" in condition(plan, "Ready")["message"]
 
 
 def test_a_route_without_its_api_degrades_and_the_rest_goes_on() -> None:
