@@ -24,9 +24,11 @@ from lookalike_cli.cluster import describe, logs, plan
 
 app = typer.Typer(
     name="lookalike",
-    help="Image similarity search you own. Start it with [bold]lookalike up -f FILE[/bold].",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no server, 4 the server refused, "
-    "5 done but for some images, 6 something would be lost and nobody could be asked.",
+    help="A self-hosted search for similar images. Start it with [bold]lookalike up -f "
+    "FILE[/bold].",
+    epilog="Exit codes: 0 success, 1 failure, 2 wrong usage, 3 no server answers, 4 the server "
+    "refused, 5 success except for some images, 6 data would be lost and nobody "
+    "confirmed it.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

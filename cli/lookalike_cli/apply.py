@@ -31,13 +31,13 @@ lookalike apply -f my.yaml --yes --wait --output json"""
 def apply(
     file: Files,
     yes: Annotated[
-        bool, typer.Option("--yes", help="Even where documents are no longer found afterwards.")
+        bool, typer.Option("--yes", help="Apply even if documents are no longer found afterwards.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan, change nothing.")] = (
-        False
-    ),
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the plan and change nothing.")
+    ] = (False),
     wait: Annotated[
-        bool, typer.Option("--wait", help="Return when all images are in, too.")
+        bool, typer.Option("--wait", help="Return when all images are ingested.")
     ] = False,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     output: OutputFormat = Output.TEXT,
@@ -94,8 +94,8 @@ def take_over(files: Sequence[Path], data_dir: Path) -> None:
         named = " ".join(f"-f {each}" for each in files)
         where = "" if data_dir == DEFAULT_DATA_DIR else f" --data-dir {data_dir}"
         notice(
-            f"not applied: {' and '.join(change.loses)} would not be found any more. If that is "
-            f"meant: lookalike apply {named}{where}"
+            f"not applied: {' and '.join(change.loses)} would no longer be found. To apply it "
+            f"anyway: lookalike apply {named}{where}"
         )
         return
     _say(change.carry_out())
@@ -120,7 +120,7 @@ class Change:
         from lookalike_cli.asking import confirm
 
         if self.loses:
-            confirm(f"{' and '.join(self.loses)} will not be found any more. Go on?", yes=yes)
+            confirm(f"{' and '.join(self.loses)} will no longer be found. Continue?", yes=yes)
 
     def carry_out(self) -> dict[str, Any]:
         """With all that is lost by it. Raises Failure where the server refuses: then nothing has
@@ -129,7 +129,7 @@ class Change:
         from lookalike_cli.printing import notices
 
         self.rendered.write_secrets(self.run)
-        with notices().status("the server takes it over"):
+        with notices().status("the server applies the change"):
             return ask(
                 self.run,
                 {
@@ -177,7 +177,7 @@ def state_of(run: RunDirectory) -> State:
     """Of a server that runs. Raises Failure where it has ended."""
     state = run.read_state()
     if state is None or not run.is_locked():
-        raise Failure(f"the server of {run.data_dir} has ended", ExitCode.UNREACHABLE)
+        raise Failure(f"the server of {run.data_dir} has stopped", ExitCode.UNREACHABLE)
     return state
 
 
@@ -208,7 +208,7 @@ def _in_force(run: RunDirectory) -> Configuration:
         }
     except ValidationError:
         raise Failure(
-            f"the server of {run.data_dir} is of another version: `lookalike down`, then `up`"
+            f"the server of {run.data_dir} has another version: run `lookalike down`, then `up`"
         ) from None
     return Configuration(serving, ingestions)
 
@@ -236,9 +236,11 @@ def _say(answer: dict[str, Any]) -> None:
     say("[green]taken over[/green]")
     filling = answer["filling"]
     if filling:
-        say(f"embedded anew: {', '.join(filling)}; the former model answers until then")
+        say(
+            f"embedded again: {', '.join(filling)}; the former model answers until that is complete"
+        )
     reading = [name for name in answer["ingesting"] if name not in filling]
     if reading:
-        say(f"sources are read: {', '.join(reading)}")
+        say(f"sources are being read: {', '.join(reading)}")
     if answer["ingesting"]:
-        say("`lookalike status` shows how far that is")
+        say("`lookalike status` shows the progress")

@@ -89,7 +89,7 @@ def _collections(
         count, lost = documents.get(name, (0, 0))
         if name not in new:
             held = counted(count, "document")
-            stays = f"its index of {held} stays on disk until `lookalike gc` drops it"
+            stays = f"its index of {held} stays on disk until `lookalike gc` deletes it"
             loses = (f"{held} of collection {name}",) if count else ()
             yield Step("-", resource, (f"is no longer searched; {stays}",), loses)
             continue
@@ -101,11 +101,13 @@ def _collections(
         is_lost = work_of(old[name], new[name]) is Work.ANOTHER_INDEX and lost
         unsourced = counted(lost, "document")
         loses = (
-            (f"{unsourced} of collection {name} that no source can bring again",) if is_lost else ()
+            (f"{unsourced} of collection {name} that no source can provide again",)
+            if is_lost
+            else ()
         )
         if is_lost:
             stay = "stay" if lost > 1 else "stays"
-            lines.append(f"{unsourced} that no source can bring again {stay} in the former index")
+            lines.append(f"{unsourced} that no source can provide again {stay} in the former index")
         if lines:
             yield Step("~", resource, tuple(lines), loses)
 
@@ -114,10 +116,12 @@ def _collection(before: CollectionConfig, after: CollectionConfig) -> Iterator[s
     work = work_of(before, after)
     if work is Work.ANOTHER_INDEX:
         if after.sources:
-            until = f"{_model(before)} answers until that is done"
-            yield f"is embedded anew with {_model(after)}; {until}"
+            until = f"{_model(before)} answers until that is complete"
+            yield f"is embedded again with {_model(after)}; {until}"
         else:
-            yield f"goes on with {_model(after)} and an index of its own, which is empty at first"
+            yield (
+                f"continues with {_model(after)} and an index of its own, which is empty at first"
+            )
     elif before.model != after.model:
         yield f"at once: {_listed(before.model, after.model, 'spec.model')}"
     if before.vector != after.vector:
@@ -125,7 +129,7 @@ def _collection(before: CollectionConfig, after: CollectionConfig) -> Iterator[s
         if work is Work.ANOTHER_INDEX or after.index.engine is not Engine.EDGE:
             yield f"at once: {told}"
         else:
-            yield f"its index is opened anew, and searches of it wait for that moment: {told}"
+            yield f"its index is opened again, and searches of it wait until then: {told}"
     elif work is Work.REOPENING:
         yield f"at once, over another connection: {_listed(before.index, after.index, 'index')}"
     yield from _fields(before.fields, after.fields)
@@ -140,8 +144,9 @@ def _fields(before: tuple[FieldSpec, ...], after: tuple[FieldSpec, ...]) -> Iter
             yield f"field {name} ({field.type.value}) is indexed"
         elif was.type is not field.type:
             yield (
-                f"field {name} is {field.type.value} and was {was.type.value}: values that are no "
-                f"{field.type.value} stay, and no filter finds them until they are written anew"
+                f"field {name} is {field.type.value} and was {was.type.value}: values that are "
+                f"not {field.type.value} stay, and no filter finds them until they are written "
+                "again"
             )
         elif was != field:
             yield f"at once: {_listed(was, field, f'field {name}')}"
@@ -158,11 +163,14 @@ def _sources(before: IngestionConfig | None, after: IngestionConfig | None) -> I
         elif what_is_read([old[name]], ()) != what_is_read([source], ()):
             yield f"source {name} is read again: {_listed(old[name], source, '')}"
         elif before and after and _read_as(before, source) != _read_as(after, source):
-            yield f"source {name} is read again for the fields' types; no image is embedded for it"
+            yield (
+                f"source {name} is read again because the types of fields changed; no image is "
+                "embedded for that"
+            )
     for name in old.keys() - new.keys():
         yield (
-            f"source {name} is no longer read; what it brought stays: `lookalike delete --source "
-            f"{name}` removes it"
+            f"source {name} is no longer read; its documents stay: `lookalike delete --source "
+            f"{name}` deletes them"
         )
     if before and after and before.ingestion != after.ingestion:
         told = _listed(before.ingestion, after.ingestion, "spec.ingestion")
@@ -179,7 +187,7 @@ def _retrievers(before: ServingConfig, after: ServingConfig) -> Iterator[Step]:
     for name in sorted(old.keys() | new.keys()):
         resource = f"Retriever/{name}"
         if name not in new:
-            yield Step("-", resource, ("is no longer there for searches",))
+            yield Step("-", resource, ("is no longer searchable",))
         elif name not in old:
             searched = ", ".join(each.name for each in new[name].collections)
             yield Step("+", resource, (f"is added, over {searched}",))

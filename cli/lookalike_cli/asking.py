@@ -18,8 +18,8 @@ def confirm(question: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise Failure(
-            f"{question} Nobody can be asked here, so nothing was changed: --yes says that it is "
-            "meant",
+            f"{question} There is no terminal to ask on, so nothing was changed: --yes confirms "
+            "in advance",
             ExitCode.UNCONFIRMED,
         )
     if not typer.confirm(question, err=True):

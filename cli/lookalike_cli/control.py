@@ -25,13 +25,14 @@ def ask(run: RunDirectory, question: dict[str, Any]) -> dict[str, Any]:
                 line = answers.readline()
         except OSError as failure:
             raise Failure(
-                f"the server of {run.data_dir} takes no changes now "
-                f"({failure.strerror or failure}): `lookalike status` says how it is",
+                f"the server of {run.data_dir} does not accept changes now "
+                f"({failure.strerror or failure}): see `lookalike status`",
                 ExitCode.UNREACHABLE,
             ) from None
     if not line:
         raise Failure(
-            f"the server of {run.data_dir} ended meanwhile: `lookalike up -f FILE` starts it again",
+            f"the server of {run.data_dir} stopped in the meantime: `lookalike up -f FILE` "
+            "starts it again",
             ExitCode.UNREACHABLE,
         )
     answer: dict[str, Any] = json.loads(line)

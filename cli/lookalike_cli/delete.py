@@ -36,15 +36,22 @@ _SOURCE = "_lookalike.source"
 def delete(
     collection: Annotated[
         str | None,
-        typer.Option("--collection", "-c", help="Of which; alone: all of its documents."),
+        typer.Option(
+            "--collection",
+            "-c",
+            help="Collection to delete from; without other options, all of its documents.",
+        ),
     ] = None,
     filter: Annotated[
-        list[str] | None, typer.Option("--filter", help="As in search; all must hold.")
+        list[str] | None,
+        typer.Option("--filter", help="A condition, as in search; all conditions must match."),
     ] = None,
     source: Annotated[
-        str | None, typer.Option("--source", help="What this source has brought.")
+        str | None, typer.Option("--source", help="Delete the documents of this source.")
     ] = None,
-    id: Annotated[list[str] | None, typer.Option("--id", help="This document; repeatable.")] = None,
+    id: Annotated[
+        list[str] | None, typer.Option("--id", help="Delete this document; may be repeated.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     url: Url = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -62,10 +69,10 @@ def delete(
 
     wanted = _filters(filter or [], source)
     if id and wanted:
-        raise Failure("--id goes without --filter and --source", ExitCode.USAGE)
+        raise Failure("--id cannot be combined with --filter and --source", ExitCode.USAGE)
     if not (id or wanted or collection):
         raise Failure(
-            "say what to delete: --id, --filter, --source, or --collection for all of its "
+            "say what to delete: use --id, --filter, --source, or --collection for all of its "
             "documents",
             ExitCode.USAGE,
         )
@@ -77,7 +84,7 @@ def delete(
         if count:
             size = "" if id or wanted or url else _size(data_dir, collection)
             told = f"{counted(count, 'document')} of collection {collection}{size}"
-            confirm(f"{told} will be deleted. Go on?", yes=yes)
+            confirm(f"{told} will be deleted. Continue?", yes=yes)
         found: Iterable[tuple[str, bool]]
         if id:
             found = ((each, False) for each in dict.fromkeys(id))
@@ -88,14 +95,14 @@ def delete(
     if output is Output.JSON:
         print_json({"collection": collection, "deleted": done.deleted, "missing": done.missing})
     else:
-        gone = f"; not there: {done.missing:,}" if done.missing else ""
+        gone = f"; not found: {done.missing:,}" if done.missing else ""
         console().print(f"Deleted {counted(done.deleted, 'document')} of {collection}{gone}.")
     if done.sourced:
         which = f"source {source}" if source else "a source that is still declared"
         notice(
-            f"{counted(done.sourced, 'document')} came from sources: {which} brings its images "
-            "again at its next run. Take it out of the YAML (`lookalike apply`), or remove the "
-            "images there"
+            f"{counted(done.sourced, 'document')} came from sources: {which} adds its images "
+            "again at its next run. Remove the source from the YAML (`lookalike apply`), or "
+            "remove the images from the source"
         )
     if id and done.missing:
         raise typer.Exit(ExitCode.REFUSED)
@@ -136,8 +143,8 @@ def _delete(client: Lookalike, collection: str, found: Iterable[tuple[str, bool]
                     done.sourced += sourced
         except LookalikeError as failure:
             raise Failure(
-                f"{failure}. {counted(done.deleted, 'document')} or some more have been deleted "
-                "until then: run the same command again for the others",
+                f"{failure}. At least {counted(done.deleted, 'document')} had been deleted by "
+                "then: run the same command again to delete the others",
             ) from failure
     return done
 
@@ -149,7 +156,7 @@ def _filters(texts: list[str], source: str | None) -> dict[str, Any] | None:
     parsed = [parse_filters([text]) for text in texts]
     if not all(parsed):
         raise Failure(
-            "an empty --filter would delete everything: if that is meant, give --collection alone",
+            "an empty --filter would delete everything: if you want that, give only --collection",
             ExitCode.USAGE,
         )
     conditions = [each for each in parsed if each]

@@ -16,8 +16,10 @@ lookalike demo-catalogue --out catalogue --count 2000 --seed 7"""
 
 
 def demo_catalogue(
-    out: Annotated[Path, typer.Option(help="Folder; made where it does not exist.")],
-    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many pictures.")] = 2000,
+    out: Annotated[
+        Path, typer.Option(help="Folder for the catalogue; created if it does not exist.")
+    ],
+    count: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of pictures.")] = 2000,
     seed: Annotated[int, typer.Option(help="The same seed draws the same pictures.")] = 7,
     output: OutputFormat = Output.TEXT,
 ) -> None:

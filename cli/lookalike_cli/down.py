@@ -39,7 +39,7 @@ def down(data_dir: DataDir = DEFAULT_DATA_DIR, output: OutputFormat = Output.TEX
     elif stopped:
         console().print("Stopped.")
     elif leftovers:
-        console().print(f"Ended {len(leftovers)} processes that a killed server had left.")
+        console().print(f"Ended {len(leftovers)} processes that a killed server had left behind.")
     else:
         console().print(f"Nothing is running in {data_dir}.", markup=False)
 
@@ -61,8 +61,8 @@ def stop_server(run: RunDirectory) -> bool:
                 asked = state.pid
         elif time.monotonic() > deadline:
             raise Failure(
-                f"some process holds {run.lock_file}, and {run.state_file} does not say which: "
-                "find it with `fuser` and end it"
+                f"a process holds {run.lock_file}, and {run.state_file} does not say which: find "
+                "it with `fuser`, and end it"
             )
         time.sleep(0.05)
     return found

@@ -93,7 +93,7 @@ def in_a_line(each: Surveyed) -> str:
         return f"{each.collection}: {made.error}"
     told = f"{each.collection}: source {made.source}: {_found(made)}"
     if made.refused:
-        told += f"; {made.refused:,} found so far that will not come in"
+        told += f"; {made.refused:,} found so far that will not be ingested"
     if passed_over := sum(skipped.count for skipped in made.skipped):
         told += f"; {counted(passed_over, 'other file')}"
     return told
@@ -106,21 +106,22 @@ def print_survey(each: Surveyed, say: Callable[[str], None]) -> None:
     if made.error is not None:
         say(f"  cannot be read: {made.error}")
         return
-    say(f"  {_found(made)} will come in, as far as the listing tells")
+    say(f"  {_found(made)} will be ingested, as far as the listing shows")
     sample = "1 picture was" if made.sampled == 1 else f"{made.sampled:,} pictures were"
     bad = sum(cause.count for cause in made.undecodable)
     if made.sampled:
-        say(f"  {sample} decoded to see: {f'{bad:,} failed' if bad else 'all are well'}")
+        outcome = f"{bad:,} failed" if bad else "all are intact"
+        say(f"  {sample} decoded as a test: {outcome}")
     if made.left_out or made.undecodable:
-        say("  will not come in:")
+        say("  will not be ingested:")
         for cause in (*made.left_out, *made.undecodable):
             say(f"    {cause.told('picture')}")
     if made.lost:
-        say("  worth knowing:")
+        say("  notes:")
         for cause in made.lost:
             say(f"    {cause.told('picture')}")
     if made.skipped:
-        say("  are passed over:")
+        say("  are skipped:")
         for cause in made.skipped:
             say(f"    {cause.told()}")
     if made.columns:

@@ -50,7 +50,7 @@ def _parse(text: str) -> dict[str, Any]:
     found = _CONDITION.fullmatch(text)
     if found is None or not found[3]:
         raise Failure(
-            f"--filter {text!r} is no condition: write status=active, price<20, "
+            f"--filter {text!r} is not a condition: write status=active, price<20, "
             "title~striped, or JSON",
             ExitCode.USAGE,
         )

@@ -34,17 +34,21 @@ lookalike gc --qdrant-url http://127.0.0.1:6333 --context production"""
 def gc(
     drop: Annotated[
         list[str] | None,
-        typer.Option("--drop", metavar="INDEX", help="Delete this one for good; repeatable."),
+        typer.Option(
+            "--drop", metavar="INDEX", help="Delete this index for good; may be repeated."
+        ),
     ] = None,
     yes: Annotated[
         bool,
-        typer.Option("--yes", help="With --drop: even documents that no source can bring again."),
+        typer.Option(
+            "--yes", help="With --drop: delete even documents that no source can provide again."
+        ),
     ] = False,
     qdrant_url: Annotated[
         str | None,
         typer.Option(
-            help="Of a cluster: its Qdrant server's REST address, as reached from here. An API key "
-            "is taken from LOOKALIKE_QDRANT_API_KEY."
+            help="For a cluster: the REST address of its Qdrant server, as reachable from here. "
+            "An API key is taken from LOOKALIKE_QDRANT_API_KEY."
         ),
     ] = None,
     context: Context = None,
@@ -64,7 +68,7 @@ def gc(
 
     names = drop or []
     if yes and not names:
-        raise Failure("--yes goes with --drop INDEX", ExitCode.USAGE)
+        raise Failure("--yes requires --drop INDEX", ExitCode.USAGE)
     for module in ("numpy", "qdrant_edge", "qdrant_client"):
         if find_spec(module) is None:
             raise missing_extra(module)
@@ -132,9 +136,9 @@ class InFolder:
         user = next((each.name for each in config.collections if each.index.name == name), None)
         if user is not None or name == config.batches_index.name:
             by = f"collection {user}" if user is not None else "the records of batches"
-            return f"index {name} is in use by {by}: it stays"
+            return f"index {name} is in use by {by} and is not deleted"
         names = ", ".join(each.name for each in found) or "none"
-        return f"no index {name!r} is left behind here (there are: {names})"
+        return f"there is no unused index {name!r} here (there are: {names})"
 
     def configuration(self) -> ServingConfig:
         """What is in use, as it is written down now. Raises Failure."""
@@ -148,14 +152,14 @@ class InFolder:
             return ServingConfig.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             raise Failure(
-                f"{path} is not there, so nobody knows which indexes are in use: run "
+                f"{path} does not exist, so it is not known which indexes are in use: run "
                 "`lookalike up -f FILE` with this data directory first"
             ) from None
         except ValidationError as failure:
             first = failure.errors()[0]
             raise Failure(
-                f"{path} cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}): run "
-                "`lookalike up -f FILE` with this data directory once more"
+                f"{path} cannot be read ({'.'.join(map(str, first['loc']))}: {first['msg']}): "
+                "run `lookalike up -f FILE` with this data directory again"
             ) from None
 
 
@@ -223,7 +227,7 @@ def _print(found: list[LeftBehind], command: str) -> None:
     from lookalike_cli.printing import console, shown, table
 
     if not found:
-        console().print("No index is left behind.")
+        console().print("There are no unused indexes.")
         return
     counts = ("documents", "only here", "size")
     made = table("index", "collection", "model", *counts, "where", right=counts)
@@ -239,10 +243,14 @@ def _print(found: list[LeftBehind], command: str) -> None:
         )
     console().print(made)
     for each in found:
-        why = each.problem if each.anothers is None else f"belongs to {each.anothers}: it stays"
+        why = (
+            each.problem
+            if each.anothers is None
+            else (f"belongs to {each.anothers} and is not deleted")
+        )
         if why is not None:
             console().print(escape(f"{each.name}: {why}"), soft_wrap=True)
-    console().print("[dim]only here: documents that no declared source can bring again.[/dim]")
+    console().print("[dim]only here: documents that no declared source can provide again.[/dim]")
     console().print(f"To delete one for good: {command} --drop INDEX", markup=False, soft_wrap=True)
 
 
@@ -276,7 +284,7 @@ def left_behind_line(data_dir: Path) -> str | None:
         return None
     what = "1 index is" if count == 1 else f"{count} indexes are"
     total = f" ({size(sum(map(size_on_disk, folders)))})" if count == len(folders) else ""
-    return f"{what} left behind{total}: `{place.command}` lists them"
+    return f"{what} unused{total}: `{place.command}` lists them"
 
 
 def _left_on_servers(config: ServingConfig) -> int:

@@ -36,14 +36,14 @@ class Kind(StrEnum):
 
 def get(
     kind: Annotated[Kind, typer.Argument(help="What to show.")],
-    name: Annotated[str | None, typer.Argument(help="Only this one, whole.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Show this one in full.")] = None,
     collection: Annotated[
-        str | None, typer.Option("--collection", "-c", help="documents: of which collection.")
+        str | None, typer.Option("--collection", "-c", help="For documents: their collection.")
     ] = None,
     filter: Annotated[
-        list[str] | None, typer.Option("--filter", help="documents: as in search.")
+        list[str] | None, typer.Option("--filter", help="For documents: a condition, as in search.")
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="documents: how many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="For documents: how many to show.")] = 20,
     output: OutputFormat = Output.TEXT,
     url: Url = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -58,12 +58,12 @@ def get(
     from lookalike_cli.printing import print_json
 
     if kind is not Kind.DOCUMENTS and (collection or filter):
-        raise Failure("--collection and --filter go with documents", ExitCode.USAGE)
+        raise Failure("--collection and --filter require the kind documents", ExitCode.USAGE)
     if namespace is not None or context is not None or kubeconfig is not None:
         if kind is Kind.DOCUMENTS:
             raise Failure(
-                "documents are asked of the endpoint, not of the cluster: give --url, and its key "
-                "with --api-key",
+                "documents are read from the endpoint, not from the cluster: give --url, and an "
+                "API key with --api-key",
                 ExitCode.USAGE,
             )
         from lookalike_cli.cluster.listing import show

@@ -35,15 +35,19 @@ _POLL_SECONDS = 0.2
 
 def ingest(
     collection: Annotated[
-        list[str] | None, typer.Option("--collection", "-c", help="Only this one; repeatable.")
+        list[str] | None,
+        typer.Option("--collection", "-c", help="Ingest only this collection; may be repeated."),
     ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Say what would come in and what not; change nothing."),
+        typer.Option(
+            "--dry-run",
+            help="Report what would be ingested and what would not, and change nothing.",
+        ),
     ] = False,
     file: Annotated[
         list[Path] | None,
-        typer.Option("--file", "-f", help="With --dry-run: the YAML. No server is needed."),
+        typer.Option("--file", "-f", help="With --dry-run: the YAML. This needs no server."),
     ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     output: OutputFormat = Output.TEXT,
@@ -56,7 +60,7 @@ def ingest(
     from lookalike_cli.printing import print_json
 
     if dry_run != bool(file):
-        raise Failure("--dry-run and --file FILE go together", ExitCode.USAGE)
+        raise Failure("--dry-run and --file FILE require each other", ExitCode.USAGE)
     if file:
         _dry_run(file, collection or [], output)
         return
@@ -79,7 +83,7 @@ def _dry_run(files: list[Path], names: list[str], output: Output) -> None:
 
     loaded = load(files, output, standalone=False)
     try:
-        with notices().status("looking at the pictures"):
+        with notices().status("inspecting the pictures"):
             made = surveyed(loaded, names)
     except ModuleNotFoundError as error:
         raise missing_extra(error.name or str(error)) from None

@@ -29,11 +29,13 @@ _MOST_CAUSES = 3
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(help="With the pictures, in folders below it too.")],
-    file: Annotated[Path, typer.Option("--file", "-f", help="Where to write the YAML.")] = Path(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder with the pictures; subfolders are included.")
+    ],
+    file: Annotated[Path, typer.Option("--file", "-f", help="File to write.")] = Path(
         "lookalike.yaml"
     ),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     output: OutputFormat = Output.TEXT,
 ) -> None:
     """Write a first YAML for a folder of pictures, and say what to run next.
@@ -53,7 +55,7 @@ def init(
     if file.exists() and not force:
         raise Failure(f"{file} exists: give --force to overwrite it, or another --file")
     _check(folder)
-    with notices().status("looking at the pictures"):
+    with notices().status("inspecting the pictures"):
         proposal, near = _proposed(folder, file, looking)
     port = _free_port()
     command = f"lookalike up -f {shlex.quote(str(file))}"
@@ -79,7 +81,8 @@ def _check(folder: Path) -> None:
         str(folder.resolve()).encode()
     except UnicodeEncodeError:
         raise Failure(
-            "the folder's path has bytes that are no UTF-8, which YAML cannot say: rename it"
+            "the path of the folder contains bytes that are not UTF-8, which YAML cannot "
+            "represent: rename it"
         ) from None
 
 
@@ -96,12 +99,12 @@ def _proposed(folder: Path, file: Path, looking: Any) -> tuple[Proposal, NearMis
         raise Failure(str(error)) from None
     if not pictures.keys:
         passed = "".join(
-            f"\n  {count:,} passed over: {cause} (such as {pictures.skipped.examples[cause]})"
+            f"\n  {count:,} skipped: {cause} (such as {pictures.skipped.examples[cause]})"
             for cause, count in pictures.skipped.counts.most_common(_MOST_CAUSES)
         )
         raise Failure(
-            f"{folder} holds no pictures: name a folder with files that end in .jpg, .png, .webp, "
-            f".heic or another format of images{passed}"
+            f"{folder} contains no pictures: name a folder with files that end in .jpg, .png, "
+            f".webp, .heic or another image format{passed}"
         )
     found = looking.description_of(folder, pictures)
     described = found if isinstance(found, looking.Described) else None
@@ -177,7 +180,7 @@ def _tell(
 
     count = len(proposal.pictures.keys)
     formats = ", ".join(f"{n:,} {name}" for name, n in proposal.pictures.formats.items())
-    more = "" if proposal.pictures.whole else " and more: not all was listed in time"
+    more = "" if proposal.pictures.whole else " and more: not all files could be listed in time"
     other = proposal.pictures.skipped.total
     skipped = f"; {counted(other, 'other file')}" if other else ""
     say(f"pictures:   {count:,} in {folder} ({formats}){more}{skipped}")
@@ -196,7 +199,7 @@ def _tell(
     elif near is not None:
         say(
             f"metadata:   none. {near.file.name} seems to describe {near.matched:,} of them, but "
-            f"in its column {near.column!r} {near.why}: write there the path below {folder} and "
+            f"in its column {near.column!r} {near.why}: write the path below {folder} there, and "
             "run `lookalike init --force` again"
         )
     else:
@@ -208,5 +211,8 @@ def _tell(
     if proposal.name != (named := folder.resolve().name):
         say(f"name:       {proposal.name}, since {named!r} cannot be the name of a resource")
     say(f"\nwritten:    {file}")
-    say(f"what comes in, and what not:  lookalike ingest --dry-run -f {shlex.quote(str(file))}")
+    say(
+        "what will be ingested, and what not:  lookalike ingest --dry-run -f "
+        f"{shlex.quote(str(file))}"
+    )
     say(f"next:                         {command}")

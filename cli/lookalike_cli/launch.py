@@ -209,7 +209,7 @@ def _stay(server: ServerProcess, watch: Watch | None) -> None:
         raise typer.Exit(ExitCode.OK) from None
     if server.process.returncode != 0:
         raise server.failure()
-    notice("the server was ended from elsewhere")
+    notice("the server was stopped by another command")
 
 
 def _stop(server: ServerProcess) -> None:

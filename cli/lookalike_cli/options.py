@@ -21,7 +21,7 @@ DataDir: TypeAlias = Annotated[
     typer.Option(
         "--data-dir",
         envvar="LOOKALIKE_DATA_DIR",
-        help="Where `up` keeps indexes, images and the server's state.",
+        help="Where `up` keeps indexes, images and the state of the server.",
     ),
 ]
 Url: TypeAlias = Annotated[
@@ -29,12 +29,14 @@ Url: TypeAlias = Annotated[
     typer.Option(
         "--url",
         envvar="LOOKALIKE_URL",
-        help="The server's address; found through the data directory where left out.",
+        help="Address of the server. Default: found through the data directory.",
     ),
 ]
 ApiKey: TypeAlias = Annotated[
     str | None,
-    typer.Option("--api-key", envvar="LOOKALIKE_API_KEY", help="Where the server wants one."),
+    typer.Option(
+        "--api-key", envvar="LOOKALIKE_API_KEY", help="API key, if the server requires one."
+    ),
 ]
 OutputFormat: TypeAlias = Annotated[
     Output, typer.Option("--output", "-o", help="text for people, json for scripts.")

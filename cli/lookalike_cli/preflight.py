@@ -67,7 +67,7 @@ def _of_source(source: SourceSpec, folder: Path) -> Iterator[_Found]:
             yield "volume.path", source.volume.path, told, False
             return
         if not any(root.iterdir()):
-            yield "volume.path", source.volume.path, f"{root} is empty: no image comes in", True
+            yield "volume.path", source.volume.path, f"{root} is empty: no image is ingested", True
         if source.metadata.file is not None:
             keys = {"metadata.keyColumn": source.metadata.key_column}
             yield from _of_table(
@@ -90,7 +90,7 @@ def _no_folder(path: Path) -> str | None:
     if not path.is_dir():
         return f"{path} is a file: name its folder, or use urls.manifest for a list of images"
     if not os.access(path, os.R_OK | os.X_OK):
-        return f"{path} cannot be read: give this user the right to"
+        return f"{path} cannot be read: give this user the right to read it"
     return None
 
 

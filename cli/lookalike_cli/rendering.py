@@ -164,7 +164,7 @@ def _index(
     if spec.engine is Engine.QDRANT and "engine" in spec.model_fields_set:
         notices.append(
             f"ImageCollection/{resource.metadata.name} spec.index.engine is Qdrant without "
-            "qdrant.url or urls: this machine uses Edge, in the data directory"
+            "qdrant.url or urls: on this machine, Edge is used, in the data directory"
         )
     path = run.data_dir / "indexes" / name
     return IndexConfig(engine=Engine.EDGE, name=name, path=path, owner=owner)
@@ -218,9 +218,9 @@ def _moved(collection: str, before: dict[str, Any] | None, index: IndexConfig) -
         return []
     where = " or ".join(sorted(addresses))
     return [
-        f"ImageCollection/{collection} was kept on the Qdrant server {where} until now: what was "
-        "uploaded there is not found any more, and stays there. To have it again, set "
-        "spec.index.qdrant.url back"
+        f"ImageCollection/{collection} was stored on the Qdrant server {where} until now: "
+        "documents that were uploaded there are no longer found, and stay there. To find them "
+        "again, revert spec.index.qdrant.url"
     ]
 
 

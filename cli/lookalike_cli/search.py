@@ -29,24 +29,32 @@ _METADATA_COLUMNS = 6
 def search(
     text: Annotated[list[str] | None, typer.Argument(help="What the picture shows.")] = None,
     image: Annotated[
-        list[str] | None, typer.Option("--image", "-i", help="A file or URL; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            "--image", "-i", help="Image to search with: a file or a URL; may be repeated."
+        ),
     ] = None,
     document: Annotated[
-        list[str] | None, typer.Option("--document", help="A stored document's id; repeatable.")
+        list[str] | None,
+        typer.Option("--document", help="Document to search with: its id; may be repeated."),
     ] = None,
     filter: Annotated[
         list[str] | None,
-        typer.Option("--filter", help="status=active, 'price<20', or JSON; all must hold."),
+        typer.Option(
+            "--filter", help="status=active, 'price<20', or JSON; all conditions must match."
+        ),
     ] = None,
     top_k: Annotated[
-        int | None, typer.Option("--top-k", "-k", min=1, max=1000, help="How many results.")
+        int | None, typer.Option("--top-k", "-k", min=1, max=1000, help="Number of results.")
     ] = None,
-    min_score: Annotated[float | None, typer.Option(help="Leave out what scores less.")] = None,
+    min_score: Annotated[
+        float | None, typer.Option(help="Omit results with a lower score.")
+    ] = None,
     retriever: Annotated[
-        str | None, typer.Option(help="Which one, where the server has several.")
+        str | None, typer.Option(help="Retriever to search, if the server has several.")
     ] = None,
     save_grid: Annotated[
-        Path | None, typer.Option(help="Draw the results' pictures into this image file.")
+        Path | None, typer.Option(help="Draw the pictures of the results into this image file.")
     ] = None,
     output: OutputFormat = Output.TEXT,
     url: Url = None,

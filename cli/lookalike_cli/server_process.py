@@ -85,7 +85,7 @@ class ServerProcess:
         if shutil.disk_usage(self.run.path).free < _FULL_BYTES:
             how += f", and the disk of {self.run.data_dir} is full"
         tail = "\n".join(f"  {line}" for line in last_lines(self.run.server_log))
-        return Failure(f"the server is gone: {how}. The end of {self.run.server_log}:\n{tail}")
+        return Failure(f"the server has ended: {how}. The end of {self.run.server_log}:\n{tail}")
 
     def stop(self) -> None:
         """Ask it to end, and wait until it has."""
@@ -111,18 +111,18 @@ def claim(data_dir: Path, waiting: Callable[[str], None]) -> RunDirectory:
         raise Failure(f"--data-dir {data_dir} is a file: name a directory") from None
     except PermissionError as error:
         raise Failure(
-            f"--data-dir {data_dir} cannot be written, or is another user's and open to others: "
-            f"{error.strerror}: name another"
+            f"--data-dir {data_dir} cannot be written, or belongs to another user and is open to "
+            f"others: {error.strerror}: choose another"
         ) from None
     except OSError as error:
         raise Failure(
-            f"--data-dir {data_dir} cannot be written: {error.strerror}: name another"
+            f"--data-dir {data_dir} cannot be written: {error.strerror}: choose another"
         ) from None
     free = shutil.disk_usage(run.path).free
     if free < _LEAST_FREE_BYTES:
         raise Failure(
             f"--data-dir {data_dir}: {free >> 20} MiB are free on its disk, and a server needs "
-            f"{_LEAST_FREE_BYTES >> 20}: make room, or name another"
+            f"{_LEAST_FREE_BYTES >> 20}: make room, or choose another"
         )
     deadline = time.monotonic() + _ENDING_SECONDS
     while run.is_locked():
@@ -189,6 +189,7 @@ def _is_ending(state: State) -> bool:
 def _in_use(data_dir: Path, state: State | None) -> Failure:
     who = f"process {state.pid} at {state.url}" if state is not None else "another process"
     return Failure(
-        f"--data-dir {data_dir} is in use: {who}. `lookalike apply -f FILE --data-dir {data_dir}` "
-        f"lets it take changed files over; `lookalike down --data-dir {data_dir}` ends it"
+        f"--data-dir {data_dir} is in use: {who}. `lookalike apply -f FILE --data-dir "
+        f"{data_dir}` applies changed files to it; `lookalike down --data-dir {data_dir}` stops "
+        "it"
     )

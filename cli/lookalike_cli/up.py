@@ -24,21 +24,22 @@ lookalike up -f my.yaml --host 0.0.0.0 --api-keys-file keys.txt"""
 def up(
     file: Files,
     data_dir: DataDir = DEFAULT_DATA_DIR,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8000,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8000,
     host: Annotated[
-        str, typer.Option(help="The address to listen on; other than loopback needs API keys.")
+        str,
+        typer.Option(help="Address to listen on; addresses other than loopback require API keys."),
     ] = "127.0.0.1",
     api_keys_file: Annotated[
-        Path | None, typer.Option(help="API keys, one a line; callers need one then.")
+        Path | None, typer.Option(help="File with API keys, one per line, which callers then need.")
     ] = None,
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Return when the server is ready.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="With --detach: return when all images are in.")
+        bool, typer.Option("--wait", help="With --detach: return when all images are ingested.")
     ] = False,
     no_ingest: Annotated[
-        bool, typer.Option("--no-ingest", help="Serve what is indexed; read no sources.")
+        bool, typer.Option("--no-ingest", help="Serve what is indexed, and read no sources.")
     ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Apply the files whenever they are saved.")
@@ -55,9 +56,9 @@ def up(
     from lookalike_cli.watching import Watch
 
     if wait and not detach:
-        raise Failure("--wait goes with --detach", ExitCode.USAGE)
+        raise Failure("--wait requires --detach", ExitCode.USAGE)
     if watch and detach:
-        raise Failure("--watch stays to look at the files: leave --detach out", ExitCode.USAGE)
+        raise Failure("--watch keeps running to watch the files: remove --detach", ExitCode.USAGE)
     # Before the files are read: what is saved from now on is a change.
     watching = Watch(file, lambda: take_over(file, data_dir)) if watch else None
     resources = load(file, output)
@@ -86,10 +87,10 @@ def _check_access(host: str, api_keys_file: Path | None) -> None:
         if not is_loopback(host):
             raise Failure(
                 f"--host {host} is open to the network: give --api-keys-file FILE with the keys "
-                "callers need, one a line, or listen on 127.0.0.1",
+                "that callers need, one per line, or listen on 127.0.0.1",
                 ExitCode.USAGE,
             )
         return
     lines = api_keys_file.read_text("utf-8-sig").splitlines()
     if not any(line.strip() and not line.lstrip().startswith("#") for line in lines):
-        raise Failure(f"{api_keys_file} holds no API key: write one a line")
+        raise Failure(f"{api_keys_file} contains no API key: write one per line")

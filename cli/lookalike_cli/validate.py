@@ -24,7 +24,7 @@ lookalike validate -f collection.yaml -f retriever.yaml --output json"""
 def validate(
     file: Files,
     standalone: Annotated[
-        bool, typer.Option(help="A Retriever's collections must be in the files, as for `up`.")
+        bool, typer.Option(help="The collections of a Retriever must be in the files, as for `up`.")
     ] = False,
     output: OutputFormat = Output.TEXT,
 ) -> None:
@@ -60,5 +60,5 @@ def _tell_what_is_here(loaded: Loaded, files: list[Path]) -> None:
         console().print(in_a_line(each), markup=False, soft_wrap=True)
     if not all(each.survey.complete for each in made):
         named = " ".join(f"-f {shlex.quote(str(path))}" for path in files)
-        line = f"which and why: lookalike ingest --dry-run {named}"
+        line = f"to list them: lookalike ingest --dry-run {named}"
         console().print(line, markup=False, soft_wrap=True)

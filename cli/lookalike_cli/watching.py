@@ -37,7 +37,7 @@ class Watch:
         except (Failure, OSError, ValueError) as failure:
             notice(f"the changed files are not applied: {failure}")
         except typer.Exit:  # the files' problems have been told
-            notice("the changed files are not applied: the server goes on as before")
+            notice("the changed files are not applied: the server continues as before")
 
     def _contents(self) -> list[bytes | None]:
         return [_content(path) for path in self._files]

@@ -79,13 +79,13 @@ def test_files_that_say_the_same_change_nothing(run: RunDirectory) -> None:
         ),
         (
             {"fields": "[{ name: price, type: Float }]"},
-            "field price is Float and was Integer: values that are no Float stay, and no filter "
-            "finds them until they are written anew",
+            "field price is Float and was Integer: values that are not Float stay, and no filter "
+            "finds them until they are written again",
         ),
         ({"fields": "[]"}, "field price is no longer indexed; its values stay"),
         (
             {"vector": "{ onDisk: true }"},
-            "its index is opened anew, and searches of it wait for that moment: "
+            "its index is opened again, and searches of it wait until then: "
             "spec.vector.onDisk: False -> True",
         ),
         (
@@ -94,13 +94,13 @@ def test_files_that_say_the_same_change_nothing(run: RunDirectory) -> None:
         ),
         (
             {"model": TIMM},
-            "is embedded anew with the model Timm resnet50.a1_in1k; the model Demo answers until "
-            "that is done",
+            "is embedded again with the model Timm resnet50.a1_in1k; the model Demo answers until "
+            "that is complete",
         ),
         (
             {"model": TIMM, "sources": "[]"},
-            "goes on with the model Timm resnet50.a1_in1k and an index of its own, which is empty "
-            "at first",
+            "continues with the model Timm resnet50.a1_in1k and an index of its own, which is "
+            "empty at first",
         ),
         (
             {"sources": "[{ name: pictures, volume: { path: /others } }]"},
@@ -108,8 +108,8 @@ def test_files_that_say_the_same_change_nothing(run: RunDirectory) -> None:
         ),
         (
             {"sources": "[]"},
-            "source pictures is no longer read; what it brought stays: `lookalike delete --source "
-            "pictures` removes it",
+            "source pictures is no longer read; its documents stay: `lookalike delete --source "
+            "pictures` deletes them",
         ),
     ],
 )
@@ -125,7 +125,10 @@ def test_a_field_with_another_type_has_metadata_read_again(run: RunDirectory) ->
     table = "[{ name: pictures, volume: { path: /pictures }, metadata: { file: rows.csv } }]"
     typed = "[{ name: price, type: Float }]"
     (step,) = planned(run, shop(sources=table), shop(sources=table, fields=typed))
-    again = "source pictures is read again for the fields' types; no image is embedded for it"
+    again = (
+        "source pictures is read again because the types of fields changed; no image is embedded "
+        "for that"
+    )
     assert again in step.lines
     (step,) = planned(run, shop(), shop(fields=typed))
     assert again not in step.lines, "files alone bring no metadata"
@@ -142,7 +145,7 @@ def test_what_is_new_and_what_is_gone(run: RunDirectory) -> None:
     told = {each.resource: (each.sign, each.lines) for each in planned(run, before, after)}
     assert told == {
         "ImageCollection/more": ("+", ("is added, with the model Demo", "source pictures is read")),
-        "Retriever/find": ("-", ("is no longer there for searches",)),
+        "Retriever/find": ("-", ("is no longer searchable",)),
         "Retriever/seek": ("+", ("is added, over shop",)),
     }
 
@@ -157,8 +160,8 @@ def test_a_collection_that_is_gone_loses_what_it_holds(run: RunDirectory) -> Non
 
 def test_another_model_loses_what_no_source_can_bring_again(run: RunDirectory) -> None:
     [step] = planned(run, shop(), shop(model=TIMM), {"shop": (7, 1)})
-    assert "1 document that no source can bring again stays in the former index" in step.lines
-    assert step.loses == ("1 document of collection shop that no source can bring again",)
+    assert "1 document that no source can provide again stays in the former index" in step.lines
+    assert step.loses == ("1 document of collection shop that no source can provide again",)
 
 
 def test_every_changed_setting_of_a_retriever_is_told_also_one_that_is_left_out_again(

@@ -98,7 +98,7 @@ def test_what_is_named_goes_and_nothing_else(
 def test_nothing_goes_where_nobody_can_be_asked(lookalike: Command, url: str) -> None:
     ran = lookalike("delete", "--filter", "price>6", "--url", url)
     assert ran.code == 6
-    assert "3 documents of collection shop will be deleted. Go on?" in ran.err
+    assert "3 documents of collection shop will be deleted. Continue?" in ran.err
     assert left(url) == "0123456789"
 
 
@@ -113,7 +113,7 @@ def test_many_go_page_by_page(
 
 def test_what_sources_bring_again_is_told(lookalike: Command, url: str) -> None:
     ran = lookalike("delete", "--source", "scans", "--yes", "--url", url)
-    assert "4 documents came from sources: source scans brings its images again" in ran.err
+    assert "4 documents came from sources: source scans adds its images again" in ran.err
     ran = lookalike("delete", "--id", "d9", "--yes", "--url", url)
     assert "sources" not in ran.err
 
@@ -121,7 +121,7 @@ def test_what_sources_bring_again_is_told(lookalike: Command, url: str) -> None:
 def test_an_id_that_is_not_there_is_told_and_the_others_go(lookalike: Command, url: str) -> None:
     ran = lookalike("delete", "--id", "d1", "--id", "nobody", "--yes", "--url", url)
     assert ran.code == 4
-    assert "Deleted 1 document of shop; not there: 1" in ran.out
+    assert "Deleted 1 document of shop; not found: 1" in ran.out
     assert left(url) == "023456789"
 
 
@@ -159,5 +159,5 @@ def test_a_server_that_ends_half_way_leaves_a_count_and_the_remedy(lookalike: Co
     with scripted(facets, listed, refused) as server:
         ran = lookalike("delete", "-c", "shop", "--source", "s", "--yes", "--url", server.url)
     assert ran.code == 1
-    assert "0 documents or some more have been deleted until then" in ran.err
+    assert "At least 0 documents had been deleted by then" in ran.err
     assert "run the same command again" in ran.err

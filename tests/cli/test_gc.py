@@ -89,7 +89,7 @@ def test_what_an_earlier_model_left_is_listed_and_dropped_when_told_to(
     dropped = lookalike("gc", "--drop", earlier.name, "--yes", "--output", "json", *here)
     assert (dropped.code, dropped.json) == (0, {"left_behind": [], "dropped": [earlier.name]})
     assert not earlier.exists()
-    assert "No index is left behind." in lookalike("gc", *here).out
+    assert "There are no unused indexes." in lookalike("gc", *here).out
 
 
 def test_the_index_in_use_is_never_dropped(lookalike: Command, run: RunDirectory) -> None:
@@ -110,7 +110,7 @@ def test_a_name_that_is_not_left_behind_is_told_with_those_that_are(
     configured(run, VIT)
     ran = lookalike("gc", "--drop", "nope", "--data-dir", run.data_dir)
     assert ran.code == 1
-    assert f"no index 'nope' is left behind here (there are: {earlier.name})" in ran.err
+    assert f"there is no unused index 'nope' here (there are: {earlier.name})" in ran.err
 
 
 def test_without_a_configuration_nobody_knows_what_is_in_use(
@@ -138,7 +138,7 @@ def test_the_status_mentions_what_is_left_behind(lookalike: Command, run: RunDir
     fill(earlier, run)
     configured(run, VIT)
     told = lookalike("status", "--data-dir", run.data_dir).out
-    assert "1 index is left behind (" in told
+    assert "1 index is unused (" in told
     assert f"`lookalike gc --data-dir {run.data_dir}` lists them" in told
 
 

@@ -73,9 +73,9 @@ def test_a_file_is_never_overwritten_without_force(lookalike: Command, photos: P
     ("name", "told"),
     [
         ("nowhere", "there is no folder nowhere"),
-        ("empty", "holds no pictures"),
-        ("links", "1 passed over: is a link that leads out of the folder: copy the picture"),
-        (b"b\xffd", "no UTF-8"),
+        ("empty", "contains no pictures"),
+        ("links", "1 skipped: is a link that leads out of the folder: copy the picture"),
+        (b"b\xffd", "not UTF-8"),
         ("file.jpg", "is a file: name the folder"),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_dry_run_tells_what_will_not_come_in_and_ends_with_5(
 ) -> None:
     assert lookalike("init", photos).code == 0
     ran = lookalike("ingest", "--dry-run", "-f", "lookalike.yaml")
-    assert (ran.code, "2 pictures will come in" in ran.out) == (0, True), ran.out
+    assert (ran.code, "2 pictures will be ingested" in ran.out) == (0, True), ran.out
     (photos / "bad.jpg").write_bytes(b"no picture")
     ran = lookalike("ingest", "--dry-run", "-f", "lookalike.yaml")
     assert ran.code == 5
@@ -118,7 +118,7 @@ def test_a_dry_run_tells_what_will_not_come_in_and_ends_with_5(
     assert told.json[0]["undecodable"][0]["example"] == "bad.jpg"
     ran = lookalike("validate", "-f", "lookalike.yaml")
     assert ran.code == 0, "the file itself is valid"
-    assert "1 found so far that will not come in" in ran.out
+    assert "1 found so far that will not be ingested" in ran.out
     assert "lookalike ingest --dry-run -f lookalike.yaml" in ran.out
 
 

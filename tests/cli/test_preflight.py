@@ -166,7 +166,7 @@ def test_every_mistake_is_told_at_once(lookalike: Command, folder: Path) -> None
 
 def test_an_empty_folder_and_a_late_key_are_warnings(lookalike: Command, folder: Path) -> None:
     (folder / "c.yaml").write_text(HEAD + source("volume: { path: empty }"))
-    assert "empty is empty: no image comes in" in lookalike("up", "-f", folder / "c.yaml").err
+    assert "empty is empty: no image is ingested" in lookalike("up", "-f", folder / "c.yaml").err
 
 
 def test_what_is_indexed_is_served_without_its_sources(lookalike: Command, folder: Path) -> None:

@@ -85,7 +85,7 @@ def test_another_model_has_another_index(tmp_path: Path) -> None:
 def test_qdrant_without_an_address_runs_on_edge_and_says_so(tmp_path: Path) -> None:
     made = rendered(tmp_path, "spec: { index: { engine: Qdrant } }\n")
     assert made.serving.collections[0].index.engine is Engine.EDGE
-    assert "this machine uses Edge" in made.notices[0]
+    assert "on this machine, Edge is used" in made.notices[0]
 
 
 def test_nothing_is_said_where_no_engine_was_asked_for(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_a_collection_that_leaves_its_server_tells_what_stays_there(tmp_path: Pa
     assert rendered(tmp_path, at("http://q:6333")).notices == ()
     for spec in (at("http://other:6333"), "spec: {}\n"):
         [told] = rendered(tmp_path, spec).notices
-        assert "was kept on the Qdrant server http://q:6333 until now" in told
+        assert "was stored on the Qdrant server http://q:6333 until now" in told
 
 
 def test_a_collection_without_sources_has_nothing_to_ingest(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_an_empty_file_of_api_keys_is_refused(
     (tmp_path / "keys").write_text("# none yet\n\n")
     ran = lookalike("up", "-f", file, "--host", "0.0.0.0", "--api-keys-file", tmp_path / "keys")
     assert ran.code == 1
-    assert "holds no API key" in ran.err
+    assert "contains no API key" in ran.err
 
 
 def test_missing_api_keys_are_named(lookalike: Command, file: Path) -> None:

@@ -97,4 +97,4 @@ def test_what_cannot_be_applied_is_told_and_the_next_save_tried(
 def test_watching_goes_without_detaching(lookalike: Command, file: Path) -> None:
     ran = lookalike("up", "-f", file, "--watch", "--detach")
     assert ran.code == 2
-    assert "--watch stays" in ran.err
+    assert "--watch keeps running" in ran.err

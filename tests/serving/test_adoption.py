@@ -175,7 +175,7 @@ async def test_what_is_filled_waits_for_documents_that_were_uploaded_meanwhile(
     later = collection(tmp_path, "shop", "shop-00000002", sources=("pictures",))
     await adoption.take(config(tmp_path, later))
     await store(service, "shop", 1)
-    with pytest.raises(IndexMismatch, match="1 documents that no source can bring again"):
+    with pytest.raises(IndexMismatch, match="1 documents that no source can provide again"):
         await adoption.finish("shop")
     assert service.collections["shop"].config.index.name == "shop-00000001"
     await adoption.finish("shop", leave_behind=True)

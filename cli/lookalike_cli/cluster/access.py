@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Context: TypeAlias = Annotated[
-    str | None, typer.Option("--context", help="Which context of the kubeconfig; the current one.")
+    str | None,
+    typer.Option("--context", help="Context of the kubeconfig. Default: the current one."),
 ]
 Kubeconfig: TypeAlias = Annotated[
-    Path | None, typer.Option("--kubeconfig", help="KUBECONFIG, else ~/.kube/config.")
+    Path | None,
+    typer.Option(
+        "--kubeconfig", help="Path of a kubeconfig. Default: KUBECONFIG, else ~/.kube/config."
+    ),
 ]
 Namespace: TypeAlias = Annotated[
-    str | None, typer.Option("--namespace", "-n", help="The context's own where left out.")
+    str | None, typer.Option("--namespace", "-n", help="Namespace. Default: that of the context.")
 ]
 
 _SHORT = {
@@ -48,7 +52,7 @@ class Where:
 def ask(where: Where, question: Callable[[Cluster, str], Awaitable[T]]) -> T:
     """Run `question(cluster, namespace)`. Raises Failure where the cluster cannot be asked."""
     if find_spec("kubernetes") is None:
-        raise Failure("a cluster is asked with the extra: pip install 'lookalike[operator]'")
+        raise Failure("commands for a cluster need the extra: pip install 'lookalike[operator]'")
     return asyncio.run(_ask(where, question))
 
 
@@ -71,7 +75,7 @@ async def _ask(where: Where, question: Callable[[Cluster, str], Awaitable[T]]) -
         except ApiError as failure:
             if failure.status == 404:
                 raise Failure(
-                    "the cluster does not know Lookalike's resources: install the chart first "
+                    "the cluster does not have the kinds of Lookalike: install the chart first "
                     "(docs/install.md)",
                     ExitCode.REFUSED,
                 ) from failure
@@ -87,7 +91,8 @@ def kind_named(text: str) -> Kind:
         if text.lower() in _SHORT[kind.kind]:
             return kind
     raise Failure(
-        f"{text} is no kind of Lookalike: write collection (ic) or retriever (ret)", ExitCode.USAGE
+        f"{text} is not a kind of Lookalike: write collection (ic) or retriever (ret)",
+        ExitCode.USAGE,
     )
 
 
@@ -97,7 +102,7 @@ async def one(cluster: Cluster, kind: Kind, namespace: str, name: str) -> dict[s
     if found is not None:
         return found
     names = [each["metadata"]["name"] for each in (await cluster.list(kind, namespace)).items]
-    there = f"there are: {', '.join(sorted(names))}" if names else "there is none at all"
+    there = f"there are: {', '.join(sorted(names))}" if names else "there is none"
     raise Failure(f"no {kind.kind} {name!r} in namespace {namespace}; {there}", ExitCode.REFUSED)
 
 

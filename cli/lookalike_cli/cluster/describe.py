@@ -91,7 +91,9 @@ def _print(found: Described) -> None:
     if status.get("lastScaleReason"):
         say(f"  last scaling: {escape(status['lastScaleReason'])}", soft_wrap=True)
     if status.get("observedGeneration") != meta.get("generation"):
-        say("  [yellow]The operator has not seen the latest change yet: does it run?[/yellow]")
+        say(
+            "  [yellow]The operator has not observed the latest change yet: is it running?[/yellow]"
+        )
     conditions = table("condition", "status", "reason", "message")
     for each in status.get("conditions") or ():
         conditions.add_row(

@@ -39,13 +39,13 @@ class OnServer:
             if stored.name == index.name:
                 await drop(self.connection, stored)
                 return
-        raise Kept(f"index {index.name} is in use, or gone already")
+        raise Kept(f"index {index.name} is in use, or has been deleted")
 
     def unknown(self, name: str, found: list[LeftBehind]) -> str:
         names = ", ".join(each.name for each in found) or "none"
         return (
-            f"no index {name!r} of this cluster is left behind at {self.connection.where} (there "
-            f"are: {names}): what is in use or belongs to others stays"
+            f"{self.connection.where} has no unused index {name!r} of this cluster (there are: "
+            f"{names}): indexes that are in use or belong to others are never deleted"
         )
 
     async def _left_behind(self) -> list[tuple[StoredIndex, Unused]]:

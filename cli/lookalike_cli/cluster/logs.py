@@ -23,9 +23,9 @@ lookalike logs collection catalogue --previous"""
 def logs(
     kind: Annotated[str, typer.Argument(help="collection (ic) or retriever (ret).")],
     name: Annotated[str, typer.Argument(help="Which one.")],
-    tail: Annotated[int, typer.Option(min=1, max=10_000, help="Lines of each pod.")] = 100,
+    tail: Annotated[int, typer.Option(min=1, max=10_000, help="Number of lines per pod.")] = 100,
     previous: Annotated[
-        bool, typer.Option("--previous", help="Of the container before, which crashed.")
+        bool, typer.Option("--previous", help="Logs of the previous container, which crashed.")
     ] = False,
     namespace: Namespace = None,
     context: Context = None,
@@ -39,7 +39,7 @@ def logs(
 
     found = ask(Where(kubeconfig, context, namespace), question)
     if not found:
-        raise Failure(f"{kind} {name} has no pods now; `lookalike describe {kind} {name}` says why")
+        raise Failure(f"{kind} {name} has no pods; `lookalike describe {kind} {name}` says why")
     for pod, text in found:
         for line in text.splitlines():
             typer.echo(printable(f"{pod}  {line}"))

@@ -33,7 +33,9 @@ def plan(
     kubeconfig: Kubeconfig = None,
     serving_image: Annotated[
         str | None,
-        typer.Option(help="The operator's; read from its Deployment where left out."),
+        typer.Option(
+            help="Image of serving pods. Default: read from the Deployment of the operator."
+        ),
     ] = None,
     output: OutputFormat = Output.TEXT,
 ) -> None:
@@ -103,8 +105,8 @@ async def _settings(cluster: Cluster, serving_image: str | None) -> Settings:
         if image := variables.get("LOOKALIKE_SERVING_IMAGE"):
             return _as_the_operator(image, variables)
     notice(
-        "the operator's Deployment was not found (or may not be read): give --serving-image, or "
-        "pods will seem to change their image"
+        "the Deployment of the operator was not found or may not be read: give --serving-image, "
+        "or the image of the pods will seem to change"
     )
     return Settings(_DEFAULT_IMAGE)
 
@@ -143,7 +145,7 @@ def _print(found: list[Preview]) -> None:
             say(f"    [red]the cluster refuses it:[/red] {escape(each.refused)}", soft_wrap=True)
             continue
         if each.stalled:
-            say(f"    [red]it would not get on:[/red] {escape(each.stalled)}", soft_wrap=True)
+            say(f"    [red]it would not become ready:[/red] {escape(each.stalled)}", soft_wrap=True)
         for line in each.changes:
             say(f"    {escape(line)}", soft_wrap=True)
         if not each.changes and not each.stalled:

@@ -54,7 +54,7 @@ def test_the_lease_is_in_the_namespace_of_the_pod() -> None:
         (
             ["--serving-image", "x", "--qdrant-addresses", "a b!"],
             {"POD_NAMESPACE": "x"},
-            "'b!' is no host, *.domain",
+            "'b!' is not a host, *.domain",
         ),
         (["--serving-image", "x", "--workers", "0"], {}, "0 is not above zero"),
         (["--serving-image", "x"], {"LOOKALIKE_LEADER_ELECTION": "maybe"}, "write true or false"),
