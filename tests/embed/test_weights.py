@@ -156,11 +156,6 @@ def test_an_unknown_tag_offers_close_ones(cache_dir):
     assert "'laion2b_s34b_b79k'" in str(error)
 
 
-@pytest.mark.parametrize("address", ["s3://b/k.pt", "gs://b/k.pt", "az://b/k.pt"])
-def test_buckets_come_later(address, cache_dir):
-    assert "later version" in str(failure(cache_dir, name="ViT-B-32", weights=address))
-
-
 def test_a_revision_is_for_the_hub_alone(cache_dir):
     assert "revision" in str(failure(cache_dir, name="ViT-B-32", weights="openai", revision="x"))
 

@@ -14,13 +14,13 @@ import open_clip
 from open_clip.pretrained import download_pretrained_from_url
 
 from lookalike_crds.image_collection import ModelSpec
+from lookalike_serving.embed.bucket_weights import fetched, in_bucket
 from lookalike_serving.embed.naming import close_to, looks_like_a_path, some
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
 from lookalike_serving.embed.weights import (
     HUB,
     Hub,
     first_of,
-    refuse_buckets,
     unreachable,
 )
 
@@ -57,7 +57,8 @@ def locate(spec: ModelSpec, cache_dir: Path) -> Weights:
     Raises WeightsNotFound where there are none, ModelError where they cannot be fetched.
     """
     name, said = spec.name, spec.weights
-    refuse_buckets(said)
+    if in_bucket(said):
+        said = str(fetched(str(said), cache_dir))
     hub = next((s for s in (said, name) if s and s.startswith(HUB)), None)
     if hub:
         return _from_hub(hub.removeprefix(HUB), spec, cache_dir)

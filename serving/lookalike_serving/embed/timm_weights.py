@@ -15,13 +15,13 @@ from timm.models import split_model_name_tag
 
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed import packages
+from lookalike_serving.embed.bucket_weights import fetched, in_bucket
 from lookalike_serving.embed.naming import close_to, looks_like_a_path, some
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
 from lookalike_serving.embed.weights import (
     HUB,
     Hub,
     first_of,
-    refuse_buckets,
 )
 
 _FOLDER = "local-dir:"
@@ -50,7 +50,8 @@ def locate(spec: ModelSpec, cache_dir: Path) -> Weights:
     Raises WeightsNotFound if there are none, ModelError if they cannot be fetched.
     """
     name, said = spec.name, spec.weights
-    refuse_buckets(said)
+    if in_bucket(said):
+        said = str(fetched(str(said), cache_dir))
     for each in (said, name):
         if each and each.startswith(HUB):
             repository, _, revision = each.removeprefix(HUB).partition("@")

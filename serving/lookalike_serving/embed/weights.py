@@ -20,19 +20,9 @@ from urllib.parse import urlsplit
 from huggingface_hub import constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError
 
-from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
+from lookalike_serving.embed.protocol import WeightsUnreachable
 
 HUB = "hf-hub:"
-_BUCKETS = ("s3://", "gs://", "az://")
-
-
-def refuse_buckets(said: str | None) -> None:
-    """Raises ModelError where weights are said to be in a bucket."""
-    if said and said.startswith(_BUCKETS):
-        raise ModelError(
-            f"spec.model.weights {said!r}: weights in buckets come with a later version; "
-            "copy the file to a volume and give its path, or use hf-hub:org/model"
-        )
 
 
 def content_hash(file: Path, cache_dir: Path) -> str:

@@ -110,6 +110,8 @@ def bucket_error(
     """What to tell of an answer. `anonymous`: no credentials were found. `region`: the bucket's
     own, if the service told it."""
     kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status or 0, BUCKET_UNREACHABLE)
+    if kind is BUCKET_ACCESS_DENIED and "failed to authenticate" in said:
+        kind = BUCKET_CREDENTIALS_REFUSED  # Azure has one code for both
     if anonymous and kind in (BUCKET_ACCESS_DENIED, BUCKET_CREDENTIALS_REFUSED):
         return no_credentials(bucket)
     words = " ".join(said.split())[:_LONGEST]

@@ -40,6 +40,10 @@ class ObjectStore(Protocol):
         """
         ...
 
+    async def size(self, key: str) -> int:
+        """Of an object, in bytes. Raises what `read` raises."""
+        ...
+
     async def read_range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes of an object from `start`. Raises what `read` raises."""
         ...

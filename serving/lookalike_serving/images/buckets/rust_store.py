@@ -7,9 +7,9 @@ It addresses objects by paths of non-empty segments, so a few keys that services
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError
@@ -31,18 +31,19 @@ from lookalike_serving.images.errors import ImageError
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
 
+_T = TypeVar("_T")
 _PAGE = 1000
 _NO_IDENTITY = ("metadata.google.internal", "169.254.169.254", "169.254.170.2")
 """Where a pod's identity would be told."""
 _INVALID = re.compile(r'[Pp]ath "((?:[^"\\]|\\.)*)"')
 
 
-def client_options(bucket: Bucket) -> ClientConfig:
+def client_options(endpoint: str | None) -> ClientConfig:
     return {
         "user_agent": "lookalike",
         "connect_timeout": "10s",
         "timeout": "60s",
-        "allow_http": (bucket.endpoint or "").startswith("http://"),
+        "allow_http": (endpoint or "").startswith("http://"),
     }
 
 
@@ -52,6 +53,11 @@ RETRIES: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)
 def addressable(key: str) -> bool:
     """Whether the client can name the object, and names no other instead."""
     return key.isprintable() and all(part not in ("", ".", "..") for part in key.split("/"))
+
+
+def comes_after(key: str, other: str | None) -> bool:
+    """In the order in which services list keys: that of their bytes in UTF-8."""
+    return other is None or key.encode() > other.encode()
 
 
 class RustStore:
@@ -71,11 +77,18 @@ class RustStore:
         folder = prefix[: prefix.rfind("/") + 1].rstrip("/") or None
         while True:
             store = await self._opened.client()
+            begun = after
             try:
-                stream = obstore.list(store, folder, offset=after, chunk_size=_PAGE)
+                stream = obstore.list(store, folder, offset=begun, chunk_size=_PAGE)
                 async for chunk in stream:
-                    yield [_listed(each) for each in chunk if each["path"].startswith(prefix)]
-                    after = chunk[-1]["path"] if chunk else after
+                    # Not every service begins where it was asked to.
+                    wanted = [
+                        each
+                        for each in chunk
+                        if each["path"].startswith(prefix) and comes_after(each["path"], begun)
+                    ]
+                    yield [_listed(each) for each in wanted]
+                    after = wanted[-1]["path"] if wanted else after
                 return
             except InvalidPathError as error:
                 found = _INVALID.search(str(error))
@@ -100,18 +113,23 @@ class RustStore:
 
         return await self._asked(key, get)
 
+    async def size(self, key: str) -> int:
+        async def ask(store: ObjectStore) -> int:
+            return (await obstore.head_async(store, key))["size"]
+
+        return await self._asked(key, ask)
+
     async def read_range(self, key: str, start: int, length: int) -> bytes:
         async def get(store: ObjectStore) -> bytes:
             return bytes(await obstore.get_range_async(store, key, start=start, length=length))
 
         return await self._asked(key, get)
 
-    async def _asked(self, key: str, get: Callable[[ObjectStore], Any]) -> bytes:
+    async def _asked(self, key: str, get: Callable[[ObjectStore], Awaitable[_T]]) -> _T:
         while True:
             store = await self._opened.client()
             try:
-                data: bytes = await get(store)
-                return data
+                return await get(store)
             except ImageError:
                 raise
             except (BaseError, FileNotFoundError, OSError, ValueError) as error:

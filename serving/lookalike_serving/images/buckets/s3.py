@@ -9,10 +9,11 @@ credentials that `botocore` found; the few keys that it cannot name are read by 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import botocore.exceptions as failures
@@ -39,6 +40,7 @@ from lookalike_serving.images.errors import ImageError
 if TYPE_CHECKING:
     from obstore.store import S3Credential
 
+_T = TypeVar("_T")
 _ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes that nothing can be read from. GLACIER_IR is not one of them."""
 PAGE = 1000
@@ -122,6 +124,15 @@ class S3Bucket:
 
         return await self._read(key, quick, slow)
 
+    async def size(self, key: str) -> int:
+        async def quick(clients: _Clients) -> int:
+            return (await obstore.head_async(clients.reads, key))["size"]
+
+        def slow(clients: _Clients) -> int:
+            return int(clients.lists.head_object(**self._asks, Key=key)["ContentLength"])
+
+        return await self._read(key, quick, slow)
+
     async def read_range(self, key: str, start: int, length: int) -> bytes:
         async def quick(clients: _Clients) -> bytes:
             got = await obstore.get_range_async(clients.reads, key, start=start, length=length)
@@ -134,16 +145,18 @@ class S3Bucket:
 
         return await self._read(key, quick, slow)
 
-    async def _read(self, key: str, quick: Any, slow: Any) -> bytes:
+    async def _read(
+        self,
+        key: str,
+        quick: Callable[[_Clients], Awaitable[_T]],
+        slow: Callable[[_Clients], _T],
+    ) -> _T:
         while True:
             clients = await self._opened.client()
             try:
-                data: bytes
                 if rust_store.addressable(key):
-                    data = await quick(clients)
-                else:
-                    data = await asyncio.to_thread(slow, clients)
-                return data
+                    return await quick(clients)
+                return await asyncio.to_thread(slow, clients)
             except ImageError:
                 raise
             except Exception as error:
@@ -207,13 +220,14 @@ def _clients(bucket: Bucket, secret: Mapping[str, str] | None) -> _Clients:
         raise no_credentials(bucket)
     credentials = session.get_credentials()
     anonymous = credentials is None
-    path_style = bucket.endpoint is not None if bucket.path_style is None else bucket.path_style
+    endpoint = bucket.endpoint or _endpoint_of_environment()
+    path_style = endpoint is not None if bucket.path_style is None else bucket.path_style
     configured = session.get_config_variable("region") if bucket.endpoint is None else None
     region = bucket.region or configured or _DEFAULT_REGION
     lists = session.create_client(
         "s3",
         region_name=region,
-        endpoint_url=bucket.endpoint,
+        endpoint_url=endpoint,
         config=Config(
             signature_version=UNSIGNED if anonymous else None,
             s3={"addressing_style": "path" if path_style else "auto"},
@@ -223,7 +237,7 @@ def _clients(bucket: Bucket, secret: Mapping[str, str] | None) -> _Clients:
             user_agent_extra="lookalike",
         ),
     )
-    if bucket.endpoint is None:
+    if endpoint is None:
         region = _region(lists, bucket) or region
     given: dict[str, Any] = {"skip_signature": True}
     if credentials is not None:
@@ -238,18 +252,23 @@ def _clients(bucket: Bucket, secret: Mapping[str, str] | None) -> _Clients:
             }
 
         given = {"credential_provider": current}
-    if bucket.endpoint is not None:
-        given["endpoint"] = _for_reading(bucket.endpoint, bucket.name, path_style)
+    if endpoint is not None:
+        given["endpoint"] = _for_reading(endpoint, bucket.name, path_style)
     reads = S3Store(
         bucket.name,
         region=region,
         virtual_hosted_style_request=not path_style and "." not in bucket.name,
         request_payer=bucket.requester_pays,
-        client_options=rust_store.client_options(bucket),
+        client_options=rust_store.client_options(endpoint),
         retry_config=rust_store.RETRIES,
         **given,
     )
     return _Clients(lists, reads, anonymous)
+
+
+def _endpoint_of_environment() -> str | None:
+    """As every tool of Amazon's reads it: how one machine names a compatible service."""
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
 
 
 def _for_reading(endpoint: str, bucket: str, path_style: bool) -> str:
