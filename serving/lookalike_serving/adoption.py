@@ -184,8 +184,8 @@ class _Change:
         embedder = await self._service.embedder_of(config)
         if embedder.info.fingerprint != live.embedder.info.fingerprint:
             raise IndexMismatch(
-                f"collection {config.name}: the model gives other vectors now than those that its "
-                "index holds: were its weights replaced? Give them another path"
+                f"collection {config.name}: the model now returns other vectors than those in "
+                "its index: if its weights were replaced, store them under another path"
             )
         return CollectionState(config, live.index, embedder)
 
@@ -195,8 +195,8 @@ class _Change:
         if under_way is not None and place_of(under_way.config.index) == place_of(config.index):
             if work_of(under_way.config, config) is not Work.NOTHING:
                 raise ValueError(
-                    f"collection {config.name} is being embedded anew: change its fields and "
-                    "vector settings when that is done (`lookalike status`)"
+                    f"collection {config.name} is being embedded again: change its fields and "
+                    "vector settings when that is complete (`lookalike status`)"
                 )
             state = CollectionState(config, under_way.index, under_way.embedder)
         else:
@@ -291,7 +291,7 @@ async def _check_uploads(before: CollectionState, after: CollectionConfig) -> No
     lost = await before.index.count(only_here(after.sources))
     if lost:
         raise IndexMismatch(
-            f"{lost} documents that no source can bring again were stored in collection "
-            f"{after.name} while it was embedded anew, so its former model goes on answering: "
-            "delete them, or leave them behind with `lookalike apply --yes`"
+            f"{lost} documents that no source can provide again were stored in collection "
+            f"{after.name} while it was being embedded again, so its former model keeps "
+            "answering: delete them, or leave them behind with `lookalike apply --yes`"
         )

@@ -90,9 +90,7 @@ async def _canary(service: Service, collection: CollectionConfig) -> Failure | N
     except TimeoutError:
         addresses = collection.index.addresses
         by = f" by {' or '.join(addresses)}" if addresses else ""
-        return Failure(
-            f"a canary query was not answered within {CANARY_SECONDS:g} s{by}", NOT_READY
-        )
+        return Failure(f"a test query was not answered within {CANARY_SECONDS:g} s{by}", NOT_READY)
     except (IndexFailure, Problem) as failure:
         return Failure.of(failure)
     except Exception as failure:

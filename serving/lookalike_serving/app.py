@@ -99,7 +99,7 @@ class Retriever:
         except ValueError as failure:
             if not self._configured:
                 raise
-            log.error("the changed user_config is left aside: %s", " ".join(str(failure).split()))
+            log.error("the changed user_config is ignored: %s", " ".join(str(failure).split()))
         self._configured = True
 
     async def take(self, config: str, leave_behind: bool) -> dict[str, Any]:

@@ -43,7 +43,7 @@ async def follow(path: Path, service: Follower, *, poll_seconds: float = POLL_SE
         except (OSError, ValueError) as failure:
             told = _in_one_line(failure)
             if told != complaint:
-                log.error("%s is left aside: %s", path, told)
+                log.error("%s is ignored: %s", path, told)
             complaint = told
         await asyncio.sleep(poll_seconds)
 
@@ -53,9 +53,11 @@ def _take(content: bytes, service: Follower) -> None:
     light = light_of(wanted)
     if light != light_of(service.config):
         service.take(light)
-        log.info("took over search defaults, weights and limits from the changed config")
+        log.info("applied the search defaults, weights and limits of the changed configuration")
     if heavy_digest(wanted) != heavy_digest(service.config):
-        log.warning("the changed config differs in parts that take effect with the next start")
+        log.warning(
+            "the changed configuration differs in parts that take effect with the next start"
+        )
 
 
 def _in_one_line(failure: OSError | ValueError) -> str:

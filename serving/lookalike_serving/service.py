@@ -378,6 +378,6 @@ def refuse_open_doors(config: ServingConfig) -> None:
         return
     raise ValueError(
         f"http.host is {config.http.host!r} and access.api_keys_file is not set: anyone on the "
-        "network could read and change the collections. Set access.api_keys_file (one key a "
-        "line), or http.host to 127.0.0.1"
+        "network could read and change the collections. Set access.api_keys_file (with one key "
+        "per line), or set http.host to 127.0.0.1"
     )

@@ -94,7 +94,7 @@ async def test_every_fault_is_told_at_once(desk):
 async def test_one_id_twice_is_refused(desk):
     problem = await refusal(desk, request(as_json({"items": items(b"a") + items(b"b")})))
     assert problem.errors[0].path == "items[1].document_id"
-    assert "occurs twice" in problem.detail
+    assert "occurs more than once" in problem.detail
 
 
 async def test_more_items_than_a_batch_may_have_are_refused(desk, monkeypatch):

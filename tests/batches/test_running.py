@@ -146,7 +146,7 @@ async def test_a_cancelled_batch_is_final_once_nothing_is_under_way(desk, shelf)
     batch = await desk.submit(*(f"image {n}".encode() for n in range(50)))
     await reached.wait()
     await desk.batches.cancel(batch.order.id)
-    with pytest.raises(Problem, match="when it has ended"):
+    with pytest.raises(Problem, match="until it has finished"):
         await desk.batches.retry(batch.order.id)
     go_on.set()
 
@@ -219,7 +219,7 @@ async def test_a_running_batch_cannot_be_retried(desk, shelf):
     waiting = asyncio.Event()
     shelf.before = lambda item: waiting.wait()
     batch = await desk.submit(b"one")
-    with pytest.raises(Problem, match="when it has ended"):
+    with pytest.raises(Problem, match="until it has finished"):
         await desk.batches.retry(batch.order.id)
     waiting.set()
     await desk.end(batch)
@@ -456,7 +456,7 @@ async def test_two_requests_with_one_key_at_the_same_time_make_one_batch(desk):
 async def test_a_key_for_another_request_is_refused(desk):
     await desk.send(request(json.dumps({"items": items(b"one")}).encode()), key="order-1")
     other = request(json.dumps({"items": items(b"two")}).encode())
-    with pytest.raises(Problem, match="from another request"):
+    with pytest.raises(Problem, match="with another request"):
         await desk.send(other, key="order-1")
 
 

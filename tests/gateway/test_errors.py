@@ -124,7 +124,7 @@ async def test_a_wrong_address_is_a_problem(
 async def test_405_says_what_is_allowed(client: httpx.AsyncClient) -> None:
     answer = await client.get(SEARCH)
     assert answer.headers["allow"] == "POST"
-    assert "allowed is POST" in answer.json()["detail"]
+    assert "allowed: POST" in answer.json()["detail"]
 
 
 async def test_a_bug_is_a_500_with_an_id_and_no_traceback(

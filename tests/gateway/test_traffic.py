@@ -140,7 +140,7 @@ async def test_a_draining_replica_is_not_ready_and_still_answers(
         answer = await client.get("/readyz")
         assert (answer.status_code, answer.json()["detail"]) == (
             503,
-            "This server is about to end.",
+            "This server is shutting down.",
         )
         assert (await client.get("/healthz")).status_code == 200
         assert (await client.post(SEARCH, content=BODY, headers=JSON)).status_code == 200

@@ -113,12 +113,12 @@ async def test_a_file_that_makes_no_sense_changes_nothing(
     async with followed(tmp_path, mounted) as service:
         before = service.config
         mounted.write(content)
-        await until(lambda: "is left aside" in caplog.text)
+        await until(lambda: "is ignored" in caplog.text)
         assert word in caplog.text
         assert service.config is before
         mounted.write(serving_config(tmp_path, top_k=5).model_dump_json(by_alias=True))
         await until(lambda: service.retriever("shop").search.top_k == 5)
-        assert caplog.text.count("is left aside") == 1
+        assert caplog.text.count("is ignored") == 1
 
 
 async def test_a_search_of_a_collection_that_is_not_served_waits_for_the_restart(

@@ -76,7 +76,7 @@ class Intake:
             await self._add(submission)
             self.taken += 1
         if self.taken == 0:
-            raise invalid([Wrong("items", "is empty: a batch holds 1 image or more")])
+            raise invalid([Wrong("items", "is empty: a batch has 1 image or more")])
         if self._errors:
             raise invalid(self._errors)
         await self._flush()
@@ -135,12 +135,15 @@ class Intake:
         except Problem as problem:
             errors += problem.errors
         if item.file is not None and submission.staged is None:
-            message = "names a part of a multipart body, and this is none: write `image`"
+            message = (
+                "names a part of a multipart body, and this body is not multipart: write `image`"
+            )
             errors.append(Wrong(f"{path}.file", message))
         if item.document_id is not None:
             if item.document_id in self._ids:
                 message = (
-                    f"{item.document_id!r:.80} occurs twice in the batch: which one is it to be?"
+                    f"{item.document_id!r:.80} occurs more than once in the batch: give each "
+                    "item its own id"
                 )
                 errors.append(Wrong(f"{path}.document_id", message))
             self._ids.add(item.document_id)

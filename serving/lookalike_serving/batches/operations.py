@@ -96,7 +96,7 @@ class Batches:
         """Raises Problem 404."""
         batch = await self._store.batch(id)
         if batch is None:
-            detail = f"There is no batch {id[:80]!r}. Batches are kept for 30 days after their end."
+            detail = f"There is no batch {id[:80]!r}. Batches are deleted 30 days after their end."
             raise Problem(NOT_FOUND, detail)
         return batch
 
@@ -152,7 +152,8 @@ class Batches:
             if batch.state.active:
                 raise Problem(
                     BATCH_ACTIVE,
-                    f"Batch {id} is {batch.state}: retry it when it has ended, or cancel it first.",
+                    f"Batch {id} is {batch.state}: wait until it has finished or cancel it, and "
+                    "then retry it.",
                 )
             counts = batch.counts
             if counts.failed + counts.queued == 0:
@@ -174,8 +175,8 @@ class Batches:
         ):
             raise Problem(
                 IDEMPOTENCY_KEY_REUSED,
-                f"Idempotency-Key {key[:80]!r} made batch {existing.order.id} from another "
-                "request: send a new key for a new batch.",
+                f"Idempotency-Key {key[:80]!r} was used for batch {existing.order.id} with "
+                "another request: send a new key for a new batch.",
             )
         return existing
 

@@ -42,21 +42,21 @@ class SubmittedItem(BaseModel):
 
     document_id: str | None = Field(
         default=None,
-        description="The document's id; made from the image if left out.",
+        description="Id of the document. Default: derived from the image.",
         json_schema_extra=DOCUMENT_ID,
     )
     image: Annotated[str, Field(min_length=1, max_length=MAX_REFERENCE)] | None = Field(
-        default=None, description="https URL, data URL, or base64."
+        default=None, description="An https URL, a data URL, or base64."
     )
     file: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
-        default=None, description="multipart only: the filename of the part that holds the image."
+        default=None, description="In a multipart body: the filename of the part with the image."
     )
     metadata: dict[str, Any] = Field(default_factory=dict, json_schema_extra=METADATA)
 
     @model_validator(mode="after")
     def _one_image(self) -> Self:
         if (self.image is None) == (self.file is None):
-            raise ValueError("write `image` (or, in a multipart body, `file`), one of the two")
+            raise ValueError("write either `image` or, in a multipart body, `file`")
         return self
 
 
@@ -131,14 +131,16 @@ class BatchView(BaseModel):
     state: BatchState
     counts: CountsView
     on_error: OnError
-    attempt: int = Field(description="1, and one more for each retry.")
-    rate: float | None = Field(description="Images a second, lately.")
-    eta_seconds: float | None = Field(description="Until the last item, at the present rate.")
-    failure: ErrorView | None = Field(description="FAILED: why the batch as a whole stopped.")
+    attempt: int = Field(description="1, plus one for each retry.")
+    rate: float | None = Field(description="Current rate in images per second.")
+    eta_seconds: float | None = Field(description="Estimated remaining time at the current rate.")
+    failure: ErrorView | None = Field(
+        description="If the state is FAILED: why the batch as a whole stopped."
+    )
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    warnings: list[str] = Field(default=[], description="When it is handed over.")
+    warnings: list[str] = Field(default=[], description="Warnings of the submission.")
 
     @classmethod
     def of(cls, batch: Batch) -> BatchView:
@@ -170,13 +172,14 @@ class BatchView(BaseModel):
 class ItemView(BaseModel):
     """One item and its outcome."""
 
-    position: int = Field(description="0-based place in the request.")
+    position: int = Field(description="Position in the request, from 0.")
     document_id: str
     state: ItemState
-    image: str | None = Field(description="The URL; null where the bytes came inline.")
+    image: str | None = Field(description="The URL; null if the request contained the bytes.")
     error: ErrorView | None
     warnings: list[str] = Field(
-        description="SUCCEEDED: what was lost when the image was decoded, such as further frames."
+        description="If the state is SUCCEEDED: what was lost when the image was decoded, such "
+        "as further frames."
     )
 
     @classmethod

@@ -98,8 +98,9 @@ class Work:
             except FileNotFoundError:
                 raise Problem(
                     IMAGE_LOST,
-                    "The uploaded bytes are no longer here: they were removed, or another replica "
-                    "took them and its data folder is not shared. Submit the image again.",
+                    "The uploaded bytes are no longer available: they were removed, or they are "
+                    "with another replica that does not share its data folder. Submit the image "
+                    "again.",
                 ) from None
         return await asyncio.to_thread(ImageFile.of, await self._fetched(item, stop))
 

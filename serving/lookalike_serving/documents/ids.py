@@ -81,14 +81,14 @@ def checked(text: str) -> str:
     document_id = canonical(text)
     if not 1 <= len(document_id) <= MAX_DOCUMENT_ID_LENGTH:
         raise BadDocumentId(
-            f"has {len(document_id):,} characters: 1 to {MAX_DOCUMENT_ID_LENGTH} are possible"
+            f"has {len(document_id):,} characters: 1 to {MAX_DOCUMENT_ID_LENGTH} are allowed"
         )
     if document_id in {".", ".."}:
         raise BadDocumentId(f"{document_id!r} cannot be part of an address: choose another")
     for position, character in enumerate(document_id):
         if reason := _refused(character):
             raise BadDocumentId(
-                f"holds {reason} (U+{ord(character):04X}) at position {position}: leave it out"
+                f"has {reason} (U+{ord(character):04X}) at position {position}: remove it"
             )
     return document_id
 

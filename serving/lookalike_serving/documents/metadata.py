@@ -179,8 +179,8 @@ def _wrong_key(key: str) -> str | None:
         return "metadata keys that begin with _ are reserved: rename it"
     if any(character in key for character in ".[]\"'\x00"):
         return (
-            "metadata keys hold no dots, brackets or quotes, since filters use these: rename it, "
-            'or write {"camera": {"make": …}} for camera.make'
+            "metadata keys must not have dots, brackets or quotes, since filters use these: "
+            'rename it, or write {"camera": {"make": …}} for camera.make'
         )
     return None
 

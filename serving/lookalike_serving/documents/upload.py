@@ -108,8 +108,8 @@ def _check_new(state: CollectionState, existing: Sequence[Record]) -> None:
     if existing:
         raise Problem(
             ALREADY_THERE,
-            f"collection {state.name!r} has this document already, and If-None-Match asks to store "
-            "new ones alone: leave the header out to replace it",
+            f"collection {state.name!r} has this document already, and If-None-Match allows new "
+            "documents only: omit the header to replace it",
         )
 
 
@@ -118,6 +118,7 @@ def storage_warnings(service: Service) -> list[str]:
     if service.config.keeps_uploads:
         return []
     return [
-        "the image itself is kept by the one pod that took it, and goes with that pod; searches "
-        "keep finding the document: give the Retriever a volume with spec.serving.storage"
+        "the image is stored only by the pod that received it, and is lost with that pod; "
+        "searches still find the document: give the Retriever a volume with "
+        "spec.serving.storage"
     ]

@@ -62,7 +62,7 @@ class ApiKeys:
             return
         keys = [key for line in lines if (key := line.strip()) and not key.startswith(b"#")]
         if not keys:
-            log.error("%s holds no API key: every request is refused", self._path)
+            log.error("%s contains no API key: every request is refused", self._path)
         self._digests = tuple(hashlib.sha256(key).digest() for key in keys)
         self._version = version
         self._reported = False

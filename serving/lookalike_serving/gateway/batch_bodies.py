@@ -183,7 +183,7 @@ async def _joined(rows: list[Any], files: dict[str, Staged | Problem]) -> AsyncI
             yield Submission(submission.path, None, errors=(error,))
     for name in sorted(unnamed):
         error = Wrong(
-            name[:100], "is a file that no row of `items` names: add a row, or leave it out"
+            name[:100], "is a file that no row of `items` names: add a row, or omit the file"
         )
         yield Submission(name, None, errors=(error,))
 
@@ -261,7 +261,7 @@ class _Splitter:
         if part.name == "items" and part.size > _MAX_ROWS_BYTES:
             raise wrong("items", f"is larger than {_MAX_ROWS_BYTES:,} bytes: send several batches")
         if part.filename is None and part.name != "items" and part.size > 1024:
-            raise wrong(part.name[:100], "is neither `items` nor a file: leave it out")
+            raise wrong(part.name[:100], "is neither `items` nor a file: omit it")
         if part.name == "items" or part.size <= self._max_image_bytes:
             part.content += data[start:end]
         else:
@@ -314,15 +314,15 @@ def _options(disposition: str) -> dict[str, str]:
 
 def too_large_image(size: int, limit: int) -> Problem:
     return Problem(
-        by_code("image-too-large"), f"holds {size:,} bytes: an image may have {limit:,} at most"
+        by_code("image-too-large"), f"has {size:,} bytes: an image may have at most {limit:,}"
     )
 
 
 def _too_large(limit: int) -> Problem:
     return Problem(
         BODY_TOO_LARGE,
-        f"The body is larger than {limit:,} bytes: send images as NDJSON or multipart (up to "
-        f"{MAX_STREAM_BYTES:,} bytes), or several batches.",
+        f"The body is larger than {limit:,} bytes: send the images as NDJSON or multipart (up to "
+        f"{MAX_STREAM_BYTES:,} bytes), or send several batches.",
         headers={"Connection": "close"},
     )
 

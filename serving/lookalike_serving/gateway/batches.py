@@ -36,7 +36,9 @@ from lookalike_serving.gateway.shapes import (
 from lookalike_serving.problems import wrong
 
 _MAX_KEY = 255
-_ON_ERROR = "continue (default) or stop at the first item that fails; a JSON body may say it too."
+_ON_ERROR = (
+    "continue (default), or stop at the first item that fails; a JSON body may contain it, too."
+)
 
 
 @asynccontextmanager
@@ -54,30 +56,34 @@ router = APIRouter(tags=["batches"], lifespan=_running)
 
 _FORM = form(
     {
-        "image": {**FILE_PART, "description": "Any part name, as often as there are images."},
+        "image": {**FILE_PART, "description": "Any name; repeat it for each image."},
         "items": {
             "type": "array",
             "minItems": 1,
             "items": reference(SubmittedItem),
             "description": 'A JSON list (or NDJSON) that names the files: {"file": "a.jpg", '
-            '"document_id"?, "metadata"?}. Without it every file is an item without metadata.',
+            '"document_id"?, "metadata"?}. Without it, every file is an item '
+            "without metadata.",
         },
     }
 )
 _BODIES = json_or_multipart(SubmittedBatch, _FORM)
 _BODIES["requestBody"]["content"]["application/x-ndjson"] = {
-    "schema": {"type": "string", "description": "One item a line."}
+    "schema": {"type": "string", "description": "One item per line."}
 }
 
 
 @router.post(
     "/v1/collections/{collection}/batches",
     status_code=202,
-    summary="Hand over many images at once; they are stored while you do something else",
+    summary="Send many images at once, which are stored in the background",
     response_model=None,
     responses={
-        200: {"model": BatchView, "description": "The batch this Idempotency-Key made before"},
-        202: {"model": BatchView, "description": "Taken: see Location"},
+        200: {
+            "model": BatchView,
+            "description": "The batch that was created with this Idempotency-Key before",
+        },
+        202: {"model": BatchView, "description": "Accepted: see Location"},
         **problems(400, 404, 413, 415, 422, 503, 507),
     },
     openapi_extra=_BODIES,
@@ -106,7 +112,7 @@ async def create_batch(
 
 @router.get(
     "/v1/batches",
-    summary="List batches, newest first",
+    summary="List batches, the newest first",
     response_model=None,
     responses={200: {"model": BatchPage}, **problems(422, 503)},
 )
@@ -124,7 +130,7 @@ async def list_batches(
 
 @router.get(
     "/v1/batches/{batch_id}",
-    summary="How a batch stands",
+    summary="Get the state of a batch",
     response_model=None,
     responses={200: {"model": BatchView}, **problems(404, 503)},
 )
@@ -134,14 +140,14 @@ async def get_batch(batch_id: BatchId, request: Request) -> Response:
 
 @router.get(
     "/v1/batches/{batch_id}/items",
-    summary="A batch's items and their outcomes",
+    summary="List the items of a batch and their outcomes",
     response_model=None,
     responses={200: {"model": ItemPage}, **problems(404, 422, 503)},
 )
 async def list_items(
     batch_id: BatchId,
     request: Request,
-    state: ItemState | None = Query(None, description="Only items of this state."),
+    state: ItemState | None = Query(None, description="List only items with this state."),
     cursor: PositionCursor = None,
     limit: int = Query(100, ge=1, le=1000),
 ) -> Response:
@@ -157,7 +163,7 @@ async def list_items(
 
 @router.post(
     "/v1/batches/{batch_id}/cancel",
-    summary="Stop a batch: what is stored stays, the rest is never stored",
+    summary="Cancel a batch: what is stored stays, and the rest is not stored",
     response_model=None,
     responses={200: {"model": BatchView}, **problems(404, 409, 503)},
 )
@@ -168,7 +174,7 @@ async def cancel_batch(batch_id: BatchId, request: Request) -> Response:
 @router.post(
     "/v1/batches/{batch_id}/retry",
     status_code=202,
-    summary="Try the failed items of a finished batch again",
+    summary="Retry the failed items of a finished batch",
     response_model=None,
     responses={202: {"model": BatchView}, **problems(404, 409, 503)},
 )
@@ -185,7 +191,7 @@ def _position(cursor: str | None) -> int:
     if not cursor:
         return 0
     if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 9):
-        raise wrong("cursor", "is not a next_cursor of this list: start without one")
+        raise wrong("cursor", "is not a next_cursor of this list: start again without it")
     return int(cursor)
 
 

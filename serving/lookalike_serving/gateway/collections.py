@@ -32,30 +32,31 @@ class Collection(BaseModel):
 
     name: str
     state: str = Field(description="Ready or Unavailable.")
-    reason: str | None = Field(default=None, description="Why it is unavailable.")
+    reason: str | None = Field(default=None, description="The reason, if it is unavailable.")
     documents: int | None = None
     indexed_vectors: int | None = None
     index_status: str | None = Field(
-        default=None, description="green, yellow (optimising) or grey (waits to be optimised)."
+        default=None, description="green, yellow (being optimised) or grey (waits to be optimised)."
     )
     engine: str
     distance: str
     dimension: int | None = None
     model: str = Field(description="Name of the model, as in /v1/models.")
     model_ability: str | None = Field(
-        default=None, description="What the model can do and what not: half a sentence of it."
+        default=None, description="What the model can and cannot do, in a short phrase."
     )
     supports_text: bool | None = Field(
-        default=None, description="Whether it is searched by words, too."
+        default=None, description="Whether the collection can be searched by text."
     )
     fields: list[CollectionField]
     warnings: list[str] = Field(
         default=[],
-        description="That its index has lost what it held, until there is something; that a "
-        "field's type was changed over documents, until these are written anew.",
+        description="Reports that the index has lost its documents, until there are documents "
+        "again, or that the type of a field was changed after documents were "
+        "stored, until these are written again.",
     )
     ingestion: Ingestion | None = Field(
-        default=None, description="How far it is, while an ingestion runs on this machine."
+        default=None, description="Progress of an ingestion that runs on this machine."
     )
 
 

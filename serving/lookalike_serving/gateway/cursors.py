@@ -24,4 +24,4 @@ def read_cursor(cursor: str | None) -> str | None:
         raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
         return str(uuid.UUID(bytes=raw))
     except (ValueError, binascii.Error):
-        raise wrong("cursor", "is not a next_cursor of this list: start without one") from None
+        raise wrong("cursor", "is not a next_cursor of this list: start again without it") from None

@@ -73,10 +73,11 @@ class UploadRequest(BaseModel):
         },
     )
 
-    image: str = Field(min_length=1, description="https URL, data URL or base64.")
+    image: str = Field(min_length=1, description="An https URL, a data URL or base64.")
     document_id: str | None = Field(
         default=None,
-        description="Replaces the document of this id. From the content if left out.",
+        description="An existing document with this id is replaced. Default: derived from the "
+        "content.",
         json_schema_extra=DOCUMENT_ID,
     )
     metadata: dict[str, Any] = Field(default_factory=dict, json_schema_extra=METADATA)
@@ -101,7 +102,7 @@ class Document(BaseModel):
     metadata: dict[str, Any]
     image_url: str
     thumbnail_url: str
-    source: str | None = Field(default=None, description="The source that brought it.")
+    source: str | None = Field(default=None, description="The source that provided the document.")
     sha256: str | None = None
     width: int | None = None
     height: int | None = None
@@ -110,14 +111,16 @@ class Document(BaseModel):
     created_at: str | None = None
     updated_at: str | None = None
     vector: list[float] | None = Field(default=None, description="With ?include=vector.")
-    warnings: list[str] | None = Field(default=None, description="Of an upload, if there are any.")
+    warnings: list[str] | None = Field(
+        default=None, description="Warnings of the upload, if there are any."
+    )
 
 
 class DocumentList(BaseModel):
     items: list[Document]
     next_cursor: str | None
     total: int | None = Field(
-        default=None, description="With ?total=true: documents on all pages; exact."
+        default=None, description="With ?total=true: the exact number of documents on all pages."
     )
 
 
@@ -135,7 +138,10 @@ _FORM = form(
         "image": FILE_PART,
         "document_id": {"type": "string", **DOCUMENT_ID},
         "metadata": {"type": "object", "description": "As JSON.", **METADATA},
-        REQUEST_PART: {**reference(UploadForm), "description": "Instead of the two: both in one."},
+        REQUEST_PART: {
+            **reference(UploadForm),
+            "description": "The other two fields in one JSON object.",
+        },
     },
     "image",
 )
@@ -143,7 +149,7 @@ _FORM = form(
 
 @router.post(
     _DOCUMENTS,
-    summary="Upload one image; it answers searches when this returns",
+    summary="Upload one image, which searches find when this returns",
     response_model=None,
     responses={
         200: {"model": Document, "description": "Replaced"},
@@ -183,7 +189,9 @@ async def _uploaded_form(request: Request) -> tuple[bytes, str | None, dict[str,
     for name in body.fields.keys() - {REQUEST_PART, "document_id", "metadata"}:
         raise wrong(name, "is not a part of an upload: send image, document_id, metadata")
     if len(body.files) != 1:
-        raise wrong("image", f"send one image file, not {len(body.files)}; for many use batches")
+        raise wrong(
+            "image", f"send one image file, not {len(body.files)}; to send many, use batches"
+        )
     form = UploadForm()
     if REQUEST_PART in body.fields:
         form = parse(UploadForm, body.fields[REQUEST_PART], REQUEST_PART)
@@ -209,13 +217,13 @@ async def list_documents(
     filters: str | None = Query(
         None,
         max_length=65_536,
-        description="As in a search, as JSON.",
+        description="Filters as in a search, as JSON.",
         json_schema_extra=JSON_FILTERS,
     ),
     cursor: PointCursor = None,
     limit: int = Query(100, ge=1, le=1000),
     include: str | None = Query(None, pattern="^vector$"),
-    total: bool = Query(False, description="Also tell how many documents match the filters."),
+    total: bool = Query(False, description="Also return how many documents match the filters."),
 ) -> Response:
     service = service_of(request)
     state = service.collection(collection)
@@ -239,7 +247,7 @@ async def list_documents(
 
 @router.get(
     _DOCUMENT + "/image",
-    summary="A document's image, as it was stored",
+    summary="Get the image of a document, as it was stored",
     response_class=Response,
     responses={200: {"content": {"image/*": {}}}, **problems(404, 422, 502, 503)},
 )
@@ -251,7 +259,7 @@ async def get_image(
 
 @router.get(
     _DOCUMENT + "/thumbnail",
-    summary="A document's image, scaled down",
+    summary="Get a thumbnail of a document's image",
     response_class=Response,
     responses={200: {"content": {"image/webp": {}}}, **problems(404, 422, 502, 503)},
 )
@@ -259,7 +267,9 @@ async def get_thumbnail(
     collection: CollectionName,
     document_id: DocumentIdInPath,
     request: Request,
-    size: int = Query(256, ge=16, le=512, description="Longest side, rounded up to a step."),
+    size: int = Query(
+        256, ge=16, le=512, description="Longest side in pixels, rounded up to an available size."
+    ),
 ) -> Response:
     return await image_response(request, collection, decoded(document_id), size)
 
@@ -285,7 +295,7 @@ async def get_document(
 
 @router.patch(
     _DOCUMENT,
-    summary="Change a document's metadata",
+    summary="Change the metadata of a document",
     response_model=None,
     responses={200: {"model": Document}, **problems(404, 415, 422, 503, 507)},
     openapi_extra=json_body(PatchRequest),

@@ -111,5 +111,5 @@ def _of_http(failure: HTTPException, request: Request) -> Problem:
         detail = f"There is nothing at {request.url.path}. The routes are listed at /docs."
     if kind is METHOD_NOT_ALLOWED:
         allowed = headers.get("Allow") or headers.get("allow") or ""
-        detail = f"{request.method} is not possible at {request.url.path}: allowed is {allowed}."
+        detail = f"{request.method} is not allowed at {request.url.path}; allowed: {allowed}."
     return Problem(kind, detail, headers=headers)

@@ -25,7 +25,7 @@ _RESPONSES = {200: {"model": FacetsResponse}, **problems(404, 415, 422, 503)}
 @router.post(
     "/v1/retrievers/{retriever}/facets",
     tags=["search"],
-    summary="Count the documents of all its collections, by value",
+    summary="Count the documents of all collections of a Retriever by value",
     response_model=None,
     responses=_RESPONSES,
     openapi_extra=json_body(FacetsRequest),
@@ -39,7 +39,7 @@ async def retriever_facets(retriever: str, request: Request) -> Response:
 @router.post(
     "/v1/collections/{collection}/facets",
     tags=["collections"],
-    summary="Count a collection's documents, by value",
+    summary="Count the documents of a collection by value",
     response_model=None,
     responses=_RESPONSES,
     openapi_extra=json_body(FacetsRequest),

@@ -20,25 +20,26 @@ from lookalike_serving.service import Service
 router = APIRouter(tags=["health"])
 
 
-@router.get("/healthz", summary="Whether the process is alive", response_model=None)
+@router.get("/healthz", summary="Check that the process is alive", response_model=None)
 async def healthz(request: Request) -> Response:
     return json_response(request, {"status": "alive"})
 
 
 @router.get(
     "/readyz",
-    summary="Whether every collection answers a canary query",
+    summary="Check that every collection answers a test query",
     response_model=None,
     responses={
         503: {
-            "description": "Some do not; `errors` tells which and why. Code `index-unavailable`: "
-            "each of them waits for an index that cannot be reached, and may answer later."
+            "description": "Some collections do not answer; `errors` names them with the "
+            "reasons. The code `index-unavailable` means that each of them waits "
+            "for an index that cannot be reached, and may answer later."
         }
     },
 )
 async def readyz(request: Request) -> Response:
     if request.app.state.traffic.draining:
-        problem = Problem(DRAINING, "This server is about to end.")
+        problem = Problem(DRAINING, "This server is shutting down.")
         return problem_response(problem, request_id_of(request.scope))
     service = service_of(request)
     parts = await silent_parts(service)

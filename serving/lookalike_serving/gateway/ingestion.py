@@ -24,12 +24,18 @@ _STALE = timedelta(minutes=10)
 class Ingestion(BaseModel):
     """A run that reads a collection's sources."""
 
-    listed: int = Field(description="Images found so far.")
-    listed_all: bool = Field(description="Whether `listed` grows no more.")
-    done: int = Field(description="Of those: indexed, found unchanged, or failed.")
+    listed: int = Field(description="Number of images found so far.")
+    listed_all: bool = Field(
+        description="Whether all images have been found, so that `listed` is final."
+    )
+    done: int = Field(
+        description="Number of these that were indexed, were found unchanged, or failed."
+    )
     failed: int = Field(description="Of those.")
     images_per_second: float | None = None
-    eta_seconds: float | None = Field(default=None, description="Known once all are listed.")
+    eta_seconds: float | None = Field(
+        default=None, description="Estimated remaining time; known when all images are listed."
+    )
 
 
 def under_way(config: ServingConfig, collection: str) -> Ingestion | None:

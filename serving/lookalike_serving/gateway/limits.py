@@ -128,7 +128,7 @@ class Limits:
         wait = self._buckets.wait(scope.get(CALLER, ""), time.monotonic())
         if wait <= 0:
             return None
-        return overloaded(f"More than {rate:g} requests a second came from this caller.", wait)
+        return overloaded(f"This caller sent more than {rate:g} requests per second.", wait)
 
 
 class _Place:
@@ -144,7 +144,9 @@ class _Place:
         if self._taken:
             return
         if not self._places.take(self._caller):
-            raise overloaded("The service answers as many requests of this caller as it can.", 1)
+            raise overloaded(
+                "The service is already answering as many requests of this caller as it can.", 1
+            )
         self._taken = True
 
     def give(self) -> None:
@@ -198,7 +200,7 @@ class _Body:
 
     def _keep(self, size: int) -> None:
         if not self._unread.take(self._caller, size):
-            raise overloaded("Too many bytes of unfinished requests came from this caller.", 1)
+            raise overloaded("This caller has sent too many bytes of unfinished requests.", 1)
         self._kept += size
 
     def forget(self) -> None:
@@ -209,8 +211,8 @@ class _Body:
 def too_slow() -> Problem:
     return Problem(
         BODY_TOO_SLOW,
-        f"The request body did not come within {BODY_SECONDS:g} s and a second more for each "
-        f"{SLOWEST_BYTES:,} bytes: send it faster, or a smaller one.",
+        f"The request body did not arrive within {BODY_SECONDS:g} s, plus one second for each "
+        f"{SLOWEST_BYTES:,} bytes: send it faster, or send a smaller body.",
         headers={"Connection": "close"},
     )
 

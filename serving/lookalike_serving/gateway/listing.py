@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import Query
 
 LIMIT = Query(100, ge=1, le=1000)
-CURSOR = Query(None, max_length=512, description="`next_cursor` of the page before.")
+CURSOR = Query(None, max_length=512, description="`next_cursor` of the previous page.")
 
 
 def page_by_name(

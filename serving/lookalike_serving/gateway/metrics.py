@@ -42,29 +42,30 @@ class Metrics:
         PlatformCollector(registry=self.registry)
         self.requests = Histogram(
             "lookalike_request_seconds",
-            "Time from a request's last byte to its answer's last.",
+            "Time from the last byte of a request to the last byte of its answer.",
             ("route", "method", "status"),
             buckets=_SECONDS,
             registry=self.registry,
         )
         Gauge(
             "lookalike_requests_in_flight",
-            "Requests of the API (/v1) being answered, their body received.",
+            "Requests of the API (/v1) that are being answered and whose body has arrived.",
             registry=self.registry,
         ).set_function(lambda: traffic.in_flight)
         Gauge(
             "lookalike_requests_receiving",
-            "Requests of the API (/v1) whose body is still on its way.",
+            "Requests of the API (/v1) whose body has not arrived completely.",
             registry=self.registry,
         ).set_function(lambda: traffic.receiving)
         Gauge(
             "lookalike_last_request_timestamp_seconds",
-            "Unix time of the last search, upload or other change; of the start before the first.",
+            "Unix time of the last search, upload or other change, or of the start if there was "
+            "none.",
             registry=self.registry,
         ).set_function(lambda: traffic.last_request)
         self.errors = Counter(
             "lookalike_errors",
-            "Answers with a problem, by its code.",
+            "Error answers by code.",
             ("code",),
             registry=self.registry,
         )
@@ -80,19 +81,19 @@ class Metrics:
         )
         self.open = Gauge(
             "lookalike_collection_open",
-            "1 where a collection answers, 0 where it does not.",
+            "1 if a collection answers, 0 if it does not.",
             ("collection",),
             registry=self.registry,
         )
         self.read_only = Gauge(
             "lookalike_read_only",
-            "1 while nothing can be stored, since the data folder's disk has no room.",
+            "1 while nothing can be stored because the disk of the data folder is full.",
             registry=self.registry,
         )
         if (utilization := gpu_utilization()) is not None:
             Gauge(
                 "lookalike_gpu_utilization_percent",
-                "Share of the time in which this replica's GPU worked.",
+                "Utilization of the GPU by this replica.",
                 registry=self.registry,
             ).set_function(utilization)
 
@@ -119,7 +120,7 @@ class _Models(Collector):
         labels = ("model", "kind")
         sizes = HistogramMetricFamily(
             "lookalike_embed_batch_size",
-            "Images or texts that the model embedded in one call.",
+            "Images or texts that were embedded in one call of the model.",
             labels=labels,
         )
         waiting = GaugeMetricFamily(
@@ -128,11 +129,11 @@ class _Models(Collector):
             labels=labels,
         )
         seconds = CounterMetricFamily(
-            "lookalike_embed_model_seconds", "Time the model worked.", labels=labels
+            "lookalike_embed_model_seconds", "Time spent in the model.", labels=labels
         )
         refused = CounterMetricFamily(
             "lookalike_embed_overloaded",
-            "Images and texts refused since too many were under way.",
+            "Images and texts that were refused because too many were in progress.",
             labels=("model",),
         )
         for embedder in list(self._models.values()):

@@ -19,14 +19,18 @@ class Model(BaseModel):
     name: str
     provider: str
     weights: str | None
-    fingerprint: str = Field(description="Equal fingerprints make comparable vectors.")
+    fingerprint: str = Field(
+        description="Vectors of models with equal fingerprints can be compared."
+    )
     dimension: int
-    image_size: int = Field(description="Side of the square the model sees, pixels.")
+    image_size: int = Field(description="Side of the square image that the model reads, in pixels.")
     device: str
     precision: str
-    pooling: str | None = Field(description="How a picture's parts become one vector, if known.")
+    pooling: str | None = Field(
+        description="How the parts of a picture are combined into one vector, if that is known."
+    )
     supports_text: bool
-    ability: str = Field(description="What it can do and what not: half a sentence of the model.")
+    ability: str = Field(description="What the model can and cannot do, in a short phrase.")
     collections: list[str]
 
 

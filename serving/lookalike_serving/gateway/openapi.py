@@ -26,28 +26,31 @@ class ProblemDocument(BaseModel):
     type: str
     title: str
     status: int
-    detail: str = Field(description="What was wrong, where, and what to do.")
-    code: str = Field(description="Stable, for programs.")
-    errors: list[ProblemPart] | None = Field(default=None, description="Each wrong part.")
+    detail: str = Field(description="What is wrong, where, and what to do.")
+    code: str = Field(description="A stable name for programs.")
+    errors: list[ProblemPart] | None = Field(
+        default=None, description="Each wrong part of the request."
+    )
     request_id: str | None = None
 
 
 _WHEN = {
-    400: "The body is not what its headers say",
-    401: "No API key, or not a valid one",
-    403: "Without keys: a page of another origin asks",
+    400: "The body does not match its headers",
+    401: "The API key is missing or invalid",
+    403: "Without API keys: a web page of another origin sent the request",
     404: "There is no such resource",
-    408: "The body comes too slowly",
-    409: "The resource is not in a state that allows it, or its index was made for other settings",
-    412: "If-None-Match: * was sent, and the document is there already",
+    408: "The body arrived too slowly",
+    409: "The state of the resource does not allow the request, or its index was created for "
+    "other settings",
+    412: "If-None-Match: * was sent, and the document exists",
     413: "The body or the image is too large",
-    415: "The body is of another media type",
-    421: "Without keys: the Host is not one of this machine",
+    415: "The body has another media type",
+    421: "Without API keys: the Host header does not name this machine",
     422: "The request is wrong; `errors` lists each wrong part",
     429: "Too many requests: see Retry-After",
-    502: "The image's own address does not give it",
+    502: "The image cannot be fetched from its address",
     503: "A collection, its index or its model does not answer: see Retry-After",
-    507: "The disk has no room: nothing is stored until there is",
+    507: "The disk is full: nothing can be stored",
 }
 
 

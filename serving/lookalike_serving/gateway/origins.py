@@ -58,7 +58,7 @@ def wrong_host(scope: Scope, http: HttpConfig) -> Problem | None:
     return Problem(
         WRONG_HOST,
         f"Host {told!r} is not served here: use http://localhost:{http.port}, or configure API "
-        "keys, with which any name is answered.",
+        "keys, which allow any host name.",
     )
 
 
@@ -76,8 +76,9 @@ def foreign_page(scope: Scope, http: HttpConfig) -> Problem | None:
     told = b", ".join(origins or sites).decode("latin-1")[:200]
     return Problem(
         FOREIGN_PAGE,
-        f"A page of another origin ({told}) asks for data, which a service without API keys gives "
-        "to its own page alone. Call it from a program, or configure API keys.",
+        f"A web page of another origin ({told}) sent this request, and a service without API "
+        "keys only answers its own page. Send the request from a program, or configure API "
+        "keys.",
     )
 
 

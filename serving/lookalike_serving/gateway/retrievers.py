@@ -26,7 +26,7 @@ class SearchDefaults(BaseModel):
     top_k: int
     min_score: float | None
     fusion: str = Field(description="Weighted or RRF.")
-    stages: list[dict[str, Any]] = Field(description="Reranking stages, in order.")
+    stages: list[dict[str, Any]] = Field(description="Re-ranking stages, in order.")
 
 
 class Retriever(BaseModel):

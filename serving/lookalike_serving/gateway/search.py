@@ -31,11 +31,12 @@ router = APIRouter(tags=["search"])
 
 _FORM = form(
     {
-        REQUEST_PART: {**reference(SearchRequest), "description": "The body; may be left out."},
+        REQUEST_PART: {**reference(SearchRequest), "description": "The JSON body; optional."},
         "image": {
             **FILE_PART,
-            "description": "Any part name: a query's value names it as `part:<name>`. Image "
-            "queries without a value take the files in order; without queries each file is one.",
+            "description": "Any name; the value of a query refers to it as `part:<name>`. Image "
+            "queries without a value take the files in order; without queries, "
+            "each file is a query.",
         },
     }
 )

@@ -22,7 +22,7 @@ from lookalike_serving.index.filters.values import KEY, Shape
 def _cursor(pattern: str) -> Any:
     return Query(
         max_length=512,
-        description="`next_cursor` of the page before.",
+        description="`next_cursor` of the previous page.",
         json_schema_extra={"pattern": pattern},
     )
 
@@ -36,7 +36,8 @@ _FILTERS: Shape = {"x-ref": FILTERS_MODEL}
 FILTERS: Shape = {
     "title": FILTERS_MODEL,
     "description": "A condition; or `{field: value}`, `{field: [one, of, these]}` and `{field: "
-    "{operator: value}}`, all of which are to hold; or AND, OR and NOT over lists of filters.",
+    "{operator: value}}`, all of which must match; or AND, OR and NOT over lists "
+    "of filters.",
     "type": "object",
     "anyOf": [
         *(
