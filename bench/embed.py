@@ -28,7 +28,7 @@ from PIL import Image
 
 from lookalike_crds.image_collection import ModelSpec, Precision, Provider
 from lookalike_serving.embed import BatchedEmbedder, Embedder, load_embedder
-from lookalike_serving.embed.text import full_context, text_encoder
+from lookalike_serving.embed.open_clip.text import full_context, text_encoder
 from lookalike_serving.images import decode_image
 
 TEXTS = ["a red striped mug", "shoes", "blue canvas bag with leather straps", "an old oak chair"]

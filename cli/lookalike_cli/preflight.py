@@ -45,7 +45,7 @@ _Found = tuple[str, str | None, str, bool]
 
 
 def _problems(resource: ImageCollection, folder: Path, sources: bool) -> Iterator[_Found]:
-    from lookalike_serving.embed.known import check_model
+    from lookalike_serving.embed.open_clip.known import check_model
     from lookalike_serving.embed.protocol import ModelError
 
     try:

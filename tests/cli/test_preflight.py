@@ -13,7 +13,7 @@ from command import Command
 from tests.support.ports import free_port
 
 from lookalike_cli import launch
-from lookalike_serving.embed import known
+from lookalike_serving.embed.open_clip import known
 
 HEAD = "apiVersion: lookalike.dev/v1alpha1\nkind: ImageCollection\nmetadata: { name: c }\nspec:\n"
 

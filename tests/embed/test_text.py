@@ -7,7 +7,7 @@ import pytest
 import torch
 from open_clip.transformer import TextTransformer
 
-from lookalike_serving.embed.text import causal_tower, full_context, text_encoder
+from lookalike_serving.embed.open_clip.text import causal_tower, full_context, text_encoder
 
 TEXTS = ["mug", "a red mug with white stripes", "", "shoe " * 200, "Ünïcödé – 红色杯子"]
 

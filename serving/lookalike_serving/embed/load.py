@@ -55,11 +55,11 @@ def _load(model: ModelSpec, cache_dir: Path, random_weights: bool) -> Embedder:
             return load_demo()
         case Provider.OPEN_CLIP:
             # Here, since open_clip takes seconds to import and the demo model needs none of it.
-            from lookalike_serving.embed.open_clip import load_open_clip
+            from lookalike_serving.embed.open_clip.loading import load_open_clip
 
             return load_open_clip(model, cache_dir, random_weights=random_weights)
         case Provider.TIMM:
-            from lookalike_serving.embed.timm import load_timm
+            from lookalike_serving.embed.timm.loading import load_timm
 
             return load_timm(model, cache_dir, random_weights=random_weights)
         case Provider.ONNX | Provider.PLUGIN:

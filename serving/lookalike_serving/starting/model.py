@@ -13,8 +13,8 @@ from pathlib import Path
 from huggingface_hub import constants, try_to_load_from_cache
 
 from lookalike_crds.image_collection import Provider
-from lookalike_serving.embed import packages
 from lookalike_serving.embed.protocol import ModelError
+from lookalike_serving.embed.timm import packages
 
 _SECONDS = 4.0
 """For the hub's answer."""

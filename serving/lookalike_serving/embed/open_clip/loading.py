@@ -12,11 +12,11 @@ from lookalike_crds.image_collection import Distance, ModelSpec, Provider
 from lookalike_serving.embed.device import best_device
 from lookalike_serving.embed.fingerprint import fingerprint
 from lookalike_serving.embed.layout import layout_of
-from lookalike_serving.embed.open_clip_weights import Weights, known_architecture, locate
+from lookalike_serving.embed.open_clip.text import text_encoder
+from lookalike_serving.embed.open_clip.weights import Weights, known_architecture, locate
 from lookalike_serving.embed.precision import DTYPES, settle
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
-from lookalike_serving.embed.text import text_encoder
 from lookalike_serving.embed.torch_embedder import TextTower, Tokenizer, TorchEmbedder
 from lookalike_serving.embed.weights import content_hash
 

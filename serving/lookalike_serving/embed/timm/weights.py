@@ -14,10 +14,10 @@ import timm
 from timm.models import split_model_name_tag
 
 from lookalike_crds.image_collection import ModelSpec
-from lookalike_serving.embed import packages
 from lookalike_serving.embed.bucket_weights import fetched, in_bucket
 from lookalike_serving.embed.naming import close_to, looks_like_a_path, some
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
+from lookalike_serving.embed.timm import packages
 from lookalike_serving.embed.weights import (
     HUB,
     Hub,

@@ -17,10 +17,10 @@ from types import ModuleType
 from unittest.mock import patch
 
 from lookalike_crds.image_collection import ModelSpec, Provider
-from lookalike_serving.embed import packages
 from lookalike_serving.embed.load import check_built
 from lookalike_serving.embed.naming import SUFFIXES, close_to, looks_like_a_path, some
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
+from lookalike_serving.embed.timm import packages
 
 _CONFIG = "open_clip_config.json"
 

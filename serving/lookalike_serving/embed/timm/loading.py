@@ -22,7 +22,7 @@ from lookalike_serving.embed.layout import layout_of
 from lookalike_serving.embed.precision import DTYPES, settle
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
-from lookalike_serving.embed.timm_weights import Weights, known_architecture, locate
+from lookalike_serving.embed.timm.weights import Weights, known_architecture, locate
 from lookalike_serving.embed.torch_embedder import TorchEmbedder
 from lookalike_serving.embed.weights import content_hash
 

@@ -1,0 +1,1 @@
+"""Provider Timm: the features of any timm model, for images alone."""
