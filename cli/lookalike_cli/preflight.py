@@ -45,8 +45,8 @@ _Found = tuple[str, str | None, str, bool]
 
 
 def _problems(resource: ImageCollection, folder: Path, sources: bool) -> Iterator[_Found]:
-    from lookalike_serving.embed.open_clip.known import check_model
     from lookalike_serving.embed.protocol import ModelError
+    from lookalike_serving.embed.registry import check_model
 
     try:
         check_model(with_resolved_weights(resource.spec.model, folder))

@@ -431,6 +431,16 @@ MODEL_NOT_LOADED = FailureKind(
     reason="ModelNotLoaded",
     concerns_all=True,
 )
+PACKAGE_MISSING = FailureKind(
+    "package-missing",
+    Part.MODEL,
+    500,
+    Retry.NEVER,
+    "A Python package that the model's provider needs is not installed.",
+    "Install it with the line that the message names, or use an image that has it.",
+    reason="PackageMissing",
+    concerns_all=True,
+)
 WEIGHTS_NOT_FOUND = FailureKind(
     "weights-not-found",
     Part.MODEL,

@@ -135,8 +135,6 @@ def _not_local(resource: Resource) -> Iterator[tuple[str, str]]:
                 f"spec.sources[{i}].schedule",
                 "is for a cluster; here, run `lookalike ingest` when the images change",
             )
-    if "duplicates" in given:
-        yield "spec.duplicates", "scans are for a cluster"
 
 
 class _Reader:

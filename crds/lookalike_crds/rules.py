@@ -36,6 +36,7 @@ from lookalike_crds.retriever import (
     ServingSpec,
 )
 from lookalike_crds.sources import KINDS, SourceSpec
+from lookalike_crds.unbuilt import UNBUILT
 
 _KINDS = [to_camel(name) for name in KINDS]
 
@@ -70,6 +71,7 @@ class Broken:
 
 
 RULES: tuple[Rule, ...] = (
+    *(Rule(row.name, row.on, row.cel, row.message, row.holds) for row in UNBUILT),
     Rule(
         "one-kind-of-source",
         SourceSpec,
@@ -143,13 +145,6 @@ RULES: tuple[Rule, ...] = (
         "the Demo model is the bundled one: remove name, weights and revision, or choose another "
         "provider",
         lambda m: m.provider != Provider.DEMO or not (m.name or m.weights or m.revision),
-    ),
-    Rule(
-        "provider-is-built",
-        ModelSpec,
-        "self.provider != 'Onnx' && self.provider != 'Plugin'",
-        "model.provider Onnx and Plugin come with a later version: write OpenClip, Timm or Demo",
-        lambda m: m.provider not in (Provider.ONNX, Provider.PLUGIN),
     ),
     Rule(
         "qdrant-block-with-qdrant",

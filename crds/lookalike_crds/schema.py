@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from lookalike_crds.rules import IMMUTABLE, RULES
+from lookalike_crds.unbuilt import NEXT_VERSION, UNBUILT
 
 Schema = dict[str, Any]
 
@@ -47,6 +48,10 @@ class _Converter:
         result["properties"] = {
             key: self.value(value, key) for key, value in schema["properties"].items()
         }
+        for row in UNBUILT:
+            if row.on.__name__ == name and row.whole:
+                field = result["properties"][row.on.model_fields[row.field].alias or row.field]
+                field["description"] += f" Comes with version {NEXT_VERSION}; refused until then."
         for each in IMMUTABLE:
             if each.on.__name__ == name:
                 alias = each.on.model_fields[each.field].alias or each.field

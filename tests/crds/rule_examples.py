@@ -88,11 +88,24 @@ EXAMPLES: tuple[Example, ...] = (
         {"model": {"provider": "OpenClip", "weights": "openai"}},
         False,
     ),
-    Example("provider-is-built", "ImageCollection", {"model": {"provider": "Demo"}}, True),
+    *(
+        example
+        for name in ("Onnx", "Plugin")
+        for example in (
+            Example(f"model-provider-{name.lower()}-is-built", "ImageCollection", {}, True),
+            Example(
+                f"model-provider-{name.lower()}-is-built",
+                "ImageCollection",
+                {"model": {"provider": name, "name": "vit"}},
+                False,
+            ),
+        )
+    ),
+    Example("imagecollection-duplicates-is-built", "ImageCollection", {}, True),
     Example(
-        "provider-is-built",
+        "imagecollection-duplicates-is-built",
         "ImageCollection",
-        {"model": {"provider": "Onnx", "name": "vit"}},
+        {"duplicates": {"threshold": 0.9}},
         False,
     ),
     *(

@@ -102,14 +102,12 @@ def test_files_that_cannot_be_read_are_problems_too(tmp_path: Path) -> None:
 
 def test_what_one_machine_does_not_do_is_said() -> None:
     text = HEAD + (
-        "spec: {sources: [{name: a, volume: {path: x}, schedule: '@daily'}], "
-        "duplicates: {threshold: 0.9}}\n---\n" + RETRIEVER
+        "spec: {sources: [{name: a, volume: {path: x}, schedule: '@daily'}]}\n---\n" + RETRIEVER
     )
     loaded = load_resources(text)
     said = [w for r in loaded.resources for w in local_warnings(r)]
-    assert len(said) == 2
+    assert len(said) == 1
     assert "spec.sources[0].schedule" in said[0]
-    assert "spec.duplicates" in said[1]
 
 
 def test_index_names_differ_by_model_and_fit_a_label() -> None:

@@ -126,9 +126,3 @@ def test_loading_leaves_the_callers_random_numbers_alone(architectures, cache_di
         spec(name="tiny", precision="FP32"), cache_dir, random_weights_for_benchmarks=True
     )
     assert torch.equal(torch.rand(3), expected)
-
-
-@pytest.mark.parametrize("provider", [Provider.ONNX, Provider.PLUGIN])
-def test_other_providers_come_later(provider, cache_dir):
-    with pytest.raises(ModelError, match="later version"):
-        load_embedder(ModelSpec(provider=provider), cache_dir)

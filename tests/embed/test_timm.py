@@ -20,9 +20,9 @@ from lookalike_serving.embed import (
     ModelError,
     WeightsNotFound,
     load_embedder,
-    packages,
 )
 from lookalike_serving.embed.preprocess import Preprocessing
+from lookalike_serving.embed.timm import packages
 from photographs import EDITS, edited, photographs
 
 NAME = "test_efficientnet"

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
-import torch
-
-from lookalike_crds.image_collection import Distance, Precision, Provider
-from lookalike_serving.demo.model import WEIGHTS, CorruptWeights, load_demo_model
-from lookalike_serving.embed.fingerprint import fingerprint
-from lookalike_serving.embed.layout import layout_of
-from lookalike_serving.embed.preprocess import Preprocessing
-from lookalike_serving.embed.protocol import EmbedderInfo, ModelError, WeightsNotFound
-from lookalike_serving.embed.torch_embedder import TextTower, TorchEmbedder
+from lookalike_crds.image_collection import Distance, ModelSpec, Precision, Provider
+from lookalike_serving.embed.protocol import Embedder, EmbedderInfo, ModelError, WeightsNotFound
+from lookalike_serving.embed.provider import ModelProvider
 
 NAME = "demo-clip"
 
 
-def load_demo(folder: Path = WEIGHTS) -> TorchEmbedder:
-    """The shipped model, in float32: it is too small to gain by less.
+class Demo(ModelProvider):
+    needs: ClassVar[tuple[str, ...]] = ("torch",)
+
+    def load(self, spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Embedder:
+        return load_demo()
+
+
+def load_demo(folder: Path | None = None) -> Embedder:
+    """The shipped model, or the one in a folder, in float32: it is too small to gain by less.
 
     Raises WeightsNotFound or ModelError where the installation is damaged.
     """
+    import torch
+
+    from lookalike_serving.demo.model import WEIGHTS, CorruptWeights, load_demo_model
+    from lookalike_serving.embed.fingerprint import fingerprint
+    from lookalike_serving.embed.layout import layout_of
+    from lookalike_serving.embed.preprocess import Preprocessing
+    from lookalike_serving.embed.torch_embedder import TextTower, TorchEmbedder
+
+    folder = folder or WEIGHTS
     try:
         demo = load_demo_model(folder)
     except FileNotFoundError as error:

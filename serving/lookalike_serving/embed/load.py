@@ -5,8 +5,9 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lookalike_crds.image_collection import ModelSpec, Provider
-from lookalike_serving.embed.protocol import Embedder, ModelError
+from lookalike_crds.image_collection import ModelSpec
+from lookalike_serving.embed.protocol import Embedder
+from lookalike_serving.embed.registry import provider_of
 from lookalike_serving.machine.cpus import usable_cpus
 
 
@@ -26,6 +27,7 @@ def load_embedder(
 
     Raises ModelError, or WeightsNotFound where there are no weights.
     """
+    provider = provider_of(model)
     import torch
 
     # Of this thread, and of each that computes with torch for the first time from now on.
@@ -34,33 +36,6 @@ def load_embedder(
     # teams are more threads than processors, and then neither waits actively for its next step: a
     # text took 25 ms instead of 16 after its model was loaded by another thread that stayed.
     with ThreadPoolExecutor(1, "lookalike-load") as passing:
-        return passing.submit(_load, model, cache_dir, random_weights_for_benchmarks).result()
-
-
-def check_built(model: ModelSpec) -> None:
-    """Raises ModelError for a provider that comes with a later version. Loads nothing."""
-    if model.provider in (Provider.ONNX, Provider.PLUGIN):
-        raise ModelError(
-            f"spec.model.provider {model.provider} comes with a later version: "
-            f"use {Provider.OPEN_CLIP}, {Provider.TIMM} or {Provider.DEMO}"
-        )
-
-
-def _load(model: ModelSpec, cache_dir: Path, random_weights: bool) -> Embedder:
-    check_built(model)
-    match model.provider:
-        case Provider.DEMO:
-            from lookalike_serving.embed.demo import load_demo
-
-            return load_demo()
-        case Provider.OPEN_CLIP:
-            # Here, since open_clip takes seconds to import and the demo model needs none of it.
-            from lookalike_serving.embed.open_clip.loading import load_open_clip
-
-            return load_open_clip(model, cache_dir, random_weights=random_weights)
-        case Provider.TIMM:
-            from lookalike_serving.embed.timm.loading import load_timm
-
-            return load_timm(model, cache_dir, random_weights=random_weights)
-        case Provider.ONNX | Provider.PLUGIN:
-            raise AssertionError(model.provider)
+        return passing.submit(
+            provider.load, model, cache_dir, random_weights=random_weights_for_benchmarks
+        ).result()

@@ -1,13 +1,16 @@
 """How models and weights are named, for who loads them and for who only checks what is said.
 
-It imports the standard library alone: `lookalike up` checks names before anything starts.
+It imports no model library: `lookalike up` checks names before anything starts.
 """
 
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 from pathlib import Path
+
+from lookalike_serving.embed.protocol import WeightsNotFound
 
 SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".bin", ".npz"})
 """Of files of weights."""
@@ -25,3 +28,11 @@ def close_to(name: str, known: Iterable[str]) -> list[str]:
 def some(names: Iterable[str]) -> str:
     listed = [repr(name) for name in names]
     return ", ".join(listed[:5]) + (", …" if len(listed) > 5 else "") if listed else "none known"
+
+
+def check_file(name: str, file: Path) -> None:
+    """Raises WeightsNotFound if there is no such file of weights, or this user cannot read it."""
+    if not file.is_file():
+        raise WeightsNotFound(f"weights of {name!r}: no file {file}; correct spec.model.weights")
+    if not os.access(file, os.R_OK):
+        raise WeightsNotFound(f"weights of {name!r}: {file} cannot be read by this user")

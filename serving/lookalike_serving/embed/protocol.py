@@ -45,6 +45,12 @@ class WeightsUnreachable(ModelError):
     failure_kind = failures.WEIGHTS_UNREACHABLE
 
 
+class PackageMissing(ModelError):
+    """A Python package that the provider needs is not installed; the message says how it is."""
+
+    failure_kind = failures.PACKAGE_MISSING
+
+
 class WeightsNotFound(ModelError):
     """No weights, or none where they were said to be. Never answered by random numbers."""
 

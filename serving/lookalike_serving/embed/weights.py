@@ -21,6 +21,7 @@ from huggingface_hub import constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError
 
 from lookalike_serving.embed.protocol import WeightsUnreachable
+from lookalike_serving.embed.provider import failed_import
 
 HUB = "hf-hub:"
 
@@ -72,7 +73,7 @@ class Hub:
         try:
             return Path(download(local_files_only=True))
         except EntryNotFoundError:
-            if not _online():
+            if not is_online():
                 raise
         return Path(download())
 
@@ -83,7 +84,7 @@ class Hub:
             revision=self.revision,
             cache_dir=str(self.cache_dir),
             allow_patterns=["*.json", "*.txt", "*.model"],
-            local_files_only=not _online(),
+            local_files_only=not is_online(),
         )
 
 
@@ -99,7 +100,7 @@ def first_of(hub: Hub, candidates: Iterable[str], what: str) -> Path:
     raise unreachable(what, hub.cache_dir, failure) from None
 
 
-def _online() -> bool:
+def is_online() -> bool:
     """Whether the hub can be asked at all.
 
     Its client tries for half a minute before it gives up on a machine without a network; a
@@ -117,11 +118,17 @@ def _online() -> bool:
 
 
 def unreachable(what: str, cache_dir: Path, error: Exception) -> WeightsUnreachable:
-    if _online():
-        cause = " ".join(str(error).split())[:200] or type(error).__name__
-    else:
-        cause = "there is no network"
+    """Raises the ImportError behind the error, if there is one: then the hub was not asked."""
+    if (missing := failed_import(error)) is not None:
+        raise missing
     return WeightsUnreachable(
-        f"cannot fetch the weights of {what} ({cause}) and they are not in {cache_dir}: "
-        "allow access to the hub, or put the weights on a volume and give their path"
+        f"cannot fetch the weights of {what} ({why_unreachable(error)}) and they are not in "
+        f"{cache_dir}: allow access to the hub, or put the weights on a volume and give their path"
     )
+
+
+def why_unreachable(error: Exception) -> str:
+    """Why the hub did not give a file, in a line."""
+    if not is_online():
+        return "there is no network"
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -16,31 +15,24 @@ from pathlib import Path
 from types import ModuleType
 from unittest.mock import patch
 
-from lookalike_crds.image_collection import ModelSpec, Provider
-from lookalike_serving.embed.load import check_built
-from lookalike_serving.embed.naming import SUFFIXES, close_to, looks_like_a_path, some
+from lookalike_crds.image_collection import ModelSpec
+from lookalike_serving.embed.naming import check_file, close_to, looks_like_a_path, some
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
-from lookalike_serving.embed.timm import packages
 
-_CONFIG = "open_clip_config.json"
+CONFIG = "open_clip_config.json"
 
 
-def check_model(spec: ModelSpec) -> None:
-    """Raises ModelError, or WeightsNotFound, for a model that cannot be loaded whatever is fetched.
-
-    Paths must be absolute, or relative to the current folder. What only the hub knows, and what a
-    file holds, is not looked at.
-    """
-    check_built(spec)
+def check_names(spec: ModelSpec) -> None:
+    """Raises ModelError, or WeightsNotFound, for names and files that there are not."""
     name, said = spec.name, spec.weights
-    if spec.provider is Provider.TIMM and said:
-        _check_timm(name, said)
-    if spec.provider is not Provider.OPEN_CLIP or any(
+    if any(
         each and each.startswith(("hf-hub:", "s3://", "gs://", "az://")) for each in (name, said)
     ):
         return
-    if said and (Path(said) / _CONFIG).is_file():
+    if said and (Path(said) / CONFIG).is_file():
         return
+    if said:
+        refuse_folder(name, said)
     if not name or not said:
         return  # the resource's own rules say so
     known = architectures()
@@ -50,7 +42,7 @@ def check_model(spec: ModelSpec) -> None:
             f"spec.model.name {name!r} is no open_clip architecture: did you mean {some(near)}?"
         )
     if looks_like_a_path(said):
-        _check_file(name, Path(said).expanduser().resolve())
+        check_file(name, Path(said).expanduser().resolve())
         return
     tags = pretrained_tags()
     if tags and said.lower().replace("-", "_") not in tags.get(name, ()):
@@ -61,25 +53,14 @@ def check_model(spec: ModelSpec) -> None:
         )
 
 
-def _check_timm(name: str | None, said: str) -> None:
-    """Names of models and tags are in timm's modules, which take seconds to import: not checked."""
-    if said.startswith(packages.PACKAGE):
-        packages.locate(name, said)
-    elif ":" not in said and ("/" in said or Path(said).suffix in SUFFIXES):
-        place = Path(said).expanduser().resolve()
-        if not place.is_dir():
-            _check_file(str(name), place)
-
-
-def _check_file(name: str, file: Path) -> None:
-    if file.is_dir():
+def refuse_folder(name: str | None, said: str) -> None:
+    """Raises WeightsNotFound for a folder that has no configuration of open_clip."""
+    folder = Path(said).expanduser().resolve()
+    if looks_like_a_path(said) and folder.is_dir() and not (folder / CONFIG).is_file():
         raise WeightsNotFound(
-            f"weights of {name!r}: {file} is a folder without {_CONFIG}; name the weights file"
+            f"weights of {name!r}: {folder} is a folder without {CONFIG}: add it, or name the "
+            "weights file"
         )
-    if not file.is_file():
-        raise WeightsNotFound(f"weights of {name!r}: no file {file}; correct spec.model.weights")
-    if not os.access(file, os.R_OK):
-        raise WeightsNotFound(f"weights of {name!r}: {file} cannot be read by this user")
 
 
 @functools.cache

@@ -13,10 +13,12 @@ from lookalike_serving.embed.device import best_device
 from lookalike_serving.embed.fingerprint import fingerprint
 from lookalike_serving.embed.layout import layout_of
 from lookalike_serving.embed.open_clip.text import text_encoder
-from lookalike_serving.embed.open_clip.weights import Weights, known_architecture, locate
+from lookalike_serving.embed.open_clip.text_config import text_configuration
+from lookalike_serving.embed.open_clip.weights import FOLDER, Weights, known_architecture, locate
 from lookalike_serving.embed.precision import DTYPES, settle
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
+from lookalike_serving.embed.provider import failed_import
 from lookalike_serving.embed.torch_embedder import TextTower, Tokenizer, TorchEmbedder
 from lookalike_serving.embed.weights import content_hash
 
@@ -95,6 +97,7 @@ def _build(weights: Weights, cache_dir: Path) -> Any:
             f"{weights.architecture.removesuffix('-quickgelu')!r}"
         )
     preprocessing = {k: v for k, v in weights.tag.items() if k != "size"}
+    text = text_configuration(weights, cache_dir)
     try:
         return open_clip.create_model(
             weights.architecture,
@@ -104,8 +107,11 @@ def _build(weights: Weights, cache_dir: Path) -> Any:
             cache_dir=str(cache_dir),
             require_pretrained=True,
             weights_only=True,
+            **({"text_cfg": text} if text is not None else {}),
         )
     except Exception as error:
+        if failed_import(error) is not None:
+            raise
         cause = " ".join(str(error).split())[:300]
         raise ModelError(
             f"the weights {weights.file} cannot be loaded into {weights.name!r} ({cause}): "
@@ -117,8 +123,20 @@ def _build(weights: Weights, cache_dir: Path) -> Any:
 def _tokenizer(architecture: str, cache_dir: Path) -> Tokenizer:
     try:
         tokenizer: Tokenizer = open_clip.get_tokenizer(architecture, cache_dir=str(cache_dir))
+        red, blue = tokenizer(["red", "blue"])
+        if torch.equal(red, blue):
+            # What transformers makes of a folder without a vocabulary knows no word, and says so
+            # nowhere: every text would have the same vector.
+            raise ValueError("it has no vocabulary: it cannot tell red from blue")
     except Exception as error:
+        if failed_import(error) is not None:
+            raise
         cause = " ".join(str(error).split())[:200]
+        if architecture.startswith(FOLDER):
+            raise ModelError(
+                f"the tokenizer in {architecture.removeprefix(FOLDER)} cannot be loaded ({cause}): "
+                "put the model's tokenizer.json and tokenizer_config.json into the folder"
+            ) from None
         raise ModelError(
             f"the tokenizer of {architecture!r} cannot be loaded ({cause}): allow access to the "
             "hub, or use a folder that holds the tokenizer's files"

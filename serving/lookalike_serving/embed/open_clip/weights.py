@@ -16,6 +16,7 @@ from open_clip.pretrained import download_pretrained_from_url
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed.bucket_weights import fetched, in_bucket
 from lookalike_serving.embed.naming import close_to, looks_like_a_path, some
+from lookalike_serving.embed.open_clip.known import CONFIG, refuse_folder
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
 from lookalike_serving.embed.weights import (
     HUB,
@@ -24,8 +25,7 @@ from lookalike_serving.embed.weights import (
     unreachable,
 )
 
-_FOLDER = "local-dir:"
-_CONFIG = "open_clip_config.json"
+FOLDER = "local-dir:"
 _CHECKPOINTS = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
@@ -66,9 +66,11 @@ def locate(spec: ModelSpec, cache_dir: Path) -> Weights:
         raise ModelError(
             f"spec.model.revision {spec.revision!r} is for hf-hub: weights only: remove it"
         )
-    if said and (Path(said) / _CONFIG).is_file():
+    if said and (Path(said) / CONFIG).is_file():
         folder = Path(said).resolve()
-        return Weights(f"{_FOLDER}{folder}", None, _checkpoint(folder), name or folder.name, said)
+        return Weights(f"{FOLDER}{folder}", None, _checkpoint(folder), name or folder.name, said)
+    if said:
+        refuse_folder(name, said)
     if not name:
         raise ModelError(
             "spec.model.name is missing: give an open_clip architecture such as 'ViT-B-32', "
@@ -97,10 +99,6 @@ def known_architecture(name: str) -> None:
 
 def _from_file(name: str, said: str) -> Weights:
     file = Path(said).expanduser().resolve()
-    if file.is_dir():
-        raise WeightsNotFound(
-            f"weights of {name!r}: {file} is a folder without {_CONFIG}; name the weights file"
-        )
     if not file.is_file():
         raise WeightsNotFound(
             f"weights of {name!r}: no file {file}; correct spec.model.weights, or mount the volume"
@@ -134,14 +132,14 @@ def _from_tag(name: str, tag: str, cache_dir: Path) -> Weights:
 def _from_hub(repository: str, spec: ModelSpec, cache_dir: Path) -> Weights:
     what = f"{HUB}{repository}"
     hub = Hub(repository, spec.revision, cache_dir)
-    folder = first_of(hub, (_CONFIG,), what).parent
+    folder = first_of(hub, (CONFIG,), what).parent
     file = first_of(hub, _CHECKPOINTS, what)
     try:
         hub.fetch_tokenizer()
     except Exception as error:
         raise unreachable(f"{what} (its tokenizer)", cache_dir, error) from None
     said = what + (f"@{spec.revision}" if spec.revision else "")
-    return Weights(f"{_FOLDER}{folder}", None, file, repository, said)
+    return Weights(f"{FOLDER}{folder}", None, file, repository, said)
 
 
 def _checkpoint(folder: Path) -> Path:
@@ -150,5 +148,5 @@ def _checkpoint(folder: Path) -> Path:
         if (folder / candidate).is_file():
             return folder / candidate
     raise WeightsNotFound(
-        f"weights: {folder} has {_CONFIG} but none of {', '.join(_CHECKPOINTS)}: add the weights"
+        f"weights: {folder} has {CONFIG} but none of {', '.join(_CHECKPOINTS)}: add the weights"
     )

@@ -22,6 +22,7 @@ from lookalike_serving.embed.layout import layout_of
 from lookalike_serving.embed.precision import DTYPES, settle
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
+from lookalike_serving.embed.provider import failed_import
 from lookalike_serving.embed.timm.weights import Weights, known_architecture, locate
 from lookalike_serving.embed.torch_embedder import TorchEmbedder
 from lookalike_serving.embed.weights import content_hash
@@ -95,6 +96,8 @@ def _build(weights: Weights) -> nn.Module:
             state = _translated(state, model)
         found = model.load_state_dict(state, strict=False)
     except Exception as error:
+        if failed_import(error) is not None:
+            raise
         raise _not_these(weights, " ".join(str(error).split())[:300]) from None
     heads = _classifiers(model)
     strange = [key for key in found.unexpected_keys if not key.startswith(heads)]
