@@ -11,6 +11,7 @@ import io
 import re
 import subprocess
 import tokenize
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -139,7 +140,10 @@ def modules(line: Line) -> list[str]:
 
 
 def is_module(dotted: str) -> bool:
-    """Whether the longest part of the name that is a module defines what follows it."""
+    """Whether the longest part of the name that is a module defines what follows it, or the name
+    is that of a group of entry points."""
+    if dotted in entry_point_groups():
+        return True
     package, *parts = dotted.split(".")
     place = ROOT / PACKAGES[package]
     while parts and (place / parts[0]).is_dir():
@@ -150,6 +154,12 @@ def is_module(dotted: str) -> bool:
         return True
     source = place if place.is_file() else place / "__init__.py"
     return source.is_file() and re.search(rf"\b{parts[0]}\b", source.read_text()) is not None
+
+
+@cache
+def entry_point_groups() -> frozenset[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return frozenset(project["entry-points"])
 
 
 def chores(line: Line) -> list[str]:
