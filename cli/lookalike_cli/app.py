@@ -7,6 +7,7 @@ import typer
 
 from lookalike_cli import (
     apply,
+    books,
     delete,
     demo_catalogue,
     down,
@@ -43,6 +44,10 @@ app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("get", epilog=get.EXAMPLES)(get.get)
 app.command("delete", epilog=delete.EXAMPLES)(delete.delete)
 app.command("ingest", epilog=ingest.EXAMPLES)(ingest.ingest)
+app.command("runs", epilog=books.RUNS_EXAMPLES)(books.runs)
+app.command("failures", epilog=books.FAILURES_EXAMPLES)(books.failures)
+app.command("deletions", epilog=books.DELETIONS_EXAMPLES)(books.deletions)
+app.command("restore", epilog=books.DELETIONS_EXAMPLES)(books.restore)
 app.command("down", epilog=down.EXAMPLES)(down.down)
 app.command("gc", epilog=gc.EXAMPLES)(gc.gc)
 app.command("validate", epilog=validate.EXAMPLES)(validate.validate)

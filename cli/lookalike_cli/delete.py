@@ -52,6 +52,12 @@ def delete(
     id: Annotated[
         list[str] | None, typer.Option("--id", help="Delete this document; may be repeated.")
     ] = None,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget", help="Keep no record: the next ingestion may add the documents again."
+        ),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     url: Url = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
@@ -61,7 +67,8 @@ def delete(
     """Delete documents, after telling how many and asking.
 
     Safe to break off, and to run again: what is gone stays gone. What is stored meanwhile may
-    stay. A source that is still declared brings its images again at its next run.
+    stay. Ingestion leaves a deleted document away until its image changes, or until `lookalike
+    restore`.
     """
     from lookalike_cli.asking import confirm
     from lookalike_cli.connection import connect, only
@@ -91,18 +98,24 @@ def delete(
         else:
             listed = client.documents.list(collection, filters=wanted, limit=_PAGE)
             found = ((each.document_id, each.source is not None) for each in listed)
-        done = _delete(client, collection, found)
+        done = _delete(client, collection, found, forget)
     if output is Output.JSON:
         print_json({"collection": collection, "deleted": done.deleted, "missing": done.missing})
     else:
         gone = f"; not found: {done.missing:,}" if done.missing else ""
         console().print(f"Deleted {counted(done.deleted, 'document')} of {collection}{gone}.")
-    if done.sourced:
+    if done.sourced and forget:
         which = f"source {source}" if source else "a source that is still declared"
         notice(
             f"{counted(done.sourced, 'document')} came from sources: {which} adds its images "
             "again at its next run. Remove the source from the YAML (`lookalike apply`), or "
             "remove the images from the source"
+        )
+    elif done.sourced:
+        notice(
+            f"{counted(done.sourced, 'document')} came from sources, which do not bring their "
+            "images again unless these change: `lookalike deletions` lists them, `lookalike "
+            "restore` brings them back"
         )
     if id and done.missing:
         raise typer.Exit(ExitCode.REFUSED)
@@ -117,7 +130,9 @@ class Done:
     """Of the deleted: brought by a source."""
 
 
-def _delete(client: Lookalike, collection: str, found: Iterable[tuple[str, bool]]) -> Done:
+def _delete(
+    client: Lookalike, collection: str, found: Iterable[tuple[str, bool]], forget: bool
+) -> Done:
     """Delete these documents (id, whether a source brought it), some at once, a page in memory.
 
     Raises Failure where the server does not go on, with what has been done.
@@ -128,7 +143,7 @@ def _delete(client: Lookalike, collection: str, found: Iterable[tuple[str, bool]
 
     def one(document: tuple[str, bool]) -> tuple[bool, bool]:
         try:
-            client.documents.delete(collection, document[0])
+            client.documents.delete(collection, document[0], forget=forget)
         except NotFound:
             return False, False
         return True, document[1]

@@ -57,15 +57,23 @@ def ingest(
     Exit code 1 where an ingestion failed, 5 where some images or sources could not be read; of a
     dry run, where they would fail or could not be read.
     """
-    from lookalike_cli.printing import print_json
-
     if dry_run != bool(file):
         raise Failure("--dry-run and --file FILE require each other", ExitCode.USAGE)
     if file:
         _dry_run(file, collection or [], output)
         return
-    run, configs = _configs(data_dir, collection or [])
-    reports = [_ingest(run, name, path) for name, path in configs.items()]
+    ingest_again(data_dir, collection or [], output)
+
+
+def ingest_again(
+    data_dir: Path, collections: list[str], output: Output, *, only_failed: bool = False
+) -> None:
+    """Read the sources of these collections, of all where none is named; ends the command with the
+    code that says how it went. `only_failed`: try again what failed before, and nothing else."""
+    from lookalike_cli.printing import print_json
+
+    run, configs = _configs(data_dir, collections)
+    reports = [_ingest(run, name, path, only_failed) for name, path in configs.items()]
     if output is Output.JSON:
         print_json(reports)
     outcomes = {report["outcome"] for report in reports}
@@ -118,17 +126,18 @@ def _configs(data_dir: Path, names: list[str]) -> tuple[RunDirectory, dict[str, 
     return run, {name: known[name] for name in names} if names else known
 
 
-def _ingest(run: RunDirectory, collection: str, config: Path) -> dict[str, Any]:
+def _ingest(run: RunDirectory, collection: str, config: Path, only_failed: bool) -> dict[str, Any]:
     """Run one ingestion, showing how it goes; returns its report."""
     from lookalike_cli.following import following, read_progress, summary
     from lookalike_cli.printing import notice, notices
     from lookalike_cli.server_process import last_lines
 
     log = run.ingestion_log(collection)
+    more = ["--only-failed"] if only_failed else []
     started_at = time.time()
     with log.open("wb") as file, following(run, notices()) as shown:
         child = subprocess.Popen(
-            [sys.executable, "-m", "lookalike_serving.ingest", "--config", str(config)],
+            [sys.executable, "-m", "lookalike_serving.ingest", "--config", str(config), *more],
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,

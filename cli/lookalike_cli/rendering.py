@@ -104,7 +104,7 @@ def render(
                 sources=sources,
                 ingestion=resource.spec.ingestion,
                 data_dir=run.data_dir,
-                gateway_url=gateway if index.engine is Engine.EDGE else None,
+                gateway_url=gateway,
                 internal_token_file=run.internal_token,
                 secrets_dir=secrets_dir(),
                 progress_file=run.progress_file(collection.name),

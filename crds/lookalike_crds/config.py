@@ -97,6 +97,12 @@ class CollectionConfig(Config):
         default=None,
         description="Names of the sources that can fill its index again; None: not known.",
     )
+    books: IndexConfig | None = Field(
+        default=None,
+        description="Payload-only index that holds its runs, failures and deletions. None: for "
+        "serving the one of batch records; for ingestion, the one that the server at gateway_url "
+        "has.",
+    )
 
 
 class RetrieverConfig(Config):

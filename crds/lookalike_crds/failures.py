@@ -783,6 +783,13 @@ FAILURES: tuple[FailureKind, ...] = (
 )
 """The whole table."""
 
+OF_ENTRIES: tuple[FailureKind, ...] = (
+    *(row for row in FAILURES if row.part is Part.IMAGE),
+    INDEX_REFUSED,
+    INTERNAL,
+)
+"""What a single entry of a source can fail for, while the run goes on."""
+
 _BY_CODE = {row.code: row for row in FAILURES}
 _BY_REASON = {row.reason: row for row in FAILURES if row.reason is not None}
 

@@ -141,6 +141,13 @@ class Progress(BaseModel):
     updated_at: datetime
     pid: int
     documents: int | None = Field(default=None, description="In the index; known at the end.")
+    bytes: int = Field(default=0, description="Of the images that were read.")
+    seconds: dict[str, float] = Field(
+        default_factory=dict, description="By stage: list, fetch, decode, embed, write."
+    )
+    failed_by: dict[str, int] = Field(
+        default_factory=dict, description="All that failed, by their row in the table of failures."
+    )
     errors: list[ItemError] = Field(default_factory=list, description="The last few.")
     failures: list[ByCause] = Field(
         default_factory=list,
@@ -189,6 +196,9 @@ class WorkerProgress(BaseModel):
 PROGRESS_PORT_VARIABLE = "LOOKALIKE_PROGRESS_PORT"
 """Where an ingestion pod is to answer with its `WorkerProgress`. A variable, since an image from
 before it does not refuse one that it does not know."""
+
+RUN_VARIABLE = "LOOKALIKE_RUN"
+"""What the pods of one Job have in common: the id of the run that they share."""
 
 RESULT_BYTES = 4096
 """Kubernetes cuts a longer termination message, and JSON with it."""

@@ -25,6 +25,7 @@ import numpy as np
 from lookalike_crds.backoff import Backoff
 from lookalike_crds.config import (
     CollectionConfig,
+    IndexConfig,
     LightConfig,
     RetrieverConfig,
     ServingConfig,
@@ -43,6 +44,8 @@ from lookalike_crds.failures import (
 )
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_crds.lost import what_was_lost
+from lookalike_serving.books.record import Scope
+from lookalike_serving.books.store import Books
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import ModelError
@@ -137,6 +140,9 @@ class Service:
         self._batches: Index | None = None
         self.batches_failure: Failure | None = Failure("not opened yet", BATCHES_UNAVAILABLE)
         """Why batch records cannot be kept; None where they can."""
+        self._books: dict[IndexConfig, Index] = {}
+        """Where records are that are not beside the batches."""
+        self._opening_books = asyncio.Lock()
         self._canaries: dict[str, Vector] = {}
         self._threads = ThreadPoolExecutor(max(2, usable_cpus()), "service")
         self._document_locks = [asyncio.Lock() for _ in range(_LOCK_STRIPES)]
@@ -173,8 +179,10 @@ class Service:
             await asyncio.to_thread(embedder.close)
         for state in (*self.collections.values(), *self.filling.values()):
             await state.index.close()
-        if self._batches is not None:
-            await self._batches.close()
+        for index in (self._batches, *self._books.values()):
+            if index is not None:
+                await index.close()
+        self._books.clear()
         await self.fetcher.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.collections.clear()
@@ -215,6 +223,22 @@ class Service:
             detail = f"There is no retriever {name!r}. Served here: {known}."
             raise Problem(NOT_FOUND, detail)
         return retrievers[name]
+
+    async def books(self, collection: str) -> Books:
+        """A collection's records. Raises Problem 404 or 503, IndexFailure."""
+        state = self.collection(collection)
+        place = state.config.books
+        if place is not None and place not in self._books:
+            async with self._opening_books:
+                if place not in self._books:
+                    self._books[place] = await open_payload_index(place)
+        return Books(lambda: self.books_index(state.config), Scope.of(state.config))
+
+    def books_index(self, collection: CollectionConfig) -> Index:
+        """Where a collection's records are. Raises Problem 503 where that is not open."""
+        if collection.books is None:
+            return self.batches_index
+        return self._books[collection.books]
 
     @property
     def batches_index(self) -> Index:

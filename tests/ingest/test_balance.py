@@ -21,8 +21,8 @@ from lookalike_crds.progress import Counts, RunState
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.index.protocol import IndexUnavailable, Point
 from lookalike_serving.index.remote import RemoteIndex
+from lookalike_serving.ingest import dispatch, worker
 from lookalike_serving.ingest import run as running
-from lookalike_serving.ingest import worker
 from lookalike_serving.ingest.sources import Item, LeftOut, Rejected, Skipped, SourceError
 
 ENTRIES = ("image", "same id", "broken", "gone", "rejected", "left out", "no image")
@@ -95,7 +95,7 @@ def ingest(place: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     loaded = functools.cache(lambda: load_embedder(place.collection.model, place.folder))
     monkeypatch.setattr(worker, "load_embedder", lambda *_, **__: loaded())
-    monkeypatch.setattr(running, "_TASKS_AT_ONCE", 2)
+    monkeypatch.setattr(dispatch, "_TASKS_AT_ONCE", 2)
     monkeypatch.setattr(running, "_LISTED_AT_ONCE", 3)
     return run
 

@@ -196,7 +196,7 @@ def test_too_many_failures_end_the_run_early(place) -> None:
         (place.images / f"{i}.png").write_bytes(b"bad")
     import pytest
 
-    from lookalike_serving.ingest.run import TooManyFailures
+    from lookalike_serving.ingest.dispatch import TooManyFailures
 
     with pytest.raises(TooManyFailures, match=r"maxFailures \(2\)"):
         place.ingest(maxFailures=2)

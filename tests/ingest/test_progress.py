@@ -66,7 +66,7 @@ def test_a_run_answers_on_its_port_while_it_goes_on(
     monkeypatch.setenv(PROGRESS_PORT_VARIABLE, "0")
     monkeypatch.setattr(progress_port, "answering", told)
 
-    def run(config: object, partition: object, progress: ProgressWriter) -> RunExit:
+    def run(config: object, partition: object, progress: ProgressWriter, _: bool) -> RunExit:
         progress.counts("disk").listed = 7
         return RunExit.COMPLETE
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lookalike_crds.config import CollectionConfig, IngestionConfig
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
-from lookalike_crds.progress import PROGRESS_PORT_VARIABLE
+from lookalike_crds.progress import PROGRESS_PORT_VARIABLE, RUN_VARIABLE
 from lookalike_crds.sources import SourceSpec
 from lookalike_operator.plan import places, serving_pod
 from lookalike_operator.plan.model import Meta, Settings
@@ -23,12 +23,18 @@ from lookalike_operator.plan.pod_template import (
     pod_security,
     with_pod_template,
 )
-from lookalike_operator.plan.serving_config import index_config, service_url
+from lookalike_operator.plan.serving_config import (
+    index_config,
+    records_on_server,
+    service_url,
+)
 
 CONTAINER = "ingestion"
 _PROGRESS = f"{places.DATA}/run/ingestion.json"
 _TERMINATION_LOG = "/dev/termination-log"
 _GRACE_SECONDS = 60
+_JOB_UID = "metadata.labels['batch.kubernetes.io/controller-uid']"
+"""What all pods of one Job have in common, and those of no other."""
 _REQUESTS = {"cpu": "500m", "memory": "1Gi"}
 """No Ray runs in it."""
 
@@ -46,12 +52,14 @@ def ingestion_config(
     `gateway`: the Retriever that holds the index; engine Edge alone needs one.
     """
     edge = spec.index.engine is Engine.EDGE
+    place = index_config(index, meta, spec, settings)
     return IngestionConfig(
         collection=CollectionConfig(
             name=meta.name,
             model=spec.model,
             vector=spec.vector,
-            index=index_config(index, meta, spec, settings),
+            index=place,
+            books=None if edge else records_on_server(meta.namespace, place, settings),
             fields=spec.fields,
             sources=tuple(source.name for source in spec.sources),
         ),
@@ -101,6 +109,7 @@ def ingestion_template(
         "env": [
             *serving_pod.environment(),
             {"name": PROGRESS_PORT_VARIABLE, "value": str(places.PROGRESS_PORT)},
+            {"name": RUN_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": _JOB_UID}}},
         ],
         "ports": [{"name": "progress", "containerPort": places.PROGRESS_PORT}],
         "resources": serving_pod.resources(spec.ingestion.resources, _REQUESTS),

@@ -43,8 +43,9 @@ def serving_config(
         bucket for each in _in_order(spec, collections) for bucket in places.buckets(each.spec)
     ]
     mode = claims.data_mode(spec, collections)
+    batches = _batches(meta, configs, settings)
     return ServingConfig(
-        collections=configs,
+        collections=_with_books(configs, batches, meta.namespace, settings),
         retrievers=(
             RetrieverConfig(name=meta.name, collections=spec.collections, search=spec.search),
         ),
@@ -61,7 +62,7 @@ def serving_config(
                 spec.access.rate_limit.requests_per_second if spec.access.rate_limit else None
             ),
         ),
-        batches_index=_batches(meta, configs, settings),
+        batches_index=batches,
     )
 
 
@@ -160,13 +161,31 @@ def _batches(meta: Meta, configs: tuple[CollectionConfig, ...], settings: Settin
     if any(config.index.engine is Engine.EDGE for config in configs):
         path = Path(places.DATA) / "indexes" / "batches"
         return IndexConfig(engine=Engine.EDGE, name="batches", path=path)
-    first = configs[0].index
-    earlier = f"{BATCHES}-{meta.namespace}"
+    return records_on_server(meta.namespace, configs[0].index, settings)
+
+
+def records_on_server(namespace: str, index: IndexConfig, settings: Settings) -> IndexConfig:
+    """The index of the namespace's records on the Qdrant server that `index` is on."""
+    earlier = f"{BATCHES}-{namespace}"
     cluster = settings.cluster_id
-    return first.model_copy(
+    return index.model_copy(
         update={
-            "name": joined(BATCHES, meta.namespace, cluster) if cluster else earlier,
+            "name": joined(BATCHES, namespace, cluster) if cluster else earlier,
             "adopts": earlier if cluster else None,
-            "owner": IndexOwner(cluster=cluster, namespace=meta.namespace, name=BATCHES),
+            "owner": IndexOwner(cluster=cluster, namespace=namespace, name=BATCHES),
         }
     )
+
+
+def _with_books(
+    configs: tuple[CollectionConfig, ...], batches: IndexConfig, namespace: str, settings: Settings
+) -> tuple[CollectionConfig, ...]:
+    """Each with the place of its records, if it is another one than that of batch records."""
+    found = []
+    for config in configs:
+        if config.index.engine is Engine.QDRANT:
+            books = records_on_server(namespace, config.index, settings)
+            if (books.name, books.addresses) != (batches.name, batches.addresses):
+                config = config.model_copy(update={"books": books})
+        found.append(config)
+    return tuple(found)

@@ -21,6 +21,7 @@ from lookalike._operations import (
     collections,
     documents,
     facets,
+    ingestion,
     models,
     retrievers,
 )
@@ -45,12 +46,18 @@ class Collections(Resource):
     get = blocking(collections.get)
     facets = blocking(facets.of_collection)
     list = iterating(collections.listing)
+    runs = iterating(ingestion.runs)
+    failures = iterating(ingestion.failures)
+    deletions = iterating(ingestion.deletions)
 
 
 class AsyncCollections(AsyncResource):
     get = awaiting(collections.get)
     facets = awaiting(facets.of_collection)
     list = iterating_async(collections.listing)
+    runs = iterating_async(ingestion.runs)
+    failures = iterating_async(ingestion.failures)
+    deletions = iterating_async(ingestion.deletions)
 
 
 class Documents(Resource):
@@ -58,6 +65,8 @@ class Documents(Resource):
     get = blocking(documents.get)
     update = blocking(documents.update)
     delete = blocking(documents.delete)
+    delete_matching = blocking(documents.delete_matching)
+    restore = blocking(ingestion.restore)
     list = iterating(documents.listing)
     image = blocking(documents.image_bytes)
     thumbnail = blocking(documents.thumbnail)
@@ -68,6 +77,8 @@ class AsyncDocuments(AsyncResource):
     get = awaiting(documents.get)
     update = awaiting(documents.update)
     delete = awaiting(documents.delete)
+    delete_matching = awaiting(documents.delete_matching)
+    restore = awaiting(ingestion.restore)
     list = iterating_async(documents.listing)
     image = awaiting(documents.image_bytes)
     thumbnail = awaiting(documents.thumbnail)

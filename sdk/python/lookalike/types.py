@@ -266,6 +266,84 @@ class Document(Answered):
     """Of an upload: what to know of where the image is kept."""
 
 
+class Deleted(Answered):
+    """What came of a deletion by filters."""
+
+    deleted: int
+    remaining: int
+    """Documents that still match; of a dry run all that match."""
+
+
+class Deletion(Answered):
+    """A document that was deleted, and that ingestion leaves away until its object changes."""
+
+    document_id: str
+    deleted_at: datetime
+    source: str | None = None
+    image: str | None = None
+    """Address of the object that it came from."""
+
+
+class IngestionFailure(Answered):
+    """An entry of a source that could not be ingested."""
+
+    source: str
+    key: str
+    """A path, an address, or the place of a row."""
+    code: str
+    """Its row in the table of failures."""
+    cause: str
+    remedy: str | None = None
+    attempts: int = 1
+    first_at: datetime | None = None
+    last_at: datetime | None = None
+
+
+class FailureCount(Answered):
+    code: str
+    count: int
+    remedy: str | None = None
+
+
+class Balance(Answered):
+    """What became of the entries that a source listed; `listed` is the sum of the others."""
+
+    listed: int
+    new: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    failed: int = 0
+    left: int = 0
+    """Nothing became of them: the run is under way, or ended early."""
+
+
+class SourceBalance(Balance):
+    name: str
+    deleted: int = 0
+
+
+class IngestionRun(Answered):
+    """One run over a collection's sources."""
+
+    run_id: str
+    state: str
+    """LISTING, RUNNING, OPTIMIZING, COMPLETED, COMPLETED_WITH_ERRORS, FAILED or INTERRUPTED."""
+    balance: Balance
+    started_at: datetime
+    updated_at: datetime
+    reason: str | None = None
+    message: str | None = None
+    only_failed: bool = False
+    parts: int = 1
+    attempts: int = 1
+    sources: tuple[SourceBalance, ...] = ()
+    failures: tuple[FailureCount, ...] = ()
+    bytes: int = 0
+    seconds: dict[str, float] = {}
+    """By stage: list, fetch, decode, embed, write. Stages overlap."""
+
+
 class BatchState(StrEnum):
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"

@@ -42,6 +42,14 @@ class Origin:
     updated_at: str | None = None
     """RFC 3339, UTC."""
 
+    @property
+    def image_version(self) -> str | None:
+        """Of the object that its source brought it from: what the source tells, or `sha256:…`.
+        None for an upload."""
+        if self.source is None or self.fingerprint is None:
+            return None
+        return self.fingerprint.partition("|")[0]
+
 
 def payload(metadata: dict[str, Any], origin: Origin) -> dict[str, Any]:
     """The point's payload. Raises ValueError where metadata uses the reserved key."""

@@ -7,14 +7,19 @@ from typing import Any
 
 from lookalike_crds.failures import NOT_FOUND
 from lookalike_crds.moments import now_text
+from lookalike_serving.books.record import Deletion
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.layout import RESERVED, Origin, payload, split
 from lookalike_serving.documents.links import image_path, thumbnail_path
 from lookalike_serving.documents.metadata import checked_metadata
 from lookalike_serving.images.holders import holder_of
+from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import Record, Vector
 from lookalike_serving.problems import Problem
-from lookalike_serving.service import Service
+from lookalike_serving.service import CollectionState, Service
+
+_AT_ONCE = 1000
+"""Documents that are deleted together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +78,76 @@ async def change_metadata(
     return FoundDocument(metadata, origin)
 
 
-async def remove_document(service: Service, collection: str, document_id: str) -> None:
+async def remove_document(
+    service: Service, collection: str, document_id: str, *, forget: bool = False
+) -> None:
     """Delete a document. Raises Problem 404 where there is none.
 
+    Ingestion does not bring it back, unless its object changes: that somebody deleted it is noted
+    first, so that a failure in between leaves a document that can be deleted again. `forget`: it is
+    not noted, nor is what was noted of an earlier deletion; then the document need not be there.
     An image that was uploaded goes with the last document that has its bytes.
     """
     state = service.collection(collection)
+    books = await service.books(collection)
     point = point_id(collection, document_id)
     async with service.document_lock(collection, document_id):
+        if forget and await books.deletions_of([point]):
+            await books.lift([point])
+            if not await state.index.retrieve([point], with_payload=False):
+                return
         found = await find_document(service, collection, document_id)
+        if not forget and may_come_back(state, found.origin):
+            await books.note_deletions({point: deletion_of(found.origin)})
         await state.index.delete([point])
         await service.images.release(found.origin.image, holder_of(state.config.index.name, point))
+
+
+async def remove_documents(
+    service: Service, collection: str, filter: Filter, *, most: int, forget: bool = False
+) -> int:
+    """Delete the documents that match, at most so many of them, as `remove_document` does; how
+    many were deleted."""
+    state = service.collection(collection)
+    books = await service.books(collection)
+    deleted = 0
+    while deleted < most:
+        page = await state.index.scroll(
+            filter=filter, limit=min(_AT_ONCE, most - deleted), with_payload=(RESERVED,)
+        )
+        found = {r.id: split(r.payload)[1] for r in page.records if RESERVED in r.payload}
+        if not found:
+            return deleted
+        if forget:
+            await books.lift(list(found))
+        else:
+            await books.note_deletions(
+                {
+                    point: deletion_of(origin)
+                    for point, origin in found.items()
+                    if may_come_back(state, origin)
+                }
+            )
+        await state.index.delete(list(found))
+        for point, origin in found.items():
+            await service.images.release(origin.image, holder_of(state.config.index.name, point))
+        deleted += len(found)
+    return deleted
+
+
+def may_come_back(state: CollectionState, origin: Origin) -> bool:
+    """Whether an ingestion might bring the document again: there is a source, as far as known."""
+    return origin.source is not None or bool(state.config.sources)
+
+
+def deletion_of(origin: Origin) -> Deletion:
+    return Deletion(
+        document_id=origin.document_id,
+        deleted_at=now_text("milliseconds"),
+        source=origin.source,
+        image=origin.image,
+        version=origin.image_version,
+    )
 
 
 def document_json(service: Service, collection: str, document: FoundDocument) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lookalike_serving import web
 from lookalike_serving.batches import schemas
 from lookalike_serving.gateway import (
     batches,
+    books,
     collections,
     documents,
     errors,
@@ -91,6 +92,7 @@ def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool
         search,
         facets,
         documents,
+        books,
         collections,
         retrievers,
         models,

@@ -19,6 +19,7 @@ from lookalike_serving.documents.stored import (
     find_document,
     read_record,
     remove_document,
+    remove_documents,
 )
 from lookalike_serving.documents.upload import storage_warnings, store_document
 from lookalike_serving.gateway.bodies import (
@@ -55,6 +56,8 @@ router = APIRouter(tags=["documents"])
 
 _DOCUMENTS = "/v1/collections/{collection}/documents"
 _DOCUMENT = _DOCUMENTS + "/{document_id:path}"
+_MOST_DELETED = 10_000
+"""By one request: about as long as it takes, callers and proxies wait."""
 
 
 class UploadRequest(BaseModel):
@@ -309,6 +312,47 @@ async def patch_document(
     return json_response(request, document_json(service, collection, changed))
 
 
+class Deleted(BaseModel):
+    """What came of a deletion by filter."""
+
+    deleted: int
+    remaining: int = Field(
+        description="Documents that still match: call again. With ?dry_run=true all that match."
+    )
+
+
+@router.delete(
+    _DOCUMENTS,
+    summary="Delete the documents that match filters, at most 10,000 in one call",
+    response_model=None,
+    responses={200: {"model": Deleted}, **problems(404, 422, 503, 507)},
+)
+async def delete_documents(
+    collection: CollectionName,
+    request: Request,
+    filters: str = Query(
+        min_length=1,
+        max_length=65_536,
+        description="As in a search, as JSON.",
+        json_schema_extra=JSON_FILTERS,
+    ),
+    forget: bool = Query(False, description="As for a single document."),
+    dry_run: bool = Query(False, description="Only tell how many documents match."),
+) -> Response:
+    service = service_of(request)
+    state = service.collection(collection)
+    tree = parse_filters(parse_object(filters, "filters"), state.config.fields)
+    if tree is None:
+        raise wrong("filters", "is empty: say which documents are to be deleted")
+    deleted = 0
+    if not dry_run:
+        deleted = await remove_documents(
+            service, collection, tree, most=_MOST_DELETED, forget=forget
+        )
+    remaining = await state.index.count(tree)
+    return json_response(request, {"deleted": deleted, "remaining": remaining})
+
+
 @router.delete(
     _DOCUMENT,
     status_code=204,
@@ -317,9 +361,16 @@ async def patch_document(
     responses={**problems(404, 503, 507)},
 )
 async def delete_document(
-    collection: CollectionName, document_id: DocumentIdInPath, request: Request
+    collection: CollectionName,
+    document_id: DocumentIdInPath,
+    request: Request,
+    forget: bool = Query(
+        False,
+        description="Do not note the deletion, and forget an earlier one: the next ingestion may "
+        "bring the document again. Left out, ingestion leaves it away until its object changes.",
+    ),
 ) -> Response:
-    await remove_document(service_of(request), collection, decoded(document_id))
+    await remove_document(service_of(request), collection, decoded(document_id), forget=forget)
     return Response(status_code=204)
 
 

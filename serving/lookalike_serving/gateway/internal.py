@@ -6,6 +6,7 @@ import logging
 
 from fastapi import APIRouter, FastAPI
 
+from lookalike_serving.books import BULK_NAME
 from lookalike_serving.documents.replaced import releasing
 from lookalike_serving.index.bulk import bulk_router
 from lookalike_serving.index.protocol import Index, IndexUnavailable
@@ -19,6 +20,8 @@ def internal_router(app: FastAPI) -> APIRouter:
 
     def index_of(name: str, index: str | None) -> Index | None:
         service: Service = app.state.service
+        if index == BULK_NAME:
+            return books_of(service, name)
         state = service.filling.get(name)
         if state is None or state.config.index.name != index:
             if name in service.failures:
@@ -32,6 +35,13 @@ def internal_router(app: FastAPI) -> APIRouter:
                 f"collection {name!r} is served with index {state.config.index.name}, not {index}"
             )
         return releasing(state, service.images)
+
+    def books_of(service: Service, name: str) -> Index | None:
+        if all(each.name != name for each in service.config.collections):
+            return None
+        if service.batches_failure is not None:
+            raise IndexUnavailable(f"the records are not open: {service.batches_failure}")
+        return service.batches_index
 
     def token() -> str | None:
         service: Service = app.state.service

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import time
 from urllib.parse import quote, unquote_to_bytes
 
@@ -20,7 +21,7 @@ from lookalike_serving.machine.haproxy import DRAINING
 
 log = logging.getLogger("lookalike.requests")
 
-_DOCUMENTS = b"/documents/"
+_NAMES_DOCUMENT = re.compile(rb"([^?]*?/(?:documents|deletions)/)(.*)", re.DOTALL)
 _NOT_BEGUN = 499
 """What is logged where the caller left before an answer began."""
 _PROBES = {"/healthz", "/readyz", "/metrics"}
@@ -111,19 +112,18 @@ class EscapedDocumentIds:
     """ASGI middleware: a document id's escaped slashes stay part of the id.
 
     Servers decode the path before it is routed, and `a%2Fimage` becomes `a/image`: another
-    document's image. Below `/documents/` the route therefore sees the path as it was sent, still
-    escaped, and `document_id_of` decodes it once.
+    document's image. Below `/documents/` and `/deletions/` the route therefore sees the path as it
+    was sent, still escaped, and `document_id_of` decodes it once.
     """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and "/documents/" in scope["path"]:
+        if scope["type"] == "http":
             raw = scope.get("raw_path") or quote(scope["path"]).encode()
             raw = raw.split(b"?", 1)[0]
-            before, found, after = raw.partition(_DOCUMENTS)
-            if found:
-                path = unquote_to_bytes(before).decode("utf-8", "replace")
-                scope["path"] = f"{path}/documents/{after.decode('ascii', 'replace')}"
+            if found := _NAMES_DOCUMENT.match(raw):
+                path = unquote_to_bytes(found[1]).decode("utf-8", "replace")
+                scope["path"] = path + found[2].decode("ascii", "replace")
         await self._app(scope, receive, send)

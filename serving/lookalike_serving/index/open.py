@@ -63,19 +63,25 @@ async def open_index(
     )
 
 
-async def open_payload_index(config: IndexConfig) -> Index:
-    """An index of payloads without vectors, such as the batch records."""
+async def open_payload_index(
+    config: IndexConfig, *, patience_seconds: float | None = None
+) -> Index:
+    """An index of payloads without vectors, such as the batch records.
+
+    `patience_seconds`: as for `open_index`.
+    """
     if config.engine is Engine.EDGE:
         from lookalike_serving.index.edge import EdgeIndex
 
         return await EdgeIndex.open(
             _edge_path(config), vector=None, dimension=None, fingerprint=None, owner=config.owner
         )
-    from lookalike_serving.index.qdrant import QdrantIndex
+    from lookalike_serving.index.qdrant import PATIENCE_SECONDS, QdrantIndex
 
     return await QdrantIndex.open(
         _addresses(config),
         config.name,
+        patience_seconds=PATIENCE_SECONDS if patience_seconds is None else patience_seconds,
         vector=None,
         dimension=None,
         fingerprint=None,

@@ -1,4 +1,5 @@
-"""`python -m lookalike_serving.ingest --config FILE [--result FILE] [--partition I/N]`: one run.
+"""`python -m lookalike_serving.ingest --config FILE [--result FILE] [--partition I/N]
+[--only-failed]`: one run.
 
 It ends with one of `lookalike_crds.failures.RunExit`: for what it failed decides the table there.
 With `--result` the code is 0 as well if some images or sources failed, which the result tells, and
@@ -74,7 +75,7 @@ def main() -> RunExit:
         return _fail(INVALID_CONFIG, told, result)
     try:
         with _alone(config):
-            code = _ingest(config, arguments.partition, result)
+            code = _ingest(config, arguments.partition, result, only_failed=arguments.only_failed)
     except Busy as busy:
         code = _fail(kind_of(busy), str(busy), result)
     except OSError as error:
@@ -99,6 +100,11 @@ def _arguments() -> argparse.Namespace:
         metavar="I/N",
         help="only this share of the documents, counted from 0; the work is done in this process",
     )
+    parser.add_argument(
+        "--only-failed",
+        action="store_true",
+        help="try again what failed before, and leave everything else as it is",
+    )
     return parser.parse_args()
 
 
@@ -109,7 +115,13 @@ def _partition(text: str) -> Partition:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _ingest(config: IngestionConfig, partition: Partition | None, result: Path | None) -> RunExit:
+def _ingest(
+    config: IngestionConfig,
+    partition: Partition | None,
+    result: Path | None,
+    *,
+    only_failed: bool = False,
+) -> RunExit:
     # Here, since it takes seconds to import and a signal is to be heard meanwhile.
     from lookalike_serving.ingest.progress import ProgressWriter
     from lookalike_serving.ingest.progress_port import answering
@@ -118,16 +130,21 @@ def _ingest(config: IngestionConfig, partition: Partition | None, result: Path |
         ProgressWriter(config.progress_file, config.collection.name) as progress,
         answering(progress.progress),
     ):
-        code = _run(config, partition, progress)
+        code = _run(config, partition, progress, only_failed)
         if result is not None:
             _write(result, _result_of(config, progress))
         return code
 
 
-def _run(config: IngestionConfig, partition: Partition | None, progress: ProgressWriter) -> RunExit:
+def _run(
+    config: IngestionConfig,
+    partition: Partition | None,
+    progress: ProgressWriter,
+    only_failed: bool,
+) -> RunExit:
     """The exit code. The progress says the same in words, whatever happened."""
     try:
-        state = asyncio.run(_until_told(config, partition, progress))
+        state = asyncio.run(_until_told(config, partition, progress, only_failed))
     except (asyncio.CancelledError, SystemExit):
         return _failed(progress, STOPPED, _STOPPED)
     except Exception as error:
@@ -173,11 +190,14 @@ def _log_summary(progress: ProgressWriter) -> None:
 
 
 async def _until_told(
-    config: IngestionConfig, partition: Partition | None, progress: ProgressWriter
+    config: IngestionConfig,
+    partition: Partition | None,
+    progress: ProgressWriter,
+    only_failed: bool,
 ) -> RunState:
     from lookalike_serving.ingest.run import run
 
-    task = asyncio.ensure_future(run(config, progress, partition))
+    task = asyncio.ensure_future(run(config, progress, partition, only_failed=only_failed))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)

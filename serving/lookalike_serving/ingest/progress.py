@@ -43,6 +43,8 @@ class ProgressWriter:
         )
         self.failure: FailureKind | None = None
         """Of a run that failed: its row in the table of failures."""
+        self.unsaved: list[Failure] = []
+        """Failures that are not in the collection's records yet."""
         self._path = path
         self._failures, self._skipped, self._warnings = Tally(), Tally(), Tally()
         self._written = 0.0
@@ -75,6 +77,9 @@ class ProgressWriter:
             source=failure.source, key=failure.key, cause=failure.cause, code=failure.code
         )
         self.counts(failure.source).failed += 1
+        made = self.progress.failed_by
+        made[failure.code] = made.get(failure.code, 0) + 1
+        self.unsaved.append(failure)
         if self.failed <= _MAX_LISTED:
             self._errors.write(error.model_dump_json() + "\n")
         self.progress.errors = [*self.progress.errors, error][-_LAST_ERRORS:]
@@ -90,6 +95,15 @@ class ProgressWriter:
         counts.skipped += skipped.total
         for one in skipped.counted(source):
             self._skipped.add(one)
+
+    def pass_over(self, source: str, cause: str, key: str) -> None:
+        """Tell of one image that was skipped, and that is counted elsewhere."""
+        self._skipped.add(ByCause(cause=cause, source=source, example=key))
+
+    def took(self, stage: str, seconds: float) -> None:
+        """Count the time of a stage."""
+        spent = self.progress.seconds
+        spent[stage] = spent.get(stage, 0.0) + seconds
 
     def warn(self, *warnings: ByCause) -> None:
         """Count what was left out."""

@@ -10,8 +10,10 @@ tasks as the workers take at once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import tempfile
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +23,13 @@ from lookalike_crds.failures import (
     ENTRY_ID_TAKEN,
     NOTHING_INGESTED,
     SOURCES_UNREADABLE,
-    TOO_MANY_FAILURES,
     FailureKind,
 )
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.progress import ByCause, RunState
 from lookalike_crds.sources import SourceSpec
+from lookalike_serving.books.record import Scope
+from lookalike_serving.books.store import Books
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.layout import RESERVED, split
 from lookalike_serving.documents.metadata import MetadataChecker
@@ -37,10 +40,11 @@ from lookalike_serving.images import ImageFetcher
 from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.filters.equality import Equals
 from lookalike_serving.index.protocol import PointStore
+from lookalike_serving.ingest.accounts import Accounts
+from lookalike_serving.ingest.dispatch import DELETED, Dispatch
 from lookalike_serving.ingest.ids import held, prefixed, taken
 from lookalike_serving.ingest.ledger import Ledger
 from lookalike_serving.ingest.partition import WHOLE, Partition
-from lookalike_serving.ingest.pool import LocalPool, Pool, RayPool
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.sources import (
     Entry,
@@ -51,25 +55,16 @@ from lookalike_serving.ingest.sources import (
     SourceError,
     open_source,
 )
-from lookalike_serving.ingest.store import open_remote, open_store
+from lookalike_serving.ingest.store import open_books, open_remote, open_store
 from lookalike_serving.ingest.versions import Change, change, fingerprint
 from lookalike_serving.ingest.work import Failure, Task
 from lookalike_serving.ingest.worker import rewrite_payload
 
-SMALL_RUN = 200
-"""Up to so many images one process is done before two have started."""
 _LISTED_AT_ONCE = 256
-_TASKS_AT_ONCE = 64
 _PAGE = 1000
 _MOST_TOLD = 3
 
 log = logging.getLogger("lookalike.ingest")
-
-
-class TooManyFailures(Exception):
-    """More images failed than `ingestion.maxFailures` allows."""
-
-    failure_kind = TOO_MANY_FAILURES
 
 
 @dataclass(slots=True)
@@ -82,9 +77,15 @@ class _Listing:
 
 
 async def run(
-    config: IngestionConfig, progress: ProgressWriter, partition: Partition | None = None
+    config: IngestionConfig,
+    progress: ProgressWriter,
+    partition: Partition | None = None,
+    *,
+    only_failed: bool = False,
 ) -> RunState:
     """Bring the collection up to date with its sources; the state it ended in.
+
+    `only_failed`: try again what failed before, and leave everything else as it is.
 
     With a `partition` – of one, too – only its documents, and all work is done in this process,
     which is then one of those that a Job runs.
@@ -99,15 +100,34 @@ async def run(
     progress.enter(RunState.LISTING)
     with tempfile.TemporaryDirectory(dir=scratch_home) as folder:
         store, embedder = await _driver_store(config)
-        workers = _Dispatch(config, progress, embedder, alone=partition is not None)
-        try:
-            scratch = Path(folder)
-            one = _Run(config, progress, store, fetcher, scratch, workers, partition or WHOLE)
+        async with contextlib.AsyncExitStack() as ending:
+            ending.push_async_callback(fetcher.close)
+            ending.push_async_callback(store.close)
+            books = await open_books(config)
+            if books is not None:
+                ending.push_async_callback(books.close)
+            accounts = await ending.enter_async_context(
+                Accounts(
+                    None if books is None else Books(lambda: books, Scope.of(config.collection)),
+                    progress,
+                    partition or WHOLE,
+                    only_failed=only_failed,
+                )
+            )
+            workers = Dispatch(config, progress, accounts, embedder, alone=partition is not None)
+            ending.push_async_callback(workers.close)
+            one = _Run(
+                config,
+                progress,
+                accounts,
+                store,
+                fetcher,
+                Path(folder),
+                workers,
+                partition or WHOLE,
+                only_failed=only_failed,
+            )
             return await one.go()
-        finally:
-            await workers.close()
-            await store.close()
-            await fetcher.close()
 
 
 async def _driver_store(config: IngestionConfig) -> tuple[PointStore, Embedder | None]:
@@ -128,12 +148,17 @@ class _Run:
         self,
         config: IngestionConfig,
         progress: ProgressWriter,
+        accounts: Accounts,
         store: PointStore,
         fetcher: ImageFetcher,
         scratch: Path,
-        workers: _Dispatch,
+        workers: Dispatch,
         partition: Partition,
+        *,
+        only_failed: bool,
     ) -> None:
+        self._accounts = accounts
+        self._only_failed = only_failed
         self._config = config
         self._workers = workers
         self._partition = partition
@@ -165,15 +190,17 @@ class _Run:
         self._progress.progress.listed_all = True
         self._progress.enter(RunState.RUNNING)
         await self._workers.finish()
+        await self._accounts.settle_gone(spec.name for spec in listed)
         unbalanced = self._check_balance()
         for spec in listed:
-            if spec.delete_missing and spec.name not in unbalanced:
+            if spec.delete_missing and not self._only_failed and spec.name not in unbalanced:
                 await self._delete_missing(spec)
         self._progress.enter(RunState.OPTIMIZING)
         await self._store.optimize()
         self._progress.progress.documents = await self._store.count()
         failed = self._progress.failed
-        nothing = bool(failed) and not self._progress.progress.total.usable
+        usable = self._progress.progress.total.usable
+        nothing = bool(failed) and not usable and not self._only_failed
         failure = None
         # One share of several may hold nothing but a few bad images: its Job judges by all shares.
         if not listed and self._config.sources:
@@ -206,7 +233,7 @@ class _Run:
         listing = self._listings.setdefault(spec.name, _Listing())
         chunk: list[tuple[str, Item]] = []
         try:
-            async for listed in _listed(source):
+            async for listed in self._listed(source):
                 if (item := self._taken_up(spec, listing, listed)) is None:
                     continue
                 counts.listed += 1
@@ -218,7 +245,7 @@ class _Run:
             await self._sort_out(spec.name, chunk)  # what was listed until then comes in
             raise
         finally:
-            if self._partition.first:
+            if self._partition.first and not self._only_failed:
                 self._progress.skip(spec.name, source.skipped)
         await self._sort_out(spec.name, chunk)
 
@@ -232,6 +259,10 @@ class _Run:
             if self._partition.first:
                 self._progress.warn(entry)
             return None
+        if isinstance(entry, Item | Rejected):
+            failed_before = self._accounts.lists(spec.name, entry.key)
+            if self._only_failed and not failed_before and not self._may_be_mended(spec, entry):
+                return None
         listing.entries += 1  # of images, so that a table alone is an empty source
         if isinstance(entry, LeftOut):
             self._ledger.hold(entry.uri)
@@ -245,6 +276,23 @@ class _Run:
             return None
         point = point_id(self._collection, entry.document_id)
         return (point, entry) if self._partition.has(point) else None
+
+    def _may_be_mended(self, spec: SourceSpec, entry: Item | Rejected) -> bool:
+        """Whether an entry of a run over failures alone may be one that had no key before."""
+        return isinstance(entry, Item) and self._accounts.has_nameless(spec.name)
+
+    async def _listed(self, source: Source) -> AsyncIterator[Entry]:
+        """What a source lists; the time that it takes is counted."""
+        entries = _listed(source)
+        while True:
+            start = time.perf_counter()
+            try:
+                entry = await anext(entries)
+            except StopAsyncIteration:
+                return
+            finally:
+                self._progress.took("list", time.perf_counter() - start)
+            yield entry
 
     def _check_balance(self) -> set[str]:
         """Sources of whose entries not each has become something, exactly once; none, unless
@@ -283,20 +331,35 @@ class _Run:
         records = await self._store.retrieve([id_ for id_, _ in first], with_payload=(RESERVED,))
         stored = {r.id: split(r.payload)[1] for r in records if RESERVED in r.payload}
         counts = self._progress.counts(source)
+        # Whatever is in the index as this source brought it is not among the deleted.
+        away = [
+            id_ for id_, _ in first if (known := stored.get(id_)) is None or known.source != source
+        ]
+        deleted = await self._accounts.deletions_of(away)
         for id_, item in first:
             before = stored.get(id_)
             if before is not None and before.source != source and before.source in self._others:
                 told = held(item, before)
                 self._progress.fail(Failure(source, item.key, told, ENTRY_ID_TAKEN.code))
                 continue
+            deletion = deleted.get(id_)
+            if deletion is not None and deletion.version in (None, item.version):
+                counts.skipped += 1
+                self._progress.pass_over(source, DELETED, item.key)
+                self._accounts.brought_in(source, item.key)  # it does not fail any more
+                continue
             match change(item, source, before):
                 case Change.NONE:
                     counts.unchanged += 1
+                    self._accounts.brought_in(source, item.key)
                 case Change.METADATA:
                     await self._rewrite(Task(source, item, stored[id_]))
                     counts.updated += 1
+                    self._accounts.brought_in(source, item.key)
                 case _:
-                    await self._workers.add(Task(source, item, stored.get(id_)))
+                    was = None if deletion is None else deletion.version
+                    await self._workers.add(Task(source, item, stored.get(id_), was))
+        await self._accounts.flush()
         self._progress.write()
 
     async def _rewrite(self, task: Task) -> None:
@@ -354,88 +417,3 @@ async def _listed(source: Source) -> AsyncIterator[Entry]:
             f"source {source.name}: its listing failed unexpectedly ({type(error).__name__}): the "
             "log has the cause"
         ) from error
-
-
-class _Dispatch:
-    """Gathers tasks into chunks and keeps the workers busy, never more than they take at once.
-
-    `alone`: the work is done in this process, however much it is.
-    """
-
-    def __init__(
-        self,
-        config: IngestionConfig,
-        progress: ProgressWriter,
-        embedder: Embedder | None,
-        *,
-        alone: bool,
-    ) -> None:
-        self._config = config
-        self._progress = progress
-        self._embedder = embedder
-        self._alone = alone
-        self._waiting: list[Task] = []
-        self._pool: Pool | None = None
-        self._under_way: set[asyncio.Task[None]] = set()
-
-    async def add(self, task: Task) -> None:
-        self._waiting.append(task)
-        if self._pool is None and self._alone and len(self._waiting) >= _TASKS_AT_ONCE:
-            self._pool = LocalPool(self._config, self._embedder)
-        if self._pool is None and len(self._waiting) > SMALL_RUN:
-            # On this thread: Ray's handles belong to the event loop that awaits them.
-            self._pool = RayPool(self._config)
-        while self._pool is not None and len(self._waiting) >= _TASKS_AT_ONCE:
-            await self._send()
-
-    async def finish(self) -> None:
-        """Hand out what is left and wait for all of it."""
-        if self._pool is None and self._waiting:
-            self._pool = LocalPool(self._config, self._embedder)
-        while self._waiting:
-            await self._send()
-        await self._wait(all_=True)
-
-    async def close(self) -> None:
-        for task in self._under_way:
-            task.cancel()
-        await asyncio.gather(*self._under_way, return_exceptions=True)
-        if self._pool is not None:
-            await self._pool.close()
-
-    def check_failures(self) -> None:
-        """Raises TooManyFailures."""
-        bound, failed = self._config.ingestion.max_failures, self._progress.failed
-        if bound is not None and failed > bound:
-            raise TooManyFailures(
-                f"{failed} images failed, more than ingestion.maxFailures ({bound}) allows; the "
-                f"last: {self._progress.last_error}"
-            )
-
-    async def _send(self) -> None:
-        assert self._pool is not None
-        while len(self._under_way) >= self._pool.capacity:
-            await self._wait(all_=False)
-        chunk, self._waiting = self._waiting[:_TASKS_AT_ONCE], self._waiting[_TASKS_AT_ONCE:]
-        self._under_way.add(asyncio.create_task(self._process(self._pool, chunk)))
-
-    async def _process(self, pool: Pool, chunk: list[Task]) -> None:
-        outcome = await pool.process(chunk)
-        for name in ("new", "updated", "unchanged"):
-            for source, count in getattr(outcome, name).items():
-                counts = self._progress.counts(source)
-                setattr(counts, name, getattr(counts, name) + count)
-        for failure in outcome.failures:
-            self._progress.fail(failure)
-        self._progress.warn(*outcome.warnings)
-        self._progress.write()
-        self.check_failures()
-
-    async def _wait(self, *, all_: bool) -> None:
-        """Wait for chunks; raises what any of them raised."""
-        if not self._under_way:
-            return
-        when = asyncio.FIRST_EXCEPTION if all_ else asyncio.FIRST_COMPLETED
-        done, self._under_way = await asyncio.wait(self._under_way, return_when=when)
-        for task in done:
-            task.result()

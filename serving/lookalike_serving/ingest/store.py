@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from lookalike_crds.config import IngestionConfig
 from lookalike_crds.image_collection import Engine
+from lookalike_serving.books import BULK_NAME
 from lookalike_serving.embed.protocol import EmbedderInfo
-from lookalike_serving.index.open import open_index
+from lookalike_serving.index.open import open_index, open_payload_index
 from lookalike_serving.index.protocol import IndexFailure, PointStore
 from lookalike_serving.index.remote import RemoteIndex
 
@@ -15,6 +16,10 @@ GATEWAY_WAIT_SECONDS = 300.0
 
 def open_remote(config: IngestionConfig) -> RemoteIndex:
     """The Edge index of the server at `gateway_url`. Raises IndexFailure where that is not set."""
+    return _remote(config, config.collection.index.name)
+
+
+def _remote(config: IngestionConfig, index: str) -> RemoteIndex:
     if config.gateway_url is None or config.internal_token_file is None:
         raise IndexFailure(
             f"collection {config.collection.name}: an Edge index is written through the server "
@@ -25,7 +30,7 @@ def open_remote(config: IngestionConfig) -> RemoteIndex:
         config.gateway_url,
         config.collection.name,
         token,
-        index=config.collection.index.name,
+        index=index,
         retry_seconds=GATEWAY_WAIT_SECONDS,
     )
 
@@ -40,3 +45,14 @@ async def open_store(config: IngestionConfig, info: EmbedderInfo) -> PointStore:
         fingerprint=info.fingerprint,
         patience_seconds=GATEWAY_WAIT_SECONDS,
     )
+
+
+async def open_books(config: IngestionConfig) -> PointStore | None:
+    """Where the collection's records are. None: nowhere, as the config has it. Raises
+    IndexFailure."""
+    if config.collection.books is not None:
+        place = config.collection.books
+        return await open_payload_index(place, patience_seconds=GATEWAY_WAIT_SECONDS)
+    if config.gateway_url is None or config.internal_token_file is None:
+        return None
+    return _remote(config, BULK_NAME)

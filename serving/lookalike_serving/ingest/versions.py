@@ -32,7 +32,7 @@ def fingerprint(item: Item, image: str) -> str:
 
 
 def image_part(stored: Origin) -> str:
-    return (stored.fingerprint or "").partition("|")[0]
+    return stored.image_version or ""
 
 
 def must_be_read(item: Item, stored: Origin) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lookalike_crds.progress import ByCause
 from lookalike_serving.documents.layout import Origin
@@ -17,6 +17,9 @@ class Task:
     item: Item
     stored: Origin | None
     """What the index holds of it; None for a new document."""
+    deleted: str | None = None
+    """Somebody deleted the document when its image had this version (`sha256:…`): it stays away
+    unless the image is another one. None: it was not deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +36,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of some tasks. `new`, `updated`, `unchanged`: images, by source."""
+    """What came of some tasks. `new`, `updated`, `unchanged`, `skipped`: images, by source."""
 
     new: dict[str, int]
     updated: dict[str, int]
     unchanged: dict[str, int]
     failures: tuple[Failure, ...]
     warnings: tuple[ByCause, ...] = ()
+    skipped: dict[str, int] = field(default_factory=dict)
+    """Documents that somebody deleted, and whose image is still the same."""
+    skipped_keys: tuple[str, ...] = ()
+    bytes: int = 0
+    """Of the images that were read."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """By stage; since the outcome before."""

@@ -31,6 +31,7 @@ from lookalike_serving.images.decode import general
 from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore
 from lookalike_serving.ingest.pictured import with_exif
+from lookalike_serving.ingest.stopwatch import Stopwatch
 from lookalike_serving.ingest.store import open_store
 from lookalike_serving.ingest.versions import fingerprint, image_part, must_be_read
 from lookalike_serving.ingest.work import Failure, Outcome, Task
@@ -53,7 +54,13 @@ class _Unchanged(NamedTuple):
     task: Task
 
 
-_Prepared = _Ready | _Unchanged
+class _Deleted(NamedTuple):
+    """An image that somebody deleted from the collection, and that is still the same."""
+
+    task: Task
+
+
+_Prepared = _Ready | _Unchanged | _Deleted
 
 
 class Worker:
@@ -85,6 +92,10 @@ class Worker:
         )
         self._config = config
         self._store: PointStore | None = None
+        self._fetching, self._writing = Stopwatch(), Stopwatch()
+        self._told: dict[str, float] = {}
+        self._read = 0
+        """Bytes since the last outcome."""
         self._fetcher = ImageFetcher(config.fetch)
         self._reader = for_sources(self._fetcher, config.buckets)
 
@@ -98,6 +109,8 @@ class Worker:
         new: Counter[str] = Counter()
         updated: Counter[str] = Counter()
         unchanged: Counter[str] = Counter()
+        skipped: Counter[str] = Counter()
+        skipped_keys: list[str] = []
         # Twice the batch: one batch in the model while the next is fetched and decoded.
         room = asyncio.Semaphore(2 * self._batch)
 
@@ -133,6 +146,10 @@ class Worker:
                 if isinstance(result, _Unchanged):
                     unchanged[result.task.source] += 1
                     continue
+                if isinstance(result, _Deleted):
+                    skipped[result.task.source] += 1
+                    skipped_keys.append(result.task.item.key)
+                    continue
                 ready.append(result)
                 if len(ready) >= self._batch:
                     await write()
@@ -141,13 +158,37 @@ class Worker:
                 each.cancel()
         if ready:
             await write()
-        return Outcome(dict(new), dict(updated), dict(unchanged), tuple(failures), tuple(told))
+        read, self._read = self._read, 0
+        return Outcome(
+            dict(new),
+            dict(updated),
+            dict(unchanged),
+            tuple(failures),
+            tuple(told),
+            skipped=dict(skipped),
+            skipped_keys=tuple(skipped_keys),
+            bytes=read,
+            seconds=self._spent(),
+        )
+
+    def _spent(self) -> dict[str, float]:
+        """Seconds by stage since the last call."""
+        stats = self._embedder.stats
+        now = {
+            "fetch": self._fetching.seconds,
+            "decode": stats.decode_seconds + stats.preprocess_seconds,
+            "embed": stats.images.model_seconds,
+            "write": self._writing.seconds,
+        }
+        before, self._told = self._told, now
+        return {stage: max(0.0, now[stage] - before.get(stage, 0.0)) for stage in now}
 
     async def _written(self, ready: Sequence[_Ready], failures: list[Failure]) -> list[_Ready]:
         """Write points; those that are in. One that the index refuses fails alone."""
         assert self._store is not None
         try:
-            await self._store.upsert([each.point for each in ready])
+            with self._writing:
+                await self._store.upsert([each.point for each in ready])
         except IndexRefused as refused:
             if len(ready) == 1:
                 task = ready[0].task
@@ -166,8 +207,13 @@ class Worker:
     async def _prepared(self, task: Task) -> _Prepared:
         """The document as it should be, unless its bytes turn out to be the stored ones."""
         item, stored = task.item, task.stored
-        file = ImageFile.of(await self._reader.read(item.uri))
+        with self._fetching:
+            data = await self._reader.read(item.uri)
+        self._read += len(data)
+        file = ImageFile.of(data)
         version = item.version or f"sha256:{file.sha256}"
+        if task.deleted is not None and task.deleted == version:
+            return _Deleted(task)
         mark = fingerprint(item, version)
         if (
             item.version is None

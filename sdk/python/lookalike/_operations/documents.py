@@ -11,7 +11,7 @@ from lookalike._exchange import Answer, Call, Operation, Part, Request, call
 from lookalike._images import Address, image
 from lookalike._operations import paths
 from lookalike._operations.pages import Pages
-from lookalike.types import Document, Filters, ImageValue
+from lookalike.types import Deleted, Document, Filters, ImageValue
 
 
 def upload(
@@ -50,13 +50,35 @@ def update(
     return (yield from call(Call(request, _document)))
 
 
-def delete(collection: str, document_id: str) -> Operation[None]:
+def delete(collection: str, document_id: str, *, forget: bool = False) -> Operation[None]:
     """Delete a document and its uploaded image. Raises NotFound.
 
-    Repeated after a broken connection, a deletion that had worked finds nothing: that is no error.
+    Ingestion does not bring it back until its object changes. Repeated after a broken connection, a
+    deletion that had worked finds nothing: that is no error.
+
+    forget: the deletion is not noted, and an earlier one is forgotten: the next ingestion may bring
+        the document again.
     """
-    request = Request("DELETE", paths.document(collection, document_id))
+    params = {"forget": "true"} if forget else {}
+    request = Request("DELETE", paths.document(collection, document_id), params=params)
     return (yield from call(Call(request, lambda answer: None, done_already=404)))
+
+
+def delete_matching(
+    collection: str, filters: Filters, *, forget: bool = False, dry_run: bool = False
+) -> Operation[Deleted]:
+    """Delete the documents that match the filters, at most 10,000 of them: as long as `remaining`
+    is not 0, call again.
+
+    forget: as in `delete`.
+    dry_run: only tell how many match, as `remaining`.
+    """
+    filters = mapping(filters, "filters", '{"status": "old"}')
+    params = {"filters": json.dumps(plain(filters, "filters"))}
+    params |= {"forget": "true"} if forget else {}
+    params |= {"dry_run": "true"} if dry_run else {}
+    request = Request("DELETE", f"{paths.collection(collection)}/documents", params=params)
+    return (yield from call(Call(request, lambda answer: Deleted.model_validate(answer.json()))))
 
 
 def listing(

@@ -19,6 +19,10 @@ def document(collection_name: str, document_id: str) -> str:
     return f"{collection(collection_name)}/documents/{_segment(document_id, 'document_id')}"
 
 
+def deletion(collection_name: str, document_id: str) -> str:
+    return f"{collection(collection_name)}/deletions/{_segment(document_id, 'document_id')}"
+
+
 def batch(batch_id: str) -> str:
     return f"/v1/batches/{_segment(batch_id, 'batch_id')}"
 
