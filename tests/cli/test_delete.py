@@ -112,8 +112,14 @@ def test_many_go_page_by_page(
 
 
 def test_what_sources_bring_again_is_told(lookalike: Command, url: str) -> None:
-    ran = lookalike("delete", "--source", "scans", "--yes", "--url", url)
-    assert "4 documents came from sources: source scans adds its images again" in ran.err
+    ran = lookalike("delete", "--filter", "price=0", "--yes", "--url", url)
+    assert "1 document came from sources, which do not bring their images again" in ran.err
+    away = ("deletions", "--output", "json", "--url", url)
+    assert "d0" in {each["document_id"] for each in lookalike(*away).json}
+    assert lookalike("restore", "d0", "--url", url).code == 0
+    assert "d0" not in {each["document_id"] for each in lookalike(*away).json}
+    ran = lookalike("delete", "--source", "scans", "--yes", "--forget", "--url", url)
+    assert "3 documents came from sources: source scans adds its images again" in ran.err
     ran = lookalike("delete", "--id", "d9", "--yes", "--url", url)
     assert "sources" not in ran.err
 
