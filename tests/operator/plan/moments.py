@@ -11,6 +11,16 @@ from lookalike_crds.image_collection import ImageCollectionStatus
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.model import CollectionSnapshot, IndexFacts, Manifest, Plan
 
+SCHEDULED = {
+    "sources": [
+        {
+            "name": "products",
+            "volume": {"path": "a", "claimName": "photos"},
+            "schedule": "0 3 * * *",
+        }
+    ]
+}
+
 
 def index_facts(name: str, **changes: Any) -> IndexFacts:
     return replace(

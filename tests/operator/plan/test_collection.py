@@ -56,19 +56,6 @@ def test_an_edge_run_waits_for_the_pod_that_holds_the_index(
     assert says in condition(plan, "Ingested")["message"]
 
 
-def test_an_edge_run_writes_through_the_retriever_with_its_token() -> None:
-    plan = plan_collection(
-        collection(EDGE, PHOTOS, children=(CLAIM,), retrievers=(searching("front"),))
-    )
-    job = named(plan, "Job")
-    volumes = job["spec"]["template"]["spec"]["volumes"]
-    assert {"name": "internal", "secret": {"secretName": "front-internal"}} in volumes
-    assert (
-        '"gateway_url": "http://front.shop.svc.cluster.local:8000"'
-        in (named(plan, "ConfigMap")["data"]["ingestion.json"])
-    )
-
-
 def test_an_edge_index_on_another_claim_of_the_same_name_is_filled_anew() -> None:
     first = collection(EDGE, PHOTOS, children=(CLAIM,), retrievers=(searching(),))
     full = ingested(first)

@@ -180,42 +180,6 @@ def test_the_autoscaler_runs_the_operators_image_whatever_the_retriever_names() 
     assert options["image"] == SETTINGS.serving_image
 
 
-def _policy(*parts: dict[str, Any], **changes: Any) -> list[Manifest]:
-    plan = plan_retriever(_retriever(*parts, **changes))
-    return [each for each in plan.objects if each["kind"] == "NetworkPolicy"]
-
-
-def test_a_ray_clusters_ports_are_for_it_and_for_kuberays_operator_alone() -> None:
-    [policy] = _policy()
-    everybody, itself, kuberay = policy["spec"]["ingress"]
-    assert "from" not in everybody
-    assert [port["port"] for port in everybody["ports"]] == [8000, 8001]
-    assert "ports" not in itself
-    assert itself["from"] == [{"podSelector": policy["spec"]["podSelector"]}]
-    namespace = {"matchLabels": {"kubernetes.io/metadata.name": "kuberay-system"}}
-    assert [peer["namespaceSelector"] for peer in kuberay["from"]] == [namespace] * 2
-    assert all(peer["podSelector"]["matchLabels"] for peer in kuberay["from"])
-
-
-def test_the_policy_can_be_left_out_by_who_installs_the_operator() -> None:
-    assert _policy(settings=replace(SETTINGS, ray_network_policy=False)) == []
-
-
-def test_a_policy_for_clients_names_the_same_kuberay() -> None:
-    [policy] = _policy({**_serving(), "access": {"networkPolicy": True}})
-    clients, _, kuberay = policy["spec"]["ingress"]
-    assert clients["from"]
-    assert all("matchLabels" in peer["namespaceSelector"] for peer in kuberay["from"])
-
-
-@pytest.mark.parametrize("access", [{}, {"networkPolicy": True}])
-def test_where_kuberay_runs_has_to_be_known(access: dict[str, Any]) -> None:
-    lost = replace(SETTINGS, kuberay_namespace=None)
-    plan = plan_retriever(_retriever({**_serving(), "access": access}, settings=lost))
-    assert told(plan, "Stalled") == ("True", "KubeRayNamespaceUnknown")
-    assert "kuberay.namespace" in condition(plan, "Stalled")["message"]
-
-
 # -- live ------------------------------------------------------------------------------------------
 
 

@@ -8,10 +8,8 @@ from typing import Any
 import pytest
 from tests.operator.plan.deployed import CRASH, SERVER, all_ready, live_deployment, pod_template
 from tests.operator.plan.known import (
-    EDGE,
     NOW,
     OTHER,
-    PHOTOS,
     QDRANT,
     READY,
     VIT,
@@ -334,11 +332,3 @@ def test_deleted_it_is_the_garbage_collectors() -> None:
     plan = plan_retriever(retriever(meta=meta("search", deleting=True)))
     assert plan.hands_off
     assert plan.status == {}
-
-
-def test_an_edge_retriever_mounts_its_index_and_sources_where_ingestion_does() -> None:
-    plan = plan_retriever(retriever(collections=(facts(EDGE, PHOTOS),)))
-    mounts = pod_template(plan)["spec"]["containers"][0]["volumeMounts"]
-    paths = {mount["mountPath"] for mount in mounts}
-    assert "/var/lib/lookalike-indexes/catalogue" in paths
-    assert "/var/lib/lookalike-sources/catalogue/products" in paths

@@ -13,29 +13,17 @@ from tests.operator.plan.known import (
     condition,
     ended,
     finished,
-    named,
     pod,
     result,
     told,
 )
-from tests.operator.plan.moments import after, done, ingested, on_server, status_of
+from tests.operator.plan.moments import SCHEDULED, after, done, ingested, on_server, status_of
 
 from lookalike_crds.failures import FAILURES, FailureKind, Part
 from lookalike_crds.progress import ByCause, RunResult, RunState
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.model import IndexFacts, Manifest, ref_of
 from lookalike_operator.plan.names import RUN_NOW
-
-SCHEDULED = {
-    "sources": [
-        {
-            "name": "products",
-            "volume": {"path": "a", "claimName": "photos"},
-            "schedule": "0 3 * * *",
-        }
-    ]
-}
-
 
 # -- runs ------------------------------------------------------------------------------------------
 
@@ -328,16 +316,6 @@ def test_a_pod_that_finds_no_node_tells_so() -> None:
 
 
 # -- schedules -------------------------------------------------------------------------------------
-
-
-def test_a_schedule_is_a_cron_job_of_its_source_alone() -> None:
-    plan = plan_collection(on_server(SCHEDULED))
-    cron = named(plan, "CronJob")
-    assert cron["spec"]["concurrencyPolicy"] == "Forbid"
-    data = named(plan, "ConfigMap")["data"]
-    assert set(data) == {"ingestion.json", "ingestion-products.json"}
-    arguments = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
-    assert "/etc/lookalike/ingestion-products.json" in arguments
 
 
 def test_results_of_scheduled_runs_are_recorded_and_their_failure_is_told() -> None:
