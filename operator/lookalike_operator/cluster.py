@@ -1,9 +1,9 @@
 """The Kubernetes API as the operator uses it: JSON in, JSON out, every request bounded.
 
-A thin layer over the official client's transport and credentials. Its generated models are left
-alone: objects are compared key by key, and a model would drop what it does not know. What is *not*
-here: caching (observe/store.py), retries (the queue does them: a failed reconcile is run again
-whole), and any decision.
+A thin layer over the transport and the credentials of the official client. Its generated models are
+not used: objects are compared key by key, and a model would drop what it does not know. This module
+does *not* cache (observe/store.py does), retry (the queue does: a failed reconcile is repeated as a
+whole) or decide anything.
 """
 
 from __future__ import annotations
@@ -120,8 +120,11 @@ class Cluster:
 
     @property
     def identity(self) -> str:
-        """Tells this cluster from others: a digest of its certificate authority, by which it is
-        verified. Empty where it is not verified, or by the machine's own authorities."""
+        """Distinguishes this cluster from others: a digest of the certificate authority that
+        verifies it.
+
+        Empty if it is not verified, or is verified by the authorities of the machine.
+        """
         try:
             authority = Path(self.configuration.ssl_ca_cert or "").read_bytes()
         except OSError:

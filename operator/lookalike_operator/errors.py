@@ -1,4 +1,4 @@
-"""What can go wrong between the operator and the API server, with the server's own words."""
+"""What can go wrong between the operator and the API server, in the words of the server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _NOT_OF_THE_SCHEMA = ("failed to create typed patch object", "failed to convert 
 
 
 class NoCluster(Exception):
-    """There is no usable configuration; the message says where it was looked for."""
+    """There is no usable configuration; the message says where it was searched for."""
 
 
 class ApiError(Exception):
@@ -27,14 +27,15 @@ class ApiError(Exception):
 
     @property
     def refused(self) -> bool:
-        """Repeating it unchanged will not help: the object itself is not wanted."""
+        """Repeating the request unchanged will not help: the object itself is refused."""
         return self.status in (400, 403, 413, 422) or (
             self.status == 500 and self.message.startswith(_NOT_OF_THE_SCHEMA)
         )
 
     @property
     def passes(self) -> bool:
-        """It says nothing about the request: the server is away, is busy, or knows newer things."""
+        """The failure says nothing about the request: the server is away, is busy, or knows newer
+        versions."""
         return self.status in (0, 408, 409, 410, 429, 502, 503, 504)
 
     @property
@@ -43,7 +44,7 @@ class ApiError(Exception):
 
     @property
     def expired(self) -> bool:
-        """The resource version is too old: list anew."""
+        """The resource version is too old: list again."""
         return self.status == 410
 
 

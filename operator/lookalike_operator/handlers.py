@@ -2,15 +2,15 @@
 
     kopf run -m lookalike_operator.handlers -A        or        lookalike-operator
 
-kopf owns the process: it takes the signals, calls what is below, and keeps a watch of each of our
-two kinds alive. An event changes the store and nothing else. When a resource is reconciled is the
-keyed queue's to say (engine/queue.py), and what is done about it the planner's (plan/).
+kopf owns the process: it handles signals, calls the handlers below, and keeps a watch of each of
+our two kinds alive. An event changes the store and nothing else. The keyed queue decides when a
+resource is reconciled (engine/queue.py), and the planner what is done about it (plan/).
 
 There is no handler for creation, update or deletion, no timer and no daemon: kopf would keep their
 state in annotations and finalizers of every resource (docs/adr/0008-watching-and-writing.md).
 
-`kopf run` takes the operator's own settings from the environment, LOOKALIKE_SERVING_IMAGE and so
-on; `lookalike-operator` hands kopf an `Operator` that is made from its flags.
+`kopf run` takes the settings of the operator from the environment (LOOKALIKE_SERVING_IMAGE and so
+on); `lookalike-operator` passes kopf an `Operator` that is built from its flags.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ async def login(memo: kopf.Memo, **_: Any) -> kopf.ConnectionInfo:
 @kopf.on.event(GROUP, VERSION, "imagecollections")
 @kopf.on.event(GROUP, VERSION, "retrievers")
 async def take_in(event: Any, memo: kopf.Memo, **_: Any) -> None:
-    """One version of a resource, from the list or from the watch."""
+    """One version of a resource, from a list or from the watch."""
     store = memo.operator.store
     live = dict(event["object"])
     if event["type"] == "DELETED":

@@ -1,7 +1,7 @@
-"""The kinds that the operator reads and writes, and where their API paths are.
+"""The kinds that the operator reads and writes, and their API paths.
 
-One table: informers watch what is in it, apply and prune write what is in it, and a Plan that
-names another kind is refused before a request is made.
+There is one table: informers watch what is in it, apply and prune write what is in it, and a Plan
+that names another kind is refused before a request is made.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ class Kind:
     optional: bool = False
     """Its API belongs to another project and may be absent."""
     watched: bool = True
-    """Secrets are not: whoever may watch Secrets may read every one of them."""
+    """Not Secrets: whoever may watch Secrets may read every one of them."""
     pruned: bool = True
-    """Deleted when a plan no longer names it."""
+    """Deleted if a plan no longer names it."""
 
     @property
     def api(self) -> str:

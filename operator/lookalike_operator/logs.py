@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, with the resource it is about as `key`."""
+"""Logs: one JSON object per line, with the resource that it concerns as `key`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _QUIET = ("kopf", "aiohttp.access", "httpx", "httpcore", "asyncio")
-"""Their news is ours at best a second time; what is wrong comes through."""
+"""Loggers that repeat what we report; their warnings and errors are still logged."""
 
 
 class JsonFormatter(logging.Formatter):
-    """`time`, `level`, `logger`, `message`, what the call gave as `extra`, and `error`."""
+    """`time`, `level`, `logger`, `message`, the `extra` of the call, and `error`."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {
@@ -30,7 +30,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """For people at a terminal."""
+    """Plain lines for a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         key = getattr(record, "key", "")
@@ -42,7 +42,7 @@ class TextFormatter(logging.Formatter):
 
 
 def configure(level: str, format: str) -> None:
-    """Of the whole process, to standard error."""
+    """Set up logging of the whole process, to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if format == "json" else TextFormatter())
     root = logging.getLogger()

@@ -1,7 +1,7 @@
-"""What the operator says of itself in Prometheus' format, on /metrics.
+"""The operator's own metrics in the format of Prometheus, on /metrics.
 
-One `Metrics` for each operator, with a registry of its own: two of them in one process, as in the
-tests, do not count into each other.
+Each operator has its own `Metrics` with its own registry, so that two of them in one process, as in
+the tests, do not share counters.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What applying resources would change, found out without changing anything.
+"""What applying resources would change, computed without changing anything.
 
-The API server itself says what it would make of each resource (a dry run: schema, rules, defaults
-and all); the same observing and planning as in the operator then says what would follow from it,
-and the API server whether it would take these objects.
+The API server checks each resource in a dry run, with schema, rules and defaults. The observing and
+planning of the operator then computes what would follow from it, and the API server says whether it
+would accept those objects.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Preview:
     changes: tuple[str, ...] = ()
     """One line for each object, with what it costs."""
     refused: str | None = None
-    """Why the API server would not take the resource at all."""
+    """Why the API server would refuse the resource itself."""
     stalled: str | None = None
-    """Why the operator would take it and get nowhere."""
+    """Why the operator would accept the resource and make no progress."""
 
 
 async def preview(
@@ -187,7 +187,7 @@ async def _no_progress(pods: Iterable[Manifest]) -> Mapping[str, WorkerProgress]
 
 
 async def _no_samples(meta: Meta, spec: RetrieverSpec) -> tuple[tuple[Sample, ...], float | None]:
-    """A preview scales nothing: replicas stay what they are."""
+    """A preview scales nothing: replicas stay as they are."""
     return (), None
 
 

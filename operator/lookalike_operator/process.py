@@ -1,11 +1,11 @@
-"""The whole operator, put together: who feeds whom, what starts first, how it ends.
+"""The whole operator, put together: what feeds what, what starts first, how it ends.
 
     start: probes -> lease -> list -> informers synced -> workers      stop: drain -> release
 
-kopf calls both, and watches our own kinds in between (handlers.py). Nothing is looked at before
-every kind has been listed, so that "not there" means that, and nothing in a namespace before it is
-certain that no other release acts there. Losing the lease ends the process at once, looks under way
-included.
+kopf calls both, and watches our own kinds in between (handlers.py). Nothing is reconciled before
+every kind has been listed, so that a missing object is known to be missing, and nothing in a
+namespace before it is certain that no other release is active there. Losing the lease ends the
+process at once, including running reconciles.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class Operator:
         self._leading = False
         self._stopping = False
         self.working = False
-        """It leads, has listed everything, and looks are taken."""
+        """Whether it leads, has listed everything, and reconciles resources."""
         self.failure: Exception | None = None
         """Why it could not start, or go on."""
         metrics.measure(
@@ -200,7 +200,7 @@ class Operator:
             raise
 
     async def stop(self) -> None:
-        """Looks under way may finish, if there still is a right to act; then let go of it."""
+        """Running reconciles may finish if this process still leads; then the lease is released."""
         self._stopping = True
         self._metrics.leads(False)
         await self._workers.drain(0.0 if self.failure else self.settings.drain_seconds)
@@ -217,7 +217,8 @@ class Operator:
         await self.cluster.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        """In the background, until `stop`. Nothing here ends by itself: what does ends us all."""
+        """Run in the background until `stop`. Nothing here ends by itself: if something does, the
+        process ends."""
         task = asyncio.create_task(work, name=name)
         task.add_done_callback(self._ended)
         self._background.append(task)

@@ -1,6 +1,6 @@
-"""One look at one resource: observe -> plan -> apply.
+"""One reconcile of one resource: observe -> plan -> apply.
 
-Level-triggered: a look needs no event to be right, and may be repeated or cut off anywhere.
+It is level-triggered: it needs no event to be right, and may be repeated or cut off anywhere.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from lookalike_operator.plan.unforeseen import plan_unforeseen
 log = logging.getLogger(__name__)
 
 _RESTLESS = 20
-"""So many looks in a row that each wrote something are no convergence."""
+"""So many reconciles in a row that each wrote something do not converge."""
 _SECRETS_SECONDS = 20.0
 _FOREIGN_SECONDS = 60.0
-"""Nobody tells us when a missing Secret appears, or when an object in the way is gone."""
+"""Nothing reports that a missing Secret appears, or that an object in the way is gone."""
 
 
 @dataclass(frozen=True, slots=True)

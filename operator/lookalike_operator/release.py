@@ -1,16 +1,17 @@
-"""Lets go of all that the operator holds: what runs when a release of it is uninstalled.
+"""Removes everything that the operator holds; runs when a release is uninstalled.
 
     python -m lookalike_operator.release [--namespace NAME …] [--release-namespace NAME]
         [--lease-namespace NAME] [--kubeconfig FILE]
 
-A collection whose index on a Qdrant server is to go with it carries a finalizer, and once the
-operator is gone nobody would take it off: the collection, and its namespace, could never be
-deleted. So the finalizers go with the operator. An operator installed later puts them back.
+A collection whose index on a Qdrant server is to be deleted with it carries a finalizer. Without
+the operator nobody would remove it, and neither the collection nor its namespace could ever be
+deleted. So the finalizers are removed with the operator. An operator that is installed later adds
+them again.
 
-The operator itself can give back neither its lease nor its marks on namespaces: its permissions are
-deleted before its pod ends. An operator installed at once would wait until the lease has run out,
-and another release until nobody has answered for a mark. If another release acts in one of these
-namespaces, it puts its finalizers back at once.
+The operator itself can release neither its lease nor its marks on namespaces, because its
+permissions are deleted before its pod ends. An operator that is installed at once would wait until
+the lease has expired, and another release until nobody has answered for a mark. If another release
+is active in one of these namespaces, it adds its finalizers again at once.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _ATTEMPTS = 5
 
 
 async def release(cluster: Cluster, namespaces: Sequence[str] = ()) -> int:
-    """Take our finalizer off every collection; how many had it. Raises ApiError."""
+    """Remove our finalizer from every collection. Returns how many had it. Raises ApiError."""
     released = 0
     for namespace in namespaces or (None,):
         try:
@@ -69,7 +70,7 @@ async def _let_go(cluster: Cluster, namespace: str, name: str) -> bool:
 
 
 async def release_lease(cluster: Cluster, namespace: str) -> None:
-    """Whoever wants to lead may begin at once. Raises ApiError."""
+    """Let another process lead at once. Raises ApiError."""
     spec = {"holderIdentity": "", "leaseDurationSeconds": 1}
     try:
         await cluster.patch(LEASE, namespace, LEASE_NAME, {"spec": spec})

@@ -1,7 +1,7 @@
-"""The operator's configuration: flags, or the environment variable of the same name.
+"""The configuration of the operator: flags, or the environment variables of the same names.
 
-`--serving-image` is `LOOKALIKE_SERVING_IMAGE`, and so on for all; a flag wins. What is wrong is
-said before anything starts.
+`--serving-image` is `LOOKALIKE_SERVING_IMAGE`, and so on; a flag has precedence. Errors are
+reported before anything starts.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LeaseTimes:
 
 @dataclass(frozen=True, slots=True)
 class MarkTimes:
-    """Seconds, of a release's marks on namespaces (engine/namespaces.py)."""
+    """Seconds, for the marks of a release on namespaces (engine/namespaces.py)."""
 
     look: float = 15.0
     trust: float = 40.0
@@ -67,7 +67,7 @@ class OperatorSettings:
 def parse(
     arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None
 ) -> OperatorSettings:
-    """Ends the process with a message where something is wrong (argparse)."""
+    """Ends the process with a message if something is wrong (argparse)."""
     env = os.environ if environment is None else environment
     parser = _parser(env)
     given = parser.parse_args(arguments)

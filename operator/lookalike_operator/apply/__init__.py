@@ -1,1 +1,1 @@
-"""A plan -> server-side apply, prune, Qdrant calls, status, events."""
+"""Carries out a plan: server-side apply, prune, Qdrant calls, status, events."""

@@ -1,22 +1,23 @@
-"""The children of one resource: applied where they differ, created once, deleted when not named.
+"""The children of one resource: applied if they differ, created once, deleted if no longer named.
 
-What differs is told by plan/changes.py, from the snapshot. A snapshot that is older than the
-cluster does no harm: what it lacks is created only if the server has nothing of that name, and the
-news that it has not seen leads to another look.
+plan/changes.py computes the differences from the snapshot. A snapshot that is older than the
+cluster does no harm: an object that it lacks is created only if the server has none of that name,
+and the change that it misses leads to another reconcile.
 
-Rules, in the order they matter:
+Rules, in the order in which they matter:
 
-1. What is not ours is not touched: an object of the same name that neither carries our owner
+1. Objects of others are not touched: an object of the same name that neither carries our owner
    reference nor asks to be adopted is reported, and stays as it is.
-2. Nothing is created for a resource that is gone. A watch may be late, so the server is asked
-   before the first creation of a look whether the resource still is there, by uid – unless it has
-   just taken a write of ours to that very version of the resource, which tells the same.
-3. Nothing is written that is there already. An object that the server stores otherwise than we
-   rendered it (it normalises a field) is applied once; what differs then is remembered as normal.
-4. What applying cannot mend – a list that merges by keys and would hold one item twice, a field
-   that somebody added – is replaced: the spec as a whole, as rendered.
-5. An object that somebody else changes back again and again is written ever more seldom.
-6. A refused object (invalid, forbidden, over quota) stops the look before anything is deleted.
+2. Nothing is created for a resource that no longer exists. A watch may be late, so before the first
+   creation of a reconcile the server is asked, by uid, whether the resource still exists – unless
+   it has just accepted one of our writes to that very version of the resource.
+3. Nothing is written that exists already. An object that the server stores otherwise than we
+   rendered it (because it normalises a field) is applied once; the remaining difference is
+   remembered as normal.
+4. If applying cannot correct something – a list that merges by keys and would hold one item twice,
+   or a field that somebody added – the whole spec is replaced with the rendered one.
+5. An object that somebody else keeps changing back is written less and less often.
+6. A refused object (invalid, forbidden, over quota) stops the reconcile before anything is deleted.
 """
 
 from __future__ import annotations
@@ -46,11 +47,12 @@ _DOUBTED_AFTER_SECONDS = 10.0
 
 
 class OwnerGone(Exception):
-    """The resource was deleted, or deleted and made anew, behind the watch's back."""
+    """The resource was deleted, or deleted and created again, without the watch reporting it
+    yet."""
 
 
 class Refused(Exception):
-    """The API server does not want one of the objects."""
+    """The API server refuses one of the objects."""
 
     def __init__(self, ref: ObjectRef, error: ApiError) -> None:
         super().__init__(f"{ref}: {error.message}")
@@ -67,7 +69,7 @@ class _Normal:
 
 
 class Children:
-    """For all resources: remembers across looks what the server makes of our objects."""
+    """For all resources: remembers across reconciles how the server stores our objects."""
 
     def __init__(
         self,
@@ -84,17 +86,17 @@ class Children:
         self._clock = clock
         self._verify_secrets = verify_secrets
         self._verified: LRUCache[str, float] = LRUCache(_REMEMBERED)
-        """uid of the owner and reference of its Secret -> when that was seen."""
+        """uid of the owner and reference of its Secret -> when that was last seen."""
         self._contests = Contests(clock)
         self._normal: LRUCache[str, _Normal] = LRUCache(_REMEMBERED)
 
     def look(self, key: Key, owner: Owner, *, first: bool = False) -> Look:
-        """`first`: the resource has never been looked at, so it has no children yet."""
+        """`first`: the resource has never been reconciled, so it has no children yet."""
         return Look(self, key, owner, first)
 
 
 class Look:
-    """The children of one resource during one look."""
+    """The children of one resource during one reconcile."""
 
     def __init__(self, children: Children, key: Key, owner: Owner, first: bool) -> None:
         self._all = children
@@ -108,12 +110,14 @@ class Look:
         self.written: list[str] = []
         """What was done, in words: `applied Deployment/x`."""
         self.emptied: str | None = None
-        """A Secret that somebody took its key out of, in words. It may not be written again."""
+        """A Secret whose key somebody removed, in words. It may not be written again."""
         self.contested: tuple[str, float] | None = None
-        """An object that others change back, in words, and the seconds until it is written."""
+        """An object that others keep changing back, in words, and the seconds until it is
+        written."""
 
     def owner_is_there(self) -> None:
-        """The server has just taken a write to the resource as it was planned for."""
+        """The server has just accepted a write to the version of the resource that was planned
+        for."""
         self._confirmed = True
 
     async def apply(self, changes: Iterable[Change]) -> None:

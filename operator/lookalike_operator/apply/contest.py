@@ -1,8 +1,8 @@
-"""Who changes back what we apply: told by how often one and the same manifest had to be written.
+"""Detects who changes back what we apply, by how often one and the same manifest had to be written.
 
-Another controller, or another release of this operator, may want a field otherwise. Both would go
-on for ever, as fast as the API server takes it. So the same manifest of an object is written a few
-times at once, and from then on ever more seldom, until nobody has changed it for an hour.
+Another controller, or another release of this operator, may want another value of a field. Both
+would continue for ever, as fast as the API server allows. So the same manifest of an object is
+written a few times at once, and then less and less often, until nobody has changed it for an hour.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Events on our resources: what happened, for `kubectl describe`.
 
-An event is named by what it says, so saying the same again within the hour that the server keeps
-events is a conflict there, and no second event; this process does not even ask twice.
+The name of an event is derived from its text. So the same event within the hour for which the
+server keeps events is a conflict there, and not a second event; this process does not even send it
+twice.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class EventWriter:
         self._said: LRUCache[str, bool] = LRUCache(_REMEMBERED)
 
     async def write(self, regarding: Manifest, events: tuple[Event, ...]) -> None:
-        """Events never fail a reconcile: they are news, not state."""
+        """Events never fail a reconcile: they report changes, they hold no state."""
         for event in events:
             name = _name(regarding, event)
             if name in self._said:

@@ -1,12 +1,12 @@
-"""One plan, carried out in the order of its fields. Any step may be the last.
+"""Carries out one plan, in the order of its fields. Any step may be the last.
 
     finalizer -> status -> objects -> once -> delete -> index -> finalizer off -> events
 
-The status says what the plan was made from, and nothing of how the plan goes: that is for the next
-look. So it comes early. Whatever happens afterwards, a defect of ours included, it is told; and the
-server, which takes it for that very version of the resource alone, has then said that the resource
-is there, for which children are made. What is to be deleted outside of Kubernetes is gone before
-the finalizer is.
+The status describes the snapshot that the plan was made from, and not how carrying out the plan
+went, which the next reconcile reports. So it is written early. It is then reported whatever happens
+afterwards, including a bug of ours. Besides, the server accepts it only for that very version of
+the resource, and so confirms that the resource exists before children are created for it. What has
+to be deleted outside of Kubernetes is deleted before the finalizer is removed.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class Outcome:
     foreign: tuple[ObjectRef, ...] = ()
     refused: tuple[tuple[ObjectRef, str], ...] = ()
     trouble: Trouble | None = None
-    """What else went wrong that a person is to hear of."""
+    """Other problems that the status should report."""
     failure: str | None = None
-    """Some of it is to be tried again: the reason, in one word."""
+    """Some of it should be tried again: the reason, in one word."""
     message: str = ""
     """About the failure."""
     retry_after: float = 0.0
-    """Seconds the server asked us to wait."""
+    """Seconds that the server asked us to wait."""
 
 
 class Executor:
@@ -80,7 +80,7 @@ class Executor:
         changes: Changes,
         perform: PerformIndexOp,
     ) -> Outcome:
-        """`live`: the resource as planned for; `changes`: of that plan. Raises OwnerGone."""
+        """`live`: the resource that was planned for; `changes`: of that plan. Raises OwnerGone."""
         look = self._children.look(key, owner, first=not live.get("status"))
         run = _Run(self._cluster, self._store, look, live)
         await run.carry_out(plan, changes, perform)
@@ -89,7 +89,7 @@ class Executor:
 
 
 class _Run:
-    """One plan on its way."""
+    """One plan that is being carried out."""
 
     def __init__(self, cluster: Cluster, store: Store, look: Look, live: Manifest) -> None:
         self._cluster = cluster

@@ -1,7 +1,7 @@
 """The digest of a manifest as rendered, which every applied child carries.
 
-It tells whether what we would apply is what we applied last, fields that we no longer set included:
-comparing fields alone cannot see those.
+It shows whether we would apply the same as last time, including fields that we no longer set:
+comparing fields alone cannot detect those.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Requeue, watch, queue, lease: when a resource is looked at, never what is done about it."""
+"""Queue, watch and lease: when a resource is reconciled, never what is done about it."""

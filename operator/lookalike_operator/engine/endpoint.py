@@ -1,7 +1,7 @@
 """/metrics, /healthz and /readyz of the operator.
 
-Alive: the event loop turns and no worker has died. Ready: every kind has been listed once, or this
-process stands by for another that leads.
+It is alive if the event loop runs and no worker has ended. It is ready if every kind has been
+listed once, or if this process stands by for another one that leads.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Endpoint:
         alive: Callable[[], str | None],
         ready: Callable[[], str | None],
     ) -> None:
-        """`alive`, `ready`: None, or what is missing."""
+        """`alive` and `ready` return None, or what is missing."""
         self._host = host
         self._port = port
         self._metrics = metrics
@@ -34,7 +34,7 @@ class Endpoint:
         self._runner = web.AppRunner(app, access_log=None)
 
     async def start(self) -> int:
-        """The port that it listens on: the one given, or a free one for 0. Raises OSError."""
+        """The port to listen on: the given one, or a free one for 0. Raises OSError."""
         await self._runner.setup()
         await web.TCPSite(self._runner, self._host, self._port).start()
         port: int = self._runner.addresses[0][1]

@@ -1,10 +1,11 @@
-"""One kind, listed and then watched for ever: every change goes to the store.
+"""Lists one kind and then watches it for ever, and puts every change into the store.
 
     list -> synced -> watch … watch (the server ends each after minutes) -> 410 -> list …
 
-Whatever breaks – the connection, the server, the version we know – leads back to a watch from the
-last version, or to a new list, after a jittered pause. A list tells of deletions that no watch
-brought. A kind the cluster lacks counts as synced and empty; it is looked for from time to time.
+Whatever fails – the connection, the server, the version that we know – leads back to a watch from
+the last version, or to a new list, after a jittered pause. A list reveals deletions that no watch
+reported. A kind that the cluster lacks counts as synced and empty; the informer checks for it from
+time to time.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _LOOK_FOR_ABSENT = 60.0
 
 
 class Informer:
-    """`namespace` None: the whole cluster. `labels`: what is not selected does not exist for us."""
+    """`namespace` None: the whole cluster. `labels`: objects without them do not exist for us."""
 
     def __init__(
         self,
@@ -51,10 +52,10 @@ class Informer:
         self._failures = 0
         self.synced = asyncio.Event()
         self.present = False
-        """The cluster serves the kind."""
+        """Whether the cluster serves the kind."""
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Runs until it is cancelled."""
         while True:
             try:
                 if self._version is None:

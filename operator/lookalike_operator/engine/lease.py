@@ -1,11 +1,11 @@
-"""Of several operators one acts: the holder of a Lease (coordination.k8s.io).
+"""Of several operators, one is active: the holder of a Lease (coordination.k8s.io).
 
-The same rules as client-go's, measured on the monotonic clock alone, so that a wall clock that
-jumps neither makes nor breaks a leader: another's lease has run out when *we* have seen no change
-of it for its duration; ours is lost when *we* have not renewed it for less than that. Whoever loses
-it ends the process: nothing is written on a doubtful right.
+The rules are those of client-go, measured on the monotonic clock alone, so that a jump of the wall
+clock neither creates nor removes a leader. The lease of another process has expired if *we* have
+seen no change of it for its duration; our lease is lost if *we* have not renewed it for a shorter
+time. A process that loses the lease ends: nothing is written without a certain right to do so.
 
-kubernetes.aio.leaderelection was considered: it measures with the wall clock, its requests may hang
+kubernetes.aio.leaderelection was considered. It measures with the wall clock, its requests may hang
 for longer than the lease lasts, and it writes local times as UTC.
 """
 
@@ -30,7 +30,7 @@ _RELEASE_ATTEMPTS = 3
 
 
 class LeaseLost(Exception):
-    """Another may act now: stop at once."""
+    """Another process may be active now: stop at once."""
 
 
 class Lease:
@@ -57,7 +57,7 @@ class Lease:
         self._held: dict[str, Any] | None = None
 
     async def acquire(self) -> None:
-        """Wait until the lease is ours."""
+        """Wait until this process holds the lease."""
         waiting = False
         while not await self._try():
             if not waiting:
@@ -67,7 +67,7 @@ class Lease:
         log.info("leading as %s", self.identity)
 
     async def hold(self) -> None:
-        """Renew until it fails. Raises LeaseLost; never returns."""
+        """Renew the lease until that fails. Raises LeaseLost; never returns."""
         renewed = self._clock()
         while True:
             await asyncio.sleep(self._times.retry)
@@ -86,10 +86,10 @@ class Lease:
                 continue
 
     async def release(self) -> None:
-        """Let the next one begin at once. Best effort.
+        """Let the next process take over at once. Best effort.
 
-        What is known of the lease may be old: a renewal that was cut off may have been written all
-        the same. So it is read anew, and only taken from ourselves.
+        What is known of the lease may be out of date: a renewal that was cut off may have been
+        written all the same. So the lease is read again, and is only released if it is still ours.
         """
         for _ in range(_RELEASE_ATTEMPTS):
             try:
@@ -107,7 +107,8 @@ class Lease:
         self._held = None
 
     async def _try(self) -> bool:
-        """Take or renew it; False where another has it, or the server did not answer."""
+        """Take or renew the lease. False if another process holds it or the server did not
+        answer."""
         try:
             live = await self._cluster.get(LEASE, self._namespace, self._name)
             if live is None:

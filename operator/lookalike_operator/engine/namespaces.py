@@ -1,22 +1,23 @@
-"""Of several releases that watch a namespace one acts there: the one that holds its mark.
+"""Of several releases that watch a namespace, one is active there: the one that holds its mark.
 
-Replicas of one release share a lease (lease.py). Two releases cannot see each other's: one may
-watch the whole cluster, the other a list of namespaces, and neither need be allowed to read
-anything elsewhere. What both see is the namespace, so the release that acts leaves a mark there, a
-Lease called `lookalike-release`, before it writes anything else. It does so in each namespace that
-has a resource of ours, and takes the mark away with the last of them.
+The replicas of one release share a lease (lease.py). Two releases cannot see each other's lease:
+one may watch the whole cluster and the other a list of namespaces, and neither needs the right to
+read anything elsewhere. Both see the namespace, so the active release leaves a mark there, a Lease
+called `lookalike-release`, before it writes anything else. It does so in each namespace that has
+one of our resources, and removes the mark with the last of them.
 
-A mark is not renewed while nobody asks, so that a cluster at rest is written to by no one:
+A mark is only renewed if somebody asks, so that nothing is written to a cluster at rest:
 
-- Who acts reads its marks every `look` seconds, and answers each that has been asked about.
-- Who finds another's mark asks, by an annotation, whether that release is still there, and
-  does nothing else. If there is no answer for `answer` seconds, it takes the mark over.
-- Who could not read its marks for `trust` seconds no longer acts, until it has. This ends long
-  before anybody may take a mark over, whatever connections, pauses and clocks do: all durations
-  are measured here, on the monotonic clock.
+- The active release reads its marks every `look` seconds, and answers each that has been asked
+  about.
+- A release that finds the mark of another asks, by an annotation, whether that release still
+  exists, and does nothing else. If there is no answer for `answer` seconds, it takes the mark over.
+- A release that could not read its marks for `trust` seconds is not active until it has read them.
+  This is much shorter than the time after which another may take a mark over, whatever connections,
+  pauses and clocks do: all durations are measured here, on the monotonic clock.
 
-A process that ends leaves its marks: the next pod of its release goes on with them. Uninstalling
-takes them away (release.py).
+A process that ends leaves its marks, and the next pod of its release continues with them.
+Uninstalling removes them (release.py).
 """
 
 from __future__ import annotations
@@ -40,17 +41,18 @@ Mark = dict[str, Any]
 
 MARK_NAME = "lookalike-release"
 ASKED_BY = "lookalike.dev/asked-by"
-"""On a mark: another release wants to know whether its holder is still there."""
+"""On a mark: another release wants to know whether the holder still exists."""
 
 _RETRY_SECONDS = 2.0
 _AT_ONCE = 10
-"""Marks that are written concurrently."""
+"""Number of marks that are written concurrently."""
 _BEING_TERMINATED = "because it is being terminated"
-"""The API server's words for a namespace in which nothing can be created any more."""
+"""How the API server describes a namespace in which nothing can be created any more."""
 
 
 def release_name(namespace: str) -> str:
-    """A release, the same for all its pods: there is one in a namespace, since its lease is."""
+    """A release. All its pods share the name: a namespace holds one release, since it holds one
+    lease."""
     return f"{namespace}/{LEASE_NAME}"
 
 
@@ -68,7 +70,7 @@ async def read_marks(cluster: Cluster, watched: Sequence[str]) -> dict[str, Mark
 
 
 async def delete_mark(cluster: Cluster, mark: Mark, release: str) -> bool:
-    """Whether it was the release's, and is gone now. Raises ApiError."""
+    """Whether the mark belonged to the release and is now removed. Raises ApiError."""
     if holder_of(mark) != release:
         return False
     meta = mark["metadata"]
@@ -78,23 +80,23 @@ async def delete_mark(cluster: Cluster, mark: Mark, release: str) -> bool:
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of one namespace."""
+    """What is known about one namespace."""
 
     confirmed: float | None = None
-    """When the mark was ours for certain. None: it is not."""
+    """When the mark was last known to be ours. None: it is not."""
     other: str = ""
-    """The release that acts there instead."""
+    """The release that is active there instead."""
     problem: str = ""
-    """Why nobody can tell whose it is."""
+    """Why it is not known whose it is."""
     asked_version: str = ""
     asked_since: float = 0.0
     """The version of another's mark that has been asked about, and since when we know it."""
     ask_at: float = 0.0
-    """Not before then: it has answered lately."""
+    """Not before this time: it has answered recently."""
 
 
 class Namespaces:
-    """Where this release acts, of the namespaces that it watches."""
+    """In which of the watched namespaces this release is active."""
 
     def __init__(
         self,
@@ -107,8 +109,8 @@ class Namespaces:
         gained: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`watched`: none means all. `wanted`: those that have resources of ours. `gained` is
-        called whenever this release may act in a namespace from now on."""
+        """`watched`: None means all. `wanted`: those that have our resources. `gained` is called
+        whenever this release becomes active in a namespace."""
         if not times.look < times.trust < times.answer:
             raise ValueError("marks need look < trust < answer")
         self._cluster = cluster
@@ -133,11 +135,11 @@ class Namespaces:
 
     @property
     def others(self) -> dict[str, str]:
-        """Where another release acts, and its name."""
+        """Where another release is active, and its name."""
         return {name: known.other for name, known in self._known.items() if known.other}
 
     def missing(self) -> str | None:
-        """Why this release can act nowhere, though there are resources; None: it can."""
+        """Why this release cannot be active anywhere although there are resources, or None."""
         if any(self._certain(known) for known in self._known.values()):
             return None
         if self._known and all(known.other for known in self._known.values()):
@@ -152,7 +154,7 @@ class Namespaces:
         return f"it is not known whether another release is active in its namespaces: {told}"[:1000]
 
     async def run(self) -> None:
-        """Keep the marks. Never returns."""
+        """Maintain the marks. Never returns."""
         while True:
             self._wake.clear()
             pause = self._times.look
@@ -177,7 +179,7 @@ class Namespaces:
     # -- one round ---------------------------------------------------------------------------------
 
     async def _round(self) -> bool:
-        """False where something is to be tried again soon. Raises ApiError."""
+        """False if something should be tried again soon. Raises ApiError."""
         began = self._clock()
         marks = await read_marks(self._cluster, self._watched)
         wanted = self._wanted()
@@ -207,7 +209,7 @@ class Namespaces:
         return holder_of(mark) == self.release and not _asked(mark)
 
     async def _settle(self, namespace: str, mark: Mark | None) -> None:
-        """Make it, answer, ask, or take it over. Raises ApiError."""
+        """Create the mark, answer it, ask about it, or take it over. Raises ApiError."""
         known = self._known.setdefault(namespace, _Known())
         if mark is None:
             await self._create(namespace, known)
@@ -248,7 +250,7 @@ class Namespaces:
             self._gained(namespace)
 
     async def _left(self, namespace: str, known: _Known, mark: Mark, holder: str) -> bool:
-        """Whether the release that holds the mark has gone. Asks if nobody has."""
+        """Whether the release that holds the mark has gone. Asks if nobody has asked yet."""
         if holder != known.other:
             log.warning(
                 "another release is active in namespace %s: %s; this one, %s, does nothing "

@@ -1,12 +1,12 @@
-"""Which resource is looked at next: a queue of keys, not of events.
+"""Which resource is reconciled next: a queue of keys, not of events.
 
-    add(key) … add(key)  ->  one look, and never two at a time  ->  done(key)
+    add(key) … add(key)  ->  one reconcile, and never two at a time  ->  done(key)
 
-However often a key is added while it waits, it is looked at once, with all the reasons; added while
-it is being looked at, it is looked at once more afterwards. Keys that are due are taken in the
-order they became due, so one busy resource cannot starve the others. A key that failed waits
-exponentially longer each time, with jitter, up to a cap; an event brings it forward no earlier than
-its backoff says, so a failing resource cannot spin on its own events.
+However often a key is added while it waits, it is reconciled once, with all the reasons. If it is
+added while it is being reconciled, it is reconciled once more afterwards. Keys are taken in the
+order in which they became due, so one busy resource cannot starve the others. A key that failed
+waits exponentially longer each time, with jitter, up to a limit. An event does not shorten this
+wait, so a failing resource cannot spin on its own events.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from lookalike_crds.backoff import Backoff
 from lookalike_operator.plan.model import Key
 
 SOON_SECONDS = 0.5
-"""For news that seldom come alone: a Deployment that was made changes its status several times
-within that, and one reconcile sees it all."""
+"""For changes that usually come in groups: a new Deployment changes its status several times within
+that time, and one reconcile observes them all."""
 _MOST_REASONS = 8
 
 
@@ -36,12 +36,12 @@ class _Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One look that is due."""
+    """One reconcile that is due."""
 
     key: Key
     reasons: tuple[str, ...]
     waited: float
-    """Seconds since it was due."""
+    """Seconds since it became due."""
 
 
 class KeyedQueue:
@@ -68,7 +68,7 @@ class KeyedQueue:
     # -- putting in --------------------------------------------------------------------------------
 
     def add(self, key: Key, reason: str, after: float = 0.0) -> None:
-        """Look at the key in `after` seconds at the latest."""
+        """Reconcile the key in `after` seconds at the latest."""
         if self._closed:
             return
         now = self._clock()
@@ -83,7 +83,8 @@ class KeyedQueue:
         self._schedule(key, waiting, now)
 
     def failed(self, key: Key, reason: str, at_least: float = 0.0) -> float:
-        """The look failed: again after its backoff, or `at_least` seconds. Gives the seconds."""
+        """The reconcile failed: repeat it after its backoff, or after `at_least` seconds. Returns
+        the seconds."""
         count = self._failures[key] = self._failures.get(key, 0) + 1
         seconds = max(at_least, self._backoff.after(count, self._chance()))
         self._not_before[key] = self._clock() + seconds
@@ -94,12 +95,12 @@ class KeyedQueue:
         return seconds
 
     def succeeded(self, key: Key) -> None:
-        """The look went well, or what failed is not what is there now: its backoff is over."""
+        """The reconcile succeeded, or what failed is no longer current: its backoff ends."""
         self._failures.pop(key, None)
         self._not_before.pop(key, None)
 
     def forget(self, key: Key) -> None:
-        """The resource is gone: nothing more is due."""
+        """The resource no longer exists: nothing more is due."""
         self.succeeded(key)
         waiting = self._waiting.get(key)
         if waiting is not None and not waiting.ready:
@@ -108,7 +109,8 @@ class KeyedQueue:
     # -- taking out --------------------------------------------------------------------------------
 
     async def take(self) -> Turn | None:
-        """The next key that is due, waiting for one; None once closed. Ends with `done`."""
+        """The next key that is due, waiting for one; None once the queue is closed. Ends with
+        `done`."""
         while True:
             if self._closed:
                 return None
@@ -122,14 +124,14 @@ class KeyedQueue:
             await self._wakeup.wait()
 
     def done(self, key: Key) -> None:
-        """The look is over: the key may be taken again."""
+        """The reconcile has ended: the key may be taken again."""
         self._flying.discard(key)
         waiting = self._waiting.get(key)
         if waiting is not None:
             self._schedule(key, waiting, self._clock())
 
     def close(self) -> None:
-        """Every `take` answers None from now on."""
+        """From now on, every `take` returns None."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -149,7 +151,7 @@ class KeyedQueue:
 
     @property
     def idle(self) -> bool:
-        """Nothing is due and nothing under way; something may be due later."""
+        """Whether nothing is due and nothing is in progress; something may become due later."""
         return not self.depth and not self._flying and not self._overdue()
 
     # -- inside ------------------------------------------------------------------------------------
@@ -170,7 +172,7 @@ class KeyedQueue:
         self._arm(now)
 
     def _promote(self) -> None:
-        """Move what has become due. Entries of the heap that were overtaken are dropped here."""
+        """Move the keys that have become due. Outdated entries of the heap are dropped here."""
         now = self._clock()
         while self._later and self._later[0][0] <= now:
             due, key = heapq.heappop(self._later)

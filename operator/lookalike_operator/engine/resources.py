@@ -1,9 +1,9 @@
-"""Our two kinds, listed: what kopf's watch of them (handlers.py) does not tell.
+"""Lists our two kinds, which adds what kopf's watch of them (handlers.py) does not report.
 
-It says neither that it has listed all there are, without which "not there" means nothing, nor what
-was deleted while it was disconnected. So both kinds are listed before the first reconcile, and by
-name at every resync. Nothing is created for a resource that the server does not confirm
-(apply/children.py).
+kopf reports neither that it has listed everything, without which "it does not exist" cannot be
+known, nor what was deleted while it was disconnected. So both kinds are listed before the first
+reconcile, and by name at every resync. Nothing is created for a resource whose existence the server
+does not confirm (apply/children.py).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class OwnResources:
         self.synced = False
 
     async def sync(self) -> None:
-        """List all of both kinds, once the cluster has them. Waits for as long as it takes."""
+        """List both kinds, once the cluster has them. Waits as long as that takes."""
         failures = 0
         while True:
             try:
@@ -60,7 +60,7 @@ class OwnResources:
                 await asyncio.sleep(_RECONNECT.after(failures))
 
     async def look_for_lost(self, every: float) -> None:
-        """Now and then, drop what was deleted while nobody watched. Never returns."""
+        """From time to time, drop what was deleted while no watch was connected. Never returns."""
         while True:
             await asyncio.sleep(every * random.uniform(0.8, 1.2))
             try:

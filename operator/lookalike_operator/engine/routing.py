@@ -1,12 +1,12 @@
-"""Which resources must be looked at when something has changed. All of that mapping is here.
+"""Which resources have to be reconciled when an object has changed. The whole mapping is here.
 
-- A child concerns the resource it is labelled as.
+- A child concerns the resource that its labels name.
 - An ImageCollection concerns the Retrievers that name it: they serve its index.
 - A Retriever concerns its collections (an Edge index is filled through it), those that it named
-  before, and its rivals: two cannot serve one Edge index.
+  before, and its rivals: two Retrievers cannot serve one Edge index.
 
-Others are told only when what they look at has changed, so a status that counts documents does not
-wake a hundred retrievers for each condition of another.
+Other resources are only reconciled if something that they read has changed, so a status that counts
+documents does not wake a hundred Retrievers.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def concerned(change: Change, store: Store) -> set[Key]:
 def patience(change: Change) -> float:
     """Seconds that the change may wait for others that come with it.
 
-    A person waits for what a new resource, another spec or a deletion leads to. Whatever else
-    happens, our own writes among it, is a step on the way.
+    A person waits for the consequences of a new resource, a changed spec or a deletion. Everything
+    else, including our own writes, is an intermediate step.
     """
     before, after = change.before, change.after
     if after is None:

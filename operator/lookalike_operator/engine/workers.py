@@ -1,8 +1,8 @@
-"""A few workers that take keys from the queue and look at them, until told to stop.
+"""A few workers that take keys from the queue and reconcile them, until they are stopped.
 
-A look that fails is logged, counted and repeated after its backoff; no failure ends a worker. On
-the way down, looks under way may finish within a time limit: a half-done reconcile is harmless (the
-next one converges), but a finished one is cheaper.
+A reconcile that fails is logged, counted and repeated after its backoff; no failure ends a worker.
+At shutdown, running reconciles may finish within a time limit: one that is cut off is harmless,
+since the next one converges, but one that finishes is cheaper.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ Look = Callable[[Turn], Awaitable["Verdict"]]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a look ended."""
+    """How a reconcile ended."""
 
     again: float | None = None
-    """Seconds until the next look; None: when something changes."""
+    """Seconds until the next reconcile; None: when something changes."""
     gone: bool = False
     """The resource does not exist any more."""
     failure: str | None = None
-    """Part of it failed and is to be tried again with backoff: the reason, in one word."""
+    """Part of it failed and should be tried again with backoff: the reason, in one word."""
     at_least: float = 0.0
-    """Seconds the server asked us to wait, on failure."""
+    """Seconds that the server asked us to wait, after a failure."""
     progress: bool = False
-    """Something was done before it failed: the backoff begins anew."""
+    """Something succeeded before it failed: the backoff begins again."""
 
 
 class Workers:
@@ -57,17 +57,17 @@ class Workers:
 
     @property
     def alive(self) -> bool:
-        """All of them run: the liveness probe asks."""
+        """Whether all of them are running; the liveness probe reads this."""
         return bool(self._tasks) and not any(task.done() for task in self._tasks)
 
     def abort(self) -> None:
-        """No look goes on: the right to act is gone."""
+        """Stop all reconciles: this process may not write any more."""
         self._queue.close()
         for task in self._tasks:
             task.cancel()
 
     async def drain(self, seconds: float) -> None:
-        """No new looks; those under way may finish within `seconds`."""
+        """Start no new reconciles; running ones may finish within `seconds`."""
         self._queue.close()
         if not self._tasks:
             return

@@ -1,8 +1,8 @@
-"""The Secrets and ConfigMaps that resources name: read one by one, by name.
+"""The Secrets and ConfigMaps that resources name, read one by one, by name.
 
-Whoever may list Secrets may read all of them, so the operator may only get, and of ConfigMaps it
-watches its own alone. What was read is kept
-for a while; a Secret that was missing is asked for again soon: somebody is about to make it.
+Whoever may list Secrets may read all of them, so the operator has only the right to get them; of
+ConfigMaps, it watches only its own. What was read is cached for a while. A missing Secret is
+checked again soon, since somebody is probably about to create it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Everything that is known of one resource at one moment, as planning reads it.
+"""Everything that is known about one resource at one moment, as planning reads it.
 
-What Kubernetes holds comes from the store and costs nothing; named Secrets, Qdrant and Prometheus
-are asked only by those resources that need them, within time limits, and their answers are kept for
+The state of Kubernetes comes from the store and costs nothing. Named Secrets, Qdrant and Prometheus
+are only queried for resources that need them, within time limits, and their answers are cached for
 seconds.
 """
 

@@ -1,13 +1,14 @@
-"""The latest known version of every object that concerns us: watches fill it, and our own writes.
+"""The latest known version of every object that concerns us, filled by watches and our own writes.
 
-Looking at a resource costs no API call, because all there is to see lies here. Two writers race:
-a watch may bring an older version than the answer to a write that came before it, so the newer
-resourceVersion wins, and a deleted object stays deleted whatever late answer still holds it.
+Observing a resource costs no API call, because everything about it is here. Two writers race: a
+watch may deliver an older version than the answer to an earlier write. So the newer resourceVersion
+wins, and a deleted object stays deleted even if a late answer still contains it.
 
-Objects lie here as JSON, not as dicts: a tenth of the memory, and a reader gets its own copy.
+Objects are stored as JSON, not as dicts, which takes a tenth of the memory, and each reader gets
+its own copy.
 
-Whoever listens hears of every change, wherever it came from: what we write ourselves is news to the
-resources that wait for it, too, and the watch that brings it later says nothing new.
+Listeners are notified of every change, whatever its origin: our own writes are news to the
+resources that wait for them, and the watch that delivers them later changes nothing.
 """
 
 from __future__ import annotations
