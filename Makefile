@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast lint format generate check-generated lock \
-        bench bench-quality bench-search bench-facets bench-http bench-ingest bench-memory bench-attack \
+        bench bench-quality bench-search bench-facets bench-buckets bench-http bench-ingest bench-memory bench-attack \
         bench-operator train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
@@ -93,6 +93,9 @@ bench-search: install ## The index beside the bare engine and exact search: 100k
 
 bench-facets: install ## Facets of 100k documents beside the bare engine's own calls
 	$(BIN)/python bench/facets.py
+
+bench-buckets: install ## Clients of S3 side by side: listing and fetching
+	$(BIN)/python bench/buckets.py
 
 bench-http: install ## An HTTP query beside the same work called in a loop
 	$(BIN)/python bench/http_overhead.py

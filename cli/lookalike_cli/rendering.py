@@ -95,7 +95,8 @@ def render(
         sources = tuple(resolved_source(source, folder) for source in resource.spec.sources)
         kinds = [source.kind for source in sources]
         roots += [Path(kind.folder) for kind in kinds if kind.folder is not None]
-        buckets += [each for kind in kinds if (each := kind.as_bucket(secrets_dir())) is not None]
+        declared = [each for kind in kinds if (each := kind.as_bucket(secrets_dir())) is not None]
+        buckets += declared
         if not sources:
             continue
         ingestions.append(
@@ -106,6 +107,7 @@ def render(
                 data_dir=run.data_dir,
                 gateway_url=gateway,
                 internal_token_file=run.internal_token,
+                buckets=tuple(dict.fromkeys(declared)),
                 secrets_dir=secrets_dir(),
                 progress_file=run.progress_file(collection.name),
             )

@@ -70,8 +70,7 @@ class Bucket(BaseModel):
 
     def address(self, key: str) -> str:
         """Of the object with that key. `object_address` reads it back."""
-        escaped = _ESCAPED.sub(lambda c: "".join(f"%{b:02X}" for b in c[0].encode()), key)
-        return f"{self.scheme}://{self.authority}/{escaped}"
+        return written(self.scheme, self.authority, key)
 
     def may_read(self, address: ObjectAddress) -> bool:
         """Whether the object lies in the part of the bucket that was declared."""
@@ -83,6 +82,12 @@ class Bucket(BaseModel):
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.authority}/{self.prefix}"
+
+
+def written(scheme: Scheme, authority: str, key: str) -> str:
+    """The address of an object."""
+    escaped = _ESCAPED.sub(lambda c: "".join(f"%{b:02X}" for b in c[0].encode()), key)
+    return f"{scheme}://{authority}/{escaped}"
 
 
 def object_address(address: str) -> ObjectAddress | None:

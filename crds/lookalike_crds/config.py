@@ -245,6 +245,11 @@ class IngestionConfig(Config):
         default=None, description="Join this Ray; start one of our own where unset."
     )
     fetch: FetchPolicy = FetchPolicy()
+    buckets: tuple[Bucket, ...] = Field(
+        default=(),
+        description="Those that the collection's sources declare, also sources that are not of "
+        "this run: a manifest may list objects of any.",
+    )
     secrets_dir: Path | None = Field(
         default=None,
         description="Folder with one folder for each Secret that a source names, and in it one "
@@ -254,9 +259,3 @@ class IngestionConfig(Config):
         description="Rewritten atomically while the run goes on: see lookalike_crds.progress."
     )
     random_weights_for_benchmarks: bool = False
-
-    @property
-    def buckets(self) -> tuple[Bucket, ...]:
-        """The buckets that the sources declare."""
-        found = (source.kind.as_bucket(self.secrets_dir) for source in self.sources)
-        return tuple(each for each in found if each is not None)

@@ -124,7 +124,10 @@ class UrlsSource(Kind):
     brings_metadata: ClassVar[bool] = True
 
     manifest: str = Field(
-        min_length=1, max_length=4096, description="The path or https:// address of the manifest."
+        min_length=1,
+        max_length=4096,
+        description="The path of the manifest, its https:// address, or its address in a bucket "
+        "(s3://, gs://, az://) that another source of the collection declares.",
     )
     format: Literal["Auto", "Text", "Csv", "JsonLines", "Parquet"] = Field(
         default="Auto",

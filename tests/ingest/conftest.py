@@ -102,14 +102,18 @@ class Place:
 
     def config(self, *sources: dict[str, Any], **ingestion: Any) -> IngestionConfig:
         given = sources or ({"name": "disk", "volume": {"path": str(self.images)}},)
+        specs = tuple(SourceSpec.model_validate(source) for source in given)
+        secrets = self.folder / "secrets"
+        declared = (each.kind.as_bucket(secrets) for each in specs)
         return IngestionConfig(
             collection=self.collection,
-            sources=tuple(SourceSpec.model_validate(source) for source in given),
+            sources=specs,
+            buckets=tuple(each for each in declared if each is not None),
             ingestion=IngestionSpec.model_validate(ingestion),
             data_dir=self.folder / "data",
             gateway_url=self.url,
             internal_token_file=self.folder / "token",
-            secrets_dir=self.folder / "secrets",
+            secrets_dir=secrets,
             progress_file=self.folder / "progress.json",
         )
 

@@ -132,6 +132,31 @@ def test_an_object_that_went_is_deleted_and_one_that_was_archived_stays(
     ]
 
 
+def test_a_manifest_in_a_bucket_lists_objects_of_declared_buckets(
+    shop: Shop, photo: Callable[[int], bytes]
+) -> None:
+    for number, key in enumerate(("lists/a?.jpg", "b.jpg", "own/c.jpg")):
+        shop.put(key, photo(number))
+    rows = [
+        "url,id",
+        "a?.jpg,a",
+        "../b.jpg,b",
+        f"{shop.address('own/c.jpg')},c",
+        "s3://else/d.jpg,d",
+    ]
+    shop.put("lists/list.csv", "\n".join(rows).encode())
+    listing = {
+        "name": "listed",
+        "urls": {"manifest": shop.address("lists/list.csv")},
+        "metadata": {"documentId": "id"},
+    }
+    progress = shop.place.ingest(shop.source(glob="none"), listing)
+    assert set(shop.place.documents()) == {"a", "b", "c"}
+    assert [(each.example, each.code) for each in progress.failures] == [
+        ("s3://else/d.jpg", "image-forbidden-path")
+    ]
+
+
 def test_a_bucket_that_does_not_exist_is_the_reason_of_the_run(shop: Shop) -> None:
     progress = shop.ingest(bucket="no-such-bucket")
     assert (progress.state, progress.reason) == (RunState.FAILED, "BucketNotFound")

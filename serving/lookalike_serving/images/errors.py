@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
 from lookalike_crds.failures import FailureKind, by_code
 
@@ -48,6 +49,20 @@ class ImageError(Exception):
         """Its row in the table of failures."""
         return by_code(f"image-{self.code.replace('_', '-')}")
 
-    def __reduce__(self) -> tuple[type[ImageError], tuple[Code, str]]:
+    def __reduce__(self) -> tuple[type[ImageError], tuple[Any, ...]]:
         # Exceptions cross process borders (Ray); the default would call us with one argument.
         return type(self), (self.code, self.message)
+
+
+class Busy(ImageError):
+    """The host answers that it is asked too much, or not ready: it may answer later.
+
+    `retry_after`: seconds that it asks to wait; None if it does not say.
+    """
+
+    def __init__(self, code: Code, message: str, retry_after: float | None = None) -> None:
+        super().__init__(code, message)
+        self.retry_after = retry_after
+
+    def __reduce__(self) -> tuple[type[ImageError], tuple[Any, ...]]:
+        return type(self), (self.code, self.message, self.retry_after)

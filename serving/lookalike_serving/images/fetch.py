@@ -20,14 +20,17 @@ import ssl
 import zlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 
 import httpcore
 import httpx
 
 from lookalike_crds.config import FetchPolicy
 from lookalike_serving.images.addresses import is_public
-from lookalike_serving.images.errors import Code, ImageError
+from lookalike_serving.images.errors import Busy, Code, ImageError
 
+_BUSY = {429, 503}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _CONNECT_SECONDS = 5.0
 _MAX_CONNECTIONS = 64
@@ -91,6 +94,13 @@ class ImageFetcher:
                 if response.status in _REDIRECTS and location:
                     current = _followed(current, location, self.policy.schemes, url)
                     continue
+                if response.status in _BUSY:
+                    raise Busy(
+                        Code.HTTP_STATUS,
+                        f"{shown(current)} answered {_status(response.status)}: try again later, "
+                        "or upload the image itself",
+                        _seconds(_header(response, b"retry-after")),
+                    )
                 if response.status != 200:
                     raise ImageError(
                         Code.HTTP_STATUS,
@@ -298,6 +308,19 @@ def _header(response: httpcore.Response, name: bytes) -> str | None:
         if key.lower() == name:
             return value.decode("latin-1").strip()
     return None
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """What `Retry-After` says: a number of seconds, or a date; None if it says neither."""
+    if retry_after is None:
+        return None
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after[:9])
+    try:
+        at = parsedate_to_datetime(retry_after)
+    except ValueError:
+        return None
+    return max(0.0, (at - datetime.now(at.tzinfo)).total_seconds())
 
 
 def _status(status: int) -> str:

@@ -26,10 +26,9 @@ class LocalFiles:
         self._max_bytes = max_bytes
 
     async def read(self, address: str) -> bytes:
-        return await asyncio.to_thread(self.read_now, address)
+        return await asyncio.to_thread(self._read, address)
 
-    def read_now(self, address: str) -> bytes:
-        """The same, blocking."""
+    def _read(self, address: str) -> bytes:
         try:
             return read_regular(_path_of(address), self._max_bytes)
         except OSError as error:

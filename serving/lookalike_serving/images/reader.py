@@ -26,6 +26,7 @@ from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.fetch import ImageFetcher, shown
 from lookalike_serving.images.inline import Inline
 from lookalike_serving.images.local_files import LocalFiles
+from lookalike_serving.images.patience import PatientFetcher
 
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):")
 _REMOTE = frozenset({"https", "http", *Buckets.schemes})
@@ -68,7 +69,8 @@ def for_callers(fetcher: ImageFetcher, buckets: Buckets | None = None) -> Reader
 def for_sources(fetcher: ImageFetcher, buckets: Iterable[Bucket] = ()) -> Reader:
     """What a source may list: the operator of the service has named the source."""
     most = fetcher.policy.max_bytes
-    remote = remote_places(fetcher, Buckets(buckets, most))
+    patient = dict.fromkeys(fetcher.policy.schemes, PatientFetcher(fetcher))
+    remote = {**remote_places(fetcher, Buckets(buckets, most)), **patient}
     return Reader({**remote, "file": LocalFiles(most)})
 
 

@@ -23,9 +23,8 @@ from lookalike_crds.config import FetchPolicy
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.progress import ByCause, Tally, summed_up
 from lookalike_crds.sources import MetadataMapping, SourceSpec
-from lookalike_serving.images import ImageError, ImageFetcher
+from lookalike_serving.images import ImageError, ImageFetcher, Reader
 from lookalike_serving.images.decode import decode_image, general
-from lookalike_serving.images.local_files import LocalFiles
 from lookalike_serving.images.reader import for_sources, scheme_of
 from lookalike_serving.ingest.sources import Item, Rejected, SourceError, open_source
 from lookalike_serving.ingest.sources.guess import Guess, guess_columns
@@ -38,6 +37,7 @@ SAMPLE = 50
 """Pictures that are decoded, at most twice as many."""
 _ROWS = 5000
 """Of a table, to guess the types of its columns by."""
+_OF_THE_WEB = frozenset({"http", "https"})
 _SMALL_SIDE = 64
 """Decoded that small where the format allows: what is damaged shows all the same."""
 
@@ -104,7 +104,8 @@ async def survey(
 ) -> Survey:
     """Survey one source, whose paths are absolute, within about `seconds`.
 
-    Pictures elsewhere than on this machine are listed and not fetched.
+    Of pictures in folders and buckets a sample is decoded; those at addresses of the web are listed
+    and not fetched.
     """
     made = Survey(spec.name)
     until = time.monotonic() + seconds
@@ -141,7 +142,7 @@ async def survey(
                 made.error = str(error)
             made.left_out, made.lost = refused.most_frequent(), told.most_frequent()
             made.skipped = summed_up(source.skipped.counted(spec.name))
-        await asyncio.to_thread(_decode, made, chosen.kept, policy, max(until, _soon()))
+        await _decode(made, chosen.kept, reader, policy.max_pixels, max(until, _soon()))
         made.columns = await asyncio.to_thread(_columns, spec, fields)
     finally:
         await fetcher.close()
@@ -153,20 +154,23 @@ def _soon() -> float:
     return time.monotonic() + 3.0
 
 
-def _decode(made: Survey, items: Iterable[Item], policy: FetchPolicy, until: float) -> None:
+async def _decode(
+    made: Survey, items: Iterable[Item], reader: Reader, max_pixels: int, until: float
+) -> None:
     undecodable, lost = Tally(), Tally()
-    files = LocalFiles(policy.max_bytes)
     for each in made.lost:
         lost.add(each)
     for item in items:
-        if scheme_of(item.uri) != "file":
+        if scheme_of(item.uri) in _OF_THE_WEB:
             continue
         if time.monotonic() > until:
             break
         made.sampled += 1
         try:
-            data = files.read_now(item.uri)
-            image = decode_image(data, min_side=_SMALL_SIDE, max_pixels=policy.max_pixels)
+            data = await reader.read(item.uri)
+            image = await asyncio.to_thread(
+                decode_image, data, min_side=_SMALL_SIDE, max_pixels=max_pixels
+            )
         except ImageError as error:
             undecodable.add(
                 ByCause(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import posixpath
 import stat
 import unicodedata
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urljoin
 
+from lookalike_crds.buckets import object_address, written
 from lookalike_crds.failures import ENTRY_WITHOUT_IMAGE
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.progress import ByCause
@@ -134,7 +136,7 @@ class ManifestSource:
             raise BadRow("is neither a path nor an https:// address")
         if remote:
             try:
-                return urljoin(self._spec.manifest, entry), None
+                return _joined(self._spec.manifest, entry), None
             except ValueError:
                 raise BadRow("is not an address: check for typing errors") from None
         path, state = _found(manifest.parent, entry)
@@ -159,6 +161,16 @@ class ManifestSource:
         path = self._scratch / f"{self.name}.manifest"
         path.write_bytes(table)
         return path
+
+
+def _joined(manifest: str, entry: str) -> str:
+    """The address of an entry that is relative to its manifest. Raises ValueError."""
+    found = object_address(manifest)
+    if found is None:
+        return urljoin(manifest, entry)
+    # Keys are any text, of which `urljoin` would take `?` and `#` for more than that.
+    key = posixpath.normpath(posixpath.join("/", posixpath.dirname(found.key), entry)).lstrip("/")
+    return written(found.scheme, found.authority, key)
 
 
 def _found(folder: Path, entry: str) -> tuple[Path, os.stat_result]:

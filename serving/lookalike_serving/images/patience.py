@@ -1,0 +1,77 @@
+"""Fetching as a guest that comes back: for ingestion, which reads many images from a few hosts.
+
+A host is asked for a few images at once. If it answers that it is busy (429 or 503), nobody asks it
+again before the time that it names in `Retry-After`; if it names none, the waits grow. Callers of
+the API do not wait so long, and are told at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import httpx
+from cachetools import LRUCache
+
+from lookalike_crds.backoff import Backoff
+from lookalike_serving.images.errors import Busy
+from lookalike_serving.images.fetch import ImageFetcher
+
+PER_HOST = 8
+"""Images that one process fetches from one host at once."""
+ATTEMPTS = 5
+LONGEST_WAIT = 120.0
+"""Seconds. A host that asks for more is not waited for: the next run finds it."""
+_MOST_HOSTS = 10_000
+_BACKOFF = Backoff(base=1.0)
+
+
+@dataclass(slots=True)
+class _Host:
+    room: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(PER_HOST))
+    free_at: float = 0.0
+    """On the monotonic clock."""
+
+
+class PatientFetcher:
+    """Reads the bytes at addresses of the web. One for an event loop."""
+
+    def __init__(
+        self,
+        fetcher: ImageFetcher,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fetcher = fetcher
+        self._sleep = sleep
+        self._clock = clock
+        self._hosts: LRUCache[str, _Host] = LRUCache(_MOST_HOSTS)
+
+    async def read(self, address: str) -> bytes:
+        """Raises ImageError: what `ImageFetcher.fetch` raises."""
+        host = self._host(address)
+        async with host.room:
+            for attempt in range(1, ATTEMPTS + 1):
+                while (left := host.free_at - self._clock()) > 0:
+                    await self._sleep(left)
+                try:
+                    return await self._fetcher.read(address)
+                except Busy as busy:
+                    wait = _BACKOFF.after(attempt) if busy.retry_after is None else busy.retry_after
+                    if attempt == ATTEMPTS or wait > LONGEST_WAIT:
+                        raise
+                    host.free_at = max(host.free_at, self._clock() + wait)
+        raise AssertionError
+
+    def _host(self, address: str) -> _Host:
+        try:
+            name = httpx.URL(address.strip()).host
+        except (httpx.InvalidURL, ValueError):
+            name = ""  # the fetcher says what is wrong with it
+        found = self._hosts.get(name)
+        if found is None:
+            found = self._hosts[name] = _Host()
+        return found
