@@ -1,9 +1,10 @@
-"""Which Qdrant servers the operator talks to, from its own place in the network, for others.
+"""Which Qdrant servers the operator connects to, from its own position in the network, for others.
 
-Whoever may write an ImageCollection names an address. Unless the operator's settings say more, it
-may name a Service of its own namespace and nothing else, and an API key goes over plain HTTP to no
-address outside of the cluster. A name is not resolved here: what DNS makes of an allowed name,
-or an ExternalName Service of that namespace, is what whoever writes those may decide.
+Whoever may write an ImageCollection chooses the address. Unless the settings of the operator allow
+more, the address may only be a Service of the collection's own namespace, and an API key is never
+sent over plain HTTP to an address outside of the cluster. Names are not resolved here: those who
+control DNS for an allowed name, or an ExternalName Service of that namespace, decide where it
+leads.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lookalike_operator.plan.model import Meta, Settings
 from lookalike_operator.plan.serving_config import qdrant_urls
 
 _URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[\w./-]*)?")
-"""Nothing that two readers of addresses could understand differently."""
+"""Characters that two parsers of addresses cannot interpret differently."""
 _NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 REASON = "AddressNotAllowed"
 EVERY = "*"
@@ -32,9 +33,9 @@ class _Service:
 
 
 def address_problem(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> Cause | None:
-    """Why the operator does not talk to the collection's server; None where it does.
+    """Why the operator does not connect to the collection's server; None if it does.
 
-    Each address is judged for itself: one that is not allowed keeps all from being talked to.
+    Each address is checked, and one that is not allowed makes the operator connect to none of them.
     """
     several = spec.index.qdrant is not None and spec.index.qdrant.urls is not None
     for number, url in enumerate(qdrant_urls(meta, spec, settings)):
@@ -71,8 +72,8 @@ def _problem(
 def asked_urls(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> tuple[str, ...]:
     """The collection's server as the operator's pod reaches it.
 
-    A short name is a Service of the collection's namespace, which the operator's own DNS search
-    path would look for in the operator's.
+    A short name is a Service of the collection's namespace; the DNS search path of the operator
+    would look for it in the operator's own namespace.
     """
     return tuple(_asked(url, meta, settings) for url in qdrant_urls(meta, spec, settings))
 
@@ -97,7 +98,7 @@ def address_entry_problem(entry: str) -> str | None:
 
 
 def _host(url: str) -> str | None:
-    """None: it is no address."""
+    """None if it is not an address."""
     if not _URL.fullmatch(url):
         return None
     try:

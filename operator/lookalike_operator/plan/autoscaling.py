@@ -1,8 +1,9 @@
-"""How many replicas metrics ask for: the HorizontalPodAutoscaler's rule, as a function.
+"""How many replicas the metrics ask for: the rule of the HorizontalPodAutoscaler, as a function.
 
 Each metric asks for ceil(ready x value / target) replicas, unless it is within a tenth of its
-target; the largest wins. Up at once, by at most a doubling (or four); down only to the largest
-number asked for within the stabilisation window. While a metric is missing, nothing goes down.
+target; the largest number wins. The number increases at once, at most to twice as many (or by
+four). It decreases only to the largest number that was asked for within the stabilisation window.
+While a metric is missing, it does not decrease.
 (https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/#algorithm-details)
 """
 
@@ -22,14 +23,14 @@ _FREE_STEP = 4
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """How many, and why."""
+    """How many replicas, and why."""
 
     desired: int
     reason: str
     active: bool
-    """At least one metric has a say."""
+    """Whether at least one metric has a value."""
     missing: str | None = None
-    """Why a metric has none."""
+    """Why a metric has no value."""
     recommendation: Recommendation | None = None
 
 

@@ -1,7 +1,8 @@
 """Why something does not run, in one line that a stranger understands.
 
-The cause is in what Kubernetes says of pods, claims and controllers, but seldom where one looks
-first: a crashed container's is the last line of its log, a pending pod's is in a condition.
+Kubernetes reports the cause at pods, claims and controllers, but seldom where people look first:
+the cause of a crashed container is the last line of its log, and that of a pending pod is in a
+condition.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Cause:
 
     @property
     def stuck(self) -> bool:
-        """It does not go away by itself: somebody is to act."""
+        """Whether it does not pass by itself: somebody has to act."""
         return waits_for_a_person(self.reason)
 
     def __str__(self) -> str:
@@ -40,7 +41,8 @@ class Cause:
 
 
 def worst(pods: Iterable[Manifest]) -> Cause | None:
-    """The most telling cause among pods: crashes before images before places before waiting."""
+    """The most telling cause among pods: crashes before images, images before scheduling,
+    scheduling before waiting."""
     causes = [cause for pod in _by_name(pods) if (cause := pod_cause(pod)) is not None]
     return min(causes, key=_rank) if causes else None
 
@@ -64,7 +66,7 @@ def _rank(cause: Cause) -> int:
 
 
 def pod_cause(pod: Manifest) -> Cause | None:
-    """Why a pod is not ready; None where it is, or is about to be."""
+    """Why a pod is not ready; None if it is ready or about to be."""
     status = pod.get("status") or {}
     if pod["metadata"].get("deletionTimestamp"):
         return None
@@ -96,7 +98,7 @@ def pod_cause(pod: Manifest) -> Cause | None:
 
 
 def is_ready(pod: Manifest) -> bool:
-    """The pod takes requests and is not on its way out."""
+    """The pod takes requests and is not being deleted."""
     if pod["metadata"].get("deletionTimestamp"):
         return False
     conditions = (pod.get("status") or {}).get("conditions") or ()
@@ -104,7 +106,7 @@ def is_ready(pod: Manifest) -> bool:
 
 
 def is_being_created(pod: Manifest) -> bool:
-    """It has a node and no container yet: nothing tells what the kubelet waits for."""
+    """It has a node and no container yet: no object says what the kubelet waits for."""
     containers = _container_statuses(pod.get("status") or {})
     waits = [((each.get("state") or {}).get("waiting") or {}).get("reason") for each in containers]
     return bool(waits) and {*waits} <= {"ContainerCreating", "PodInitializing"}
@@ -165,7 +167,8 @@ def _unscheduled(message: str) -> Cause:
 
 
 def claim_cause(claim: Manifest, said: str | None = None) -> Cause | None:
-    """Why a claim has no volume; None where it has one. `said`: by its provisioner, of failure."""
+    """Why a claim has no volume; None if it has one. `said`: the last failure that its provisioner
+    reported."""
     status = claim.get("status") or {}
     name = claim["metadata"]["name"]
     match status.get("phase"):
@@ -206,7 +209,7 @@ def _unknown_class(message: str) -> Cause | None:
 
 
 def deployment_cause(deployment: Manifest) -> Cause | None:
-    """What keeps a Deployment from making pods at all, such as a quota."""
+    """What keeps a Deployment from creating pods at all, such as a quota."""
     for condition in _conditions(deployment):
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
             return refused_pod(condition.get("message") or "")

@@ -1,9 +1,9 @@
-"""A plan beside what lives: which objects it creates, which it changes and how, which it deletes.
+"""Compares a plan with the live objects: what it creates, what it changes and how, what it deletes.
 
-    snapshot, plan -> Changes -> apply/ (carries them out) and plan/diff.py (tells of them)
+    snapshot, plan -> Changes -> apply/ (carries them out) and plan/diff.py (describes them)
 
-Objects are compared here, once for each reconcile. What a person reads before an apply and what the
-operator then does are therefore the same.
+Objects are compared here, once per reconcile. So what a person reads before an apply and what the
+operator then does are the same.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from lookalike_operator.plan.surplus import surplus
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object of a plan beside the live one."""
+    """One object of a plan with the live object."""
 
     wanted: Manifest
     live: Manifest | None = None
     """None: the snapshot has no such object."""
     differences: tuple[Difference, ...] = ()
-    """What is to become otherwise. Empty where nothing lives, and for objects that are created
-    once and never changed."""
+    """What would change. Empty if there is no live object, and for objects that are created once
+    and never changed."""
     taken: bool = False
-    """Somebody else's object had its name at the last look: to be looked for before it is made."""
+    """Another owner's object had this name at the last reconcile: check before creating it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
-"""PersistentVolumeClaims: an Edge collection's indexes, and what serving pods keep beside an index.
+"""PersistentVolumeClaims: the indexes of an Edge collection, and the other data of serving pods.
 
-A claim is data. It keeps what the API server would refuse to change (class, a smaller size), and
-one that is to be retained has no owner, so that the garbage collector leaves it.
+A claim is data. It keeps what the API server would refuse to change (its class, a smaller size),
+and a claim that is to be retained has no owner, so that the garbage collector does not delete it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lookalike_operator.plan.quantity import amount
 class Claim:
     manifest: Manifest
     refused: str | None = None
-    """What the spec asks for and a claim cannot become, with the remedy."""
+    """What the spec asks for and a claim cannot change to, with the remedy."""
 
 
 def index(owner: Owner, spec: ImageCollectionSpec, live: Manifest | None) -> Claim:
@@ -47,10 +47,10 @@ def data(
     collections: tuple[CollectionFacts, ...],
     live: Manifest | None,
 ) -> Claim | None:
-    """`<retriever>-data`: uploaded images, batches, thumbnails, weights. None where not asked for.
+    """`<retriever>-data`: uploaded images, batches, thumbnails, weights. None if not asked for.
 
-    With engine Edge there always is one, as large as the largest of the collections' claims unless
-    the spec says how large. Retained where any of the collections is.
+    With engine Edge there always is one, as large as the largest claim of the collections unless
+    the spec sets the size. It is retained if any of the collections is.
     """
     mode = data_mode(spec, collections)
     if mode is None:

@@ -1,9 +1,10 @@
-"""What an ImageCollection needs: its place for vectors, the runs that fill it, what to tell of it.
+"""What an ImageCollection needs: storage for its vectors, the runs that fill it, and its status.
 
     a Retriever is to answer from it  <-  index  <-  ingestion run  <-  sources, model
 
-Only a process that has loaded the model knows how long its vectors are, so serving and ingestion
-make the index on a Qdrant server; here it is observed, mended, pointed at and, in the end, deleted.
+Only a process that has loaded the model knows the dimensions of its vectors, so serving and
+ingestion create the index on a Qdrant server. Planning observes it, corrects it, points the alias
+at it and, in the end, deletes it.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ from lookalike_operator.plan.waiting import why_not_started
 _UNREACHABLE_SECONDS = 30.0
 _WITHOUT_PODS_SECONDS = 15.0
 _AT_REST_SECONDS = 300.0
-"""How often a Qdrant server is looked at: it tells nobody when a collection is deleted."""
+"""How often a Qdrant server is checked: it does not report that a collection was deleted."""
 
 
 def plan_collection(snapshot: CollectionSnapshot) -> Plan:
@@ -86,7 +87,7 @@ def plan_collection(snapshot: CollectionSnapshot) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A collection that can be worked on."""
+    """A collection without obstacles."""
 
     snapshot: CollectionSnapshot
     spec: ImageCollectionSpec
@@ -128,7 +129,7 @@ class _Work:
         )
 
     def _jobs(self) -> tuple[tuple[Manifest, ...], tuple[ObjectRef, ...]]:
-        """(Jobs to create, Jobs to leave). Those of other runs go."""
+        """(Jobs to create, Jobs to keep). Those of other runs are deleted."""
         if self.run is None:
             return (), ()
         if self.run.live is not None:
@@ -188,7 +189,7 @@ class _Work:
         )
 
     def run_status(self) -> RunStatus | None:
-        """What the status is to say of runs."""
+        """What the status reports of runs."""
         if self.run is None:
             return None
         if self.run.recorded is not None:
@@ -369,7 +370,7 @@ def _with_finalizer(snapshot: CollectionSnapshot, spec: ImageCollectionSpec, pla
 
 
 def _nothing(snapshot: CollectionSnapshot) -> Situation:
-    """A collection that nothing is done about: what the status said still holds."""
+    """A collection that nothing is done about: its status stays as it was."""
     return Situation(
         status=snapshot.status,
         spec=snapshot.spec,
@@ -380,7 +381,7 @@ def _nothing(snapshot: CollectionSnapshot) -> Situation:
 
 
 def _told(snapshot: CollectionSnapshot, situation: Situation, plan: Plan) -> Plan:
-    """The plan with the status and the events that tell of it."""
+    """The plan with the status and the events that report it."""
     judged = collection_conditions.judge(snapshot, situation)
     status: ImageCollectionStatus = situation.status.model_copy(
         update={

@@ -31,7 +31,7 @@ _MOST_FIELDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the conditions are judged by."""
+    """What the conditions are derived from."""
 
     status: ImageCollectionStatus
     """As it will be, without the conditions."""
@@ -45,7 +45,7 @@ class Situation:
     refused: str | None = None
     """What the spec asks of a claim that it cannot become."""
     refused_object: Cause | None = None
-    """What the API server does not take."""
+    """What the API server refuses."""
     scheduled: Outcome | None = None
     """Of the last scheduled run."""
     obstacle: Cause | None = None
@@ -85,7 +85,7 @@ def judge(snapshot: CollectionSnapshot, situation: Situation) -> tuple[Judged, .
 def _stalled(
     snapshot: CollectionSnapshot, situation: Situation, parts: tuple[Judged, ...]
 ) -> Judged:
-    """What a person is to do something about, whether the index answers meanwhile or not."""
+    """What a person has to act on, whether or not the index answers in the meantime."""
     trouble = None if snapshot.trouble is None else Cause(*snapshot.trouble)
     for cause in (situation.obstacle, situation.refused_object, trouble):
         if cause is not None and cause.stuck:
@@ -332,7 +332,7 @@ def _under_way(snapshot: CollectionSnapshot, run: RunStatus) -> str:
 
 
 def _degraded(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
-    """Works, but not wholly as asked for."""
+    """It works, but not completely as requested."""
     if snapshot.missing_secrets:
         cause = missing_secrets(snapshot.missing_secrets)
         return judged("Degraded", True, cause.reason, cause.message)

@@ -1,9 +1,9 @@
-"""A collection that is being deleted: its index on a Qdrant server goes first, if it is to go.
+"""A collection that is being deleted: its index on a Qdrant server is deleted first, if at all.
 
-Deleting is tried at every look. Only when every try has failed for so long, the index is given up,
-and an event says which one to delete by hand: a namespace is never wedged by what cannot be
-reached. The time counts from the first try that failed, and not from when somebody asked for the
-deletion: the operator may have been away since.
+Every reconcile tries to delete the index. Only if every attempt has failed for GIVE_UP_SECONDS, the
+index is given up, and an event says which one to delete by hand: a server that cannot be reached
+never blocks the deletion of a namespace. The time counts from the first attempt that failed, and
+not from the request to delete the collection, because the operator may not have been running since.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _AGAIN_SECONDS = 15.0
 
 
 def plan_deletion(snapshot: CollectionSnapshot, owner: Owner) -> Plan:
-    """Stop what writes, delete the index, let go."""
+    """Stop the writers, delete the index, remove the finalizer."""
     if FINALIZER not in snapshot.meta.finalizers:
         # What is left has an owner reference or is to stay: the garbage collector's business.
         return Plan(hands_off=True)

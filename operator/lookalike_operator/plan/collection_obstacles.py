@@ -13,7 +13,7 @@ from lookalike_operator.plan.serving_config import qdrant_urls
 
 
 def obstacle(snapshot: CollectionSnapshot, owner: Owner) -> Cause | None:
-    """The first, or None. Children stay as they are while there is one."""
+    """The first obstacle, or None. Children stay as they are while there is one."""
     spec = snapshot.spec
     if spec is None or snapshot.problems:
         return Cause("InvalidSpec", "; ".join(snapshot.problems) or "the spec cannot be read")
@@ -33,9 +33,9 @@ def obstacle(snapshot: CollectionSnapshot, owner: Owner) -> Cause | None:
 
 
 def _would_lose_uploads(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> Cause | None:
-    """Another model over documents that no source could bring into the new index.
+    """Another model over documents that no source could provide to the new index.
 
-    Of an Edge index its serving pod says the same, which alone can read it.
+    For an Edge index, only its serving pod can read this, and reports the same.
     """
     if spec.index.engine is Engine.EDGE:
         return None

@@ -1,8 +1,8 @@
-"""What an object as rendered asks for and a live one does not have.
+"""What an object as rendered asks for and a live object does not have.
 
-The API server fills in defaults and writes amounts in its own way, so this is no equality: what
-is rendered must be there, and more may be. Amounts are compared by value. Maps that select pods or
-nodes are compared as a whole: one more key in them selects something else.
+The API server fills in defaults and normalises quantities, so this is not equality: everything that
+is rendered must be there, and more may be. Quantities are compared by value. Maps that select pods
+or nodes are compared as a whole, because an additional key selects something else.
 """
 
 from __future__ import annotations

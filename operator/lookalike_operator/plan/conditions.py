@@ -1,4 +1,4 @@
-"""Conditions: what is so, since when, why, and what to do about it."""
+"""Conditions: the current state, since when, why, and what to do about it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def judged(type: str, holds: bool | None, reason: str, message: str) -> Judged:
 def merged(
     previous: Sequence[Condition], now_judged: Iterable[Judged], generation: int, now: datetime
 ) -> tuple[Condition, ...]:
-    """The conditions to be, in the given order; the time changes only with the status."""
+    """The new conditions, in the given order; the time changes only with the status."""
     before = {condition.type: condition for condition in previous}
     result: list[Condition] = []
     for each in now_judged:
@@ -61,11 +61,11 @@ def merged(
 
 _BAD_WHEN_TRUE = frozenset({"Degraded", "Stalled"})
 _TOLD = ("Ready", "Ingested", "ScalingActive", "Degraded", "Stalled")
-"""Conditions whose changes become events; the others would say the same again."""
+"""Conditions whose changes become events; the others would repeat them."""
 
 
 def transitions(previous: Sequence[Condition], now_judged: Iterable[Judged]) -> tuple[Event, ...]:
-    """An event for each condition that changed: none at rest, since status says so then."""
+    """An event for each condition that changed; there are none at rest."""
     before = {condition.type: condition for condition in previous}
     events: dict[str, Event] = {}
     for each in now_judged:
@@ -93,9 +93,9 @@ _UNDER_WAY = frozenset(
     "Starting RollingOut Creating ClaimPending IndexNotMade NotStarted Ingesting Suspended "
     "JobSuspended WaitingForRetriever Deleting".split()
 )
-"""Reasons to be not ready that go away by themselves."""
+"""Reasons for not being ready that pass by themselves."""
 _BEGINNINGS = _UNDER_WAY - {"Ingesting", "Suspended", "JobSuspended", "Deleting"}
-"""How every new resource begins, one after the other: no news."""
+"""How every new resource begins, one after the other: these are not reported as events."""
 
 
 def timestamp(moment: datetime) -> str:

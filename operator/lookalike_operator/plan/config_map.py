@@ -1,4 +1,4 @@
-"""ConfigMaps: what serving and ingestion pods read, as one JSON file each."""
+"""ConfigMaps with the files that serving and ingestion pods read, one JSON file each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def serving(owner: Owner, config: ServingConfig) -> Manifest:
 
 
 def ingestion(owner: Owner, configs: Mapping[str, IngestionConfig]) -> Manifest:
-    """`<collection>-ingestion`. `configs`: file name -> what it holds."""
+    """`<collection>-ingestion`. `configs`: name of the file -> its content."""
     return _config_map(
         owner,
         ingestion_config_map(owner.name),

@@ -1,6 +1,6 @@
-"""Objects that the API server will not let us have: somebody else's, and refused ones.
+"""Objects that the operator cannot have: names that others use, and objects that are refused.
 
-What is in the way is named in the plan all the same: applying it finds out whether it still is.
+The plan names what is in the way all the same, because applying it finds out whether it still is.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ def taken(
     children: tuple[Manifest, ...],
     foreign: tuple[ObjectRef, ...],
 ) -> tuple[Manifest, ...]:
-    """Those of the wanted objects whose names are somebody else's objects'."""
+    """Those of the wanted objects whose names belong to objects of others."""
     others = strangers(owner, children, foreign)
     return tuple(manifest for manifest in wanted if ref_of(manifest) in others)
 
 
 def only_these(manifests: tuple[Manifest, ...], children: tuple[Manifest, ...]) -> Plan:
-    """Looks again whether the names are free; everything else stays as it is."""
+    """Checks again whether the names are free; everything else stays as it is."""
     named = {ref_of(manifest) for manifest in manifests}
     keep = tuple(ref for child in children if (ref := ref_of(child)) not in named)
     return Plan(objects=manifests, keep=keep)
@@ -40,7 +40,7 @@ def name_taken(manifests: tuple[Manifest, ...]) -> Cause:
 
 
 def refusal(refused: tuple[tuple[ObjectRef, str], ...]) -> Cause | None:
-    """What the API server said of the first object that it did not take."""
+    """What the API server said about the first object that it refused."""
     if not refused:
         return None
     ref, message = refused[0]

@@ -11,7 +11,8 @@ from lookalike_operator.plan.model import Manifest, Settings
 from lookalike_operator.plan.names import RUN, Component, Owner, cron_job
 
 _START_WITHIN_SECONDS = 3600
-"""After a time without controllers, a missed run is made up for; many are made up for by one."""
+"""If the controllers were away, a missed run is made up for within this time; several missed runs
+are made up for by one."""
 
 
 def source_cron_job(

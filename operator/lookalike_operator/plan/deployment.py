@@ -29,10 +29,11 @@ def serving_deployment(
 ) -> Manifest:
     """The Deployment that runs one Ray Serve node per pod.
 
-    Pure and byte-stable: equal inputs give equal bytes, and what a running server can take over
-    (the light part of `config`) is not among its inputs, so neither restarts a pod.
+    Pure and byte-stable: equal inputs give equal bytes, and what a running server can apply without
+    a restart (the light part of `config`) is not among its inputs. So neither restarts a pod.
 
-    `one_at_a_time`: the pod holds what the next can have only when it is gone, or it is asked for.
+    `one_at_a_time`: old pods end before new ones start, because only one of them can hold a
+    resource at a time, or because the spec asks for it.
     """
     labels = owner.labels(Component.SERVING)
     template = with_pod_template(

@@ -1,4 +1,4 @@
-"""What applying a plan changes and costs, in words a person can act on.
+"""What applying a plan changes and costs, in words that a person can act on.
 
 The operator logs it; `lookalike plan` shows it before anybody applies anything.
 """
@@ -17,7 +17,7 @@ from lookalike_operator.plan.quantity import amount
 
 GPU = "nvidia.com/gpu"
 _UPGRADE_MINUTES = 10
-"""A new Ray cluster with its model, and the minute for which KubeRay keeps the old one."""
+"""Time for a new Ray cluster with its model, and the minute for which KubeRay keeps the old one."""
 _MOST_DIFFERENCES = 4
 
 

@@ -1,4 +1,4 @@
-"""`access.httpRoute`: the same through a Gateway (Gateway API)."""
+"""`access.httpRoute`: makes the endpoint reachable through a Gateway (Gateway API)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Which index a collection has, which it is to have, and what is served meanwhile.
+"""Which index a collection has, which it is to have, and which one is served in the meantime.
 
-Another model has another index. With a Qdrant server the new one is filled before anybody asks it:
-until then `status.indexName` and `status.activeModelSpec` say what is served. An Edge index is
-filled through the pod that serves it, so there is no meanwhile.
+A different model has a different index. On a Qdrant server, the new index is filled before it is
+searched: until then, `status.indexName` and `status.activeModelSpec` say what is served. An Edge
+index is filled through the pod that serves it, so it is served at once.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def names_for(meta: Meta, spec: ImageCollectionSpec) -> tuple[str, ...]:
 
 
 def _own(meta: Meta, model: ModelSpec) -> str:
-    """A name that is this very resource's, for where the usual one is another's."""
+    """A name that belongs to this very resource, if the usual one belongs to another."""
     return index_name(meta.name, model, meta.namespace, meta.uid)
 
 
@@ -60,9 +60,8 @@ def index_for_spec(
     facts: IndexFacts | None = None,
     cluster: str = "",
 ) -> str:
-    """Name of the index for the spec's model: the one that the status knows, if it is for this
-    model, and else a new one. One that `facts` show to be another's is left to them.
-    """
+    """Name of the index for the spec's model: the one in the status, if it is for this model, else
+    a new one. An index that `facts` show to belong to another collection is not used."""
     names = _names(meta, spec, spec.model)
     name = status.index_name if status.index_name in names else names[0]
     assert name is not None

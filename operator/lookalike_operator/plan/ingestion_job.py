@@ -1,7 +1,7 @@
 """Ingestion as an Indexed Job: one completion for each partition of the documents.
 
-One run is one Job: its name follows from what is to be ingested and how its pods are made, so a
-repeated reconcile names the same Job, and a spec that was mended names another.
+One run is one Job. Its name is derived from what is ingested and how its pods are made, so a
+repeated reconcile names the same Job, and a corrected spec names another one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lookalike_operator.plan.names import RUN, Component, Owner, ingestion_job
 from lookalike_operator.plan.pod_template import digest_of
 
 _RETRIES = 6
-"""Of each partition, with the Job controller's back-off: from 10 s to 6 min apart."""
+"""Of each partition, with the back-off of the Job controller: from 10 s to 6 min apart."""
 
 
 def ingestion_job_manifest(
@@ -49,7 +49,7 @@ def job_spec(
     gateway: str | None,
     run: str,
 ) -> dict[str, Any]:
-    """A JobSpec. Its pods stay until the Job goes: they hold the results."""
+    """A JobSpec. Its pods are kept until the Job is deleted: they hold the results."""
     return {
         "completionMode": "Indexed",
         "completions": workers(spec),

@@ -1,4 +1,4 @@
-"""The pods that turn images into vectors, and the config they read."""
+"""The pods that turn images into vectors, and the configuration that they read."""
 
 from __future__ import annotations
 

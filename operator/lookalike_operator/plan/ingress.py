@@ -1,4 +1,4 @@
-"""`access.ingress`: a host name outside of the cluster."""
+"""`access.ingress`: makes the endpoint reachable at a host name outside of the cluster."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Indexes on a Qdrant server that no resource of this cluster uses any more.
 
-An index says whose it is. It is left behind where that collection is there and has others – the
-one that answers, and the one that its spec asks for – or where the collection is gone: its index
+An index records its owner. It is left behind if that collection exists and uses others – the one
+that answers, and the one that its spec asks for – or if the collection no longer exists: its index
 was to be retained, or could not be deleted in time.
 """
 

@@ -1,10 +1,10 @@
-"""What planning reads and what it answers: frozen data, no behaviour that reaches outside.
+"""What planning reads and what it returns: frozen data without side effects.
 
     observe/ -> CollectionSnapshot | RetrieverSnapshot -> plan/ -> Plan -> apply/
 
-A snapshot is everything that is known at one moment, the clock included, so that the same snapshot
-always gives the same plan. Live objects stay the mappings the API server sent (without
-`managedFields`): builders make mappings, and the two are compared key by key.
+A snapshot is everything that is known at one moment, including the time, so that the same snapshot
+always gives the same plan. Live objects stay the mappings that the API server sent (without
+`managedFields`): builders create mappings, and the two are compared key by key.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Settings:
     kuberay_namespace: str | None = None
     """Where KubeRay's operator runs: it is let through that NetworkPolicy."""
     cluster_id: str = ""
-    """Tells this cluster from others that use the same Qdrant server; empty: unknown."""
+    """Distinguishes this cluster from others that use the same Qdrant server; empty: unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +133,12 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class IndexFacts:
-    """What a Qdrant server says of one collection's index. `error` set: nothing else is known."""
+    """What a Qdrant server reports of one collection's index. If `error` is set, nothing else is
+    known."""
 
     name: str
     error: str | None = None
-    """Why it could not be asked, in one line: unreachable, slow, key refused."""
+    """Why it could not be read, in one line: unreachable, slow, key refused."""
     reason: str = QDRANT_UNAVAILABLE
     """The reason of the condition, if there is an error."""
     exists: bool = False
@@ -194,12 +195,12 @@ class InvalidCollection:
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """How long deleting a collection's index has been held up, as earlier looks found it."""
+    """How long deleting a collection's index has been held up, according to earlier reconciles."""
 
     stopping_since: datetime | None = None
     """Its ingestion pods have been ending since then."""
     failing_since: datetime | None = None
-    """Every try to delete the index has failed since then."""
+    """Every attempt to delete the index has failed since then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +233,9 @@ class CollectionSnapshot:
     foreign: tuple[ObjectRef, ...] = ()
     """Objects that have the name of a child and are not ours, as the last apply met them."""
     refused: tuple[tuple[ObjectRef, str], ...] = ()
-    """Objects that the API server did not take at the last apply, and what it said."""
+    """Objects that the API server refused at the last apply, and what it said."""
     trouble: Trouble | None = None
-    """What else went wrong at the last look, and is tried again."""
+    """What else went wrong at the last reconcile, and is tried again."""
     deletion: Deletion = Deletion()
     missing_secrets: tuple[str, ...] = ()
     """Named Secrets (`name/key` or `name`) that are not there."""
@@ -336,11 +337,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that one reconcile does, in the order of the fields."""
+    """Everything that one reconcile does, in the order of the fields."""
 
     add_finalizer: bool = False
     hands_off: bool = False
-    """No child is applied, created or deleted: all stay as they are. The rest holds as ever."""
+    """No child is applied, created or deleted: all stay as they are. The rest of the plan
+    applies."""
     objects: tuple[Manifest, ...] = ()
     """Applied server-side, in this order, where the live object differs."""
     once: tuple[Manifest, ...] = ()
@@ -352,19 +354,19 @@ class Plan:
     """Live children that are in neither and stay, such as a Job that still runs."""
     index_ops: tuple[IndexOp, ...] = ()
     status: Mapping[str, Any] = field(default_factory=dict)
-    """The whole status to be; written where it differs from the stored one. Empty: as it is."""
+    """The whole new status; written if it differs from the stored one. Empty: it stays as it is."""
     remove_finalizer: bool = False
-    """Only where every one of `index_ops` succeeded."""
+    """Only if every one of `index_ops` succeeded."""
     giving_up: str | None = None
     """The finalizer goes even where one of `index_ops` fails: what the event then says, to which
     the failure is added."""
     deletion: Deletion | None = None
-    """To be remembered for the next look at a collection that is being deleted."""
+    """Remembered for the next reconcile of a collection that is being deleted."""
     events: tuple[Event, ...] = ()
     recommendation: Recommendation | None = None
     """To be remembered for the next snapshots."""
     requeue_after: float | None = None
-    """Seconds; None: nothing to look at until something changes."""
+    """Seconds; None: nothing is due until something changes."""
 
     # Children that are live, labelled as ours, owned by the resource, and in none of `objects`,
     # `once`, `keep` are deleted. Objects of kinds that hold data (PersistentVolumeClaim) too:

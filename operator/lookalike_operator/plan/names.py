@@ -1,7 +1,7 @@
-"""What children are called, how they are labelled, and whose they are.
+"""What children are called, how they are labelled, and who owns them.
 
-Every child carries the labels that it is found by and, unless it is to outlive us, an owner
-reference, so that the garbage collector takes it when our resource goes.
+Every child carries the labels by which it is found and, unless it is to outlive its resource, an
+owner reference, so that the garbage collector deletes it with the resource.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ NAME = "lookalike.dev/name"
 RUN = "lookalike.dev/run"
 """On Jobs and their pods: the id of the run."""
 CLIENT = "lookalike.dev/client"
-"""On other people's pods: may reach a service behind `access.networkPolicy`."""
+"""On pods of others: they may reach a service behind `access.networkPolicy`."""
 
 CONFIG_DIGEST = "lookalike.dev/config-digest"
 TEMPLATE_DIGEST = "lookalike.dev/template-digest"
@@ -98,7 +98,7 @@ class Owner:
         annotations: Mapping[str, str] | None = None,
         owned: bool = True,
     ) -> dict[str, Any]:
-        """ObjectMeta of a child. Not `owned`: it stays when our resource goes."""
+        """ObjectMeta of a child. Not `owned`: it stays when the resource is deleted."""
         meta: dict[str, Any] = {
             "name": name,
             "namespace": self.namespace,

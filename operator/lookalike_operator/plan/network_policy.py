@@ -1,7 +1,7 @@
-"""Who may open a connection to serving pods: `access.networkPolicy`, and what Ray keeps to itself.
+"""Who may connect to serving pods: `access.networkPolicy`, and the ports of a Ray cluster.
 
-Nobody but the cluster itself has business at the ports of a Ray cluster (dashboard, GCS, client,
-replicas), so with runtime KubeRay there is a policy unless the operator is told otherwise.
+Only the cluster itself needs the ports of a Ray cluster (dashboard, GCS, client, replicas), so with
+runtime KubeRay there is a policy unless the settings of the operator say otherwise.
 """
 
 from __future__ import annotations
@@ -32,9 +32,10 @@ def is_wanted(spec: RetrieverSpec, settings: Settings) -> bool:
 
 
 def serving_policy(owner: Owner, spec: RetrieverSpec, settings: Settings) -> Manifest:
-    """With `access.networkPolicy`: pods labelled `lookalike.dev/client` (of any value), in any
-    namespace: applications, the ingress controller, Prometheus. Without: anybody, at the ports that
-    are for anybody. And our own: ingestion, Ray among itself, KubeRay's operator."""
+    """With `access.networkPolicy`, the policy admits pods labelled `lookalike.dev/client` (with any
+    value) in any namespace: applications, the ingress controller, Prometheus. Without it, the
+    policy admits everyone at the public ports. It always admits ingestion, the Ray cluster itself,
+    and KubeRay's operator."""
     client = {"matchExpressions": [{"key": CLIENT, "operator": "Exists"}]}
     ingestion = {"matchLabels": {MANAGED_BY: OPERATOR, COMPONENT: Component.INGESTION.value}}
     kuberay_runs_it = spec.serving.runtime is Runtime.KUBE_RAY

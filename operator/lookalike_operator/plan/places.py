@@ -1,7 +1,7 @@
-"""Where things lie inside our pods, and the volumes that bring them there.
+"""Where things are inside our pods, and the volumes that contain them.
 
-The paths are part of what is stored (documents remember where their image lies), so ingestion and
-serving pods must agree on them: both take them from here.
+The paths are part of what is stored, since documents record where their image is. So ingestion and
+serving pods must agree on them, and both take them from here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Node drains take one serving pod at a time."""
+"""Lets a node drain evict one serving pod at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from lookalike_operator.plan.names import Component, Owner
 
 
 def serving_budget(owner: Owner) -> Manifest:
-    """At most one away, so that a drain goes on where there is only one."""
+    """At most one pod may be unavailable, so that a drain continues even if there is only one."""
     return {
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",

@@ -1,9 +1,9 @@
 """What people may ask for through `podTemplate` and `rayCluster`.
 
-The operator makes pods for whoever may create our resources, with rights that they may not have
-themselves. So by default it makes none that the restricted pod security standard refuses, and none
-that acts as another ServiceAccount. What counts is the merged pod: taking away what the operator
-sets is refused like adding what it does not.
+The operator creates pods for whoever may create our resources, with rights that they may not have
+themselves. So by default it creates none that the restricted pod security standard refuses, and
+none that runs as another ServiceAccount. The merged pod is checked: removing what the operator sets
+is refused in the same way as adding what it does not set.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _NOT_FOR_THE_HEAD = {
 
 
 def of_retriever(owner: Owner, spec: RetrieverSpec, settings: Settings) -> Cause | None:
-    """Why the operator makes no pods from this spec, or None."""
+    """Why the operator creates no pods from this spec, or None."""
     account = own_service_account(owner)
     template = _template(SERVING, spec.serving.pod_template)
     found = list(
@@ -95,7 +95,7 @@ def _of_template(
 
 
 def _of_identity(template: Mapping[str, Any], account: str) -> Iterator[Violation]:
-    """Nobody becomes somebody else by a search endpoint."""
+    """Nobody gets the rights of another ServiceAccount through a search endpoint."""
     spec = mapping(template.get("spec"))
     for key in ("serviceAccountName", "serviceAccount"):
         if spec.get(key) not in (None, "", account):

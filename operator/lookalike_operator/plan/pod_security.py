@@ -1,7 +1,7 @@
 """The restricted pod security standard, as Kubernetes' own admission checks it (v1.34).
 
-https://kubernetes.io/docs/concepts/security/pod-security-standards/. Stricter in one point: what it
-asks of Linux pods alone is asked of all, since our images are for Linux.
+https://kubernetes.io/docs/concepts/security/pod-security-standards/. It is stricter in one point:
+the rules for Linux pods apply to all pods, since our images are for Linux.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What people put into `podTemplate` and `rayCluster`, merged as Kubernetes merges.
 
 Mappings merge key by key; lists whose items have an identity (containers by name, mounts by path)
-merge item by item; any other list is replaced; null removes. A volume or a variable that is named
-again is replaced whole: two kinds of source in one would be refused. So is what a probe or a hook
-does.
+merge item by item; other lists are replaced; null removes. A volume or a variable that is named
+again is replaced as a whole, because two kinds of source in one would be refused. So is what a
+probe or a hook does.
 """
 
 from __future__ import annotations

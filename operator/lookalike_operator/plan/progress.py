@@ -1,7 +1,7 @@
-"""How far the run under way is, for the status: of workers that are through, and those that answer.
+"""The progress of the current run, for the status: of workers that have finished or that answer.
 
-The status is not written more often than every SHOWN_SECONDS for it, whatever else is looked at
-meanwhile: each write wakes everybody who watches.
+The status is not written more often than every SHOWN_SECONDS for this, however often the resource
+is reconciled, because each write wakes every watcher.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Autoscaling metrics as PromQL: each query gives one number for one replica.
+"""Autoscaling metrics as PromQL: each query gives one number per replica.
 
-Series are selected by `namespace` and `retriever`, which the ServiceMonitor's relabelling gives
-them; docs/autoscaling.md has the same for a Prometheus that finds pods by annotation.
+Series are selected by `namespace` and `retriever`, which the relabelling of the ServiceMonitor
+sets; docs/autoscaling.md has the same for a Prometheus that finds pods by annotation.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from lookalike_crds.retriever import Metric, Preset
 
 
 class Queries(Enum):
-    """What queries of people's own may select."""
+    """What the queries in resources may select."""
 
     OWN_NAMESPACE = "OwnNamespace"
     ANY = "Any"
 
 
 class QueryRefused(ValueError):
-    """Why a query is not asked, in one line."""
+    """Why a query is not sent, in one line."""
 
 
 _SEARCHES = 'route=~"/v1/.*"'
@@ -50,10 +50,10 @@ def metric_query(
 
 
 def within(query: str, namespace: str) -> str:
-    """The query with `namespace="…"` in every selector, beside what it selects by already.
+    """The query with `namespace="…"` in every selector, in addition to what it selects by already.
 
-    What is asked is written anew from what was understood, so a query that another parser would
-    read otherwise selects no more than this one says. Raises QueryRefused.
+    The query is written again from its parsed form, so a query that another parser would read
+    differently cannot select more than this one. Raises QueryRefused.
     """
 
     def scoped(node: promql_parser.Expr) -> promql_parser.Expr | None:

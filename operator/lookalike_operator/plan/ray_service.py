@@ -1,9 +1,9 @@
 """Runtime KubeRay: a RayService whose workers each hold one replica.
 
-KubeRay replaces the whole cluster when the hash of `rayClusterConfig` changes (replicas and their
-bounds aside), so nothing that a running server can take over may stand in there: replicas, search
-defaults and weights are in `serveConfigV2` alone, which KubeRay submits to the running cluster.
-Ray's autoscaler makes workers for the replicas that Serve asks for, and takes them away.
+KubeRay replaces the whole cluster if the hash of `rayClusterConfig` changes (except for replicas
+and their bounds). So nothing that a running server can apply without a restart may be in it:
+replicas, search defaults and weights are only in `serveConfigV2`, which KubeRay submits to the
+running cluster. Ray's autoscaler adds and removes workers for the replicas that Serve asks for.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from lookalike_operator.plan.quantity import amount
 
 API = "ray.io/v1/RayService"
 TOKEN_AUTHENTICATION = f"{API}:authOptions"
-"""Among the APIs of a snapshot: the installed KubeRay makes tokens, and shows them to Ray."""
+"""Among the APIs of a snapshot: the installed KubeRay creates tokens, and uses them with Ray."""
 APPLICATION = "lookalike"
 GROUP_NAME = "serving"
 
 _AUTHENTICATION = {"mode": "token"}
-"""KubeRay makes a Secret for each cluster, gives its token to head, workers and autoscaler, and
-shows it to the dashboard itself."""
+"""KubeRay creates a Secret for each cluster, gives its token to the head, the workers and the
+autoscaler, and uses it for the dashboard itself."""
 _AUTOSCALER_IDENTITY = "autoscaler-identity"
 _SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -58,8 +58,8 @@ _LEAVE = (
     ' [ "$(cat $pid/comm 2>/dev/null)" = haproxy ] && kill -USR1 "${pid#/proc/}";'
     f" done; sleep {_LEAVE_SECONDS}"
 )
-"""Before a pod ends: HAProxy takes no new connection and closes each that is kept with its next
-answer. Without it, whoever keeps a connection would lose a request with the pod."""
+"""Before a pod ends, HAProxy accepts no new connection and closes each open one with its next
+answer. Otherwise a client that keeps a connection would lose a request with the pod."""
 _IDLE_SERVE: dict[str, Any] = {
     "min_replicas": 0,
     "initial_replicas": 0,
@@ -81,7 +81,7 @@ def serving_ray_service(
     replicas: int,
     idle: bool,
 ) -> Manifest:
-    """The RayService. Pure and byte-stable: KubeRay takes another byte for another cluster.
+    """The RayService. Pure and byte-stable: for KubeRay, a different byte is a different cluster.
 
     `idle`: no replica now; Ray Serve starts one at the next request.
     """
@@ -283,7 +283,8 @@ def _autoscaler_identity() -> dict[str, Any]:
 
 
 def _for_head(override: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The head answers no query: what places serving pods (GPU nodes, say) is not for it."""
+    """The head answers no queries, so what places serving pods (on GPU nodes, for example) is not
+    applied to it."""
     if override is None:
         return None
     kept = {k: v for k, v in override.get("spec", {}).items() if k not in _PLACING}

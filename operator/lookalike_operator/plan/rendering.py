@@ -1,9 +1,9 @@
-"""Everything that a Retriever's spec asks for, rendered once: all else reads it here.
+"""Everything that a Retriever's spec asks for, rendered once; everything else reads it from here.
 
     spec, collections, scale -> Rendering -> objects to apply, rollout, conditions
 
-A live object is read where one must not be changed (a claim's class) or must go before the next can
-come (an Edge index has one writer).
+A live object is read if it must not be changed (the class of a claim), or if it must end before the
+next can start (an Edge index has one writer).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Rendering:
     """The objects of one Retriever, for either runtime."""
 
     pods: Manifest
-    """The one object that makes serving pods: a Deployment or a RayService."""
+    """The one object that creates serving pods: a Deployment or a RayService."""
     live: Manifest | None
     """The same as it is."""
     waits: bool
@@ -50,9 +50,9 @@ class Rendering:
     """What leads to them."""
     once: tuple[Manifest, ...]
     recreates: str | None
-    """Why old pods end before new ones start; None where they need not."""
+    """Why old pods end before new ones start; None if they need not."""
     lacking: tuple[Cause, ...]
-    """What was asked for and cannot be had."""
+    """What was asked for and cannot be provided."""
 
     @classmethod
     def of(

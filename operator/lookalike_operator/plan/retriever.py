@@ -2,7 +2,7 @@
 
     config, secrets, claims -> pods (Deployment | RayService) -> Service -> Ingress | HTTPRoute
 
-What is rendered is in plan/rendering.py; here it becomes a plan, and is told of.
+The objects are rendered in plan/rendering.py; here they become a plan with its status.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def plan_retriever(snapshot: RetrieverSnapshot) -> Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A Retriever that can be worked on."""
+    """A Retriever without obstacles."""
 
     snapshot: RetrieverSnapshot
     spec: RetrieverSpec
@@ -139,7 +139,7 @@ def _url(snapshot: RetrieverSnapshot) -> str:
 
 
 def _told(snapshot: RetrieverSnapshot, situation: Situation, plan: Plan) -> Plan:
-    """The plan with the status and the events that tell of it."""
+    """The plan with the status and the events that report it."""
     owner, old, scaled = Owner("Retriever", snapshot.meta), snapshot.status, situation.scale
     judged = retriever_conditions.judge(snapshot, replace(situation, url=_url(snapshot)))
     desired = old.desired_replicas if scaled is None else scaled.desired

@@ -19,7 +19,7 @@ from lookalike_operator.plan.who_acts import waits_for_a_person
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the conditions are judged by."""
+    """What the conditions are derived from."""
 
     rollout: Rollout
     scale: Scale | None = None
@@ -30,7 +30,7 @@ class Situation:
     lacking: tuple[Cause, ...] = ()
     """What was asked for and cannot be had, without which the endpoint works."""
     refused: Cause | None = None
-    """What the API server does not take; all else is done."""
+    """What the API server refuses; everything else is done."""
     paused: bool = False
     suspended: bool = False
     url: str = ""
@@ -64,7 +64,7 @@ def judge(snapshot: RetrieverSnapshot, situation: Situation) -> tuple[Judged, ..
 def _stalled(
     snapshot: RetrieverSnapshot, situation: Situation, others: tuple[Judged, ...]
 ) -> Judged:
-    """What a person is to do something about, whether the endpoint answers meanwhile or not."""
+    """What a person has to act on, whether or not the endpoint answers in the meantime."""
     missing = missing_secrets(snapshot.missing_secrets) if snapshot.missing_secrets else None
     answers = others[0].holds
     found = (
@@ -160,7 +160,7 @@ def _progressing(situation: Situation) -> Judged:
 
 
 def _degraded(snapshot: RetrieverSnapshot, situation: Situation) -> Judged:
-    """Works, but not wholly as asked for."""
+    """It works, but not completely as requested."""
     if snapshot.missing_secrets:
         cause = missing_secrets(snapshot.missing_secrets)
         return judged("Degraded", True, cause.reason, cause.message)

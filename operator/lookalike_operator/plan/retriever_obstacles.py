@@ -13,7 +13,7 @@ from lookalike_operator.plan.serving_config import qdrant_urls
 
 
 def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
-    """The first, or None. Children stay as they are while there is one."""
+    """The first obstacle, or None. Children stay as they are while there is one."""
     spec = snapshot.spec
     if spec is None or snapshot.problems:
         return Cause("InvalidSpec", "; ".join(snapshot.problems) or "the spec cannot be read")
@@ -56,7 +56,7 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
 
 
 def _open_ray(snapshot: RetrieverSnapshot, spec: RetrieverSpec) -> Cause | None:
-    """Whoever reaches a Ray cluster without a token runs code in it."""
+    """Anyone who can connect to a Ray cluster without a token can run code in it."""
     if ray_service.wants_token(spec) and ray_service.TOKEN_AUTHENTICATION not in snapshot.apis:
         return Cause(
             "KubeRayTooOld",
@@ -79,7 +79,7 @@ def _open_ray(snapshot: RetrieverSnapshot, spec: RetrieverSpec) -> Cause | None:
 def _one_writer(
     snapshot: RetrieverSnapshot, spec: RetrieverSpec, edge: tuple[CollectionFacts, ...]
 ) -> Cause | None:
-    """One process at a time opens an Edge index."""
+    """Only one process at a time can open an Edge index."""
     names = {each.meta.name for each in edge}
     for rival in snapshot.rivals:
         shared = sorted(names & {c.name for c in rival.spec.collections})

@@ -1,4 +1,4 @@
-"""How far the serving pods are from what is wanted, read from live objects."""
+"""How far the serving pods are from the wanted state, read from live objects."""
 
 from __future__ import annotations
 

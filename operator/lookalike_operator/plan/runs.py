@@ -1,8 +1,8 @@
-"""Ingestion runs: which one the spec asks for, whether it has been done, how it went.
+"""Ingestion runs: which one the spec asks for, whether it has been done, and how it went.
 
-A run has an id, which follows from what is to be ingested: the index, the sources, the last
-`run-now` annotation, and how often the index had to be filled again because it was gone. The
-status remembers the last run, so a Job may go once its result stands there.
+A run has an id, which is derived from what is ingested: the index, the sources, the last `run-now`
+annotation, and how often the index had to be filled again because it was gone. The status remembers
+the last run, so a Job may be deleted once its result is recorded there.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _PARTITION = "batch.kubernetes.io/job-completion-index"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a Job stands, from its own status and what its pods left."""
+    """The state of a Job, from its own status and what its pods left."""
 
     state: State
     message: str | None = None
@@ -206,7 +206,7 @@ def lacks_pods(job: Manifest) -> bool:
 
 
 def outcome_of(job: Manifest, pods: Iterable[Manifest]) -> Outcome:
-    """How a Job stands. Counts of partitions are added up."""
+    """The state of a Job. Counts of partitions are added up."""
     own = pods_of(job, pods)
     results = [r for pod in own if (r := result_of(pod)) is not None]
     best = _one_for_each_partition(own)
@@ -275,10 +275,10 @@ def _one_for_each_partition(pods: list[Manifest]) -> list[RunResult]:
 
 
 def _why_failed(pods: list[Manifest], results: list[RunResult]) -> tuple[FailureKind, str | None]:
-    """The row of what ended the run, and what was said of it.
+    """The row of what ended the run, and its message.
 
-    Pods tell the row in their result, and Kubernetes in the reason it ended a container for. Words
-    that came without one are passed on, and nothing is read out of them.
+    Pods report the row in their result, and Kubernetes reports it in the reason for which it ended
+    a container. A message without a row is passed on, and nothing is concluded from its text.
     """
     failed = [r for r in results if r.state is RunState.FAILED and r.message]
     if failed:

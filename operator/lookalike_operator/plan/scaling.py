@@ -1,7 +1,7 @@
 """How many serving replicas there are to be: from the spec, from metrics, or none.
 
-There is one writer. With `spec.autoscaling` the number is the operator's, and `serving.replicas`
-is not read; without, it is the spec's.
+There is one writer. With `spec.autoscaling`, the operator decides the number, and
+`serving.replicas` is ignored; without it, the spec decides.
 """
 
 from __future__ import annotations

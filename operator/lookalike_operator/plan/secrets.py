@@ -1,7 +1,7 @@
-"""Secrets that the operator makes once: the keys to a new endpoint, the token of its bulk route.
+"""Secrets that the operator creates once: the keys of a new endpoint, the token of its bulk route.
 
-A plan names what is to be generated; the value comes into being at the moment of creation, and
-no plan, log or snapshot ever holds it.
+A plan names what is to be generated. The value is generated at the moment of creation, and no plan,
+log or snapshot ever contains it.
 """
 
 from __future__ import annotations

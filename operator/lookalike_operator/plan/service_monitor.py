@@ -1,4 +1,4 @@
-"""For the Prometheus operator, where the cluster has it: scrape serving pods, and name the series.
+"""For the Prometheus operator, if the cluster has it: scrapes serving pods and labels the series.
 
 Autoscaling selects series by the labels `namespace` and `retriever` (promql.py).
 """

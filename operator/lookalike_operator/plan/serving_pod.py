@@ -25,13 +25,13 @@ _REQUESTS = {"cpu": "500m", "memory": "1280Mi"}
 with torch, model and index .63. A larger model adds its weights."""
 _GRACE_SECONDS = 60
 _START_SECONDS = 900
-"""For a model of some gigabytes to be fetched and loaded."""
+"""Enough for a model of some gigabytes to be downloaded and loaded."""
 
 
 def mounts(
     owner: Owner, spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]
 ) -> list[places.Mount]:
-    """All that a serving pod sees beside its image."""
+    """Everything that a serving pod mounts."""
     reference = spec.access.api_keys_secret_ref
     keys = reference.name if reference else api_keys_secret(owner.name)
     data = (
@@ -78,7 +78,7 @@ def container(
 
 
 def probes() -> dict[str, Any]:
-    """Ready: every collection answers a query. Alive: the event loop turns."""
+    """Ready: every collection answers a query. Alive: the event loop runs."""
 
     def get(path: str, period: int, failures: int, timeout: int) -> dict[str, Any]:
         return {

@@ -1,9 +1,9 @@
 """What others have added to the spec of an object of ours.
 
-Server-side apply changes fields that it names, and leaves alone what somebody else has added beside
-them: a variable in a container's environment, a node selector, `paused: true`. The API server
-notes who wrote which field (`managedFields`); what is noted of others and is not rendered is
-surplus. Annotations stay: they are how tools talk to each other, `kubectl rollout restart` too.
+Server-side apply changes the fields that it names, and leaves alone what somebody else has added: a
+variable in the environment of a container, a node selector, `paused: true`. The API server records
+who wrote which field (`managedFields`); fields of others that are not rendered are surplus.
+Annotations are left alone: tools use them to communicate, `kubectl rollout restart` among them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The plan where no plan could be made: everything stays as it is, and the status says why.
+"""The plan if no plan could be made: everything stays as it is, and the status says why.
 
-Planning is code, and code has defects; observing needs permissions, and somebody may take them
-away. Neither may be known to the operator's log alone.
+Planning is code, and code has bugs; observing needs permissions, and somebody may remove them.
+Neither should be visible only in the log of the operator.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lookalike_operator.plan.who_acts import waits_for_a_person
 def plan_unforeseen(
     meta: Meta, status: ImageCollectionStatus | RetrieverStatus, trouble: Trouble, now: datetime
 ) -> Plan:
-    """Conditions that nothing is known of keep what they said last."""
+    """Conditions about which nothing is known keep what they reported last."""
     stalled = waits_for_a_person(trouble.reason)
     new = (
         judged("Ready", False, trouble.reason, trouble.message),

@@ -1,4 +1,4 @@
-"""Why an ingestion run that is wanted is not started yet."""
+"""Why a wanted ingestion run is not started yet."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONFIG_MAP = "ConfigMap "
 def why_not_started(
     snapshot: CollectionSnapshot, spec: ImageCollectionSpec, claim: Manifest | None
 ) -> Cause | None:
-    """None: start it. The first reason in the order in which a person can do something."""
+    """None: start it. The first reason in the order in which a person can act."""
     if spec.suspend:
         return Cause("Suspended", "spec.suspend is true: set it to false to ingest")
     if snapshot.missing_secrets:

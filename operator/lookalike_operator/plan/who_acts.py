@@ -1,8 +1,8 @@
-"""Which reasons wait for a person, and which go away by themselves: the one table of both.
+"""Which reasons require a person to act, and which pass by themselves: the one table of both.
 
-`Stalled` is True exactly where a reason that waits for a person keeps a resource from being what
-its spec says; Argo CD and Flux show such a resource as failed. A reason that is not here is one of
-Kubernetes' own that we only pass on, and is taken to go away by itself.
+`Stalled` is True exactly if a reason that requires a person keeps a resource from being what its
+spec says; Argo CD and Flux show such a resource as failed. A reason that is not here is one of
+Kubernetes' own that we only pass on, and is assumed to pass by itself.
 """
 
 from __future__ import annotations
