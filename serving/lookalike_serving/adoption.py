@@ -1,11 +1,11 @@
-"""A running service goes on with another configuration; what stays as it is answers throughout.
+"""A running service continues with another configuration; unchanged parts answer throughout.
 
-    open what is new beside what answers  ->  swap  ->  close what is no longer used, in a while
+    open what is new beside what answers  ->  swap  ->  close what is no longer used, after a while
 
-Until the swap a failure leaves everything as it was. A collection with another model has another
-index, which has to be filled before anybody asks it: it is kept in `Service.filling`, where
-ingestion finds it, and the one before answers until `finish` – unless there is nothing to fill it
-from. Which change asks for what is said once, in `lookalike_crds.config_changes`.
+Until the swap, a failure leaves everything as it was. A collection with a different model has a
+different index, which has to be filled before it is searched. It is kept in `Service.filling`,
+where ingestion finds it, and the former index answers until `finish` – unless there is nothing to
+fill the new one from. `lookalike_crds.config_changes` defines which change requires what.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from lookalike_serving.together import to_its_end
 log = logging.getLogger("lookalike.service")
 
 GRACE_SECONDS = 5.0
-"""What requests under way may still use is closed so much later."""
+"""Delay before closing what running requests may still use."""
 
 
 class Adoption:
-    """Changes one service's configuration, one change at a time."""
+    """Changes the configuration of one service, one change at a time."""
 
     def __init__(self, service: Service, *, grace_seconds: float = GRACE_SECONDS) -> None:
         self._service = service
@@ -129,7 +129,7 @@ class Adoption:
         task.add_done_callback(lambda done: self._closing.pop(done, None))
 
     async def _until_free(self, paths: Iterable[Path | None]) -> None:
-        """What is about to be closed is waited for before it is opened again."""
+        """What is about to be closed is awaited before it is opened again."""
         wanted = {path for path in paths if path is not None}
         waiting = [task for task, path in self._closing.items() if path in wanted]
         if waiting:
@@ -137,7 +137,7 @@ class Adoption:
 
 
 class _Change:
-    """From the service's configuration to `wanted`."""
+    """The change from the service's configuration to `wanted`."""
 
     def __init__(self, service: Service, wanted: ServingConfig, leave_behind: bool) -> None:
         self._service = service
@@ -152,7 +152,7 @@ class _Change:
         """Edge indexes, which one handle at a time has open: changed at the swap."""
 
     async def open(self) -> None:
-        """Everything that can be opened beside what answers. Raises what that raises."""
+        """Open everything that can be opened beside what answers. Raises what that raises."""
         for config in self._wanted.collections:
             await self._open(config)
 

@@ -1,7 +1,7 @@
-"""Whether a service answers: a canary query through the model and the index of each collection.
+"""Whether a service answers: a test query through the model and the index of each collection.
 
-`/readyz` asks, and so does a replica's health check where nothing asks `/readyz`: under KubeRay,
-a pod is ready as soon as Serve calls its replica healthy.
+`/readyz` uses it, and so does the health check of a replica if nothing requests `/readyz`: under
+KubeRay, a pod is ready as soon as Serve considers its replica healthy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _AGAIN_SECONDS = 2.0
 
 
 async def silent_parts(service: Service) -> dict[str, Failure | None]:
-    """Every part of the service, and why it does not answer; None where it does."""
+    """Every part of the service, and why it does not answer; None if it does."""
     configs = service.config.collections
     failures = await together([_canary(service, each) for each in configs]) if configs else []
     parts = {f"collections.{c.name}": failure for c, failure in zip(configs, failures, strict=True)}
@@ -81,7 +81,7 @@ def _on_servers(service: Service) -> list[str]:
 
 
 async def _canary(service: Service, collection: CollectionConfig) -> Failure | None:
-    """None where a query went through model and index, else what kept it from doing so."""
+    """None if a query went through the model and the index, else what prevented it."""
     if collection.name in service.failures:
         return service.failures[collection.name]
     try:

@@ -1,8 +1,8 @@
-"""The Ray Serve application: one deployment whose replicas do everything in their process.
+"""The Ray Serve application: one deployment whose replicas do everything in their own process.
 
 `RAY_SERVE_ENVIRONMENT` must be in the environment before Ray Serve is imported, on every node: it
-is the difference between 5 ms and half a millisecond a request (docs/adr/0001). Under it
-user code shares the event loop with Serve's, so nothing in the gateway may block.
+makes the difference between 5 ms and half a millisecond per request (docs/adr/0001). With it, user
+code shares the event loop of Serve, so nothing in the gateway may block.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = ["DEPLOYMENT", "RAY_SERVE_ENVIRONMENT", "Retriever", "build_app", "dep
 log = logging.getLogger("lookalike.app")
 
 DEPLOYMENT = "Retriever"
-"""Its name within the Serve application, which the operator's Serve config speaks of."""
+"""Its name within the Serve application, which the operator's Serve config uses."""
 
 _MAX_ONGOING_REQUESTS = 4096
 """Above what the gateway's own limits let through, of requests and of bodies that still come, so
@@ -152,7 +152,7 @@ class Retriever:
             await self._health.check(service)
 
     async def drain(self, notice_seconds: float, patience_seconds: float) -> int:
-        """Deny readiness, and return when no request is under way: see `Traffic.drain`."""
+        """Deny readiness, and return when no request is in progress: see `Traffic.drain`."""
         assert self._api is not None
         traffic: Traffic = self._api.state.traffic
         return await traffic.drain(notice_seconds, patience_seconds)

@@ -1,7 +1,7 @@
-"""A serving process takes over what its config file says now, as far as it can while it runs.
+"""A serving process applies what its configuration file says, as far as it can while it runs.
 
-On a cluster the file lies in a ConfigMap's folder, whose files are links that Kubernetes swaps.
-What needs a restart is left alone, and said: whoever manages the process starts a new one for it.
+On a cluster the file is in the folder of a ConfigMap, whose files are links that Kubernetes swaps.
+What requires a restart is not applied, and is logged: whoever manages the process starts a new one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Follower(Protocol):
 
 
 async def follow(path: Path, service: Follower, *, poll_seconds: float = POLL_SECONDS) -> None:
-    """Until cancelled. What cannot be read or taken is logged once, and the last config stays."""
+    """Runs until it is cancelled. What cannot be read or applied is logged once, and the last
+    configuration stays."""
     seen: bytes | None = None
     complaint = ""
     while True:

@@ -1,8 +1,9 @@
-"""The port at which a replica hears other deployments: at its node's address alone.
+"""The port at which a replica listens for other deployments: only at the address of its node.
 
-Serve's replicas open one at every address of the machine, and whoever reaches it calls the replica
-past the gateway, without a key (Ray 2.60; `[::]:0` in `ray.serve._private.replica`). Others call it
-at the address that the node has in its Ray cluster, which is loopback where Ray listens there.
+Serve's replicas open one at every address of the machine, and anyone who connects to it calls the
+replica without passing the gateway and without a key (Ray 2.60; `[::]:0` in
+`ray.serve._private.replica`). Other deployments call it at the address that the node has in its Ray
+cluster, which is loopback if Ray listens there.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
-"""The one error a caller sees: an RFC 9457 problem, raised wherever the reason is known.
+"""The one error that a caller sees: an RFC 9457 problem, raised where the reason is known.
 
-Search, upload and batches raise it without knowing HTTP's machinery; `gateway/errors.py` turns it
-into `application/problem+json`, a batch stores its text beside the failed item. The detail names
-the value, the place and the remedy, and `errors` lists each wrong part on its own where there
-may be several.
+Search, upload and batches raise it without knowing HTTP; `gateway/errors.py` turns it into
+`application/problem+json`, and a batch stores its text with the failed item. The detail names the
+value, the place and the remedy, and `errors` lists each wrong part if there may be several.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Wrong:
 
 
 class Problem(Exception):
-    """Refuses a request: a row of the table of failures, and a detail that tells the remedy."""
+    """Refuses a request: a row of the table of failures, and a detail with the remedy."""
 
     def __init__(
         self,

@@ -1,11 +1,11 @@
-"""Everything one serving process holds: models, indexes, images, keys.
+"""Everything that one serving process holds: models, indexes, images, keys.
 
-`Service.start` opens what the config names. Each distinct model is loaded once, however many
-collections use it. A collection that fails to open – a model without weights, an index server
-that is down – does not take the others with it: its routes answer 503 with the reason, and it is
-tried again in the background until it opens.
+`Service.start` opens what the configuration names. Each distinct model is loaded once, however many
+collections use it. A collection that fails to open – because of a model without weights or an index
+server that is down – does not affect the others: its routes answer 503 with the reason, and the
+service tries to open it again in the background.
 
-Nothing here knows HTTP; the gateway, the batches and the search pipeline all work on this.
+Nothing here knows HTTP; the gateway, the batches and the search pipeline all use it.
 """
 
 from __future__ import annotations

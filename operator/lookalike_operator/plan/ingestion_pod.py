@@ -36,7 +36,7 @@ _GRACE_SECONDS = 60
 _JOB_UID = "metadata.labels['batch.kubernetes.io/controller-uid']"
 """What all pods of one Job have in common, and those of no other."""
 _REQUESTS = {"cpu": "500m", "memory": "1Gi"}
-"""No Ray runs in it."""
+"""Ray does not run in an ingestion pod."""
 
 
 def ingestion_config(
@@ -47,9 +47,9 @@ def ingestion_config(
     settings: Settings,
     index: str,
 ) -> IngestionConfig:
-    """One run over `sources`, into the index of that name.
+    """One run over `sources`, into the index with that name.
 
-    `gateway`: the Retriever that holds the index; engine Edge alone needs one.
+    `gateway`: the Retriever that holds the index; only engine Edge needs one.
     """
     edge = spec.index.engine is Engine.EDGE
     place = index_config(index, meta, spec, settings)

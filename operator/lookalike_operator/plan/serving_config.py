@@ -95,7 +95,7 @@ def _path(file: str | None) -> Path | None:
 
 
 def qdrant_urls(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> tuple[str, ...]:
-    """Addresses of the collection's Qdrant server, as the spec orders them; none where it names
+    """Addresses of the collection's Qdrant server, in the order of the spec; empty if it names
     none."""
     qdrant = spec.index.qdrant
     if qdrant is None:
@@ -108,17 +108,17 @@ def qdrant_urls(meta: Meta, spec: ImageCollectionSpec, settings: Settings) -> tu
 
 
 def service_url(retriever: str, namespace: str, settings: Settings) -> str:
-    """Where pods of the cluster reach a Retriever, whatever their own namespace."""
+    """Address at which pods of any namespace of the cluster reach a Retriever."""
     return f"http://{retriever}.{namespace}.svc.{settings.cluster_domain}:{places.PORT}"
 
 
 def short_url(retriever: str, namespace: str) -> str:
-    """The same for people: any pod's search path completes it."""
+    """The same for people: the DNS search path of any pod completes it."""
     return f"http://{retriever}.{namespace}.svc:{places.PORT}"
 
 
 def public_url(access: AccessSpec) -> str | None:
-    """Where the outside world reaches it; None where it does not."""
+    """Address at which clients outside of the cluster reach it, or None."""
     if access.ingress is not None:
         scheme = "https" if access.ingress.tls_secret_name else "http"
         return f"{scheme}://{access.ingress.host}"
@@ -130,7 +130,7 @@ def public_url(access: AccessSpec) -> str | None:
 def _in_order(
     spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]
 ) -> list[CollectionFacts]:
-    """In the order of names: to write them in another order must not restart anything."""
+    """In the order of names, so that writing them in another order restarts nothing."""
     named = {each.name for each in spec.collections}
     found = (each for each in collections if each.meta.name in named)
     return sorted(found, key=lambda each: each.meta.name)
@@ -153,10 +153,10 @@ def _key_in_secret(access: AccessSpec) -> str:
 
 
 def _batches(meta: Meta, configs: tuple[CollectionConfig, ...], settings: Settings) -> IndexConfig:
-    """Batch records lie beside the documents: on the same server, or in the data claim.
+    """Batch records are stored with the documents: on the same server, or in the data claim.
 
-    On a server they are those of the whole namespace, so that Retrievers of the same collection
-    have the same batches; each takes and shows those of the collections that it serves.
+    On a server they belong to the whole namespace, so that Retrievers of the same collection have
+    the same batches; each processes and shows the batches of the collections that it serves.
     """
     if any(config.index.engine is Engine.EDGE for config in configs):
         path = Path(places.DATA) / "indexes" / "batches"

@@ -1,7 +1,7 @@
 """The HTTP API as an ASGI app: `create_api(start)` puts routers, errors and middleware together.
 
-The app starts its service when the server starts it (ASGI lifespan) and closes it when it ends, so
-the same app runs under Ray Serve, uvicorn or in a test.
+The app starts its service when the server starts it (ASGI lifespan) and closes the service when the
+server ends, so the same app runs under Ray Serve, under uvicorn and in a test.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ what to write instead. Every answer has an `X-Request-ID`, which the server's lo
 
 
 def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool = True) -> FastAPI:
-    """The app around a service that `start` makes.
+    """The app around a service that `start` creates.
 
-    `echo_request_id=False` where a proxy in the same process adds the header itself.
+    `echo_request_id=False` if a proxy in the same process adds the header itself.
     """
 
     @asynccontextmanager

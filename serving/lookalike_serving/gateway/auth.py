@@ -1,10 +1,10 @@
 """API keys: `Authorization: Bearer <key>` on everything below /v1.
 
-Keys lie in a file, one a line; empty lines and lines that begin with # do not count. The file is
-looked at again whenever it changes, so that a rotated Secret takes effect without a restart. Only
-digests are kept, and every one is compared in constant time.
+Keys are in a file with one key per line; empty lines and lines that begin with # are ignored. The
+file is read again when it changes, so a rotated Secret takes effect without a restart. Only digests
+are kept, and every one is compared in constant time.
 
-Health, metrics, the API's description and the search page stay open: they show no document.
+Health, metrics, the description of the API and the search page stay open: they show no documents.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ CALLER = "lookalike.caller"
 
 
 class ApiKeys:
-    """The keys of one file. A file that cannot be read later leaves the last keys in force."""
+    """The keys of one file. If the file cannot be read later, the last keys stay valid."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -40,7 +40,7 @@ class ApiKeys:
         self._reported = False
 
     def accepts(self, key: bytes) -> bool:
-        """Whether a presented key is one of the file's. Takes as long for a wrong one."""
+        """Whether a presented key is one of the file's. Takes equally long for a wrong key."""
         self._reread()
         digest = hashlib.sha256(key).digest()
         matches = 0
@@ -69,7 +69,7 @@ class ApiKeys:
 
 
 class Authentication:
-    """ASGI middleware: 401 below /v1 without a valid key, where keys are configured."""
+    """ASGI middleware: answers 401 below /v1 without a valid key, if keys are configured."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -99,7 +99,8 @@ class Authentication:
 
 
 def may_see_reasons(request: Request) -> bool:
-    """Whether an open route may tell what is wrong inside: where there are keys, with one."""
+    """Whether an open route may give internal reasons: only if keys are configured and one is
+    sent."""
     keys: ApiKeys | None = request.app.state.keys
     key = bearer(request.scope)
     return keys is None or (key is not None and keys.accepts(key))

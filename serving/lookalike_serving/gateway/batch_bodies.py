@@ -41,7 +41,7 @@ _ITEM = TypeAdapter(SubmittedItem)
 
 
 def read(request: Request, stage: Stage, max_image_bytes: int) -> Reading:
-    """The request's items. Raises, mostly on iteration, Problem 400, 413, 415 or 422."""
+    """The items of the request. Raises Problem 400, 413, 415 or 422, mostly while iterating."""
     kind, boundary = _content_type(request.headers.get("content-type", ""))
     reading = Reading(items=_nothing())
     match kind:
@@ -272,7 +272,8 @@ class _Splitter:
 
 
 async def _bounded(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """The body's pieces. Raises Problem 413 once they exceed `limit`, or say that they will."""
+    """The chunks of the body. Raises Problem 413 once they exceed `limit` or announce that they
+    will."""
     announced = request.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > limit:
         raise _too_large(limit)

@@ -1,8 +1,9 @@
-"""Request bodies in: JSON and multipart, parsed and checked without surprises.
+"""Request bodies: JSON and multipart, parsed and checked.
 
-JSON goes through pydantic-core in one step, bytes to model: it bounds nesting, refuses invalid
-UTF-8 and lone surrogates, and is faster than parsing first and validating after. Every error
-becomes `path: what is wrong, what to write`, unknown keys with the nearest known.
+JSON goes through pydantic-core in one step, from bytes to the model. This bounds nesting, refuses
+invalid UTF-8 and lone surrogates, and is faster than parsing first and validating afterwards. Every
+error becomes `path: what is wrong, what to write`; unknown keys are reported with the nearest known
+key.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def parse(model: type[M], body: bytes | str, path: str = "") -> M:
 
 
 def _decoded(text: bytes | str) -> Any:
-    """What a text says, to see which places there are in it; None if it is no JSON."""
+    """The parsed text, to see which paths it contains; None if it is not JSON."""
     try:
         return from_json(text)
     except ValueError:

@@ -1,7 +1,7 @@
-"""What browsers are told about every answer: take it for what it says it is, run nothing in it.
+"""Headers that tell browsers to trust the content type of every answer and to run nothing in it.
 
-Answers of the API hold what callers stored – images, metadata – and none is a page. The search page
-and the API's description are, and say themselves what they may load.
+Answers of the API contain what callers stored – images, metadata – and none is a page. The search
+page and the description of the API are pages, and declare themselves what they may load.
 """
 
 from __future__ import annotations

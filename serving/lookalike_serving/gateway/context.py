@@ -1,6 +1,7 @@
-"""What belongs to one request: its id, and the service it talks to.
+"""What belongs to one request: its id, and the service that answers it.
 
-Kept in the ASGI scope, so that every layer from the outermost middleware to a route sees the same.
+Both are kept in the ASGI scope, so that every layer from the outermost middleware to a route sees
+the same.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _KEY = "lookalike.request_id"
 
 
 def assign_request_id(scope: Scope) -> str:
-    """The caller's `X-Request-ID` where it is one that can stand in a log line, else a new one."""
+    """The caller's `X-Request-ID` if it can be written into a log line, else a new one."""
     given = header(scope["headers"], b"x-request-id")
     valid = given is not None and _REQUEST_ID.fullmatch(given)
     request_id = given.decode() if given is not None and valid else uuid.uuid4().hex

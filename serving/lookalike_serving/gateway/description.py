@@ -1,4 +1,4 @@
-"""`/docs`: the API's description as a page, with all its files from here and a strict policy."""
+"""`/docs`: the description of the API as a page, whose files all come from this service."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Every failure as a problem document: what was wrong, where, and what to do.
+"""Every failure as a problem document: what is wrong, where, and what to do.
 
-The status and the code are those of the exception's row in the table of failures. What has no row
-is a bug of ours: 500, with the request's id and without a traceback (which goes to the log).
+The status and the code are those of the exception's row in the table of failures. An exception
+without a row is a bug of ours: 500, with the id of the request and without a traceback (which goes
+to the log).
 """
 
 from __future__ import annotations
@@ -47,11 +48,12 @@ _OF_HTTP = {
         UNSUPPORTED_MEDIA_TYPE,
     )
 }
-"""What the web framework refuses by itself; any other status of it is a bad request."""
+"""What the web framework itself refuses; any other status of it is a bad request."""
 
 
 def install(app: FastAPI) -> None:
-    """Answer every failure the routes can name with a problem. The rest: middleware.Observation."""
+    """Answer every failure that the routes can name with a problem. For the rest, see
+    middleware.Observation."""
     for kind in (
         Problem,
         HTTPException,
@@ -73,7 +75,7 @@ async def handle(request: Request, failure: Exception) -> Response:
 
 
 def problem_of(failure: Exception, request: Request) -> Problem:
-    """The problem a failure is for the caller."""
+    """The problem that the caller gets for a failure."""
     match failure:
         case Problem():
             return failure
@@ -88,8 +90,8 @@ def problem_of(failure: Exception, request: Request) -> Problem:
 
 
 def _of_parameters(failure: RequestValidationError) -> list[Wrong]:
-    """Bodies are read by the routes themselves: what FastAPI refuses is in the path or the query,
-    and its name is all there is to say of the place."""
+    """The routes read bodies themselves, so what FastAPI refuses is in the path or the query, and
+    its name is all that can be said of the place."""
     errors = [{**each, "loc": each["loc"][1:2]} for each in failure.errors()]
     return wrong_parts(errors, None)
 

@@ -1,4 +1,4 @@
-"""How busy this process's GPU is, as its driver tells (NVML)."""
+"""The utilization of this process's GPU, as reported by its driver (NVML)."""
 
 from __future__ import annotations
 

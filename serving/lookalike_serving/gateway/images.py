@@ -1,7 +1,7 @@
-"""Images and thumbnails out, with caching.
+"""Returns images and thumbnails, with caching.
 
-What comes out is someone's upload: the type is what the bytes are, never what a name said, and the
-headers keep a browser from guessing another or running anything in it.
+The content was uploaded by somebody: the type is derived from the bytes, never from a name, and the
+headers keep a browser from guessing another type or running anything in it.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _GONE = {Code.NOT_FOUND, Code.FORBIDDEN_PATH}
 async def image_response(
     request: Request, collection: str, document_id: str, size: int | None
 ) -> Response:
-    """The stored image, or with `size` its thumbnail; 304 where the caller has it.
+    """The stored image, or with `size` its thumbnail; 304 if the caller has it.
 
-    Raises Problem: 404 without document or image, 502 where the image's own address fails.
+    Raises Problem: 404 without a document or an image, 502 if the address of the image fails.
     """
     service = service_of(request)
     origin = (await find_document(service, collection, document_id)).origin

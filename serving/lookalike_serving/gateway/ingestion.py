@@ -1,8 +1,8 @@
-"""How far the ingestion of a collection is, where it runs on this machine.
+"""The progress of a collection's ingestion, if it runs on this machine.
 
-It writes a file into the server's run directory; the file of a run that was killed stays there, so
-what it says counts only while its process lives. On a cluster ingestion runs in pods of its own:
-the collection's status tells of it, and this does not.
+Ingestion writes a file into the run directory of the server. The file of a run that was killed
+stays there, so it only counts while the process of the run lives. On a cluster, ingestion runs in
+pods of its own: the status of the collection reports it, and this module does not.
 """
 
 from __future__ import annotations

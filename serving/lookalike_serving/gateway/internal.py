@@ -1,4 +1,5 @@
-"""The bulk route of index/bulk.py, through which ingestion writes this service's Edge indexes."""
+"""The bulk route of index/bulk.py, through which ingestion writes the Edge indexes of this
+service."""
 
 from __future__ import annotations
 

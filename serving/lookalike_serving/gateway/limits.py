@@ -1,8 +1,8 @@
-"""What one caller may not take from the others: body size, time, memory, rate, requests at once.
+"""Limits for each caller: body size, time, memory, rate, concurrent requests.
 
-Refusals come before any work is done: 413 by the announced length or as soon as the body grows past
-the limit, 408 when it comes too slowly, 429 with Retry-After. A request takes one of the places of
-those that are answered when its body is there, so that slow bodies keep nobody waiting.
+Requests are refused before any work is done: 413 by the announced length or as soon as the body
+exceeds the limit, 408 if it arrives too slowly, 429 with Retry-After. A request takes one of the
+places of concurrent requests when its body has arrived, so that slow bodies block nobody.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from lookalike_serving.gateway.responses import problem_response
 from lookalike_serving.problems import Problem
 
 MAX_IN_FLIGHT = 512
-"""Below /v1. More than these only make every answer late."""
+"""Below /v1. More requests than these would only delay every answer."""
 MAX_STREAMS = 64
 """Batches that are being read: their bodies are worked on while they come."""
 MAX_UNREAD_BYTES = 1 << 30
@@ -45,7 +45,7 @@ class TokenBuckets:
         self._buckets: LRUCache[str, tuple[float, float]] = LRUCache(_MAX_CALLERS)
 
     def wait(self, caller: str, now: float) -> float:
-        """0 where the request may go on, else the seconds until one may."""
+        """0 if the request may proceed, else the seconds until one may."""
         tokens, then = self._buckets.get(caller, (self._burst, now))
         tokens = min(self._burst, tokens + (now - then) * self.rate)
         allowed = tokens >= 1.0
@@ -54,10 +54,10 @@ class TokenBuckets:
 
 
 class Shares:
-    """`most` of something that callers hold for a while, shared so that newcomers find some.
+    """`most` of something that callers hold for a while, shared so that newcomers get some.
 
-    Nobody comes to hold more than is left then: one caller alone may have half, and whoever has
-    nothing yet gets some as long as there is any.
+    Nobody gets to hold more than is left afterwards: a single caller may have half, and a caller
+    that has nothing yet gets some as long as there is any.
     """
 
     def __init__(self, most: int) -> None:
@@ -65,7 +65,7 @@ class Shares:
         self._held: Counter[str] = Counter()
 
     def take(self, caller: str, amount: int = 1) -> bool:
-        """Whether the caller has got it. What it has got it has to `give` back."""
+        """Whether the caller has got it. It has to `give` back what it has got."""
         if self._held[caller] + amount > self.most - self._held.total():
             self._drop(caller)
             return False
@@ -132,7 +132,7 @@ class Limits:
 
 
 class _Place:
-    """One request's place among those that are answered, taken once."""
+    """The place of one request among those that are being answered, taken once."""
 
     def __init__(self, places: Shares, caller: str) -> None:
         self._places = places
@@ -155,7 +155,8 @@ class _Place:
 
 
 class _Body:
-    """One request's body on its way in: how much, how fast. `limit` None: its route bounds it."""
+    """The body of one request while it arrives: how much, how fast. `limit` None: its route limits
+    it."""
 
     def __init__(self, receive: Receive, caller: str, limit: int | None, unread: Shares) -> None:
         self._receive = receive
@@ -168,7 +169,8 @@ class _Body:
         self._ended = False
 
     def then(self, when_it_is_there: Callable[[], None]) -> Receive:
-        """Receives the body, and calls that with its end. Raises Problem 408, 413 or 429."""
+        """Receives the body, and calls the callback with its end. Raises Problem 408, 413 or
+        429."""
 
         async def receive() -> Message:
             if self._ended:

@@ -1,4 +1,4 @@
-"""What Prometheus sees. Every label has few values: routes are templates, codes are ours.
+"""The metrics for Prometheus. Every label has few values: routes are templates, codes are ours.
 
 Each app has its own registry, so that two in one process, as in tests, do not mix.
 """
@@ -98,7 +98,7 @@ class Metrics:
             ).set_function(utilization)
 
     def watch(self, models: Mapping[ModelSpec, BatchedEmbedder]) -> None:
-        """Tell of these models too, of each as it is when metrics are read."""
+        """Also report these models, each as it is when the metrics are read."""
         self.registry.register(_Models(models))
 
     def observe_stages(self, seconds: Mapping[str, float]) -> None:

@@ -1,7 +1,7 @@
-"""The outermost layer: a request id in and out, one log line and one measurement a request.
+"""The outermost layer: the id of a request, one log line and one measurement per request.
 
-Plain ASGI, since Starlette's function middleware costs a task a request. What nothing inside has
-answered becomes a 500 here.
+It is plain ASGI, since Starlette's function middleware costs a task per request. An exception that
+nothing else has answered becomes a 500 here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`/v1/models`: the embedding models this process has loaded."""
+"""`/v1/models`: the embedding models that this process has loaded."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """Which web pages may use a service without keys: its own, and no other.
 
-A service on loopback without keys is open to whoever works on the machine, and with them to every
-page that their browser shows. Two checks keep such pages out. `Host` must be a name that we are
-served under: a foreign name that resolves to 127.0.0.1 (DNS rebinding) is refused. And where a
-browser says which page asks – `Sec-Fetch-Site`, `Origin` – everything that reads or changes data
-answers our own pages alone. What is no browser says neither, and is not affected.
+A service on loopback without keys is open to everyone who works on the machine, and through them to
+every page that their browser shows. Two checks keep such pages out. `Host` must be a name under
+which the service is served: a foreign name that resolves to 127.0.0.1 (DNS rebinding) is refused.
+And if a browser says which page sends the request – in `Sec-Fetch-Site` or `Origin` – everything
+that reads or changes data answers only our own pages. Programs other than browsers send neither
+header, and are not affected.
 
-Where keys are configured they are the check: a page of somebody else has none to send.
+If keys are configured, they are the check: a foreign page has none to send.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class OwnPagesOnly:
-    """ASGI middleware: 421 for a foreign Host, 403 for a foreign page, where there are no keys."""
+    """ASGI middleware: without keys, 421 for a foreign Host and 403 for a foreign page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -46,10 +47,10 @@ class OwnPagesOnly:
 
 
 def wrong_host(scope: Scope, http: HttpConfig) -> Problem | None:
-    """421 where the request names a host that is not served here.
+    """421 if the request names a host that is not served here.
 
-    The port is not looked at: a tunnel has its own, and a page cannot choose a name by it. HTTP/1.0
-    may leave Host out, which no browser does.
+    The port is ignored: a tunnel has its own, and a page cannot choose a name by it. HTTP/1.0 may
+    omit Host, which no browser does.
     """
     given = values_of(scope["headers"], b"host")
     if not given or (len(given) == 1 and _is_served(_host_of(given[0]), http)):
@@ -63,7 +64,7 @@ def wrong_host(scope: Scope, http: HttpConfig) -> Problem | None:
 
 
 def foreign_page(scope: Scope, http: HttpConfig) -> Problem | None:
-    """403 where a browser asks for data on behalf of a page that is not ours."""
+    """403 if a browser asks for data on behalf of a page that is not ours."""
     if not scope["path"].startswith(_DATA) or _is_navigation(scope):
         return None
     headers = scope["headers"]

@@ -1,7 +1,7 @@
-"""JSON out, fast: plain data straight to bytes, no second validation.
+"""Writes JSON quickly: plain data straight to bytes, without a second validation.
 
-Measured for 25 results with metadata: 17 µs here, 46 µs through a response model, 68 µs through
-the standard library. Large answers are compressed where the caller takes gzip; images never are.
+Measured for 25 results with metadata: 17 µs here, 46 µs through a response model, 68 µs through the
+standard library. Large answers are compressed if the caller accepts gzip; images never are.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from starlette.responses import Response
 from lookalike_serving.problems import Problem
 
 _COMPRESS_FROM = 32 * 1024
-"""Below this the time to compress exceeds the time to send, on any but the slowest link."""
+"""Below this size, compressing takes longer than sending, on all but the slowest connections."""
 
 
 def json_response(

@@ -1,8 +1,8 @@
-"""What values must look like, as far as a schema can say it: for the description of the API alone.
+"""What values must look like, as far as a schema can say it; only for the description of the API.
 
-They are checked where they are read, with errors that say what to do instead. What is not here
-depends on more than the request: that an image can be decoded, that a vector has the model's
-dimension, that a multipart's JSON names its files.
+Values are checked where they are read, with errors that say what to do instead. What is missing
+here depends on more than the request: that an image can be decoded, that a vector has the dimension
+of the model, that the JSON of a multipart body names its files.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How busy a replica is: what scaling, idleness and a graceful end go by.
+"""How busy a replica is: the basis of scaling, idleness and graceful shutdown.
 
-Probes, metrics and the search page's own files are no traffic: they come whether anyone uses the
-service or not.
+Probes, metrics and the files of the search page do not count as traffic: they are requested whether
+or not anyone uses the service.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ class Traffic:
         self.in_flight = 0
         """Requests of the public API that are being answered: more replicas would answer more."""
         self.receiving = 0
-        """Those whose body is still on its way: its sender's line decides how long it takes."""
+        """Requests whose body is still arriving: the sender decides how long that takes."""
         self.last_request = time.time()
         """Unix time of the last search, upload or other change; before the first one, of the
         start, so that a new replica is not taken for one that has been idle since 1970."""
         self.draining = False
-        """Whether readiness is denied, so that no new request comes."""
+        """Whether readiness is denied, so that no new request arrives."""
         self.internal = 0
 
     def enter(self, scope: Scope) -> Visit:
         return Visit(self, scope)
 
     async def drain(self, notice_seconds: float, patience_seconds: float) -> int:
-        """Deny readiness, go on answering, and return when nothing is under way.
+        """Deny readiness, keep answering, and return when no request is in progress.
 
-        For `notice_seconds` at least, in which whoever sends requests here gets to know, and for
-        `patience_seconds` at most. The number of requests that were not done by then.
+        This takes at least `notice_seconds`, in which senders of requests notice it, and at most
+        `patience_seconds`. Returns the number of requests that were not finished by then.
         """
         self.draining = True
         started = time.monotonic()
