@@ -24,7 +24,7 @@ from lookalike_crds.config import (
     RetrieverConfig,
     ServingConfig,
 )
-from lookalike_crds.image_collection import CaSpec, Engine, ModelSpec
+from lookalike_crds.image_collection import CaSpec, Engine, ModelSpec, Provider
 from lookalike_crds.naming import index_name
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.sources import SourceSpec
@@ -243,7 +243,11 @@ def resolved_source(source: SourceSpec, folder: Path) -> SourceSpec:
 
 
 def with_resolved_weights(model: ModelSpec, folder: Path) -> ModelSpec:
-    """Weights that lie beside the YAML, or are written as a path; tags and addresses stay."""
+    """Weights that lie beside the YAML, or are written as a path, and a plugin's file; tags, names
+    and addresses stay."""
+    if model.provider is Provider.PLUGIN and model.name and ".py:" in model.name:
+        file, _, kind = model.name.rpartition(":")
+        model = model.model_copy(update={"name": f"{absolute(file, folder)}:{kind}"})
     if model.weights is None or ":" in model.weights:
         return model
     path = absolute(model.weights, folder)

@@ -69,13 +69,15 @@ class ModelSpec(Spec):
     provider: Provider = Field(
         default=Provider.DEMO,
         description="Which library loads the model. OpenClip: any open_clip model; it needs "
-        "weights. Timm: any timm image model; it cannot be searched by text. Demo: the "
-        "small bundled model, for trying things out.",
+        "weights. Timm: any timm image model; it cannot be searched by text. Plugin: a "
+        "Python class of yours. Demo: the small bundled model, for trying things out.",
     )
     name: str | None = Field(
         default=None,
         max_length=253,
-        description="The provider's model name, such as `ViT-B-32` or `resnet50.a1_in1k`.",
+        description="The provider's model name, such as `ViT-B-32` or `resnet50.a1_in1k`. For a "
+        "Plugin, a file and a class, such as `/plugins/colours.py:Colours`, or the name of an "
+        "entry point.",
     )
     weights: str | None = Field(
         default=None,
@@ -92,9 +94,9 @@ class ModelSpec(Spec):
     revision: str | None = Field(
         default=None,
         max_length=128,
-        description="For hf-hub: weights, the commit, branch or tag to load. If it is unset, the "
-        "repository's default branch is used when the weights are first fetched, and "
-        "kept from then on.",
+        description="For hf-hub: weights, the commit, branch or tag to load; for a Plugin, "
+        "any label. If it is unset, the repository's default branch is used when the weights are "
+        "first fetched, and kept from then on.",
     )
 
 

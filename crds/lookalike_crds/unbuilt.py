@@ -59,15 +59,12 @@ class Unbuilt:
 
 
 UNBUILT: tuple[Unbuilt, ...] = (
-    *(
-        Unbuilt(
-            ModelSpec,
-            "provider",
-            f"model.provider {provider.value}",
-            "write OpenClip, Timm or Demo",
-            value=provider.value,
-        )
-        for provider in (Provider.ONNX, Provider.PLUGIN)
+    Unbuilt(
+        ModelSpec,
+        "provider",
+        "model.provider Onnx",
+        "write another provider, such as Plugin, which runs a Python class of yours",
+        value=Provider.ONNX.value,
     ),
     Unbuilt(
         ImageCollectionSpec,

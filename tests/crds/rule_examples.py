@@ -90,7 +90,7 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     *(
         example
-        for name in ("Onnx", "Plugin")
+        for name in ("Onnx",)
         for example in (
             Example(f"model-provider-{name.lower()}-is-built", "ImageCollection", {}, True),
             Example(

@@ -69,7 +69,6 @@ def test_the_version_named_is_the_next_minor_one() -> None:
     ("spec", "told"),
     [
         ("model: {provider: Onnx, name: vit}", "model.provider Onnx"),
-        ("model: {provider: Plugin, name: mine}", "model.provider Plugin"),
         ("duplicates: {threshold: 0.9}", "duplicates"),
         ("duplicates: {}", "duplicates"),
     ],

@@ -19,7 +19,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 
-ELSEWHERE = frozenset({"setup_worker.py", "uv.lock", "examples/catalogue"})
+ELSEWHERE = frozenset(
+    {"colours.py", "./colours.py", "setup_worker.py", "uv.lock", "examples/catalogue"}
+)
 """What the texts name and git does not have: others' files, and what the quickstart draws."""
 
 PACKAGES = {
