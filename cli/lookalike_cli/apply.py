@@ -45,7 +45,7 @@ def apply(
     """Let the running server take the files over, without a restart of what stays as it is.
 
     Shows first what changes, and asks where something would be lost. Nothing changes where a file
-    is invalid or a step fails: what answered goes on answering.
+    is invalid or a step fails: what answered keeps answering.
     """
     from lookalike_cli.following import end_by, follow_ingestions
     from lookalike_cli.printing import print_json
@@ -76,7 +76,7 @@ def apply(
 
 
 def take_over(files: Sequence[Path], data_dir: Path) -> None:
-    """`apply` where nobody can be asked: what would be lost is told, with the command.
+    """`apply` where nobody can be asked: what would be lost is reported, with the command.
 
     Raises Failure; ends the command where the files are invalid.
     """
@@ -116,14 +116,14 @@ class Change:
         return [each for step in self.steps for each in step.loses]
 
     def confirm(self, *, yes: bool) -> None:
-        """Raises Failure where something would be lost, and that is not meant."""
+        """Raises Failure if something would be lost, and that is not meant."""
         from lookalike_cli.asking import confirm
 
         if self.loses:
             confirm(f"{' and '.join(self.loses)} will no longer be found. Continue?", yes=yes)
 
     def carry_out(self) -> dict[str, Any]:
-        """With all that is lost by it. Raises Failure where the server refuses: then nothing has
+        """With all that is lost by it. Raises Failure if the server refuses: then nothing has
         changed."""
         from lookalike_cli.control import ask
         from lookalike_cli.printing import notices
@@ -174,7 +174,7 @@ def prepared(resources: Loaded, data_dir: Path) -> Change:
 
 
 def state_of(run: RunDirectory) -> State:
-    """Of a server that runs. Raises Failure where it has ended."""
+    """Of a server that runs. Raises Failure if it has ended."""
     state = run.read_state()
     if state is None or not run.is_locked():
         raise Failure(f"the server of {run.data_dir} has stopped", ExitCode.UNREACHABLE)

@@ -2,7 +2,7 @@
 
 Pure: the configurations before and after, and how many documents there are, give the steps. Which
 change asks for what is `lookalike_crds.config_changes`, which the server follows; how two values
-differ is told as `lookalike plan` tells it for a cluster.
+differ is reported as `lookalike plan` tells it for a cluster.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Documents = Mapping[str, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What a server is told."""
+    """The configuration that a server gets."""
 
     serving: ServingConfig
     ingestions: Mapping[str, IngestionConfig]

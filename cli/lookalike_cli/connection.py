@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def connect(url: str | None, data_dir: Path, api_key: str | None) -> Lookalike:
-    """A client of the server. Raises Failure where the data directory's server is down."""
+    """A client of the server. Raises Failure if the data directory's server is down."""
     from lookalike.client import Lookalike
 
     return Lookalike(url or _url_of(data_dir), api_key)

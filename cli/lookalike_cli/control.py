@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def ask(run: RunDirectory, question: dict[str, Any]) -> dict[str, Any]:
-    """The server's answer, however long it takes. Raises Failure where it refuses, or is gone.
+    """The server's answer, however long it takes. Raises Failure if it refuses, or is gone.
 
     Ctrl-C closes the connection, which calls off what was asked.
     """

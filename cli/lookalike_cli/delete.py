@@ -66,7 +66,7 @@ def delete(
 ) -> None:
     """Delete documents, after telling how many and asking.
 
-    Safe to break off, and to run again: what is gone stays gone. What is stored meanwhile may
+    Safe to break off, and to run again: what is gone stays gone. What is stored in the meantime may
     stay. Ingestion leaves a deleted document away until its image changes, or until `lookalike
     restore`.
     """
@@ -135,7 +135,7 @@ def _delete(
 ) -> Done:
     """Delete these documents (id, whether a source brought it), some at once, a page in memory.
 
-    Raises Failure where the server does not go on, with what has been done.
+    Raises Failure if the server does not go on, with what has been done.
     """
     from lookalike.errors import LookalikeError, NotFound
 
@@ -181,7 +181,7 @@ def _filters(texts: list[str], source: str | None) -> dict[str, Any] | None:
 
 
 def _size(data_dir: Path, collection: str) -> str:
-    """What its index takes on this machine's disk, in words; empty where that is not known."""
+    """What its index takes on this machine's disk, in words; empty if that is not known."""
     from pydantic import ValidationError
 
     from lookalike_cli.gc import size

@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 40.0
 
 
 def down(data_dir: DataDir = DEFAULT_DATA_DIR, output: OutputFormat = Output.TEXT) -> None:
-    """End the server of a data directory. Indexes and images stay; `up` goes on with them."""
+    """End the server of a data directory. Indexes and images stay; `up` continues with them."""
     from lookalike_cli.printing import console, print_json
     from lookalike_serving.machine import processes
     from lookalike_serving.machine.rundir import RunDirectory

@@ -32,7 +32,7 @@ def first_query(
     metadata: Mapping[str, Any],
 ) -> str:
     """What to write after `lookalike search`. `document_id`, `metadata`: of a document that is in
-    the collection, where there is one."""
+    the collection, if there is one."""
     spec = resource.spec
     demo = spec.model.provider is Provider.DEMO
     if demo and {field.name for field in spec.fields} >= _CATALOGUE_FIELDS:

@@ -21,7 +21,7 @@ _POLL_SECONDS = 0.2
 
 
 def read_progress(path: Path) -> Progress | None:
-    """The progress file; None where there is none yet."""
+    """The progress file; None if there is none yet."""
     try:
         return Progress.model_validate_json(path.read_bytes())
     except (OSError, ValueError):
@@ -46,7 +46,7 @@ def duration(seconds: float) -> str:
 def follow_ingestions(run: RunDirectory, alive: Callable[[], State | None]) -> State:
     """Show the ingestions of a server until all have ended, and say how they did.
 
-    `alive`: the server's state, where it has written one. Raises Failure where it has ended.
+    `alive`: the server's state, if it has written one. Raises Failure if it has ended.
     """
     from lookalike_cli.printing import notice, notices
     from lookalike_serving.machine.rundir import IngestionPhase

@@ -205,7 +205,7 @@ async def _work(place: Place, names: list[str], yes: bool) -> Done:
 
 
 def _tell(done: Done, again: str | None, output: Output) -> None:
-    """`again`: the command, where nothing was to be dropped. Raises Failure where something stays
+    """`again`: the command, where nothing was to be dropped. Raises Failure if something stays
     that was."""
     from lookalike_cli.printing import console, print_json
 
@@ -288,7 +288,7 @@ def left_behind_line(data_dir: Path) -> str | None:
 
 
 def _left_on_servers(config: ServingConfig) -> int:
-    """0 where they cannot be asked: whether a server answers is told by others."""
+    """0 if they cannot be asked: whether a server answers is reported by others."""
     if not any(each.index.addresses for each in config.collections):
         return 0
     from lookalike_serving.index.protocol import IndexFailure

@@ -21,7 +21,7 @@ _INK, _PAPER, _FAINT = "#1d1d1f", "#ffffff", "#8a8a8e"
 
 
 def save_results(client: Lookalike, results: SearchResults, path: Path) -> None:
-    """Draw at most the first hundred results. Raises Failure where Pillow is missing."""
+    """Draw at most the first hundred results. Raises Failure if Pillow is missing."""
     try:
         from PIL import Image, ImageDraw, ImageFont
     except ImportError as error:
@@ -53,7 +53,7 @@ def save_results(client: Lookalike, results: SearchResults, path: Path) -> None:
 
 
 def _picture(client: Lookalike, result: SearchResult) -> Any:
-    """A result's thumbnail, at most a cell large; None where there is none to show."""
+    """A result's thumbnail, at most a cell large; None if there is none to show."""
     from PIL import Image
 
     from lookalike.errors import LookalikeError

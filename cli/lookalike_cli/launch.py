@@ -46,7 +46,7 @@ def launch(
 ) -> None:
     """Start everything; return when that is done, or, in the foreground, after Ctrl-C.
 
-    `watch`: looks at the files meanwhile.
+    `watch`: looks at the files in the meantime.
     """
     started = time.monotonic()
     with notices().status("starting") as status:
@@ -198,7 +198,7 @@ def _first_query(
 
 
 def _stay(server: ServerProcess, watch: Watch | None) -> None:
-    """Until Ctrl-C. Raises Failure where the server ends by itself."""
+    """Until Ctrl-C. Raises Failure if the server ends by itself."""
     try:
         while watch is not None and server.process.poll() is None:
             watch.look()

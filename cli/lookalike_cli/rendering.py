@@ -69,7 +69,7 @@ class Rendered:
 def render(
     loaded: Loaded, run: RunDirectory, http: HttpConfig, api_keys_file: Path | None
 ) -> Rendered:
-    """Everything the server needs to know. Raises Failure where the resources cannot run here."""
+    """Everything the server needs to know. Raises Failure if the resources cannot run here."""
     if not loaded.collections:
         raise Failure("the files describe no ImageCollection: there is nothing to serve")
     notices: list[str] = []

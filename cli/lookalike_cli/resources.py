@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load(files: Sequence[Path], output: Output, *, standalone: bool = True) -> Loaded:
-    """The files' resources. Ends the command, after telling every error, where there are any.
+    """The files' resources. Ends the command, after telling every error, if there are any.
 
     `standalone`: everything a Retriever names must be in the files.
     """

@@ -55,7 +55,7 @@ class ServerProcess:
         return state if state is not None and state.pid == self.process.pid else None
 
     def state_while_alive(self) -> State | None:
-        """The same. Raises Failure where it has ended."""
+        """The same. Raises Failure if it has ended."""
         if self.process.poll() is not None:
             raise self.failure()
         return self.state()

@@ -26,7 +26,7 @@ def status(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     api_key: ApiKey = None,
 ) -> None:
-    """Show the server, its collections and their ingestion. Exit code 3 where it is not ready."""
+    """Show the server, its collections and their ingestion. Exit code 3 if it is not ready."""
     from lookalike_cli.gc import left_behind_line
     from lookalike_cli.printing import print_json
     from lookalike_serving.machine.rundir import RunDirectory
@@ -67,7 +67,7 @@ def _stopped(state: State) -> dict[str, Any]:
 
 
 def _asked(url: str | None, api_key: str | None) -> dict[str, Any]:
-    """What the server says of itself; `phase` is empty where it does not answer."""
+    """What the server says of itself; `phase` is empty if it does not answer."""
     from lookalike.client import Lookalike
     from lookalike.errors import ConnectionFailed
 

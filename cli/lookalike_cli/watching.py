@@ -21,7 +21,7 @@ class Watch:
         self._known = self._settling = self._contents()
 
     def look(self) -> None:
-        """Call it now and again. What goes wrong is told, and the next change tried."""
+        """Call it now and again. What goes wrong is reported, and the next change tried."""
         import typer
 
         from lookalike_cli.failure import Failure

@@ -199,7 +199,7 @@ def heavy_of(config: ServingConfig) -> ServingConfig:
 def with_light(config: ServingConfig, light: LightConfig) -> ServingConfig:
     """The config with another light part.
 
-    Raises ValueError where a retriever names a collection that the config does not serve.
+    Raises ValueError if a retriever names a collection that the config does not serve.
     """
     served = {collection.name for collection in config.collections}
     for retriever in light.retrievers:
@@ -256,6 +256,6 @@ class IngestionConfig(Config):
         "file for each key.",
     )
     progress_file: Path = Field(
-        description="Rewritten atomically while the run goes on: see lookalike_crds.progress."
+        description="Rewritten atomically while the run continues: see lookalike_crds.progress."
     )
     random_weights_for_benchmarks: bool = False

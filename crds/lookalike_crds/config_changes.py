@@ -19,7 +19,7 @@ from lookalike_crds.sources import MetadataMapping, SourceSpec
 class Work(Enum):
     """What a change of a collection asks for, from the least to the most."""
 
-    NOTHING = "goes on as it is"
+    NOTHING = "continues as it is"
     MODEL = "the same model in other settings, over the same index"
     FIELDS = "payload indexes made over what is stored"
     REOPENING = "the same index opened with other settings"
@@ -75,7 +75,7 @@ def _what_is_read(config: IngestionConfig) -> list[dict[str, Any]]:
 
 
 def needs_restart(before: ServingConfig, after: ServingConfig) -> str | None:
-    """Why no running server can go from one to the other, with the remedy; None where one can."""
+    """Why no running server can go from one to the other, with the remedy; None if one can."""
     changed = [name for name, one in _fixed(before).items() if one != _fixed(after)[name]]
     if not changed:
         return None

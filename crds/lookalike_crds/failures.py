@@ -384,7 +384,7 @@ IMAGE_UNAVAILABLE = _image(
 
 
 def _entry(code: str, means: str, remedy: str) -> FailureKind:
-    """An entry of a source that cannot become a document: the run goes on with the next one."""
+    """An entry of a source that cannot become a document: the run continues with the next one."""
     return FailureKind(code, Part.IMAGE, 422, Retry.ONCE_MENDED, means, remedy)
 
 
@@ -788,7 +788,7 @@ OF_ENTRIES: tuple[FailureKind, ...] = (
     INDEX_REFUSED,
     INTERNAL,
 )
-"""What a single entry of a source can fail for, while the run goes on."""
+"""What a single entry of a source can fail for, while the run continues."""
 
 _BY_CODE = {row.code: row for row in FAILURES}
 _BY_REASON = {row.reason: row for row in FAILURES if row.reason is not None}

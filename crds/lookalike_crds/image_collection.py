@@ -64,7 +64,7 @@ class FieldType(StrEnum):
 
 
 class ModelSpec(Spec):
-    """The embedding model. Another one means another index: all images are embedded anew."""
+    """The embedding model. Another one means another index: all images are embedded again."""
 
     provider: Provider = Field(
         default=Provider.DEMO,

@@ -34,7 +34,7 @@ class Problem:
     source: str
     """File name."""
     document: int
-    """Position in the file, from 1; 0 where the file as a whole is meant."""
+    """Position in the file, from 1; 0 if the file as a whole is meant."""
     resource: str | None
     """`Kind/name` as far as it is known."""
     path: str

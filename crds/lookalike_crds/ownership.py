@@ -28,7 +28,7 @@ class IndexOwner(BaseModel):
     """Empty on one machine."""
     name: str
     uid: str = ""
-    """Of the ImageCollection, where there is one."""
+    """Of the ImageCollection, if there is one."""
 
     def is_same(self, other: IndexOwner) -> bool:
         """Whether both are one collection, or one is its successor of the same name.
@@ -50,7 +50,7 @@ class IndexOwner(BaseModel):
 
 
 def owner_in(metadata: Mapping[str, Any]) -> IndexOwner | None:
-    """The owner that an index's metadata names; None where nobody has written one."""
+    """The owner that an index's metadata names; None if nobody has written one."""
     written = metadata.get(KEY)
     if written is None:
         return None

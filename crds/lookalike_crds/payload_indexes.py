@@ -3,7 +3,7 @@
 Ingestion and serving make the indexes of fields with the collection; on a Qdrant server the
 operator makes those that are missing. An index holds only values of its field's type. So a field
 that is declared with another type loses those of before from every filter, until they are written
-anew: an index remembers the types that its fields have had.
+again: an index remembers the types that its fields have had.
 """
 
 from __future__ import annotations
@@ -98,5 +98,5 @@ def retyped(field: FieldSpec, former: Sequence[str], documents: int) -> str:
     return (
         f"field {field.name} is {field.type.value} and was {' and '.join(former)}: {held} values "
         f"that are no {field.type.value}, and no filter on it finds them: ingest again, or write "
-        "those documents anew, or set the type back"
+        "those documents again, or set the type back"
     )

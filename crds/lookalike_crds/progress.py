@@ -207,7 +207,7 @@ _SHORTEST_TEXT = 120
 MOST_TOLD = 8
 """Causes that a run tells one by one."""
 _MOST_CAUSES = 200
-"""Causes that are kept apart until the most frequent ones are told."""
+"""Causes that are kept apart until the most frequent ones are reported."""
 OTHER_CAUSES = "other causes"
 OTHERS = "+others"
 """Stands for the sources that had no room of their own. No source can have this name."""
@@ -317,7 +317,7 @@ class Tally:
     def add(self, one: ByCause) -> None:
         """Failures are the same if their codes are, anything else if its words are.
 
-        Failures of one code that differ in their words are told in those of the table, with the
+        Failures of one code that differ in their words are reported in those of the table, with the
         first one's own words beside its name.
         """
         group = one.code or one.cause

@@ -16,7 +16,7 @@ SINCE: dict[str, Version] = {"starts_with": (1, 19), "contains": (1, 20)}
 
 
 def parsed(version: str | None) -> Version | None:
-    """Major and minor of `1.19.0`; None where it says neither."""
+    """Major and minor of `1.19.0`; None if it says neither."""
     found = re.match(r"v?(\d+)\.(\d+)", version or "")
     return None if found is None else (int(found[1]), int(found[2]))
 

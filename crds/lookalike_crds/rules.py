@@ -48,7 +48,7 @@ class Rule:
     name: str
     on: type[Any]
     cel: str | None
-    """None where the schema itself says it: lists with unique keys are `list-type: map`."""
+    """None if the schema itself says it: lists with unique keys are `list-type: map`."""
     message: str
     holds: Callable[[Any], bool]
 

@@ -57,7 +57,7 @@ _SAID = (
 
 
 def certificate_problem(said: str) -> str | None:
-    """Why a server's certificate is refused, and what to do; None where it is not."""
+    """Why a server's certificate is refused, and what to do; None if it is not."""
     lowered = said.lower()
     if _REFUSED not in said and "hostname verification check failed" not in lowered:
         return None

@@ -143,7 +143,7 @@ class Cluster:
     # -- reading -----------------------------------------------------------------------------------
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Json | None:
-        """None where it is not there."""
+        """None if it is not there."""
         try:
             return await self._request("GET", "get", kind, kind.path(namespace, name))
         except ApiError as error:
@@ -279,9 +279,9 @@ class Cluster:
         )
 
     async def apply_new(self, manifest: Manifest) -> Json | None:
-        """Server-side apply of an object that is not there yet. None where one of that name is
+        """Server-side apply of an object that is not there yet. None if one of that name is
         there, or another writes one this very moment: it stays as it is."""
-        # An apply that names a version goes to that version or, where there is no object at all, to
+        # An apply that names a version goes to that version or, if there is no object at all, to
         # a new one. No object is of this version, since the first revision of etcd holds none.
         meta = {**manifest["metadata"], "resourceVersion": "1"}
         try:
@@ -354,7 +354,7 @@ class Cluster:
 
     async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str) -> Json | None:
         """The object of that uid and what it owns. Gives it as long as finalizers keep it there;
-        None where it is gone, or another one has its name."""
+        None if it is gone, or another one has its name."""
         body = {"propagationPolicy": "Background", "preconditions": {"uid": uid}}
         try:
             answer = await self._request(

@@ -281,7 +281,7 @@ class Operator:
             self.queue.add(key, f"{known.ref} {verb}", patience(change))
 
     def missing_for_life(self) -> str | None:
-        """Why the process must be started anew; None: it need not."""
+        """Why the process must be started again; None: it need not."""
         if self.working and not self._workers.alive:
             return "a worker has ended unexpectedly"
         return None

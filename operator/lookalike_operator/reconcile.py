@@ -73,7 +73,7 @@ class Reconciler:
         self._planner = planner
 
     async def look(self, turn: Turn) -> Verdict:
-        """Raises ApiError where the API server is away or busy: there is nobody to tell."""
+        """Raises ApiError if the API server is away or busy: there is nobody to tell."""
         key = turn.key
         live = self._observer.store.resource(key)
         if live is None:

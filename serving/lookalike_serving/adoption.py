@@ -70,8 +70,8 @@ class Adoption:
     async def finish(self, collection: str, *, leave_behind: bool = False) -> ServingConfig:
         """The new index is filled: it answers from now on. The configuration that is in force.
 
-        Raises IndexMismatch where documents that no source can bring again were stored in the one
-        before meanwhile, KeyError where nothing is being filled.
+        Raises IndexMismatch if documents that no source can bring again were stored in the one
+        before in the meantime, KeyError if nothing is being filled.
         """
         async with self._changing:
             service = self._service
@@ -223,7 +223,7 @@ class _Change:
     async def swap(self) -> list[CollectionState]:
         """From now on `wanted` answers. What answered and does no longer, to be closed.
 
-        Raises IndexFailure where an index in use cannot be changed: it is as it was then.
+        Raises IndexFailure if an index in use cannot be changed: it is as it was then.
         """
         done: list[CollectionState] = []
         try:
@@ -251,8 +251,8 @@ class _Change:
         return list(before)
 
     async def _change_in_place(self, was: CollectionConfig | None, now: CollectionConfig) -> None:
-        """Of an open Edge index: payload indexes while it answers; other settings open it anew,
-        and requests of this collection are told to come again meanwhile."""
+        """Of an open Edge index: payload indexes while it answers; other settings open it again,
+        and requests of this collection are told to come again in the meantime."""
         service = self._service
         index = service.collections[now.name].index if now.name in service.collections else None
         if was is not None and work_of(was, now) is Work.FIELDS and isinstance(index, EdgeIndex):

@@ -35,8 +35,8 @@ async def silent_parts(service: Service) -> dict[str, Failure | None]:
 class Health:
     """A replica's health: it is up when it has answered once, and ill when it no longer does.
 
-    Serve restarts an ill replica, which mends nothing about a Qdrant server that is away or refuses
-    us: it would only add to the outage, and Serve gives an application up whose replicas cannot
+    Serve restarts an ill replica, which does not help if a Qdrant server is away or refuses us: it
+    would only add to the outage, and Serve gives an application up whose replicas cannot
     start. So those failures count until the first answer alone.
     """
 

@@ -127,7 +127,7 @@ class Retriever:
         except (ModelError, IndexFailure, OSError, ValueError) as failure:
             return {"refused": " ".join(str(failure).split())}
         except KeyError:
-            return {"refused": "nothing is being filled: the replica was started again meanwhile"}
+            return {"refused": "nothing is being filled: the replica was restarted in the meantime"}
         return {
             "config": in_force.model_dump_json(indent=2, by_alias=True),
             "filling": sorted(self._service.filling),

@@ -139,7 +139,7 @@ class Service:
         """Collections whose index held documents and was empty when it was opened: what to tell."""
         self._batches: Index | None = None
         self.batches_failure: Failure | None = Failure("not opened yet", BATCHES_UNAVAILABLE)
-        """Why batch records cannot be kept; None where they can."""
+        """Why batch records cannot be kept; None if they can."""
         self._books: dict[IndexConfig, Index] = {}
         """Where records are that are not beside the batches."""
         self._opening_books = asyncio.Lock()
@@ -191,7 +191,7 @@ class Service:
         self._batches = None
 
     def collection(self, name: str) -> CollectionState:
-        """The open collection. Raises Problem 404 where there is none, 503 where it is not open."""
+        """The open collection. Raises Problem 404 if there is none, 503 if it is not open."""
         state = self.collections.get(name)
         if state is not None:
             return state
@@ -211,12 +211,12 @@ class Service:
     def take(self, light: LightConfig) -> None:
         """Go on with other search defaults, weights and limits; requests under way keep theirs.
 
-        Raises ValueError where a retriever searches a collection that is not served.
+        Raises ValueError if a retriever searches a collection that is not served.
         """
         self.config = with_light(self.config, light)
 
     def retriever(self, name: str) -> RetrieverConfig:
-        """The retriever's config. Raises Problem 404 where there is none."""
+        """The retriever's config. Raises Problem 404 if there is none."""
         retrievers = self.retrievers
         if name not in retrievers:
             known = ", ".join(sorted(retrievers)) or "none"
@@ -235,14 +235,14 @@ class Service:
         return Books(lambda: self.books_index(state.config), Scope.of(state.config))
 
     def books_index(self, collection: CollectionConfig) -> Index:
-        """Where a collection's records are. Raises Problem 503 where that is not open."""
+        """Where a collection's records are. Raises Problem 503 if that is not open."""
         if collection.books is None:
             return self.batches_index
         return self._books[collection.books]
 
     @property
     def batches_index(self) -> Index:
-        """The payload-only index of batch records. Raises Problem 503 where it is not open."""
+        """The payload-only index of batch records. Raises Problem 503 if it is not open."""
         if self._batches is None:
             raise Problem(
                 BATCHES_UNAVAILABLE,
@@ -252,7 +252,7 @@ class Service:
 
     @property
     def read_only(self) -> str | None:
-        """Why nothing can be stored at present; None where it can. Takes microseconds."""
+        """Why nothing can be stored at present; None if it can. Takes microseconds."""
         paths = [each.index.path for each in self.config.collections]
         return read_only([self.config.data_dir, *(path for path in paths if path is not None)])
 
@@ -295,7 +295,7 @@ class Service:
                 continue
             try:
                 state = await self.open(collection)
-                if collection not in self.config.collections:  # it has changed meanwhile
+                if collection not in self.config.collections:  # it has changed in the meantime
                     await state.index.close()
                     continue
                 self.collections[collection.name] = state
@@ -325,7 +325,7 @@ class Service:
         *,
         leave_behind: bool = False,
     ) -> CollectionState:
-        """Load the model, where it is not in use already, and open the index, made where missing.
+        """Load the model, if it is not in use already, and open the index, made where missing.
 
         `beside`: indexes that are open already. `leave_behind`: even where a new index leaves
         documents behind. Raises ModelError, IndexFailure, OSError.

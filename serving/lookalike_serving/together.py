@@ -28,7 +28,7 @@ async def together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """`work`'s result; it is finished even if whoever waits for it is cancelled meanwhile."""
+    """`work`'s result; it is finished even if whoever waits for it is cancelled in the meantime."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

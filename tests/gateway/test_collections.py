@@ -59,7 +59,8 @@ async def test_a_field_whose_type_was_changed_is_told_with_what_to_do(
     caplog.set_level(logging.WARNING, "lookalike.service")
     told = (
         "field price is Integer and was Float: 1 document holds values that are no Integer, and no "
-        "filter on it finds them: ingest again, or write those documents anew, or set the type back"
+        "filter on it finds them: ingest again, or write those documents again, or set the type "
+        "back"
     )
     for _ in range(2):  # as long as it is so, not at the first start alone
         async with started(config, FieldType.INTEGER) as client:

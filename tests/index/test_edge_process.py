@@ -92,7 +92,7 @@ async def test_it_answers_as_in_the_servers_own_process(folder, monkeypatch):
     await index.merge_payload(uid(3), {"merged": [1, None, "ß"]})
     await index.replace_payload(uid(7), {"n": 7, "whole": True})
     await index.delete([uid(2)])
-    with pytest.raises(IndexRefused, match="was deleted meanwhile"):
+    with pytest.raises(IndexRefused, match="was deleted in the meantime"):
         await index.merge_payload(uid(2), {})
     with pytest.raises(IndexRefused, match="no payload index"):
         await index.facet("nope", Choice(1))

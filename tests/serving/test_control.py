@@ -194,7 +194,7 @@ async def test_a_refused_change_writes_nothing(server: Server) -> None:
 
 async def test_a_plan_of_another_configuration_is_refused(server: Server) -> None:
     answer = await server.ask(server.question("more", based_on="0" * 64))
-    assert "changed meanwhile" in answer["refused"]
+    assert "changed in the meantime" in answer["refused"]
     assert server.replica.in_force == []
 
 

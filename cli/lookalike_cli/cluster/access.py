@@ -50,7 +50,7 @@ class Where:
 
 
 def ask(where: Where, question: Callable[[Cluster, str], Awaitable[T]]) -> T:
-    """Run `question(cluster, namespace)`. Raises Failure where the cluster cannot be asked."""
+    """Run `question(cluster, namespace)`. Raises Failure if the cluster cannot be asked."""
     if find_spec("kubernetes") is None:
         raise Failure("commands for a cluster need the extra: pip install 'lookalike[operator]'")
     return asyncio.run(_ask(where, question))

@@ -53,7 +53,8 @@ class OnServer:
         from lookalike_serving.index.qdrant_stock import stored_indexes
 
         stored = {each.name: each for each in await stored_indexes(self.connection)}
-        # Asked afterwards: a collection that is made meanwhile is known, its index is not listed.
+        # Asked afterwards: a collection that is created in between is known, and its index is not
+        # listed.
         known = await _known(self.cluster)
         unused = left_behind(known, ((each.name, each.owner) for each in stored.values()))
         return [(stored[each.name], each) for each in unused]

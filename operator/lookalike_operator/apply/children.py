@@ -185,7 +185,7 @@ class Look:
     async def _mended(
         self, wanted: Manifest, live: Manifest
     ) -> tuple[Manifest, tuple[Difference, ...]]:
-        """The object applied, its spec replaced where that is not enough; what differs still."""
+        """The object applied, its spec replaced if that is not enough; what differs still."""
         try:
             answer = await self._cluster.apply(wanted, force=True)
         except ApiError as error:
@@ -294,7 +294,7 @@ class Look:
         return seen is not None and self._all._clock() - seen < longest
 
     def _seen_as(self, ref: ObjectRef) -> str:
-        """A resource that was deleted and made anew has Secrets of its own, of the same names."""
+        """A resource that was deleted and made again has Secrets of its own, of the same names."""
         return f"{self._owner.meta.uid} {ref}"
 
 

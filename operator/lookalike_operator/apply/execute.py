@@ -104,7 +104,7 @@ class _Run:
         """What is to be told of how it went."""
 
     def _failed(self, reason: str, message: str, retry_after: float = 0.0) -> None:
-        """What went wrong first is what is told."""
+        """What went wrong first is what is reported."""
         if self._failure is None:
             self._failure = (reason, message, retry_after)
 

@@ -16,7 +16,7 @@ from lookalike_operator.plan.names import FINALIZER
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """The JSON merge patch (RFC 7396) that makes `new` of `old`; empty where they are equal."""
+    """The JSON merge patch (RFC 7396) that makes `new` of `old`; empty if they are equal."""
     patch: dict[str, Any] = {key: None for key in old if key not in new}
     for key, value in new.items():
         before = old.get(key)

@@ -52,7 +52,7 @@ class Progresses:
     async def _told(self, pod: Manifest) -> WorkerProgress | None:
         uid = pod["metadata"]["uid"]
         kept = self._kept.get(uid)
-        # A little sooner than it is shown anew: a look may come early.
+        # A little sooner than it is shown again: a look may come early.
         if kept is not None and self._clock() - kept[0] < SHOWN_SECONDS - 5:
             return kept[1]
         async with self._gate:

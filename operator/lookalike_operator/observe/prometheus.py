@@ -1,6 +1,6 @@
 """One number from Prometheus: an instant query, bounded, kept for a scrape interval.
 
-No answer and no data are answers, too: scaling holds where it does not know.
+No answer and no data are answers, too: scaling holds if it does not know.
 """
 
 from __future__ import annotations

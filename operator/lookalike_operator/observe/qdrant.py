@@ -306,7 +306,7 @@ class Qdrant:
         raise IndexUnavailable(f"index {op.index} at {url} belongs to {stored}")
 
     async def _metadata(self, client: AsyncQdrantClient, index: str) -> dict[str, Any]:
-        """What Lookalike has written into an index; empty where there is no such index."""
+        """What Lookalike has written into an index; empty if there is no such index."""
         from qdrant_client.http.exceptions import UnexpectedResponse
 
         try:
@@ -395,7 +395,7 @@ def _reason(error: Exception) -> str:
 
 
 def _status(error: Exception) -> int | None:
-    """Of an HTTP answer; None where there was none."""
+    """Of an HTTP answer; None if there was none."""
     return getattr(error, "status_code", None)
 
 

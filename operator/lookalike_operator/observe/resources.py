@@ -100,7 +100,7 @@ def retriever_status(live: Manifest) -> RetrieverStatus:
 
 
 def _status(model: type[_S], live: Manifest) -> _S:
-    """A status that cannot be read is as good as none: it is written anew."""
+    """A status that cannot be read is as good as none: it is written again."""
     try:
         return model.model_validate(live.get("status") or {})
     except ValidationError:

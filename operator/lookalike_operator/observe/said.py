@@ -1,6 +1,6 @@
 """What only events tell: why a Job has no pod, and why a claim has no volume.
 
-Each asks only where there is such an object, and finds nothing where events may not be read.
+Each asks only where there is such an object, and finds nothing if events may not be read.
 """
 
 from __future__ import annotations

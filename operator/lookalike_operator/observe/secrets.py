@@ -54,7 +54,7 @@ class Secrets:
         self._read: dict[tuple[str, str, bool], _Read] = {}
 
     async def value(self, secret: SecretKey) -> str | None:
-        """The text under the key, without white space around it; None where there is none."""
+        """The text under the key, without white space around it; None if there is none."""
         data = await self._data(secret)
         encoded = None if data is None or secret.key is None else data.get(secret.key)
         if encoded is None:

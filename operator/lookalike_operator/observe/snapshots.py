@@ -49,7 +49,7 @@ from lookalike_operator.plan.model import (
 from lookalike_operator.plan.waiting import missing_secrets
 
 Samples = Callable[[Meta, RetrieverSpec], Awaitable[tuple[tuple[Sample, ...], float | None]]]
-"""(one for each autoscaling metric, seconds idle), both empty where nothing scales."""
+"""(one for each autoscaling metric, seconds idle), both empty if nothing scales."""
 Said = Callable[[Iterable[Manifest]], Awaitable[Mapping[str, str]]]
 """Of children: name of each that does not get on -> what an event says of it."""
 
@@ -69,7 +69,7 @@ class Observer:
     """As `Said`, as of a moment."""
     apis: Callable[[], frozenset[str]]
     ray_features: Callable[[], Awaitable[frozenset[str]]]
-    """What the installed KubeRay can do; asked where there is one, for those that need it."""
+    """What the installed KubeRay can do; asked if there is one, for those that need it."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     collections: Specs[ImageCollectionSpec] = field(
         default_factory=lambda: Specs(parsed_collection)
@@ -113,7 +113,7 @@ class Observer:
         )
 
     async def server(self, meta: Meta, spec: ImageCollectionSpec) -> Server | None:
-        """The Qdrant server of a collection, with its key; None where it may not be asked."""
+        """The Qdrant server of a collection, with its key; None if it may not be asked."""
         urls = asked_urls(meta, spec, self.settings)
         if not urls or address_problem(meta, spec, self.settings) is not None:
             return None

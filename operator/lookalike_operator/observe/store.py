@@ -75,7 +75,7 @@ class Store:
         self._listener = listener
 
     def put(self, manifest: Manifest) -> Change | None:
-        """Take a version in; None where it is no news."""
+        """Take a version in; None if it is no news."""
         known = _known(manifest)
         before = self._known.get(known.ref)
         if known.version <= self._deleted.get(known.uid, -1):

@@ -70,7 +70,7 @@ def data(
 
 
 def data_mode(spec: RetrieverSpec, collections: tuple[CollectionFacts, ...]) -> AccessMode | None:
-    """How serving pods have their volume; None where what they write goes with them."""
+    """How serving pods have their volume; None if what they write goes with them."""
     if edge_collections(collections):
         return AccessMode.READ_WRITE_ONCE
     storage = spec.serving.storage
@@ -82,7 +82,7 @@ _USUAL_SECONDS = 15.0
 
 
 def explained_in(claim: Manifest, now: datetime) -> float | None:
-    """Seconds until it is worth asking for events why a claim has no volume; None where it has
+    """Seconds until it is worth asking for events why a claim has no volume; None if it has
     one, or names no class: then there is no provisioner that could say something."""
     pending = (claim.get("status") or {}).get("phase") == "Pending"
     if not pending or not (claim.get("spec") or {}).get("storageClassName"):

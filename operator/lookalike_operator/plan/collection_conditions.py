@@ -38,7 +38,7 @@ class Situation:
     spec: ImageCollectionSpec | None
     claim: Manifest | None
     run: RunStatus | None
-    """The wanted run; None where it waits, or nothing is to be ingested."""
+    """The wanted run; None if it waits, or nothing is to be ingested."""
     run_pods: tuple[Manifest, ...] = ()
     refused_pods: Mapping[str, str] = field(default_factory=dict)
     waiting: Cause | None = None
@@ -211,7 +211,7 @@ def _lost(
 ) -> Cause | None:
     """Documents that were uploaded and are gone: with sources a run would fill the index again.
 
-    It is told until there are documents again, or somebody changes the spec.
+    It is reported until there are documents again, or somebody changes the spec.
     """
     if spec.sources:
         return None
@@ -303,7 +303,7 @@ def _ingested(
             total = sum(source.ingested for source in situation.status.sources)
             count = f"{len(spec.sources)} sources" if len(spec.sources) > 1 else "1 source"
             told = f"{total} images from {count} are indexed"
-            # What its errors were is told by `Degraded`; this is what to know of a good run.
+            # What its errors were is reported by `Degraded`; this is what to know of a good run.
             if run.state == "Completed" and run.message:
                 told += f"; {run.message}"
             return judged("Ingested", True, run.state, told)

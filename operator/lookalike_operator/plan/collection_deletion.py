@@ -56,7 +56,7 @@ def plan_deletion(snapshot: CollectionSnapshot, owner: Owner) -> Plan:
     if own_jobs(snapshot, owner) or snapshot.pods:
         since = before.stopping_since or now
         if _seconds(since, now) < GIVE_UP_SECONDS:
-            # An ingestion pod would make the index anew. No objects: all children are deleted.
+            # An ingestion pod would make the index again. No objects: all children are deleted.
             held_up = Deletion(stopping_since=since)
             return _waiting(
                 snapshot, Plan(), held_up, since, "StoppingIngestion", "ingestion pods are ending"

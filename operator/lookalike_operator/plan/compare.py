@@ -32,7 +32,7 @@ class Difference(NamedTuple):
 
 
 def differences(wanted: Manifest, live: Manifest) -> list[Difference]:
-    """Empty where applying `wanted` would change nothing that is said in it."""
+    """Empty if applying `wanted` would change nothing that is said in it."""
     return list(_compare(wanted, live, "", amounts=False))
 
 
@@ -47,7 +47,7 @@ def _compare(wanted: Any, live: Any, path: str, *, amounts: bool) -> Iterator[Di
             inner = amounts or key in _AMOUNTS
             found = live.get(key)
             if found == value:
-                # Most of an object is as rendered: that is told without walking through it.
+                # Most of an object is as rendered: that is seen without walking through it.
                 continue
             if key in _SELECTING and isinstance(value, Mapping) and isinstance(found, Mapping):
                 for more in sorted(found.keys() - value.keys()):

@@ -143,7 +143,7 @@ class IndexFacts:
     """The reason of the condition, if there is an error."""
     exists: bool = False
     version: str | None = None
-    """The server's; that of its oldest node where it has several addresses."""
+    """The server's; that of its oldest node if it has several addresses."""
     away: tuple[str, ...] = ()
     """Addresses of the server that do not answer, while another does."""
     points: int | None = None
@@ -157,7 +157,7 @@ class IndexFacts:
     made_for: Mapping[str, Any] = field(default_factory=dict)
     """The collection's own `lookalike` metadata: dimension, distance, fingerprint, settings."""
     owner: IndexOwner | None = None
-    """Whose it says it is; None where it says nothing, as those of early releases."""
+    """Whose it says it is; None if it says nothing, as those of early releases."""
     alias_target: str | None = None
     """Index that the collection's alias points at now."""
     alias_owner: IndexOwner | None = None
@@ -209,7 +209,7 @@ class CollectionSnapshot:
     settings: Settings
     meta: Meta
     spec: ImageCollectionSpec | None
-    """None where the stored spec does not validate; `problems` says why."""
+    """None if the stored spec does not validate; `problems` says why."""
     problems: tuple[str, ...] = ()
     """`path: message`, one for each thing wrong with the spec."""
     status: ImageCollectionStatus = field(default_factory=ImageCollectionStatus)
@@ -285,7 +285,7 @@ class RetrieverSnapshot:
     """Other Retrievers of the namespace that name one of the same collections, oldest first."""
     missing_secrets: tuple[str, ...] = ()
     samples: tuple[Sample, ...] = ()
-    """One for each of spec.autoscaling.metrics, in order; empty where Prometheus was not asked."""
+    """One for each of spec.autoscaling.metrics, in order; empty if Prometheus was not asked."""
     idle_seconds: float | None = None
     """Since the last request, where idleTimeoutSeconds is set and Prometheus knows."""
     recommendations: tuple[Recommendation, ...] = ()

@@ -43,7 +43,7 @@ def metric_query(
         case Preset.LATENCY:
             rate = f"rate(lookalike_request_seconds_bucket{{{selector},{_SEARCHES}}}[2m])"
             p95 = f"1000 * histogram_quantile(0.95, sum by (le) ({rate}))"
-            # No request, no latency: that is 0 where replicas are scraped, missing where not.
+            # No request, no latency: that is 0 if replicas are scraped, missing where not.
             return f"({p95} > 0) or 0 * sum(lookalike_requests_in_flight{{{selector}}})"
         case Preset.GPU_UTILIZATION:
             return f"avg(avg_over_time(lookalike_gpu_utilization_percent{{{selector}}}[1m]))"

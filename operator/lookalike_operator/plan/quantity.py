@@ -18,7 +18,7 @@ _UNITS = {
 
 
 def amount(text: Any) -> Decimal | None:
-    """The number that a quantity stands for; None where it is none."""
+    """The number that a quantity stands for; None if it is none."""
     found = _PATTERN.fullmatch(str(text).strip())
     if found is None:
         return None

@@ -122,7 +122,7 @@ _LASTING = frozenset({OUT_OF_MEMORY.condition_reason, "CrashLoopBackOff"})
 def _crashed_before(conditions: Sequence[Condition], snapshot: RetrieverSnapshot) -> Cause | None:
     """What made pods crash under this very spec, and none has become ready since.
 
-    A pod that is made anew, as KubeRay does it, remembers nothing of the one before.
+    A pod that is made again, as KubeRay does it, remembers nothing of the one before.
     """
     for each in conditions:
         same = each.observed_generation == snapshot.meta.generation

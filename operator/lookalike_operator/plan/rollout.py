@@ -112,7 +112,7 @@ def kuberay(
         c.get("type") == "Ready" and c.get("status") == "True"
         for c in status.get("conditions") or ()
     )
-    # An application that is updated in place goes on answering meanwhile.
+    # An application that is updated in place keeps answering in the meantime.
     available = listens and (state == "RUNNING" or (state == "DEPLOYING" and was_available))
     generation = live["metadata"].get("generation")
     seen = generation is None or int(status.get("observedGeneration") or 0) >= int(generation)

@@ -122,7 +122,7 @@ def _claim_uid(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> str |
 
 
 def _times_refilled(base: str, last: RunStatus | None) -> int | None:
-    """How often the run of this base was done again; None where the last was another."""
+    """How often the run of this base was done again; None if the last was another."""
     if last is None:
         return None
     if last.id == base:
@@ -147,7 +147,7 @@ def _ended(last: RunStatus | None, id: str, job: str) -> RunStatus | None:
     """The record of this run, where there is nothing left to do in it."""
     if last is None or last.id != id or last.state == "Running":
         return None
-    # A failed run is tried again when its Job would be another: somebody has mended something.
+    # A failed run is tried again when its Job would be another: somebody has corrected something.
     return None if last.state == "Failed" and last.job != job else last
 
 

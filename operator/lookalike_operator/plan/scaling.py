@@ -28,7 +28,7 @@ class Scale:
 
 
 def scale(snapshot: RetrieverSnapshot, spec: RetrieverSpec, live: int | None, ready: int) -> Scale:
-    """`live`: replicas asked for until now; None where nothing is there yet."""
+    """`live`: replicas asked for until now; None if nothing is there yet."""
     if spec.suspend:
         message = "spec.suspend is true: no replicas until it is false"
         return Scale(0, _active(False, "Suspended", message), "suspended")
@@ -81,8 +81,8 @@ def _condition(spec: RetrieverSpec, active: bool, missing: str | None) -> Judged
     message = f"{bounds}, by {len(spec.autoscaling.metrics)} metrics"
     if spec.autoscaling.idle_timeout_seconds and spec.serving.runtime is not Runtime.KUBE_RAY:
         message += (
-            "; idleTimeoutSeconds needs runtime KubeRay, where a proxy holds requests meanwhile: "
-            "one replica stays"
+            "; idleTimeoutSeconds needs runtime KubeRay, where a proxy holds requests in the "
+            "meantime: one replica stays"
         )
     return _active(True, "Scaling", message)
 

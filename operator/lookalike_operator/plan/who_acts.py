@@ -16,7 +16,7 @@ from lookalike_operator.plan.model import QDRANT_UNAVAILABLE
 
 class Who(Enum):
     PERSON = "somebody is to change something"
-    ITSELF = "it goes on by itself, or when something else does"
+    ITSELF = "it continues by itself, or when something else does"
 
 
 WHO_ACTS: Mapping[str, Who] = {

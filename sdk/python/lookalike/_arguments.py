@@ -66,7 +66,7 @@ _OTHER_NAMES: dict[str, tuple[str, ...]] = {
 
 
 def fitting(called: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorates what callers call, so that arguments it does not have are told with the remedy."""
+    """Decorates public methods, so that unknown arguments are reported with the remedy."""
 
     def decorated(function: Callable[P, T]) -> Callable[P, T]:
         @functools.wraps(function)

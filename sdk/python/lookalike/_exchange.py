@@ -90,7 +90,7 @@ class Answer:
         return cls(status, headers, content, url, base_url)
 
     def json(self) -> Any:
-        """Raises APIError where the body is no JSON: something else answers at this address."""
+        """Raises APIError if the body is no JSON: something else answers at this address."""
         try:
             return json.loads(self.content)
         except ValueError:
@@ -210,7 +210,7 @@ def _attempts(step: Call[T], policy: RetryPolicy) -> Exchange[T]:
 def _wait_before_repeating(
     step: Call[Any], outcome: Answer | Failure, retry: int, policy: RetryPolicy
 ) -> float | None:
-    """Seconds to wait before the request is sent again; None where it must not be."""
+    """Seconds to wait before the request is sent again; None if it must not be."""
     if isinstance(outcome, Failure):
         again = not outcome.sent or (step.repeatable and not outcome.timed_out)
         return policy.backoff(retry) if again else None

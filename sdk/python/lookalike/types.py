@@ -98,7 +98,7 @@ class FacetField(TypedDict):
     contains: NotRequired[str]
     """terms: only values with this in their text."""
     include: NotRequired[Sequence[str | int | bool]]
-    """terms: values that are told in any case."""
+    """terms: values that are reported in any case."""
     ranges: NotRequired[Sequence[Mapping[str, Any]]]
     """range: `[{"to": 10}, {"from": 10, "to": 20}, {"from": 20}]`."""
     buckets: NotRequired[int]
@@ -130,7 +130,7 @@ class Facet(Answered):
     field: str
     type: str
     exact: bool = True
-    """False where the engine only estimates, or more values exist than were read."""
+    """False if the engine only estimates, or more values exist than were read."""
     values: tuple[FacetValue, ...] = ()
     """terms: most frequent first."""
     distinct: int | None = None

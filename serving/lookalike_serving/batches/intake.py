@@ -69,7 +69,7 @@ class Intake:
         return await asyncio.to_thread(self._put, f"part-{number}", image)
 
     async def take(self, reading: Reading) -> None:
-        """Take every item. Raises Problem where the request is wrong: then nothing may stay."""
+        """Take every item. Raises Problem if the request is wrong: then nothing may stay."""
         async for submission in reading.items:
             if self.taken == MAX_ITEMS:
                 raise too_many()

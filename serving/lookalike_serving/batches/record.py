@@ -177,7 +177,7 @@ class Item:
     """0-based place in the request."""
     document_id: str
     image: str
-    """`https://…`, or `staged:…` for bytes that came inline; empty where these were unreadable."""
+    """`https://…`, or `staged:…` for bytes that came inline; empty if these were unreadable."""
     metadata: dict[str, Any] = field(default_factory=dict)
     outcome: ItemState = ItemState.QUEUED
     """As stored: QUEUED (never tried), SUCCEEDED or FAILED."""

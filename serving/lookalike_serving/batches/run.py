@@ -206,7 +206,7 @@ class BatchRun:
         return self._progress
 
     async def _recount(self) -> list[int]:
-        """Positions to do. Counts anew: a killed process may have noted outcomes without them."""
+        """Positions to do. Counts again: a killed process may have noted outcomes without them."""
         order = self._batch.order
         todo: list[int] = []
         succeeded = failed = again = untried = 0

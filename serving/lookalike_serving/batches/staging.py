@@ -36,7 +36,7 @@ class Staging:
         """Id of the folder: the same for all who share it, another for everybody else."""
 
     def check_room(self) -> None:
-        """Raises NoRoom where no more than the reserve is free. Takes microseconds."""
+        """Raises NoRoom if no more than the reserve is free. Takes microseconds."""
         check_room(self._folder)
 
     def put(self, batch: str, name: str, image: ImageFile) -> str:
@@ -59,7 +59,7 @@ class Staging:
             _sync(self._path(references[0]).parent)
 
     def get(self, reference: str) -> ImageFile:
-        """Raises FileNotFoundError where the bytes are gone, or lie on another replica's disk."""
+        """Raises FileNotFoundError if the bytes are gone, or lie on another replica's disk."""
         data = self._path(reference).read_bytes()
         _, _, digest = reference.rpartition(".")
         return ImageFile(data, digest) if _DIGEST.fullmatch(digest) else ImageFile.of(data)

@@ -104,8 +104,8 @@ class BatchStore:
         await self._index().merge_payload(batch, {"control": encode(control)})
 
     async def delete(self, batch: str, items: int) -> None:
-        """Remove a batch with its items. The record goes last, so that a kill in between is mended
-        by deleting again."""
+        """Remove a batch with its items. The record is removed last, so that deleting again
+        completes a deletion that was killed."""
         for low in range(0, items, CHUNK):
             ids = [item_point_id(batch, p) for p in range(low, min(low + CHUNK, items))]
             await self._index().delete(ids)

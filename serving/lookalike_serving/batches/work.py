@@ -1,6 +1,6 @@
 """One item's work, and what its failures mean.
 
-The table of failures tells them apart. A failure is the item's own (it fails, the batch goes on),
+The table of failures tells them apart. A failure is the item's own (it fails, the batch continues),
 or concerns all: then what may pass by itself is tried again after a pause, and if it does not pass,
 or cannot, the batch stops, and the items it has not tried wait for a retry.
 """

@@ -143,7 +143,7 @@ class Run:
 
     @property
     def state(self) -> RunState:
-        """The worst of its parts' that have ended; of one that goes on, how far it is."""
+        """The worst of its parts' that have ended; of one that continues, how far it is."""
         states = [part.state for part in self.parts]
         going_on = [state for state in states if not state.ended]
         if going_on:

@@ -80,7 +80,7 @@ class Caption:
     kind: str | None
     colour: str | None
     pattern: str | None
-    """What the sentence says; None where it leaves it open."""
+    """What the sentence says; None if it leaves it open."""
 
 
 def caption(product: Product, rng: np.random.Generator) -> Caption:

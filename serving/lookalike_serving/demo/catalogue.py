@@ -72,7 +72,7 @@ def render_catalogue(
     Pictures of an earlier catalogue in the same folder go; files of other names stay.
 
     `workers` processes draw; 0 means one a core. `progress` is told (done, count) as it goes.
-    Raises ValueError for a count below 1, OSError where `out` cannot be written.
+    Raises ValueError for a count below 1, OSError if `out` cannot be written.
     """
     if count < 1:
         raise ValueError(f"count is {count}: a catalogue has at least one picture")
@@ -108,7 +108,7 @@ def assortment(seed: int) -> tuple[tuple[str, str, str], ...]:
 
 
 def entry(index: int, seed: int) -> tuple[Entry, np.random.Generator]:
-    """What the `index`-th product of a seed is, and the generator that goes on to draw it."""
+    """What the `index`-th product of a seed is, and the generator that continues to draw it."""
     rng = np.random.default_rng([seed, index])
     sold = assortment(seed)
     kind, colour, pattern = sold[int(rng.integers(len(sold)))]

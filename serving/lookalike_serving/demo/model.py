@@ -209,7 +209,7 @@ def build(config: dict[str, object]) -> tuple[DemoClip, Tokenizer, Preprocess]:
 def load_demo_model(folder: Path = WEIGHTS) -> DemoModel:
     """The shipped model, float32, on the CPU, ready to run.
 
-    Raises CorruptWeights where the file does not match the checksum in config.json.
+    Raises CorruptWeights if the file does not match the checksum in config.json.
     """
     config = json.loads((folder / "config.json").read_text())
     data = (folder / "demo-clip.safetensors").read_bytes()

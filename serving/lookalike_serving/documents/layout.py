@@ -36,8 +36,8 @@ class Origin:
     format: str | None = None
     bytes: int | None = None
     exif: str | None = None
-    """What was read from the picture's EXIF block, as JSON: its metadata is made anew from it
-    when the source says something else. None where the source does not ask for it."""
+    """What was read from the picture's EXIF block, as JSON: its metadata is made again from it
+    when the source says something else. None if the source does not ask for it."""
     created_at: str | None = None
     updated_at: str | None = None
     """RFC 3339, UTC."""
@@ -52,7 +52,7 @@ class Origin:
 
 
 def payload(metadata: dict[str, Any], origin: Origin) -> dict[str, Any]:
-    """The point's payload. Raises ValueError where metadata uses the reserved key."""
+    """The point's payload. Raises ValueError if metadata uses the reserved key."""
     if RESERVED in metadata:
         raise ValueError(f"metadata key {RESERVED!r} is reserved: rename it")
     stored, kept = settle(metadata)

@@ -30,7 +30,7 @@ class FoundDocument:
 
 
 def read_record(record: Record) -> FoundDocument | None:
-    """The document a record holds; None where another program wrote the point."""
+    """The document a record holds; None if another program wrote the point."""
     if RESERVED not in record.payload:
         return None
     metadata, origin = split(record.payload)
@@ -40,7 +40,7 @@ def read_record(record: Record) -> FoundDocument | None:
 async def find_document(
     service: Service, collection: str, document_id: str, *, with_vector: bool = False
 ) -> FoundDocument:
-    """Raises Problem 404 where there is none."""
+    """Raises Problem 404 if there is none."""
     index = service.collection(collection).index
     records = await index.retrieve([point_id(collection, document_id)], with_vector=with_vector)
     found = read_record(records[0]) if records else None
@@ -81,7 +81,7 @@ async def change_metadata(
 async def remove_document(
     service: Service, collection: str, document_id: str, *, forget: bool = False
 ) -> None:
-    """Delete a document. Raises Problem 404 where there is none.
+    """Delete a document. Raises Problem 404 if there is none.
 
     Ingestion does not bring it back, unless its object changes: that somebody deleted it is noted
     first, so that a failure in between leaves a document that can be deleted again. `forget`: it is

@@ -29,7 +29,7 @@ class StoredDocument:
 
     document_id: str
     created: bool
-    """False where it replaced an older version."""
+    """False if it replaced an older version."""
     metadata: dict[str, Any]
     origin: Origin
     warnings: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ log = logging.getLogger("lookalike.metrics")
 
 
 def gpu_utilization() -> Callable[[], float] | None:
-    """A reading in percent of the driver's last sample period; None where there is no such GPU.
+    """A reading in percent of the driver's last sample period; None if there is no such GPU.
 
     Without the `nvidia-ml-py` package, which torch asks, there is no reading: one line says so.
     """

@@ -39,7 +39,7 @@ class Ingestion(BaseModel):
 
 
 def under_way(config: ServingConfig, collection: str) -> Ingestion | None:
-    """The run that reads pictures into a collection now; None where there is none. Reads a file."""
+    """The run that reads pictures into a collection now; None if there is none. Reads a file."""
     return _living(RunDirectory.of(config.data_dir, config.run_dir).progress_file(collection))
 
 

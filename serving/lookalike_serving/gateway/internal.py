@@ -17,7 +17,7 @@ log = logging.getLogger("lookalike.gateway")
 
 
 def internal_router(app: FastAPI) -> APIRouter:
-    """Finds index and token anew for each request: collections open late, tokens rotate."""
+    """Finds index and token again for each request: collections open late, tokens rotate."""
 
     def index_of(name: str, index: str | None) -> Index | None:
         service: Service = app.state.service

@@ -116,7 +116,7 @@ def _split(url: str) -> tuple[str, str, int] | None:
 
 
 def _host_of(header: bytes) -> str | None:
-    """The name in a Host header, without its port; None where there is none."""
+    """The name in a Host header, without its port; None if there is none."""
     text = header.decode("latin-1").strip()
     split = _split(f"http://{text}")
     if split is None or any(character in text for character in "/?#@\\"):

@@ -59,7 +59,7 @@ def decode_jxl(data: bytes) -> Image.Image:
 
 
 def _jxl_exif(data: bytes) -> bytes:
-    """Nothing where it is damaged."""
+    """Nothing if it is damaged."""
     import imagecodecs
 
     found = jxl.exif_box(data)

@@ -33,7 +33,7 @@ class Code(StrEnum):
 
 
 class ImageError(Exception):
-    """An image that cannot be had or read: the caller's to mend, never a fault of the service.
+    """An image that cannot be had or read: the caller's to correct, never a fault of the service.
 
     `code` is stable; `message` names what was found, where, and the remedy, and is fit to be
     shown to whoever sent the image.

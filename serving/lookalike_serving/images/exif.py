@@ -111,7 +111,7 @@ class _Tags:
             raise _Bad("it is outside of the block") from None
 
     def text(self, tag: int, ifd: int = 0) -> str | None:
-        """Up to the first NUL, without space around it; None where that is nothing."""
+        """Up to the first NUL, without space around it; None if that is nothing."""
         entry = self._entries.get(ifd, {}).get(tag)
         if entry is None:
             return None

@@ -29,7 +29,7 @@ def holder_of(index: str, point: str) -> str:
 
 
 def hold(image: Path, holder: str, write: Callable[[], None]) -> None:
-    """Note the holder, then have the image written where it is not there. Raises OSError."""
+    """Note the holder, then have the image written if it is not there. Raises OSError."""
     folder = _folder(image)
     unknown = image.exists() and not folder.is_dir()
     while True:
@@ -62,7 +62,7 @@ def release(image: Path, holder: str) -> bool:
         image.rename(aside)
     except FileNotFoundError:
         return False
-    if folder.exists():  # somebody has taken hold of it meanwhile
+    if folder.exists():  # somebody has taken hold of it in the meantime
         aside.replace(image)
         return False
     aside.unlink()

@@ -98,7 +98,7 @@ def _from_base64(text: str, limit: int, what: str) -> bytes:
 
 
 class _Base64:
-    """Decodes base64 in slices: one call for all of it would stop every other thread meanwhile."""
+    """Decodes base64 in slices: a single call would stop every other thread until it ends."""
 
     def __init__(self, what: str) -> None:
         self._what = what

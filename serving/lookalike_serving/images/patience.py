@@ -2,7 +2,7 @@
 
 A host is asked for a few images at once. If it answers that it is busy (429 or 503), nobody asks it
 again before the time that it names in `Retry-After`; if it names none, the waits grow. Callers of
-the API do not wait so long, and are told at once.
+the API do not wait so long, and get the failure at once.
 """
 
 from __future__ import annotations

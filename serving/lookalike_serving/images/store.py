@@ -68,7 +68,7 @@ class ImageStore:
     async def put(self, image: ImageFile, format: str, holder: str) -> str:
         """Keep an image for the document `holder`, on disk when this returns, and say its address.
 
-        `format` is `DecodedImage.format`. Raises NoRoom; OSError where the disk takes nothing.
+        `format` is `DecodedImage.format`. Raises NoRoom; OSError if the disk takes nothing.
         """
         return await asyncio.to_thread(self._put, image, EXTENSIONS[format], holder)
 
@@ -115,7 +115,7 @@ class ImageStore:
         if (upload := _upload_path(self._folder, uri)) and not await asyncio.to_thread(
             upload.exists
         ):
-            await asyncio.to_thread(self._thumbnails.forget, uri)  # it went meanwhile
+            await asyncio.to_thread(self._thumbnails.forget, uri)  # it went in the meantime
         return made
 
     # --- blocking, in threads -------------------------------------------------------------

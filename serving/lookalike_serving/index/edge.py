@@ -73,9 +73,9 @@ class EdgeIndex:
         """Open the index in `path`, or make it. `vector` and `dimension` None: payloads only.
 
         `owner` and `model`, in words, are written into it; `fields` None: its payload indexes stay
-        as they are. Raises IndexMismatch where the folder's index is another's, or
+        as they are. Raises IndexMismatch if the folder's index is another's, or
         was made for another dimension, distance or model; IndexUnavailable where another process
-        keeps it open; IndexFailure where its files cannot be read.
+        keeps it open; IndexFailure if its files cannot be read.
         """
         store = await EdgeStore.open(
             path,
@@ -249,7 +249,7 @@ class EdgeIndex:
             await self._store.take_fields(fields)
 
     async def optimize(self) -> None:
-        """See edge_store.py. Queries and writes go on meanwhile; returns at once if none is due."""
+        """See edge_store.py. Queries and writes continue; returns at once if none is due."""
         await self._store.optimize()
 
     async def drop(self) -> None:

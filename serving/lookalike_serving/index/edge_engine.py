@@ -119,7 +119,7 @@ class ShardEngine:
         with translated(f"reading the index in {self._path}"):
             found = self._shard.retrieve([id], False, False)
         if not found:
-            raise IndexRefused(f"no point {id}: it was deleted meanwhile; write it anew")
+            raise IndexRefused(f"no point {id}: it was deleted in the meantime; write it again")
 
     def _update(self, operation: edge.UpdateOperation) -> None:
         with translated(f"writing to the index in {self._path}"):
@@ -182,7 +182,7 @@ class ShardEngine:
 
     def facet(self, key: str, choice: Choice, filter: Filter | None) -> ValueCounts:
         wanted = counted_type(key, self._fields)
-        # Not `exact`, which counts each value anew, 100 times as long: within one shard, where
+        # Not `exact`, which counts each value again, 100 times as long: within one shard, where
         # every point lies in one segment, both give the same.
         request = edge.FacetRequest(
             checked_path(key), limit=MAX_DISTINCT, filter=self._compiled(filter)
@@ -240,7 +240,7 @@ class ShardEngine:
         return answers
 
     def _request(self, query: Query) -> edge.QueryRequest | None:
-        """The engine's request; None where the answer is known to be empty."""
+        """The engine's request; None if the answer is known to be empty."""
         vector = checked_vector(query.vector, self._dimension, "the query vector")
         if query.limit < 1 or query.offset < 0:
             if query.limit == 0:
@@ -327,7 +327,7 @@ class Shard(Protocol):
 
 
 class LocalShard:
-    """A shard in this process: a call costs nothing on top, and stops the process meanwhile."""
+    """A shard in this process: a call costs nothing on top, and stops the process until it ends."""
 
     ended = False
 

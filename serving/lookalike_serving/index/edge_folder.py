@@ -56,7 +56,7 @@ class Manifest(BaseModel):
     """Of its fields: see payload_indexes.py."""
 
     def check_owner(self, where: Path, owner: IndexOwner | None) -> None:
-        """Raises IndexMismatch where the index is another's than `owner`'s."""
+        """Raises IndexMismatch if the index is another's than `owner`'s."""
         if is_anothers(self.owner, owner):
             raise IndexMismatch(
                 f"the index in {where} belongs to {self.owner}, and is opened for {owner}: give "
@@ -66,7 +66,7 @@ class Manifest(BaseModel):
     def check(
         self, where: Path, dimension: int | None, distance: str | None, fingerprint: str | None
     ) -> None:
-        """Raises IndexMismatch where the index was made for something else than the arguments."""
+        """Raises IndexMismatch if the index was made for something else than the arguments."""
         for name, stored, wanted in (
             ("dimension", self.dimension, dimension),
             ("distance", self.distance, distance),
@@ -142,7 +142,7 @@ class EdgeFolder:
         return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
 
     def check_present(self) -> None:
-        """Raises IndexUnavailable where the folder was deleted or replaced under us.
+        """Raises IndexUnavailable if the folder was deleted or replaced under us.
 
         Writes would go on succeeding, into files that no longer have a name.
         """
@@ -156,7 +156,7 @@ class EdgeFolder:
         return self.path / f"shard-{generation}"
 
     def read_manifest(self) -> Manifest | None:
-        """The manifest; None where the folder holds no index yet."""
+        """The manifest; None if the folder holds no index yet."""
         try:
             text = (self.path / MANIFEST).read_text()
         except FileNotFoundError:

@@ -39,7 +39,7 @@ class ShardOptimizer:
         self._expect(_NEARLY)
 
     def copy_rest(self) -> None:
-        """Copies that; nothing may write to the source meanwhile. Raises IndexFailure."""
+        """Copies that; nothing may write to the source in the meantime. Raises IndexFailure."""
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # it ended, and `_expect` says why
             self._process.stdin.write(b"go on\n")

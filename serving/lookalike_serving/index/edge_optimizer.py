@@ -1,7 +1,7 @@
 """The process that optimises a copy of an Edge shard: python edge_optimizer.py SOURCE TARGET PARENT
 
 It copies the shard in SOURCE to TARGET while it is written to, again and again what has changed
-meanwhile, until that is little, and says `nearly`. Then it waits for a line, the parent's word that
+in the meantime, until that is little, and says `nearly`. Then it waits for a line, the word that
 nothing is written for now, copies the rest and says `copied`: writes wait only for that. It then
 optimises the copy, syncs and closes it and exits with 0. It dies with its parent, process PARENT,
 where the kernel can arrange that (Linux), and optimises at low priority: queries come first. Run

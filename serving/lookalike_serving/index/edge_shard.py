@@ -22,7 +22,7 @@ def _config(manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeConfig:
 
 
 def check_without_points(folder: EdgeFolder, manifest: Manifest) -> None:
-    """Raises IndexMismatch where a first shard without a manifest is more than a killed creation.
+    """Raises IndexMismatch if a first shard without a manifest is more than a killed creation.
 
     The manifest is written before the first point: somebody removed it.
     """

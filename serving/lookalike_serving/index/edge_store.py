@@ -15,9 +15,9 @@ Optimising. Edge does nothing by itself, and its `optimize` would stop everythin
 (`edge_optimize.py`). So a child process optimises a copy, and the store
 
     lets the child copy the shard -> shuts the gate for writes -> lets the child copy what has
-    changed meanwhile -> opens the gate and notes the
+    changed in the meantime -> opens the gate and notes the
     ids written from now on -> waits for the child -> opens the copy, beside the shard that still
-    counts -> writes the noted points to it, and those noted meanwhile, until few are left -> shuts
+    counts -> writes the noted points to it, and those noted since, until few are left -> shuts
     the gate, writes those, makes the copy the shard that counts -> opens the gate
 
 while queries go on all the time. It happens when `optimize` is called, which ingestion does at
@@ -77,7 +77,7 @@ WRITE_SLICE = 64
 _FLUSH_EVERY = 5_000
 """Points written between two flushes of the write-ahead log: about 25 ms each."""
 _CATCH_UP_ROUNDS = 8
-"""Rounds of copying what was written meanwhile before writes have to wait for the rest."""
+"""Rounds of copying what was written in the meantime before writes have to wait for the rest."""
 
 IDLE_SECONDS = 2.0
 """Without a write for so long, the index counts as idle."""
@@ -198,7 +198,7 @@ class EdgeStore:
 
     @property
     def shard(self) -> Shard:
-        """The shard that counts now: ask anew after each `await`."""
+        """The shard that counts now: ask again after each `await`."""
         if self._shard is None:
             raise IndexUnavailable(f"the index in {self.path} is closed: open it again")
         return self._shard
@@ -220,7 +220,7 @@ class EdgeStore:
             shard = await self._load(self.manifest)
             if self._shard is dead:
                 self._shard = shard
-            else:  # an optimised copy took over meanwhile, or the index was closed
+            else:  # an optimised copy took over in the meantime, or the index was closed
                 await to_its_end(shard.close())
 
     def status(self, state: ShardState) -> str:
@@ -251,7 +251,7 @@ class EdgeStore:
             self._check_room(LAST_RESERVE)
             # Before the payload indexes are made for other types.
             await self._note(**remembered(fields, self.manifest.types, self.manifest.former_types))
-            self._fields = fields  # an optimised copy that takes over meanwhile has them, too
+            self._fields = fields  # an optimised copy that takes over in the meantime has them, too
             await self.call(ShardEngine.take_fields, fields)
 
     async def _pass_gate(self) -> None:

@@ -32,7 +32,7 @@ ORDERED = frozenset({FieldType.INTEGER, FieldType.FLOAT, FieldType.DATETIME})
 
 
 def field_type_of(key: str, fields: Iterable[FieldSpec]) -> FieldType:
-    """Raises IndexRefused where no payload index holds the key."""
+    """Raises IndexRefused if no payload index holds the key."""
     for field in fields:
         if field.name == key:
             return field.type
@@ -40,7 +40,7 @@ def field_type_of(key: str, fields: Iterable[FieldSpec]) -> FieldType:
 
 
 def counted_type(key: str, fields: Iterable[FieldSpec]) -> type[Value]:
-    """What the values of a key are in Python. Raises IndexRefused where they are not counted."""
+    """What the values of a key are in Python. Raises IndexRefused if they are not counted."""
     field_type = field_type_of(key, fields)
     if field_type not in COUNTED:
         raise IndexRefused(f"{key!r} is a {field_type.value} field, whose values are not counted")
@@ -48,7 +48,7 @@ def counted_type(key: str, fields: Iterable[FieldSpec]) -> type[Value]:
 
 
 def check_ordered(key: str, fields: Iterable[FieldSpec]) -> FieldType:
-    """Raises IndexRefused where the values of a key have no order."""
+    """Raises IndexRefused if the values of a key have no order."""
     field_type = field_type_of(key, fields)
     if field_type not in ORDERED:
         raise IndexRefused(f"{key!r} is a {field_type.value} field, whose values have no order")

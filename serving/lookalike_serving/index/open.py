@@ -22,11 +22,11 @@ async def open_index(
 ) -> Index:
     """The collection's index, made where it is missing.
 
-    `patience_seconds`: how long a server that goes away meanwhile is waited for; None: the moment
+    `patience_seconds`: how long a server that goes away is waited for; None: the moment
     that a search may wait.
 
     `dimension` and `fingerprint` are those of the collection's embedder (`EmbedderInfo`). Raises
-    IndexMismatch where the stored index was made for others or is another's, IndexUnavailable where
+    IndexMismatch if the stored index was made for others or is another's, IndexUnavailable where
     the engine cannot be reached or another process keeps the Edge folder open.
     """
     config = collection.index

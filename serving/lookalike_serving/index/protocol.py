@@ -44,7 +44,7 @@ class IndexMismatch(IndexFailure):
 
 
 class IndexFull(IndexFailure):
-    """The disk has no room for the write: nothing of it was done, and reading goes on."""
+    """The disk has no room for the write: nothing of it was done, and reading continues."""
 
     failure_kind = failures.STORAGE_FULL
 
@@ -127,21 +127,21 @@ Extent = tuple[float, float] | tuple[datetime, datetime] | None
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which of a key's values are told."""
+    """Which of a key's values are reported."""
 
     limit: int
     """How many, most frequent first; of equal counts the smaller value comes first."""
     contains: str | None = None
     """Only values with this in their text; case does not count."""
     also: tuple[Value, ...] = ()
-    """Values that are told in any case, after the others; with 0 where no document holds them."""
+    """Values that are reported in any case, after the others; with 0 if no document holds them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ValueCounts:
     counts: tuple[tuple[Value, int], ...]
     distinct: int | None
-    """How many values there are to choose from; None where more than what is read (facets.py)."""
+    """How many values there are to choose from; None if more than what is read (facets.py)."""
     exact: bool
     """False: the engine only estimates, or the most frequent may not be among those told."""
 
@@ -164,7 +164,7 @@ class PointStore(Protocol):
     async def merge_payload(self, id: str, payload: dict[str, Any]) -> None:
         """Set the given top-level keys of one point's payload; the others stay, null removes.
 
-        Raises IndexRefused where the point does not exist, as `replace_payload` does.
+        Raises IndexRefused if the point does not exist, as `replace_payload` does.
         """
         ...
 
@@ -217,14 +217,14 @@ class Index(PointStore, Protocol):
     async def facet(self, key: str, choice: Choice, filter: Filter | None = None) -> ValueCounts:
         """The values that the points of `filter` hold at `key`, with their numbers of points.
 
-        Raises IndexRefused where `key` has no payload index that counts values (facets.py).
+        Raises IndexRefused if `key` has no payload index that counts values (facets.py).
         """
         ...
 
     async def extent(self, key: str, filter: Filter | None = None) -> Extent:
-        """The smallest and the largest value at `key`; None where no point holds one.
+        """The smallest and the largest value at `key`; None if no point holds one.
 
-        Raises IndexRefused where `key` is no Integer, Float or Datetime field.
+        Raises IndexRefused if `key` is no Integer, Float or Datetime field.
         """
         ...
 

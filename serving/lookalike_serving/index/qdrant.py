@@ -109,7 +109,7 @@ class QdrantIndex:
         preferred first. `vector` and `dimension` None: payloads only; `grpc_port` None: REST alone.
 
         `owner` and `model`, in words, are written into it. Where there is an index `adopts` that is
-        nobody else's, that one is used instead. Raises IndexMismatch where the collection is
+        nobody else's, that one is used instead. Raises IndexMismatch if the collection is
         another owner's, or was made for another dimension, distance or model, and
         IndexUnavailable, with the addresses, where none of them answers. Once it is open, a
         server that goes away is waited for as long as `patience_seconds`.
@@ -295,7 +295,7 @@ class QdrantIndex:
     async def facet(self, key: str, choice: Choice, filter: Filter | None = None) -> ValueCounts:
         wanted = counted_type(key, self._wanted.fields)
         compiled = await self._compiled(filter)
-        # Not `exact`, for which a server counts each value anew, 100 times as long. Without it a
+        # Not `exact`, for which a server counts each value again, 100 times as long. Without it a
         # point counts twice while it lies in two segments, which only an optimisation brings about.
         answer = await self._call(
             "counting values in",
@@ -371,7 +371,7 @@ class QdrantIndex:
         return answers
 
     def _request(self, query: Query, filter: models.Filter | None) -> models.QueryRequest | None:
-        """The server's request; None where the answer is known to be empty."""
+        """The server's request; None if the answer is known to be empty."""
         vector = checked_vector(query.vector, self._wanted.dimension, "the query vector")
         if query.limit < 0 or query.offset < 0:
             raise IndexRefused(
@@ -445,7 +445,7 @@ class QdrantIndex:
                         f"{info.optimizer_status}; see the Qdrant server's log"
                     )
                 case models.CollectionStatus.GREY:
-                    # After its restart a server waits for any update before it goes on.
+                    # After its restart a server waits for any update before it continues.
                     await self._call(
                         doing,
                         lambda client: client.update_collection(

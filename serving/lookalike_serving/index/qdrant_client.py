@@ -39,7 +39,7 @@ _CHANNEL = {
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a server is told, and what it is recognised by."""
+    """What a server is sent, and how it is recognised."""
 
     api_key: str | None = None
     ca: str | None = None
@@ -77,7 +77,7 @@ def client_of(
 ) -> AsyncQdrantClient:
     """A client that has not connected yet; of REST alone where `grpc_port` is None.
 
-    Raises IndexFailure where `url` is no address.
+    Raises IndexFailure if `url` is no address.
     """
     if url == IN_MEMORY:
         return AsyncQdrantClient(location=IN_MEMORY)

@@ -85,7 +85,7 @@ class Wanted:
 
 
 async def adopted(client: AsyncQdrantClient, wanted: Wanted) -> Wanted:
-    """What is wanted under the name that it has: that of an earlier release where there is one."""
+    """What is wanted under the name that it has: that of an earlier release if there is one."""
     if wanted.adopts is None or not await client.collection_exists(wanted.adopts):
         return wanted
     stored = ((await client.get_collection(wanted.adopts)).config.metadata or {}).get(METADATA)
@@ -99,7 +99,7 @@ async def ensure_collection(
 ) -> None:
     """Make the collection, or check it and bring its settings up to date.
 
-    Raises IndexMismatch where it was made for something else, or is another's. `local`: the client
+    Raises IndexMismatch if it was made for something else, or is another's. `local`: the client
     runs qdrant-client's local mode, which has neither payload indexes nor HNSW.
     """
     if not await client.collection_exists(wanted.name):
@@ -162,7 +162,7 @@ def _types(wanted: Wanted, stored: dict[str, Any], info: models.CollectionInfo) 
     """What the collection is to remember of its fields' types."""
     indexed = types_of(info)
     known = {key: type.value for key, type in indexed.items() if type is not None}
-    # The operator may have made the payload indexes anew already; what is written was before.
+    # The operator may have made the payload indexes again already; what is written was before.
     known |= stored.get(TYPES, {})
     return remembered(wanted.fields, known, former_of(stored))
 

@@ -86,7 +86,7 @@ class Connection:
         reconnect: Callable[[], Mapping[str, AsyncQdrantClient] | None] = lambda: None,
     ) -> None:
         """`clients`: by address, the one to be preferred first. `reconnect` answers clients with
-        newer credentials; None where there are none."""
+        newer credentials; None if there are none."""
         self._nodes = [_Node(url, client) for url, client in clients.items()]
         self.where = " or ".join(clients)
         self.patience_seconds = patience_seconds
@@ -130,7 +130,7 @@ class Connection:
     async def read_versions(self) -> None:
         """Ask every address for its version; those that do not answer now are asked when they do.
 
-        Raises IndexFailure where none answers, IndexMismatch where one is older than what is
+        Raises IndexFailure if none answers, IndexMismatch if one is older than what is
         supported.
         """
         if self.is_local:
@@ -141,7 +141,7 @@ class Connection:
             told = await self.call(doing, lambda client: client.info())
             node.version = _checked(node, told.version)
             return
-        # One answers, or it is told why none does.
+        # One answers, or it is reported why none does.
         await self.call(doing, lambda client: client.info())
         problems = await asyncio.gather(*(self._check(node) for node in self._nodes))
         for problem in problems:
@@ -254,7 +254,7 @@ class Connection:
         node.left_out = None
 
     async def _check(self, node: _Node) -> IndexFailure | None:
-        """Why a node is not to be asked. Its caller may be cancelled, the check goes on."""
+        """Why a node is not to be asked. Its caller may be cancelled, the check continues."""
         if node.check is None or node.check.done():
             node.check = asyncio.create_task(self._checked_now(node))
         return await asyncio.shield(node.check)
@@ -299,7 +299,7 @@ def connected(
             return None
         used = found
         where = " or ".join(addresses)
-        log.info("the credentials for Qdrant at %s were replaced: connecting anew", where)
+        log.info("the credentials for Qdrant at %s were replaced: connecting again", where)
         return clients()
 
     return Connection(clients(), patience_seconds=patience_seconds, reconnect=reconnect)
@@ -319,7 +319,7 @@ async def connection_of(index: IndexConfig) -> AsyncIterator[Connection]:
 
 
 def _checked(node: _Node, told: str) -> Version | None:
-    """Raises IndexMismatch where the version is older than what is supported."""
+    """Raises IndexMismatch if the version is older than what is supported."""
     version = parsed(told)
     if too_old(version):
         raise IndexMismatch(

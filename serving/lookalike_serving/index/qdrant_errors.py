@@ -75,7 +75,7 @@ def failure(status: StatusCode | int | None, text: str, doing: str, where: str) 
         case StatusCode.NOT_FOUND | 404:
             return CollectionLost(
                 f"{doing}: Qdrant at {where} has lost the collection ({text}): "
-                "ingest again, which makes it anew"
+                "ingest again, which creates a new one"
             )
         case StatusCode.INVALID_ARGUMENT | StatusCode.UNIMPLEMENTED | 400 | 422:
             return IndexRefused(f"{doing}: Qdrant at {where} refused it: {text}")
@@ -102,4 +102,4 @@ def failure(status: StatusCode | int | None, text: str, doing: str, where: str) 
 
 
 def _no_point(doing: str, text: str) -> str:
-    return f"{doing}: {text}: it was deleted meanwhile; write it anew"
+    return f"{doing}: {text}: it was deleted in the meantime; write it again"

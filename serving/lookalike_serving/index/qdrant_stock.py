@@ -73,11 +73,11 @@ async def drop(connection: Connection, index: StoredIndex) -> None:
 
 
 async def _stored(client: AsyncQdrantClient, name: str) -> StoredIndex | None:
-    """None where there is no such collection, or somebody else's software made it."""
+    """None if there is no such collection, or somebody else's software made it."""
     try:
         info: models.CollectionInfo = await client.get_collection(name)
     except (AioRpcError, UnexpectedResponse, ValueError):
-        # It may have gone since it was listed; whatever else failed is told.
+        # It may have gone since it was listed; whatever else failed is reported.
         if await client.collection_exists(name):
             raise
         return None

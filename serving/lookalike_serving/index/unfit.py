@@ -45,7 +45,7 @@ async def unfit_warnings(
             warnings.append(
                 f"filters: {count} documents of {name} hold {field.name!r} with values that are no "
                 f"{field.type.value}, the field's type, and no filter on it finds them: declare "
-                "the type that they have, or write them anew"
+                "the type that they have, or write them again"
             )
     return warnings
 

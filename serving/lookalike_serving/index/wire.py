@@ -95,7 +95,7 @@ B = TypeVar("B", bound=Body)
 
 
 def pack(value: Any) -> bytes:
-    """Raises IndexRefused where `value` has no msgpack form."""
+    """Raises IndexRefused if `value` has no msgpack form."""
     try:
         packed: bytes = msgpack.packb(value, use_bin_type=True)
     except (ValueError, TypeError, OverflowError) as error:
@@ -119,7 +119,7 @@ def pack_upsert(points: Sequence[bytes]) -> bytes:
 
 
 def unpack(body: bytes) -> Any:
-    """Raises IndexRefused where `body` is not msgpack."""
+    """Raises IndexRefused if `body` is not msgpack."""
     try:
         return msgpack.unpackb(body, raw=False, strict_map_key=True)
     except (ValueError, TypeError, msgpack.exceptions.UnpackException, RecursionError) as error:
@@ -127,7 +127,7 @@ def unpack(body: bytes) -> Any:
 
 
 def parse(kind: type[B], body: bytes) -> B:
-    """Raises IndexRefused where `body` is not a `kind`."""
+    """Raises IndexRefused if `body` is not a `kind`."""
     try:
         return kind.model_validate(unpack(body))
     except ValidationError as error:

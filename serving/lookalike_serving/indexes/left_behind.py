@@ -59,7 +59,7 @@ class LeftBehind:
     """On disk; None: the server does not tell."""
     problem: str | None = None
     anothers: str | None = None
-    """Who it belongs to where that is not this configuration."""
+    """Who it belongs to if that is not this configuration."""
 
 
 class Kept(Exception):
@@ -77,7 +77,7 @@ def only_here(sources: tuple[str, ...] | None) -> Filter | None:
 
 
 async def left_behind(config: ServingConfig) -> list[LeftBehind]:
-    """All of them, counted, by name. Raises IndexFailure where a server cannot be asked."""
+    """All of them, counted, by name. Raises IndexFailure if a server cannot be asked."""
     found = [await _counted_folder(config, folder) for folder in unused_folders(config)]
     for server in _servers(config):
         async with _connected(server) as connection:
@@ -107,15 +107,15 @@ async def drop(
     """Delete one of `left_behind` for good, with the uploaded images that it alone shows.
 
     `configuration` says what is in use now: it may have changed since the index was found. Raises
-    Kept where it is another's, or holds documents that nothing can bring again, unless
-    `with_documents`; IndexFailure where it is open in a process, or the server refuses.
+    Kept if it is another's, or holds documents that nothing can bring again, unless
+    `with_documents`; IndexFailure if it is open in a process, or the server refuses.
     """
     check_droppable(index, with_documents=with_documents)
     for server in _servers(configuration()):
         if _place_of(server) == index.place:
             await _drop_on(configuration(), server, index)
             return
-    # From here on nobody opens it; who has been told to use it meanwhile makes it anew.
+    # From here on nobody opens it; who has been told to use it in the meantime makes it again.
     folder = await EdgeFolder.acquire(Path(index.place), wait_seconds=0)
     config = configuration()
     if folder.path not in unused_folders(config):
@@ -128,7 +128,7 @@ async def drop(
 
 
 def check_droppable(index: LeftBehind, *, with_documents: bool) -> None:
-    """Raises Kept where it is another's, or holds documents that nobody has given up."""
+    """Raises Kept if it is another's, or holds documents that nobody has given up."""
     if index.anothers is not None:
         raise Kept(f"index {index.name} belongs to {index.anothers}: it stays")
     if with_documents or index.only_here == 0:
@@ -149,7 +149,7 @@ def check_droppable(index: LeftBehind, *, with_documents: bool) -> None:
 
 
 def manifest_of(folder: Path) -> Manifest | None:
-    """None where there is none that can be read."""
+    """None if there is none that can be read."""
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError):

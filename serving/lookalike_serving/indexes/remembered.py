@@ -1,7 +1,7 @@
 """How many documents each index held when it was last looked at, kept in the data folder.
 
 An index that is lost – its folder emptied, its volume replaced, its collection deleted on the
-server – is made anew when it is opened, and looks like one that never held anything. This file,
+server – is made again when it is opened, and looks like one that never held anything. This file,
 which lies outside of it, tells the two apart (`lookalike_crds.lost`).
 """
 
@@ -20,7 +20,7 @@ _FILE = "documents.json"
 
 
 def remembered(data_dir: Path) -> dict[str, int]:
-    """Index -> documents. Empty where nothing is known."""
+    """Index -> documents. Empty if nothing is known."""
     try:
         found = json.loads((data_dir / _FILE).read_bytes())
     except (OSError, ValueError):

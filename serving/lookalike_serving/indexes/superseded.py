@@ -122,7 +122,7 @@ def _others(
     for file in sorted(place.glob(f"*/{MANIFEST}")):
         folder, manifest = file.parent, manifest_of(file.parent)
         if owner is None or manifest is None or manifest.dimension is None or folder == path:
-            continue  # what cannot be read is told by whoever opens that index
+            continue  # what cannot be read is reported by whoever opens that index
         if manifest.owner is None:
             is_ours = may_be_index_of(folder.name, collection.name)
         else:

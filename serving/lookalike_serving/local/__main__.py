@@ -29,7 +29,7 @@ def main() -> int:
         "--config",
         type=Path,
         required=True,
-        help="a ServingConfig as JSON; what can be changed while it serves is taken from it anew",
+        help="a ServingConfig as JSON; what can be changed while it serves is taken from it again",
     )
     parser.add_argument(
         "--ingest",

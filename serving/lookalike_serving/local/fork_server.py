@@ -48,7 +48,7 @@ class ForkServer:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
 
     def end(self) -> None:
-        """Fork no more; what was forked goes on. Also while it still imports, which takes long."""
+        """Fork no more; forked workers continue. Works while it still imports, which takes long."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()

@@ -63,7 +63,7 @@ class ServeController(serve_controller.ServeController):  # type: ignore[misc]
 
 @contextmanager
 def few_processes(fork_server: Path) -> Iterator[None]:
-    """What Ray and Serve start meanwhile is what a single server needs.
+    """What Ray and Serve start in the meantime is what a single server needs.
 
     `fork_server`: the socket of the one that forks the workers.
     """

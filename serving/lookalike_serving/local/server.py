@@ -215,7 +215,7 @@ class Server:
             time.sleep(0.1)
 
     def _not_ready(self) -> tuple[str, str] | None:
-        """None where the server is ready, else reason and code, empty where none answers yet."""
+        """None if the server is ready, else reason and code, empty if none answers yet."""
         request = urllib.request.Request(f"{self._state.url}/readyz")
         if key := first_key(self._config.access.api_keys_file):
             # Without one the reason is not told.

@@ -27,7 +27,7 @@ def usable_cpus() -> int:
 
 
 def _quota() -> float:
-    """CPUs' worth of time the cgroup grants; infinite where it does not say."""
+    """CPUs' worth of time the cgroup grants; infinite if it does not say."""
     try:
         if _CGROUP_V2.exists():
             quota, period = _CGROUP_V2.read_text().split()[:2]

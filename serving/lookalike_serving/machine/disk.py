@@ -52,13 +52,13 @@ def size_on_disk(folder: Path) -> int:
     """Bytes that the folder's files occupy, holes left out."""
     total = 0
     for file in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+        with contextlib.suppress(FileNotFoundError):  # it went in the meantime
             total += file.lstat().st_blocks * 512 if file.is_file() else 0
     return total
 
 
 def check_room(folder: Path, size: int = 0, *, reserve: int = RESERVE) -> None:
-    """Raises NoRoom where `size` bytes more would leave less than `reserve` free."""
+    """Raises NoRoom if `size` bytes more would leave less than `reserve` free."""
     free = free_bytes(folder)
     if free - size < reserve:
         raise NoRoom(no_room(free, size, reserve))
@@ -70,12 +70,12 @@ def no_room(free: int, size: int = 0, reserve: int = RESERVE) -> str:
     return (
         f"there is no room on the data folder's disk: {free:,} bytes are free{needs}, and "
         f"{reserve:,} are kept back. Searches go on. Delete documents, drop indexes that are left "
-        "behind, or make the disk larger; it goes on by itself then"
+        "behind, or make the disk larger; it continues by itself then"
     )
 
 
 def read_only(folders: Iterable[Path]) -> str | None:
-    """Why nothing can be stored at present; None where it can."""
+    """Why nothing can be stored at present; None if it can."""
     for folder in folders:
         free = free_bytes(folder)
         if free < RESERVE:

@@ -35,7 +35,7 @@ _REPLACED = re.compile(r"\s*timeout (client|http-request|http-keep-alive) ")
 def guarded(configuration: str) -> str:
     """HAProxy's configuration with bounds for slow and for many connections, and closed doors.
 
-    Raises ValueError where it has no `global`, `defaults` or `http_frontend` section: it is not
+    Raises ValueError if it has no `global`, `defaults` or `http_frontend` section: it is not
     what Serve is known to write.
     """
     lines: list[str] = []

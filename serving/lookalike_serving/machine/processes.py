@@ -36,7 +36,7 @@ class Process:
 
 
 def identity(pid: int) -> str | None:
-    """What differs between two processes that had the same pid; None where there is none.
+    """What differs between two processes that had the same pid; None if there is none.
 
     Linux: boot id and start time in clock ticks since boot. Elsewhere the start time, as `ps` says.
     """
@@ -106,7 +106,7 @@ def _by_proc(run: RunDirectory) -> list[Process]:
             ours = wanted in environment or (
                 command.startswith("ray::") and _holds_open(entry, run.ray_dir)
             )
-        except (OSError, UnicodeDecodeError):  # ended meanwhile, or another user's
+        except (OSError, UnicodeDecodeError):  # ended in the meantime, or another user's
             continue
         pid = int(entry.name)
         if ours and (known := identity(pid)) is not None:

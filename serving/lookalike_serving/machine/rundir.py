@@ -195,7 +195,7 @@ class RunDirectory:
     def make_private(self) -> None:
         """Make the data directory, or close one that is there to all but its owner.
 
-        Raises PermissionError where others may enter it and it is somebody else's to close.
+        Raises PermissionError if others may enter it and it is somebody else's to close.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         mode = stat.S_IMODE(self.data_dir.stat().st_mode)
@@ -205,7 +205,7 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def lock(self, patience: float = 0.0) -> Iterator[None]:
-        """Hold the data directory. Raises DataDirInUse where a living process still does after
+        """Hold the data directory. Raises DataDirInUse if a living process still does after
         `patience` seconds."""
         self.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
@@ -238,7 +238,7 @@ class RunDirectory:
         return False
 
     def read_state(self) -> State | None:
-        """What the last server wrote; None where there is nothing readable."""
+        """What the last server wrote; None if there is nothing readable."""
         try:
             return _state(json.loads(self.state_file.read_bytes()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -39,7 +39,7 @@ def of_numbers(
     """Buckets that hold all from `low` to `high`: at most `most`, which is 2 or more, since no
     bucket holds numbers on both sides of 0. `whole`: of whole numbers.
 
-    Raises TooMany where `width` is given and too small.
+    Raises TooMany if `width` is given and too small.
     """
     first, last = _exact(low), _exact(high)
     if width is not None:
@@ -104,7 +104,7 @@ def _number(value: Decimal, whole: bool) -> Number | None:
 def of_dates(low: datetime, high: datetime, most: int, interval: DateInterval | None) -> Dates:
     """Calendar intervals, in UTC, that hold all from `low` to `high`: at most `most`.
 
-    Raises TooMany where `interval` is given and too short.
+    Raises TooMany if `interval` is given and too short.
     """
     if interval is not None:
         return _dates(low, high, most, interval, 1)

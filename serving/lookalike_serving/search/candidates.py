@@ -38,7 +38,7 @@ class Candidate:
         return image if isinstance(image, str) else None
 
     def value(self, key: str) -> Any:
-        """The metadata value under a key or a dotted path; None where there is none."""
+        """The metadata value under a key or a dotted path; None if there is none."""
         found: Any = self.hit.payload
         for name in key.split("."):
             if not isinstance(found, dict) or name not in found:

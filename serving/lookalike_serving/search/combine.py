@@ -48,7 +48,7 @@ class CombinedQuery:
 
 
 def combine(parts: Sequence[EmbeddedQuery], distance: Distance) -> CombinedQuery:
-    """Raises Problem 422 where the queries cancel one another out."""
+    """Raises Problem 422 if the queries cancel one another out."""
     if distance is Distance.COSINE:
         parts = [_unit(part) for part in parts]
     total = np.zeros_like(parts[0].vector)

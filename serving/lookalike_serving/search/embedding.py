@@ -214,7 +214,7 @@ def _means_nothing(embedder: BatchedEmbedder, query: QueryPart) -> bool:
 
 
 async def _find(targets: Sequence[Target], position: int, query: QueryPart) -> _StoredDocument:
-    """The document a query names. Raises Problem 422 where none has the id, or several have."""
+    """The document a query names. Raises Problem 422 if none has the id, or several have."""
     at = f"queries[{position}]"
     document_id = ids.asked(str(query.value), f"{at}.value")
     names = [target.name for target in targets]

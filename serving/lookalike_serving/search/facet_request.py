@@ -87,7 +87,7 @@ class FacetField(Strict):
     include: list[StrictBool | _Integer | _Text] | None = Field(
         default=None,
         max_length=100,
-        description="terms: values that are told in any case, after the most frequent.",
+        description="terms: values that are reported in any case, after the most frequent.",
     )
     ranges: list[FacetRange] | None = Field(
         default=None, min_length=1, max_length=MAX_RANGES, description="range: the ranges."

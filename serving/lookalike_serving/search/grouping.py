@@ -41,7 +41,7 @@ def best_of_each(candidates: Sequence[Candidate], key: str) -> list[Candidate]:
 
 
 def unseen(candidates: Sequence[Candidate], key: str) -> Filter | None:
-    """The documents of other groups than these; None where there are no candidates.
+    """The documents of other groups than these; None if there are no candidates.
 
     Documents without the key are told apart by their ids.
     """

@@ -121,7 +121,7 @@ async def _query(
     unseen: Filter | None,
     hits: dict[str, list[Hit]],
 ) -> bool:
-    """Add a round's hits to each collection's; True where no collection has more."""
+    """Add a round's hits to each collection's; True if no collection has more."""
     answers = await together(
         [
             _query_one(plan, target, embedded, queries.get(target.name), unseen)

@@ -88,7 +88,7 @@ class SearchPlan:
 
 
 def plan_search(service: Service, retriever: RetrieverConfig, request: SearchRequest) -> SearchPlan:
-    """Raises Problem: 422 for a wrong request, 503 where a collection is not open."""
+    """Raises Problem: 422 for a wrong request, 503 if a collection is not open."""
     targets = tuple(Target(service.collection(c.name), c.weight) for c in retriever.collections)
     defaults = retriever.search
     tree = parse_filters(request.filters, fields_of([target.state for target in targets]))
@@ -124,7 +124,7 @@ def plan_search(service: Service, retriever: RetrieverConfig, request: SearchReq
 def _payload_keys(
     include: Include, stages: tuple[Stage[Any], ...], group_by: str | None
 ) -> bool | tuple[str, ...]:
-    """All keys where all are told; else just what results and stages read."""
+    """All keys where all are reported; else just what results and stages read."""
     if include.all_metadata:
         return True
     keys = {RESERVED, *include.metadata_keys, *rerank.fields_of(stages)}

@@ -79,7 +79,7 @@ class NearMiss:
 
 
 def pictures_of(folder: Path) -> Pictures:
-    """List the folder as ingestion does. Raises SourceError where it cannot be read."""
+    """List the folder as ingestion does. Raises SourceError if it cannot be read."""
     return asyncio.run(_listed(folder))
 
 
@@ -136,7 +136,7 @@ def _tables(folder: Path) -> Iterator[Path]:
 
 
 def _read(path: Path, folder: Path, pictures: Pictures) -> Described | NearMiss | None:
-    """Raises SourceError where it is no table."""
+    """Raises SourceError if it is no table."""
     table = Table(path, format_of(path.name), text_column="file")
     read = list(islice(table, _ROWS + 1))
     rows = [row for row in read[:_ROWS] if not isinstance(row, Unreadable)]

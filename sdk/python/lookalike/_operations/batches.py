@@ -55,7 +55,7 @@ def wait(
 ) -> Operation[Batch]:
     """Wait until a batch is done, whatever its end; look at `state` and `counts` of what returns.
 
-    timeout: seconds; raises TimeoutError (the batch goes on). None waits without end.
+    timeout: seconds; raises TimeoutError (the batch continues). None waits without end.
     poll_seconds: the longest pause between two looks; the first pauses are shorter.
     """
     deadline = None if timeout is None else time.monotonic() + timeout

@@ -18,7 +18,7 @@ def listing() -> Pages[Model]:
 def health() -> Operation[Health]:
     """Whether the server lives and is ready to answer queries. Asked once, without waiting.
 
-    Raises ConnectionFailed where nothing answers.
+    Raises ConnectionFailed if nothing answers.
     """
     live: bool = yield Call(Request("GET", "/healthz"), lambda answer: True, patient=False)
     try:
