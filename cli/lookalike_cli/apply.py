@@ -1,4 +1,4 @@
-"""`lookalike apply`: a server that runs takes changed files over."""
+"""`lookalike apply`: applies changed files to a running server."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def apply(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     output: OutputFormat = Output.TEXT,
 ) -> None:
-    """Let the running server take the files over, without a restart of what stays as it is.
+    """Apply changed files to the running server, without restarting what does not change.
 
-    Shows first what changes, and asks where something would be lost. Nothing changes where a file
-    is invalid or a step fails: what answered keeps answering.
+    Shows what would change first, and asks if something would be lost. If a file is invalid or a
+    step fails, nothing changes, and the server keeps answering as before.
     """
     from lookalike_cli.following import end_by, follow_ingestions
     from lookalike_cli.printing import print_json
@@ -76,9 +76,9 @@ def apply(
 
 
 def take_over(files: Sequence[Path], data_dir: Path) -> None:
-    """`apply` where nobody can be asked: what would be lost is reported, with the command.
+    """`apply` if there is no terminal to ask on: reports what would be lost, with the command.
 
-    Raises Failure; ends the command where the files are invalid.
+    Raises Failure; ends the command if the files are invalid.
     """
     from lookalike_cli.preflight import checked
     from lookalike_cli.printing import notice
@@ -174,7 +174,7 @@ def prepared(resources: Loaded, data_dir: Path) -> Change:
 
 
 def state_of(run: RunDirectory) -> State:
-    """Of a server that runs. Raises Failure if it has ended."""
+    """The state of a running server. Raises Failure if it has ended."""
     state = run.read_state()
     if state is None or not run.is_locked():
         raise Failure(f"the server of {run.data_dir} has stopped", ExitCode.UNREACHABLE)

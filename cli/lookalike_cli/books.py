@@ -41,7 +41,7 @@ def runs(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     api_key: ApiKey = None,
 ) -> None:
-    """Show the last ingestion runs: what became of every entry, and what took how long."""
+    """Show the last ingestion runs: what became of every entry, and how long each part took."""
     from lookalike_cli.connection import connect
     from lookalike_cli.printing import console, print_json
 
@@ -73,7 +73,7 @@ def failures(
 ) -> None:
     """Show the entries of sources that could not be ingested, with the remedy of each.
 
-    With --retry: exit code 1 where the run failed, 5 where some entries still fail.
+    With --retry, the exit code is 1 if the run failed, and 5 if some entries still fail.
     """
     from lookalike_cli.connection import connect
     from lookalike_cli.printing import console, print_json
@@ -114,7 +114,7 @@ def deletions(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     api_key: ApiKey = None,
 ) -> None:
-    """Show the documents that were deleted, and that ingestion leaves away."""
+    """Show the documents that were deleted and that ingestion does not add again."""
     from lookalike_cli.connection import connect
     from lookalike_cli.printing import console, print_json
 
@@ -136,7 +136,7 @@ def restore(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     api_key: ApiKey = None,
 ) -> None:
-    """Let the next ingestion bring deleted documents again."""
+    """Let the next ingestion add deleted documents again."""
     from lookalike_cli.connection import connect
     from lookalike_cli.printing import console
 

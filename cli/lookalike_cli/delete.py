@@ -64,11 +64,11 @@ def delete(
     api_key: ApiKey = None,
     output: OutputFormat = Output.TEXT,
 ) -> None:
-    """Delete documents, after telling how many and asking.
+    """Delete documents, after showing how many there are and asking for confirmation.
 
-    Safe to break off, and to run again: what is gone stays gone. What is stored in the meantime may
-    stay. Ingestion leaves a deleted document away until its image changes, or until `lookalike
-    restore`.
+    You can interrupt it and run it again: what is deleted stays deleted. Documents that are stored
+    in the meantime may stay. Ingestion does not add a deleted document again until its image
+    changes, or until `lookalike restore`.
     """
     from lookalike_cli.asking import confirm
     from lookalike_cli.connection import connect, only

@@ -24,7 +24,7 @@ _PATIENCE_SECONDS = 40.0
 
 
 def down(data_dir: DataDir = DEFAULT_DATA_DIR, output: OutputFormat = Output.TEXT) -> None:
-    """End the server of a data directory. Indexes and images stay; `up` continues with them."""
+    """Stop the server of a data directory. Indexes and images stay, and `up` uses them again."""
     from lookalike_cli.printing import console, print_json
     from lookalike_serving.machine import processes
     from lookalike_serving.machine.rundir import RunDirectory
@@ -45,7 +45,7 @@ def down(data_dir: DataDir = DEFAULT_DATA_DIR, output: OutputFormat = Output.TEX
 
 
 def stop_server(run: RunDirectory) -> bool:
-    """End the living server of the data directory, if there is one; returns whether there was."""
+    """Stop the running server of the data directory, if there is one. Returns whether there was."""
     from lookalike_serving.machine import processes
 
     deadline = time.monotonic() + _PATIENCE_SECONDS

@@ -60,9 +60,10 @@ def gc(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     output: OutputFormat = Output.TEXT,
 ) -> None:
-    """List indexes that are left behind: of an earlier model, or of a collection that is gone.
+    """List unused indexes: of an earlier model, or of a collection that no longer exists.
 
-    Nothing is dropped without --drop. Safe while a server runs: what it uses is never touched.
+    Without --drop, nothing is deleted. Safe to use while a server runs: an index in use is never
+    deleted.
     """
     from lookalike_cli.cluster.access import Where, ask
 

@@ -52,7 +52,7 @@ def get(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Show a server's collections, retrievers or documents, or (-n, --context) a cluster's."""
+    """Show the collections, retrievers or documents of a server or (-n, --context) of a cluster."""
     from lookalike_cli.connection import connect, only
     from lookalike_cli.filters import parse_filters
     from lookalike_cli.printing import print_json

@@ -52,10 +52,10 @@ def ingest(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     output: OutputFormat = Output.TEXT,
 ) -> None:
-    """Read the collections' sources again: what changed is updated, what did not is skipped.
+    """Read the sources of the collections again, update what changed, and skip what did not.
 
-    Exit code 1 where an ingestion failed, 5 where some images or sources could not be read; of a
-    dry run, where they would fail or could not be read.
+    The exit code is 1 if an ingestion failed, and 5 if some images or sources could not be read.
+    With --dry-run, it says the same about an ingestion that would start now.
     """
     if dry_run != bool(file):
         raise Failure("--dry-run and --file FILE require each other", ExitCode.USAGE)
@@ -68,8 +68,8 @@ def ingest(
 def ingest_again(
     data_dir: Path, collections: list[str], output: Output, *, only_failed: bool = False
 ) -> None:
-    """Read the sources of these collections, of all where none is named; ends the command with the
-    code that says how it went. `only_failed`: try again what failed before, and nothing else."""
+    """Read the sources of these collections, or of all if none is named. Ends the command with the
+    exit code of the result. `only_failed`: try again only what failed before."""
     from lookalike_cli.printing import print_json
 
     run, configs = _configs(data_dir, collections)

@@ -40,8 +40,8 @@ def init(
 ) -> None:
     """Write a first YAML for a folder of pictures, and say what to run next.
 
-    Looks at the pictures' names, at a table that describes them, and at which model this machine
-    can have. Changes nothing but the one file that it writes.
+    Inspects the names of the pictures, a table that describes them, and which model this machine
+    can run. Changes nothing except the file that it writes.
     """
     try:
         import lookalike_serving.starting.folder as looking

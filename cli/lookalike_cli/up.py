@@ -46,10 +46,10 @@ def up(
     ] = False,
     output: OutputFormat = Output.TEXT,
 ) -> None:
-    """Start everything the files describe on this machine, and read the images in.
+    """Start everything that the files describe on this machine, and ingest the images.
 
-    Stays until Ctrl-C, unless detached. A server that was killed leaves nothing to repair: run
-    the same command again.
+    Runs until Ctrl-C, unless detached. If a server was killed, run the same command again: nothing
+    has to be repaired.
     """
     from lookalike_cli.apply import take_over
     from lookalike_cli.resources import load, print_warnings, refuse_errors

@@ -28,9 +28,9 @@ def validate(
     ] = False,
     output: OutputFormat = Output.TEXT,
 ) -> None:
-    """Check files without starting anything: every error with its path, value and remedy.
+    """Check files without starting anything, and list every error with path, value and remedy.
 
-    Pictures that are on this machine are looked at, too, for a few seconds.
+    Pictures on this machine are checked, too, for a few seconds.
     """
     from lookalike_cli.printing import console
     from lookalike_cli.resources import print_problems

@@ -6,7 +6,7 @@ from lookalike_cli.options import Output, OutputFormat
 
 
 def version(output: OutputFormat = Output.TEXT) -> None:
-    """Print the version of Lookalike, and of the parts it runs on where they are installed."""
+    """Print the versions of Lookalike and of the installed parts that it runs on."""
     import platform
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as installed

@@ -31,7 +31,7 @@ def logs(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Print the logs of a resource's pods: those that serve, or those that ingest."""
+    """Print the logs of the pods of a resource, which serve or ingest."""
     from lookalike_cli.cluster.access import ask
 
     async def question(cluster: Cluster, chosen: str) -> list[tuple[str, str]]:

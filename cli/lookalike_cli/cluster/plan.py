@@ -41,7 +41,8 @@ def plan(
 ) -> None:
     """Show what an apply would change on a cluster: restarts, replacements, GPUs.
 
-    Exit code 1 where the cluster would refuse a resource, or the operator get nowhere with it.
+    The exit code is 1 if the cluster would refuse a resource, or if the resource would not become
+    ready.
     """
     from lookalike_cli.cluster.access import ask
     from lookalike_cli.printing import notice, print_json
