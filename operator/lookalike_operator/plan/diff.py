@@ -9,8 +9,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lookalike_operator.plan import places
 from lookalike_operator.plan.changes import Change, Changes
-from lookalike_operator.plan.compare import Difference
+from lookalike_operator.plan.compare import Difference, differences
 from lookalike_operator.plan.model import Manifest, ObjectRef, Plan, ref_of
 from lookalike_operator.plan.names import TEMPLATE_DIGEST
 from lookalike_operator.plan.quantity import amount
@@ -51,6 +52,7 @@ def _object(change: Change) -> Iterator[str]:
         yield _deployment(ref, live, wanted, found)
     elif ref.kind == "ConfigMap":
         yield f"changes {ref}; running pods apply it without a restart"
+        yield from _sources_read(live, wanted)
     else:
         yield f"changes {ref}: {_listed(found)}"
 
@@ -76,6 +78,25 @@ def _ray_service(
     cost = f"; needs {needed} more GPUs for about {_UPGRADE_MINUTES} minutes" if needed else ""
     reasons = _listed([d for d in found if d.path.startswith("spec.rayCluster")] or found)
     return f"replaces the Ray cluster of {ref}{cost} ({reasons})"
+
+
+def _sources_read(live: Manifest, wanted: Manifest) -> Iterator[str]:
+    """The sources whose change makes ingestion read them again. None of another ConfigMap."""
+    before, after = _sources(live), _sources(wanted)
+    for name, source in after.items():
+        if name not in before:
+            yield f"reads source {name}, which is new"
+        elif found := differences(source, before[name]):
+            yield f"reads source {name} again: {_listed(found)}"
+
+
+def _sources(config_map: Manifest) -> dict[str, Any]:
+    """Name -> source, of the run that reads all of them. When they are read is another matter."""
+    try:
+        config = json.loads((config_map.get("data") or {})[places.INGESTION_FILE])
+        return {each["name"]: {**each, "schedule": None} for each in config["sources"]}
+    except (KeyError, ValueError, TypeError):
+        return {}
 
 
 def _digest(manifest: Manifest) -> str | None:

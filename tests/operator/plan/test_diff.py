@@ -8,8 +8,19 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.operator.plan.known import QDRANT, VIT, Server, facts, retriever, said_of_changes
+from tests.operator.plan.known import (
+    QDRANT,
+    VIT,
+    Server,
+    collection,
+    collection_spec,
+    facts,
+    retriever,
+    rounds,
+    said_of_changes,
+)
 
+from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.compare import differences
 from lookalike_operator.plan.model import RetrieverSnapshot
 from lookalike_operator.plan.quantity import amount
@@ -89,6 +100,20 @@ def test_a_serve_config_is_changed_in_place() -> None:
     assert "changes the Serve config of RayService/search in place" in _one(
         _told(before, after), "RayService/"
     )
+
+
+def test_a_changed_source_is_read_again_and_the_plan_says_which_and_why() -> None:
+    def source(**s3: str) -> dict[str, Any]:
+        return {"name": "cloud", "s3": {"bucket": "photos", **s3}}
+
+    server = Server()
+    snapshot = collection(QDRANT, VIT, {"sources": [source()]})
+    rounds(snapshot, server, 2)
+    more = {"sources": [source(prefix="2024/"), {"name": "more", "gcs": {"bucket": "more"}}]}
+    changed = replace(snapshot, spec=collection_spec(QDRANT, VIT, more), children=server.children())
+    told = said_of_changes(changed, plan_collection(changed))
+    assert "reads source cloud again: s3.prefix:  -> 2024/" in told
+    assert "reads source more, which is new" in told
 
 
 def test_another_runtime_deletes_what_the_first_made() -> None:
