@@ -80,6 +80,12 @@ class VolumeSource(Kind):
         description="Which files below the folder to read. Files that are not images are skipped "
         "and counted.",
     )
+    archives: bool = Field(
+        default=False,
+        description="If true, images in tar archives (.tar) are read as well. Files of one name "
+        "up to its first dot belong together, as WebDataset writes them: 0001.json and 0001.txt "
+        "are the metadata of 0001.jpg.",
+    )
     claim_name: ObjectName | None = Field(
         default=None,
         description="On a cluster: the PersistentVolumeClaim that contains `path`. It is mounted "
@@ -202,6 +208,12 @@ class BucketSource(Kind):
         max_length=1024,
         description="Which objects to read, by their path below the prefix's folder. Objects that "
         "are not images are skipped and counted.",
+    )
+    archives: bool = Field(
+        default=False,
+        description="If true, images in tar archives (.tar) are read as well. Files of one name "
+        "up to its first dot belong together, as WebDataset writes them: 0001.json and 0001.txt "
+        "are the metadata of 0001.jpg.",
     )
     start_after: str | None = Field(
         default=None,

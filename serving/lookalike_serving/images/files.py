@@ -22,9 +22,17 @@ def open_regular(path: Path, *, follow: bool = True) -> int:
     return handle
 
 
-def read_regular(path: Path, most: int, *, follow: bool = True) -> bytes:
-    """The bytes of a file. Raises OSError: EFBIG if there are more than `most`."""
+def read_regular(
+    path: Path, most: int, *, follow: bool = True, part: tuple[int, int] | None = None
+) -> bytes:
+    """The bytes of a file, or those of a part: (start, length).
+
+    Raises OSError: EFBIG if there are more than `most`.
+    """
     with os.fdopen(open_regular(path, follow=follow), "rb") as file:
+        if part is not None:
+            file.seek(part[0])
+            return file.read(min(part[1], most))
         data = file.read(most + 1)
     if len(data) > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes (fetch.max_bytes)")

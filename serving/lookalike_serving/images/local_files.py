@@ -17,6 +17,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.fetch import shown
 from lookalike_serving.images.files import read_regular
+from lookalike_serving.images.members import Part, split
 
 
 class LocalFiles:
@@ -30,7 +31,8 @@ class LocalFiles:
 
     def _read(self, address: str) -> bytes:
         try:
-            return read_regular(_path_of(address), self._max_bytes)
+            where, part = split(address, self._max_bytes)
+            return read_regular(_path_of(where), self._max_bytes, part=part)
         except OSError as error:
             code = Code.TOO_LARGE if error.errno == errno.EFBIG else Code.NOT_FOUND
             raise ImageError(code, f"cannot be read: {error.strerror or error}") from None
@@ -59,7 +61,8 @@ class ServedFiles:
 
     def _read(self, address: str) -> bytes:
         # Opened without following: between the check and now a link may have been put there.
-        return read_or_not_found(self._locate(address), self._max_bytes, address)
+        where, part = split(address, self._max_bytes)
+        return read_or_not_found(self._locate(where), self._max_bytes, address, part)
 
     def _locate(self, address: str) -> Path:
         """The real path, links followed. Raises ImageError."""
@@ -77,10 +80,10 @@ class ServedFiles:
         return real
 
 
-def read_or_not_found(path: Path, max_bytes: int, address: str) -> bytes:
+def read_or_not_found(path: Path, max_bytes: int, address: str, part: Part | None = None) -> bytes:
     """A file that is no link, to be given out. Raises ImageError, which tells its address alone."""
     try:
-        return read_regular(path, max_bytes, follow=False)
+        return read_regular(path, max_bytes, follow=False, part=part)
     except OSError as error:
         if error.errno != errno.EFBIG:
             raise not_found(address) from None

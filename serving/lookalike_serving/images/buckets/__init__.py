@@ -17,6 +17,7 @@ from lookalike_crds.failures import BUCKET_UNREACHABLE
 from lookalike_serving.images.buckets.errors import BucketError
 from lookalike_serving.images.buckets.protocol import Listed, ObjectStore
 from lookalike_serving.images.errors import Code, ImageError
+from lookalike_serving.images.members import split
 
 __all__ = ["BucketError", "Buckets", "Listed", "ObjectStore", "open_store"]
 
@@ -50,7 +51,8 @@ class Buckets:
     async def read(self, address: str) -> bytes:
         """The object's bytes. Raises ImageError: `forbidden_path` if it lies in no declared
         bucket."""
-        parsed = object_address(address)
+        where, part = split(address, self._max_bytes)
+        parsed = object_address(where)
         if parsed is None:
             raise ImageError(
                 Code.BAD_REFERENCE,
@@ -67,6 +69,8 @@ class Buckets:
         if store is None:
             store = self._open[bucket] = open_store(bucket)
         try:
+            if part is not None:
+                return await store.read_range(parsed.key, part.start, part.length)
             return await store.read(parsed.key, self._max_bytes)
         except BucketError as error:
             unreachable = error.failure_kind is BUCKET_UNREACHABLE

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from lookalike_crds.buckets import Bucket
 from lookalike_crds.failures import ENTRY_BAD_ID
 from lookalike_crds.source_kinds import BucketSource as BucketSpec
 from lookalike_serving.images import ImageError
 from lookalike_serving.images.buckets import BucketError, Listed, ObjectStore, open_store
+from lookalike_serving.ingest.sources import archives
 from lookalike_serving.ingest.sources.files import Files
 from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import Entry, Rejected, Skipped, SourceError, legible
 
 MAX_TABLE_BYTES = 4 * 1024**3
 """Of a metadata file: it is copied to the scratch folder."""
+
+_ARCHIVED = "is archived ({}): restore it, or change its storage class"
 
 
 def open_bucket_source(spec: BucketSpec, opening: Opening) -> BucketSource:
@@ -62,7 +68,10 @@ class BucketSource:
                     key = found.key[root:]
                     if key.endswith("/") or not key:
                         continue  # stands for a folder
-                    if files.wants(key):
+                    if self._spec.archives and files.is_archive(key):
+                        async for entry in self._members(store, files, key, found):
+                            yield entry
+                    elif files.wants(key):
                         yield self._entry(files, key, found)
             for warning in files.warnings():
                 yield warning
@@ -70,11 +79,27 @@ class BucketSource:
             told = f"source {self.name}: {error}"
             raise SourceError(told, error.failure_kind) from None
 
+    async def _members(
+        self, store: ObjectStore, files: Files, key: str, found: Listed
+    ) -> AsyncIterator[Entry]:
+        """The images of an archive, whose headers are read by ranges."""
+        uri = self._bucket.address(found.key)
+        if found.archived is not None:
+            yield Rejected(legible(key), _ARCHIVED.format(found.archived), uri, hides=True)
+            return
+        loop = asyncio.get_running_loop()
+
+        def opened() -> BinaryIO:
+            read = partial(store.read_range, found.key)
+            return cast("BinaryIO", archives.RemoteFile(found.bytes, read, loop))
+
+        async for entry in files.archive(key, uri, found.version, opened):
+            yield entry
+
     def _entry(self, files: Files, key: str, found: Listed) -> Entry:
         uri = self._bucket.address(found.key)
         if found.archived is not None:
-            cause = f"is archived ({found.archived}): restore it, or change its storage class"
-            return files.leave_out(cause, key, uri)
+            return files.leave_out(_ARCHIVED.format(found.archived), key, uri)
         if (outside := self._outside(found)) is not None:
             return files.leave_out(outside, key, uri)
         if not found.key.isprintable():

@@ -6,15 +6,20 @@ metadata file are joined, and policies are applied here for both.
 
 from __future__ import annotations
 
+import asyncio
 import posixpath
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any, BinaryIO
 
-from lookalike_crds.failures import ENTRY_BAD_ID
+from lookalike_crds.failures import ENTRY_BAD_ID, ENTRY_BAD_METADATA
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.progress import ByCause
 from lookalike_crds.sources import MetadataMapping, OnMisfit
 from lookalike_serving.documents.ids import canonical
+from lookalike_serving.images.errors import ImageError
+from lookalike_serving.images.members import member_address
+from lookalike_serving.ingest.sources import archives
 from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.csv_rows import is_text
 from lookalike_serving.ingest.sources.file_facts import FileFacts, Known
@@ -85,13 +90,47 @@ class Files:
             self._sidecar.pass_over(key)
         return False
 
+    def is_archive(self, key: str) -> bool:
+        """Whether a file is an archive that `glob` chooses."""
+        return key.endswith(archives.SUFFIX) and self._matches(canonical(key))
+
+    async def archive(
+        self, key: str, uri: str, version: str, opened: Callable[[], BinaryIO]
+    ) -> AsyncIterator[Item | Rejected | LeftOut]:
+        """What becomes of the images of an archive. `opened` is called in a thread."""
+        try:
+            with await asyncio.to_thread(opened) as file:
+                async for batch in archives.in_batches(archives.members(file)):
+                    for member in batch:
+                        inner = f"{key}/{member.name}"
+                        if isinstance(member, archives.Other):
+                            suffix = posixpath.splitext(member.name)[1].lower()
+                            self._skipped.add(no_image(suffix), inner)
+                            continue
+                        start, length = member.start, member.length
+                        at = member_address(uri, start, length, member.name)
+                        if member.problem is not None:
+                            yield Rejected(legible(inner), member.problem, at, ENTRY_BAD_METADATA)
+                            continue
+                        which = f"{version}/{start}-{length}"
+                        yield self.entry(inner, at, which, length, member.modified, member.row)
+        except (archives.BadArchive, ImageError, OSError) as error:
+            yield Rejected(legible(key), str(error), hides=True)
+
     def entry(
-        self, key: str, uri: str, version: str, size: int, modified: float
+        self,
+        key: str,
+        uri: str,
+        version: str,
+        size: int,
+        modified: float,
+        row: dict[str, Any] | None = None,
     ) -> Item | Rejected | LeftOut:
-        """What becomes of an image. `size`: bytes; `modified`: seconds since 1970."""
+        """What becomes of an image. `size`: bytes; `modified`: seconds since 1970; `row`: what came
+        with it."""
         try:
             known = self._facts.of(key, size, modified)
-            described = self._described(key, known)
+            described = self._described(key, known, row or {})
         except SkippedRow as skipped:
             caution = skipped.caution
             self._skipped.add(caution.cause, caution.example(key))
@@ -121,13 +160,13 @@ class Files:
             yield from self._sidecar.warnings()
             yield from unseen_columns(self._source, self._reader)
 
-    def _described(self, key: str, known: Known) -> Described:
+    def _described(self, key: str, known: Known, beside: dict[str, Any]) -> Described:
         """What is said of a file. Raises BadRow and SkippedRow."""
         if not is_text(key):
             raise BadRow("has a name that is not UTF-8: rename it", ENTRY_BAD_ID)
         if self._sidecar is None:
-            return self._reader.read({}, key, known)
+            return self._reader.read(beside, key, known)
         row = self._sidecar.row(key)
         if row is None:
             return self._reader.without_row(str(self._mapping.file), key, known)
-        return self._reader.read(row, key, known)
+        return self._reader.read({**beside, **row}, key, known)

@@ -6,12 +6,15 @@ import errno
 import os
 import stat
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from lookalike_crds.failures import ENTRY_WITHOUT_IMAGE
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.source_kinds import VolumeSource as VolumeSpec
 from lookalike_crds.sources import MetadataMapping
+from lookalike_serving.images.files import open_regular
 from lookalike_serving.ingest.sources.files import Files
 from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import (
@@ -49,6 +52,7 @@ class VolumeSource:
         self.skipped = Skipped()
         self._root = Path(spec.path)
         self._glob = spec.glob
+        self._archives = spec.archives
         self._mapping = mapping
         self._fields = fields
         self._scratch = scratch
@@ -77,7 +81,8 @@ class VolumeSource:
                 continue
             path = Path(entry.path)
             key = path.relative_to(root).as_posix()
-            if not files.wants(key):
+            packed = self._archives and files.is_archive(key)
+            if not packed and not files.wants(key):
                 continue
             try:
                 state = entry.stat()
@@ -88,6 +93,11 @@ class VolumeSource:
                 yield Rejected(legible(key), _NO_FILE, path.as_uri(), ENTRY_WITHOUT_IMAGE)
                 continue
             version = f"{state.st_size}-{state.st_mtime_ns}"
+            if packed:
+                opened = partial(_opened, path)
+                async for member in files.archive(key, path.as_uri(), version, opened):
+                    yield member
+                continue
             yield files.entry(key, path.as_uri(), version, state.st_size, state.st_mtime)
         for warning in files.warnings():
             yield warning
@@ -129,6 +139,10 @@ _LEADS_OUT = (
     "is a link that leads out of the folder: copy the picture, or make the place it leads to a "
     "source"
 )
+
+
+def _opened(path: Path) -> BinaryIO:
+    return os.fdopen(open_regular(path), "rb")
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
