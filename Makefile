@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast lint format generate check-generated lock \
         bench bench-quality bench-search bench-facets bench-buckets bench-http bench-ingest bench-memory bench-attack \
-        bench-operator train-demo-model \
+        bench-operator kill-ingestion train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
 PYTHON ?= python3
@@ -102,6 +102,9 @@ bench-http: install ## An HTTP query beside the same work called in a loop
 
 bench-ingest: install ## Ingestion beside its ideal rate
 	$(BIN)/python bench/ingest.py
+
+kill-ingestion: install ## Kill ingestion 100 times, and read 1,000 damaged files (seeded; long)
+	LOOKALIKE_KILLS=100 LOOKALIKE_MUTANTS=1000 $(BIN)/pytest tests/ingest/test_kills.py -q
 
 bench-memory: install ## The memory of a serving pod, process by process (Linux)
 	$(BIN)/python bench/memory.py

@@ -10,6 +10,7 @@ from lookalike_cli.failure import ExitCode
 from lookalike_cli.options import DEFAULT_DATA_DIR, ApiKey, DataDir, Output, OutputFormat, Url
 
 if TYPE_CHECKING:
+    from lookalike import Lookalike
     from lookalike_crds.progress import Progress
     from lookalike_serving.machine.rundir import IngestionState, RunDirectory, State
 
@@ -80,8 +81,23 @@ def _asked(url: str | None, api_key: str | None) -> dict[str, Any]:
             return told | {"phase": "", "detail": str(error)}
         told |= {"phase": "ready" if health.ready else "not ready", "detail": health.detail}
         told["read_only"] = health.read_only
-        told["collections"] = [c.model_dump(mode="json") for c in client.collections.list()]
+        told["collections"] = [
+            {**each.model_dump(mode="json"), "failures": _failures(client, each.name)}
+            for each in client.collections.list()
+        ]
     return told
+
+
+def _failures(client: Lookalike, collection: str) -> list[dict[str, Any]]:
+    """What could not be ingested, by cause; nothing of a collection that is not open, or of an
+    older server."""
+    from lookalike.errors import APIError
+
+    try:
+        counts = client.collections.failure_counts(collection)
+    except APIError:
+        return []
+    return [each.model_dump(mode="json") for each in counts]
 
 
 def _ingestions(run: RunDirectory, state: State) -> list[dict[str, Any]]:
@@ -147,6 +163,12 @@ def _print(told: dict[str, Any]) -> None:
     for each in told["collections"]:
         for warning in each["warnings"]:
             line = f"[red]{escape(each['name'])}[/red]: {escape(warning)}"
+            console().print(line, soft_wrap=True)
+    for each in told["collections"]:
+        if failures := each["failures"]:
+            name, total = escape(each["name"]), sum(one["count"] for one in failures)
+            causes = ", ".join(f"{one['count']:,} {one['code']}" for one in failures)
+            line = f"{name}: {total:,} not ingested ({causes}): `lookalike failures` lists them"
             console().print(line, soft_wrap=True)
     for each in told["ingestions"]:
         for line in _ingestion_lines(each):

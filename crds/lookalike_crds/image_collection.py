@@ -454,6 +454,13 @@ class RunProgress(Status):
     )
 
 
+class FailureCount(Status):
+    """How many entries of the sources failed for one cause."""
+
+    code: str = Field(max_length=64, description="The cause: a code in docs/reference/failures.md.")
+    count: int = Field(ge=1, description="The number of entries that failed for it.")
+
+
 class RunStatus(Status):
     """The ingestion run that the spec asks for, or the last one."""
 
@@ -481,6 +488,11 @@ class RunStatus(Status):
     finished_at: str | None = Field(default=None, max_length=64, description="RFC 3339.")
     progress: RunProgress | None = Field(
         default=None, description="How far the run is, while it is under way."
+    )
+    failures: tuple[FailureCount, ...] = Field(
+        default=(),
+        max_length=64,
+        description="What could not be ingested, by cause, the most frequent first.",
     )
 
 

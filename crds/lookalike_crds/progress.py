@@ -231,6 +231,9 @@ class RunResult(BaseModel):
     index_name: str | None = Field(
         default=None, description="None: it failed before it had read its configuration."
     )
+    failed_by: dict[str, int] = Field(
+        default_factory=dict, description="All that failed, by their row in the table of failures."
+    )
     errors: list[ItemError] = Field(default_factory=list, description="The last few.")
     warnings: list[ByCause] = Field(
         default_factory=list,

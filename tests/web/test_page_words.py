@@ -154,3 +154,32 @@ def test_pictures_that_are_read_in_are_told_and_come_into_view(open_page, contex
     expect(bar).to_be_hidden()
     expect(page.locator("#news")).to_have_text("All pictures have been read in.")
     expect(cards(page)).to_have_count(48)
+
+
+def test_pictures_that_could_not_be_read_in_are_told_by_cause(open_page, context):
+    left = [
+        {"code": "image-truncated", "count": 2, "remedy": "Send the whole file."},
+        {"code": "entry-bad-id", "count": 1, "remedy": "Correct the id."},
+    ]
+    items = [{"key": f"<b>{name}</b>.jpg"} for name in ("one", "two", "three")]
+
+    def told(route):
+        answer = route.fetch()
+        assert set(answer.json()) == {"items", "next_cursor", "by_code"}
+        route.fulfill(json={"items": items, "next_cursor": None, "by_code": left})
+
+    context.route("**/v1/collections/catalogue/failures?*", told)
+    page = open_page()
+    summary = page.locator("#failed summary")
+    expect(summary).to_have_text("3 pictures could not be read in")
+    summary.click()
+    causes = page.locator("#failed li")
+    expect(causes.nth(0)).to_have_text("2 × The picture is not whole Send the whole file.")
+    expect(causes.nth(1)).to_have_text("1 × The name or id cannot be used Correct the id.")
+    expect(page.locator("#failed p")).to_contain_text("That is <b>one</b>.jpg, <b>two</b>.jpg")
+
+
+def test_nothing_is_said_of_failures_where_there_are_none(open_page):
+    page = open_page()
+    expect(cards(page)).to_have_count(48)
+    expect(page.locator("#failed")).to_be_hidden()

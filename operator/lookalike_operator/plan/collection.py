@@ -216,6 +216,7 @@ class _Work:
             message=outcome.message,
             finished_at=outcome.finished_at,
             progress=progress,
+            failures=outcome.failures,
         )
 
     def _events(self) -> tuple[Event, ...]:

@@ -7,8 +7,9 @@ the last run, so a Job may be deleted once its result is recorded there.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -18,6 +19,7 @@ from lookalike_crds.config_changes import what_is_read
 from lookalike_crds.failures import NOTHING_INGESTED, STOPPED, UNKNOWN, FailureKind, by_reason
 from lookalike_crds.image_collection import (
     Engine,
+    FailureCount,
     ImageCollectionSpec,
     RunStatus,
     SourceStatus,
@@ -36,6 +38,7 @@ State = Literal["Running", "Completed", "CompletedWithErrors", "Failed"]
 _LOST_AFTER = timedelta(seconds=60)
 """An index that is not there so soon after its run may be one that was looked for before it."""
 _LONGEST_MESSAGE = 1000
+_LONGEST_CODE, _MOST_CODES = 64, 64
 _PARTITION = "batch.kubernetes.io/job-completion-index"
 
 
@@ -50,6 +53,18 @@ class Outcome:
     sources: Mapping[str, Counts] = field(default_factory=dict)
     documents: int | None = None
     finished_at: str | None = None
+    failed_by: Mapping[str, int] = field(default_factory=dict)
+    """Entries that failed, by the code of their cause."""
+
+    @property
+    def failures(self) -> tuple[FailureCount, ...]:
+        """The most frequent first."""
+        ranked = sorted(self.failed_by.items(), key=lambda each: (-each[1], each[0]))
+        return tuple(
+            FailureCount(code=code[:_LONGEST_CODE], count=count)
+            for code, count in ranked[:_MOST_CODES]
+            if count > 0
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +223,13 @@ def lacks_pods(job: Manifest) -> bool:
 def outcome_of(job: Manifest, pods: Iterable[Manifest]) -> Outcome:
     """The state of a Job. Counts of partitions are added up."""
     own = pods_of(job, pods)
+    failed_by: Counter[str] = Counter()
+    for result in _one_for_each_partition(own):
+        failed_by.update(result.failed_by)
+    return replace(_outcome_of(job, own), failed_by=dict(failed_by))
+
+
+def _outcome_of(job: Manifest, own: list[Manifest]) -> Outcome:
     results = [r for pod in own if (r := result_of(pod)) is not None]
     best = _one_for_each_partition(own)
     sources: dict[str, Counts] = {}

@@ -48,6 +48,7 @@ class Collections(Resource):
     list = iterating(collections.listing)
     runs = iterating(ingestion.runs)
     failures = iterating(ingestion.failures)
+    failure_counts = blocking(ingestion.failure_counts)
     deletions = iterating(ingestion.deletions)
 
 
@@ -57,6 +58,7 @@ class AsyncCollections(AsyncResource):
     list = iterating_async(collections.listing)
     runs = iterating_async(ingestion.runs)
     failures = iterating_async(ingestion.failures)
+    failure_counts = awaiting(ingestion.failure_counts)
     deletions = iterating_async(ingestion.deletions)
 
 

@@ -213,6 +213,7 @@ def _result_of(config: IngestionConfig, progress: ProgressWriter) -> RunResult:
         sources=made.sources,
         documents=made.documents,
         index_name=config.collection.index.name,
+        failed_by=made.failed_by,
         errors=made.errors,
         warnings=summed_up([*made.warnings, *made.skipped]),
         finished_at=datetime.now(UTC),

@@ -90,6 +90,26 @@ def test_images_that_failed_are_told_without_failing_the_run() -> None:
     assert plan.status["failed"] == 2
 
 
+def test_what_failed_is_counted_by_cause_over_all_pods() -> None:
+    snapshot = on_server(PHOTOS, {"ingestion": {"parallelism": 2}})
+    snapshot = done(after(snapshot, plan_collection(snapshot)))
+    job = next(c for c in snapshot.children if c["kind"] == "Job")
+
+    def partition(index: int, **failed: int) -> Manifest:
+        key = {"batch.kubernetes.io/job-completion-index": str(index)}
+        by = {code.replace("_", "-"): count for code, count in failed.items()}
+        made = RunResult.model_validate_json(result(new=1)).model_copy(update={"failed_by": by})
+        status = ended(made.to_json().decode())
+        return pod(f"p{index}", owner=job, status=status, annotations=key)
+
+    pods = (partition(0, image_empty=2), partition(1, image_empty=1, image_corrupt=4))
+    plan = plan_collection(replace(snapshot, pods=pods))
+    assert plan.status["run"]["failures"] == [
+        {"code": "image-corrupt", "count": 4},
+        {"code": "image-empty", "count": 3},
+    ]
+
+
 def test_what_decoding_left_out_is_told_and_nothing_is_amiss() -> None:
     snapshot = on_server(PHOTOS, {"ingestion": {"parallelism": 2}})
     snapshot = done(after(snapshot, plan_collection(snapshot)))
@@ -104,6 +124,7 @@ def test_what_decoding_left_out_is_told_and_nothing_is_amiss() -> None:
         return pod(f"p{index}", owner=job, status=status, annotations=key)
 
     plan = plan_collection(replace(snapshot, pods=(partition(0, 3), partition(1, 4))))
+    assert plan.status["run"].get("failures", []) == []
     line = "7 images: animated: the first frame is used (such as 0.gif)"
     assert plan.status["run"]["message"] == line
     assert condition(plan, "Ingested")["message"].endswith(f"are indexed; {line}")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from lookalike._exchange import Answer, Call, Operation, Request, call
 from lookalike._operations import paths
 from lookalike._operations.pages import Pages
-from lookalike.types import Answered, Deletion, IngestionFailure, IngestionRun
+from lookalike.types import Answered, Deletion, FailureCount, IngestionFailure, IngestionRun
 
 _A = TypeVar("_A", bound=Answered)
 
@@ -31,6 +31,16 @@ def failures(
     return Pages(
         f"{paths.collection(collection)}/failures", params | _limit(limit), _read(IngestionFailure)
     )
+
+
+def failure_counts(collection: str) -> Operation[tuple[FailureCount, ...]]:
+    """How many entries could not be ingested, by cause, the most frequent first."""
+    request = Request("GET", f"{paths.collection(collection)}/failures", params={"limit": "1"})
+    return (yield from call(Call(request, _counted)))
+
+
+def _counted(answer: Answer) -> tuple[FailureCount, ...]:
+    return tuple(FailureCount.model_validate(each) for each in answer.json()["by_code"])
 
 
 def deletions(collection: str, *, limit: int | None = None) -> Pages[Deletion]:

@@ -82,6 +82,9 @@ export const collections = () => allPages("v1/collections");
 
 export const collection = async (name) => (await send(`v1/collections/${encodeURIComponent(name)}`)).json();
 
+/** What could not be ingested: {items, by_code: [{code, count, remedy}]}. */
+export const failures = async (name, limit) => (await send(`v1/collections/${encodeURIComponent(name)}/failures?limit=${limit}`)).json();
+
 /** One page of a collection's documents. */
 export async function documents(collection, { filters, limit, cursor, signal }) {
   const query = new URLSearchParams({ limit: String(limit) });

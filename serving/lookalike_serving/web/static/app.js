@@ -9,6 +9,7 @@ import * as deleting from "./deleting.js";
 import * as details from "./details.js";
 import * as documents from "./documents.js";
 import * as filters from "./filters.js";
+import * as failures from "./failures.js";
 import * as ingestion from "./ingestion.js";
 import * as keyboard from "./keyboard.js";
 import * as messages from "./messages.js";
@@ -107,11 +108,13 @@ const open_ = () => collectionsOf(state.retriever).filter((each) => each.state !
 
 /** Pictures that are read in meanwhile come into view at the beginning of all there is; what is looked for or scrolled to stays. */
 function watch() {
+  failures.show(collectionsOf(state.retriever));
   ingestion.watch(collectionsOf(state.retriever), {
     isEmpty: () => !isSearch(state) && !place.querySelector(".grid"),
     onNews: (known) => {
       for (const each of known) collections.set(each.name, each);
       counts.forget();
+      failures.show(known);
       const atTheBeginning = results.shownDocuments().length <= BROWSED && scrollY < 200;
       if (!isSearch(state) && atTheBeginning) run();
       else count().then((total) => { if (!isSearch(state) && total !== null) say(filters.documentsTold(total)); });

@@ -45,6 +45,18 @@ const KNOWN = {
   internal: ["Something failed in the service", "It is not your doing. Whoever runs the service finds the cause in its log, under the number below."],
 };
 
+/** What a failure's code means, for a picture that was to be read in. */
+export const titleOf = (code) => (KNOWN[code] ?? ENTRIES[code] ?? [code])[0];
+
+const ENTRIES = {
+  "entry-unreadable": ["A row or a file cannot be read"],
+  "entry-without-image": ["A row names no picture"],
+  "entry-bad-id": ["The name or id cannot be used"],
+  "entry-id-taken": ["Another picture has the same id"],
+  "entry-bad-metadata": ["What is said of the picture does not fit"],
+  "worker-died": ["Reading the picture took too much memory"],
+};
+
 const QUERIES = { image: "The picture", document: "The picture", text: "The words", vector: "The vector" };
 
 /**
