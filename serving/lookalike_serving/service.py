@@ -126,7 +126,7 @@ class Service:
         self.failures: dict[str, Failure] = {}
         """Collections that are not open, and why."""
         self.fetcher = ImageFetcher(config.fetch)
-        self.buckets = Buckets(config.buckets, config.fetch.max_bytes)
+        self.buckets = Buckets(config.buckets, config.fetch.max_bytes, discreet=True)
         self.reader = for_callers(self.fetcher, self.buckets)
         """Reads what callers name."""
         self.images = ImageStore(

@@ -180,6 +180,48 @@ async def test_no_server_at_the_endpoint(tmp_path: Path) -> None:
     assert refused.value.failure_kind is BUCKET_UNREACHABLE
 
 
+async def test_an_endpoint_of_the_platform_is_not_asked(tmp_path: Path) -> None:
+    for endpoint in ("http://169.254.169.254", "http://[::ffff:a9fe:a9fe]", "http://2852039166"):
+        where = bucket(S3Server(endpoint, None), "latest", tmp_path)
+        for way in (listed(where), open_store(where).read("meta-data", 10)):
+            with pytest.raises(BucketError, match="link-local or metadata address"):
+                await way
+
+
+async def test_callers_are_not_told_of_secrets(
+    refusing: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Refusing.answers = (403, "InvalidAccessKeyId")
+    where = bucket(S3Server(refusing, None), "photos", tmp_path)
+    with pytest.raises(ImageError) as refused:
+        await Buckets([where], 10, discreet=True).read(where.address("a.jpg"))
+    assert refused.value.code == "access_denied"
+    assert "keys" not in refused.value.message
+    assert "the Secret keys" in caplog.text
+
+
+async def test_what_is_no_service_of_buckets_is_not_quoted(tmp_path: Path) -> None:
+    class Other(Refusing):
+        def do_GET(self) -> None:
+            self.send_response(404)
+            self.send_header("Content-Length", "8")
+            self.end_headers()
+            self.wfile.write(b"internal")
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Other)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        where = bucket(S3Server(url, None), "photos", tmp_path)
+        for way in (listed(where), open_store(where).read("a.jpg", 10)):
+            with pytest.raises((BucketError, ImageError)) as refused:
+                await way
+            assert "internal" not in str(refused.value)
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 async def test_a_secret_without_keys_names_the_keys(s3: S3Server, tmp_path: Path) -> None:
     secrets = write_secret(tmp_path / "secrets", "empty", PASSWORD="x")
     where = bucket(s3, "photos", tmp_path, credentials=secrets / "empty")

@@ -37,6 +37,18 @@ def is_public(address: str) -> bool:
     return _is_public_v6(parsed)
 
 
+def is_of_the_platform(address: str) -> bool:
+    """Whether a resolved address is link-local or of a platform's metadata: what no service of
+    buckets has, and what hands out the credentials of the machine."""
+    try:
+        parsed = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return parsed.is_link_local or parsed in _METADATA
+
+
 def _is_public_v4(address: ipaddress.IPv4Address) -> bool:
     return (
         address.is_global

@@ -9,6 +9,7 @@ leads to no other place than those that the collection's author has named.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 
@@ -20,6 +21,8 @@ from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.members import split
 
 __all__ = ["BucketError", "Buckets", "Listed", "ObjectStore", "open_store"]
+
+log = logging.getLogger("lookalike.images")
 
 _SERVICES: Mapping[str, str] = {"s3": "s3", "gs": "gcs", "az": "azure"}
 """Scheme -> module here that has `open_bucket`. Imported when a bucket is opened: the clients take
@@ -34,12 +37,19 @@ def open_store(bucket: Bucket) -> ObjectStore:
 
 
 class Buckets:
-    """Reads objects of some buckets by address. One for an event loop."""
+    """Reads objects of some buckets by address. One for an event loop.
+
+    `discreet`: errors are shown to callers, who are not told which Secret is refused and why. The
+    log has it.
+    """
 
     schemes = SCHEMES
 
-    def __init__(self, buckets: Iterable[Bucket], max_bytes: int) -> None:
+    def __init__(
+        self, buckets: Iterable[Bucket], max_bytes: int, *, discreet: bool = False
+    ) -> None:
         self._max_bytes = max_bytes
+        self._discreet = discreet
         self._open: dict[Bucket, ObjectStore] = {}
         self.take(buckets)
 
@@ -75,4 +85,11 @@ class Buckets:
         except BucketError as error:
             unreachable = error.failure_kind is BUCKET_UNREACHABLE
             code = Code.UNREACHABLE if unreachable else Code.ACCESS_DENIED
-            raise ImageError(code, str(error)) from None
+            if not self._discreet:
+                raise ImageError(code, str(error)) from None
+            log.warning("an image cannot be read: %s", error)
+            raise ImageError(
+                code,
+                f"{where[:200]} cannot be read from its bucket ({error.failure_kind}): try again "
+                "later; the log of the service has the cause",
+            ) from None

@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Callable, Mapping
 from typing import Generic, TypeVar
+from urllib.parse import urlsplit
 
 from lookalike_crds.buckets import Bucket
 from lookalike_crds.failures import (
     BUCKET_ACCESS_DENIED,
     BUCKET_CREDENTIALS_EXPIRED,
     BUCKET_CREDENTIALS_REFUSED,
+    BUCKET_UNREACHABLE,
 )
+from lookalike_serving.images.addresses import is_of_the_platform
 from lookalike_serving.images.buckets.errors import BucketError
 from lookalike_serving.images.buckets.secret_files import read_secret
 
 _Client = TypeVar("_Client")
 _OF_CREDENTIALS = (BUCKET_ACCESS_DENIED, BUCKET_CREDENTIALS_EXPIRED, BUCKET_CREDENTIALS_REFUSED)
+
+
+def _check_endpoint(bucket: Bucket) -> None:
+    """Raises BucketError for an endpoint that leads to the platform itself.
+
+    Whoever writes a source must not learn by it what only the machine may ask. Private addresses
+    are allowed: many services of buckets are in the cluster.
+    """
+    host = urlsplit(bucket.endpoint or "").hostname
+    if host is None:
+        return
+    try:
+        found = {str(each[4][0]) for each in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return  # the client says so
+    if any(map(is_of_the_platform, found)):
+        raise BucketError(
+            f"{bucket} has the endpoint {bucket.endpoint}, which is a link-local or metadata "
+            "address: name the service of the bucket",
+            BUCKET_UNREACHABLE,
+        )
 
 
 class Opened(Generic[_Client]):
@@ -46,6 +71,7 @@ class Opened(Generic[_Client]):
     def _made(self) -> _Client:
         with self._lock:
             if self._client is None:
+                _check_endpoint(self._bucket)
                 self._secret = read_secret(self._bucket.credentials)
                 self._client = self._make(self._bucket, self._secret)
             return self._client
