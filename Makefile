@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast lint format generate check-generated lock \
         bench bench-quality bench-search bench-facets bench-buckets bench-http bench-ingest bench-memory bench-attack \
-        bench-operator kill-ingestion train-demo-model \
+        bench-operator bench-frames kill-ingestion train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
 PYTHON ?= python3
@@ -111,6 +111,9 @@ bench-memory: install ## The memory of a serving pod, process by process (Linux)
 
 bench-attack: install ## Ordinary queries beside image bombs, half-sent headers and slow bodies (Linux)
 	$(BIN)/python bench/attack.py
+
+bench-frames: install ## How smoothly the page scrolls through 1,000 pictures (needs Chromium)
+	$(BIN)/python bench/frames.py
 
 bench-operator: install ## 1,000 collections and 1,000 retrievers on a real API server
 	$(BIN)/python bench/reconcile.py

@@ -118,6 +118,7 @@ def demo_server(documents: int) -> Iterator[tuple[Served, list[Path]]]:
                 RetrieverConfig(name="shop", collections=(CollectionRef(name="catalogue"),)),
             ),
             data_dir=root / "data",
+            image_roots=(root / "catalogue",),
             http=HttpConfig(port=free_port()),
             batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=root / "batches"),
         )

@@ -71,7 +71,7 @@ KUBERNETES = Module(
     f"-s -w -X {_COMPONENT}.gitVersion={_KUBERNETES} -X {_COMPONENT}.gitMajor=1 "
     f"-X {_COMPONENT}.gitMinor=34",
 )
-COREDNS = Module("coredns", ("coredns",))
+COREDNS = Module("coredns", ("coredns",), package=".")
 KUBERAY = Module("kuberay", ("ray-operator",))
 HELM = Module("helm", ("helm",))
 PAUSE = Module("pause", ("pause",), package=".")
