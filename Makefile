@@ -1,7 +1,7 @@
 # Every chore is one command: `make help` lists them.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart quickstart-down test test-fast lint format generate check-generated lock \
+.PHONY: help install quickstart quickstart-down test test-fast test-slow lint format generate check-generated lock \
         bench bench-quality bench-search bench-facets bench-buckets bench-http bench-ingest bench-memory bench-attack \
         bench-operator bench-frames kill-ingestion train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
@@ -41,8 +41,13 @@ quickstart-down: install ## Stop what `make quickstart` left running
 test: install ## Run all tests, in two processes side by side (TEST_PROCESSES=0: in one)
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
-test-fast: install ## Run the tests that start neither Ray nor a browser
-	$(BIN)/python -m pytest -m "not ray and not browser and not slow"
+SLOW := ray or browser or slow or apiserver
+
+test-fast: install ## Run the tests that start neither Ray, nor a browser, nor an API server
+	$(BIN)/python -m pytest -m "not ($(SLOW))" $(PYTEST_ARGS)
+
+test-slow: install ## Run the others, in two processes side by side
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "$(SLOW)" $(PYTEST_ARGS)
 
 lint: install ## Style, types, import contracts, generated files
 	$(BIN)/ruff check .
