@@ -42,12 +42,14 @@ test: install ## Run all tests, in two processes side by side (TEST_PROCESSES=0:
 	$(BIN)/python -m pytest -n $(TEST_PROCESSES) $(PYTEST_ARGS)
 
 SLOW := ray or browser or slow or apiserver
+# Each process collects for itself: of all files, that takes it half a minute.
+SLOW_FILES = $(shell grep -rlE 'mark\.(ray|browser|slow|apiserver)\b' tests --include='test_*.py')
 
 test-fast: install ## Run the tests that start neither Ray, nor a browser, nor an API server
 	$(BIN)/python -m pytest -m "not ($(SLOW))" $(PYTEST_ARGS)
 
 test-slow: install ## Run the others, in two processes side by side
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "$(SLOW)" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) -m "$(SLOW)" $(SLOW_FILES) $(PYTEST_ARGS)
 
 lint: install ## Style, types, import contracts, generated files
 	$(BIN)/ruff check .

@@ -5,16 +5,22 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Callable
+from functools import cache
 
 import pytest
 from tests.docs import pointers
 from tests.docs.pointers import Line
 
-TEXTS = list(pointers.texts())
+
+@cache
+def texts() -> list[Line]:
+    return list(pointers.texts())
 
 
 def astray(find: Callable[[Line], list[str]], is_right: Callable[[str, Line], bool]) -> list[str]:
-    return [f"{line}: {name}" for line in TEXTS for name in find(line) if not is_right(name, line)]
+    return [
+        f"{line}: {name}" for line in texts() for name in find(line) if not is_right(name, line)
+    ]
 
 
 def test_every_relative_link_leads_to_a_file_and_its_anchor_to_a_heading() -> None:
