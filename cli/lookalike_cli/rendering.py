@@ -243,7 +243,7 @@ def resolved_source(source: SourceSpec, folder: Path) -> SourceSpec:
 
 
 def with_resolved_weights(model: ModelSpec, folder: Path) -> ModelSpec:
-    """Weights that lie beside the YAML, or are written as a path, and a plugin's file; tags, names
+    """Weights that are next to the YAML, or are written as a path, and a plugin's file; tags, names
     and addresses stay."""
     if model.provider is Provider.PLUGIN and model.name and ".py:" in model.name:
         file, _, kind = model.name.rpartition(":")

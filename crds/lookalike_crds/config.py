@@ -66,7 +66,7 @@ class IndexConfig(Config):
     grpc_port: int | None = Field(default=6334, description="Qdrant: None for REST alone.")
     api_key_file: Path | None = None
     ca_file: Path | None = Field(
-        default=None, description="Qdrant: certificates (PEM) to trust; the usual ones where unset."
+        default=None, description="Qdrant: certificates (PEM) to trust. Default: well-known ones."
     )
     shards: int = 1
     replication_factor: int = 1
@@ -143,8 +143,8 @@ class ServingConfig(Config):
     )
     run_dir: Path | None = Field(
         default=None,
-        description="Lock, state and logs of the server; in data_dir where unset, which is then "
-        "one server's alone.",
+        description="Lock, state and logs of the server. Default: in data_dir, which then belongs "
+        "to one server.",
     )
     keeps_uploads: bool = Field(
         default=True,
@@ -242,7 +242,7 @@ class IngestionConfig(Config):
     )
     internal_token_file: Path | None = None
     ray_address: str | None = Field(
-        default=None, description="Join this Ray; start one of our own where unset."
+        default=None, description="Address of the Ray to join. Default: start one."
     )
     fetch: FetchPolicy = FetchPolicy()
     buckets: tuple[Bucket, ...] = Field(

@@ -69,7 +69,7 @@ class AccessMode(StrEnum):
 
 
 class ServingStorageSpec(StorageSpec):
-    """A volume for what lies beside the index: uploaded images, batches, thumbnails, weights."""
+    """A volume for everything except the index: uploaded images, batches, thumbnails, weights."""
 
     access_mode: AccessMode | None = Field(
         default=None,

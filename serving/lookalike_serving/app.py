@@ -66,7 +66,7 @@ class Retriever:
 
         `metrics_port`: where this very replica tells its metrics. `/metrics` behind Serve's ingress
         is whichever replica's the request happens to reach. `health`: what makes a replica healthy
-        where nobody asks `/readyz`; to be alive is enough where unset.
+        where nobody asks `/readyz`; by default, being alive is enough.
         """
         _log_as_json()
         listen_on_this_node()

@@ -6,7 +6,7 @@
         import_path: lookalike_serving.kuberay:build
         args:
           config: <a ServingConfig as JSON, without its light part>
-          metrics_port: 8001  # where each pod tells its replica's own metrics; off where unset
+          metrics_port: 8001  # where each pod serves its replica's own metrics; default: off
         deployments:
           - name: Retriever
             num_replicas: 2

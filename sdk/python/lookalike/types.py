@@ -92,7 +92,7 @@ class FacetField(TypedDict):
 
     field: str
     type: NotRequired[Literal["terms", "range", "histogram", "date_histogram"]]
-    """By the field's type where left out."""
+    """Default: by the type of the field."""
     limit: NotRequired[int]
     """terms: how many values."""
     contains: NotRequired[str]

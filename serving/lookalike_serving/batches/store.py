@@ -1,7 +1,7 @@
 """Batch records in the index engine: payload-only points, no second database.
 
 Point ids carry the order (see record.py), so every read here is by id or in id order: none needs
-a payload index or a filter, however many items lie beside each other.
+a payload index or a filter, however many items there are.
 
 An order is visible once `publish` has written it, after its items. What a process that died in
 between left behind is found by `unpublished` and removed.

@@ -162,12 +162,12 @@ class BatchedEmbedder:
     async def embed_image(self, image: bytes | Pixels) -> Vector:
         """(d,) of one image: a file's bytes, or (h, w, 3) uint8 RGB pixels.
 
-        Raises ImageError where it cannot be decoded, ModelError, Overloaded.
+        Raises ImageError if it cannot be decoded, ModelError, Overloaded.
         """
         return (await self.embed_image_timed(image)).vector
 
     async def embed_text(self, text: str) -> Vector:
-        """(d,) of one text. Raises ModelError where the model reads no texts, Overloaded."""
+        """(d,) of one text. Raises ModelError if the model reads no texts, Overloaded."""
         return (await self.embed_text_timed(text)).vector
 
     async def embed_image_timed(self, image: bytes | Pixels) -> Embedded:
@@ -185,7 +185,7 @@ class BatchedEmbedder:
     async def embed_images(self, images: Sequence[bytes | Pixels]) -> list[Embedded | Exception]:
         """Embed many. Answers in order; an image that failed has its exception in its place.
 
-        Raises Overloaded where there is not room for all of them.
+        Raises Overloaded if there is not room for all of them.
         """
         return await self._all(self._submit(_Kind.IMAGE, images))
 
@@ -426,7 +426,7 @@ class BatchedEmbedder:
         self._forget(item)
 
         def deliver() -> None:
-            if item.future.done():  # cancelled meanwhile
+            if item.future.done():  # cancelled in the meantime
                 return
             if isinstance(answer, Embedded):
                 item.future.set_result(answer)

@@ -5,7 +5,7 @@ Convolutions run faster on channels-last tensors: measured on a CPU with AMX, Mo
 one convolution, its patch embedding, and gains nothing.
 
 A matrix product in float32 on a CPU repacks a weight that torch keeps as (out, in), each time
-anew. With few rows, the tokens of some search texts, that is a third of its time: kept the other
+again. With few rows, the tokens of some search texts, that is a third of its time: kept the other
 way around, ViT-B/32 embeds two to eight texts 1.2 times as fast, images as before.
 """
 

@@ -25,7 +25,7 @@ def load_embedder(
     `random_weights_for_benchmarks`, OpenClip and Timm models that name no weights get seeded
     random ones: nothing they find means anything.
 
-    Raises ModelError, or WeightsNotFound where there are no weights.
+    Raises ModelError, or WeightsNotFound if there are no weights.
     """
     provider = provider_of(model)
     import torch

@@ -10,7 +10,7 @@ docs/plugins.md):
     embed_images(images)   (n, size, size, 3) uint8 RGB -> (n, d) numbers
     embed_texts(texts)     list of n str -> (n, d) numbers; may be left out
 
-Vectors are normalised here. Whatever the class raises is told with the plugin's name, and ends
+Vectors are normalised here. Whatever the class raises is reported with the plugin's name, and ends
 nothing. An entry point may also be a `ModelProvider`, which does all of it itself.
 """
 

@@ -2,7 +2,7 @@
 
 Images reach a model in two steps, so that the first can run on many threads and the second
 in batches: `preprocess` (one decoded image -> the model's pixel tensor, thread-safe, releases
-the interpreter where it can) and `embed_pixels` (a batch -> vectors, one call at a time).
+the interpreter if it can) and `embed_pixels` (a batch -> vectors, one call at a time).
 Index and query use the same two steps: there is no second preprocessing anywhere.
 """
 
@@ -52,7 +52,7 @@ class PackageMissing(ModelError):
 
 
 class WeightsNotFound(ModelError):
-    """No weights, or none where they were said to be. Never answered by random numbers."""
+    """No weights, or none if they were said to be. Never answered by random numbers."""
 
     failure_kind = failures.WEIGHTS_NOT_FOUND
 
@@ -91,7 +91,7 @@ class Embedder(Protocol):
     def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors: ...
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
-        """Raises ModelError where `info.supports_text` is false."""
+        """Raises ModelError if `info.supports_text` is false."""
         ...
 
     def unknown_words(self, text: str) -> list[str]:

@@ -38,8 +38,8 @@ class ModelProvider(ABC):
         Fetched weights are kept in `cache_dir`. `random_weights`: for benchmarks alone, a spec
         that names no weights gets seeded random ones.
 
-        Raises ModelError, or WeightsNotFound if there are no weights. An ImportError is told with
-        the line that installs what is missing; anything else with the provider's name.
+        Raises ModelError, or WeightsNotFound if there are no weights. An ImportError is reported
+        with the line that installs what is missing; anything else with the provider's name.
         """
 
 

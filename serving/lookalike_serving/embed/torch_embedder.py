@@ -72,7 +72,7 @@ class TorchEmbedder:
         return self._preprocessing(image)
 
     def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors:
-        """(n, d) float32, L2-normalised. Raises ModelError where a number is not finite."""
+        """(n, d) float32, L2-normalised. Raises ModelError if a number is not finite."""
         if not batch:
             return np.zeros((0, self._info.dimension), np.float32)
         with torch.inference_mode():

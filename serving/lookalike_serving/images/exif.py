@@ -104,7 +104,7 @@ class _Tags:
         return found
 
     def _unpack(self, layout: str, at: int) -> tuple[Any, ...]:
-        """Raises _Bad where it reaches beyond the block."""
+        """Raises _Bad if it reaches beyond the block."""
         try:
             return struct.unpack_from(self._order + layout, self._block, at)
         except struct.error:

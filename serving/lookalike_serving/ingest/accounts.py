@@ -105,7 +105,7 @@ class Accounts:
 
     def has_nameless(self, source: str) -> bool:
         """Whether an entry failed that has no key of its own, such as a row that is not JSON: once
-        it is mended, it is one that nobody knows."""
+        it is corrected, it is one that nobody knows."""
         return source in self._nameless
 
     def brought_in(self, source: str, key: str) -> None:

@@ -1,4 +1,4 @@
-"""Writes the progress file and the list of errors while a run goes on."""
+"""Writes the progress file and the list of errors while a run continues."""
 
 from __future__ import annotations
 

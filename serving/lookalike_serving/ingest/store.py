@@ -11,11 +11,11 @@ from lookalike_serving.index.protocol import IndexFailure, PointStore
 from lookalike_serving.index.remote import RemoteIndex
 
 GATEWAY_WAIT_SECONDS = 300.0
-"""On a cluster the server may start at the same time, load its model, or be replaced meanwhile."""
+"""On a cluster the server may start at the same time, load its model, or be replaced."""
 
 
 def open_remote(config: IngestionConfig) -> RemoteIndex:
-    """The Edge index of the server at `gateway_url`. Raises IndexFailure where that is not set."""
+    """The Edge index of the server at `gateway_url`. Raises IndexFailure if that is not set."""
     return _remote(config, config.collection.index.name)
 
 

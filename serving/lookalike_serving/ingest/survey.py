@@ -48,7 +48,7 @@ class Column:
 
     name: str
     guess: str | None
-    """The type that its values seem to have; None where nothing fits, or it is empty."""
+    """The type that its values seem to have; None if nothing fits, or it is empty."""
     field: str | None
     """The type of the field that the collection declares for it."""
 

@@ -69,7 +69,7 @@ class Worker:
     def __init__(
         self, config: IngestionConfig, *, threads: int | None, embedder: Embedder | None = None
     ) -> None:
-        """Loads the model where it is not given: seconds. `threads`: the model's CPU threads.
+        """Loads the model if it is not given: seconds. `threads`: the model's CPU threads.
 
         Raises ModelError.
         """

@@ -140,7 +140,7 @@ class SearchRequest(Strict):
         default=None,
         ge=1,
         le=MAX_TOP_K,
-        description="How many results; the retriever's default where left out.",
+        description="Number of results. Default: that of the retriever.",
     )
     min_score: float | None = Field(
         default=None, allow_inf_nan=False, description="Leaves out what scores less."

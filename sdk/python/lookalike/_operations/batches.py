@@ -27,13 +27,14 @@ def create(
     on_error: Literal["continue", "stop"] = "continue",
     idempotency_key: str | None = None,
 ) -> Operation[Batch]:
-    """Hand over many images; returns at once, `wait` for the end.
+    """Send many images at once. Returns at once; `wait` waits for the end.
 
     items: `{"image": …, "document_id": …, "metadata": {…}}`, or the image alone: a URL, a path,
         bytes, an open binary file or a PIL image. One needs no list around it.
     on_error: "stop" ends the batch at the first item that fails.
-    idempotency_key: the same key again returns the batch it made. Made up where left out, so that
-        a request repeated after a broken connection makes one batch.
+    idempotency_key: sending the same key again returns the batch that it created. By default a
+        key is generated, so that a request that is repeated after a broken connection creates one
+        batch.
     """
     body = plain({"items": _items(items), "on_error": on_error}, "")
     request = Request(

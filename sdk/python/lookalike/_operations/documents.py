@@ -21,12 +21,12 @@ def upload(
     document_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
 ) -> Operation[Document]:
-    """Store an image; it answers searches when this returns.
+    """Store an image. Searches find it when this returns.
 
     image: a path, encoded bytes, an open binary file, a PIL image (sent as PNG), or a URL that the
         server fetches.
-    document_id: replaces the document that has it; made from the image's bytes where left out, so
-        that the same image twice is one document.
+    document_id: an existing document with this id is replaced. Default: derived from the bytes of
+        the image, so that storing the same image twice creates one document.
     metadata: JSON; keys that the collection's `fields` name must hold their type.
     """
     return (yield from call(Call(_upload(collection, image, document_id, metadata), _document)))

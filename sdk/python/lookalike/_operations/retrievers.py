@@ -37,12 +37,13 @@ def search(
         it is an address or ends as image files do (".jpg").
     filters: `{"AND": [{"key": "status", "operator": "eq", "value": "active"}]}` or
         `{"status": "active", "price": {"lt": 20}}`.
-    top_k: how many results, 1 to 1000; the retriever's default where left out.
-    min_score: leaves out what scores less.
-    rerank: stages in order, in place of the retriever's: `[{"type": "Diversity"}]`; `[]` for none.
+    top_k: number of results, 1 to 1000. Default: that of the retriever.
+    min_score: omits results with a lower score.
+    rerank: stages that replace those of the retriever, in order:
+        `[{"type": "Diversity"}]`; `[]` for none.
     group_by: keep the best document of each value of this metadata key.
-    include: what each result tells besides id and score: `metadata`, `metadata.KEY`, `image_url`,
-        `thumbnail_url`, `vector`, `distance`, `collection`.
+    include: what each result contains in addition to id and score: `metadata`,
+        `metadata.KEY`, `image_url`, `thumbnail_url`, `vector`, `distance`, `collection`.
     facets: also count all documents that match the filters, not only the results, by these
         fields (`results.facets`), and in all (`results.total`): see `facets`.
     explain: tell of each result how its score came about (`result.explanation`).

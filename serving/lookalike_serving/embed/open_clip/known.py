@@ -1,7 +1,7 @@
 """What open_clip knows by name, told without importing it, which takes seconds.
 
 Its architectures are files of its package, and its pretrained tags a table in one of its modules.
-So a misspelt name is told before anything is started that takes time.
+So a misspelt name is reported before anything is started that takes time.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def refuse_folder(name: str | None, said: str) -> None:
 
 @functools.cache
 def architectures() -> frozenset[str]:
-    """Names that open_clip builds; empty where it is not installed or keeps them elsewhere."""
+    """Names that open_clip builds; empty if it is not installed or keeps them elsewhere."""
     folder = _package()
     return (
         frozenset()
@@ -76,7 +76,7 @@ def architectures() -> frozenset[str]:
 
 @functools.cache
 def pretrained_tags() -> Mapping[str, tuple[str, ...]]:
-    """Tags by architecture; empty where open_clip is not installed or keeps them elsewhere.
+    """Tags by architecture; empty if open_clip is not installed or keeps them elsewhere.
 
     The module that has them is loaded under another package, so that open_clip's own, which needs
     torch, is not; what it imports for downloads it can do without.

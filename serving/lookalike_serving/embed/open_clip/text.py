@@ -75,7 +75,7 @@ def full_context(model: Any) -> TextEncoder:
 
 
 def causal_tower(model: Any) -> CausalTower | None:
-    """The model's text tower taken apart, or None where padding may matter to its vectors."""
+    """The model's text tower taken apart, or None if padding may matter to its vectors."""
     tower = getattr(model, "text", model)  # CustomTextCLIP keeps it apart, CLIP spreads it out
     mask = getattr(tower, "attn_mask", None)
     # CLIP renames what its tower calls pool_type and eos_id.

@@ -54,7 +54,7 @@ class Weights:
 def locate(spec: ModelSpec, cache_dir: Path) -> Weights:
     """Find, or fetch into `cache_dir`, the weights of an OpenClip model.
 
-    Raises WeightsNotFound where there are none, ModelError where they cannot be fetched.
+    Raises WeightsNotFound if there are none, ModelError where they cannot be fetched.
     """
     name, said = spec.name, spec.weights
     if in_bucket(said):

@@ -1,4 +1,4 @@
-"""A client that is made when it is first needed, and anew once its credentials were rotated."""
+"""A client that is made when it is first needed, and again once its credentials were rotated."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Credentials as files: a folder that holds one file for each key of a Secret.
 
 A Secret's files change in place when somebody rotates the credentials, so they are read when a
-client is made, and made anew when the service refuses what they said before.
+client is made, and made again when the service refuses what they said before.
 """
 
 from __future__ import annotations

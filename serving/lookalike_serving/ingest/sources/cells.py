@@ -161,7 +161,7 @@ def _degrees(value: Any) -> Any:
 
 
 def place_of(latitude: Any, longitude: Any, reading: Reading) -> Any:
-    """The place that two cells tell; None where both tell nothing."""
+    """The place that two cells tell; None if both tell nothing."""
     lat, lon = (value_of(each, FieldType.FLOAT, reading) for each in (latitude, longitude))
     return None if lat is None and lon is None else {"lat": lat, "lon": lon}
 

@@ -55,7 +55,7 @@ class Records:
     """Cells with the line that each record begins on; or, in place of cells, what is wrong.
 
     A record goes over several lines while a quote is open. If it never closes, or not within
-    bounds, the first line is at fault, and reading goes on with the line after it.
+    bounds, the first line is at fault, and reading continues with the line after it.
     """
 
     def __init__(self, lines: Iterator[Line], separator: str) -> None:

@@ -52,8 +52,8 @@ class ManifestSource:
     Relative entries are relative to the manifest: files beside a local one, addresses beside one
     that came from the network (which never names files).
 
-    An entry that is not found to be an address or a file of the folder is told by the number of its
-    row, never by its text: a manifest may be pointed at any file that the process can read.
+    An entry that is not found to be an address or a file of the folder is reported by the number of
+    its row, never by its text: a manifest may be pointed at any file that the process can read.
     """
 
     def __init__(

@@ -130,7 +130,7 @@ def _length(cell: Any) -> int:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it. Raises ValueError where JSON has nothing like it."""
+    """The value as JSON has it. Raises ValueError if JSON has nothing like it."""
     match value:
         case None | bool() | int() | float() | str():
             return value

@@ -57,7 +57,7 @@ class Item:
     uri: str
     """`file:///…`, `https://…`, `s3://…`, `gs://…` or `az://…`."""
     version: str | None
-    """Changes when the image does (size and modification time, or an etag); None where listing
+    """Changes when the image does (size and modification time, or an etag); None if listing
     cannot tell: then the bytes' own hash does."""
     metadata: dict[str, Any]
     exif: bool = False
@@ -111,7 +111,7 @@ class Skipped:
 
 
 Entry = Item | Rejected | LeftOut | ByCause
-"""What is told by cause is about a table that came with the images: rows that name no file."""
+"""What is reported by cause is about a table that came with the images: rows that name no file."""
 
 
 class Source(Protocol):

@@ -29,7 +29,7 @@ def rough_name(path: str) -> str:
 def remedy(rows: Iterable[str], files_like: Callable[[str], Iterable[str]]) -> str | None:
     """What to do about rows that met no file. `files_like`: files without a row, by `rough_name`.
 
-    The most frequent reason, with an example; None where no reason is found.
+    The most frequent reason, with an example; None if no reason is found.
     """
     found: Counter[str] = Counter()
     example: dict[str, tuple[str, str]] = {}
