@@ -94,7 +94,7 @@ class ServingSpec(Spec):
         default=1,
         ge=0,
         le=1000,
-        description="The number of serving replicas. If autoscaling is on, it writes this field.",
+        description="The number of serving replicas. Ignored if autoscaling is set.",
     )
     resources: ResourceList | None = Field(
         default=None,
