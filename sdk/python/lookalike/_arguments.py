@@ -1,8 +1,8 @@
-"""What callers give, looked at before it is used: an error names the argument and the remedy.
+"""Checks arguments before they are used: an error names the argument and the remedy.
 
 People bring the habits of other clients: `limit` for `top_k`, an array for a vector, an object for
-its name. Left alone, these end as a TypeError from deep inside, or as a server's answer about JSON
-that the caller never wrote.
+its name. Without these checks, such arguments end in a TypeError from deep inside, or in an answer
+of the server about JSON that the caller never wrote.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _OTHER_NAMES: dict[str, tuple[str, ...]] = {
     "retries": ("max_retries", "retry"),
     "poll_seconds": ("poll_interval", "interval"),
 }
-"""What other clients call an argument, by what it is called here."""
+"""Names of arguments in other clients -> the names here."""
 
 
 def fitting(called: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -152,7 +152,8 @@ def mapping(value: Any, what: str, example: str) -> Mapping[str, Any]:
 
 
 def plain(value: Any, where: str) -> Any:
-    """The value as JSON has it: NumPy's numbers and arrays, dates, sets, decimals and UUIDs too.
+    """The value as JSON has it, including NumPy numbers and arrays, dates, sets, decimals and
+    UUIDs.
 
     Raises TypeError or ValueError that name the place, such as `metadata.price`, if JSON has no
     such value.

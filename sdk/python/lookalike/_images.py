@@ -1,4 +1,5 @@
-"""Makes what the wire takes of whatever a caller holds: an address, or bytes and their type."""
+"""Converts whatever a caller passes as an image into what is sent: an address, or bytes and a
+type."""
 
 from __future__ import annotations
 

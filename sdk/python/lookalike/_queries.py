@@ -1,8 +1,8 @@
-"""Makes the API's list of queries of what a caller searches for.
+"""Converts what a caller searches for into the list of queries of the API.
 
 A text is words, unless it is an address or has the suffix of an image file; numbers are a vector;
-whatever else can be an image is one. Whoever means it otherwise writes the query out:
-`{"type": "text", "value": "photo.jpg"}`.
+everything else that can be an image is one. To override this, write the query out: `{"type":
+"text", "value": "photo.jpg"}`.
 """
 
 from __future__ import annotations

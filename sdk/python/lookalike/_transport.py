@@ -1,4 +1,4 @@
-"""The two ways to do what an exchange asks: blocking and asyncio. Nothing is decided here."""
+"""The two ways to carry out an exchange: blocking and asyncio. Nothing is decided here."""
 
 from __future__ import annotations
 

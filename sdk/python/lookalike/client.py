@@ -139,7 +139,7 @@ _METHOD_FOR = {name: method for method, names in _ELSEWHERE.items() for name in 
 
 
 class _Pointing:
-    """Names the method for what other clients call differently, or keep elsewhere."""
+    """Reports which method to use for what other clients name differently."""
 
     if not TYPE_CHECKING:  # a type checker names what is missing by itself
 

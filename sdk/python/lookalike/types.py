@@ -1,6 +1,6 @@
-"""What the server tells, as frozen objects.
+"""The answers of the server, as frozen objects.
 
-Members that this version does not know, of a newer server, are kept (`model_extra`) and harmless.
+Members of a newer server that this version does not know are kept (`model_extra`) and do no harm.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Filters: TypeAlias = Mapping[str, Any]
 
 
 class Query(TypedDict):
-    """One thing to look for. Several in one search are combined by their weights."""
+    """One query. Several queries in one search are combined by their weights."""
 
     type: Literal["image", "text", "vector", "document"]
     value: Any
@@ -82,7 +82,7 @@ class SearchResult(Answered):
     thumbnail_url: str | None = None
     collection: str | None = None
     distance: float | None = None
-    """Euclidean distance, where the collection's distance is Euclid."""
+    """The Euclidean distance, if the distance of the collection is Euclid."""
     vector: list[float] | None = None
     explanation: dict[str, Any] | None = None
 
@@ -98,7 +98,7 @@ class FacetField(TypedDict):
     contains: NotRequired[str]
     """terms: only values with this in their text."""
     include: NotRequired[Sequence[str | int | bool]]
-    """terms: values that are reported in any case."""
+    """terms: values that are returned in any case."""
     ranges: NotRequired[Sequence[Mapping[str, Any]]]
     """range: `[{"to": 10}, {"from": 10, "to": 20}, {"from": 20}]`."""
     buckets: NotRequired[int]
@@ -168,7 +168,7 @@ class SearchResults(Answered):
     total: int | None = None
     """With `facets`: documents that match the filters, whatever their score."""
     facets: tuple[Facet, ...] = ()
-    """Where asked for: counts of those documents, not only of the results."""
+    """With `facets`: the counts of those documents, not only of the results."""
 
     def __iter__(self) -> Iterator[SearchResult]:  # type: ignore[override]
         return iter(self.results)
@@ -199,7 +199,7 @@ class Collection(Answered):
     reason: str | None = None
     """Why it is unavailable."""
     documents: int | None = None
-    """How many it holds."""
+    """The number of documents."""
     indexed_vectors: int | None = None
     index_status: str | None = None
     engine: str | None = None
@@ -207,12 +207,13 @@ class Collection(Answered):
     dimension: int | None = None
     model: str | None = None
     model_ability: str | None = None
-    """What the model can do and what not: half a sentence of it."""
+    """What the model can and cannot do, in a short phrase."""
     supports_text: bool | None = None
-    """Whether it is searched by words, too."""
+    """Whether the collection can be searched by text."""
     fields: tuple[CollectionField, ...] = ()
     warnings: tuple[str, ...] = ()
-    """That its index has lost what it held; that a field's type was changed over documents."""
+    """Whether the index has lost its documents, or the type of a field was changed after documents
+    were stored."""
 
 
 class SearchedCollection(Answered):
@@ -234,7 +235,7 @@ class Model(Answered):
     provider: str | None = None
     weights: str | None = None
     fingerprint: str | None = None
-    """Equal fingerprints make comparable vectors."""
+    """Vectors of models with equal fingerprints can be compared."""
     dimension: int | None = None
     image_size: int | None = None
     device: str | None = None
@@ -242,7 +243,7 @@ class Model(Answered):
     pooling: str | None = None
     supports_text: bool | None = None
     ability: str | None = None
-    """What it can do and what not: half a sentence of the model."""
+    """What the model can and cannot do, in a short phrase."""
     collections: tuple[str, ...] = ()
 
 
@@ -253,7 +254,7 @@ class Document(Answered):
     image_url: str | None = None
     thumbnail_url: str | None = None
     source: str | None = None
-    """The source that brought it; None for a direct upload."""
+    """The source that provided it; None for a direct upload."""
     sha256: str | None = None
     width: int | None = None
     height: int | None = None
@@ -263,19 +264,20 @@ class Document(Answered):
     updated_at: datetime | None = None
     vector: list[float] | None = None
     warnings: list[str] = []
-    """Of an upload: what to know of where the image is kept."""
+    """For an upload: notes about where the image is stored."""
 
 
 class Deleted(Answered):
-    """What came of a deletion by filters."""
+    """The result of a deletion by filters."""
 
     deleted: int
     remaining: int
-    """Documents that still match; of a dry run all that match."""
+    """The number of documents that still match; for a dry run, of all that match."""
 
 
 class Deletion(Answered):
-    """A document that was deleted, and that ingestion leaves away until its object changes."""
+    """A document that was deleted and that ingestion does not add again until its object
+    changes."""
 
     document_id: str
     deleted_at: datetime
@@ -306,7 +308,7 @@ class FailureCount(Answered):
 
 
 class Balance(Answered):
-    """What became of the entries that a source listed; `listed` is the sum of the others."""
+    """The outcomes of the entries that a source listed; `listed` is the sum of the others."""
 
     listed: int
     new: int = 0
@@ -315,7 +317,7 @@ class Balance(Answered):
     skipped: int = 0
     failed: int = 0
     left: int = 0
-    """Nothing became of them: the run is under way, or ended early."""
+    """Entries without an outcome: the run is in progress, or ended early."""
 
 
 class SourceBalance(Balance):
@@ -385,21 +387,21 @@ class Batch(Answered):
     collection: str | None = None
     on_error: str | None = None
     attempt: int = 1
-    """1, and one more for each retry."""
+    """1, plus one for each retry."""
     rate: float | None = None
-    """Images a second, lately."""
+    """Current rate in images per second."""
     eta_seconds: float | None = None
     failure: BatchError | None = None
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
     warnings: list[str] = []
-    """Of a new batch: what to know of where its images are kept."""
+    """For a new batch: notes about where its images are stored."""
 
 
 class BatchItem(Answered):
     position: int
-    """0-based place in the request."""
+    """Position in the request, from 0."""
     document_id: str
     state: str
     """QUEUED, SUCCEEDED, FAILED or CANCELLED."""
@@ -429,6 +431,6 @@ class Health(Answered):
     live: bool
     ready: bool
     read_only: bool = False
-    """Queries are answered, and nothing can be stored: its disk has no room."""
+    """Queries are answered, but nothing can be stored: the disk is full."""
     detail: str = ""
     """Why it is not ready, or why it is read-only."""

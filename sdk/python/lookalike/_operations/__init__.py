@@ -1,1 +1,1 @@
-"""What the client can ask of a server, one module a resource, without saying how it is sent."""
+"""The operations of the client, one module per resource, independent of how they are sent."""

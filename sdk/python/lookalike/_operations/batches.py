@@ -1,4 +1,4 @@
-"""Batches: many images handed over in one request, stored while the caller does something else."""
+"""Batches: many images in one request, which the server stores in the background."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ def create(
 
 
 def get(batch_id: str) -> Operation[Batch]:
-    """How a batch stands: state, counts, rate, time left. Raises NotFound."""
+    """The state of a batch: counts, rate, remaining time. Raises NotFound."""
     return (yield from call(Call(Request("GET", paths.batch(batch_id)), _batch)))
 
 
 def wait(
     batch_id: str, *, timeout: float | None = None, poll_seconds: float = 2.0
 ) -> Operation[Batch]:
-    """Wait until a batch is done, whatever its end; look at `state` and `counts` of what returns.
+    """Wait until a batch has ended, however it ended; see `state` and `counts` of the result.
 
-    timeout: seconds; raises TimeoutError (the batch continues). None waits without end.
-    poll_seconds: the longest pause between two looks; the first pauses are shorter.
+    timeout: seconds; raises TimeoutError (the batch continues). None waits without limit.
+    poll_seconds: the longest pause between two requests; the first pauses are shorter.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     pause = min(_FIRST_POLL_SECONDS, poll_seconds)
@@ -72,7 +72,7 @@ def wait(
 
 
 def cancel(batch_id: str) -> Operation[Batch]:
-    """Stop a batch. What is stored stays; items not tried yet are never stored.
+    """Cancel a batch. What is stored stays; items that were not tried yet are never stored.
 
     Raises InvalidRequest (409) for a batch that has ended.
     """
@@ -87,7 +87,8 @@ def retry(batch_id: str) -> Operation[Batch]:
 
 
 def items(batch_id: str, *, state: str | None = None, limit: int | None = None) -> Pages[BatchItem]:
-    """A batch's items with their outcomes, page by page; of one state where given."""
+    """The items of a batch with their outcomes, page by page. `state`: only items with this
+    state."""
     params = {"state": state} if state is not None else {}
     if limit is not None:
         params["limit"] = str(limit)
@@ -95,7 +96,7 @@ def items(batch_id: str, *, state: str | None = None, limit: int | None = None) 
 
 
 def listing(*, collection: str | None = None, limit: int | None = None) -> Pages[Batch]:
-    """Batches, newest first; of one collection where given."""
+    """Batches, the newest first. `collection`: only batches of this collection."""
     params = {"collection": collection} if collection is not None else {}
     if limit is not None:
         params["limit"] = str(limit)

@@ -1,4 +1,4 @@
-"""Collections: what they are called and how much they hold."""
+"""Collections: their names and their number of documents."""
 
 from __future__ import annotations
 

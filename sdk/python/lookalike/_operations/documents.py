@@ -53,11 +53,11 @@ def update(
 def delete(collection: str, document_id: str, *, forget: bool = False) -> Operation[None]:
     """Delete a document and its uploaded image. Raises NotFound.
 
-    Ingestion does not bring it back until its object changes. Repeated after a broken connection, a
-    deletion that had worked finds nothing: that is no error.
+    Ingestion does not add it again until its object changes. If the deletion is repeated after a
+    broken connection and had succeeded before, that is not an error.
 
-    forget: the deletion is not noted, and an earlier one is forgotten: the next ingestion may bring
-        the document again.
+    forget: keep no note of the deletion and remove an earlier one, so that the next ingestion may
+    add the document again.
     """
     params = {"forget": "true"} if forget else {}
     request = Request("DELETE", paths.document(collection, document_id), params=params)
@@ -67,11 +67,11 @@ def delete(collection: str, document_id: str, *, forget: bool = False) -> Operat
 def delete_matching(
     collection: str, filters: Filters, *, forget: bool = False, dry_run: bool = False
 ) -> Operation[Deleted]:
-    """Delete the documents that match the filters, at most 10,000 of them: as long as `remaining`
-    is not 0, call again.
+    """Delete the documents that match the filters, at most 10,000 of them. Call it again as long as
+    `remaining` is not 0.
 
     forget: as in `delete`.
-    dry_run: only tell how many match, as `remaining`.
+    dry_run: only return how many match, as `remaining`.
     """
     filters = mapping(filters, "filters", '{"status": "old"}')
     params = {"filters": json.dumps(plain(filters, "filters"))}
@@ -90,7 +90,7 @@ def listing(
 ) -> Pages[Document]:
     """Every document that matches the filters, page by page as you iterate.
 
-    limit: documents asked for at once, not in all.
+    limit: the number of documents per request, not in total.
     """
     params: dict[str, str] = {}
     if filters:
@@ -104,15 +104,15 @@ def listing(
 
 
 def image_bytes(collection: str, document_id: str) -> Operation[bytes]:
-    """The document's image as it was stored."""
+    """The image of the document, as it was stored."""
     request = Request("GET", f"{paths.document(collection, document_id)}/image")
     return (yield from call(Call(request, lambda answer: answer.content)))
 
 
 def thumbnail(collection: str, document_id: str, *, size: int | None = None) -> Operation[bytes]:
-    """A small version of the document's image.
+    """A thumbnail of the document's image.
 
-    size: its longest side in pixels, 16 to 1024; the server rounds up to a size that it keeps.
+    size: its longest side in pixels, 16 to 1024; the server rounds up to an available size.
     """
     params = {"size": str(size)} if size is not None else {}
     path = f"{paths.document(collection, document_id)}/thumbnail"

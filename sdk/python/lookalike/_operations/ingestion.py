@@ -1,4 +1,4 @@
-"""What is kept of a collection's ingestion: runs, failures, deletions."""
+"""The records of a collection's ingestion: runs, failures, deletions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _A = TypeVar("_A", bound=Answered)
 
 
 def runs(collection: str) -> Pages[IngestionRun]:
-    """The last 20 ingestion runs of a collection, the newest first: what became of each entry that
+    """The last 20 ingestion runs of a collection, the newest first: the outcome of each entry that
     its sources listed, and how long each stage took."""
     return Pages(f"{paths.collection(collection)}/runs", {}, _read(IngestionRun))
 
@@ -22,10 +22,10 @@ def failures(
     collection: str, *, code: str | None = None, limit: int | None = None
 ) -> Pages[IngestionFailure]:
     """Every entry of the sources that could not be ingested, page by page as you iterate. An entry
-    is no longer among them once its image is in, or once the source no longer has it.
+    is removed once its image is ingested, or once its source no longer contains it.
 
-    code: only those with this row of the table of failures, such as "image-truncated".
-    limit: failures asked for at once, not in all.
+    code: only failures with this row of the table of failures, such as "image-truncated".
+    limit: the number of failures per request, not in total.
     """
     params = {"code": code} if code is not None else {}
     return Pages(
@@ -44,18 +44,20 @@ def _counted(answer: Answer) -> tuple[FailureCount, ...]:
 
 
 def deletions(collection: str, *, limit: int | None = None) -> Pages[Deletion]:
-    """Every document that was deleted and that ingestion leaves away until its object changes.
+    """Every document that was deleted and that ingestion does not add again until its object
+    changes.
 
-    limit: deletions asked for at once, not in all.
+    limit: the number of deletions per request, not in total.
     """
     path = f"{paths.collection(collection)}/deletions"
     return Pages(path, _limit(limit), _read(Deletion))
 
 
 def restore(collection: str, document_id: str) -> Operation[None]:
-    """Let the next ingestion bring a deleted document again. Raises NotFound.
+    """Let the next ingestion add a deleted document again. Raises NotFound.
 
-    Repeated after a broken connection, a call that had worked finds nothing: that is no error.
+    If the call is repeated after a broken connection and had succeeded before, that is not an
+    error.
     """
     request = Request("DELETE", paths.deletion(collection, document_id))
     return (yield from call(Call(request, lambda answer: None, done_already=404)))

@@ -1,4 +1,4 @@
-"""The embedding models that a server has loaded, and whether the server is well."""
+"""The embedding models that a server has loaded, and the health of the server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def listing() -> Pages[Model]:
 
 
 def health() -> Operation[Health]:
-    """Whether the server lives and is ready to answer queries. Asked once, without waiting.
+    """Whether the server is alive and ready to answer queries. Asks once, without retries.
 
     Raises ConnectionFailed if nothing answers.
     """
