@@ -1,6 +1,6 @@
-"""Documents: what one is, how it comes in through the service, and what may be done to it.
+"""Documents: what they consist of, how the service stores them, and what can be done with them.
 
-`ids.py` says what may be an id, `layout.py` how a document lies in an index, `metadata.py` what its
-metadata may hold; ingestion shares these three. `upload.py` stores a document through a running
-service, `stored.py` reads, changes and deletes one.
+`ids.py` defines which ids are allowed, `layout.py` how a document is stored in an index, and
+`metadata.py` what its metadata may contain; ingestion shares these three. `upload.py` stores a
+document through a running service; `stored.py` reads, changes and deletes one.
 """

@@ -1,9 +1,9 @@
-"""A document made of an image: what uploads, batches and ingestion all store.
+"""Builds a document from an image, for uploads, batches and ingestion alike.
 
     bytes -> ImageFile (their hash) -> seen (the model's vector, what decoding found) -> document
 
-The image is hashed and embedded once; where it is kept, and what the document says of itself, is
-for whoever stores it.
+The image is hashed and embedded once. Whoever stores the document decides where the image is kept
+and what the document says about itself.
 """
 
 from __future__ import annotations

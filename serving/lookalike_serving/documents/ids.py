@@ -1,14 +1,16 @@
-"""A document's id: what may be one, which one a document without a name gets, and its point's.
+"""A document's id: which ids are allowed, the id of a document without one, and the id of its
+point.
 
-One rule for ingestion, uploads, batches, searches and addresses.
+There is one rule for ingestion, uploads, batches, searches and addresses.
 
-An id is a name that people gave: letters of any script, spaces of any kind and the joiners inside
-emoji and Indic words are part of it. What nobody can see or type, what reorders the text around it
-and what no address can carry is refused where the id comes in, so that every document that is
-stored can be shown, changed and deleted.
+An id is a name that people chose: letters of any script, spaces of any kind and the joiners inside
+emoji and Indic words are allowed. Characters that nobody can see or type, that reorder the text
+around them, or that no address can carry are refused when an id is first used, so that every stored
+document can be shown, changed and deleted.
 
-The same name is written in two ways, composed (é is one code point, as most programs write it) and
-decomposed (two, as macOS writes file names). Both are one id: it is kept composed (NFC).
+The same name can be written in two ways, composed (é is one code point, as most programs write it)
+and decomposed (two, as macOS writes file names). Both are the same id, which is stored composed
+(NFC).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How a document lies in an index: the layout of its payload, in one place.
+"""How a document is stored in an index: the layout of its payload, in one place.
 
-A document is one point of the index. Its payload is the user's metadata at the top level –
-so that anyone who opens the collection with Qdrant's own tools finds `status` where they put
-it – and one reserved key, `_lookalike`, with what Lookalike itself needs to know. Numbers that
-engines would change have their exact form there, too (index/floats.py).
+A document is one point of the index. Its payload is the user's metadata at the top level – so that
+anyone who opens the collection with Qdrant's own tools finds `status` where they put it – and one
+reserved key, `_lookalike`, with what Lookalike itself needs to know. Numbers that engines would
+change have their exact form there, too (index/floats.py).
 """
 
 from __future__ import annotations

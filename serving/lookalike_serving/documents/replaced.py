@@ -1,4 +1,4 @@
-"""An index as ingestion writes it: what it replaces or deletes lets go of its images."""
+"""An index as ingestion writes it: documents that are replaced or deleted release their images."""
 
 from __future__ import annotations
 

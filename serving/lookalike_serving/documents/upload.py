@@ -1,7 +1,7 @@
-"""Storing one document: decode, embed, keep the image, write the point.
+"""Stores one document: decodes and embeds the image, keeps it, and writes the point.
 
-The one way a document gets in through the service; direct uploads and batches both take it. When
-`store_document` returns, the document answers searches.
+Direct uploads and batches both use this, and there is no other way for a document to be stored
+through the service. When `store_document` returns, searches find the document.
 """
 
 from __future__ import annotations

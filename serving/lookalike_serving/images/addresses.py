@@ -1,9 +1,9 @@
-"""Which network addresses a stranger's URL may make this service connect to.
+"""Which network addresses a caller's URL may make this service connect to.
 
-A search service that fetches what callers name is a way into the network it stands in: cloud
-metadata, the cluster's API, a database on localhost. So every address is judged after the
-name is resolved, in whatever form it was written, and IPv6 forms that carry an IPv4 address
-are judged by what they carry.
+A search service that fetches what callers name is a way into its own network: cloud metadata, the
+cluster's API, a database on localhost. So every address is checked after the name is resolved, in
+whatever form it was written, and IPv6 forms that contain an IPv4 address are checked by that
+address.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Where vectors and payloads live: one protocol, several engines.
+"""Where vectors and payloads are stored: one protocol, several engines.
 
     index = await open_index(collection, dimension=…, fingerprint=…)
 
-`protocol.py` is what an index can do, `filters.py` what may be asked of payloads; the engines are
-Qdrant Edge (`edge.py`), a Qdrant server (`qdrant.py`), and an Edge index of another process
-(`remote.py`, served by `bulk.py`).
+`protocol.py` defines what an index can do, and `filters/` what may be asked of payloads. The
+engines are Qdrant Edge (`edge.py`), a Qdrant server (`qdrant.py`), and an Edge index of another
+process (`remote.py`, served by `bulk.py`).
 """
 
 from lookalike_serving.index.open import open_index, open_payload_index

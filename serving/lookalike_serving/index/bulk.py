@@ -2,10 +2,10 @@
 
     POST /internal/v1/collections/{name}/points/{operation}?index={index}
 
-with msgpack both ways (`wire.py`) and a bearer token that operator or CLI made for this purpose.
-A collection that changes its model has two indexes for a while, so the name of the one that is
-meant goes along. `RemoteIndex` (`remote.py`) is its client; the route is no part of the public API.
-Errors carry `{"error": <class of the index's error>, "message": …}`.
+Requests and answers are msgpack (`wire.py`), with a bearer token that the operator or the command
+line created for this purpose. A collection that changes its model has two indexes for a while, so
+the request names the index. `RemoteIndex` (`remote.py`) is the client; the route is not part of the
+public API. Errors carry `{"error": <class of the index's error>, "message": …}`.
 """
 
 from __future__ import annotations

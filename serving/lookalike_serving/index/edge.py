@@ -1,12 +1,13 @@
 """Qdrant Edge as an `Index`: Qdrant's engine on the files of one folder.
 
-Why no thread pool. Edge 0.9 holds Python's interpreter lock through every call (measured: a
-second thread runs at .2 % of its speed beside `update`, `count`, `scroll`, `load` and
-`optimize`), so a thread would not let the event loop run any sooner; it would only add its
-hand-over, about .1 ms to a query of .4 ms. So a small shard is called directly on the event loop,
-a large one runs in a process of its own, which nothing else waits for (`edge_process.py`). What
-can be long is cut for both: writes, pages and batches into slices, after each of which others have
-their turn. `optimize`, which cannot be cut, runs on a copy in another process (`edge_store.py`).
+Why there is no thread pool: Edge 0.9 holds Python's interpreter lock through every call (measured:
+a second thread runs at .2 % of its speed beside `update`, `count`, `scroll`, `load` and
+`optimize`). So a thread would not let the event loop run any sooner, and would only add its
+hand-over, about .1 ms to a query of .4 ms. Therefore a small shard is called directly on the event
+loop, and a large one runs in a process of its own, which nothing else waits for
+(`edge_process.py`). Long operations are split for both: writes, pages and batches into slices,
+after each of which others have their turn. `optimize`, which cannot be split, runs on a copy in
+another process (`edge_store.py`).
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""What was counted in an Edge index, remembered until the index is written to.
+"""Counts of an Edge index, cached until the index is written to.
 
-The engine counts by visiting every document of a filter. The same counts are asked for again and
-again, though: a search page shows its facets with every view, and most views begin without a
-filter. So answers are kept, by what was asked, for as long as no document changes. They are always
-what the engine would answer at the time.
+The engine counts by visiting every document of a filter. But the same counts are requested again
+and again: a search page shows its facets with every view, and most views begin without a filter. So
+answers are cached by their request as long as no document changes, and always equal what the engine
+would answer at that time.
 
-Counts that are new may take long, and come by the dozen: one at a time is made, so that searches,
-which wait for what was asked before them, wait for one of them alone.
+New counts may take long, and are requested by the dozen. Only one at a time is computed, so that
+searches wait for at most one of them.
 """
 
 from __future__ import annotations

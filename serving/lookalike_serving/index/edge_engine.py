@@ -1,7 +1,7 @@
-"""What is asked of one Edge shard, in the index's own types: plain calls that block.
+"""The operations of one Edge shard, in the types of the index: plain calls that block.
 
 The same engine runs in the serving process (`LocalShard`) and, for a large shard, in a process of
-its own (`edge_process.py`). Values are checked by whoever calls (`edge.py`).
+its own (`edge_process.py`). The caller checks the values (`edge.py`).
 """
 
 from __future__ import annotations

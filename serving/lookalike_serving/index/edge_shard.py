@@ -1,4 +1,5 @@
-"""An Edge shard's files: made, opened, given their payload indexes; and what Edge's errors mean."""
+"""The files of an Edge shard: created, opened, given payload indexes; and what errors of Edge
+mean."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The values of one metadata key, counted: what engines answer to a facet, and how it is cut.
+"""Counts of the values of one metadata key: what engines return for a facet, and how it is cut.
 
-Engines count the values of a payload index: Keyword, Integer and Bool have one that they count
-with. A document counts once for each distinct value that it holds, so a list counts for each of
-its members; a value of another type than the field's is in no index and is not counted.
+Engines count the values of a payload index; Keyword, Integer and Bool have one that supports this.
+A document counts once for each distinct value that it holds, so a list counts for each of its
+elements. A value of another type than the field's is in no index and is not counted.
 
-All values of a key are read, and the most frequent chosen here. The engines' own choice cannot
-be relied on: Qdrant Edge 0.9 asked for 20 of 20,000 values leaves out more frequent ones.
+All values of a key are read, and the most frequent ones are chosen here, because the choice of the
+engines is not reliable: Qdrant Edge 0.9, asked for 20 of 20,000 values, omits more frequent ones.
 """
 
 from __future__ import annotations

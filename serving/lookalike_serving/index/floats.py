@@ -1,10 +1,10 @@
-"""Floats that come back from an index as they went in.
+"""Floats that are returned from an index exactly as they were stored.
 
-Qdrant's engines keep payloads as JSON text and read numbers by a quick method that is off by a unit
-in the last place for about one in six numbers of 16 or 17 digits – and off again whenever a segment
-is rewritten. So a document is stored with the nearest number that this reading leaves alone, which
-filters compare with, and beside it, in Lookalike's own part of the payload, the number that was
-given.
+Qdrant's engines keep payloads as JSON text, and read numbers with a fast method that is off by one
+unit in the last place for about one in six numbers with 16 or 17 digits – and off again whenever a
+segment is rewritten. So a document is stored with the nearest number that this method does not
+change, which filters compare with. The original number is stored in Lookalike's own part of the
+payload.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Points in time as people write them, read in one place for documents and for filters.
+"""Points in time as people write them, parsed in one place for documents and for filters.
 
-Accepted are RFC 3339 and what is near it: a date; a date and a time to the minute, the second, or
-six digits of a second; `T` or a space between them; a zone as `Z`, `+01`, `+0100` or `+01:00`, UTC
-where none is said. Engines read fewer forms and drop others silently, so what they would not read
-is rewritten on its way in.
+RFC 3339 and similar forms are accepted: a date; a date and a time to the minute, the second, or six
+digits of a second; `T` or a space between them; a zone as `Z`, `+01`, `+0100` or `+01:00`, and UTC
+without one. Engines parse fewer forms and silently drop others, so a form that they would not parse
+is rewritten before it is stored.
 """
 
 from __future__ import annotations

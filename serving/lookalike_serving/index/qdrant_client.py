@@ -1,6 +1,6 @@
-"""Clients of a Qdrant server's addresses, with the API key and the authorities that files name.
+"""Clients of a Qdrant server's addresses, with the API key and the authorities from files.
 
-Both files may be replaced while we run: keys and certificates are renewed.
+Both files may be replaced while the service runs, since keys and certificates are renewed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A collection of a Qdrant server: made as configured, or checked that it was.
+"""A collection of a Qdrant server: created as configured, or checked against the configuration.
 
-What a collection was made for – dimension, distance, model – is in its own metadata under
-`lookalike`, beside the settings last applied; Qdrant keeps metadata from version 1.16.
+The properties of a collection – dimension, distance, model – are in its own metadata under
+`lookalike`, with the settings that were last applied; Qdrant keeps metadata since version 1.16.
 """
 
 from __future__ import annotations

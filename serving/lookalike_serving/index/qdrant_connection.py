@@ -1,14 +1,14 @@
-"""The way to a Qdrant server, kept open through what happens to servers and networks.
+"""The connection to a Qdrant server, which survives restarts of servers and failures of networks.
 
-A server that restarts or moves is away for seconds, and a server of several nodes has several
-addresses. Every call that the project makes may be repeated without harm – points have ids of their
-own – so a call that one address does not answer goes to the next, and where none answers, is made
-again for as long as its caller has patience: a moment for a search, minutes for an ingestion.
+A server that restarts or moves is away for seconds, and a server with several nodes has several
+addresses. Every call that Lookalike makes can be repeated without harm, since points have their own
+ids. So a call that one address does not answer goes to the next; if none answers, it is repeated as
+long as the caller allows: a moment for a search, minutes for an ingestion.
 
-The first address in the order in which they are written is used for as long as it answers, so that
-who writes and who reads talk to the same node. One that does not is left out, and asked from time
-to time until it answers again. A refused API key, and the authorities that a refused certificate
-was to be signed by, are read again from their files.
+The first address, in the order in which they are written, is used as long as it answers, so that
+writers and readers use the same node. An address that does not answer is skipped, and tried from
+time to time until it answers again. If an API key or a certificate is refused, the key and the
+trusted authorities are read again from their files.
 """
 
 from __future__ import annotations

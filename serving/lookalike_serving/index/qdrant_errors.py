@@ -1,4 +1,4 @@
-"""What a Qdrant server's refusals and silences mean, each in one line that tells the remedy."""
+"""What refusals and timeouts of a Qdrant server mean, each in one line with the remedy."""
 
 from __future__ import annotations
 

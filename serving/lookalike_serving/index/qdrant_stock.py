@@ -1,4 +1,5 @@
-"""The indexes of Lookalike's on a Qdrant server: which there are, whose, and how to drop one."""
+"""The indexes of Lookalike on a Qdrant server: which exist, who owns them, and how to delete
+one."""
 
 from __future__ import annotations
 

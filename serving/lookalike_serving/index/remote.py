@@ -1,8 +1,8 @@
 """An Edge index that a serving process holds, reached through its bulk route (`bulk.py`).
 
-Every operation may be repeated without harm – points have deterministic ids – so connection
-errors and "unavailable" answers are retried for a while: a server that restarts in the middle
-of an ingestion is waited for.
+Every operation can be repeated without harm, since points have deterministic ids. So connection
+errors and "unavailable" answers are retried for a while: ingestion waits for a server that
+restarts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Tells of documents that a field's index leaves out, where a filter on the field found nothing.
+"""Reports documents that the index of a field leaves out, if a filter on the field found nothing.
 
-A field that was declared with another type keeps its documents' old values: as an Integer field,
-`9.5` is in no index, and no filter finds it.
+If the type of a field is changed, its documents keep their old values: for an Integer field, `9.5`
+is in no index, and no filter finds it.
 """
 
 from __future__ import annotations

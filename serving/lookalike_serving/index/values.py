@@ -1,7 +1,7 @@
-"""What may enter an index: ids, vectors and payloads, checked before any engine sees them.
+"""What may be stored in an index: ids, vectors and payloads, checked before any engine sees them.
 
-Engines disagree on bad values – Qdrant Edge stores NaN vectors and turns bytes into lists, gRPC
-refuses integers that JSON takes – so the strictest reading of all of them is checked here,
+Engines disagree about invalid values – Qdrant Edge stores NaN vectors and turns bytes into lists,
+gRPC refuses integers that JSON allows – so the strictest rules of all of them are checked here,
 once. Everything below raises IndexRefused, which names the value and what to do.
 """
 

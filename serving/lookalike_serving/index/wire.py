@@ -1,7 +1,7 @@
-"""The bulk route's bodies: msgpack, vectors as raw little-endian float32.
+"""The bodies of the bulk route: msgpack, with vectors as raw little-endian float32.
 
-Both ends are here – `bulk.py` answers, `remote.py` asks – so that a change of one is a change of
-the other. What is decoded comes from the network: every shape is checked, by pydantic or by hand.
+Both ends are here – `bulk.py` answers, `remote.py` asks – so that they change together. What is
+decoded comes from the network: every shape is checked, by pydantic or by hand.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A document on its way through the pipeline: its hit, its score, and how the score came about."""
+"""A document in the pipeline: its hit, its score, and how the score was computed."""
 
 from __future__ import annotations
 

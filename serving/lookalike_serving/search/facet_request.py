@@ -1,6 +1,7 @@
-"""What a request for facets and its answer look like on the wire.
+"""The format of a request for facets and of its answer.
 
-As in request.py, the answer's models document the API; the answer itself is made of plain dicts.
+As in request.py, the models of the answer document the API; the answer itself consists of plain
+dicts.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A request and a retriever's defaults, checked and settled before any work is done."""
+"""A request combined with a retriever's defaults, and checked before any work is done."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a search request and its answer look like on the wire.
+"""The format of a search request and of its answer.
 
-Unknown keys are refused with a hint, so that `topk` never silently means the default. The answer's
-models document the API; the search path itself encodes plain dicts (see gateway/responses.py),
+Unknown keys are refused with a hint, so that `topk` never silently means the default. The models of
+the answer document the API; the search path itself encodes plain dicts (see gateway/responses.py),
 since validating our own output a second time would cost more than the index query.
 """
 

@@ -1,4 +1,4 @@
-"""The base of what requests are made of."""
+"""The base class of requests."""
 
 from __future__ import annotations
 

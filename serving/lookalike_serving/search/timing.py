@@ -1,4 +1,4 @@
-"""Where a request's time went: named stages, in order, rounds added up."""
+"""How long the named stages of a request took, in order, with rounds added up."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The operators of filters: a new one is a predicate and an entry here.
 
-An operator whose meaning needs a comparison that `conditions.py` lacks adds it there, and to the
-two engines.
+If the meaning of an operator needs a comparison that `conditions.py` lacks, add the comparison
+there and to the two engines.
 """
 
 from __future__ import annotations

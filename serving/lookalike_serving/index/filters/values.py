@@ -1,4 +1,4 @@
-"""What keys and values of a filter may be: the checks, and the same for the API's description."""
+"""Which keys and values a filter may have: the checks, and their description for the API."""
 
 from __future__ import annotations
 
