@@ -95,6 +95,7 @@ def test_from_listing_to_the_picture_on_the_page(shop: Shop, photo: Callable[[in
     assert (again.total.unchanged, again.total.new) == (3, 0)
     shop.put("2024/shoe 1é.jpg", photo(7))
     assert shop.ingest().total.updated == 1
+    assert shop.get(f"/documents/{document}/thumbnail?size=64").content != thumbnail.content
 
 
 def test_a_query_names_an_object_of_a_declared_bucket_and_of_no_other(

@@ -40,17 +40,18 @@ async def image_response(
     if headers["ETag"] in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     try:
-        content, media_type = await _content(service, origin.image, size)
+        content, media_type = await _content(service, origin, size)
     except ImageError as failure:
         kind = IMAGE_LOST if failure.code in _GONE else IMAGE_UNAVAILABLE
         raise Problem(kind, failure.message) from None
     return Response(content, headers=headers, media_type=media_type)
 
 
-async def _content(service: Service, image: str, size: int | None) -> tuple[bytes, str]:
+async def _content(service: Service, origin: Origin, size: int | None) -> tuple[bytes, str]:
     if size is None:
-        return await service.images.get(image)
-    return await service.images.thumbnail(image, size), MEDIA_TYPE
+        return await service.images.get(origin.image)
+    version = origin.sha256 or origin.fingerprint or ""
+    return await service.images.thumbnail(origin.image, size, version), MEDIA_TYPE
 
 
 def _tag(origin: Origin, size: int | None) -> str:

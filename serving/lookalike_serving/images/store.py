@@ -59,7 +59,7 @@ class ImageStore:
         self._thumbnails = thumbnails.ThumbnailCache(data_dir / "thumbnails", cache_bytes)
         # Of their own: an unusual image may hold one for a while.
         self._threads = ThreadPoolExecutor(2, "thumbnails")
-        self._rendering: dict[tuple[str, int], asyncio.Task[bytes]] = {}
+        self._rendering: dict[tuple[str, int, str], asyncio.Task[bytes]] = {}
 
     def take_roots(self, image_roots: Iterable[Path]) -> None:
         """Serve the files of these folders from now on."""
@@ -85,11 +85,14 @@ class ImageStore:
         """
         return await asyncio.to_thread(self._release, uri, holder)
 
-    async def thumbnail(self, uri: str, size: int) -> bytes:
+    async def thumbnail(self, uri: str, size: int, version: str = "") -> bytes:
         """WebP (`thumbnails.MEDIA_TYPE`), longest side `size` pixels rounded up to a step of
         `thumbnails.STEPS`, or the image's own if that is less. Raises ImageError.
+
+        `version` changes when the image does, as far as the document knows: what lies elsewhere is
+        not asked each time.
         """
-        key = (uri, thumbnails.step(size))
+        key = (uri, thumbnails.step(size), version)
         # A page asks for the same picture twice at once; it is made once.
         task = self._rendering.get(key)
         if task is None:
@@ -97,13 +100,14 @@ class ImageStore:
             task.add_done_callback(lambda done: self._rendered(key, done))
         return await asyncio.shield(task)
 
-    def _rendered(self, key: tuple[str, int], done: asyncio.Task[bytes]) -> None:
+    def _rendered(self, key: tuple[str, int, str], done: asyncio.Task[bytes]) -> None:
         del self._rendering[key]
         if not done.cancelled():
             done.exception()  # seen, even where every caller has left: no complaint from asyncio
 
-    async def _thumbnail(self, uri: str, size: int) -> bytes:
-        version = await asyncio.to_thread(self._version, uri)
+    async def _thumbnail(self, uri: str, size: int, version: str) -> bytes:
+        if scheme_of(uri) == "file":
+            version = await asyncio.to_thread(self._files.version, uri)
         known = await asyncio.to_thread(self._thumbnails.get, uri, version, size)
         if known is not None:
             return known
@@ -140,10 +144,6 @@ class ImageStore:
             return False
         self._thumbnails.forget(uri)
         return True
-
-    def _version(self, uri: str) -> str:
-        """Changes when a file does; uploads never change, and of URLs we cannot know."""
-        return self._files.version(uri) if scheme_of(uri) == "file" else ""
 
 
 class _Uploads:
