@@ -69,8 +69,9 @@ class ModelSpec(Spec):
     provider: Provider = Field(
         default=Provider.DEMO,
         description="Which library loads the model. OpenClip: any open_clip model; it needs "
-        "weights. Timm: any timm image model; it cannot be searched by text. Plugin: a "
-        "Python class of yours. Demo: the small bundled model, for trying things out.",
+        "weights. Timm: any timm image model; it cannot be searched by text. Onnx: a graph for "
+        "images, and if there is one a graph for texts. Plugin: a Python class of yours. Demo: the "
+        "small bundled model, for trying things out.",
     )
     name: str | None = Field(
         default=None,

@@ -19,6 +19,7 @@ from lookalike_crds.image_collection import (
     ImageCollectionSpec,
     IndexSpec,
     ModelSpec,
+    Precision,
     Provider,
     QdrantProtocol,
     QdrantSpec,
@@ -136,6 +137,33 @@ RULES: tuple[Rule, ...] = (
             or m.name is None
             or m.name.startswith("hf-hub:")
             or "." in m.name
+        ),
+    ),
+    Rule(
+        "onnx-weights-are-a-place",
+        ModelSpec,
+        "self.provider != 'Onnx' || (has(self.weights) && !self.weights.contains('://')"
+        " && !self.weights.startsWith('hf-hub:'))",
+        "model.weights is required with provider Onnx: the path of an .onnx file, or of a folder "
+        "with one. Weights of a hub or a bucket are to be fetched first",
+        lambda m: (
+            m.provider != Provider.ONNX
+            or (
+                m.weights is not None
+                and "://" not in m.weights
+                and not m.weights.startswith("hf-hub:")
+            )
+        ),
+    ),
+    Rule(
+        "precision-of-the-graph-or-plugin",
+        ModelSpec,
+        "(self.provider != 'Onnx' && self.provider != 'Plugin') || !has(self.precision)"
+        " || self.precision == 'Auto'",
+        "model.precision is for OpenClip and Timm: an ONNX graph or a plugin computes as it was "
+        "made. Remove it",
+        lambda m: (
+            m.provider not in (Provider.ONNX, Provider.PLUGIN) or m.precision == Precision.AUTO
         ),
     ),
     Rule(

@@ -49,7 +49,7 @@ class _Converter:
             key: self.value(value, key) for key, value in schema["properties"].items()
         }
         for row in UNBUILT:
-            if row.on.__name__ == name and row.whole:
+            if row.on.__name__ == name:
                 field = result["properties"][row.on.model_fields[row.field].alias or row.field]
                 field["description"] += f" Comes with version {NEXT_VERSION}; refused until then."
         for each in IMMUTABLE:

@@ -88,25 +88,36 @@ EXAMPLES: tuple[Example, ...] = (
         {"model": {"provider": "OpenClip", "weights": "openai"}},
         False,
     ),
-    *(
-        example
-        for name in ("Onnx",)
-        for example in (
-            Example(f"model-provider-{name.lower()}-is-built", "ImageCollection", {}, True),
-            Example(
-                f"model-provider-{name.lower()}-is-built",
-                "ImageCollection",
-                {"model": {"provider": name, "name": "vit"}},
-                False,
-            ),
-        )
-    ),
     Example("imagecollection-duplicates-is-built", "ImageCollection", {}, True),
     Example(
         "imagecollection-duplicates-is-built",
         "ImageCollection",
         {"duplicates": {"threshold": 0.9}},
         False,
+    ),
+    *(
+        Example(
+            "onnx-weights-are-a-place",
+            "ImageCollection",
+            {"model": {"provider": "Onnx", "name": "vit", **model}},
+            ok,
+        )
+        for model, ok in (
+            ({"weights": "./vit.onnx"}, True),
+            ({}, False),
+            ({"weights": "hf-hub:org/vit"}, False),
+            ({"weights": "s3://models/vit.onnx"}, False),
+        )
+    ),
+    *(
+        Example(
+            "precision-of-the-graph-or-plugin",
+            "ImageCollection",
+            {"model": {"provider": provider, "name": "vit", "weights": "./vit.onnx", **model}},
+            ok,
+        )
+        for provider in ("Onnx", "Plugin")
+        for model, ok in (({}, True), ({"precision": "FP16"}, False))
     ),
     *(
         Example(

@@ -18,7 +18,7 @@ from lookalike_serving.index.protocol import IndexUnavailable
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Picture = Callable[..., bytes]
-REASON = "spec.model.provider Onnx"
+REASON = "provider Onnx reads an .onnx file"
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ import pytest
 from lookalike_crds.failures import INDEX_UNAVAILABLE, WEIGHTS_NOT_FOUND
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.progress import RunResult, RunState
-from lookalike_crds.unbuilt import NEXT_VERSION
 
 SECONDS = 240
 
@@ -102,15 +101,6 @@ def test_a_run_in_which_every_image_failed_has_failed(place) -> None:
     assert code == 2, last
     assert "none of 3 images could be ingested" in last
     assert (result(place).state, result(place).reason) == (RunState.FAILED, "NothingIngested")
-
-
-def test_what_is_not_built_is_not_tried_again(place) -> None:
-    whole = place.collection.model_dump(mode="json", by_alias=True)
-    changed = whole | {"model": {"provider": "Onnx", "name": "vit"}}
-    collection = type(place.collection).model_validate(changed)
-    code, last = ended(start(place, gateway_url="http://127.0.0.1:9", collection=collection))
-    assert code == 2, last
-    assert f"comes with version {NEXT_VERSION}" in last
 
 
 def test_a_completed_run_logs_what_it_did(place, paint) -> None:

@@ -35,7 +35,6 @@ from lookalike_serving.documents.layout import RESERVED, split
 from lookalike_serving.documents.metadata import MetadataChecker
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder
-from lookalike_serving.embed.registry import provider_of
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.filters.equality import Equals
@@ -93,7 +92,6 @@ async def run(
     Raises IndexFailure, ModelError, TooManyFailures: the run as a whole cannot go on, and what it
     wrote so far stays. A source that cannot be read fails on its own; the others go on.
     """
-    provider_of(config.collection.model)
     scratch_home = config.data_dir / "scratch"
     scratch_home.mkdir(parents=True, exist_ok=True)
     fetcher = ImageFetcher(config.fetch)

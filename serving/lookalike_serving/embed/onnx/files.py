@@ -1,0 +1,67 @@
+"""The files of a model as ONNX graphs: which ones there are, and what they must be called."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lookalike_crds.image_collection import ModelSpec
+from lookalike_serving.embed.naming import check_file
+from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
+
+IMAGE_GRAPHS = ("vision_model.onnx", "visual.onnx", "image.onnx", "model.onnx")
+TEXT_GRAPHS = ("text_model.onnx", "textual.onnx", "text.onnx")
+PREPROCESSOR = "preprocessor_config.json"
+TOKENIZER = "tokenizer.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    image: Path
+    text: Path | None
+    preprocessor: Path | None
+    """Says how a picture is prepared, as transformers writes it."""
+    tokenizer: Path | None
+    """Beside a text graph."""
+
+
+def files_of(spec: ModelSpec) -> Files:
+    """Raises WeightsNotFound, or ModelError, if something is missing. Reads none of them."""
+    name, said = spec.name or "", spec.weights or ""
+    if not said or "://" in said or said.startswith("hf-hub:"):
+        raise ModelError(
+            f"spec.model.weights {said!r}: provider Onnx reads an .onnx file, or a folder with one"
+        )
+    place = Path(said).expanduser().resolve()
+    if not place.is_dir():
+        check_file(name, place)
+        return Files(place, None, _beside(place.parent, PREPROCESSOR), None)
+    folders = (place, place / "onnx")
+    image = _first(folders, IMAGE_GRAPHS)
+    if image is None:
+        raise WeightsNotFound(
+            f"weights of {name!r}: the folder {place} has none of {', '.join(IMAGE_GRAPHS)}, and "
+            "no folder onnx with one: add the graph, or name its file"
+        )
+    text = _first(folders, TEXT_GRAPHS)
+    tokenizer = _beside(place, TOKENIZER)
+    if text is not None and tokenizer is None:
+        raise WeightsNotFound(
+            f"weights of {name!r}: {text} reads tokens, and {place} has no {TOKENIZER}: add the "
+            "one of the model"
+        )
+    return Files(image, text, _beside(place, PREPROCESSOR), tokenizer)
+
+
+def parts_of(graph: Path) -> list[Path]:
+    """The graph's file, and those that hold its tensors: `model.onnx_data`, `model.onnx.data`."""
+    return sorted(each for each in graph.parent.glob(f"{graph.name}*") if each.is_file())
+
+
+def _first(folders: tuple[Path, ...], names: tuple[str, ...]) -> Path | None:
+    places = (folder / name for name in names for folder in folders)
+    return next((place for place in places if place.is_file()), None)
+
+
+def _beside(folder: Path, name: str) -> Path | None:
+    return folder / name if (folder / name).is_file() else None
