@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from tests.qdrant_server.certificates import Authority
 from tests.support.object_store import SECRET, S3Server, keys_of_s3, s3_server, write_secret
 
 from lookalike_crds.buckets import Bucket, object_address
@@ -262,6 +263,42 @@ async def test_rotated_credentials_are_taken_over_without_a_restart(tmp_path: Pa
             await store.read("a.jpg", 10)
         write_secret(tmp_path / "secrets", "s", AWS_ACCESS_KEY_ID="AKIANEW")
         assert await store.read("a.jpg", 10) == b"picture"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+class Pictures(Refusing):
+    """One object in one bucket, for whoever asks."""
+
+    def do_GET(self) -> None:
+        body = b"picture"
+        if "list-type" in self.path:
+            tags = "<Key>a.jpg</Key><Size>7</Size><LastModified>2026-01-01T00:00:00.000Z"
+            found = f"<Contents>{tags}</LastModified></Contents>"
+            body = f"<ListBucketResult>{found}</ListBucketResult>".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"1"')
+        self.send_header("Last-Modified", "Thu, 01 Jan 2026 00:00:00 GMT")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+async def test_a_service_with_certificates_of_its_own_authority(tmp_path: Path) -> None:
+    ours = Authority.make("ours")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Pictures)
+    server.socket = ours.server().wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        there = S3Server(f"https://127.0.0.1:{server.server_port}", None)
+        where = bucket(there, "photos", tmp_path)
+        with pytest.raises(BucketError, match=r"(?i)certificate") as refused:
+            await listed(where)
+        assert refused.value.failure_kind is BUCKET_UNREACHABLE
+        write_secret(tmp_path / "secrets", "keys", **{"ca.crt": ours.pem})
+        assert [each.key for each in await listed(where)] == ["a.jpg"]
+        assert await open_store(where).read("a.jpg", 10) == b"picture"
     finally:
         server.shutdown()
         server.server_close()

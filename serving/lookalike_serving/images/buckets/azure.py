@@ -43,7 +43,7 @@ def _store(bucket: Bucket, secret: Mapping[str, str] | None) -> AnyStore:
         return AzureStore(
             bucket.name,
             account_name=bucket.account,
-            client_options=rust_store.client_options(bucket.endpoint),
+            client_options=rust_store.client_options(bucket.endpoint, secret),
             retry_config=rust_store.RETRIES,
             **given,
         )

@@ -38,7 +38,7 @@ def _store(bucket: Bucket, secret: Mapping[str, str] | None) -> AnyStore:
     try:
         return GCSStore(
             bucket.name,
-            client_options=rust_store.client_options(bucket.endpoint),
+            client_options=rust_store.client_options(bucket.endpoint, secret),
             retry_config=rust_store.RETRIES,
             **given,
         )

@@ -26,6 +26,7 @@ from lookalike_serving.images.buckets.errors import (
 )
 from lookalike_serving.images.buckets.opened import Opened
 from lookalike_serving.images.buckets.protocol import Listed
+from lookalike_serving.images.buckets.secret_files import CA
 from lookalike_serving.images.errors import ImageError
 
 if TYPE_CHECKING:
@@ -38,13 +39,17 @@ _NO_IDENTITY = ("metadata.google.internal", "169.254.169.254", "169.254.170.2")
 _INVALID = re.compile(r'[Pp]ath "((?:[^"\\]|\\.)*)"')
 
 
-def client_options(endpoint: str | None) -> ClientConfig:
-    return {
+def client_options(endpoint: str | None, secret: Mapping[str, str] | None = None) -> ClientConfig:
+    """`secret`: may have certificates to trust beside the usual ones."""
+    options: ClientConfig = {
         "user_agent": "lookalike",
         "connect_timeout": "10s",
         "timeout": "60s",
         "allow_http": (endpoint or "").startswith("http://"),
     }
+    if secret is not None and CA in secret:
+        options["root_certificate"] = secret[CA]
+    return options
 
 
 RETRIES: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}

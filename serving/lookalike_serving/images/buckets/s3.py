@@ -35,6 +35,7 @@ from lookalike_serving.images.buckets.errors import (
 )
 from lookalike_serving.images.buckets.opened import Opened
 from lookalike_serving.images.buckets.protocol import Listed, ObjectStore
+from lookalike_serving.images.buckets.secret_files import CA
 from lookalike_serving.images.errors import ImageError
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def _listed(found: dict[str, Any]) -> Listed:
 
 def _clients(bucket: Bucket, secret: Mapping[str, str] | None) -> _Clients:
     session = botocore.session.Session()
-    if secret is not None:
+    if secret is not None and secret.keys() != {CA}:
         if not secret.get("AWS_ACCESS_KEY_ID") or not secret.get("AWS_SECRET_ACCESS_KEY"):
             raise no_credentials(bucket)
         session.set_credentials(
@@ -216,7 +217,7 @@ def _clients(bucket: Bucket, secret: Mapping[str, str] | None) -> _Clients:
             secret["AWS_SECRET_ACCESS_KEY"],
             secret.get("AWS_SESSION_TOKEN"),
         )
-    elif bucket.credentials is not None:
+    elif bucket.credentials is not None and secret is None:
         raise no_credentials(bucket)
     credentials = session.get_credentials()
     anonymous = credentials is None
@@ -228,6 +229,7 @@ def _clients(bucket: Bucket, secret: Mapping[str, str] | None) -> _Clients:
         "s3",
         region_name=region,
         endpoint_url=endpoint,
+        verify=_authorities(bucket, secret),
         config=Config(
             signature_version=UNSIGNED if anonymous else None,
             s3={"addressing_style": "path" if path_style else "auto"},
@@ -259,11 +261,18 @@ def _clients(bucket: Bucket, secret: Mapping[str, str] | None) -> _Clients:
         region=region,
         virtual_hosted_style_request=not path_style and "." not in bucket.name,
         request_payer=bucket.requester_pays,
-        client_options=rust_store.client_options(endpoint),
+        client_options=rust_store.client_options(endpoint, secret),
         retry_config=rust_store.RETRIES,
         **given,
     )
     return _Clients(lists, reads, anonymous)
+
+
+def _authorities(bucket: Bucket, secret: Mapping[str, str] | None) -> str | None:
+    """The file of certificates to trust; None: the usual ones."""
+    if bucket.credentials is None or secret is None or CA not in secret:
+        return None
+    return str(bucket.credentials / CA)
 
 
 def _endpoint_of_environment() -> str | None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+CA = "ca.crt"
+"""The key of certificates (PEM) to trust beside the usual ones."""
 _MOST_BYTES = 64 * 1024
 
 
