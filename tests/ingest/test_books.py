@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.cli.command import Command
 
+from lookalike import Lookalike
 from lookalike_crds.progress import Counts, RunState, total_of
 from lookalike_serving.ingest.partition import Partition
 from lookalike_serving.ingest.progress import ProgressWriter
@@ -229,6 +231,49 @@ def test_documents_are_deleted_by_filter_and_stay_away(place: Any, paint: Any) -
     assert place.ingest(disk).total.skipped == 3
     assert set(place.documents()) == {"3.png", "4.png"}
     assert len(get(place, "deletions")["items"]) == 3
+
+
+def test_commands_and_client_tell_the_same(
+    place: Any,
+    paint: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lookalike = Command(monkeypatch, capsys)
+    at = ("--url", place.url)
+    assert "No run yet." in lookalike("runs", *at).out
+    assert "None." in lookalike("failures", *at).out
+    paint(place.images / "a.png", 1)
+    for name in ("b.png", "c.png"):
+        (place.images / name).write_bytes(b"")
+    place.ingest()
+
+    shown = lookalike("runs", *at).out
+    assert "COMPLETED_WITH_ERRORS" in shown
+    assert "2 failed: image-empty." in shown
+    [run_] = lookalike("runs", "--output", "json", *at).json
+    assert (run_["balance"]["listed"], run_["balance"]["left"]) == (3, 0)
+    shown = lookalike("failures", "--limit", "1", *at).out
+    assert "image-empty: Send the file's content." in shown
+    assert "There are more" in shown
+    assert len(lookalike("failures", "--output", "json", *at).json) == 2
+    assert lookalike("failures", "--retry", *at).code == 2
+    shown = lookalike("status", *at).out
+    assert "shop: 2 not ingested (2 image-empty): `lookalike failures` lists them" in shown
+
+    with Lookalike(place.url) as client:
+        counts = client.collections.failure_counts("shop")
+        assert [(each.code, each.count) for each in counts] == [("image-empty", 2)]
+        failed = client.collections.failures("shop", code="image-empty", limit=1)
+        assert {each.key for each in failed} == {"b.png", "c.png"}
+        unsold = {"NOT": [{"key": "status", "operator": "exists", "value": True}]}
+        matching = client.documents.delete_matching("shop", unsold, dry_run=True)
+        assert (matching.deleted, matching.remaining) == (0, 1)
+        client.documents.delete("shop", "a.png")
+        assert [each.document_id for each in client.collections.deletions("shop")] == ["a.png"]
+        client.documents.restore("shop", "a.png")
+        assert list(client.collections.deletions("shop")) == []
+        assert [each.balance.new for each in client.collections.runs("shop")] == [1]
 
 
 def test_a_run_that_is_killed_is_told_as_interrupted(place: Any, paint: Any) -> None:

@@ -96,6 +96,11 @@ class Scene:
         items: list[dict[str, Any]] = answer.json()["items"]
         return items
 
+    def count(self, wanted: dict[str, str]) -> int:
+        """How many of these pictures are in, as they are now."""
+        found = {d["document_id"]: d.get("sha256") for d in self.get("documents")}
+        return sum(found.get(name) == digest for name, digest in wanted.items())
+
     def close(self) -> None:
         kill(self.writer)
 
@@ -127,10 +132,12 @@ def test_each_image_is_in_once_whoever_is_killed(scene: Scene, seed: int) -> Non
     (images / "broken.png").write_bytes(f"broken {seed}".encode())
     wanted = {path.name: sha256(path) for path in images.glob("[0-9]*.png")}
 
+    # A moment is told by what is in by then, so that it is one on any machine.
+    moment = chance.randrange(IMAGES)
     run = scene.ingest()
-    moment = time.monotonic() + chance.uniform(0.0, 4.0)
-    while time.monotonic() < moment and run.is_alive():
-        time.sleep(0.01)
+    while run.is_alive() and scene.count(wanted) < moment:
+        time.sleep(0.05)
+    time.sleep(chance.uniform(0.0, 0.2))
     victim = ("driver", "writer", "both")[seed % 3]
     if victim != "writer":
         kill(run)
@@ -139,9 +146,8 @@ def test_each_image_is_in_once_whoever_is_killed(scene: Scene, seed: int) -> Non
         scene.writer = scene.serve()
     run.join(SECONDS)
     assert not run.is_alive(), "the run waits for ever"
-    before = {d["document_id"]: d.get("sha256") for d in scene.get("documents")}
-    there = sum(before.get(name) == digest for name, digest in wanted.items())
-    print(f"seed {seed}: {victim} killed, {there} of {IMAGES} images were in")
+    there = scene.count(wanted)
+    print(f"seed {seed}: {victim} killed after {moment} of {IMAGES}; {there} were in at the end")
     again = scene.ingest()
     again.join(SECONDS)
     assert again.exitcode == 0
