@@ -11,6 +11,7 @@ from tests.cli.command import Command
 
 from lookalike import Lookalike
 from lookalike_crds.progress import Counts, RunState, total_of
+from lookalike_serving.index.remote import RemoteIndex
 from lookalike_serving.ingest.partition import Partition
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run
@@ -188,6 +189,36 @@ def test_a_deleted_document_stays_away_until_its_image_changes(place: Any, paint
     assert place.ingest().total.new == 1
     assert set(place.documents()) == {"0.png", "1.png", "2.png"}
     assert get(place, "deletions")["items"] == []
+
+
+def test_a_document_that_is_deleted_while_its_row_is_read_fails_alone(
+    place: Any, paint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        paint(place.images / f"{number}.png", number)
+
+    def disk(status: str) -> dict[str, Any]:
+        rows = "".join(f"{number}.png,{status}\n" for number in range(3))
+        (place.images / "rows.csv").write_text("file,status\n" + rows)
+        volume = {"path": str(place.images)}
+        return {"name": "disk", "volume": volume, "metadata": {"file": "rows.csv"}}
+
+    place.ingest(disk("new"))
+    whole = RemoteIndex.replace_payload
+
+    async def replace_payload(self: RemoteIndex, id: str, payload: dict[str, Any]) -> None:
+        if payload["_lookalike"]["document_id"] == "1.png":
+            assert await asyncio.to_thread(delete, place, "1.png") == 204
+        await whole(self, id, payload)
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(RemoteIndex, "replace_payload", replace_payload)
+        total = place.ingest(disk("sold")).total
+    assert (total.updated, total.failed, total.left) == (2, 1, 0)
+    assert [each["code"] for each in failures(place).values()] == ["index-refused"]
+    total = place.ingest(disk("sold")).total
+    assert (total.unchanged, total.skipped, total.failed) == (2, 1, 0)
+    assert failures(place) == {}
 
 
 def test_a_deletion_is_lifted(place: Any, paint: Any) -> None:

@@ -38,7 +38,7 @@ from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.filters.equality import Equals
-from lookalike_serving.index.protocol import PointStore
+from lookalike_serving.index.protocol import IndexRefused, PointStore
 from lookalike_serving.ingest.accounts import Accounts
 from lookalike_serving.ingest.dispatch import DELETED, Dispatch
 from lookalike_serving.ingest.ids import held, prefixed, taken
@@ -351,7 +351,12 @@ class _Run:
                     counts.unchanged += 1
                     self._accounts.brought_in(source, item.key)
                 case Change.METADATA:
-                    await self._rewrite(Task(source, item, stored[id_]))
+                    try:
+                        await self._rewrite(Task(source, item, stored[id_]))
+                    except IndexRefused as refused:  # somebody has deleted it in the meantime
+                        code = refused.failure_kind.code
+                        self._progress.fail(Failure(source, item.key, str(refused), code))
+                        continue
                     counts.updated += 1
                     self._accounts.brought_in(source, item.key)
                 case _:

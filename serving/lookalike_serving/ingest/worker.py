@@ -118,6 +118,9 @@ class Worker:
             async with room:
                 try:
                     return await self._prepared(task)
+                except IndexRefused as refused:  # it concerns this document alone
+                    kind = refused.failure_kind
+                    return Failure(task.source, task.item.key, str(refused), kind.code)
                 except (IndexFailure, ModelError):
                     raise
                 except ImageError as error:
