@@ -24,6 +24,7 @@ _NOT_OF_THE_SERVICE = {
     "lookalike_serving.images.isolated._WentIdle",
     "lookalike_serving.index.bulk._Refusal",
     "lookalike_serving.index.filters.values.WrongFilter",
+    "lookalike_serving.ingest.sources.archives.BadArchive",
     "lookalike_serving.ingest.sources.csv_rows._TooLong",
     "lookalike_serving.ingest.sources.rows.BadRow",
     "lookalike_serving.ingest.sources.rows.SkippedRow",
