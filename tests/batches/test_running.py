@@ -253,7 +253,7 @@ async def test_a_batch_leaves_the_disks_reserve_alone(desk, shelf, monkeypatch):
     stopped = await desk.end(batch)  # how it ended can still be noted
     assert stopped.progress.failure.code == "storage-full"
     assert stopped.counts.queued > 0
-    with pytest.raises(disk.NoRoom, match="there is no room"):
+    with pytest.raises(disk.NoRoom, match="the disk of the data folder is full"):
         await desk.submit(b"two")
     shelf.before = None
     free["bytes"] = 2**40

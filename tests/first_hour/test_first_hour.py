@@ -113,7 +113,7 @@ def test_a_dry_run_tells_before_the_start_what_will_not_come_in(desk: Desk) -> N
     ran = desk.lookalike("ingest", "--dry-run", "-f", "lookalike.yaml")
     assert ran.returncode == 5, ran.stderr
     assert re.search(r"1 picture: the JPEG image ends early.*\(such as broken.jpg\)", ran.stdout)
-    assert "1 file: .nef: camera raw files are not read" in ran.stdout
+    assert "1 file: .nef: camera raw files are not supported" in ran.stdout
     assert "2 pictures: Liste.csv has no row for it" in ran.stdout
     assert "1 row: no file of the folder has the name that Liste.csv says" in ran.stdout
 

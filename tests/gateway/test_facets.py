@@ -338,16 +338,20 @@ async def test_collections_that_differ_in_a_field_are_told(ask: Ask):
         (
             {"field": "price", "limit": 3},
             "fields[0].limit",
-            "belongs to type terms, and this facet is a histogram",
+            "belongs to type terms, and this facet has type histogram",
         ),
-        ({"field": "price", "interval": "day"}, "fields[0].interval", "'day' is no number"),
+        ({"field": "price", "interval": "day"}, "fields[0].interval", "'day' is not a number"),
         ({"field": "added", "interval": 3}, "fields[0].interval", "3 is none of hour, day"),
         (
             {"field": "price", "interval": 0.001},
             "fields[0].interval",
-            "0.001 makes more than 100 buckets from 0.1 to 3.9: take a wider one",
+            "0.001 results in more than 100 buckets from 0.1 to 3.9: use a larger interval",
         ),
-        ({"field": "added", "interval": "hour"}, "fields[0].interval", "hour makes more than 100"),
+        (
+            {"field": "added", "interval": "hour"},
+            "fields[0].interval",
+            "hour results in more than 100",
+        ),
         ({"field": "kind", "limit": 1001}, "fields[0].limit", "1000"),
     ],
 )

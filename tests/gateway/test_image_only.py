@@ -59,8 +59,8 @@ async def test_words_are_refused_with_the_name_of_the_model(
     (error,) = answer.json()["errors"]
     assert error["path"] == "queries[0].value"
     assert error["message"] == (
-        f"'{NAME}', the model of collection 'catalogue', knows no words: query with an image, or "
-        "with a document of the collection"
+        f"'{NAME}', the model of collection 'catalogue', does not understand text: query with an "
+        "image, or with a document of the collection"
     )
 
 

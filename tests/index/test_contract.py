@@ -164,8 +164,8 @@ async def test_a_payload_of_two_megabytes_comes_back(engine):
         ({"n": 2**63}, "does not fit 64 signed bits"),
         ({"image": b"\x89PNG"}, "payload.image is bytes"),
         ({"half": "\ud800"}, "not valid Unicode"),
-        ({1: "one"}, "key 1 in payload is no text"),
-        ({"a": {2: "two"}}, "key 2 in payload.a is no text"),
+        ({1: "one"}, "key 1 in payload is not text"),
+        ({"a": {2: "two"}}, "key 2 in payload.a is not text"),
         ({"when": object()}, "payload.when is object"),
     ],
 )
@@ -190,7 +190,7 @@ async def test_a_payload_nested_without_end_is_refused(engine):
 @pytest.mark.parametrize(
     ("vector", "message"),
     [
-        ([1, 2, 3], r"shape \(3,\), the index \(4,\)"),
+        ([1, 2, 3], r"shape \(3,\), and the index \(4,\)"),
         ([[1, 2, 3, 4]], r"shape \(1, 4\)"),
         ([1, 2, float("nan"), 4], "NaN or infinity"),
         ([1, 2, float("inf"), 4], "NaN or infinity"),
@@ -466,9 +466,12 @@ async def test_exact_queries_and_chosen_beams_find_the_best(engine, quantization
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"dimension": 5}, "dimension 4, the configuration 5"),
-        ({"vector": VectorSpec(distance=Distance.DOT)}, "distance Cosine, the configuration Dot"),
-        ({"fingerprint": "model-b"}, "fingerprint model-a, the configuration model-b"),
+        ({"dimension": 5}, "dimension 4, and the configuration 5"),
+        (
+            {"vector": VectorSpec(distance=Distance.DOT)},
+            "distance Cosine, and the configuration Dot",
+        ),
+        ({"fingerprint": "model-b"}, "fingerprint model-a, and the configuration model-b"),
     ],
 )
 async def test_an_index_made_for_something_else_is_refused_with_the_remedy(engine, change, message):

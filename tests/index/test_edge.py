@@ -508,7 +508,7 @@ async def test_an_index_that_is_never_quiet_optimises_by_itself(folder, monkeypa
 async def test_a_disk_without_room_for_the_copy_is_reported(folder, monkeypatch):
     index = await filled(folder)
     monkeypatch.setattr(edge_store, "free_bytes", lambda _: 100_000)
-    with pytest.raises(IndexFailure, match="of free disk for its copy"):
+    with pytest.raises(IndexFailure, match="of free disk space for its copy"):
         await index.optimize()
     assert await index.count() == MANY
     await index.close()

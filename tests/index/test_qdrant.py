@@ -74,7 +74,7 @@ async def test_a_server_that_does_not_answer_is_reported_with_its_address(nobody
     ["http://", "qdrant:6333", "ftp://qdrant", "", "http://[0]:1", "http://[::1", "http://q:99999"],
 )
 async def test_an_address_that_is_none_is_refused(url):
-    with pytest.raises(IndexFailure, match=re.escape(f"index.url {url!r} is no address")):
+    with pytest.raises(IndexFailure, match=re.escape(f"index.url {url!r} is not the address")):
         await opened(url)
 
 
@@ -87,7 +87,7 @@ async def test_a_collection_of_somebody_else_is_left_alone():
     client = client_of(":memory:", 6334)
     params = models.VectorParams(size=4, distance=models.Distance.COSINE)
     await client.create_collection("shoes", vectors_config=params)
-    with pytest.raises(IndexMismatch, match="was not made by Lookalike"):
+    with pytest.raises(IndexMismatch, match="was not created by Lookalike"):
         await QdrantIndex.open_with(local(client), wanted())
     await client.close()
 

@@ -220,7 +220,7 @@ async def test_a_wrong_token_is_refused(app, index, token):
 
 async def test_without_a_token_the_route_is_off(app):
     app.state.token = None
-    with pytest.raises(IndexFailure, match=r"off: set access\.internal_token_file"):
+    with pytest.raises(IndexFailure, match=r"disabled: set access\.internal_token_file"):
         await client(app, token="None").count()
 
 
@@ -311,7 +311,7 @@ async def test_a_value_that_cannot_be_sent_is_refused_here(app, value):
 async def test_an_unknown_collection_and_operation_are_named(app):
     with pytest.raises(IndexFailure, match="no collection 'boots'"):
         await client(app, collection="boots").count()
-    with pytest.raises(IndexRefused, match="no operation 'drop': count, delete"):
+    with pytest.raises(IndexRefused, match="no operation 'drop': use one of count, delete"):
         await client(app)._ask("drop")
 
 
@@ -364,7 +364,7 @@ async def test_a_server_that_stays_away_is_reported_with_its_address(app):
 @pytest.mark.parametrize("status", [200, 404, 500])
 async def test_an_answer_of_another_program_is_no_indexs_answer(app, status):
     shoes = client(app, failures=[status])
-    with pytest.raises(IndexFailure, match="check that the address is a Lookalike server's"):
+    with pytest.raises(IndexFailure, match="check that the address is that of a Lookalike server"):
         await shoes.count()
     assert len(shoes.transport.requests) == 1
 

@@ -210,7 +210,7 @@ def test_pictures_in_formats_that_are_not_read_are_counted_by_cause(place, paint
     assert progress.state is RunState.COMPLETED
     assert progress.total.skipped == 5
     assert [each.told() for each in progress.skipped] == [
-        "2 files: .nef: camera raw files are not read: export JPEGs (such as b.NEF)",
+        "2 files: .nef: camera raw files are not supported: export JPEGs (such as b.NEF)",
         "1 file: .psd: Photoshop files are not read: export JPEGs or PNGs (such as d.psd)",
         "1 file: .svg: drawings (SVG) are not read: export PNGs (such as e.svg)",
         "1 file: .txt is no name of an image: if it is one, rename it (such as notes.txt)",

@@ -94,7 +94,7 @@ async def test_an_index_that_fills_the_disk_refuses_and_goes_on_reading(disk: Di
 
     index = await opened()
     disk.leave(RESERVE + (8 << 20))
-    with pytest.raises(IndexFull, match="there is no room"):
+    with pytest.raises(IndexFull, match="the disk of the data folder is full"):
         await index.upsert(points(256 * 64))  # slice by slice: the first ones are written
     there = await index.count()
     assert there > 0
@@ -205,7 +205,7 @@ def test_a_service_whose_disk_fills_only_reads_says_so_and_recovers(
     assert client.delete(f"{DOCUMENTS}/kept").status_code == 507
     patch = client.patch(f"{DOCUMENTS}/kept", json={"metadata": {"a": 1}})
     assert patch.status_code == 507
-    with pytest.raises(IndexFull, match="there is no room"):
+    with pytest.raises(IndexFull, match="the disk of the data folder is full"):
         asyncio.run(_ingest(served))
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["read_only"]) == (200, True)

@@ -49,7 +49,7 @@ def test_rays_folder_is_emptied_and_closed_to_others(
 def test_a_folder_of_somebody_else_is_not_used(run: RunDirectory, tmp_path: Path) -> None:
     run.ray_dir.symlink_to(tmp_path)
     try:
-        with pytest.raises(CannotStart, match="belongs to somebody else"):
+        with pytest.raises(CannotStart, match="belongs to another user"):
             prepare(run)
     finally:
         run.ray_dir.unlink()

@@ -43,7 +43,7 @@ DEFAULT_MAX_PIXELS = 100_000_000
 _BUDGET = Budget(2 * ORDINARY_BYTES)
 
 _SUPPORTED_NAMES = ", ".join(NAMES.get(f, f) for f in SUPPORTED)
-_RAW = "camera raw files are not read: export JPEGs"
+_RAW = "camera raw files are not supported: export JPEGs"
 _REMEDIES = {
     "HEIC": "install pillow-heif where Lookalike runs (pip install 'pillow-heif>=1.8'), or convert "
     "it to JPEG",
@@ -186,7 +186,8 @@ def _open(data: bytes, format_: str) -> Image.Image:
 def _broken(data: bytes, format_: str, error: BaseException) -> ImageError:
     if isinstance(error, MemoryError):
         return ImageError(
-            Code.TOO_MANY_PIXELS, f"not enough memory to decode this {format_}: scale it down first"
+            Code.TOO_MANY_PIXELS,
+            f"there is not enough memory to decode this {format_}: scale it down first",
         )
     name = NAMES.get(format_, format_)
     if _ends_early(data, format_) or "truncated" in str(error):
@@ -195,7 +196,7 @@ def _broken(data: bytes, format_: str, error: BaseException) -> ImageError:
             f"the {name} image ends early, after {len(data):,} bytes: fetch or upload it again",
         )
     # TIFF is a family of formats, of which a whole file may be one that nobody here can read.
-    or_else = ", or of a kind of TIFF that is not read," if format_ == "TIFF" else ""
+    or_else = ", or is of a kind of TIFF that is not supported," if format_ == "TIFF" else ""
     return ImageError(
         Code.CORRUPT,
         f"the {name} image is damaged{or_else} and cannot be decoded: export it again from its "
@@ -234,7 +235,7 @@ def _orientation(image: Image.Image, warnings: list[str]) -> int:
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # a damaged EXIF block must not cost the picture
-        warnings.append("the EXIF block is damaged: orientation ignored")
+        warnings.append("the EXIF block is damaged: its orientation was ignored")
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 

@@ -53,7 +53,7 @@ def read(block: bytes) -> tuple[Values, tuple[str, ...]]:
     try:
         tags = _Tags(block)
     except _Bad as bad:
-        return {}, (f"the EXIF block is damaged and was left out ({bad})",)
+        return {}, (f"the EXIF block is damaged and was ignored ({bad})",)
     values: Values = {}
     left_out: list[str] = []
     for path, get in _WANTED.items():

@@ -105,14 +105,14 @@ class ImageFetcher:
                     raise ImageError(
                         Code.HTTP_STATUS,
                         f"{shown(current)} answered {_status(response.status)}: check that the "
-                        "address is right and open to anyone, or upload the image itself",
+                        "address is right and publicly accessible, or upload the image itself",
                     )
                 data = await self._body(response, current)
                 return Fetched(data, _header(response, b"content-type"), str(current))
         raise ImageError(
             Code.TOO_MANY_REDIRECTS,
-            f"{shown(url)} redirects more than {self.policy.max_redirects} times: use the address "
-            "it ends at",
+            f"{shown(url)} redirects more than {self.policy.max_redirects} times: use the "
+            "address that it leads to",
         )
 
     @contextlib.asynccontextmanager
@@ -154,7 +154,7 @@ class ImageFetcher:
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.UnsupportedProtocol):
             raise ImageError(
                 Code.UNREACHABLE,
-                f"{shown(url)} broke off its answer: try again, or upload the image itself",
+                f"{shown(url)} ended its answer early: try again, or upload the image itself",
             ) from None
 
     async def _body(self, response: httpcore.Response, url: httpx.URL) -> bytes:
@@ -177,7 +177,7 @@ class ImageFetcher:
                 raise self._too_large(url, f"more than {cap:,} bytes")
         if not body:
             raise ImageError(
-                Code.EMPTY, f"{shown(url)} answered with 0 bytes: check that the image is there"
+                Code.EMPTY, f"{shown(url)} answered with 0 bytes: check that the image exists"
             )
         return bytes(body)
 

@@ -82,8 +82,8 @@ def _plain_base64(text: str, limit: int) -> bytes:
     if "." in text[:512] or text.startswith("~"):
         raise ImageError(
             Code.BAD_REFERENCE,
-            f"{shown(text)!r} is neither a URL nor base64: for an address write https:// before "
-            "it; files of your own are uploaded, not named",
+            f"{shown(text)!r} is neither a URL nor base64: an address begins with https://; a "
+            "file of your own has to be uploaded",
         )
     return _from_base64(text, limit, "the image")
 

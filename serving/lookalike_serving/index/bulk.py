@@ -59,12 +59,13 @@ def bulk_router(
             _authorise(request, token())
             found = indexes(name, index)
             if found is None:
-                raise _Refusal(404, f"no collection {name!r} is served here")
+                raise _Refusal(404, f"this server has no collection {name!r}")
             run = operations.get(operation)
             if run is None:
                 raise _Refusal(
                     404,
-                    f"no operation {operation!r}: {', '.join(sorted(operations))}",
+                    f"there is no operation {operation!r}: use one of "
+                    f"{', '.join(sorted(operations))}",
                     IndexRefused,
                 )
             answer = await run(found, await _read(request))
@@ -79,7 +80,7 @@ def bulk_router(
 
 def _authorise(request: Request, token: str | None) -> None:
     if not token:
-        raise _Refusal(403, "the bulk route is off: set access.internal_token_file")
+        raise _Refusal(403, "the bulk route is disabled: set access.internal_token_file")
     sent = request.headers.get("authorization", "")
     if not hmac.compare_digest(sent.encode(), f"Bearer {token}".encode()):
         raise _Refusal(401, "the internal token is missing or wrong: see internal_token_file")

@@ -119,7 +119,9 @@ class ShardEngine:
         with translated(f"reading the index in {self._path}"):
             found = self._shard.retrieve([id], False, False)
         if not found:
-            raise IndexRefused(f"no point {id}: it was deleted in the meantime; write it again")
+            raise IndexRefused(
+                f"there is no point {id}: it was deleted in the meantime; write it again"
+            )
 
     def _update(self, operation: edge.UpdateOperation) -> None:
         with translated(f"writing to the index in {self._path}"):

@@ -74,9 +74,9 @@ class Manifest(BaseModel):
         ):
             if stored != wanted:
                 raise IndexMismatch(
-                    f"the index in {where} has {name} {stored}, the configuration {wanted}: "
-                    "configure what it was made for, or give the collection another index.path "
-                    "(or delete the folder) and ingest again"
+                    f"the index in {where} has {name} {stored}, and the configuration {wanted}: "
+                    "configure what it was created for, or give the collection another "
+                    "index.path (or delete the folder) and ingest again"
                 )
 
 
@@ -180,8 +180,8 @@ class EdgeFolder:
         ]
         if foreign:
             raise IndexMismatch(
-                f"the folder {self.path} has other files ({', '.join(sorted(foreign)[:3])}) but no "
-                "lookalike.json: choose an empty folder, or restore that file"
+                f"the folder {self.path} has other files ({', '.join(sorted(foreign)[:3])}) but "
+                "no lookalike.json: choose an empty folder, or restore that file"
             )
 
     def write_manifest(self, manifest: Manifest) -> None:

@@ -66,7 +66,7 @@ class ShardOptimizer:
         code = self._process.returncode
         cause = f"signal {-code}" if code is not None and code < 0 else f"status {code}"
         return IndexFailure(
-            f"optimising the index in {self._source.parent} failed "
-            f"({cause}: {why or 'no message'}); searches go on without; "
-            "free memory or disk and call optimize() again"
+            f"optimising the index in {self._source.parent} failed ({cause}: "
+            f"{why or 'no message'}); searches still work; free memory or disk space, and call "
+            "optimize() again"
         )

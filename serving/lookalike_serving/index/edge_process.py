@@ -124,7 +124,8 @@ class _Channel(asyncio.Protocol):
 
     def _ended(self) -> IndexUnavailable:
         return IndexUnavailable(
-            f"{self._name} ended unexpectedly (out of memory?): it is started again, try again soon"
+            f"{self._name} ended unexpectedly (perhaps for lack of memory): it is started again; "
+            "try again soon"
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -309,7 +309,7 @@ class EdgeStore:
         try:
             await self._note(written=self._written)
         except OSError as failure:  # a full disk: it says only when to optimise
-            log.warning("%s: how much was written is not noted: %s", self.path, failure)
+            log.warning("%s: the amount written could not be recorded: %s", self.path, failure)
 
     # Optimising
 
@@ -362,8 +362,9 @@ class EdgeStore:
         needed, free = 3 * size_on_disk(source) + RESERVE, free_bytes(source)
         if free < needed:
             raise IndexFailure(
-                f"optimising the index in {self.path} needs {needed / 1e9:.1f} GB of free disk for "
-                f"its copy, there are {free / 1e9:.1f} GB: free some, then call optimize() again"
+                f"optimising the index in {self.path} needs {needed / 1000000000.0:.1f} GB of "
+                f"free disk space for its copy, and {free / 1000000000.0:.1f} GB are free: free "
+                "some, then call optimize() again"
             )
 
     async def _take_over(self) -> None:

@@ -69,7 +69,7 @@ def _read(file: Path, what: str) -> str:
     except OSError as error:
         raise IndexFailure(f"{what} {file} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise IndexFailure(f"{what} {file} is no text: write it as UTF-8") from error
+        raise IndexFailure(f"{what} {file} is not text: write it as UTF-8") from error
 
 
 def client_of(
@@ -83,7 +83,7 @@ def client_of(
         return AsyncQdrantClient(location=IN_MEMORY)
     if not _is_address(url):
         raise IndexFailure(
-            f"index.url {url!r} is no address of a Qdrant server: write http(s)://host:port"
+            f"index.url {url!r} is not the address of a Qdrant server: write http(s)://host:port"
         )
     channel: dict[str, Any] = dict(_CHANNEL)
     rest: dict[str, Any] = {}

@@ -113,8 +113,9 @@ async def ensure_collection(
     stored = (info.config.metadata or {}).get(METADATA)
     if not isinstance(stored, dict):
         raise IndexMismatch(
-            f"collection {wanted.name} at {where} was not made by Lookalike, or by a Qdrant older "
-            "than 1.16: choose another index name, or delete the collection and ingest again"
+            f"collection {wanted.name} at {where} was not created by Lookalike, or was created "
+            "by a Qdrant older than 1.16: choose another index name, or delete the collection "
+            "and ingest again"
         )
     owner = owner_in(stored)
     if is_anothers(owner, wanted.owner):
@@ -126,9 +127,9 @@ async def ensure_collection(
     for key, value in wanted.made_for.items():
         if stored.get(key) != value:
             raise IndexMismatch(
-                f"collection {wanted.name} at {where} has {key} {stored.get(key)}, the "
-                f"configuration {value}: configure what it was made for, or give the collection "
-                "another index name (or delete it) and ingest again"
+                f"collection {wanted.name} at {where} has {key} {stored.get(key)}, and the "
+                f"configuration {value}: configure what it was created for, or give the "
+                "collection another index name (or delete it) and ingest again"
             )
     signed = {**stored, **wanted.signature, **_types(wanted, stored, info)}
     if signed != stored:

@@ -240,7 +240,7 @@ class Connection:
             return
         if node.failed_at - node.back_at > _STEADY_SECONDS:
             node.looks = 0
-        log.warning("Qdrant at %s is left out until it answers again: %s", node.url, failure)
+        log.warning("Qdrant at %s is skipped until it answers again: %s", node.url, failure)
         node.left_out = asyncio.create_task(self._look_until_it_answers(node))
 
     async def _look_until_it_answers(self, node: _Node) -> None:
@@ -323,8 +323,8 @@ def _checked(node: _Node, told: str) -> Version | None:
     version = parsed(told)
     if too_old(version):
         raise IndexMismatch(
-            f"Qdrant at {node.url} has version {told}: {written(OLDEST)} is the oldest that is "
-            "supported; upgrade it"
+            f"Qdrant at {node.url} has version {told}, and the oldest supported version is "
+            f"{written(OLDEST)}: upgrade it"
         )
     return version
 

@@ -78,20 +78,21 @@ def failure(status: StatusCode | int | None, text: str, doing: str, where: str) 
                 "ingest again, which creates a new one"
             )
         case StatusCode.INVALID_ARGUMENT | StatusCode.UNIMPLEMENTED | 400 | 422:
-            return IndexRefused(f"{doing}: Qdrant at {where} refused it: {text}")
+            return IndexRefused(f"{doing}: Qdrant at {where} refused the request: {text}")
         case StatusCode.UNAVAILABLE if (problem := certificate_problem(text)) is not None:
             return CertificateRefused(f"{doing} failed: Qdrant at {where}: {problem}")
         case StatusCode.UNAVAILABLE if (problem := tls_problem(text)) is not None:
             return IndexUnavailable(f"{doing} failed: Qdrant at {where}: {problem}")
         case StatusCode.UNAVAILABLE | 503 | None:
             return IndexUnavailable(
-                f"{doing} failed: Qdrant at {where} does not answer ({text}): check that it runs, "
-                "that index.url names it and that its gRPC port can be reached, then try again"
+                f"{doing} failed: Qdrant at {where} does not answer ({text}): check that it "
+                "runs, that index.url is its address, and that its gRPC port can be reached, "
+                "then try again"
             )
         case StatusCode.DEADLINE_EXCEEDED | 408:
             return TooSlow(
                 f"{doing} failed: Qdrant at {where} does not answer in time: it is overloaded or "
-                "out of reach; see its log and its load, then try again"
+                "cannot be reached; see its log and its load, then try again"
             )
         case _:
             name = status.name if isinstance(status, StatusCode) else status

@@ -67,7 +67,9 @@ async def drop(connection: Connection, index: StoredIndex) -> None:
     async def delete(client: AsyncQdrantClient) -> None:
         now = await _stored(client, index.name)
         if now is not None and now.owner != index.owner:
-            raise IndexMismatch(f"collection {index.name} belongs to {now.owner} now: it stays")
+            raise IndexMismatch(
+                f"collection {index.name} now belongs to {now.owner} and is not deleted"
+            )
         await client.delete_collection(index.name)
 
     await connection.call(f"deleting collection {index.name}", delete)

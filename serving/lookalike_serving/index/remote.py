@@ -170,8 +170,8 @@ class RemoteIndex:
             # Not our route's answer: a proxy's, or another program's.
             kind = IndexUnavailable if response.status_code in _UNAVAILABLE else IndexFailure
             raise kind(
-                f"{self._where}/{operation} answered {response.status_code} and no index's "
-                "answer: check that the address is a Lookalike server's"
+                f"{self._where}/{operation} answered {response.status_code}, which is not the "
+                "answer of an index: check that the address is that of a Lookalike server"
             )
         answer = wire.unpack(response.content)
         if response.status_code == httpx.codes.OK:

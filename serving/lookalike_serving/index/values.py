@@ -49,8 +49,8 @@ def checked_vector(vector: Vector | None, dimension: int | None, what: str) -> l
     floats = np.asarray(vector, dtype=np.float32)
     if floats.shape != (dimension,):
         raise IndexRefused(
-            f"{what} has shape {floats.shape}, the index ({dimension},): "
-            "embed with the collection's own model"
+            f"{what} has shape {floats.shape}, and the index ({dimension},): embed with the "
+            "collection's own model"
         )
     values: list[float] = floats.tolist()
     # In Python's 64 bits the sum of finite float32s never overflows, so it tells; and summing a
@@ -71,7 +71,7 @@ def _mapping(value: Mapping[Any, Any], what: str, path: str, depth: int) -> dict
     result = {}
     for key, item in value.items():
         if type(key) is not str:
-            raise IndexRefused(f"{what}: key {key!r} in {path} is no text: quote it")
+            raise IndexRefused(f"{what}: key {key!r} in {path} is not text: quote it")
         result[_text(key, what, path)] = _json(item, what, f"{path}.{key}", depth + 1)
     return result
 
@@ -89,7 +89,7 @@ def _json(value: Any, what: str, path: str, depth: int) -> Any:
         return int(value)
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise IndexRefused(f"{what}: {path} is {value}, which JSON lacks: leave the key out")
+            raise IndexRefused(f"{what}: {path} is {value}, which JSON does not have: omit the key")
         return float(value)
     if depth >= MAX_DEPTH:
         raise IndexRefused(f"{what}: {path} is nested deeper than {MAX_DEPTH} levels: flatten it")

@@ -143,7 +143,9 @@ def encode_vector(vector: Vector | None) -> bytes | None:
 def decode_vector(raw: bytes) -> Vector:
     """(d,) float32. Raises IndexRefused."""
     if len(raw) % _FLOAT32.itemsize:
-        raise IndexRefused(f"a vector has {len(raw)} bytes, no multiple of 4: send float32")
+        raise IndexRefused(
+            f"a vector has {len(raw)} bytes, which is not a multiple of 4: send float32"
+        )
     return np.frombuffer(raw, dtype=_FLOAT32).astype(np.float32)
 
 

@@ -120,7 +120,7 @@ async def drop(
     config = configuration()
     if folder.path not in unused_folders(config):
         folder.release()
-        raise Kept(f"index {index.name} is in use, or gone already")
+        raise Kept(f"index {index.name} is in use, or has been deleted")
     # First what depends on it: what is interrupted here is done again by the next try.
     release_index(config.data_dir / "images", index.name)
     forget(config.data_dir, index.name)
@@ -130,18 +130,18 @@ async def drop(
 def check_droppable(index: LeftBehind, *, with_documents: bool) -> None:
     """Raises Kept if it is another's, or holds documents that nobody has given up."""
     if index.anothers is not None:
-        raise Kept(f"index {index.name} belongs to {index.anothers}: it stays")
+        raise Kept(f"index {index.name} belongs to {index.anothers} and is not deleted")
     if with_documents or index.only_here == 0:
         return
     if index.only_here is None:
         raise Kept(
             f"index {index.name} could not be counted ({index.problem}), and may hold documents "
-            "that nothing can bring again: add --yes to give them up"
+            "that nothing can provide again: add --yes to delete it all the same"
         )
     raise Kept(
-        f"index {index.name} holds {index.only_here} documents that no source of the configuration "
-        "can bring again (uploads, or of a source that is no longer declared): add --yes to give "
-        "them up"
+        f"index {index.name} holds {index.only_here} documents that no source of the "
+        "configuration can provide again (uploads, or documents of a source that is no longer "
+        "declared): add --yes to delete them"
     )
 
 
@@ -192,7 +192,9 @@ async def _counted_folder(config: ServingConfig, folder: Path) -> LeftBehind:
     collection = owner.name if owner is not None else _attributed(config, folder.name)
     found = LeftBehind(folder.name, str(folder), collection, bytes=size_on_disk(folder))
     if manifest is None:
-        why = f"{MANIFEST} is missing or cannot be read: it was half dropped, or is damaged"
+        why = (
+            f"{MANIFEST} is missing or cannot be read: the index was deleted in part, or is damaged"
+        )
         return replace(found, problem=why)
     found = replace(found, model=manifest.model)
     if owner is not None and not _is_ours(config, owner):
@@ -299,4 +301,4 @@ async def _drop_on(config: ServingConfig, server: IndexConfig, index: LeftBehind
                 forget(config.data_dir, index.name)
                 await drop_stored(connection, stored)
                 return
-    raise Kept(f"index {index.name} is in use, or gone already")
+    raise Kept(f"index {index.name} is in use, or has been deleted")

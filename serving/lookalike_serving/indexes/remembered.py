@@ -51,4 +51,4 @@ def _write(data_dir: Path, counts: Mapping[str, int]) -> None:
         data_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(data_dir / _FILE, text.encode())
     except OSError as failure:
-        log.warning("how many documents there are is not noted in %s: %s", data_dir, failure)
+        log.warning("the number of documents could not be recorded in %s: %s", data_dir, failure)

@@ -217,8 +217,8 @@ def start_ray(run: RunDirectory, forks: ForkServer) -> str:
             ray.shutdown()
             processes.end(lambda: processes.of_run(run))
     raise CannotStart(
-        f"Ray did not start, {_RAY_STARTS} times ({' '.join(str(last).split())}). If it was not up "
-        "in time, this machine is too busy or has too little memory: give it more CPU "
+        f"Ray did not start in {_RAY_STARTS} attempts ({' '.join(str(last).split())}). If it was "
+        "too slow, this machine is too busy or has too little memory: give it more CPU "
         "(resources.requests.cpu on a cluster), or try again later"
     ) from last
 
@@ -306,7 +306,7 @@ def _own_folder(path: Path) -> Path:
         path.mkdir(mode=0o700)
     found = path.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise CannotStart(f"{path} belongs to somebody else: remove it")
+        raise CannotStart(f"{path} belongs to another user: remove it")
     path.chmod(0o700)
     return path
 

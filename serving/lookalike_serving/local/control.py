@@ -128,12 +128,12 @@ class Control:
                 async with self._changing:
                     return await self._apply(asked)
             case _:
-                raise Refused("the server is of another version: `lookalike down`, then `up`")
+                raise Refused("the server has another version: run `lookalike down`, then `up`")
 
     async def _apply(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         if asked["based_on"] != digest_of(self._run.serving_config):
             raise Refused(
-                "the server's configuration has changed in the meantime: look at the plan again"
+                "the server's configuration has changed in the meantime: check the plan again"
             )
         try:
             wanted = ServingConfig.model_validate(asked["config"])
@@ -142,8 +142,8 @@ class Control:
             first = failure.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise Refused(
-                f"the server is of another version ({where}: {first['msg']}): `lookalike down`, "
-                "then `up`"
+                f"the server has another version ({where}: {first['msg']}): run `lookalike "
+                "down`, then `up`"
             ) from None
         leave_behind = bool(asked["leave_behind"])
         before = self._run.serving_config.read_text()

@@ -68,9 +68,9 @@ def no_room(free: int, size: int = 0, reserve: int = RESERVE) -> str:
     """What is free, what is needed, and the remedy."""
     needs = f", {size:,} are needed" if size else ""
     return (
-        f"there is no room on the data folder's disk: {free:,} bytes are free{needs}, and "
-        f"{reserve:,} are kept back. Searches go on. Delete documents, drop indexes that are left "
-        "behind, or make the disk larger; it continues by itself then"
+        f"the disk of the data folder is full: {free:,} bytes are free{needs}, and {reserve:,} "
+        "are reserved. Searches still work. Delete documents or unused indexes, or enlarge the "
+        "disk; the service then continues by itself"
     )
 
 

@@ -124,7 +124,10 @@ def _check(targets: Sequence[Target], queries: Sequence[tuple[int, QueryPart]]) 
             )
             if query.type is QueryType.VECTOR:
                 errors.append(
-                    Wrong(f"{at}.embedding_model", f"{told}: vectors of two models do not compare")
+                    Wrong(
+                        f"{at}.embedding_model",
+                        f"{told}: vectors of different models cannot be compared",
+                    )
                 )
             else:
                 warnings.append(f"{at}.embedding_model: {told}; that model embedded the query")
@@ -150,7 +153,7 @@ def _wrong_value(query: QueryPart) -> str | None:
             if not isinstance(value, str) or not value.strip():
                 return "a text query takes a text that is not empty"
             if len(value) > MAX_TEXT:
-                return f"has {len(value)} characters: at most {MAX_TEXT} are possible"
+                return f"has {len(value)} characters: at most {MAX_TEXT} are allowed"
         case QueryType.IMAGE:
             if not isinstance(value, str) or not value:
                 return (
@@ -167,12 +170,12 @@ def _unservable(query: QueryPart, target: Target) -> str | None:
     info = target.state.embedder.info
     if query.type is QueryType.TEXT and not info.supports_text:
         return (
-            f"{info.name!r}, the model of collection {target.name!r}, knows no words: query with "
-            "an image, or with a document of the collection"
+            f"{info.name!r}, the model of collection {target.name!r}, does not understand text: "
+            "query with an image, or with a document of the collection"
         )
     if query.type is QueryType.VECTOR and len(query.value or ()) != info.dimension:
         return (
-            f"has {len(query.value or ())} numbers, but model {info.name!r} makes vectors of "
+            f"has {len(query.value or ())} numbers, but vectors of model {info.name!r} have "
             f"{info.dimension}"
         )
     return None
@@ -238,7 +241,9 @@ async def _find(targets: Sequence[Target], position: int, query: QueryPart) -> _
         where = ", ".join(target.name for target in asked)
         raise wrong(f"{at}.value", f"there is no document {document_id!r} in {where}")
     if len(set(images.values())) > 1:
-        message = f"{document_id!r} is a different document in {', '.join(images)}: name one"
+        message = (
+            f"{document_id!r} is a different document in {', '.join(images)}: name one of them"
+        )
         raise wrong(f"{at}.collection", message)
     return _StoredDocument(vectors, next(iter(images.values())))
 

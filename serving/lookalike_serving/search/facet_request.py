@@ -77,18 +77,21 @@ class FacetField(Strict):
         "Datetime field.",
     )
     limit: int | None = Field(
-        default=None, ge=1, le=MAX_LIMIT, description=f"terms: how many values; {DEFAULT_LIMIT}."
+        default=None,
+        ge=1,
+        le=MAX_LIMIT,
+        description=f"terms: how many values to return. Default: {DEFAULT_LIMIT}.",
     )
     contains: str | None = Field(
         default=None,
         min_length=1,
         max_length=256,
-        description="terms: only values with this in their text; case does not count.",
+        description="terms: only values that contain this text, ignoring case.",
     )
     include: list[StrictBool | _Integer | _Text] | None = Field(
         default=None,
         max_length=100,
-        description="terms: values that are reported in any case, after the most frequent.",
+        description="terms: values that are returned in any case, after the most frequent ones.",
     )
     ranges: list[FacetRange] | None = Field(
         default=None, min_length=1, max_length=MAX_RANGES, description="range: the ranges."
@@ -97,16 +100,16 @@ class FacetField(Strict):
         default=None,
         ge=2,
         le=MAX_BUCKETS,
-        description="histogram, date_histogram: at most so many buckets, whose width is then "
-        f"chosen; {DEFAULT_BUCKETS}.",
+        description="histogram, date_histogram: the largest number of buckets, whose width is "
+        f"then chosen. Default: {DEFAULT_BUCKETS}.",
     )
     interval: DateInterval | _Width | None = Field(
         default=None,
-        description="In place of buckets. histogram: the width of each. date_histogram: hour, "
-        "day, week, month, quarter or year.",
+        description="Instead of buckets. histogram: the width of each bucket. date_histogram: "
+        "hour, day, week, month, quarter or year.",
     )
     missing: bool = Field(
-        default=False, description="Also count the documents that hold no value: missing, null, []."
+        default=False, description="Also count the documents without a value: no key, null, or []."
     )
 
 
@@ -137,8 +140,9 @@ class FacetsRequest(Strict):
 
     filters: Any = Field(
         default=None,
-        description="As in a search. A facet leaves out the parts of the outermost AND that "
-        "name no field but its own, so that a choice does not empty its field's other values.",
+        description="Filters as in a search. A facet ignores the parts of the outermost AND "
+        "that name only its own field, so that a choice does not empty the other "
+        "values of its field.",
         json_schema_extra={"anyOf": [{"x-ref": "Filters"}, {"type": "null"}]},
     )
     fields: list[FacetField] = Field(
@@ -148,7 +152,9 @@ class FacetsRequest(Strict):
 
 class ValueCount(BaseModel):
     value: str | int | bool
-    count: int = Field(description="Documents that hold it; of a list each member counts.")
+    count: int = Field(
+        description="The number of documents that have it; of a list, each element counts."
+    )
 
 
 class Bucket(BaseModel):
@@ -169,7 +175,8 @@ class Facet(BaseModel):
     )
     values: list[ValueCount] | None = Field(default=None, description="terms: most frequent first.")
     distinct: int | None = Field(
-        default=None, description="terms: how many values there are; null where more than are read."
+        default=None,
+        description="terms: the number of different values; null if there are more than are read.",
     )
     buckets: list[Bucket] | None = Field(
         default=None, description="The other types: in order, empty ones among them."
@@ -181,7 +188,7 @@ class Facet(BaseModel):
 
 
 class FacetsResponse(BaseModel):
-    total: int = Field(description="Documents that match all filters; exact.")
+    total: int = Field(description="The exact number of documents that match all filters.")
     facets: list[Facet]
     took_ms: float
     warnings: list[str]

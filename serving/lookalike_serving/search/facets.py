@@ -130,11 +130,15 @@ def _planned(
     for option in wrong_options:
         named = " or ".join(_OPTIONS[option])
         errors.append(
-            Wrong(f"{path}.{option}", f"belongs to type {named}, and this facet is a {type}")
+            Wrong(f"{path}.{option}", f"belongs to type {named}, and this facet has type {type}")
         )
     if type is FacetType.HISTOGRAM and isinstance(asked.interval, DateInterval):
         errors.append(
-            Wrong(f"{path}.interval", f"{asked.interval.value!r} is no number: a histogram's width")
+            Wrong(
+                f"{path}.interval",
+                f"{asked.interval.value!r} is not a number, which the "
+                "width of a histogram has to be",
+            )
         )
     if type is FacetType.DATE_HISTOGRAM and isinstance(asked.interval, int | float):
         names = ", ".join(DateInterval)
@@ -182,7 +186,7 @@ def _ranged(asked: FacetField, path: str, errors: list[Wrong]) -> frozenset[Fiel
         if len(ends) == 2 and one_kind and not ends[0] < ends[1]:
             errors.append(Wrong(where, f"from {each.from_} is not below to {each.to}"))
     if len(times) > 1:
-        errors.append(Wrong(f"{path}.ranges", "mixes numbers and times: write one kind"))
+        errors.append(Wrong(f"{path}.ranges", "mixes numbers and times: use only one kind"))
     return frozenset({FieldType.DATETIME}) if times == {True} else _NUMBERS
 
 
@@ -411,8 +415,8 @@ def _buckets(plan: FacetPlan, extent: tuple[Any, Any], path: str) -> Numbers | D
             [
                 Wrong(
                     f"{path}.interval",
-                    f"{asked.interval} makes more than {MAX_BUCKETS} buckets from {low} to {high}: "
-                    "take a wider one, or leave it out",
+                    f"{asked.interval} results in more than {MAX_BUCKETS} buckets from {low} to "
+                    f"{high}: use a larger interval, or omit it",
                 )
             ]
         ) from None

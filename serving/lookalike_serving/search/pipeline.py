@@ -60,7 +60,9 @@ async def search(
             warnings += await unfit_warnings(index, target.name, plan.filter, fields)
     if ranked and not kept:
         best = max(candidate.score for candidate in ranked)
-        warnings.append(f"min_score {plan.min_score:g} left nothing: the best score was {best:.4g}")
+        warnings.append(
+            f"no result reaches min_score {plan.min_score:g}: the best score was {best:.4g}"
+        )
     counted = None
     if plan.facets is not None:
         with clock.stage("facets"):

@@ -51,13 +51,14 @@ class QueryPart(Strict):
     embedding_model: str | None = Field(
         default=None,
         max_length=256,
-        description="Checked against the collection's model. The collection's model embeds images "
-        "and texts in any case; a vector of another model is refused.",
+        description="Checked against the model of the collection. Images and texts are always "
+        "embedded with the collection's model; a vector of another model is "
+        "refused.",
     )
     collection: str | None = Field(
         default=None,
         max_length=63,
-        description="document: the collection it lies in, where the id is in several.",
+        description="document: the collection that contains it, if several contain the id.",
     )
 
 
@@ -148,31 +149,33 @@ class SearchRequest(Strict):
     rerank: list[RequestedStage] | None = Field(
         default=None,
         max_length=16,
-        description="Stages in order, in place of the retriever's; [] for none.",
+        description="Re-ranking stages that replace those of the retriever, in order; [] for none.",
     )
     group_by: str | None = Field(
         default=None,
         min_length=1,
         max_length=MAX_KEY,
         json_schema_extra={"pattern": KEY_PATTERN},
-        description="Keep the best document of each value of this metadata key. Documents without "
-        "the key all stay; of a list the first value counts.",
+        description="Keep only the best document of each value of this metadata key. Documents "
+        "without the key are all kept; of a list, the first value counts.",
     )
     include: list[Include] | None = Field(
         default=None,
         max_length=128,
-        description="What each result tells besides id and score: metadata, metadata.KEY, "
-        "image_url, thumbnail_url, vector, distance, collection. `query_document` keeps the "
-        "document that was searched with among the results.",
+        description="What each result contains in addition to id and score: metadata, "
+        "metadata.KEY, image_url, thumbnail_url, vector, distance, collection. "
+        "`query_document` keeps the document that was searched with among the "
+        "results.",
     )
     facets: list[FacetField] | None = Field(
         default=None,
         max_length=MAX_FACETS,
-        description="Count all documents that match the filters, not only the results, by these "
-        "fields, and tell their total; scores play no part. See /v1/retrievers/{retriever}/facets.",
+        description="Also count all documents that match the filters, not only the results, by "
+        "these fields, and return their total; scores have no influence. See "
+        "/v1/retrievers/{retriever}/facets.",
     )
     explain: bool = Field(
-        default=False, description="Tell of each result how its score came about."
+        default=False, description="Explain for each result how its score was computed."
     )
 
 
@@ -187,8 +190,11 @@ class Contribution(BaseModel):
     query: int = Field(description="Index into `queries`.")
     type: QueryType
     weight: float
-    similarity: float = Field(description="Of this query alone with the document.")
-    contribution: float = Field(description="Its part of the index's score; they add up to it.")
+    similarity: float = Field(description="The score of this query alone.")
+    contribution: float = Field(
+        description="Its contribution to the score of the index; the "
+        "contributions add up to that score."
+    )
 
 
 class ScoreStep(BaseModel):
@@ -206,8 +212,10 @@ class Explanation(BaseModel):
 
 class SearchResult(BaseModel):
     document_id: str
-    score: float = Field(description="Higher is better, for every distance.")
-    distance: float | None = Field(default=None, description="Euclidean distance, where it is one.")
+    score: float = Field(description="A higher score is better, for every distance.")
+    distance: float | None = Field(
+        default=None, description="The Euclidean distance, if the collection uses it."
+    )
     collection: str | None = None
     metadata: dict[str, Any] | None = None
     image_url: str | None = None
@@ -223,7 +231,7 @@ class SearchResponse(BaseModel):
     warnings: list[str]
     total: int | None = Field(
         default=None,
-        description="Where facets are asked for: documents that match the filters, whatever their "
-        "score.",
+        description="If facets are requested: the number of documents that match the filters, "
+        "whatever their score.",
     )
     facets: list[Facet] | None = Field(default=None, description="Where they are asked for.")

@@ -144,7 +144,7 @@ def no_moment(field_type: FieldType, *values: Scalar) -> str | None:
     """What is wrong with texts that a Datetime field is compared with; None if nothing is."""
     for value in values:
         if field_type is FieldType.DATETIME and isinstance(value, str) and not is_moment(value):
-            return f"is compared with a Datetime field, and {shown(value)} is no time: {FORMS}"
+            return f"is compared with a Datetime field, and {shown(value)} is not a time: {FORMS}"
     return None
 
 

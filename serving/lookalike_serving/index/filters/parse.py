@@ -71,7 +71,7 @@ class _Parser:
             self.wrong(path, f"{shown(node)} is not a filter object: {hint}")
             return None
         if not node:
-            self.wrong(path, f"is empty: leave it out, or write {_EXAMPLE}")
+            self.wrong(path, f"is empty: omit it, or write {_EXAMPLE}")
             return None
         if _is_condition(node):
             return self._condition(node, path)
@@ -89,7 +89,7 @@ class _Parser:
             return self._shorthand(name, value, path)
         parts = value if isinstance(value, list) else [value]
         if not parts:
-            self.wrong(f"{path}.{name}", "is an empty list: leave it out, or list conditions")
+            self.wrong(f"{path}.{name}", "is an empty list: omit it, or list conditions")
             return None
         of = tuple(
             tree
@@ -120,7 +120,7 @@ class _Parser:
         operator = node.get("operator", "eq")
         is_flag = isinstance(operator, str) and operator.lower() in FLAGS
         if "value" not in node and not is_flag:
-            self.wrong(f"{path}.value", "is missing: what should the key be compared with?")
+            self.wrong(f"{path}.value", "is missing: write the value to compare the key with")
             return None
         return self._checked(key, operator, node.get("value", True), path, f"{path}.value")
 

@@ -62,8 +62,8 @@ def read_end(name: str, value: Any) -> End:
         raise WrongFilter(f"{name} takes a number or a time, not {shown(value)}. A time: {FORMS}")
     if is_large_whole(value) and int(float(value)) != value:
         raise WrongFilter(
-            f"{name} takes no {shown(value)}: it lies between two 64-bit floats, which ranges "
-            f"compare with. Beyond 2^53 round it to one, such as {int(float(value))}"
+            f"{name} cannot use {shown(value)}: it is between two 64-bit floats, which ranges "
+            f"compare with. Beyond 2^53, round it to one of them, such as {int(float(value))}"
         )
     return value
 

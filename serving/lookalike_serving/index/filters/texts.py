@@ -102,7 +102,9 @@ def read_words(key: str, value: Any) -> HasWords:
     """Raises WrongFilter."""
     text = _read_text("text", value)
     if not _WORD.search(text):
-        raise WrongFilter(f"text finds words, and {shown(value)} has none: write at least one")
+        raise WrongFilter(
+            f"text searches for words, and {shown(value)} contains none: write at least one"
+        )
     return HasWords(key, text)
 
 

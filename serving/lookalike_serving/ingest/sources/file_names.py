@@ -8,7 +8,7 @@ from collections.abc import Callable
 IMAGE_SUFFIXES = frozenset(
     ".jpg .jpeg .jpe .jfif .png .webp .gif .bmp .tif .tiff .avif .heic .heif .hif .jxl".split()
 )
-_RAW = "camera raw files are not read: export JPEGs"
+_RAW = "camera raw files are not supported: export JPEGs"
 _NOT_READ = {
     **dict.fromkeys(".arw .cr2 .cr3 .dng .nef .nrw .orf .pef .raf .rw2 .srw".split(), _RAW),
     **dict.fromkeys((".psd", ".psb"), "Photoshop files are not read: export JPEGs or PNGs"),
