@@ -43,7 +43,7 @@ test: install ## Run all tests, in two processes side by side (TEST_PROCESSES=0:
 
 SLOW := ray or browser or slow or apiserver
 # Each process collects for itself: of all files, that takes it half a minute.
-SLOW_FILES = $(shell grep -rlE 'mark\.(ray|browser|slow|apiserver)\b' tests --include='test_*.py')
+SLOW_FILES = $(shell grep -rlE 'mark\.(ray|browser|slow|apiserver)\b' tests --include='test_*.py' | sort)
 
 test-fast: install ## Run the tests that start neither Ray, nor a browser, nor an API server
 	$(BIN)/python -m pytest -m "not ($(SLOW))" $(PYTEST_ARGS)

@@ -175,7 +175,7 @@ def check_release(server: Server, helm: Helm, tmp_path: Path, values: str | None
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert "1 collections let go" in done.stdout
+    assert "removed the finalizer of 1 collections" in done.stdout
     assert FINALIZER not in finalizers(server, "photos")
     assert not is_there(server, MARK), "another release may act there at once"
     server.must("delete", "ic", "photos", "-n", "search", "--timeout=60s")

@@ -109,7 +109,7 @@ def test_a_resource_nobody_looks_after_says_so(ask: Callable[..., Ran], api: Api
     apply(api)
     told = ask("describe", "ret", "similarity-retriever")
     assert told.code == 0
-    assert "The operator has not seen the latest change yet" in told.out
+    assert "The operator has not observed the latest change yet" in told.out
 
 
 def test_a_listing_shows_each_resource_of_the_namespace(ask: Callable[..., Ran], api: Api) -> None:

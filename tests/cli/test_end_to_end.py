@@ -256,7 +256,7 @@ def test_what_would_be_lost_is_asked_for(place: Place) -> None:
     file = changed(place, (place.folder / "quickstart.yaml").read_text())
     ran = place.lookalike("apply", "-f", file)
     assert ran.returncode == 6
-    assert "5 documents of collection few will not be found any more" in ran.stderr
+    assert "5 documents of collection few will no longer be found" in ran.stderr
     assert "few" in [each["name"] for each in place.json("get", "collections")]
 
 

@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,7 +171,18 @@ def test_the_docs_have_snippets_of_both_kinds_that_run() -> None:
 
 def test_no_page_has_a_block_of_a_kind_that_nobody_runs() -> None:
     kinds = {k for page in PAGES for k in re.findall(r"^```(\w+)$", page.read_text(), re.MULTILINE)}
-    assert kinds == {"console", "python", "yaml", "json", "promql"}
+    assert kinds == {"console", "python", "yaml", "json", "promql", "toml"}
+
+
+def test_every_block_of_toml_is_valid() -> None:
+    blocks = [
+        block
+        for page in PAGES
+        for block in re.findall(r"^```toml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    ]
+    assert blocks
+    for block in blocks:
+        tomllib.loads(block)
 
 
 def test_every_page_asks_the_same_port() -> None:
