@@ -31,6 +31,8 @@ class Command:
 
     def __call__(self, *arguments: object) -> Ran:
         self._monkeypatch.setattr(sys, "argv", ["lookalike", *map(str, arguments)])
+        # Libraries that tests of this process use may set it, and tables are as wide as it says.
+        self._monkeypatch.delenv("COLUMNS", raising=False)
         console.cache_clear()  # consoles keep the stdout they began with
         notices.cache_clear()
         self._capsys.readouterr()

@@ -48,7 +48,7 @@ async def test_a_server_without_an_operator_refuses_it_by_name_and_serves_the_ot
 
 
 async def test_a_server_below_the_oldest_supported_is_not_used():
-    message = r"has version 1\.15\.5: 1\.16 is the oldest"
+    message = r"has version 1\.15\.5, and the oldest supported version is 1\.16"
     with running(version="1.15.5") as server, pytest.raises(IndexMismatch, match=message):
         await opened(server)
 

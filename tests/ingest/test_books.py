@@ -60,7 +60,8 @@ def test_a_run_is_recorded_with_its_balance_bytes_and_seconds(place: Any, paint:
     assert [(f["code"], f["count"]) for f in one["failures"]] == [("image-not-an-image", 1)]
     assert one["bytes"] == sum(path.stat().st_size for path in place.images.glob("*.png"))
     assert set(one["seconds"]) == {"list", "fetch", "decode", "embed", "write"}
-    assert all(one["seconds"].values())
+    # Of so few files, a stage may take less than the millisecond to which they are rounded.
+    assert sum(one["seconds"].values()) > 0
 
 
 def test_the_last_twenty_runs_are_kept(place: Any, monkeypatch: pytest.MonkeyPatch) -> None:

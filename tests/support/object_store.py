@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import botocore.session
+import httpx
 from moto.server import ThreadedMotoServer
 
 KEY, SECRET = "AKIAIOSFODNN7EXAMPLE", "not-a-secret"
@@ -45,6 +46,8 @@ def s3_server() -> Iterator[S3Server]:
             aws_access_key_id=KEY,
             aws_secret_access_key=SECRET,
         )
+        # Servers of one process share what they hold.
+        httpx.post(f"{url}/moto-api/reset").raise_for_status()
         yield S3Server(url, client)
     finally:
         server.stop()
