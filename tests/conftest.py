@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-SHARING = frozenset({"tests/index", "tests/operator/api", "tests/serving", "tests/web"})
-"""Folders with such a server."""
+SHARING = frozenset({"tests/index", "tests/serving", "tests/web"})
+"""Folders with such a server. An API server is none: it is up in seconds, and the tests of one take
+longer than all others."""
 
 
 def room(nodeid: str) -> str:
