@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import httpx
 import pytest
@@ -31,6 +32,7 @@ from lookalike_crds.image_collection import (
 )
 from lookalike_crds.progress import Progress
 from lookalike_crds.sources import SourceSpec
+from lookalike_serving.books import BULK_NAME
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run
 
@@ -43,7 +45,8 @@ TOKEN = "ingestion-token-of-the-tests"
 
 
 class Door:
-    """In front of the server: lets every write in, or so many and no more until it is opened.
+    """In front of the server: lets every write of documents in, or so many and no more until it is
+    opened.
 
     So that a run can be looked at, stopped or killed in its middle on any machine. Writes that
     stood before the door are answered 503 when it opens: whoever sent them may try again.
@@ -60,7 +63,7 @@ class Door:
         self._left = None
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if self._left is None or not scope.get("path", "").endswith("/points/upsert"):
+        if self._left is None or not _writes_documents(scope):
             await self._app(scope, receive, send)
         elif self._left > 0:
             self._left -= 1
@@ -69,6 +72,12 @@ class Door:
             while self._left is not None:  # noqa: ASYNC110 - opened by another thread
                 await asyncio.sleep(0.02)
             await Response(status_code=503)(scope, receive, send)
+
+
+def _writes_documents(scope: Any) -> bool:
+    """Whether a request writes into the collection's own index, not into that of its records."""
+    into = parse_qs(scope.get("query_string", b"").decode()).get("index")
+    return str(scope.get("path", "")).endswith("/points/upsert") and into != [BULK_NAME]
 
 
 @dataclass
