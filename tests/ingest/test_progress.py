@@ -85,7 +85,7 @@ def test_failures_are_grouped_by_their_row_of_the_table(tmp_path: Path) -> None:
             progress.fail(Failure("disk", name, told, "entry-bad-metadata"))
         progress.enter(RunState.COMPLETED_WITH_ERRORS)
     assert [each.told() for each in progress.progress.failures] == [
-        "7 images: the image ends early "
+        "7 images: the image file is incomplete "
         "(such as 0.jpg: the JPEG image ends early, after 0 bytes: fetch it again)",
         "2 images: price: 'cheap' is no Float (such as x.jpg)",
     ]
