@@ -8,27 +8,17 @@ import subprocess
 from pathlib import Path
 
 from command import Command
+from tests.support.run_states import READY
 
 from lookalike_serving.machine.processes import MARK
-from lookalike_serving.machine.rundir import Phase, RunDirectory, State
-
-STATE = State(
-    pid=1,
-    identity="boot:1",
-    phase=Phase.READY,
-    url="http://127.0.0.1:8000",
-    started_at="2026-11-23T08:00:00Z",
-    config_digest="d",
-    versions={"ray": "2"},
-    ingestions=(),
-)
+from lookalike_serving.machine.rundir import RunDirectory
 
 
 def test_down_clears_what_a_killed_server_left(tmp_path: Path, lookalike: Command) -> None:
     run = RunDirectory.of(tmp_path / "data")
     run.path.mkdir(parents=True)
     left = subprocess.Popen(["sleep", "600"], env={**os.environ, MARK: run.mark})
-    run.write_state(STATE)
+    run.write_state(READY)
     run.ray_dir.mkdir()
     try:
         ran = lookalike("down", "--data-dir", run.data_dir, "-o", "json")

@@ -8,27 +8,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.support.run_states import READY
 
 from lookalike_serving.machine.rundir import (
     DataDirInUse,
     IngestionPhase,
     IngestionState,
-    Phase,
     RunDirectory,
-    State,
 )
 
-STATE = State(
-    pid=1,
-    identity="boot:1",
-    phase=Phase.READY,
-    url="http://127.0.0.1:8000",
-    started_at="2026-11-23T08:00:00Z",
-    config_digest="d",
-    versions={"ray": "2"},
+STATE = replace(
+    READY,
     ingestions=(IngestionState("shoes"), IngestionState("mugs", IngestionPhase.DONE)),
 )
 
