@@ -45,7 +45,11 @@ def install(api: Api, namespace: str) -> None:
 
 
 async def settled(cluster: Cluster, namespace: str, seconds: float = 120) -> None:
-    """Every child is there and both resources say that they have been looked at."""
+    """Every child exists, and both resources and the Deployment have been observed.
+
+    The cluster's own controllers need some seconds to start. Without the Deployment's status, a
+    test would begin before them, and see the operator report what they do.
+    """
     async with asyncio.timeout(seconds):
         while True:
             there = set(await children_of(cluster, namespace)) >= EXPECTED
@@ -55,7 +59,8 @@ async def settled(cluster: Cluster, namespace: str, seconds: float = 120) -> Non
 
 
 async def _observed(cluster: Cluster, namespace: str) -> bool:
-    for kind, name in (("ImageCollection", "catalogue"), ("Retriever", "search")):
+    observed = (("ImageCollection", "catalogue"), ("Retriever", "search"), ("Deployment", "search"))
+    for kind, name in observed:
         live = await cluster.get(kind_named(kind), namespace, name)
         if live is None:
             return False
