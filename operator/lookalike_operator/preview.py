@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from lookalike_crds.progress import WorkerProgress
@@ -20,7 +19,7 @@ from lookalike_operator.kinds import CHILDREN, OURS
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.qdrant import Qdrant
 from lookalike_operator.observe.ray_schema import RaySchema
-from lookalike_operator.observe.said import refused_pods, unprovisioned
+from lookalike_operator.observe.said import Explanations
 from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
 from lookalike_operator.observe.store import Store
@@ -81,14 +80,15 @@ async def preview(
         store.put(_newer(after))
         wanted.append((key, live is None, after, None))
     qdrant = Qdrant()
+    explanations = Explanations(cluster)
     observer = Observer(
         store=store,
         memory=Memory(),
         settings=replace(settings, cluster_id=cluster.identity),
         secrets=Secrets(cluster),
         progress=_no_progress,
-        refused_pods=partial(refused_pods, cluster),
-        unprovisioned=partial(unprovisioned, cluster),
+        refused_pods=explanations.refused_pods,
+        unprovisioned=explanations.unprovisioned,
         qdrant=qdrant,
         samples=_no_samples,
         apis=lambda: served,

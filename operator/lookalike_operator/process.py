@@ -39,7 +39,7 @@ from lookalike_operator.observe.progress import Progresses
 from lookalike_operator.observe.prometheus import Prometheus
 from lookalike_operator.observe.qdrant import Qdrant
 from lookalike_operator.observe.ray_schema import RaySchema
-from lookalike_operator.observe.said import refused_pods, unprovisioned
+from lookalike_operator.observe.said import Explanations
 from lookalike_operator.observe.scaling import samples
 from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
@@ -95,14 +95,15 @@ class Operator:
             for namespace in settings.namespaces or (None,)
         ]
         self._own = OwnResources(cluster, self.store, settings.namespaces)
+        explanations = Explanations(cluster)
         observer = Observer(
             store=self.store,
             memory=self.memory,
             settings=replace(settings.plan, cluster_id=cluster.identity),
             secrets=Secrets(cluster),
             progress=self._progresses.of,
-            refused_pods=partial(refused_pods, cluster),
-            unprovisioned=partial(unprovisioned, cluster),
+            refused_pods=explanations.refused_pods,
+            unprovisioned=explanations.unprovisioned,
             qdrant=self._qdrant,
             samples=lambda meta, spec: samples(
                 self._prometheus, meta, spec, settings.prometheus_queries

@@ -8,7 +8,6 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Self
 
 from e2e.cluster.waiting import until
@@ -28,7 +27,7 @@ from lookalike_operator.observe.progress import Progresses
 from lookalike_operator.observe.prometheus import Prometheus
 from lookalike_operator.observe.qdrant import Qdrant
 from lookalike_operator.observe.ray_schema import RaySchema
-from lookalike_operator.observe.said import refused_pods, unprovisioned
+from lookalike_operator.observe.said import Explanations
 from lookalike_operator.observe.scaling import samples
 from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
@@ -70,14 +69,16 @@ class ByHand:
         self.passed = 0.0
         """Seconds by which the clock of what it remembers is ahead."""
         self.qdrant = Qdrant(timeout=2)
+        # Asks anew each time: the next step by hand follows at once.
+        explanations = Explanations(cluster, seconds=0)
         observer = Observer(
             store=self.store,
             memory=self.memory,
             settings=SETTINGS,
             secrets=Secrets(cluster),
             progress=Progresses().of,
-            refused_pods=partial(refused_pods, cluster),
-            unprovisioned=partial(unprovisioned, cluster),
+            refused_pods=explanations.refused_pods,
+            unprovisioned=explanations.unprovisioned,
             qdrant=self.qdrant,
             samples=lambda meta, spec: samples(Prometheus(None), meta, spec),
             apis=frozenset,
