@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast test-slow lint format generate check-generated lock \
-        bench bench-quality bench-search bench-facets bench-buckets bench-http bench-ingest bench-memory bench-attack \
+        bench bench-quality bench-search bench-facets bench-buckets bench-http bench-ingest bench-listing bench-memory bench-attack \
         bench-operator bench-frames kill-ingestion train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
@@ -112,6 +112,9 @@ bench-ingest: install ## Ingestion beside its ideal rate
 
 kill-ingestion: install ## Kill ingestion 100 times, and read 1,000 damaged files (seeded; long)
 	LOOKALIKE_KILLS=100 LOOKALIKE_MUTANTS=1000 $(BIN)/pytest tests/ingest/test_kills.py -q
+
+bench-listing: install ## A rerun over unchanged keys by 1, 2, 4 pods (KEYS="1000000" for more of them)
+	$(BIN)/python bench/listing.py $(if $(KEYS),--keys $(KEYS))
 
 bench-memory: install ## The memory of a serving pod, process by process (Linux)
 	$(BIN)/python bench/memory.py

@@ -1,7 +1,8 @@
 """What is kept of a collection beside its documents: runs, failures, deletions.
 
-    record.py   what each record is, and the id it has
-    store.py    reading and writing them
+    record.py    what each record is, and the id it has
+    store.py     reading and writing them
+    listings.py  the pages of a listing, while the processes of a run share them
 
 Records outlive an index: a collection whose model changes keeps them. They are payload-only points
 of the index that batch records are in (`ServingConfig.batches_index`; on a cluster, of the Qdrant

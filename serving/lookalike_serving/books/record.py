@@ -3,9 +3,9 @@
 An id says the kind of record and the collection that it is of, so that the records of one kind lie
 next to each other in the engine's order, and reading them needs neither a filter nor a sort:
 
-    8 run | 9 failure | a deletion     4 bits
-    the collection                     44 bits, a hash of its name and its owner
-    the record                         80 bits, a hash of what makes it this one
+    8 run | 9 failure | a deletion | b listing     4 bits
+    the collection                                 44 bits, a hash of its name and its owner
+    the record                                     80 bits, a hash of what makes it this one
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class Kind(Enum):
     RUN = 8
     FAILURE = 9
     DELETION = 10
+    LISTING = 11
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,11 @@ class Run:
     def complete(self) -> bool:
         """Whether each of its parts has begun."""
         return len(self.parts) == self.parts[0].parts
+
+    @property
+    def ended(self) -> bool:
+        """Whether each of its parts has come to an end."""
+        return self.complete and self.state.ended
 
     def interrupted(self, now: datetime) -> bool:
         """Whether a part of it was killed, as far as can be seen."""

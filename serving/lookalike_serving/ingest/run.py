@@ -12,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
@@ -26,8 +28,9 @@ from lookalike_crds.failures import (
     FailureKind,
 )
 from lookalike_crds.image_collection import Engine
-from lookalike_crds.progress import ByCause, RunState
+from lookalike_crds.progress import RUN_VARIABLE, ByCause, RunState
 from lookalike_crds.sources import SourceSpec
+from lookalike_serving.books.listings import Listings
 from lookalike_serving.books.record import Scope
 from lookalike_serving.books.store import Books
 from lookalike_serving.documents.ids import point_id
@@ -38,11 +41,12 @@ from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.filters.equality import Equals
-from lookalike_serving.index.protocol import IndexRefused, PointStore
+from lookalike_serving.index.protocol import IndexFailure, IndexRefused, PointStore
 from lookalike_serving.ingest.accounts import Accounts
 from lookalike_serving.ingest.dispatch import DELETED, Dispatch
 from lookalike_serving.ingest.ids import held, prefixed, taken
 from lookalike_serving.ingest.ledger import Ledger
+from lookalike_serving.ingest.listing import Lister, Together, list_alone
 from lookalike_serving.ingest.partition import WHOLE, Partition
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.sources import (
@@ -102,8 +106,11 @@ async def run(
             ending.push_async_callback(fetcher.close)
             ending.push_async_callback(store.close)
             books = await open_books(config)
+            lister: Lister = list_alone
             if books is not None:
                 ending.push_async_callback(books.close)
+                ending.push_async_callback(_drop_listings, config, books)
+                lister = _lister(config, books, partition or WHOLE)
             accounts = await ending.enter_async_context(
                 Accounts(
                     None if books is None else Books(lambda: books, Scope.of(config.collection)),
@@ -114,6 +121,8 @@ async def run(
             )
             workers = Dispatch(config, progress, accounts, embedder, alone=partition is not None)
             ending.push_async_callback(workers.close)
+            if isinstance(lister, Together):
+                ending.push_async_callback(lister.close)
             one = _Run(
                 config,
                 progress,
@@ -123,9 +132,30 @@ async def run(
                 Path(folder),
                 workers,
                 partition or WHOLE,
+                lister,
                 only_failed=only_failed,
             )
             return await one.go()
+
+
+def _lister(config: IngestionConfig, books: PointStore, partition: Partition) -> Lister:
+    """Processes that know which run they share list together."""
+    shared = os.environ.get(RUN_VARIABLE)
+    if partition.whole or not shared:
+        return list_alone
+    return Together(Listings(lambda: books, Scope.of(config.collection), shared))
+
+
+async def _drop_listings(config: IngestionConfig, store: PointStore) -> None:
+    """Forget the pages of runs that no process goes through any more."""
+    scope = Scope.of(config.collection)
+    try:
+        runs = await Books(lambda: store, scope).runs()
+        now = datetime.now(UTC)
+        under_way = {run.id for run in runs if not run.ended and not run.interrupted(now)}
+        await Listings(lambda: store, scope, "").drop_others(under_way)
+    except Exception as failure:  # the next run does it
+        log.warning("pages of listings could not be deleted: %s", failure)
 
 
 async def _driver_store(config: IngestionConfig) -> tuple[PointStore, Embedder | None]:
@@ -152,10 +182,12 @@ class _Run:
         scratch: Path,
         workers: Dispatch,
         partition: Partition,
+        lister: Lister,
         *,
         only_failed: bool,
     ) -> None:
         self._accounts = accounts
+        self._lister = lister
         self._only_failed = only_failed
         self._config = config
         self._workers = workers
@@ -226,7 +258,7 @@ class _Run:
         config = self._config
         reader = for_sources(self._fetcher, config.buckets)
         fields = config.collection.fields
-        source = open_source(spec, fields, self._scratch, reader, config.secrets_dir)
+        source = open_source(spec, fields, self._scratch, reader, config.secrets_dir, self._lister)
         counts = self._progress.counts(spec.name)
         listing = self._listings.setdefault(spec.name, _Listing())
         chunk: list[tuple[str, Item]] = []
@@ -408,11 +440,12 @@ class _Run:
 
 
 async def _listed(source: Source) -> AsyncIterator[Entry]:
-    """What a source lists. Raises SourceError, also where the listing fails unexpectedly."""
+    """What a source lists. Raises SourceError, also where the listing fails unexpectedly, and
+    IndexFailure."""
     try:
         async for entry in source.list():
             yield entry
-    except SourceError:
+    except (SourceError, IndexFailure):
         raise
     except Exception as error:
         log.exception("the listing of source %s failed unexpectedly", source.name)

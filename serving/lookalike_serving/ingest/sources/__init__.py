@@ -17,6 +17,7 @@ from lookalike_crds.source_kinds import (
 )
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.images import Reader
+from lookalike_serving.ingest.listing import Lister, list_alone
 from lookalike_serving.ingest.sources.bucket import open_bucket_source
 from lookalike_serving.ingest.sources.manifest import open_manifest
 from lookalike_serving.ingest.sources.opening import Opening
@@ -60,9 +61,10 @@ def open_source(
     scratch: Path,
     reader: Reader,
     secrets: Path | None = None,
+    lister: Lister = list_alone,
 ) -> Source:
     """The source that a spec describes. `scratch` is a folder for files that may be thrown away;
-    `secrets` has one folder for each Secret that a source names.
+    `secrets` has one folder for each Secret that a source names; `lister` lists its bucket.
     """
-    opening = Opening(spec.name, spec.metadata, fields, scratch, reader, secrets)
+    opening = Opening(spec.name, spec.metadata, fields, scratch, reader, secrets, lister)
     return OPENERS[type(spec.kind)](spec.kind, opening)

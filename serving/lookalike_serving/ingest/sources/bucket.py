@@ -63,7 +63,9 @@ class BucketSource:
             for unreadable in files.unreadable():
                 yield unreadable
             root = len(self._bucket.root)
-            async for page in store.list(self._bucket.prefix, self._spec.start_after):
+            place = f"{self.name} {self._bucket}"
+            pages = opening.lister(store, place, self._bucket.prefix, self._spec.start_after)
+            async for page in pages:
                 for found in page:
                     key = found.key[root:]
                     if key.endswith("/") or not key:

@@ -8,6 +8,7 @@ from pathlib import Path
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.sources import MetadataMapping
 from lookalike_serving.images import Reader
+from lookalike_serving.ingest.listing import Lister, list_alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +24,5 @@ class Opening:
     """Reads bytes by their address."""
     secrets: Path | None = None
     """The folder that has one folder for each Secret that a source names."""
+    lister: Lister = list_alone
+    """Lists buckets."""
