@@ -64,6 +64,18 @@ class Kind(Spec):
         return None
 
 
+_ARCHIVES = (
+    "If true, images in tar archives (.tar) and in Parquet files (.parquet, .pq) are read as well. "
+    "Files of an archive whose names are equal up to the first dot belong together, as WebDataset "
+    "writes them: 0001.json and 0001.txt are the metadata of 0001.jpg. The other columns of a "
+    "Parquet file are the metadata of its images."
+)
+_IMAGE_COLUMN = (
+    "With `archives`: the column of Parquet files that holds the bytes of the images, such as "
+    "`image` or `image.bytes`. If it is unset, the column `image` or the only column of bytes."
+)
+
+
 class VolumeSource(Kind):
     """A folder of images: on one machine a path, on a cluster a path inside a
     PersistentVolumeClaim."""
@@ -82,9 +94,10 @@ class VolumeSource(Kind):
     )
     archives: bool = Field(
         default=False,
-        description="If true, images in tar archives (.tar) are read as well. Files of one name "
-        "up to its first dot belong together, as WebDataset writes them: 0001.json and 0001.txt "
-        "are the metadata of 0001.jpg.",
+        description=_ARCHIVES,
+    )
+    image_column: str | None = Field(
+        default=None, min_length=1, max_length=128, description=_IMAGE_COLUMN
     )
     claim_name: ObjectName | None = Field(
         default=None,
@@ -211,9 +224,10 @@ class BucketSource(Kind):
     )
     archives: bool = Field(
         default=False,
-        description="If true, images in tar archives (.tar) are read as well. Files of one name "
-        "up to its first dot belong together, as WebDataset writes them: 0001.json and 0001.txt "
-        "are the metadata of 0001.jpg.",
+        description=_ARCHIVES,
+    )
+    image_column: str | None = Field(
+        default=None, min_length=1, max_length=128, description=_IMAGE_COLUMN
     )
     start_after: str | None = Field(
         default=None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import tarfile
@@ -61,7 +62,13 @@ async def listed(
 
 
 async def read(reader: Reader, entries: list[Entry]) -> dict[str, bytes]:
-    return {each.key: await reader.read(each.uri) for each in entries if isinstance(each, Item)}
+    """Without those that there are not."""
+    images = {}
+    for each in entries:
+        if isinstance(each, Item):
+            with contextlib.suppress(ImageError):
+                images[each.key] = await reader.read(each.uri)
+    return images
 
 
 def check(entries: list[Entry], skipped: dict[str, int], images: dict[str, bytes]) -> None:

@@ -11,13 +11,16 @@ import asyncio
 import errno
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import unquote_to_bytes, urlsplit
 
+from lookalike_serving.images.cells import Cells
 from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.fetch import shown
-from lookalike_serving.images.files import read_regular
-from lookalike_serving.images.members import Part, split
+from lookalike_serving.images.files import open_regular, read_regular
+from lookalike_serving.images.members import Cell, Part, split
 
 
 class LocalFiles:
@@ -25,14 +28,16 @@ class LocalFiles:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
+        self._cells = Cells(max_bytes)
 
     async def read(self, address: str) -> bytes:
-        return await asyncio.to_thread(self._read, address)
-
-    def _read(self, address: str) -> bytes:
+        where, part = split(address, self._max_bytes)
         try:
-            where, part = split(address, self._max_bytes)
-            return read_regular(_path_of(where), self._max_bytes, part=part)
+            if isinstance(part, Cell):
+                return await self._cells.read(where, part, partial(_opened, _path_of(where)))
+            return await asyncio.to_thread(
+                read_regular, _path_of(where), self._max_bytes, part=part
+            )
         except OSError as error:
             code = Code.TOO_LARGE if error.errno == errno.EFBIG else Code.NOT_FOUND
             raise ImageError(code, f"cannot be read: {error.strerror or error}") from None
@@ -43,13 +48,21 @@ class ServedFiles:
 
     def __init__(self, max_bytes: int, roots: Iterable[Path]) -> None:
         self._max_bytes = max_bytes
+        self._cells = Cells(max_bytes)
         self.take_roots(roots)
 
     def take_roots(self, roots: Iterable[Path]) -> None:
         self._roots = tuple(root.resolve() for root in roots)
 
     async def read(self, address: str) -> bytes:
-        return await asyncio.to_thread(self._read, address)
+        where, part = split(address, self._max_bytes)
+        if not isinstance(part, Cell):
+            return await asyncio.to_thread(self._read, where, address, part)
+        try:
+            opened = partial(_opened, await asyncio.to_thread(self._locate, where), follow=False)
+            return await self._cells.read(where, part, opened)
+        except OSError:
+            raise not_found(address) from None
 
     def version(self, address: str) -> str:
         """Changes when the file does. Blocks. Raises ImageError."""
@@ -59,9 +72,8 @@ class ServedFiles:
             raise not_found(address) from None
         return f"{state.st_mtime_ns}:{state.st_size}"
 
-    def _read(self, address: str) -> bytes:
+    def _read(self, where: str, address: str, part: Part | None) -> bytes:
         # Opened without following: between the check and now a link may have been put there.
-        where, part = split(address, self._max_bytes)
         return read_or_not_found(self._locate(where), self._max_bytes, address, part)
 
     def _locate(self, address: str) -> Path:
@@ -105,6 +117,13 @@ def _forbidden(address: str) -> ImageError:
         f"{shown(address)} is outside the folders whose images may be served: add its folder to "
         "image_roots",
     )
+
+
+def _opened(path: Path, *, follow: bool = True) -> tuple[BinaryIO, str]:
+    """(the file, what changes when it does). Raises OSError."""
+    file = os.fdopen(open_regular(path, follow=follow), "rb")
+    state = os.fstat(file.fileno())
+    return file, f"{state.st_size}-{state.st_mtime_ns}"
 
 
 def _path_of(address: str) -> Path:

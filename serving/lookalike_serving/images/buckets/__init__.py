@@ -9,16 +9,23 @@ leads to no other place than those that the collection's author has named.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from importlib import import_module
+from typing import BinaryIO, cast
+
+from cachetools import TTLCache
 
 from lookalike_crds.buckets import SCHEMES, Bucket, declared, object_address
 from lookalike_crds.failures import BUCKET_UNREACHABLE
 from lookalike_serving.images.buckets.errors import BucketError
 from lookalike_serving.images.buckets.protocol import Listed, ObjectStore
+from lookalike_serving.images.buckets.remote_file import RemoteFile
+from lookalike_serving.images.cells import Cells
 from lookalike_serving.images.errors import Code, ImageError
-from lookalike_serving.images.members import split
+from lookalike_serving.images.members import Cell, split
 
 __all__ = ["BucketError", "Buckets", "Listed", "ObjectStore", "open_store"]
 
@@ -27,6 +34,10 @@ log = logging.getLogger("lookalike.images")
 _SERVICES: Mapping[str, str] = {"s3": "s3", "gs": "gcs", "az": "azure"}
 """Scheme -> module here that has `open_bucket`. Imported when a bucket is opened: the clients take
 time and memory that nobody needs who has no bucket."""
+
+
+_SIZE_SECONDS = 10.0
+"""For so long an object that holds many images is not asked for its size again."""
 
 
 def open_store(bucket: Bucket) -> ObjectStore:
@@ -51,6 +62,8 @@ class Buckets:
         self._max_bytes = max_bytes
         self._discreet = discreet
         self._open: dict[Bucket, ObjectStore] = {}
+        self._cells = Cells(max_bytes)
+        self._sizes: TTLCache[str, int] = TTLCache(64, _SIZE_SECONDS)
         self.take(buckets)
 
     def take(self, buckets: Iterable[Bucket]) -> None:
@@ -79,6 +92,8 @@ class Buckets:
         if store is None:
             store = self._open[bucket] = open_store(bucket)
         try:
+            if isinstance(part, Cell):
+                return await self._cell(store, where, parsed.key, part)
             if part is not None:
                 return await store.read_range(parsed.key, part.start, part.length)
             return await store.read(parsed.key, self._max_bytes)
@@ -93,3 +108,11 @@ class Buckets:
                 f"{where[:200]} cannot be read from its bucket ({error.failure_kind}): try again "
                 "later; the log of the service has the cause",
             ) from None
+
+    async def _cell(self, store: ObjectStore, where: str, key: str, cell: Cell) -> bytes:
+        """A value of a Parquet file. Raises ImageError and BucketError."""
+        size = self._sizes.get(where)
+        if size is None:
+            size = self._sizes[where] = await store.size(key)
+        file = RemoteFile(size, partial(store.read_range, key), asyncio.get_running_loop())
+        return await self._cells.read(where, cell, lambda: (cast("BinaryIO", file), str(size)))

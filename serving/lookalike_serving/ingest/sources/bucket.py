@@ -14,7 +14,7 @@ from lookalike_crds.failures import ENTRY_BAD_ID
 from lookalike_crds.source_kinds import BucketSource as BucketSpec
 from lookalike_serving.images import ImageError
 from lookalike_serving.images.buckets import BucketError, Listed, ObjectStore, open_store
-from lookalike_serving.ingest.sources import archives
+from lookalike_serving.images.buckets.remote_file import RemoteFile
 from lookalike_serving.ingest.sources.files import Files
 from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import Entry, Rejected, Skipped, SourceError, legible
@@ -59,6 +59,7 @@ class BucketSource:
                 self.skipped,
                 table,
                 opening.scratch,
+                self._spec.image_column,
             )
             for unreadable in files.unreadable():
                 yield unreadable
@@ -93,9 +94,10 @@ class BucketSource:
 
         def opened() -> BinaryIO:
             read = partial(store.read_range, found.key)
-            return cast("BinaryIO", archives.RemoteFile(found.bytes, read, loop))
+            return cast("BinaryIO", RemoteFile(found.bytes, read, loop))
 
-        async for entry in files.archive(key, uri, found.version, opened):
+        modified = found.modified.timestamp()
+        async for entry in files.archive(key, uri, found.version, modified, opened):
             yield entry
 
     def _entry(self, files: Files, key: str, found: Listed) -> Entry:

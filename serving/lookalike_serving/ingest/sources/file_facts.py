@@ -40,17 +40,19 @@ class FileFacts:
         self._match = None if pattern is None else compiled(canonical(pattern))
         self._info = mapping.file_info
 
-    def of(self, key: str, size: int, modified: float) -> Known:
-        """Of the file whose path within the source is `key`. `size`: bytes; `modified`: seconds
-        since 1970."""
+    def of(self, key: str, size: int | None, modified: float) -> Known:
+        """Of the file whose path within the source is `key`. `size`: bytes, if they are known;
+        `modified`: seconds since 1970."""
         parts = self._match(canonical(key)) if self._match is not None else {}
         facts = {FILE: _info(key, size, modified)} if self._info else {}
         return Known(parts or {}, facts, matches=parts is not None)
 
 
-def _info(key: str, size: int, at: float) -> dict[str, Any]:
+def _info(key: str, size: int | None, at: float) -> dict[str, Any]:
     folder, name = posixpath.split(canonical(key))
-    told: dict[str, Any] = {"name": name, "folder": folder, "bytes": size}
+    told: dict[str, Any] = {"name": name, "folder": folder}
+    if size is not None:
+        told["bytes"] = size
     try:
         modified = datetime.fromtimestamp(at, UTC)
     except (ValueError, OverflowError, OSError):  # of a disk whose clock was never set

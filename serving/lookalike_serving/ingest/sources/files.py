@@ -18,8 +18,8 @@ from lookalike_crds.progress import ByCause
 from lookalike_crds.sources import MetadataMapping, OnMisfit
 from lookalike_serving.documents.ids import canonical
 from lookalike_serving.images.errors import ImageError
-from lookalike_serving.images.members import member_address
-from lookalike_serving.ingest.sources import archives
+from lookalike_serving.images.members import Cell, cell_address, member_address
+from lookalike_serving.ingest.sources import archives, parquet
 from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.csv_rows import is_text
 from lookalike_serving.ingest.sources.file_facts import FileFacts, Known
@@ -30,9 +30,14 @@ from lookalike_serving.ingest.sources.rows import (
     Described,
     RowReader,
     SkippedRow,
+    columns_of,
     unseen_columns,
 )
 from lookalike_serving.ingest.sources.sidecar import Sidecar
+from lookalike_serving.parquet import BadRow as BadCells
+from lookalike_serving.parquet import Damaged, NoImages
+
+_NO_IMAGE_COLUMN = "a Parquet file without a column of bytes holds no images: leave it out of glob"
 
 
 class Files:
@@ -48,8 +53,12 @@ class Files:
         skipped: Skipped,
         table: Path | None,
         scratch: Path,
+        image_column: str | None = None,
     ) -> None:
-        """Reads the metadata file. Raises SourceError."""
+        """Reads the metadata file. Raises SourceError.
+
+        `image_column`: the column of Parquet files that holds images; None: it is found.
+        """
         self._source = source
         self._matches = glob_of(canonical(glob))
         self._mapping = mapping
@@ -70,6 +79,7 @@ class Files:
             reading = self._sidecar.reading
         self._reader = RowReader(mapping, fields, mapping.key_column, reading)
         self._facts = FileFacts(mapping)
+        self._image_column = image_column
 
     def unreadable(self) -> Iterator[Rejected]:
         """Rows of the metadata file whose images are failures for it."""
@@ -91,45 +101,82 @@ class Files:
         return False
 
     def is_archive(self, key: str) -> bool:
-        """Whether a file is an archive that `glob` chooses."""
-        return key.endswith(archives.SUFFIX) and self._matches(canonical(key))
+        """Whether a file holds images and `glob` chooses it."""
+        if key == self._table or not key.endswith((archives.SUFFIX, *parquet.SUFFIXES)):
+            return False
+        return self._matches(canonical(key))
 
     async def archive(
-        self, key: str, uri: str, version: str, opened: Callable[[], BinaryIO]
+        self,
+        key: str,
+        uri: str,
+        version: str,
+        modified: float,
+        opened: Callable[[], BinaryIO],
     ) -> AsyncIterator[Item | Rejected | LeftOut]:
-        """What becomes of the images of an archive. `opened` is called in a thread."""
+        """What becomes of the images in a file. `opened` is called in a thread."""
+        read = self._members if key.endswith(archives.SUFFIX) else self._rows
         try:
             with await asyncio.to_thread(opened) as file:
-                async for batch in archives.in_batches(archives.members(file)):
-                    for member in batch:
-                        inner = f"{key}/{member.name}"
-                        if isinstance(member, archives.Other):
-                            suffix = posixpath.splitext(member.name)[1].lower()
-                            self._skipped.add(no_image(suffix), inner)
-                            continue
-                        start, length = member.start, member.length
-                        at = member_address(uri, start, length, member.name)
-                        if member.problem is not None:
-                            yield Rejected(legible(inner), member.problem, at, ENTRY_BAD_METADATA)
-                            continue
-                        which = f"{version}/{start}-{length}"
-                        yield self.entry(inner, at, which, length, member.modified, member.row)
-        except (archives.BadArchive, ImageError, OSError) as error:
+                async for entry in read(file, key, uri, version, modified):
+                    yield entry
+        except (archives.BadArchive, Damaged, ImageError, OSError) as error:
             yield Rejected(legible(key), str(error), hides=True)
+
+    async def _members(
+        self, file: BinaryIO, key: str, uri: str, version: str, _: float
+    ) -> AsyncIterator[Item | Rejected | LeftOut]:
+        """Of a tar archive. Raises BadArchive, and what `file` raises."""
+        async for batch in archives.in_batches(archives.members(file)):
+            for member in batch:
+                inner = f"{key}/{member.name}"
+                if isinstance(member, archives.Other):
+                    suffix = posixpath.splitext(member.name)[1].lower()
+                    self._skipped.add(no_image(suffix), inner)
+                    continue
+                start, length = member.start, member.length
+                at = member_address(uri, start, length, member.name)
+                if member.problem is not None:
+                    yield Rejected(legible(inner), member.problem, at, ENTRY_BAD_METADATA)
+                    continue
+                which = f"{version}/{start}-{length}"
+                yield self.entry(inner, at, which, length, member.modified, member.row)
+
+    async def _rows(
+        self, file: BinaryIO, key: str, uri: str, version: str, modified: float
+    ) -> AsyncIterator[Item | Rejected | LeftOut]:
+        """Of a Parquet file. Raises Damaged, and what `file` raises."""
+        columns = columns_of(self._mapping, self._mapping.key_column)
+        found = parquet.image_rows(file, self._image_column, columns)
+        try:
+            async for batch in archives.in_batches(found):
+                for row in batch:
+                    if isinstance(row, BadCells):
+                        yield Rejected(legible(f"{key} {row.place}"), row.cause, hides=True)
+                        continue
+                    at = cell_address(uri, Cell(row.group, row.row, row.column))
+                    which = f"{version}/{row.group}:{row.row}"
+                    inner = f"{key}/{row.group}/{row.row}"
+                    yield self.entry(inner, at, which, None, modified, row.cells, path=key)
+        except NoImages:
+            self._skipped.add(_NO_IMAGE_COLUMN, key)
 
     def entry(
         self,
         key: str,
         uri: str,
         version: str,
-        size: int,
+        size: int | None,
         modified: float,
         row: dict[str, Any] | None = None,
+        *,
+        path: str | None = None,
     ) -> Item | Rejected | LeftOut:
-        """What becomes of an image. `size`: bytes; `modified`: seconds since 1970; `row`: what came
-        with it."""
+        """What becomes of an image. `size`: bytes, if they are known; `modified`: seconds since
+        1970; `row`: what came with it; `path`: of the file that tells of it, if that is not `key`.
+        """
         try:
-            known = self._facts.of(key, size, modified)
+            known = self._facts.of(path or key, size, modified)
             described = self._described(key, known, row or {})
         except SkippedRow as skipped:
             caution = skipped.caution

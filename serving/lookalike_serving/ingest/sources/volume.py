@@ -53,6 +53,7 @@ class VolumeSource:
         self._root = Path(spec.path)
         self._glob = spec.glob
         self._archives = spec.archives
+        self._image_column = spec.image_column
         self._mapping = mapping
         self._fields = fields
         self._scratch = scratch
@@ -72,6 +73,7 @@ class VolumeSource:
             self.skipped,
             None if file is None else root / file,
             self._scratch,
+            self._image_column,
         )
         for unreadable in files.unreadable():
             yield unreadable
@@ -95,7 +97,8 @@ class VolumeSource:
             version = f"{state.st_size}-{state.st_mtime_ns}"
             if packed:
                 opened = partial(_opened, path)
-                async for member in files.archive(key, path.as_uri(), version, opened):
+                uri, modified = path.as_uri(), state.st_mtime
+                async for member in files.archive(key, uri, version, modified, opened):
                     yield member
                 continue
             yield files.entry(key, path.as_uri(), version, state.st_size, state.st_mtime)
