@@ -203,6 +203,7 @@ Moment = Annotated[
 ]
 """A time as RFC 3339 writes it."""
 
+_INVENTORY = r"^s3://[^/?#\s]+/(.+/)?(manifest\.json|[^/]+/)$"
 _ENDPOINT = r"^https?://[^?#@\s]+$"
 
 
@@ -282,6 +283,13 @@ class S3Source(BucketSource):
     )
     requester_pays: bool = Field(
         default=False, description="If true, this account pays for the requests to the bucket."
+    )
+    inventory: Annotated[str, Field(max_length=2048, pattern=_INVENTORY)] | None = Field(
+        default=None,
+        description="The address of the manifest.json of an S3 Inventory (CSV or Parquet), or of "
+        "the folder that the inventory is written to, with a `/` at its end; the newest is taken. "
+        "The objects are read from it, and the bucket is not listed. It is read with the "
+        "credentials of the source.",
     )
 
     def as_bucket(self, secrets: Path | None) -> Bucket | None:

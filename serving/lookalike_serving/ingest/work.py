@@ -46,6 +46,9 @@ class Outcome:
     skipped: dict[str, int] = field(default_factory=dict)
     """Documents that somebody deleted, and whose image is still the same."""
     skipped_keys: tuple[str, ...] = ()
+    gone: tuple[Item, ...] = ()
+    """Images that are no longer where they were listed (`Item.if_gone`); they are among the skipped
+    ones."""
     bytes: int = 0
     """Of the images that were read."""
     seconds: dict[str, float] = field(default_factory=dict)

@@ -26,11 +26,12 @@ from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
 from lookalike_serving.embed.results import ImageFacts
-from lookalike_serving.images import ImageError, ImageFetcher, ImageFile, exif
+from lookalike_serving.images import Code, ImageError, ImageFetcher, ImageFile, exif
 from lookalike_serving.images.decode import general
 from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore
 from lookalike_serving.ingest.pictured import with_exif
+from lookalike_serving.ingest.sources import Item
 from lookalike_serving.ingest.stopwatch import Stopwatch
 from lookalike_serving.ingest.store import open_store
 from lookalike_serving.ingest.versions import fingerprint, image_part, must_be_read
@@ -60,7 +61,13 @@ class _Deleted(NamedTuple):
     task: Task
 
 
-_Prepared = _Ready | _Unchanged | _Deleted
+class _Gone(NamedTuple):
+    """An image that is no longer there, which its source said may be."""
+
+    task: Task
+
+
+_Prepared = _Ready | _Unchanged | _Deleted | _Gone
 
 
 class Worker:
@@ -111,6 +118,7 @@ class Worker:
         unchanged: Counter[str] = Counter()
         skipped: Counter[str] = Counter()
         skipped_keys: list[str] = []
+        gone: list[Item] = []
         # Twice the batch: one batch in the model while the next is fetched and decoded.
         room = asyncio.Semaphore(2 * self._batch)
 
@@ -124,6 +132,8 @@ class Worker:
                 except (IndexFailure, ModelError):
                     raise
                 except ImageError as error:
+                    if task.item.if_gone is not None and error.code is Code.NOT_FOUND:
+                        return _Gone(task)
                     kind = error.failure_kind
                     return Failure(task.source, task.item.key, error.message, kind.code)
                 except Exception as error:
@@ -153,6 +163,10 @@ class Worker:
                     skipped[result.task.source] += 1
                     skipped_keys.append(result.task.item.key)
                     continue
+                if isinstance(result, _Gone):
+                    skipped[result.task.source] += 1
+                    gone.append(result.task.item)
+                    continue
                 ready.append(result)
                 if len(ready) >= self._batch:
                     await write()
@@ -170,6 +184,7 @@ class Worker:
             tuple(told),
             skipped=dict(skipped),
             skipped_keys=tuple(skipped_keys),
+            gone=tuple(gone),
             bytes=read,
             seconds=self._spent(),
         )

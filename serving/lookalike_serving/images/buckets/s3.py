@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from obstore.store import S3Credential
 
 _T = TypeVar("_T")
-_ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Storage classes that nothing can be read from. GLACIER_IR is not one of them."""
 PAGE = 1000
 """Keys that a service lists at once, at most."""
@@ -202,9 +202,7 @@ def _listed(found: dict[str, Any]) -> Listed:
     size, modified = found["Size"], found["LastModified"]
     tag = found.get("ETag") or f"{modified.timestamp()}"
     kept = found.get("StorageClass")
-    return Listed(
-        found["Key"], size, modified, f"{size}-{tag}", kept if kept in _ARCHIVED else None
-    )
+    return Listed(found["Key"], size, modified, f"{size}-{tag}", kept if kept in ARCHIVED else None)
 
 
 def _clients(bucket: Bucket, secret: Mapping[str, str] | None) -> _Clients:

@@ -118,7 +118,7 @@ def _metadata(archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) ->
     return read
 
 
-async def in_batches(found: Iterator[_T]) -> AsyncIterator[list[_T]]:
+async def in_batches(found: Iterator[_T], size: int = _BATCH) -> AsyncIterator[list[_T]]:
     """What a blocking iterator yields, drawn in a thread; what it raises comes after that."""
     failure: Exception | None = None
 
@@ -126,7 +126,7 @@ async def in_batches(found: Iterator[_T]) -> AsyncIterator[list[_T]]:
         nonlocal failure
         drawn: list[_T] = []
         try:
-            drawn.extend(islice(found, _BATCH))
+            drawn.extend(islice(found, size))
         except Exception as error:
             failure = error
         return drawn

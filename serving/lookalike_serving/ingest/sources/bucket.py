@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -12,12 +13,22 @@ from typing import BinaryIO, cast
 from lookalike_crds.buckets import Bucket
 from lookalike_crds.failures import ENTRY_BAD_ID
 from lookalike_crds.source_kinds import BucketSource as BucketSpec
+from lookalike_crds.source_kinds import S3Source
 from lookalike_serving.images import ImageError
 from lookalike_serving.images.buckets import BucketError, Listed, ObjectStore, open_store
 from lookalike_serving.images.buckets.remote_file import RemoteFile
+from lookalike_serving.images.buckets.rust_store import comes_after
+from lookalike_serving.ingest.sources import inventory
 from lookalike_serving.ingest.sources.files import Files
 from lookalike_serving.ingest.sources.opening import Opening
-from lookalike_serving.ingest.sources.protocol import Entry, Rejected, Skipped, SourceError, legible
+from lookalike_serving.ingest.sources.protocol import (
+    Entry,
+    Item,
+    Rejected,
+    Skipped,
+    SourceError,
+    legible,
+)
 
 MAX_TABLE_BYTES = 4 * 1024**3
 """Of a metadata file: it is copied to the scratch folder."""
@@ -44,6 +55,7 @@ class BucketSource:
         self._spec = spec
         self._bucket = bucket
         self._opening = opening
+        self._inventory = spec.inventory if isinstance(spec, S3Source) else None
         self._after, self._before = _time(spec.modified_after), _time(spec.modified_before)
 
     async def list(self) -> AsyncIterator[Entry]:
@@ -64,10 +76,11 @@ class BucketSource:
             for unreadable in files.unreadable():
                 yield unreadable
             root = len(self._bucket.root)
-            place = f"{self.name} {self._bucket}"
-            pages = opening.lister(store, place, self._bucket.prefix, self._spec.start_after)
-            async for page in pages:
+            async for page in self._pages(store):
                 for found in page:
+                    if isinstance(found, Rejected):
+                        yield found
+                        continue
                     key = found.key[root:]
                     if key.endswith("/") or not key:
                         continue  # stands for a folder
@@ -81,6 +94,19 @@ class BucketSource:
         except BucketError as error:
             told = f"source {self.name}: {error}"
             raise SourceError(told, error.failure_kind) from None
+
+    async def _pages(self, store: ObjectStore) -> AsyncIterator[Sequence[Listed | Rejected]]:
+        """Every object, a page at a time. Raises SourceError and BucketError."""
+        after = self._spec.start_after
+        if self._inventory is None:
+            place = f"{self.name} {self._bucket}"
+            async for page in self._opening.lister(store, place, self._bucket.prefix, after):
+                yield page
+            return
+        async for found in inventory.objects(self._inventory, self._bucket, self.name):
+            yield [
+                each for each in found if isinstance(each, Rejected) or comes_after(each.key, after)
+            ]
 
     async def _members(
         self, store: ObjectStore, files: Files, key: str, found: Listed
@@ -109,7 +135,14 @@ class BucketSource:
         if not found.key.isprintable():
             told = "has a key with control characters: rename it"
             return Rejected(legible(key), told, uri, ENTRY_BAD_ID)
-        return files.entry(key, uri, found.version, found.bytes, found.modified.timestamp())
+        entry = files.entry(key, uri, found.version, found.bytes, found.modified.timestamp())
+        return self._stale(entry)
+
+    def _stale(self, entry: Entry) -> Entry:
+        """What an inventory tells may be gone by now."""
+        if self._inventory is None or not isinstance(entry, Item):
+            return entry
+        return replace(entry, if_gone=inventory.GONE)
 
     def _outside(self, found: Listed) -> str | None:
         """Why an object is not among those that the source asks for; None if it is."""

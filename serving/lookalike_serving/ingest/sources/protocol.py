@@ -64,6 +64,8 @@ class Item:
     """Whether what the camera wrote into the picture is metadata, too."""
     cautions: tuple[Caution, ...] = ()
     """What was left out of its metadata."""
+    if_gone: str | None = None
+    """Why it may be gone although it was listed; it is skipped then, and is no failure."""
 
 
 @dataclass(frozen=True, slots=True)
