@@ -36,6 +36,7 @@ class Surveyed:
 def surveyed(loaded: Loaded, names: list[str]) -> list[Surveyed]:
     """Every source of every collection, or of those that are named. Raises Failure for others."""
     from lookalike_cli.rendering import secrets_dir
+    from lookalike_crds.sources import buckets_of
     from lookalike_serving.ingest.survey import survey
 
     known = [resource.metadata.name for resource in loaded.collections]
@@ -46,7 +47,14 @@ def surveyed(loaded: Loaded, names: list[str]) -> list[Surveyed]:
     return [
         Surveyed(
             resource.metadata.name,
-            asyncio.run(survey(source, resource.spec.fields, secrets=secrets_dir())),
+            asyncio.run(
+                survey(
+                    source,
+                    resource.spec.fields,
+                    secrets=secrets_dir(),
+                    buckets=buckets_of(resource.spec.sources, secrets_dir()),
+                )
+            ),
         )
         for resource, source in _sources(loaded)
         if not names or resource.metadata.name in names

@@ -27,7 +27,7 @@ from lookalike_crds.config import (
 from lookalike_crds.image_collection import CaSpec, Engine, ModelSpec, Provider
 from lookalike_crds.naming import index_name
 from lookalike_crds.ownership import IndexOwner
-from lookalike_crds.sources import SourceSpec
+from lookalike_crds.sources import SourceSpec, buckets_of
 from lookalike_serving.machine.files import write_atomically
 from lookalike_serving.machine.rundir import RunDirectory
 
@@ -95,7 +95,7 @@ def render(
         sources = tuple(resolved_source(source, folder) for source in resource.spec.sources)
         kinds = [source.kind for source in sources]
         roots += [Path(kind.folder) for kind in kinds if kind.folder is not None]
-        declared = [each for kind in kinds if (each := kind.as_bucket(secrets_dir())) is not None]
+        declared = buckets_of(sources, secrets_dir())
         buckets += declared
         if not sources:
             continue
@@ -107,7 +107,7 @@ def render(
                 data_dir=run.data_dir,
                 gateway_url=gateway,
                 internal_token_file=run.internal_token,
-                buckets=tuple(dict.fromkeys(declared)),
+                buckets=declared,
                 secrets_dir=secrets_dir(),
                 progress_file=run.progress_file(collection.name),
             )

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from lookalike_crds.base import Spec
-from lookalike_crds.buckets import Bucket
+from lookalike_crds.buckets import Bucket, object_address
 from lookalike_crds.moments import utc_text
 from lookalike_crds.names import ObjectName
 
@@ -64,6 +64,7 @@ class Kind(Spec):
         return None
 
 
+_ENDPOINT = r"^https?://[^?#@\s]+$"
 _ARCHIVES = (
     "If true, images in tar archives (.tar) and in Parquet files (.parquet, .pq) are read as well. "
     "Files of an archive whose names are equal up to the first dot belong together, as WebDataset "
@@ -145,8 +146,8 @@ class UrlsSource(Kind):
     manifest: str = Field(
         min_length=1,
         max_length=4096,
-        description="The path of the manifest, its https:// address, or its address in a bucket "
-        "(s3://, gs://, az://) that another source of the collection declares.",
+        description="The path of the manifest, its https:// address, or its address in a bucket: "
+        "s3://bucket/key, gs://bucket/key or az://container@account/key.",
     )
     format: Literal["Auto", "Text", "Csv", "JsonLines", "Parquet"] = Field(
         default="Auto",
@@ -158,6 +159,64 @@ class UrlsSource(Kind):
         max_length=128,
         description="The column or key that holds the image's address.",
     )
+    endpoint: Annotated[str, Field(max_length=2048, pattern=_ENDPOINT)] | None = Field(
+        default=None,
+        description="If the manifest lies in a bucket of a compatible service: its address, such "
+        "as https://minio.example.com.",
+    )
+    credentials_secret_ref: ObjectName | None = Field(
+        default=None,
+        description="If the manifest lies in a bucket: the Secret that holds the credentials. If "
+        "it is unset, the manifest is read as the source of the collection that lists this part of "
+        "the bucket reads it, or with the pod's own identity.",
+    )
+
+    @model_validator(mode="after")
+    def _of_a_bucket(self) -> Self:
+        found = object_address(self.manifest)
+        if found is None:
+            for field, given in (
+                ("endpoint", self.endpoint),
+                ("credentialsSecretRef", self.credentials_secret_ref),
+            ):
+                if given is not None:
+                    raise ValueError(
+                        f"{field} applies to a manifest in a bucket (s3://, gs://, az://), which "
+                        f"{self.manifest!r:.200} is not: remove it"
+                    )
+        elif found.scheme == "az" and "@" not in found.authority:
+            raise ValueError(
+                f"manifest {self.manifest!r:.200} lacks the storage account: write it as "
+                f"az://{found.authority}@account/{found.key}"[:600]
+            )
+        return self
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        return () if self.credentials_secret_ref is None else (self.credentials_secret_ref,)
+
+    def manifest_bucket(self, secrets: Path | None) -> Bucket | None:
+        """The folder of a bucket that the manifest lies in; None if it does not lie in one."""
+        found = object_address(self.manifest)
+        if found is None:
+            return None
+        name, _, place = found.authority.partition("@")
+        azure = found.scheme == "az"
+        named = self.credentials_secret_ref
+        return Bucket(
+            scheme=found.scheme,
+            name=name,
+            prefix=found.key[: found.key.rfind("/") + 1],
+            account=place if azure else None,
+            endpoint=self.endpoint or (f"https://{place}" if place and not azure else None),
+            credentials=None if named is None or secrets is None else secrets / named,
+        )
+
+    @property
+    def address(self) -> str:
+        """Of the manifest; in a bucket, with the service that the bucket belongs to."""
+        found, bucket = object_address(self.manifest), self.manifest_bucket(None)
+        return self.manifest if found is None or bucket is None else bucket.address(found.key)
 
     @property
     def is_local(self) -> bool:
@@ -204,7 +263,6 @@ Moment = Annotated[
 """A time as RFC 3339 writes it."""
 
 _INVENTORY = r"^s3://[^/?#\s]+/(.+/)?(manifest\.json|[^/]+/)$"
-_ENDPOINT = r"^https?://[^?#@\s]+$"
 
 
 class BucketSource(Kind):

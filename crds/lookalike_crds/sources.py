@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any, Self, get_args
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -11,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from lookalike_crds import path_pattern as paths
 from lookalike_crds.base import Schedule, Spec
+from lookalike_crds.buckets import Bucket, declared, object_address
 from lookalike_crds.date_formats import checked_format
 from lookalike_crds.names import FieldName, Name
 from lookalike_crds.source_kinds import (
@@ -188,6 +190,25 @@ class SourceSpec(Spec):
         """The same source with another value of its kind."""
         names = [name for name in KINDS if getattr(self, name) is not None]
         return self.model_copy(update={names[0]: kind}) if names else self
+
+
+def buckets_of(sources: Iterable[SourceSpec], secrets: Path | None) -> tuple[Bucket, ...]:
+    """The buckets whose objects may be read for one collection: those that its sources list, and of
+    a manifest that lies in none of these, the folder of the manifest.
+
+    `secrets`: the folder that has one folder for each Secret.
+    """
+    kinds = [source.kind for source in sources]
+    found = [each for kind in kinds if (each := kind.as_bucket(secrets)) is not None]
+    listed = tuple(found)
+    for kind in kinds:
+        if not isinstance(kind, UrlsSource) or (own := kind.manifest_bucket(secrets)) is None:
+            continue
+        address = object_address(kind.address)
+        of_another = address is not None and declared(listed, address) is not None
+        if kind.credentials_secret_ref is not None or not of_another:
+            found.append(own)
+    return tuple(dict.fromkeys(found))
 
 
 def _kind_of(annotation: Any) -> type[Kind] | None:

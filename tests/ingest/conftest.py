@@ -31,7 +31,7 @@ from lookalike_crds.image_collection import (
     IngestionSpec,
 )
 from lookalike_crds.progress import Progress
-from lookalike_crds.sources import SourceSpec
+from lookalike_crds.sources import SourceSpec, buckets_of
 from lookalike_serving.books import BULK_NAME
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run
@@ -113,11 +113,10 @@ class Place:
         given = sources or ({"name": "disk", "volume": {"path": str(self.images)}},)
         specs = tuple(SourceSpec.model_validate(source) for source in given)
         secrets = self.folder / "secrets"
-        declared = (each.kind.as_bucket(secrets) for each in specs)
         return IngestionConfig(
             collection=self.collection,
             sources=specs,
-            buckets=tuple(each for each in declared if each is not None),
+            buckets=buckets_of(specs, secrets),
             ingestion=IngestionSpec.model_validate(ingestion),
             data_dir=self.folder / "data",
             gateway_url=self.url,

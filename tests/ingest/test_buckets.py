@@ -158,6 +158,29 @@ def test_a_manifest_in_a_bucket_lists_objects_of_declared_buckets(
     ]
 
 
+def test_a_manifest_in_a_bucket_that_no_source_lists_reads_its_own_folder(
+    shop: Shop, photo: Callable[[int], bytes]
+) -> None:
+    for number, key in enumerate(("lists/a.jpg", "lists/deep/b.jpg", "c.jpg")):
+        shop.put(key, photo(number))
+    shop.put("lists/list.csv", b"url,id\na.jpg,a\ndeep/b.jpg,b\n../c.jpg,c\n")
+    # With the service in the address or in its own field: the same address either way.
+    urls = {
+        "manifest": f"s3://{shop.bucket}/lists/list.csv",
+        "endpoint": shop.s3.url,
+        "credentialsSecretRef": "keys",
+    }
+    listing = {"name": "listed", "urls": urls, "metadata": {"documentId": "id"}}
+    progress = shop.place.ingest(listing)
+    assert set(shop.place.documents()) == {"a", "b"}
+    [refused] = progress.failures
+    assert (refused.example, refused.code) == ("../c.jpg", "image-forbidden-path")
+    assert shop.get("/documents/a/image").content == photo(0)
+    missing = {**listing, "urls": {**urls, "manifest": f"s3://{shop.bucket}/lists/none.csv"}}
+    told = shop.place.ingest(missing).message or ""
+    assert "source listed: the manifest: there is no object" in told
+
+
 def test_a_bucket_that_does_not_exist_is_the_reason_of_the_run(shop: Shop) -> None:
     progress = shop.ingest(bucket="no-such-bucket")
     assert (progress.state, progress.reason) == (RunState.FAILED, "BucketNotFound")

@@ -71,7 +71,7 @@ def ingestion_config(
         data_dir=Path(places.DATA),
         gateway_url=(service_url(gateway, meta.namespace, settings) if edge and gateway else None),
         internal_token_file=Path(places.INTERNAL_TOKEN) if edge else None,
-        buckets=tuple(dict.fromkeys(places.buckets(spec))),
+        buckets=places.buckets(spec),
         secrets_dir=Path(places.SOURCE_SECRETS) if any(s.kind.secrets for s in sources) else None,
         progress_file=Path(_PROGRESS),
     )

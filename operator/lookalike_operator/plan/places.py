@@ -14,7 +14,7 @@ from typing import Any
 from lookalike_crds.buckets import Bucket
 from lookalike_crds.image_collection import ImageCollectionSpec, QdrantSpec
 from lookalike_crds.naming import joined
-from lookalike_crds.sources import SourceSpec
+from lookalike_crds.sources import SourceSpec, buckets_of
 from lookalike_operator.plan.names import index_claim
 
 DATA = "/var/lib/lookalike"
@@ -154,10 +154,9 @@ def image_roots(collection: str, spec: ImageCollectionSpec) -> list[str]:
     return [folder for folder in folders if folder is not None]
 
 
-def buckets(spec: ImageCollectionSpec) -> list[Bucket]:
+def buckets(spec: ImageCollectionSpec) -> tuple[Bucket, ...]:
     """Buckets whose objects are the images of documents."""
-    found = (source.kind.as_bucket(Path(SOURCE_SECRETS)) for source in spec.sources)
-    return [each for each in found if each is not None]
+    return buckets_of(spec.sources, Path(SOURCE_SECRETS))
 
 
 def path_problems(spec: ImageCollectionSpec) -> list[str]:

@@ -19,10 +19,11 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
+from lookalike_crds.buckets import Bucket
 from lookalike_crds.config import FetchPolicy
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.progress import ByCause, Tally, summed_up
-from lookalike_crds.sources import MetadataMapping, SourceSpec
+from lookalike_crds.sources import MetadataMapping, SourceSpec, buckets_of
 from lookalike_serving.images import ImageError, ImageFetcher, Reader
 from lookalike_serving.images.decode import decode_image, general
 from lookalike_serving.images.reader import for_sources, scheme_of
@@ -101,11 +102,12 @@ async def survey(
     sample: int = SAMPLE,
     seconds: float = 20.0,
     secrets: Path | None = None,
+    buckets: Iterable[Bucket] | None = None,
 ) -> Survey:
     """Survey one source, whose paths are absolute, within about `seconds`.
 
     Of pictures in folders and buckets a sample is decoded; those at addresses of the web are listed
-    and not fetched.
+    and not fetched. `buckets`: those of the collection; the source's own if they are not given.
     """
     made = Survey(spec.name)
     until = time.monotonic() + seconds
@@ -113,8 +115,8 @@ async def survey(
     fetcher = ImageFetcher(policy)
     try:
         with tempfile.TemporaryDirectory(prefix="lookalike-") as scratch:
-            bucket = spec.kind.as_bucket(secrets)
-            reader = for_sources(fetcher, () if bucket is None else (bucket,))
+            own = buckets_of((spec,), secrets) if buckets is None else buckets
+            reader = for_sources(fetcher, own)
             source = open_source(spec, fields, Path(scratch), reader, secrets)
             refused, told = Tally(), Tally()
             try:

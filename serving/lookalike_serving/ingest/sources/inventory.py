@@ -4,9 +4,8 @@
 
 Amazon writes an inventory once a day or once a week. It is read as a stream, with a few requests
 for millions of keys; its order is that of the data files. What it tells may be out of date: an
-object that is gone is found to be so when it is read.
-
-Fields: docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html
+object that is gone is found to be so when it is read. The user guide of Amazon S3 describes the
+files and their fields under "Locating your inventory list".
 """
 
 from __future__ import annotations
@@ -157,7 +156,7 @@ async def _opened(where: ObjectAddress, bucket: Bucket, source: str) -> _Invento
 async def _newest(store: ObjectStore, folder: str) -> str | None:
     """The key of the newest manifest of a folder, whose folders are named by their time."""
     newest = None
-    # Data files lie beside these folders, and are many.
+    # The data files are next to these folders, and are many.
     async for page in store.list(f"{folder}2"):
         for each in page:
             if each.key.endswith(f"/{_MANIFEST}") and each.key.count("/") == folder.count("/") + 1:

@@ -136,7 +136,7 @@ class ManifestSource:
             raise BadRow("is neither a path nor an https:// address")
         if remote:
             try:
-                return _joined(self._spec.manifest, entry), None
+                return _joined(self._spec.address, entry), None
             except ValueError:
                 raise BadRow("is not an address: check for typing errors") from None
         path, state = _found(manifest.parent, entry)
@@ -155,7 +155,7 @@ class ManifestSource:
 
     async def _fetched(self) -> Path:
         try:
-            table = await self._reader.read(self._spec.manifest)
+            table = await self._reader.read(self._spec.address)
         except ImageError as error:
             raise SourceError(f"source {self.name}: the manifest: {error}") from None
         path = self._scratch / f"{self.name}.manifest"
