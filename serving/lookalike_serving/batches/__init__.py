@@ -10,7 +10,8 @@
 engine; `intake.py` takes what was submitted; `runner.py` does the work. The gateway has the routes
 (`gateway/batches.py`), and reads requests as a stream (`gateway/batch_bodies.py`).
 
-A batch outlives its process: everything needed to go on is in the index and the data folder before
-the caller gets its 202. Document ids are settled at that moment too, so an image stored twice – the
-process killed between storing it and noting so – is still one document.
+A batch outlives its process: everything that is needed to continue is in the index and the data
+folder before the caller gets its 202. Document ids are fixed at that moment, too, so an image that
+is stored twice, because the process was killed before it could record the first time, is still one
+document.
 """

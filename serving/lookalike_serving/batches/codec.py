@@ -23,7 +23,7 @@ Payload = dict[str, Any]
 
 
 def encode(record: Order | Control | Progress | Item) -> Payload:
-    """A record's fields as JSON; None and empty tuples are left out."""
+    """The fields of a record as JSON; None and empty tuples are left out."""
     return {
         f.name: _plain(value)
         for f in fields(record)

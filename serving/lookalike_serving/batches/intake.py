@@ -1,9 +1,9 @@
 """From submissions to stored items: positions, document ids, staged bytes.
 
-A batch is taken as a whole or not at all. What is wrong with the request – an unknown key,
-metadata of the wrong type, one id twice – refuses it, with every fault listed, and nothing stays
-behind. What is wrong with an image – base64 that is none, no bytes – fails that item alone, as it
-would if the bytes came from a URL.
+A batch is accepted as a whole or not at all. If something is wrong with the request – an unknown
+key, metadata of the wrong type, one id twice – it is refused, every error is listed, and nothing
+stays behind. If something is wrong with an image – invalid base64, no bytes – only that item fails,
+as it would if the bytes came from a URL.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Inline = Callable[[str], Awaitable[bytes]]
 
 
 class Intake:
-    """Takes the items of one batch. `taken` and `progress` tell what it took."""
+    """Accepts the items of one batch. `taken` and `progress` say what was accepted."""
 
     def __init__(
         self,
@@ -69,7 +69,10 @@ class Intake:
         return await asyncio.to_thread(self._put, f"part-{number}", image)
 
     async def take(self, reading: Reading) -> None:
-        """Take every item. Raises Problem if the request is wrong: then nothing may stay."""
+        """Accept every item.
+
+        Raises Problem if the request is wrong: then nothing may stay behind.
+        """
         async for submission in reading.items:
             if self.taken == MAX_ITEMS:
                 raise too_many()
@@ -100,7 +103,7 @@ class Intake:
             self._errors += errors[: _MAX_ERRORS - len(self._errors)]
             return
         if self._errors:
-            return  # refused already: only further faults are of interest
+            return  # already refused: only further errors are of interest
         asked = submission.item
         reference, content_key, error = await self._image(submission)
         document_id = asked.document_id or self._free_id(content_key)
@@ -174,7 +177,7 @@ class Intake:
         return ids.generated(content_key, repetition)
 
     async def _flush(self) -> None:
-        """Bytes before the items that need them."""
+        """Writes the bytes before the items that need them."""
         staged = [item.image for item in self._pending if item.image.startswith("staged:")]
         if staged:
             self._place = self._staging.place

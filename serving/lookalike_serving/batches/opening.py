@@ -18,7 +18,7 @@ from lookalike_serving.service import Service
 
 
 def open_batches(service: Service) -> Batches:
-    """Not yet running: `start` begins."""
+    """The batches do not run until `start`."""
 
     def is_served(collection: str) -> bool:
         return any(each.name == collection for each in service.config.collections)
@@ -30,8 +30,8 @@ def open_batches(service: Service) -> Batches:
         stored = await store_document(service, collection, image, item.metadata, item.document_id)
         return stored.warnings
 
-    # As many as there are cores: one decodes while another is in the model, and a search that comes
-    # in between finds a short queue.
+    # One for each core: one decodes while another is in the model, and a search that arrives
+    # meanwhile finds a short queue.
     slots = asyncio.Semaphore(max(2, os.cpu_count() or 1))
     load = service.reader.read
     work = Work(load, store_item, staging, slots)

@@ -1,4 +1,4 @@
-"""What callers can do with batches, without HTTP: submit, look, cancel, retry."""
+"""What callers can do with batches, independent of HTTP: submit, read, cancel, retry."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from lookalike_serving.problems import Problem
 
 
 class Batches:
-    """All batches of this service. `start` and `close` frame the runner's life."""
+    """All batches of this service. The runner works from `start` until `close`."""
 
     def __init__(self, store: BatchStore, staging: Staging, runner: Runner, inline: Inline) -> None:
         self._store = store
@@ -62,10 +62,10 @@ class Batches:
         on_error: OnError | None,
         key: str | None,
     ) -> tuple[Batch, bool]:
-        """Take a request's items; the batch, and whether it is new.
+        """Accept the items of a request; returns the batch, and whether it is new.
 
-        When this returns, the batch survives any end of the process. `on_error` counts where the
-        body says nothing. Raises Problem 422 (a wrong request; a key used for another one), NoRoom.
+        When this returns, the batch survives any end of the process. `on_error` applies if the body
+        does not set it. Raises Problem 422 (a wrong request; a key used for another one), NoRoom.
         """
         now = datetime.now(UTC)
         order = Order(new_batch_id(now), collection.name, 0, OnError.CONTINUE, now)
@@ -103,7 +103,7 @@ class Batches:
     async def page(
         self, collection: str | None, state: BatchState | None, after: str | None, limit: int
     ) -> tuple[list[Batch], str | None]:
-        """Batches, newest first, and the id to go on after."""
+        """Batches, newest first, and the id after which the next page begins."""
         found: list[Batch] = []
         async for batch in self._store.batches(after):
             if collection not in (None, batch.order.collection) or state not in (None, batch.state):
@@ -116,7 +116,7 @@ class Batches:
     async def items(
         self, batch: Batch, state: ItemState | None, start: int, limit: int
     ) -> tuple[list[Item], int | None]:
-        """Items in the request's order from position `start`, and the position to go on from."""
+        """Items in the request's order from position `start`, and where the next page begins."""
         found: list[Item] = []
         for low in range(start, batch.order.total, CHUNK):
             high = min(low + CHUNK, batch.order.total)
@@ -128,8 +128,10 @@ class Batches:
         return found, None
 
     async def cancel(self, id: str) -> Batch:
-        """Begin nothing more. The batch is CANCELLED, and its counts final, once what is under way
-        has ended; until then it is CANCELLING. Again: no change. Raises Problem 404, 409.
+        """Start no further items.
+
+        The batch is CANCELLED, and its counts are final, when the items in progress have ended;
+        until then it is CANCELLING. Cancelling it again changes nothing. Raises Problem 404, 409.
         """
         async with self._control:
             batch = await self.batch(id)
@@ -146,7 +148,10 @@ class Batches:
         return await self.batch(id)
 
     async def retry(self, id: str) -> Batch:
-        """Queue the failed items again, and what a halt left untried. Raises Problem 404, 409."""
+        """Queue the failed items again, and those that a stopped batch did not try.
+
+        Raises Problem 404, 409.
+        """
         async with self._control:
             batch = await self.batch(id)
             if batch.state.active:
@@ -181,8 +186,10 @@ class Batches:
         return existing
 
     async def _discard(self, batch: str, items: int) -> None:
-        """Nobody waits for the files: ten thousand take seconds to remove. What stays behind – the
-        index away, the process killed – the runner's sweep removes.
+        """Nobody waits for the files: ten thousand take seconds to remove.
+
+        If some stay behind, because the index is away or the process is killed, the runner's sweep
+        removes them.
         """
         removal = asyncio.create_task(asyncio.to_thread(self._staging.remove_batch, batch))
         self._removals.add(removal)

@@ -1,9 +1,9 @@
 """What a batch is: records, states and the rules between them. Pure.
 
-A record has three parts, and each has one writer, so that a gateway that cancels and another that
-runs never overwrite each other: `Order` (what was asked; written once), `Control` (cancel and
-retry; written by routes) and `Progress` (written by the runner). What callers see as *the* state is
-derived from the three, here and nowhere else.
+A record has three parts, and each has one writer, so that a gateway that cancels and another one
+that runs the batch never overwrite each other: `Order` (what was requested; written once),
+`Control` (cancel and retry; written by routes) and `Progress` (written by the runner). The state
+that callers see is derived from the three, here and nowhere else.
 
 A retry does not rewrite items. It raises `control.attempt`, one atomic write, and a failed item of
 an earlier attempt thereby counts as queued again.
@@ -19,7 +19,7 @@ from enum import StrEnum
 from typing import Any
 
 PREVIEW = 2048
-"""Characters of an image URL that listings show."""
+"""The number of characters of an image URL that listings show."""
 
 MAX_ITEMS = 10_000
 """Items of one batch."""
@@ -29,7 +29,7 @@ class BatchState(StrEnum):
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
     CANCELLING = "CANCELLING"
-    """Cancelled, and what was under way has not ended yet. Derived, never stored as progress."""
+    """Cancelled, but items in progress have not ended yet. Derived, never stored as progress."""
     COMPLETED = "COMPLETED"
     COMPLETED_WITH_ERRORS = "COMPLETED_WITH_ERRORS"
     FAILED = "FAILED"
@@ -65,7 +65,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What was asked for. Never changes."""
+    """What was requested. Never changes."""
 
     id: str
     """UUID whose order is newest first: see `new_batch_id`."""
@@ -74,39 +74,42 @@ class Order:
     on_error: OnError
     created_at: datetime
     request_digest: str | None = None
-    """SHA-256 of the request's items where an Idempotency-Key came with it."""
+    """SHA-256 of the request's items if it had an Idempotency-Key."""
     place: str | None = None
-    """`Staging.place` where bytes of its images lie; None if none came inline."""
+    """The `Staging.place` that holds the bytes of its images; None if none came inline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """What callers asked of the batch since."""
+    """What callers have requested for the batch since."""
 
     attempt: int = 1
     cancelled: int | None = None
-    """The attempt that was cancelled. Items not tried by then stay so through later retries."""
+    """The attempt that was cancelled.
+
+    Later retries do not try the items that were not tried by then.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the runner is."""
+    """The progress of the runner."""
 
     attempt: int = 1
-    """The attempt that this progress is about."""
+    """The attempt that this progress belongs to."""
     state: BatchState = BatchState.QUEUED
     succeeded: int = 0
     failed: int = 0
     untried: int = 0
     """Items without any outcome."""
     again: int = 0
-    """Failures of an earlier attempt that this attempt has not come to; not part of `failed`."""
+    """Failures of an earlier attempt that this one has not reached yet; not part of `failed`."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     failure: Cause | None = None
     """Why the batch as a whole failed."""
     rate: float | None = None
-    """Items a second, lately."""
+    """Recent rate, in items per second."""
     owner: str | None = None
     """Id of the process that runs it."""
     heartbeat: datetime | None = None
@@ -133,7 +136,7 @@ class Batch:
         if progress.attempt == control.attempt and not progress.state.active:
             return progress.state  # it finished before a cancellation was noticed
         if control.cancelled == control.attempt:
-            # Only the runner knows when nothing is under way any more, and notes it as progress.
+            # Only the runner knows when nothing is in progress any more, and records it.
             return BatchState.CANCELLING
         return progress.state if progress.attempt == control.attempt else BatchState.QUEUED
 
@@ -157,12 +160,12 @@ class Batch:
 
     @property
     def abandoned(self) -> bool:
-        """Whether items without an outcome will stay so: a cancellation has come into force."""
+        """Whether items without an outcome will get none, because a cancellation took effect."""
         return self.control.cancelled is not None and self.state is not BatchState.CANCELLING
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds until the last item is done at the present rate; None without a rate."""
+        """Seconds until the last item is done at the current rate; None if there is no rate."""
         if self.state is not BatchState.RUNNING or not self.progress.rate:
             return None
         return self.counts.queued / self.progress.rate
@@ -177,18 +180,18 @@ class Item:
     """0-based place in the request."""
     document_id: str
     image: str
-    """`https://…`, or `staged:…` for bytes that came inline; empty if these were unreadable."""
+    """`https://…`, or `staged:…` for bytes that came inline; empty if those could not be read."""
     metadata: dict[str, Any] = field(default_factory=dict)
     outcome: ItemState = ItemState.QUEUED
     """As stored: QUEUED (never tried), SUCCEEDED or FAILED."""
     attempt: int = 0
-    """The attempt that brought the outcome."""
+    """The attempt that gave the outcome."""
     error: Cause | None = None
     warnings: tuple[str, ...] = ()
-    """Of one that succeeded: what was lost when its image was decoded."""
+    """For an item that succeeded: what was lost when its image was decoded."""
 
     def state(self, batch: Batch) -> ItemState:
-        """What a caller sees, given how the batch stands."""
+        """The state that a caller sees, given the state of the batch."""
         if self.outcome is ItemState.QUEUED:
             return ItemState.CANCELLED if batch.abandoned else ItemState.QUEUED
         if self.outcome is ItemState.FAILED and self.to_retry(batch):
@@ -196,7 +199,7 @@ class Item:
         return self.outcome
 
     def to_retry(self, batch: Batch) -> bool:
-        """Whether this failure is of an earlier attempt than the one that is under way."""
+        """Whether this failure belongs to an earlier attempt than the current one."""
         return (
             self.outcome is ItemState.FAILED
             and self.attempt < batch.control.attempt
@@ -245,7 +248,7 @@ def made_at(batch: str) -> datetime:
 
 
 def is_batch_id(id: str) -> bool:
-    """Whether `id` has the form of an id made here: a cheap no to anything else a caller sends."""
+    """Whether `id` has the form of an id made here, which rejects anything else without a read."""
     try:
         value = uuid.UUID(id)
     except ValueError:
@@ -265,6 +268,6 @@ _KEYS = uuid.UUID("6f1c5a52-9c3c-5d0e-9a43-5f2f6a3d7f10")
 
 
 def idempotency_point_id(collection: str, key: str) -> str:
-    """Where the batch that an Idempotency-Key made is noted; ordered behind batches and items."""
+    """The id of the record of an Idempotency-Key; it sorts after batches and items."""
     named = uuid.uuid5(_KEYS, f"{collection}\x00{key}").int
     return str(uuid.UUID(int=named & ((1 << 124) - 1) | 2 << 124))

@@ -1,9 +1,9 @@
-"""One batch, from where it stands to its end.
+"""Runs one batch from its current state to its end.
 
     items not done -> at most IN_FLIGHT tasks -> outcomes -> one write for many of them
 
-Outcomes are noted after the document is stored. A kill in between repeats some items on resumption,
-and since their document ids are fixed, a repeat writes the same documents again.
+Outcomes are recorded after the document is stored. If the process is killed in between, some items
+are repeated later; their document ids are fixed, so the same documents are written again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from lookalike_serving.batches.work import Halted, Outcome, Work
 log = logging.getLogger("lookalike.batches")
 
 IN_FLIGHT = 16
-"""Items of one batch that are fetched, decoded or stored at a time."""
+"""The number of items of one batch that are fetched, decoded or stored at the same time."""
 _COMMIT_ITEMS = 64
 _COMMIT_SECONDS = 0.5
 _HEARTBEAT_SECONDS = 5.0
@@ -67,18 +67,18 @@ class BatchRun:
         )
 
     def stop(self) -> None:
-        """Begin nothing more: what is under way ends, and its outcomes are noted."""
+        """Start no further items: those in progress end, and their outcomes are recorded."""
         self._stop.set()
 
     async def go(self) -> Progress:
-        """Raises IndexFailure (and Problem 503) where progress cannot be noted."""
+        """Raises IndexFailure (and Problem 503) if progress cannot be recorded."""
         todo = await self._recount()
         await self._save()
         pending: set[asyncio.Task[tuple[Item, Outcome]]] = set()
         try:
             await self._feed(todo, pending)
         finally:
-            # Only a shutdown comes here with tasks left; what is done by now is noted.
+            # Only a shutdown gets here with tasks left; what is done by now is recorded.
             for task in pending:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
@@ -153,7 +153,7 @@ class BatchRun:
         return now >= since
 
     async def _commit(self) -> None:
-        """Note outcomes, then progress, then let go of their bytes; notice a cancellation."""
+        """Record outcomes, then progress, then release the bytes; check for a cancellation."""
         outcomes, self._outcomes = self._outcomes, []
         try:
             await self._store.save_items(outcomes)
@@ -206,7 +206,10 @@ class BatchRun:
         return self._progress
 
     async def _recount(self) -> list[int]:
-        """Positions to do. Counts again: a killed process may have noted outcomes without them."""
+        """The positions to process.
+
+        Counts again, because a killed process may have recorded outcomes but not the counts.
+        """
         order = self._batch.order
         todo: list[int] = []
         succeeded = failed = again = untried = 0
@@ -231,7 +234,7 @@ class BatchRun:
 
 
 class Rate:
-    """Items a second over the last twenty seconds."""
+    """The rate in items per second over the last twenty seconds."""
 
     def __init__(self) -> None:
         self._times: deque[float] = deque()
@@ -240,7 +243,7 @@ class Rate:
         self._times.append(now)
 
     def per_second(self, now: float) -> float | None:
-        """None before there is anything to divide."""
+        """None before there is enough to compute it."""
         while self._times and self._times[0] < now - _RATE_SECONDS:
             self._times.popleft()
         if len(self._times) < 2 or now <= self._times[0]:

@@ -1,11 +1,12 @@
-"""Runs batches, two at once, oldest first; picks up what a killed process left.
+"""Runs batches, two at a time, oldest first, and continues those of a killed process.
 
-With an Edge index there is one process, so whatever stands as RUNNING at the start is resumed at
-once. With a Qdrant server several replicas share the records: a run belongs to the replica whose
-heartbeat it carries, and another takes it over when that has been silent for a while. Two that
-take the same batch in the same moment do the same work twice, to the same documents. A batch whose
-images came inline is left to those who have the folder with their bytes, unless they are silent for
-so long that they must be gone: then what can still be done is done, and the rest fails and says so.
+With an Edge index there is one process, so every batch that is RUNNING at the start is resumed at
+once. With a Qdrant server, several replicas share the records: a run belongs to the replica whose
+heartbeat it carries, and another one takes it over when the heartbeat has stopped for a while. If
+two take the same batch at the same moment, they do the same work twice, to the same documents. A
+batch whose images came inline is left to the replicas that have the folder with their bytes, unless
+these have been silent for so long that they must be gone: then the other items are processed, and
+those without bytes fail with that reason.
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ log = logging.getLogger("lookalike.batches")
 AT_ONCE = 2
 LEASE = timedelta(seconds=30)
 ELSEWHERE = timedelta(minutes=10)
-"""How long a batch waits for those who have its bytes."""
+"""How long a batch waits for the replicas that have its bytes."""
 RETENTION = timedelta(days=30)
-"""Finished batches, and uploaded images of their failed items, are kept so long."""
+"""How long finished batches, and uploaded images of their failed items, are kept."""
 _DEBRIS_AGE = timedelta(hours=24)
-"""No request takes longer: what it left behind unpublished is debris."""
+"""No request takes longer: what is still unpublished then was left behind."""
 _LOOK_SECONDS = 10.0
 _SWEEP_SECONDS = 3600.0
 _AFTER_FAILURE_SECONDS = 5.0
 
 
 class Runner:
-    """`start` and `close` frame its life; `look` makes it look for work now."""
+    """Runs from `start` until `close`; `look` makes it look for work now."""
 
     def __init__(self, store: BatchStore, staging: Staging, work: Work, *, alone: bool) -> None:
         self._store = store
@@ -55,7 +56,7 @@ class Runner:
         self._alone = alone
         """Whether no other process can be running batches of this index."""
         self._owner = uuid.uuid4().hex
-        # As ids tell time, in whole milliseconds: nothing made from now on looks older.
+        # Ids contain the time in whole milliseconds: nothing made from now on looks older.
         self._born = made_at(new_batch_id(datetime.now(UTC)))
         self._wake = asyncio.Event()
         self._runs: dict[str, tuple[BatchRun, asyncio.Task[None]]] = {}
@@ -65,7 +66,7 @@ class Runner:
         self._supervisor = asyncio.create_task(self._supervise(), name="batches")
 
     async def close(self) -> None:
-        """Note what is done, leave the rest for the next start."""
+        """Record what is done, and leave the rest for the next start."""
         tasks = [task for _, task in self._runs.values()]
         if self._supervisor is not None:
             tasks.append(self._supervisor)
@@ -77,7 +78,7 @@ class Runner:
         self._wake.set()
 
     def stop(self, batch: str) -> None:
-        """A batch was cancelled: end it, whether it runs or waits."""
+        """End a batch that was cancelled, whether it runs or waits."""
         if batch in self._runs:
             self._runs[batch][0].stop()
         self.look()
@@ -102,7 +103,7 @@ class Runner:
     async def _take_up(self) -> None:
         waiting = [batch async for batch in self._store.batches() if self._free(batch)]
         for batch in reversed(waiting):
-            # To end a cancelled batch is no work: it does not wait for its turn.
+            # Ending a cancelled batch takes no work, so it does not wait for its turn.
             cancelled = batch.state is BatchState.CANCELLING
             if cancelled or len(self._runs) < AT_ONCE:
                 run = BatchRun(batch, self._store, self._staging, self._work, self._owner)
@@ -131,7 +132,7 @@ class Runner:
         try:
             await run.go()
         except (IndexFailure, Problem, OSError) as failure:
-            # The record says RUNNING still: it is taken up again.
+            # The record still says RUNNING, so the batch is resumed.
             log.error("batch %s pauses: %s", batch.order.id, failure)
             await asyncio.sleep(_AFTER_FAILURE_SECONDS)
         except Exception:
@@ -142,7 +143,7 @@ class Runner:
             self._wake.set()
 
     async def _sweep(self) -> None:
-        """Remove old batches, and what requests left that never came to their end."""
+        """Remove old batches, and what was left by requests that never ended."""
         now = datetime.now(UTC)
         debris_before = max(now - _DEBRIS_AGE, self._born) if self._alone else now - _DEBRIS_AGE
         for id in [id async for id in self._store.unpublished() if made_at(id) < debris_before]:

@@ -1,7 +1,7 @@
 """Bytes of images that wait in a batch: one file each, below the data folder.
 
-They are kept apart from the images of documents because they may be no images at all, and because
-they go when their item is done.
+They are kept apart from the images of documents because they may not be images at all, and because
+they are removed when their item is done.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PLACE = ".place"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 """References of version 0.1.0 have none."""
 _SYNCS_AT_ONCE = 8
-"""File systems commit syncs that run together as one: .1 ms a file, not 2.7 (ext4)."""
+"""File systems combine syncs that run together: .1 ms for each file instead of 2.7 (ext4)."""
 
 
 class Staging:
@@ -33,16 +33,17 @@ class Staging:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.place = _place_of(folder)
-        """Id of the folder: the same for all who share it, another for everybody else."""
+        """The id of the folder: replicas that share the folder have the same id."""
 
     def check_room(self) -> None:
         """Raises NoRoom if no more than the reserve is free. Takes microseconds."""
         check_room(self._folder)
 
     def put(self, batch: str, name: str, image: ImageFile) -> str:
-        """Keep an image; returns the reference for `Item.image`. Durable after `sync`.
+        """Store an image; returns the reference for `Item.image`.
 
-        Its hash is part of the reference, so that it is not taken again. Raises NoRoom.
+        Durable after `sync`. The hash is part of the reference, so that it is not computed again.
+        Raises NoRoom.
         """
         check_room(self._folder, len(image.data))
         reference = f"{PREFIX}{batch}/{name}.{image.sha256}"
@@ -52,14 +53,14 @@ class Staging:
         return reference
 
     def sync(self, references: Sequence[str]) -> None:
-        """Wait until the bytes are on the disk: an item that survives a power cut has them."""
+        """Wait until the bytes are on the disk: an item that survives a power cut has its bytes."""
         with ThreadPoolExecutor(_SYNCS_AT_ONCE) as threads:
             list(threads.map(_sync, map(self._path, references)))
         if references:
             _sync(self._path(references[0]).parent)
 
     def get(self, reference: str) -> ImageFile:
-        """Raises FileNotFoundError if the bytes are gone, or lie on another replica's disk."""
+        """Raises FileNotFoundError if the bytes are gone, or are on another replica's disk."""
         data = self._path(reference).read_bytes()
         _, _, digest = reference.rpartition(".")
         return ImageFile(data, digest) if _DIGEST.fullmatch(digest) else ImageFile.of(data)
@@ -82,7 +83,7 @@ class Staging:
 
 def _place_of(folder: Path) -> str:
     place, mine = uuid.uuid4().hex, folder / f"{_PLACE}-{uuid.uuid4().hex}"
-    # Without room the id lasts as long as the process.
+    # On a full disk the id lasts as long as the process.
     with contextlib.suppress(OSError):
         try:
             mine.write_text(place)

@@ -3,8 +3,8 @@
 Point ids carry the order (see record.py), so every read here is by id or in id order: none needs
 a payload index or a filter, however many items there are.
 
-An order is visible once `publish` has written it, after its items. What a process that died in
-between left behind is found by `unpublished` and removed.
+An order is visible once `publish` has written it, after its items. What a process left behind that
+ended in between is found by `unpublished` and removed.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from lookalike_serving.batches.record import (
 from lookalike_serving.index.protocol import Index, Point
 
 CHUNK = 256
-"""Points of one read or write: a few hundred kilobytes."""
+"""The number of points of one read or write: a few hundred kilobytes."""
 
 
 class BatchStore:
     """Reads and writes records. `index` is asked for at each use, since it may open late.
 
-    Records of several services may lie in one index. A batch belongs to those that serve its
-    collection: for all others it is not there.
+    Records of several services may be in one index. A batch belongs to the services that serve its
+    collection; the others do not see it.
 
     Raises IndexFailure, and what `index` raises.
     """
@@ -49,7 +49,7 @@ class BatchStore:
         await self._index().upsert([Point(order.id, None, _batch_payload(order, None, None))])
 
     async def publish(self, order: Order, progress: Progress, key: str | None) -> None:
-        """Make the batch one that callers see and the runner runs; durable on return."""
+        """Make the batch visible to callers and to the runner; durable on return."""
         points = [Point(order.id, None, _batch_payload(order, Control(), progress))]
         if key is not None:
             id = idempotency_point_id(order.collection, key)
@@ -64,7 +64,7 @@ class BatchStore:
         return batch if self._serves(batch.order.collection) else None
 
     async def batch_of_key(self, collection: str, key: str) -> Batch | None:
-        """The batch that an Idempotency-Key made."""
+        """The batch that was made with an Idempotency-Key."""
         found = await self._index().retrieve([idempotency_point_id(collection, key)])
         return await self.batch(found[0].payload["batch"]) if found else None
 
@@ -75,7 +75,7 @@ class BatchStore:
                 yield decode_batch(payload)
 
     async def unpublished(self) -> AsyncIterator[str]:
-        """Ids of batches whose request never came to its end, or is still being read."""
+        """Ids of batches whose request never ended, or is still being read."""
         async for id, payload in self._batch_points(None):
             if "control" not in payload:
                 yield id

@@ -1,4 +1,4 @@
-"""Items as they come in, whatever body brought them: what a request is read into."""
+"""The items of a request as they arrive, whatever kind of body they are in."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One item as it came, or what is wrong with it."""
+    """One item as it was sent, or what is wrong with it."""
 
     path: str
-    """Where it stands in the request: `items[3]`, `line 4`, the name of a file."""
+    """Its place in the request: `items[3]`, `line 4`, the name of a file."""
     item: SubmittedItem | None
     staged: Staged | None = None
     errors: tuple[Wrong, ...] = ()

@@ -1,8 +1,9 @@
 """One item's work, and what its failures mean.
 
-The table of failures tells them apart. A failure is the item's own (it fails, the batch continues),
-or concerns all: then what may pass by itself is tried again after a pause, and if it does not pass,
-or cannot, the batch stops, and the items it has not tried wait for a retry.
+The table of failures distinguishes them. Some concern only the item: it fails, and the batch
+continues. Others concern all items: if such a failure may pass by itself, the item is tried again
+after a pause; if it does not pass, or cannot, the batch stops, and the items that were not tried
+wait for a retry.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ from lookalike_serving.problems import Problem
 log = logging.getLogger("lookalike.batches")
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 30.0, 30.0)
-"""Seconds between tries while the service itself is unwell: about two minutes in all."""
+"""Seconds between attempts while the service itself fails: about two minutes in total."""
 _FETCH_TRIES = 3
 
 Fetch = Callable[[str], Awaitable[bytes]]
 """The bytes of an https URL. Raises ImageError."""
 Store = Callable[[str, ImageFile, Item], Awaitable[tuple[str, ...]]]
-"""Stores one image of a collection as the document that the item says; what was lost by it."""
+"""Stores one image of a collection as the item's document; returns what decoding lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one item."""
+    """The outcome of one item."""
 
     error: Cause | None = None
-    """None: it is stored."""
+    """None if the item is stored."""
     warnings: tuple[str, ...] = ()
     """What was lost when its image was decoded."""
 
 
 class Halted(Exception):
-    """The service cannot go on with any item of the batch."""
+    """The service cannot continue with any item of the batch."""
 
     def __init__(self, cause: Cause) -> None:
         super().__init__(cause.detail)
@@ -69,9 +70,9 @@ class Work:
         self._pauses = pauses
 
     async def do(self, collection: str, item: Item, stop: asyncio.Event) -> Outcome:
-        """Store the item. Raises Halted.
+        """Store the item.
 
-        `stop` cuts pauses short; what was to be tried again then fails.
+        Raises Halted. `stop` ends pauses early; an item that waits for another attempt then fails.
         """
         for pause in [*self._pauses, None]:
             try:
@@ -89,7 +90,7 @@ class Work:
                 if kind.retry is not Retry.LATER or pause is None or stop.is_set():
                     raise Halted(cause) from failure
                 await wait(stop, pause)
-        raise AssertionError("the last try has no pause after it")
+        raise AssertionError("the last attempt has no pause after it")
 
     async def _image(self, item: Item, stop: asyncio.Event) -> ImageFile:
         if item.image.startswith(PREFIX):
@@ -126,7 +127,7 @@ def _cause(failure: Exception, kind: FailureKind) -> Cause:
 
 
 async def wait(stop: asyncio.Event, seconds: float) -> None:
-    """Until `stop`, or for so many seconds."""
+    """Wait until `stop`, or for so many seconds."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await stop.wait()

@@ -1,12 +1,12 @@
 """Indexes that no configured collection uses any more: found, counted, dropped.
 
-Another model makes another index, and the one before stays: beside it in the data folder, or on
-the Qdrant server. So does the index of a collection that is taken out of the files. None goes by
-itself, since it may hold what nothing else has: documents that were uploaded, or that came from a
-source which is no longer declared.
+A change of the model creates another index, and the former one stays: next to it in the data
+folder, or on the Qdrant server. So does the index of a collection that is removed from the files.
+None is deleted automatically, because it may hold documents that exist nowhere else: those that
+were uploaded, or that came from a source that is no longer declared.
 
-A running server holds the locks of the indexes that it uses, and no others. So all this is safe
-beside one: what is in use is not touched, by its configuration and by its lock.
+A running server holds the locks of the indexes that it uses, and no others. So all of this is safe
+while a server runs: its configuration and its locks protect what is in use.
 """
 
 from __future__ import annotations
@@ -47,19 +47,19 @@ class LeftBehind:
 
     name: str
     place: str
-    """Its folder, or the address of its server."""
+    """Its folder, or the address of its Qdrant server."""
     collection: str | None
-    """Whose it was; None: not known."""
+    """The collection that it belonged to; None if that is not known."""
     model: str | None = None
     documents: int | None = None
-    """None: could not be counted, and `problem` says why."""
+    """None if they could not be counted; `problem` says why."""
     only_here: int | None = None
-    """Documents that no source of the configuration can bring again."""
+    """Documents that no source of the configuration can provide again."""
     bytes: int | None = None
-    """On disk; None: the server does not tell."""
+    """On disk; None if the server does not report it."""
     problem: str | None = None
     anothers: str | None = None
-    """Who it belongs to if that is not this configuration."""
+    """Its owner, if that is not this configuration."""
 
 
 class Kept(Exception):
@@ -67,9 +67,9 @@ class Kept(Exception):
 
 
 def only_here(sources: tuple[str, ...] | None) -> Filter | None:
-    """Meets the documents that none of the sources can bring again; None meets all.
+    """Matches the documents that none of the sources can provide again; None matches all.
 
-    Where the sources are not known, those are the uploads.
+    If the sources are not known, these are the uploads.
     """
     if sources is None:
         return Not((Exists(_SOURCE),))
@@ -77,7 +77,10 @@ def only_here(sources: tuple[str, ...] | None) -> Filter | None:
 
 
 async def left_behind(config: ServingConfig) -> list[LeftBehind]:
-    """All of them, counted, by name. Raises IndexFailure if a server cannot be asked."""
+    """All unused indexes with their documents counted, ordered by name.
+
+    Raises IndexFailure if a server cannot be asked.
+    """
     found = [await _counted_folder(config, folder) for folder in unused_folders(config)]
     for server in _servers(config):
         async with _connected(server) as connection:
@@ -88,10 +91,10 @@ async def left_behind(config: ServingConfig) -> list[LeftBehind]:
 
 
 async def left_on_servers(config: ServingConfig) -> list[str]:
-    """The names of those on Qdrant servers. Raises IndexFailure.
+    """The names of those on Qdrant servers.
 
-    Quick, on a server of many indexes too: those of early releases, whose names do not begin with
-    the id of the data folder, are left out.
+    Raises IndexFailure. Fast even if a server has many indexes: those of early releases, whose
+    names do not begin with the id of the data folder, are left out.
     """
     found: list[str] = []
     for server in _servers(config):
@@ -104,31 +107,32 @@ async def left_on_servers(config: ServingConfig) -> list[str]:
 async def drop(
     index: LeftBehind, configuration: Callable[[], ServingConfig], *, with_documents: bool
 ) -> None:
-    """Delete one of `left_behind` for good, with the uploaded images that it alone shows.
+    """Delete one of `left_behind` permanently, with the uploaded images that only it uses.
 
     `configuration` says what is in use now: it may have changed since the index was found. Raises
-    Kept if it is another's, or holds documents that nothing can bring again, unless
-    `with_documents`; IndexFailure if it is open in a process, or the server refuses.
+    Kept if it belongs to another configuration, or holds documents that nothing can provide again,
+    unless `with_documents`; IndexFailure if it is open in a process, or the server refuses.
     """
     check_droppable(index, with_documents=with_documents)
     for server in _servers(configuration()):
         if _place_of(server) == index.place:
             await _drop_on(configuration(), server, index)
             return
-    # From here on nobody opens it; who has been told to use it in the meantime makes it again.
+    # From here on nobody opens it; a process that has been told to use it meanwhile creates it
+    # again.
     folder = await EdgeFolder.acquire(Path(index.place), wait_seconds=0)
     config = configuration()
     if folder.path not in unused_folders(config):
         folder.release()
         raise Kept(f"index {index.name} is in use, or has been deleted")
-    # First what depends on it: what is interrupted here is done again by the next try.
+    # First what depends on it: if this is interrupted, the next attempt does it again.
     release_index(config.data_dir / "images", index.name)
     forget(config.data_dir, index.name)
     folder.drop()
 
 
 def check_droppable(index: LeftBehind, *, with_documents: bool) -> None:
-    """Raises Kept if it is another's, or holds documents that nobody has given up."""
+    """Raises Kept if it is another configuration's, or holds documents that nobody gave up."""
     if index.anothers is not None:
         raise Kept(f"index {index.name} belongs to {index.anothers} and is not deleted")
     if with_documents or index.only_here == 0:
@@ -149,7 +153,7 @@ def check_droppable(index: LeftBehind, *, with_documents: bool) -> None:
 
 
 def manifest_of(folder: Path) -> Manifest | None:
-    """None if there is none that can be read."""
+    """The manifest of the index; None if there is none that can be read."""
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError):
@@ -164,9 +168,9 @@ async def count_in_folder(
     lock_wait_seconds: float,
     owner: IndexOwner | None = None,
 ) -> list[int]:
-    """Documents of an index that meet each filter. Raises IndexFailure, where it is open too.
+    """The number of documents that match each filter.
 
-    `owner` is written into an index that has none.
+    Raises IndexFailure, also if the index is open. `owner` is written into an index that has none.
     """
     from lookalike_serving.index.edge import EdgeIndex
 
@@ -215,7 +219,7 @@ async def _counted_folder(config: ServingConfig, folder: Path) -> LeftBehind:
 
 
 def _attributed(config: ServingConfig, name: str) -> str | None:
-    """The collection that an index of an early release, which says nothing, is of by its name."""
+    """The collection of an index of an early release, which records no owner, by its name."""
     return next((c.name for c in config.collections if may_be_index_of(name, c.name)), None)
 
 
@@ -235,9 +239,10 @@ def _is_ours(config: ServingConfig, owner: IndexOwner) -> bool:
 
 
 def _servers(config: ServingConfig) -> list[IndexConfig]:
-    """An index on each Qdrant server that the configuration names.
+    """One index on each Qdrant server that the configuration names.
 
-    None on a cluster: there one pod's configuration does not say which indexes others use.
+    Empty on a cluster, because there the configuration of one pod does not say which indexes others
+    use.
     """
     found = {
         index.addresses: index
@@ -260,7 +265,7 @@ def _connected(server: IndexConfig) -> AbstractAsyncContextManager[Connection]:
 async def _unused_on(
     connection: Connection, config: ServingConfig, beginning: str = ""
 ) -> list[StoredIndex]:
-    """Those of this data folder. Others' are nobody's business here, and not even told."""
+    """Those of this data folder. Indexes of others are not even listed."""
     from lookalike_serving.index.qdrant_stock import stored_indexes
 
     used = {name for each in config.collections for name in (each.index.name, each.index.adopts)}

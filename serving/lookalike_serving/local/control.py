@@ -1,4 +1,4 @@
-"""`run.control_socket`: how `lookalike apply` tells a running server of another configuration.
+"""`run.control_socket`: through it `lookalike apply` gives a running server a configuration.
 
 A Unix socket in a folder that only its owner may enter, one JSON object a line:
 
@@ -8,9 +8,9 @@ A Unix socket in a folder that only its owner may enter, one JSON object a line:
     -> {"ask": "apply", "based_on": digest, "config": …, "ingestions": [...], "leave_behind": false}
     <- {"filling": [...], "ingesting": [...]}  or  {"refused": why}
 
-One change at a time: a second is refused while one is under way, and so is one that was planned
-against a configuration that is no longer in force. Whoever closes the connection before the answer
-calls the change off, unless it has been carried out already. What the replica does is in
+There is one change at a time: a second one is refused while one is in progress, and so is one that
+was planned against a configuration that is no longer in force. Closing the connection before the
+answer cancels the change, unless it has been carried out already. What the replica does is in
 `adoption.py`.
 """
 
@@ -82,7 +82,7 @@ class Control:
             log.exception("`lookalike apply` cannot reach this server")
 
     async def serve(self) -> None:
-        """Until cancelled, in the event loop of whoever calls."""
+        """Runs until cancelled, in the event loop of the caller."""
         self._loop = asyncio.get_running_loop()
         path = self._run.control_socket
         path.unlink(missing_ok=True)
@@ -152,12 +152,12 @@ class Control:
             taken = await response
         except asyncio.CancelledError:
             response.cancel()
-            # It may have been made just before: then it is taken back.
+            # It may have been carried out just before: then it is reverted.
             await self._replica.take.remote(before, True)
             raise
         if "refused" in taken:
             raise Refused(taken["refused"])
-        # The change is made: what follows is not called off any more.
+        # The change is made: what follows is not cancelled any more.
         return await asyncio.shield(
             asyncio.ensure_future(self._note(before, taken, ingestions, leave_behind))
         )
@@ -169,7 +169,7 @@ class Control:
         ingestions: list[IngestionConfig],
         leave_behind: bool,
     ) -> dict[str, Any]:
-        """Write down what is in force, and read what is to be read."""
+        """Record what is in force, and start to read the sources that are to be read."""
         known = self._run.ingestion_configs()
         again = [
             each.collection.name
@@ -206,7 +206,7 @@ class Control:
         return {"filling": taken["filling"], "ingesting": again}
 
     def _ended(self, state: IngestionState) -> IngestionState:
-        """Called from the thread of the ingestions: a filled index answers from now on."""
+        """Called from the thread of the ingestions: the filled index answers from now on."""
         name = state.collection
         if name not in self._leave_behind or state.phase is IngestionPhase.FAILED:
             return state
@@ -222,7 +222,7 @@ class Control:
     async def _finish(self, name: str) -> None:
         async with self._changing:
             if name not in self._leave_behind:
-                return  # another change has called it off in the meantime
+                return  # another change has cancelled it meanwhile
             taken = await self._replica.finish.remote(name, self._leave_behind[name])
             if "refused" in taken:
                 raise Refused(taken["refused"])

@@ -1,8 +1,9 @@
 """Forks Python processes that have their modules already: fork_server.py SOCKET MODULE...
 
-Ray starts each worker as a new Python, and each imports FastAPI, gRPC and torch for seconds. This
-process imports them once and forks whatever is asked for: `forked.py`, which Ray starts in place of
-its own script, asks for it through a Unix socket. What the modules hold is in memory once, too.
+Ray starts each worker as a new Python process, each of which spends seconds importing FastAPI, gRPC
+and torch. This process imports them once and forks whatever is asked for: `forked.py`, which Ray
+starts in place of its own script, asks for it through a Unix socket. The memory of the modules is
+shared, too.
 
 Ray's own modules are not to be among them: they read the environment when they are loaded, and each
 of Ray's workers has its own.
@@ -48,7 +49,7 @@ class ForkServer:
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE)
 
     def end(self) -> None:
-        """Fork no more; forked workers continue. Works while it still imports, which takes long."""
+        """Stop forking; forked workers continue. This also works while the server still imports."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -56,7 +57,7 @@ class ForkServer:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """A process that is asked for."""
+    """A process that is requested."""
 
     script: str
     arguments: list[str]
@@ -67,16 +68,18 @@ class _Request:
 
 
 def main(path: str, modules: Sequence[str]) -> None:
-    """Fork what is asked for, until standard input is closed."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forked ones
+    """Fork what is requested, until standard input is closed."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the forked processes
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this one
     listener = socket.socket(socket.AF_UNIX)
     umask = os.umask(0o177)  # whoever may connect may run anything as this user
     listener.bind(path)
     os.umask(umask)
-    listener.listen(64)  # from now on, who asks waits instead of starting a Python of its own
+    listener.listen(64)  # from now on, callers wait instead of starting a Python of their own
     for module in modules:
-        with contextlib.suppress(Exception):  # a module that fails concerns who needs it
+        with contextlib.suppress(
+            Exception
+        ):  # a module that fails concerns only the process that needs it
             importlib.import_module(module)
     gc.collect()
     gc.freeze()  # what is never collected is never written to, and stays shared
@@ -89,7 +92,7 @@ def main(path: str, modules: Sequence[str]) -> None:
 
 
 def _forked(listener: socket.socket) -> _Request | None:
-    """In each forked process what it is to be; in the server itself None, at its end."""
+    """Returns in each forked process what it runs, and None in the server itself, at its end."""
     while True:
         ready, _, _ = select.select([listener, sys.stdin], [], [])
         if sys.stdin in ready:
@@ -98,7 +101,7 @@ def _forked(listener: socket.socket) -> _Request | None:
         with connection:
             try:
                 request = _received(connection)
-            except (OSError, ValueError):  # whoever asked has gone
+            except (OSError, ValueError):  # the caller has ended
                 continue
             with warnings.catch_warnings():
                 # Of Python 3.12 on, which counts OpenBLAS's threads, too.

@@ -4,8 +4,8 @@ COMMAND is Ray's: a Python, its setup_worker.py, the worker's script and its arg
 does what that would do and import Ray for: nothing, where the worker has no environment of its own.
 Where it has one, or the fork server does not answer, COMMAND itself is run.
 
-This process ends at once: the raylet knows a worker by what that says of itself. It imports the
-standard library alone, and little of that.
+This process ends at once: the raylet identifies a worker by what the worker reports. It imports
+only the standard library, and little of that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(path: str, command: list[str]) -> None:
 
 
 def requested(command: list[str]) -> dict[str, object] | None:
-    """What to ask for; None for a worker with an environment or a program of its own."""
+    """The request to the fork server; None for a worker with its own environment or program."""
     _python, _setup, *rest = command
     arguments = []
     for argument in rest:

@@ -1,7 +1,7 @@
-"""Runs the collections' ingestions, one after the other, each as a child process.
+"""Runs the ingestions of the collections, one after the other, each as a child process.
 
-One at a time, since each uses every core. A child that a signal ended – out of memory, say – is
-started again a few times: a rerun skips what is there.
+One at a time, because each uses every core. A child that was ended by a signal, for example because
+memory ran out, is started again a few times: a rerun skips what is there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lookalike_serving.machine.rundir import (
 
 _ATTEMPTS = 3
 _NICENESS = 10
-"""Searches go first."""
+"""Searches have priority."""
 _TAIL_BYTES = 4096
 _PATIENCE_SECONDS = 10.0
 
@@ -44,8 +44,10 @@ class _Run:
 
 
 class Ingestions:
-    """The ingestions of one server, of each collection one. `report` is called from its thread with
-    each change."""
+    """The ingestions of one server, one for each collection.
+
+    `report` is called from its thread with each change.
+    """
 
     def __init__(
         self,
@@ -64,7 +66,7 @@ class Ingestions:
         self._thread.start()
 
     def __contains__(self, collection: str) -> bool:
-        """Whether it is being read, or is to be."""
+        """Whether the collection is being read, or is waiting to be."""
         with self._changed:
             running = self._running is not None and self._running.collection == collection
             return running or collection in self._waiting
@@ -75,9 +77,9 @@ class Ingestions:
         config: Path,
         ended: Callable[[IngestionState], IngestionState] = lambda state: state,
     ) -> None:
-        """Read a collection's sources when it is its turn, instead of an earlier run of it.
+        """Read a collection's sources when it is its turn; replaces a run that waits.
 
-        `ended`: called with how it ended; answers what is to be reported.
+        `ended` is called with the outcome and returns what is to be reported.
         """
         self.call_off(collection)
         with self._changed:
@@ -85,14 +87,14 @@ class Ingestions:
             self._changed.notify()
 
     def call_off(self, collection: str) -> None:
-        """Do not read it, or no further; nothing is reported of it any more."""
+        """Stop reading the collection, or do not start; nothing more is reported about it."""
         with self._changed:
             self._waiting.pop(collection, None)
             if self._running is not None and self._running.collection == collection:
                 _end(self._running)
 
     def stop(self) -> None:
-        """End the child that runs, and start no other."""
+        """End the running child, and start no other."""
         with self._changed:
             self._stopping = True
             self._waiting.clear()
@@ -123,7 +125,7 @@ class Ingestions:
                     self._report(ended)
 
     def _next(self) -> _Run | None:
-        """The run whose turn it is, once there is one; None at the end."""
+        """Wait for the next run; None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._stopping)
             if self._stopping:
@@ -171,7 +173,7 @@ def _end(run: _Run) -> None:
 
 
 def _last_words(path: Path) -> str:
-    """The last line of a log that says something."""
+    """The last line of a log that is not empty."""
     with path.open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - _TAIL_BYTES))

@@ -1,8 +1,8 @@
-"""What the first process of a container owes to the others: hand signals on, bury the dead.
+"""The duties of the first process of a container: pass signals on, and reap ended processes.
 
 A process whose parent has ended becomes the first process's child, and stays a zombie until that
-waits for it. The server cannot: waiting for any child would take the ends of its own from those who
-ask for them. So as pid 1 it does this alone, and the server is its child.
+waits for it. The server cannot do that: waiting for any child would take the exit status of its own
+children from the code that waits for them. So pid 1 does only this, and the server is its child.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ _HANDED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def become_child_of_init() -> bool:
-    """As pid 1: go on in a child, and end as it does. Elsewhere nothing; whether it was pid 1.
+    """As pid 1: continue in a child, and end as it does.
 
-    Before threads and sockets are made: a fork copies neither.
+    Otherwise do nothing. Returns whether it was pid 1. Call it before threads and sockets are made:
+    a fork copies neither.
     """
     if os.getpid() != 1:
         return False
-    # A signal that comes before its handler is there would be lost.
+    # A signal that arrives before its handler is installed would be lost.
     signal.pthread_sigmask(signal.SIG_BLOCK, _HANDED_ON)
     child = os.fork()
     if child:
@@ -31,7 +32,7 @@ def become_child_of_init() -> bool:
 
 
 def _watch(child: int) -> int:
-    """The child's exit code; 128 + n where signal n ended it, as shells say."""
+    """The exit code of the child; 128 + n if signal n ended it, as in shells."""
     for number in _HANDED_ON:
         signal.signal(number, lambda number, frame: _send(child, number))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDED_ON)

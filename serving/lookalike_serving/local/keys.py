@@ -1,4 +1,4 @@
-"""The API keys of a server on this machine, for those who ask it from here."""
+"""The API keys of a server on this machine, for commands that call it from here."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def first_key(path: Path | None) -> str | None:
-    """A key of a file of API keys."""
+    """One key from a file of API keys."""
     try:
         lines = path.read_text().splitlines() if path is not None else []
     except (OSError, UnicodeDecodeError):

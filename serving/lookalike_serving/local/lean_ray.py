@@ -12,9 +12,9 @@ Ray starts for every head node what a cluster of many machines needs; each is a 
 
 Workers are forked from a process that has imported most of what they need (`fork_server.py`).
 
-`few_processes` is in force while Ray and Serve are started. It changes the classes that they start
-their processes with, in this process alone; what it does not find it leaves as it is, so that a Ray
-that has changed costs memory and still works.
+`few_processes` is in force while Ray and Serve are started. It changes the classes that start their
+processes, in this process alone. It leaves what it does not find as it is, so a version of Ray that
+has changed costs memory and still works.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class _Node(ray._private.node.Node):  # type: ignore[misc]
 
 
 class ServeController(serve_controller.ServeController):  # type: ignore[misc]
-    """Serve's controller. Ray's worker imports it from here, and calls its process by its name."""
+    """Serve's controller. Ray's worker imports it from here, and names its process after it."""
 
     async def __init__(self, **options: Any) -> None:  # type: ignore[misc]
         await super().__init__(**options)
@@ -63,9 +63,9 @@ class ServeController(serve_controller.ServeController):  # type: ignore[misc]
 
 @contextmanager
 def few_processes(fork_server: Path) -> Iterator[None]:
-    """What Ray and Serve start in the meantime is what a single server needs.
+    """Within this context, Ray and Serve start only what a single server needs.
 
-    `fork_server`: the socket of the one that forks the workers.
+    `fork_server` is the socket of the process that forks the workers.
     """
     start = ray._private.services.start_ray_process
 

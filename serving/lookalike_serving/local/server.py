@@ -1,7 +1,7 @@
-"""The life of one server: take the data directory, clear what a killed one left, serve, go.
+"""The life of one server: take the data directory, clean up after a killed one, serve, end.
 
 A signal (SIGTERM, SIGINT), or the end of the process that started it in the foreground, raises
-`StopRequested` in the main thread, wherever it is; the way out is the same from everywhere.
+`StopRequested` in the main thread, wherever that is; shutting down is the same from everywhere.
 """
 
 from __future__ import annotations
@@ -41,30 +41,30 @@ from lookalike_serving.machine.rundir import (
 )
 
 _SAME_REASON_SECONDS = 6.0
-"""A collection that has not opened for the same reason for so long will not open by itself."""
+"""A collection that has failed to open for the same reason for so long will not open by itself."""
 _MAY_PASS = INDEX_UNAVAILABLE.code
-"""Code of /readyz: every part that does not answer waits for an index server."""
+"""The code of /readyz if every part that does not answer waits for an index server."""
 _STOP_WITHIN_SECONDS = 30.0
 
 log = logging.getLogger("lookalike.local")
 
 
 class StopRequested(BaseException):
-    """Somebody wants the server to end."""
+    """The server is to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The `up` in the foreground, whose end is ours."""
+    """The `up` in the foreground with which the server ends."""
 
     pid: int
     pipe: int
-    """A file descriptor to read from; it ends when the parent does, however it does."""
+    """A file descriptor to read from; it is closed when the parent ends, however it ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to wait for what, seconds."""
+    """Time limits, in seconds."""
 
     handover: float
     """Until another server has left the data directory."""
@@ -75,7 +75,7 @@ class Patience:
 
 
 ON_ONE_MACHINE = Patience(handover=0.0, index=_SAME_REASON_SECONDS, ready=300.0)
-"""A person looks on, and wants to know."""
+"""A person is watching and wants to know soon."""
 IN_A_CONTAINER = Patience(handover=90.0, index=inf, ready=inf)
 """A pod's successor starts while the pod still answers its last requests. Its probes say how long
 it may take: to end sooner would add a back-off to each try."""
@@ -111,7 +111,7 @@ class Server:
         )
 
     def run(self, ingestion_configs: dict[str, Path]) -> None:
-        """Serve until somebody wants it to end. Raises DataDirInUse, CannotStart with the cause."""
+        """Serve until asked to end. Raises DataDirInUse, CannotStart with the cause."""
         with self._run.lock(self._patience.handover):
             self._change(phase=Phase.STARTING)
             try:
@@ -147,7 +147,7 @@ class Server:
     def _work(
         self, ray_address: str, ingestions: Ingestions, ingestion_configs: dict[str, Path]
     ) -> NoReturn:
-        """Until somebody wants the server to end. Raises CannotStart."""
+        """Serve until asked to end. Raises CannotStart."""
         self._wait_until_ready()
         for collection in ingestion_configs:
             self._run.progress_file(collection).unlink(missing_ok=True)
@@ -166,7 +166,7 @@ class Server:
 
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """Signals raise StopRequested inside; on the way out everything of ours is ended."""
+        """Signals raise StopRequested inside; at the end, every process of ours is ended."""
         self._handle_signals()
         if self._parent is not None:
             threading.Thread(target=_follow, args=(self._parent,), daemon=True).start()
@@ -179,7 +179,7 @@ class Server:
 
     @contextlib.contextmanager
     def _noting_the_stop(self) -> Iterator[None]:
-        """On the way out: say so, and lose patience with a Ray that does not end."""
+        """Shut down: say so, and do not wait forever for a Ray that does not end."""
         try:
             yield
         finally:
@@ -199,7 +199,7 @@ class Server:
             signal.signal(number, _stop)
 
     def _wait_until_ready(self) -> None:
-        """Until /readyz says so. Raises CannotStart with the reason it gives all the time."""
+        """Wait until /readyz succeeds. Raises CannotStart with the reason that it keeps giving."""
         started = time.monotonic()
         reason, since = "", started
         while (answer := self._not_ready()) is not None:
@@ -215,10 +215,10 @@ class Server:
             time.sleep(0.1)
 
     def _not_ready(self) -> tuple[str, str] | None:
-        """None if the server is ready, else reason and code, empty if none answers yet."""
+        """None if the server is ready, else reason and code; both are empty if nothing answers."""
         request = urllib.request.Request(f"{self._state.url}/readyz")
         if key := first_key(self._config.access.api_keys_file):
-            # Without one the reason is not told.
+            # Without a key, the reason is not given.
             request.add_header("Authorization", f"Bearer {key}")
         try:
             with _direct.open(request, timeout=10):
@@ -231,7 +231,7 @@ class Server:
 
     @property
     def _takes_changes(self) -> bool:
-        """Whether the configuration is this server's own to change: a pod's is in a ConfigMap."""
+        """Whether this server may change its configuration: that of a pod is in a ConfigMap."""
         return self._config_path.resolve() == self._run.serving_config.resolve()
 
     def _note_change(self, names: tuple[str, ...], waiting: tuple[str, ...]) -> None:
@@ -272,13 +272,13 @@ def _follow(parent: Parent) -> None:
 
 
 def address_of(http: HttpConfig) -> str:
-    """Where this machine reaches the server: a wildcard address is no place to connect to."""
+    """The address at which this machine reaches the server, also for a wildcard address."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
     return f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
 
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-"""Asks no proxy of the environment, which could not reach this machine."""
+"""Uses no proxy of the environment, which could not reach this machine."""
 
 
 def _detail(problem: bytes) -> tuple[str, str]:
@@ -295,7 +295,7 @@ def _stop(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _ignore_signals() -> None:
-    """A second signal must not break the way out; only SIGKILL can."""
+    """A second signal must not interrupt the shutdown; only SIGKILL can."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, frame: None)
 

@@ -14,7 +14,7 @@ _CGROUP_V1 = (
 
 
 def usable_cpus() -> int:
-    """CPUs this process may use: its affinity, cut by the container's quota.
+    """The CPUs that this process may use: its affinity, limited by the container's quota.
 
     torch looks at neither quota: in a pod limited to 2 CPUs of a 64-core node it would start
     64 threads, which the kernel then stops for most of each period.
@@ -27,7 +27,7 @@ def usable_cpus() -> int:
 
 
 def _quota() -> float:
-    """CPUs' worth of time the cgroup grants; infinite if it does not say."""
+    """The quota of the cgroup in CPUs; infinite if it sets none."""
     try:
         if _CGROUP_V2.exists():
             quota, period = _CGROUP_V2.read_text().split()[:2]

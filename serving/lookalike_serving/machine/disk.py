@@ -1,12 +1,13 @@
-"""Room on the disk: how much is free, and how much of it nobody may take.
+"""Space on the disk: how much is free, and how much of it is reserved.
 
-An Edge index maps its files. Where the disk is full, the kernel answers a write into one of them
-with SIGBUS, which ends the process at once. So everything of ours that writes asks here first and
-leaves a reserve; from then on the service only reads, and says so, until there is room again.
+An Edge index maps its files. If the disk is full, the kernel answers a write into one of them with
+SIGBUS, which ends the process at once. So everything that writes asks here first and leaves a
+reserve. Once the reserve is reached, the service only reads, and says so, until there is space
+again.
 
-What brings documents in – uploads, batches, ingestion, thumbnails – stops at `RESERVE`. What must
-still be noted when that has happened – deletions, which make room, how a batch stands, the log that
-is replayed when an index is opened – may go down to `LAST_RESERVE`.
+Whatever adds data – uploads, batches, ingestion, thumbnails – stops at `RESERVE`. What must still
+be written then – deletions, which free space, the state of a batch, the log that is replayed when
+an index is opened – may go down to `LAST_RESERVE`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ from pathlib import Path
 from lookalike_crds.failures import STORAGE_FULL
 
 RESERVE = 128 << 20
-"""Bytes. Opening an index takes up to 32 MiB, one write of it a few; several may write at once."""
+"""In bytes.
+
+Opening an index takes up to 32 MiB and one write takes a few; several writes may run at once.
+"""
 LAST_RESERVE = 48 << 20
 
 
 class NoRoom(OSError):
-    """A write was refused, before anything of it was done, since it would touch the reserve."""
+    """A write was refused before any part of it was done, because it would use the reserve."""
 
     failure_kind = STORAGE_FULL
 
@@ -38,9 +42,9 @@ class NoRoom(OSError):
 
 
 def free_bytes(folder: Path) -> int:
-    """What a process of ours may still write on the folder's disk. Takes microseconds.
+    """The bytes that may still be written to the folder's disk.
 
-    The folder may not be there yet.
+    Takes microseconds. The folder need not exist yet.
     """
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
@@ -49,10 +53,10 @@ def free_bytes(folder: Path) -> int:
 
 
 def size_on_disk(folder: Path) -> int:
-    """Bytes that the folder's files occupy, holes left out."""
+    """The bytes that the folder's files occupy, without their holes."""
     total = 0
     for file in folder.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # it went in the meantime
+        with contextlib.suppress(FileNotFoundError):  # it was removed in the meantime
             total += file.lstat().st_blocks * 512 if file.is_file() else 0
     return total
 

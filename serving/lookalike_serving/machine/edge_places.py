@@ -1,9 +1,9 @@
 """Folders of Edge indexes that a configuration no longer names.
 
-Each model of a collection has an index of its own, so another model leaves the one before behind,
-and so does a collection that is taken out of the files. This only looks where they are:
-`indexes/left_behind.py` counts what is in them and drops them. No engine is loaded here, so that
-`lookalike status` stays quick.
+Each model of a collection has an index of its own, so a change of the model leaves the former index
+behind, and so does removing a collection from the files. This module only finds the folders:
+`indexes/left_behind.py` counts their documents and drops them. No engine is loaded here, so that
+`lookalike status` stays fast.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ MANIFEST = "lookalike.json"
 
 
 def indexes_of(data_dir: Path) -> Path:
-    """Where `lookalike up` keeps the indexes of a data folder."""
+    """The folder in which `lookalike up` keeps the indexes of a data folder."""
     return data_dir / "indexes"
 
 
 def unused_folders(config: ServingConfig) -> list[Path]:
-    """Indexes that the configuration does not name, beside those that it does."""
+    """The indexes that are next to those of the configuration and that it does not name."""
     configured = (config.batches_index, *(each.index for each in config.collections))
     used = {index.path for index in configured if index.path is not None}
     places = dict.fromkeys([indexes_of(config.data_dir), *(path.parent for path in sorted(used))])
@@ -36,5 +36,5 @@ def unused_folders(config: ServingConfig) -> list[Path]:
 
 
 def _is_index(folder: Path) -> bool:
-    # One without its manifest is half an index: dropping it was interrupted.
+    # An index without its manifest is incomplete: dropping it was interrupted.
     return (folder / MANIFEST).is_file() or next(folder.glob("shard-*"), None) is not None

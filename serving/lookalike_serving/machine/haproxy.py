@@ -1,8 +1,8 @@
-"""What stands between Ray Serve and HAProxy: the program that Serve starts in its place.
+"""The program that Ray Serve starts in place of HAProxy, and that becomes HAProxy.
 
-Serve renders HAProxy's configuration and leaves some of it to nobody: the admin socket is open to
-every user of the machine, statistics listen on all addresses, and a client may take an hour to
-send a header. `guarded` puts that right in the rendered file; then this program becomes HAProxy:
+Serve renders HAProxy's configuration and leaves some of it unprotected: the admin socket is open to
+every user of the machine, statistics listen on all addresses, and a client may take an hour to send
+a header. `guarded` corrects that in the rendered file; then this program becomes HAProxy:
 
     Serve  --starts-->  <folder>/haproxy -f haproxy.cfg …   (`write_launcher` made it)
                         = python -I this file, <HAProxy's own program>, -f haproxy.cfg …
@@ -21,10 +21,10 @@ from pathlib import Path
 HEADER_SECONDS = 10
 """How long a client may take to send a request's header."""
 IDLE_SECONDS = 60
-"""How long a client may send nothing of a body, or read nothing of an answer."""
+"""How long a client may pause while it sends a body or reads an answer."""
 KEEP_ALIVE_SECONDS = 60
 DRAINING = "x-lookalike-draining"
-"""Header of a server that is about to end: the client's connection is closed after the answer."""
+"""Header of a server that is about to end: the client's connection closes after the answer."""
 
 _SECTION = re.compile(r"(global|defaults|frontend|backend|listen)\b\s*(\S*)")
 _LOCAL_SECTIONS = {"prometheus", "stats"}
@@ -33,7 +33,7 @@ _REPLACED = re.compile(r"\s*timeout (client|http-request|http-keep-alive) ")
 
 
 def guarded(configuration: str) -> str:
-    """HAProxy's configuration with bounds for slow and for many connections, and closed doors.
+    """HAProxy's configuration with limits for connections, and without open ports.
 
     Raises ValueError if it has no `global`, `defaults` or `http_frontend` section: it is not
     what Serve is known to write.
@@ -86,7 +86,7 @@ def _fair(most: int) -> tuple[str, ...]:
 
 
 def write_launcher(folder: Path, program: str) -> Path:
-    """An executable for Serve to start as HAProxy, whose own `program` it ends as."""
+    """Write the executable that Serve starts as HAProxy; it becomes `program`, the real one."""
     path = folder / "haproxy"
     command = shlex.join([sys.executable, "-I", __file__, program])
     path.write_text(f'#!/bin/sh\nexec {command} "$@"\n')

@@ -1,12 +1,11 @@
 """Finds and ends the processes that belong to one data directory, and only those.
 
 Ray, its workers and HAProxy do not all end with the process that started them: after a SIGKILL of
-the driver HAProxy keeps the port and Ray's agents linger (Ray 2.60). Their command lines say little
-– Ray's rewrite theirs – but all inherit the environment, and with it the mark. Two of Ray's
-agents write their new name over it; these are known by the log files they hold open, which lie in
-the folder that Ray was given.
-
-Linux reads /proc; elsewhere `ps` tells the same.
+the driver HAProxy keeps the port and Ray's agents linger (Ray 2.60). Their command lines say
+little, since Ray's processes rewrite theirs, but all of them inherit the environment, and with it
+the mark. Two of Ray's agents overwrite it with their new name; these are recognised by the log
+files that they hold open in Ray's folder. On Linux, /proc is read; elsewhere, `ps` gives the same
+information.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ class Process:
 
 
 def identity(pid: int) -> str | None:
-    """What differs between two processes that had the same pid; None if there is none.
+    """A text that distinguishes two processes that had the same pid; None if there is no process.
 
     Linux: boot id and start time in clock ticks since boot. Elsewhere the start time, as `ps` says.
     """
@@ -50,20 +49,20 @@ def identity(pid: int) -> str | None:
 
 
 def is_alive(pid: int, known_identity: str) -> bool:
-    """Whether the very process lives, and not another that has its pid by now."""
+    """Whether this very process is alive, and not another one that got its pid since."""
     return identity(pid) == known_identity
 
 
 def of_run(run: RunDirectory) -> list[Process]:
-    """Every process of this user that works for the data directory, but not this one."""
+    """Every other process of this user that works for the data directory."""
     find = _by_proc if _PROC.joinpath("self/environ").exists() else _by_ps
     return [process for process in find(run) if process.pid != os.getpid()]
 
 
 def end(find: Callable[[], Iterable[Process]], *, patience_seconds: float = 3.0) -> list[Process]:
-    """Ask the found processes to end, then make them; returns those there were.
+    """Ask the processes that are found to end, and then kill them; returns those that were found.
 
-    `find` is asked again and again, since a process may start another on its way out. Raises
+    `find` is called repeatedly, because a process may start another one while it ends. Raises
     TimeoutError for a process that even SIGKILL does not end (one that waits for a dead disk).
     """
     ended: dict[tuple[int, str], Process] = {}

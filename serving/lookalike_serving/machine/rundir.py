@@ -1,7 +1,7 @@
-"""`D/run`: what a running server writes down for the commands that look for it.
+"""`D/run`: what a running server writes for the commands that look for it.
 
-The lock is the truth about whether a server lives: the kernel lets go of it when its holder ends,
-however it ends. `state.json` says more, and may be stale where nobody holds the lock.
+The lock alone decides whether a server is running: the kernel releases it when its holder ends,
+however it ends. `state.json` says more, and may be out of date if nobody holds the lock.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class DataDirInUse(Exception):
 
 @dataclass(frozen=True, slots=True)
 class IngestionState:
-    """One collection's ingestion, as its parent sees it; the counts are in the progress file."""
+    """The ingestion of one collection as its parent sees it; the progress file has the counts."""
 
     collection: str
     phase: IngestionPhase = IngestionPhase.WAITING
     pid: int | None = None
     error: str | None = None
-    """FAILED and INCOMPLETE: the last words of its log."""
+    """For FAILED and INCOMPLETE: the last line of its log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class State:
 
     pid: int
     identity: str
-    """Tells this process from a later one of the same pid: see `processes.identity`."""
+    """Distinguishes this process from a later one with the same pid: see `processes.identity`."""
     phase: Phase
     url: str
     started_at: str
@@ -86,13 +86,13 @@ class State:
         return all(ingestion.phase in ends for ingestion in self.ingestions)
 
     def with_ingestions(self, names: tuple[str, ...], waiting: tuple[str, ...]) -> State:
-        """With those of these collections alone; the ones of `waiting` are still to be run."""
+        """A copy with only these ingestions; those of `waiting` are still to be run."""
         known = {each.collection: each for each in self.ingestions if each.collection in names}
         known |= {name: IngestionState(name) for name in waiting}
         return replace(self, ingestions=tuple(known[name] for name in names if name in known))
 
     def with_ingestion(self, ingestion: IngestionState) -> State:
-        """With one of its ingestions as it now is."""
+        """A copy in which one ingestion is replaced by its current state."""
         known = tuple(
             ingestion if each.collection == ingestion.collection else each
             for each in self.ingestions
@@ -102,12 +102,12 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """The places of one data directory that concern its server."""
+    """The paths in one data directory that concern its server."""
 
     data_dir: Path
     """Absolute."""
     path: Path
-    """Absolute; within the data directory unless several servers share that."""
+    """An absolute path; within the data directory, unless several servers share that."""
 
     @classmethod
     def of(cls, data_dir: Path, run_dir: Path | None = None) -> RunDirectory:
@@ -115,7 +115,7 @@ class RunDirectory:
         return cls(data, data / "run" if run_dir is None else run_dir.absolute())
 
     def data_id(self) -> str:
-        """Tells this data directory from every other: made once, and kept in it."""
+        """Distinguishes this data directory from all others: created once, and stored in it."""
         file = self.data_dir / "id"
         try:
             kept = file.read_text().strip()
@@ -162,13 +162,16 @@ class RunDirectory:
         return self.path / f"progress-{collection}.json"
 
     def ingestion_configs(self) -> dict[str, Path]:
-        """Collection -> its rendered ingestion config, in the order of names."""
+        """The rendered ingestion config of each collection, ordered by name."""
         found = sorted(self.path.glob("ingest-*.json"))
         return {path.stem.removeprefix("ingest-"): path for path in found}
 
     @property
     def control_socket(self) -> Path:
-        """Where a running server takes changes: see control.py. There while it does."""
+        """The socket on which a running server takes changes: see control.py.
+
+        It exists while it does.
+        """
         return self.ray_dir / "control"
 
     @property
@@ -178,10 +181,11 @@ class RunDirectory:
 
     @property
     def ray_dir(self) -> Path:
-        """Temporary files and sockets of Ray and HAProxy, closed to others.
+        """Temporary files and sockets of Ray and HAProxy, closed to other users.
 
-        Outside the data directory, and short, since a socket's path has at most 107 characters –
-        HAProxy's 97 – and Ray adds some 60 of its own. On a cluster user ids may have ten digits.
+        The path is outside the data directory, and short, because the path of a socket has at most
+        107 characters (97 for HAProxy), of which Ray adds about 60. On a cluster, user ids may have
+        ten digits.
         """
         root = Path("/tmp") if os.access("/tmp", os.W_OK) else Path(tempfile.gettempdir())
         digest = hashlib.sha256(str(self.data_dir).encode()).hexdigest()[:8]
@@ -189,13 +193,13 @@ class RunDirectory:
 
     @property
     def ray_temp_dir(self) -> Path:
-        """What Ray is given: it opens its folder to everybody, so that lies within a closed one."""
+        """The folder that Ray is given. Ray opens it to everybody, so it is inside a closed one."""
         return self.ray_dir / "r"
 
     def make_private(self) -> None:
-        """Make the data directory, or close one that is there to all but its owner.
+        """Create the data directory, or close an existing one to everybody but its owner.
 
-        Raises PermissionError if others may enter it and it is somebody else's to close.
+        Raises PermissionError if others may enter it and it belongs to somebody else.
         """
         self.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         mode = stat.S_IMODE(self.data_dir.stat().st_mode)
@@ -205,8 +209,10 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def lock(self, patience: float = 0.0) -> Iterator[None]:
-        """Hold the data directory. Raises DataDirInUse if a living process still does after
-        `patience` seconds."""
+        """Lock the data directory.
+
+        Raises DataDirInUse if a running process still holds it after `patience` seconds.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -224,7 +230,7 @@ class RunDirectory:
             os.close(handle)
 
     def is_locked(self) -> bool:
-        """Whether a living process holds the data directory."""
+        """Whether a running process holds the data directory."""
         try:
             handle = os.open(self.lock_file, os.O_RDONLY)
         except FileNotFoundError:
@@ -238,7 +244,7 @@ class RunDirectory:
         return False
 
     def read_state(self) -> State | None:
-        """What the last server wrote; None if there is nothing readable."""
+        """What the last server wrote; None if nothing can be read."""
         try:
             return _state(json.loads(self.state_file.read_bytes()))
         except (OSError, ValueError, TypeError, KeyError, AttributeError):

@@ -2,5 +2,5 @@
 
     folder -> its pictures and a table of metadata -> the model that is at hand -> YAML
 
-Nothing of this is needed once there is a YAML file; nothing else imports it.
+None of this is needed once there is a YAML file; nothing else imports it.
 """

@@ -1,4 +1,4 @@
-"""The YAML: an ImageCollection and a Retriever, each line with a word on what it is for."""
+"""The YAML: an ImageCollection and a Retriever, with a comment on the purpose of each line."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def fields_of(described: Described | None) -> tuple[tuple[str, str], ...]:
 
 
 def name_for(folder: str) -> str:
-    """A resource's name from a folder's: `Mes photos d'été` gives `mes-photos-d-ete`."""
+    """A resource's name from that of a folder: `Mes photos d'été` gives `mes-photos-d-ete`."""
     plain = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
     if name and not name[0].isalpha():
@@ -122,7 +122,7 @@ def _fields(proposal: Proposal) -> list[str]:
 
 
 def doubts_of(described: Described) -> dict[str, str]:
-    """Column -> what a few odd values keep it from being, and what could be done."""
+    """For each column: the type that a few odd values prevent, and what could be done."""
     return {
         name: _doubt(guess.values, guess.almost)
         for name, guess in described.fields.items()
@@ -174,7 +174,7 @@ def _with(line: str, comment: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """The text as a YAML scalar, bare if it can be."""
+    """The text as a YAML scalar, without quotes if possible."""
     bare = _PLAIN.fullmatch(text) is not None and text.lower() not in _WORDS_OF_YAML
     if bare:
         return text

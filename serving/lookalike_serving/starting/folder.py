@@ -29,12 +29,12 @@ _LISTING_SECONDS = 60.0
 _TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq"})
 _MOST_TABLES = 20
 _ROWS = 100_000
-"""Of a table, to see which files it describes."""
+"""Rows of a table that are read to see which files it describes."""
 _GUESSED_ROWS = 5000
 _ID = re.compile(r"(.*[_ .-])?(id|sku|uuid|guid|asin|ean|gtin|barcode)|.*Id|.*ID", re.IGNORECASE)
 _MOST_FIELDS = 64
 PLACE = "place"
-"""The field that columns of latitude and longitude become."""
+"""The field that is made from columns of latitude and longitude."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Pictures:
     keys: frozenset[str]
     """Paths below the folder, their letters composed as ids have them."""
     formats: dict[str, int]
-    """By the ending of the name, the most frequent first."""
+    """Counts by file extension, the most frequent first."""
     skipped: Skipped
     whole: bool
     """Whether all of the folder was listed in time."""
@@ -58,14 +58,14 @@ class Described:
     matched: int
     """Pictures that have a row."""
     rows: int
-    """Rows that were read."""
+    """The number of rows that were read."""
     whole: bool
     """Whether these are all rows."""
     id_column: str | None
-    """A column that clearly is an id; None: the path is."""
+    """A column that clearly is an id; None if the path is the id."""
     fields: dict[str, Guess] = field(default_factory=dict)
     place: tuple[str, str] | None = None
-    """Columns of latitude and longitude."""
+    """The columns of latitude and longitude, if there are any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ def description_of(folder: Path, pictures: Pictures) -> Described | NearMiss | N
 
 
 def _tables(folder: Path) -> Iterator[Path]:
-    """Those in the folder first."""
+    """The candidate tables, those in the folder first."""
     for place in (folder, folder.parent):
         try:
             names = sorted(each.name for each in os.scandir(place) if each.is_file())
@@ -172,7 +172,7 @@ def _named(value: str, keys: frozenset[str]) -> str | None:
 
 
 def _hits(rows: list[dict[str, Any]], found: Callable[[str], str | None]) -> dict[str, set[str]]:
-    """Column -> the pictures that its values name."""
+    """The pictures that the values of each column name."""
     hits: dict[str, set[str]] = {}
     for row in rows:
         for column, value in row.items():
@@ -201,7 +201,7 @@ def _last(value: str) -> str:
 
 
 def _id_column(rows: list[dict[str, Any]], key_column: str) -> str | None:
-    """A column with an id's name, whose value every row has and no other row has."""
+    """A column with the name of an id, in which every row has a value of its own."""
     for column in rows[0] if rows else ():
         if column == key_column or not _ID.fullmatch(column):
             continue

@@ -17,14 +17,14 @@ from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.embed.timm import packages
 
 _SECONDS = 4.0
-"""For the hub's answer."""
+"""Seconds to wait for the hub's answer."""
 _CLIP_REPOSITORY = "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"
 _CLIP_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model, and what a person should know of it."""
+    """A model, and what a person should know about it."""
 
     provider: Provider
     name: str | None
@@ -91,11 +91,14 @@ def _clip_can_be_had(cache_dir: Path) -> bool:
 
 
 def _hub_answers() -> bool:
-    """Whether the hub (HF_ENDPOINT) has the weights for this machine. A few seconds at most."""
+    """Whether the hub (HF_ENDPOINT) has the weights for this machine.
+
+    Takes a few seconds at most.
+    """
     if constants.HF_HUB_OFFLINE:
         return False
     answers: list[bool] = []
-    # In a thread, since nothing bounds the time in which a name is resolved.
+    # In a thread, because resolving a name has no time limit of its own.
     asking = threading.Thread(target=lambda: answers.append(_answers()), daemon=True)
     asking.start()
     asking.join(_SECONDS + 1)

@@ -1,8 +1,8 @@
 """Serves the search page and its files.
 
-The page itself is revalidated at each visit (ETag); its files lie below a path that holds a digest
-of all of them, so browsers keep them for a year and still never mix two versions. A tab that was
-open during an upgrade asks for the old digest and gets the new file, uncached.
+The page itself is revalidated at each visit (ETag). Its files are below a path that contains a
+digest of all of them, so browsers keep them for a year and still never mix two versions. A tab that
+was open during an upgrade asks for the old digest and gets the new file, uncached.
 
 The policy is strict: nothing from other hosts, no inline script or style, no framing, and
 trusted types, so that no text that came with a document can ever become markup.
@@ -64,7 +64,7 @@ def _file(body: bytes, suffix: str) -> _File:
 
 
 def _load() -> tuple[str, Mapping[str, _File], _File]:
-    """(digest of all files, files by name, the page)."""
+    """Returns the digest of all files, the files by name, and the page."""
     contents = {p.name: p.read_bytes() for p in sorted(_STATIC.iterdir()) if p.suffix in _TYPES}
     whole = hashlib.sha256()
     for name, body in contents.items():
@@ -97,7 +97,7 @@ async def asset(digest: str, name: str, request: Request) -> Response:
 
 @router.get("/favicon.ico")
 async def favicon(request: Request) -> Response:
-    """Browsers ask for it at API pages too, which name none."""
+    """Browsers also request it for API pages, which name no icon."""
     return _answer(request, _FILES["favicon.svg"], _REVALIDATE)
 
 
