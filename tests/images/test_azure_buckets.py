@@ -79,7 +79,7 @@ async def test_what_the_service_refuses_says_what_to_do(
         (
             container(server, photos, tmp_path / "b", AZURE_STORAGE_ACCOUNT_KEY=other),
             BUCKET_CREDENTIALS_REFUSED,
-            "Secret blob: correct them; AZURE_STORAGE_ACCOUNT_KEY or",
+            "Secret blob: correct them; what is read is AZURE_STORAGE_ACCOUNT_KEY or",
         ),
         (
             container(server, photos, tmp_path / "c", PASSWORD="x"),

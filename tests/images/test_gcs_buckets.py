@@ -1,4 +1,4 @@
-"""The client of Google Cloud Storage, against a server of the XML interface that it shares with S3.
+"""The client of Google Cloud Storage, against fake-gcs-server.
 
 What a signed request of Google's looks like is its client's own matter; here requests are unsigned.
 """
@@ -10,19 +10,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.object_store import S3Server, s3_server, write_secret
+from tests.support.fake_gcs import FakeGcs, fake_gcs
+from tests.support.object_store import write_secret
 
 from lookalike_crds.buckets import Bucket
-from lookalike_crds.failures import BUCKET_CREDENTIALS_REFUSED, BUCKET_NOT_FOUND
+from lookalike_crds.failures import BUCKET_CREDENTIALS_REFUSED
+from lookalike_serving.images import ImageError
 from lookalike_serving.images.buckets import BucketError, Buckets, open_store
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
+def server() -> Iterator[FakeGcs]:
+    with fake_gcs() as running:
         running.bucket("photos")
-        for key in ("2024/a.jpg", "2024/b.jpg", "2025/c.jpg"):
-            running.put("photos", key, key.encode(), ACL="public-read")
+        for key in ("2024/a.jpg", "2024/b é?.jpg", "2025/c.jpg"):
+            running.put("photos", key, key.encode())
         yield running
 
 
@@ -32,29 +34,54 @@ def _no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-async def keys(where: Bucket, prefix: str = "") -> list[str]:
-    return [each.key async for page in open_store(where).list(prefix) for each in page]
+async def keys(where: Bucket, prefix: str = "", after: str | None = None) -> list[str]:
+    return [each.key async for page in open_store(where).list(prefix, after) for each in page]
 
 
-async def test_listing_and_bytes(server: S3Server) -> None:
+async def test_listing_and_bytes(server: FakeGcs) -> None:
     where = Bucket(scheme="gs", name="photos", endpoint=server.url)
-    assert await keys(where) == ["2024/a.jpg", "2024/b.jpg", "2025/c.jpg"]
-    assert await keys(where, "2024/b") == ["2024/b.jpg"]
-    assert await Buckets([where], 100).read(where.address("2024/b.jpg")) == b"2024/b.jpg"
+    assert await keys(where) == ["2024/a.jpg", "2024/b é?.jpg", "2025/c.jpg"]
+    assert await keys(where, "2024/b") == ["2024/b é?.jpg"]
+    assert await keys(where, "", "2024/b é?.jpg") == ["2025/c.jpg"]
+    reader = Buckets([where], 100)
+    address = where.address("2024/b é?.jpg")
+    assert await reader.read(address) == "2024/b é?.jpg".encode()
+    store = open_store(where)
+    assert await store.size("2024/a.jpg") == 10
+    assert await store.read_range("2024/a.jpg", 5, 3) == b"a.j"
+    with pytest.raises(ImageError, match="there is no object") as refused:
+        await reader.read(where.address("none.jpg"))
+    assert refused.value.code == "not_found"
 
 
-async def test_what_is_wrong_says_what_to_do(server: S3Server, tmp_path: Path) -> None:
+async def test_an_object_has_another_version_once_it_has_changed(server: FakeGcs) -> None:
+    where = Bucket(scheme="gs", name=server.bucket("changing"), endpoint=server.url)
+    versions = []
+    for data in (b"one", b"two", b"two"):
+        server.put("changing", "a.jpg", data)
+        [page] = [page async for page in open_store(where).list("")]
+        versions.append(page[0].version)
+    assert versions[0] != versions[1] == versions[2]
+
+
+async def test_a_key_that_cannot_be_read_is_named(server: FakeGcs) -> None:
+    where = Bucket(scheme="gs", name=server.bucket("odd"), endpoint=server.url)
+    server.put("odd", "a//b.jpg", b"x")
+    with pytest.raises(BucketError, match=r"\(a//b\.jpg\).*[Rr]ename"):
+        await keys(where)
+
+
+async def test_what_is_wrong_says_what_to_do(server: FakeGcs, tmp_path: Path) -> None:
     folder = tmp_path / "secrets"
     write_secret(folder, "empty", PASSWORD="x")
     write_secret(folder, "broken", **{"key.json": json.dumps({"type": "service_account"})})
-    for name, secret, kind, told in (
-        ("no-such-bucket", None, BUCKET_NOT_FOUND, "correct the bucket's name"),
-        ("photos", "empty", BUCKET_CREDENTIALS_REFUSED, "Secret empty: GOOGLE_SERVICE_ACCOUNT_KEY"),
-        ("photos", "broken", BUCKET_CREDENTIALS_REFUSED, "Secret broken: correct them"),
+    for secret, told in (
+        ("empty", "Secret empty: GOOGLE_SERVICE_ACCOUNT_KEY"),
+        ("broken", "Secret broken: correct them"),
     ):
-        credentials = None if secret is None else folder / secret
-        where = Bucket(scheme="gs", name=name, endpoint=server.url, credentials=credentials)
+        credentials = folder / secret
+        where = Bucket(scheme="gs", name="photos", endpoint=server.url, credentials=credentials)
         with pytest.raises(BucketError, match=told) as refused:
             await keys(where)
-        assert refused.value.failure_kind is kind
+        assert refused.value.failure_kind is BUCKET_CREDENTIALS_REFUSED
         assert "\n" not in str(refused.value)

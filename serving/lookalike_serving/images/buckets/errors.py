@@ -36,6 +36,8 @@ _BY_CODE: dict[str, FailureKind] = {
             "InvalidAuthenticationInfo",
             "NoAuthenticationInformation",
             "AuthenticationRequired",
+            "PublicAccessNotPermitted",
+            "RequestTimeTooSkewed",
         ),
         BUCKET_CREDENTIALS_REFUSED,
     ),
@@ -72,6 +74,10 @@ _BY_STATUS = {
     403: BUCKET_ACCESS_DENIED,
     404: BUCKET_NOT_FOUND,
 }
+_EXPIRED_SAS = ("not valid in the specified time frame", "Signed expiry time")
+"""Azure has the code AuthenticationFailed for every shared access signature that it refuses."""
+_UNSIGNED = frozenset({"NoAuthenticationInformation", "PublicAccessNotPermitted"})
+"""What Azure answers to requests without credentials."""
 ARCHIVED = frozenset({"InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"})
 NO_OBJECT = frozenset({"NoSuchKey", "BlobNotFound", "NoSuchObject"})
 _CODE = re.compile(r"<Code>([A-Za-z]+)</Code>")
@@ -106,17 +112,22 @@ def bucket_error(
     *,
     anonymous: bool = False,
     region: str | None = None,
+    kind: FailureKind | None = None,
 ) -> BucketError:
     """What to tell of an answer. `anonymous`: no credentials were found. `region`: the bucket's
-    own, if the service told it."""
-    kind = _BY_CODE.get(code or "") or _BY_STATUS.get(status or 0, BUCKET_UNREACHABLE)
+    own, if the service told it. `kind`: if it is known otherwise than from the answer."""
+    kind = kind or _BY_CODE.get(code or "") or _BY_STATUS.get(status or 0, BUCKET_UNREACHABLE)
+    if kind is BUCKET_CREDENTIALS_REFUSED and any(each in said for each in _EXPIRED_SAS):
+        kind = BUCKET_CREDENTIALS_EXPIRED
+    anonymous = anonymous or (bucket.credentials is None and code in _UNSIGNED)
     if kind is BUCKET_ACCESS_DENIED and "failed to authenticate" in said:
         kind = BUCKET_CREDENTIALS_REFUSED  # Azure has one code for both
     if anonymous and kind in (BUCKET_ACCESS_DENIED, BUCKET_CREDENTIALS_REFUSED):
         return no_credentials(bucket)
     words = " ".join(said.split())[:_LONGEST]
     answer = f"{code}: {words}" if code and code not in words else words
-    return BucketError(f"{bucket} {_TOLD[kind](bucket, region)} ({answer})", kind)
+    told = _CLOCK if code == "RequestTimeTooSkewed" else _TOLD[kind](bucket, region)
+    return BucketError(f"{bucket} {told} ({answer})", kind)
 
 
 def no_credentials(bucket: Bucket) -> BucketError:
@@ -144,7 +155,7 @@ KEYS = {
 
 def _credentials_of(bucket: Bucket) -> str:
     if bucket.credentials is not None:
-        return f"the Secret {bucket.credentials.name}"
+        return f"the credentials in the Secret {bucket.credentials.name}"
     return "the credentials of the environment or the pod's identity"
 
 
@@ -154,16 +165,19 @@ def _not_found(bucket: Bucket, _: str | None) -> str:
 
 
 def _refused(bucket: Bucket, _: str | None) -> str:
-    return f"refuses {_credentials_of(bucket)}: correct them; {KEYS[bucket.scheme]} are read"
+    return f"refuses {_credentials_of(bucket)}: correct them; what is read is {KEYS[bucket.scheme]}"
 
 
 def _expired(bucket: Bucket, _: str | None) -> str:
-    return f"refuses {_credentials_of(bucket)}, which have expired: renew them"
+    return f"refuses {_credentials_of(bucket)}: they have expired; renew them"
 
 
 def _denied(bucket: Bucket, _: str | None) -> str:
     needed = {"s3": "s3:ListBucket and s3:GetObject", "gs": "Storage Object Viewer"}
-    role = needed.get(bucket.scheme, "Storage Blob Data Reader")
+    role = needed.get(
+        bucket.scheme,
+        "Storage Blob Data Reader, and allow this network in the firewall of the storage account",
+    )
     return f"may not be listed or read with {_credentials_of(bucket)}: grant {role}"
 
 
@@ -179,6 +193,7 @@ def _unreachable(bucket: Bucket, _: str | None) -> str:
     return f"cannot be reached at {at}: check the endpoint and the network, and try again"
 
 
+_CLOCK = "refuses requests since the clock of this machine is wrong: set the clock"
 _TOLD = {
     BUCKET_NOT_FOUND: _not_found,
     BUCKET_CREDENTIALS_REFUSED: _refused,

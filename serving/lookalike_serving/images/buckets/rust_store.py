@@ -162,7 +162,8 @@ def brief(text: str) -> str:
     """What a service said, without the client's own account of how it came about."""
     said = text.partition("Debug source")[0]
     if message := re.search(r"<Message>(.*?)</Message>", said, re.DOTALL):
-        return message[1]
+        detail = re.search(r"<AuthenticationErrorDetail>(Sign(?:ed|ature) .*?)</", said, re.DOTALL)
+        return f"{detail[1]} {message[1]}" if detail else message[1]
     # Of what is no answer of a service of buckets the status alone is told, not its text.
     said = re.sub(r"(non-2xx status code: \d{3}[A-Za-z ]*).*", r"\1", said, flags=re.DOTALL)
     return re.sub(r"Error performing [A-Z]+ \S+ in \S+ - ", "", said)

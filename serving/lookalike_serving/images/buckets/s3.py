@@ -24,6 +24,7 @@ from botocore.config import Config
 from obstore.store import S3Store
 
 from lookalike_crds.buckets import Bucket
+from lookalike_crds.failures import BUCKET_CREDENTIALS_EXPIRED, BUCKET_CREDENTIALS_REFUSED
 from lookalike_serving.images.buckets import rust_store
 from lookalike_serving.images.buckets.errors import (
     BucketError,
@@ -65,7 +66,7 @@ class _Clients:
 class S3Bucket:
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
-        self._opened: Opened[_Clients] = Opened(bucket, _clients)
+        self._opened: Opened[_Clients] = Opened(bucket, _opened)
 
     async def list(
         self, prefix: str, start_after: str | None = None
@@ -187,7 +188,7 @@ class S3Bucket:
         elif isinstance(error, failures.NoCredentialsError | failures.PartialCredentialsError):
             return no_credentials(self._bucket)
         elif isinstance(error, failures.BotoCoreError):
-            code, status, said = None, None, str(error)
+            return _of_this_machine(self._bucket, error)
         else:
             code, status = code_of(str(error))
             said = rust_store.brief(str(error))
@@ -203,6 +204,38 @@ def _listed(found: dict[str, Any]) -> Listed:
     tag = found.get("ETag") or f"{modified.timestamp()}"
     kept = found.get("StorageClass")
     return Listed(found["Key"], size, modified, f"{size}-{tag}", kept if kept in ARCHIVED else None)
+
+
+_EXPIRED = (
+    failures.SSOTokenLoadError,
+    failures.TokenRetrievalError,
+    failures.UnauthorizedSSOTokenError,
+)
+_NO_CREDENTIALS = (
+    failures.ConfigNotFound,
+    failures.ConfigParseError,
+    failures.CredentialRetrievalError,
+    failures.InvalidConfigError,
+    failures.ProfileNotFound,
+)
+
+
+def _of_this_machine(bucket: Bucket, error: failures.BotoCoreError) -> BucketError:
+    """What the client found wrong before the service was asked, or without an answer of it."""
+    kind = None
+    if isinstance(error, _EXPIRED):
+        kind = BUCKET_CREDENTIALS_EXPIRED
+    elif isinstance(error, _NO_CREDENTIALS):
+        kind = BUCKET_CREDENTIALS_REFUSED
+    return bucket_error(bucket, None, None, str(error), kind=kind)
+
+
+def _opened(bucket: Bucket, secret: Mapping[str, str] | None) -> _Clients:
+    """Raises BucketError."""
+    try:
+        return _clients(bucket, secret)
+    except failures.BotoCoreError as error:
+        raise _of_this_machine(bucket, error) from None
 
 
 def _clients(bucket: Bucket, secret: Mapping[str, str] | None) -> _Clients:

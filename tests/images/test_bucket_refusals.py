@@ -1,0 +1,177 @@
+"""What Google and Azure answer when they refuse, in their own words: one line that says what to do.
+
+Their emulators refuse little of this. The answers are as the services document them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from tests.support.object_store import write_secret
+
+from lookalike_crds.buckets import Bucket
+from lookalike_crds.failures import (
+    BUCKET_ACCESS_DENIED,
+    BUCKET_CREDENTIALS_EXPIRED,
+    BUCKET_CREDENTIALS_REFUSED,
+    BUCKET_NOT_FOUND,
+    FailureKind,
+)
+from lookalike_serving.images.buckets import BucketError, open_store
+
+
+class Refusing(BaseHTTPRequestHandler):
+    answer: tuple[int, str] = (403, "")
+
+    def do_GET(self) -> None:
+        status, body = self.answer
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body.encode())))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body.encode())
+
+    do_HEAD = do_GET  # noqa: N815 - the name that the server calls
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def answer(code: str, message: str, detail: str = "") -> str:
+    more = f"<AuthenticationErrorDetail>{detail}</AuthenticationErrorDetail>" if detail else ""
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        f"<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>"
+    )
+
+
+FAILED = (
+    "Server failed to authenticate the request. Make sure the value of Authorization header is "
+    "formed correctly including the signature.\nRequestId:1\nTime:2026-01-01T00:00:00Z"
+)
+LATE = (
+    "Signature not valid in the specified time frame: Start [Wed, 01 Jan 2020 00:00:00 GMT] - "
+    "Expiry [Thu, 02 Jan 2020 00:00:00 GMT] - Current [Thu, 01 Jan 2026 00:00:00 GMT]"
+)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "status", "body", "kind", "remedy"),
+    [
+        (
+            "gs",
+            404,
+            answer("NoSuchBucket", "The specified bucket does not exist."),
+            BUCKET_NOT_FOUND,
+            "correct the bucket's name",
+        ),
+        (
+            "gs",
+            403,
+            answer("AccessDenied", "Access denied."),
+            BUCKET_ACCESS_DENIED,
+            "grant Storage Object Viewer",
+        ),
+        (
+            "gs",
+            401,
+            answer("AuthenticationRequired", "Authentication required."),
+            BUCKET_CREDENTIALS_REFUSED,
+            "GOOGLE_SERVICE_ACCOUNT_KEY",
+        ),
+        (
+            "az",
+            404,
+            answer("ContainerNotFound", "The specified container does not exist."),
+            BUCKET_NOT_FOUND,
+            "correct the container's name",
+        ),
+        (
+            "az",
+            403,
+            answer("AuthenticationFailed", FAILED, "The MAC signature found is not the same"),
+            BUCKET_CREDENTIALS_REFUSED,
+            "Secret keys: correct them",
+        ),
+        (
+            "az",
+            403,
+            answer("AuthenticationFailed", FAILED, LATE),
+            BUCKET_CREDENTIALS_EXPIRED,
+            "they have expired; renew them",
+        ),
+        (
+            "az",
+            403,
+            answer("AuthorizationPermissionMismatch", "This request is not authorized."),
+            BUCKET_ACCESS_DENIED,
+            "grant Storage Blob Data Reader",
+        ),
+        (
+            "az",
+            403,
+            answer("AuthorizationFailure", "This request is not authorized."),
+            BUCKET_ACCESS_DENIED,
+            "allow this network in the firewall of the storage account",
+        ),
+        (
+            "s3",
+            403,
+            answer("RequestTimeTooSkewed", "The difference is too large."),
+            BUCKET_CREDENTIALS_REFUSED,
+            "set the clock",
+        ),
+    ],
+)
+async def test_each_refusal_is_one_line_that_says_what_to_do(
+    refusing: str,
+    tmp_path: Path,
+    scheme: str,
+    status: int,
+    body: str,
+    kind: FailureKind,
+    remedy: str,
+) -> None:
+    Refusing.answer = (status, body)
+    keys = {"AZURE_STORAGE_SAS_TOKEN": "sv=2021-08-06&se=2020-01-02&sig=abc"}
+    if scheme == "s3":
+        keys = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "none"}
+    folder = write_secret(tmp_path, "keys", **keys) / "keys"
+    where = Bucket.model_validate(
+        {
+            "scheme": scheme,
+            "name": "photos",
+            "account": "shop" if scheme == "az" else None,
+            "endpoint": refusing,
+            "credentials": None if scheme == "gs" else folder,
+        }
+    )
+    with pytest.raises(BucketError) as refused:
+        async for _ in open_store(where).list(""):
+            pass
+    assert refused.value.failure_kind is kind
+    assert remedy in str(refused.value)
+    assert str(refused.value).startswith(str(where))
+    assert "\n" not in str(refused.value)
+
+
+async def test_a_profile_that_is_not_there_is_told(
+    refusing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "none-such")
+    with pytest.raises(BucketError, match="profile \\(none-such\\) could not be found") as refused:
+        async for _ in open_store(Bucket(scheme="s3", name="p", endpoint=refusing)).list(""):
+            pass
+    assert refused.value.failure_kind is BUCKET_CREDENTIALS_REFUSED
