@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast test-slow lint format generate check-generated lock \
         bench bench-quality bench-search bench-facets bench-buckets bench-http bench-ingest bench-listing bench-memory bench-attack \
-        bench-operator bench-frames kill-ingestion train-demo-model \
+        bench-duplicates bench-operator bench-frames kill-ingestion train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
 PYTHON ?= python3
@@ -103,6 +103,12 @@ bench-facets: install ## Facets of 100k documents beside the bare engine's own c
 
 bench-buckets: install ## Clients of S3 side by side: listing and fetching
 	$(BIN)/python bench/buckets.py
+
+BENCH_PEERS := build/bench-peers
+# mate-backgrounds: apt install mate-backgrounds, or --photographs FOLDER. imagehash is a peer only.
+bench-duplicates: install ## Copies of photographs: recall of each edit, false verdicts, beside peers
+	@test -d $(BENCH_PEERS) || $(BIN)/python -m uv pip install -q --target $(BENCH_PEERS) --no-deps imagehash PyWavelets
+	PYTHONPATH=$(BENCH_PEERS) $(BIN)/python bench/duplicates.py $(BENCH_ARGS)
 
 bench-http: install ## An HTTP query beside the same work called in a loop
 	$(BIN)/python bench/http_overhead.py

@@ -26,7 +26,7 @@ ARG TORCH_BACKEND=
 RUN UV_TORCH_BACKEND="$TORCH_BACKEND"; \
     if [ -n "$UV_TORCH_BACKEND" ]; then export UV_TORCH_BACKEND; else unset UV_TORCH_BACKEND; fi; \
     /uv/bin/uv pip install --python /opt/lookalike/bin/python --compile-bytecode \
-      --constraint requirements.lock -r pyproject.toml --extra serving --extra photos --extra jxl --extra onnx
+      --constraint requirements.lock -r pyproject.toml --extra serving --extra photos --extra duplicates --extra jxl --extra onnx
 COPY README.md LICENSE ./
 COPY cli cli
 COPY crds crds
