@@ -41,7 +41,7 @@ _CORNER = 0.002
 """Least change in every direction that a block needs for its place to be measured (the smaller
 eigenvalue of its structure tensor, contrast 1)."""
 _ROUNDS = 2
-"""Times that the whole is laid anew. The first finds what the keypoints' positions leave."""
+"""Times that the whole is laid once more. The first finds what the keypoints' positions leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def agreement(query: Pixels, document: Pixels, homography: Homography) -> Agreem
         canvas = _Canvas.between(query, document, homography)
         if canvas is None:
             return None
-        moved = canvas.laid_anew()
+        moved = canvas.laid_again()
         if moved is None:
             break
         homography = moved
@@ -121,7 +121,7 @@ class _Canvas:
         here, inside_query = _drawn(query, to_query, (width, height), shrunk)
         return cls(here, there, inside_document & inside_query, to_query, to_document)
 
-    def laid_anew(self) -> Homography | None:
+    def laid_again(self) -> Homography | None:
         """The homography, moved by what most blocks are off; None if it cannot be told."""
         blocks = _Blocks.of(self)
         rows, columns = np.nonzero(blocks.placed)
