@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast test-slow lint format generate check-generated lock \
-        bench bench-quality bench-search bench-facets bench-buckets bench-http bench-ingest bench-listing bench-memory bench-attack \
+        bench bench-quality bench-search bench-facets bench-buckets bench-http bench-decode bench-ingest bench-listing bench-memory bench-attack \
         bench-duplicates bench-operator bench-frames kill-ingestion train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
@@ -112,6 +112,9 @@ bench-duplicates: install ## Copies of photographs: recall of each edit, false v
 
 bench-http: install ## An HTTP query beside the same work called in a loop
 	$(BIN)/python bench/http_overhead.py
+
+bench-decode: install ## Decoding for a model: images/s of a core, and how near scaled pictures are
+	$(BIN)/python bench/decode.py
 
 bench-ingest: install ## Ingestion beside its ideal rate
 	$(BIN)/python bench/ingest.py

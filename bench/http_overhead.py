@@ -121,7 +121,7 @@ class Bare:
         self.embedder, self.index = embedder, index
 
     async def image(self, data: bytes) -> None:
-        decoded = decode_image(data, min_side=self.embedder.info.image_size)
+        decoded = decode_image(data, min_side=self.embedder.info.min_side)
         tensor = self.embedder.preprocess(decoded.pixels)
         await self.vector(self.embedder.embed_pixels([tensor])[0])
 

@@ -67,7 +67,8 @@ def seconds_alone(embedder: Embedder, files: list[Path]) -> tuple[float, float]:
     data = [path.read_bytes() for path in files]
 
     def prepare(one: bytes) -> object:
-        return embedder.preprocess(decode_image(one, min_side=embedder.info.image_size).pixels)
+        image = decode_image(one, min_side=embedder.info.min_side)
+        return embedder.preprocess(image.pixels, image.box)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         tensors = list(pool.map(prepare, data))

@@ -133,7 +133,7 @@ async def _fill(collection: CollectionConfig, pictures: list[Path], root: Path) 
     for start in range(0, len(pictures), 64):
         part = pictures[start : start + 64]
         tensors = [
-            embedder.preprocess(decode_image(each.read_bytes(), min_side=info.image_size).pixels)
+            embedder.preprocess(decode_image(each.read_bytes(), min_side=info.min_side).pixels)
             for each in part
         ]
         points = [

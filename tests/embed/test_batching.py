@@ -41,7 +41,7 @@ class Gated:
             "Test", "gated", None, "f", 3, 8, 8, "cpu", "FP32", Distance.COSINE, None, True, "tests"
         )
 
-    def preprocess(self, image):
+    def preprocess(self, image, box=None):
         if image.shape[0] == 1:
             raise ValueError("too flat")
         return image.transpose(2, 0, 1)[:, :8, :8].copy()

@@ -102,7 +102,7 @@ def test_info_tells_what_was_loaded(loaded, file):
     info = loaded.info
     assert (info.provider, info.name, info.weights) == ("Timm", NAME, str(file))
     assert (info.dimension, info.image_size, info.pooling) == (256, 160, "avg")
-    assert info.min_side == 168  # its middle 160 are seen
+    assert info.min_side == 252  # 1.5 x 168, whose middle 160 are seen
     assert not info.supports_text
     assert info.ability == "finds similar photographs; knows no words"
 

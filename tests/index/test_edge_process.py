@@ -70,6 +70,22 @@ def pid_of(index: EdgeIndex) -> int:
     return shard._process.pid
 
 
+def test_it_opens_on_uvloop_too(tmp_path: Path) -> None:
+    """Which Ray's replicas and uvicorn run on where it is installed. Its transports are no
+    subclasses of asyncio's."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def count() -> int:
+        index = await filled(tmp_path / "index")
+        assert pid_of(index)
+        found = await index.count()
+        await index.close()
+        return found
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(count()) == MANY
+
+
 async def everything(index: EdgeIndex) -> list[object]:
     """What each operation answers, in a form that compares."""
     asked = [Query(v, 3, with_vector=True) for v in vectors(5)]

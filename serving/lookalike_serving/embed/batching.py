@@ -302,16 +302,16 @@ class BatchedEmbedder:
                 image = decode_image(
                     item.source, min_side=self._min_side, max_pixels=self._max_pixels
                 )
-                pixels = image.pixels
+                pixels, box = image.pixels, image.box
                 item.facts = ImageFacts(
                     image.width, image.height, image.format, image.warnings, image.exif
                 )
             else:
                 assert not isinstance(item.source, str)
-                pixels = item.source
+                pixels, box = item.source, None
                 item.facts = ImageFacts(pixels.shape[1], pixels.shape[0], None)
             decoded = time.perf_counter()
-            item.tensor = self._embedder.preprocess(pixels)
+            item.tensor = self._embedder.preprocess(pixels, box)
             ready = time.perf_counter()
         except Exception as error:
             self._fail(item, error)

@@ -29,6 +29,7 @@ import numpy as np
 
 from lookalike_crds.image_collection import Distance, ModelSpec, Precision, Provider
 from lookalike_serving.embed.protocol import (
+    Box,
     Embedder,
     EmbedderInfo,
     ModelError,
@@ -127,8 +128,8 @@ class PluginEmbedder:
     def info(self) -> EmbedderInfo:
         return self._info
 
-    def preprocess(self, image: Pixels) -> Tensor:
-        return self._preprocessing(image)
+    def preprocess(self, image: Pixels, box: Box | None = None) -> Tensor:
+        return self._preprocessing(image, box)
 
     def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors:
         if not batch:

@@ -16,12 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lookalike_serving.embed.protocol import ModelError, Pixels
+from lookalike_serving.embed.protocol import Box, ModelError, Pixels
 
 ResizeMode = Literal["shortest", "longest", "squash"]
 
 # Pillow: with 3.0 the result is "almost indistinguishable from fair resampling".
 _REDUCING_GAP = 3.0
+# How many times as large as what it is fitted into an image must stay that a decoder scales down.
+# Measured by bench/decode.py.
+_DECODING_GAP = 1.5
+# Thirds of a pixel are no exact numbers.
+_TINY = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,32 +98,32 @@ class Preprocessing:
 
     @property
     def min_side(self) -> int:
-        """The longer side of what an image is fitted into: smaller ones would be enlarged."""
-        return max(self._fitted)
+        """Decoders may scale an image down to no less than this, pixels."""
+        return math.ceil(_DECODING_GAP * max(self._fitted))
 
     @property
     def _fitted(self) -> tuple[int, int]:
         """(width, height) that an image is fitted into before its middle is taken."""
         return math.floor(self.width / self.kept), math.floor(self.height / self.kept)
 
-    def __call__(self, image: Pixels) -> NDArray[np.uint8]:
-        """(h, w, 3) uint8 RGB -> (3, height, width) uint8, C-contiguous. Thread-safe."""
+    def __call__(self, image: Pixels, box: Box | None = None) -> NDArray[np.uint8]:
+        """(h, w, 3) uint8 RGB -> (3, height, width) uint8, C-contiguous. Thread-safe.
+
+        `box`: what of the image the picture takes (left, top, right, bottom); None: all.
+        """
         source = Image.fromarray(image)
+        seen = box or (0.0, 0.0, float(source.width), float(source.height))
         match self.resize_mode:
             case "squash":
-                fitted = self._middle(source, self._fitted)
+                fitted = self._middle(source, seen, self._fitted)
             case "longest":
-                fitted = self._pad(source)
+                fitted = self._pad(source, seen)
             case "shortest":
-                fitted = self._middle(source, self._covering(source))
+                size = seen[2] - seen[0], seen[3] - seen[1]
+                fitted = self._middle(source, seen, self._covering(*size))
         return np.ascontiguousarray(np.asarray(fitted).transpose(2, 0, 1))
 
-    def _resize(
-        self,
-        source: Image.Image,
-        size: tuple[int, int],
-        box: tuple[float, float, float, float] | None = None,
-    ) -> Image.Image:
+    def _resize(self, source: Image.Image, size: tuple[int, int], box: Box) -> Image.Image:
         resample = (
             Image.Resampling.BILINEAR
             if self.interpolation == "bilinear"
@@ -126,38 +131,37 @@ class Preprocessing:
         )
         return source.resize(size, resample, box=box, reducing_gap=_REDUCING_GAP)
 
-    def _covering(self, source: Image.Image) -> tuple[int, int]:
-        """(width, height) of the source as it just covers what it is fitted into."""
-        width, height = source.size
+    def _covering(self, width: float, height: float) -> tuple[int, int]:
+        """(width, height) of a picture as it just covers what it is fitted into."""
         wide, high = self._fitted
         if wide == high:
             # torchvision's Resize(int) truncates the longer side …
             short = min(width, height)
             return (
-                int(wide * width / short) if width > height else wide,
-                int(high * height / short) if height > width else high,
+                int(wide * width / short + _TINY) if width > height else wide,
+                int(high * height / short + _TINY) if height > width else high,
             )
         # … and the ResizeKeepRatio of open_clip and timm rounds it.
         ratio = min(width / wide, height / high)
         return round(width / ratio), round(height / ratio)
 
-    def _middle(self, source: Image.Image, scaled: tuple[int, int]) -> Image.Image:
-        """What the model sees of the source when that is scaled so."""
-        width, height = source.size
+    def _middle(self, source: Image.Image, seen: Box, scaled: tuple[int, int]) -> Image.Image:
+        """What the model sees of the picture when that is scaled so."""
+        width, height = seen[2] - seen[0], seen[3] - seen[1]
         left = round((scaled[0] - self.width) / 2)
         top = round((scaled[1] - self.height) / 2)
         x, y = width / scaled[0], height / scaled[1]
         box = (
-            max(0.0, left * x),
-            max(0.0, top * y),
-            min(float(width), (left + self.width) * x),
-            min(float(height), (top + self.height) * y),
+            seen[0] + max(0.0, left * x),
+            seen[1] + max(0.0, top * y),
+            seen[0] + min(width, (left + self.width) * x),
+            seen[1] + min(height, (top + self.height) * y),
         )
         return self._resize(source, (self.width, self.height), box)
 
-    def _pad(self, source: Image.Image) -> Image.Image:
-        """The whole image, its longest side fitted, on a canvas of the fill colour."""
-        width, height = source.size
+    def _pad(self, source: Image.Image, seen: Box) -> Image.Image:
+        """The whole picture, its longest side fitted, on a canvas of the fill colour."""
+        width, height = seen[2] - seen[0], seen[3] - seen[1]
         wide, high = self._fitted
         ratio = max(width / wide, height / high)
         size = (max(1, round(width / ratio)), max(1, round(height / ratio)))
@@ -166,7 +170,7 @@ class Preprocessing:
             "RGB", (self.width, self.height), (fill,) * 3 if isinstance(fill, int) else fill
         )
         offset = (_centred(size[0], self.width), _centred(size[1], self.height))
-        canvas.paste(self._resize(source, size), offset)
+        canvas.paste(self._resize(source, size, seen), offset)
         return canvas
 
 

@@ -21,6 +21,7 @@ from lookalike_crds.image_collection import Distance
 
 Pixels = NDArray[np.uint8]
 """(h, w, 3) uint8 RGB, as decoded."""
+Box = tuple[float, float, float, float]
 Tensor = NDArray[Any]
 """(3, s, s): what the model reads; float32 or uint8, the model's own business."""
 Vectors = NDArray[np.float32]
@@ -69,8 +70,8 @@ class EmbedderInfo:
     image_size: int
     """Side of the square the model sees, pixels."""
     min_side: int
-    """Decoders may scale down to no less than this, pixels: more than `image_size` where the
-    model sees the middle of what is fitted."""
+    """Decoders may scale down to no less than this, pixels: more than `image_size`, so that it
+    hardly moves the vector (bench/decode.py)."""
     device: str
     precision: str
     distance_hint: Distance
@@ -86,7 +87,9 @@ class Embedder(Protocol):
     @property
     def info(self) -> EmbedderInfo: ...
 
-    def preprocess(self, image: Pixels) -> Tensor: ...
+    def preprocess(self, image: Pixels, box: Box | None = None) -> Tensor:
+        """`box`: what of the pixels the picture takes (left, top, right, bottom); None: all."""
+        ...
 
     def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors: ...
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lookalike_serving.embed.preprocess import Preprocessing
-from lookalike_serving.embed.protocol import EmbedderInfo, ModelError, Pixels, Tensor, Vectors
+from lookalike_serving.embed.protocol import Box, EmbedderInfo, ModelError, Pixels, Tensor, Vectors
 
 Encoder = Callable[[torch.Tensor], torch.Tensor]
 """(n, 3, s, s) normalised images, or (n, context) token ids -> (n, d); of any length."""
@@ -67,9 +67,9 @@ class TorchEmbedder:
     def info(self) -> EmbedderInfo:
         return self._info
 
-    def preprocess(self, image: Pixels) -> Tensor:
+    def preprocess(self, image: Pixels, box: Box | None = None) -> Tensor:
         """(h, w, 3) uint8 -> (3, s, s) uint8."""
-        return self._preprocessing(image)
+        return self._preprocessing(image, box)
 
     def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors:
         """(n, d) float32, L2-normalised. Raises ModelError if a number is not finite."""

@@ -4,7 +4,8 @@
 
 The format comes from the content, never from a name. JPEG, nine images in ten, goes through
 libjpeg-turbo, which can decode at 1/2, 1/4 or 1/8 of the size for a fraction of the work
-(DCT scaling); everything else goes through Pillow, some with help (`codecs`). What comes out is
+(DCT scaling; it can do other eighths, which are slower and further from the picture). Everything
+else goes through Pillow, some with help (`codecs`). What comes out is
 always upright (EXIF orientation applied), always RGB, always 8 bits: transparency lies on white,
 CMYK and grey are converted, 16 bits are scaled, of an animation the first frame is taken. ICC
 profiles are ignored: models were trained on pixels read without them.
@@ -54,6 +55,12 @@ _REMEDIES = {
 """What to do about a format that is not read here, where converting is not all."""
 
 
+_Extent = tuple[float, float]
+"""Width and height, in pixels and parts of them."""
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, in pixels and parts of them."""
+
+
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
     """One upright image.
@@ -73,6 +80,9 @@ class DecodedImage:
     stands in brackets at the end."""
     exif: bytes = b""
     """The block as it is in the file, for `exif.read`; of a TIFF, the file itself is it."""
+    box: Box | None = None
+    """What of `pixels` the picture takes, if it was scaled down: its size is seldom a multiple of
+    the factor, so that the pixels of an edge are only partly of it. None: all."""
 
 
 def decode_image(
@@ -81,7 +91,9 @@ def decode_image(
     """Decode `data`, whatever format it is in.
 
     With `min_side` the image may come out scaled down, neither side below `min_side` pixels
-    (unless the original is smaller): ask for what the model sees. `max_pixels` bounds width x
+    (unless the original is smaller). Scaling here is coarser than a resampling filter: for a
+    result like that of the whole image, ask for more than what is needed in the end
+    (`lookalike_serving.embed.preprocess`). `max_pixels` bounds width x
     height as the header states it.
 
     Waits while other images take all the memory that decoding may take. Raises ImageError: `empty`,
@@ -96,6 +108,7 @@ def decode_image(
     facts, pixels = isolated.decode(data, min_side, max_pixels)
     facts["warnings"] = tuple(facts["warnings"])
     facts["exif"] = base64.b64decode(facts["exif"])
+    facts["box"] = facts["box"] and tuple(facts["box"])
     return DecodedImage(pixels, **facts)
 
 
@@ -245,21 +258,49 @@ def _decode_jpeg(
 ) -> DecodedImage:
     orientation = _orientation(image, warnings)
     width, height = image.size
-    least = min_side or 0
+    eighths = _eighths(min(width, height), min_side)
+    extent = (width * eighths / 8, height * eighths / 8)
     pixels: NDArray[np.uint8] | None = None
     if image.mode in ("RGB", "L"):
         try:
-            pixels = simplejpeg.decode_jpeg(data, min_height=least, min_width=least, strict=True)
+            pixels = simplejpeg.decode_jpeg(
+                data,
+                min_height=-(-height * eighths // 8),
+                min_width=-(-width * eighths // 8),
+                strict=True,
+            )
         except ValueError:
             # Strict decoding also stops at harmless oddities; Pillow tells them from real
             # damage, and its answer is the one we report.
             pixels = None
     if pixels is None:
-        pixels = _pillow_pixels(data, image, "JPEG", min_side, warnings)
+        pixels, extent = _pillow_pixels(data, image, "JPEG", min_side, warnings)
+    box = _box(extent, pixels, orientation)
     pixels = _upright(pixels, orientation)
     if orientation >= 5:
         width, height = height, width
-    return DecodedImage(pixels, width, height, "JPEG", tuple(warnings), _exif(image))
+    return DecodedImage(pixels, width, height, "JPEG", tuple(warnings), _exif(image), box)
+
+
+def _eighths(side: int, least: int | None) -> int:
+    """To how many eighths of its size a JPEG is decoded: 8, 4, 2 or 1."""
+    eighths = 8
+    while least and eighths > 1 and side * eighths // 2 >= least * 8:
+        eighths //= 2
+    return eighths
+
+
+def _box(extent: _Extent, pixels: NDArray[np.uint8], orientation: int = 1) -> Box | None:
+    """`DecodedImage.box` once the pixels are upright."""
+    height, width = pixels.shape[:2]
+    wide, high = extent
+    if (wide, high) == (width, height):
+        return None
+    if orientation >= 5:
+        width, height, wide, high = height, width, high, wide
+    left = width - wide if orientation in (2, 3, 6, 7) else 0.0
+    top = height - high if orientation in (3, 4, 7, 8) else 0.0
+    return left, top, left + wide, top + high
 
 
 def _upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -283,9 +324,9 @@ def _decode_jxl(data: bytes, min_side: int | None) -> DecodedImage:
     except Exception as error:
         raise _broken(data, "JXL", error) from None
     warnings = [_FIRST_FRAME] if animated else []
-    pixels = _pillow_pixels(data, image, "JXL", min_side, warnings)
-    exif = _exif(image)
-    return DecodedImage(pixels, *image.size, "JXL", tuple(warnings), exif)
+    pixels, extent = _pillow_pixels(data, image, "JXL", min_side, warnings)
+    exif, box = _exif(image), _box(extent, pixels)
+    return DecodedImage(pixels, *image.size, "JXL", tuple(warnings), exif, box)
 
 
 _FIRST_FRAME = "animated: the first frame is used"
@@ -308,17 +349,22 @@ def _decode_with_pillow(
     if _orientation(image, warnings) != 1:
         image = ImageOps.exif_transpose(image)
     width, height = image.size
-    pixels = _pillow_pixels(data, image, format_, min_side, warnings)
-    return DecodedImage(pixels, width, height, format_, tuple(warnings), exif)
+    pixels, extent = _pillow_pixels(data, image, format_, min_side, warnings)
+    box = _box(extent, pixels)
+    return DecodedImage(pixels, width, height, format_, tuple(warnings), exif, box)
 
 
 def _pillow_pixels(
     data: bytes, image: Image.Image, format_: str, min_side: int | None, warnings: list[str]
-) -> NDArray[np.uint8]:
-    """(h, w, 3) uint8, scaled down by a whole factor where `min_side` allows."""
+) -> tuple[NDArray[np.uint8], _Extent]:
+    """(h, w, 3) uint8, scaled down by a whole factor where `min_side` allows, and what of it the
+    picture takes."""
     try:
+        extent: _Extent = (float(image.width), float(image.height))
         if min_side and format_ == "JPEG":
-            image.draft(None, (min_side, min_side))
+            drafted = image.draft(None, (min_side, min_side))
+            if drafted is not None:
+                extent = drafted[1][2], drafted[1][3]
         image.load()
         rgb = _rgb(image, warnings)
         if min_side:
@@ -327,7 +373,8 @@ def _pillow_pixels(
             factor = min(rgb.size) // (2 * min_side)
             if factor > 1:
                 rgb = rgb.reduce(factor)
-        return np.asarray(rgb)
+                extent = extent[0] / factor, extent[1] / factor
+        return np.asarray(rgb), extent
     except Exception as error:
         raise _broken(data, format_, error) from None
 

@@ -177,6 +177,7 @@ def _main() -> None:
                 "height": image.height,
                 "format": image.format,
                 "warnings": image.warnings,
+                "box": image.box,
                 "exif": base64.b64encode(image.exif).decode(),
                 "shape": image.pixels.shape,
             }

@@ -25,7 +25,7 @@ import struct
 import subprocess
 import sys
 from collections import deque
-from typing import Any
+from typing import Any, cast
 
 from lookalike_serving.index.edge_engine import Operation, P, ShardEngine, ShardPlace, T
 from lookalike_serving.index.protocol import IndexFailure, IndexUnavailable
@@ -129,8 +129,8 @@ class _Channel(asyncio.Protocol):
         )
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # It is one of a stream. Those of uvloop are no subclasses of asyncio's.
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._received += data

@@ -17,6 +17,7 @@ from lookalike_serving.embed.onnx.graph import CPU, TYPES, Graph, fastest, graph
 from lookalike_serving.embed.onnx.preparation import EXAMPLE, preparation
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import (
+    Box,
     EmbedderInfo,
     ModelError,
     ModelUnavailable,
@@ -208,8 +209,8 @@ class OnnxEmbedder:
     def info(self) -> EmbedderInfo:
         return self._info
 
-    def preprocess(self, image: Pixels) -> Tensor:
-        return self._image.preprocessing(image)
+    def preprocess(self, image: Pixels, box: Box | None = None) -> Tensor:
+        return self._image.preprocessing(image, box)
 
     def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors:
         """(n, d) float32, L2-normalised. Raises ModelError."""
