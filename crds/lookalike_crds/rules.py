@@ -158,12 +158,12 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "precision-of-the-graph-or-plugin",
         ModelSpec,
-        "(self.provider != 'Onnx' && self.provider != 'Plugin') || !has(self.precision)"
+        "self.provider == 'OpenClip' || self.provider == 'Timm' || !has(self.precision)"
         " || self.precision == 'Auto'",
-        "model.precision is for OpenClip and Timm: an ONNX graph or a plugin computes as it was "
-        "made. Remove it",
+        "model.precision is for OpenClip and Timm: an ONNX graph, a plugin or the Demo model "
+        "computes as it was made. Remove it",
         lambda m: (
-            m.provider not in (Provider.ONNX, Provider.PLUGIN) or m.precision == Precision.AUTO
+            m.provider in (Provider.OPEN_CLIP, Provider.TIMM) or m.precision == Precision.AUTO
         ),
     ),
     Rule(

@@ -120,6 +120,13 @@ EXAMPLES: tuple[Example, ...] = (
         for model, ok in (({}, True), ({"precision": "FP16"}, False))
     ),
     *(
+        Example("precision-of-the-graph-or-plugin", "ImageCollection", {"model": model}, ok)
+        for model, ok in (
+            ({"provider": "Demo", "precision": "Auto"}, True),
+            ({"provider": "Demo", "precision": "FP32"}, False),
+        )
+    ),
+    *(
         Example(
             "timm-model-has-weights", "ImageCollection", {"model": {"provider": "Timm", **m}}, ok
         )

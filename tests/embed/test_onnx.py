@@ -216,6 +216,9 @@ def test_texts_have_a_graph_of_their_own(length: Any, folder: Path, cache_dir: P
     red, blue, long = model.embed_texts(["red mug", "blue mug", "red " * 90])
     assert red @ blue < 0.999
     assert np.linalg.norm(long) == pytest.approx(1)
+    context = 77 if length == "length" else 5
+    assert model.left_out("red " * 90) == " ".join(["red"] * (90 - context))
+    assert model.left_out("red mug") == ""
 
 
 def test_two_graphs_of_different_models_are_refused(folder: Path, cache_dir: Path) -> None:

@@ -65,6 +65,16 @@ def test_a_plugin_without_texts_knows_no_words(plugin: Write, cache_dir: Path) -
     assert model.embed_pixels([]).shape == (0, 3)
 
 
+def test_a_plugin_says_what_it_does_not_read(plugin: Write, cache_dir: Path) -> None:
+    silent = load_embedder(plugin(GOOD), cache_dir)
+    assert silent.left_out("a b c d") == ""
+    reader = "    def left_out(self, text): return text[3:]\n"
+    assert load_embedder(plugin(GOOD + reader), cache_dir).left_out("a b c") == " c"
+    broken = "    def left_out(self, text): return text.nothing\n"
+    with pytest.raises(ModelError, match="failed in left_out"):
+        load_embedder(plugin(GOOD + broken), cache_dir).left_out("a b c")
+
+
 def test_other_code_is_another_model_unless_it_says_its_version(
     plugin: Write, cache_dir: Path
 ) -> None:

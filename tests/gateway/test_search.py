@@ -194,6 +194,15 @@ async def test_words_the_model_does_not_know_are_warned_of(client: httpx.AsyncCl
     ]
 
 
+async def test_what_is_past_the_context_of_the_model_is_named(client: httpx.AsyncClient) -> None:
+    found = await search(client, queries=text("red " * 16 + "mug"))
+    assert found["results"]
+    assert found["warnings"] == [
+        "queries[0].value: demo-clip reads only the beginning of a text this long; not searched "
+        "for: 'mug'"
+    ]
+
+
 @pytest.mark.parametrize("retriever", ["shop", "both", "ranks", "dot", "euclid"])
 @pytest.mark.parametrize("words", ["zeppelin", "rotes Luftschiff", "飛行船", "???"])
 async def test_words_of_which_the_model_knows_none_find_nothing_and_it_says_why(

@@ -70,6 +70,11 @@ class Tokenizer:
         """Whether it knows any word of `text`."""
         return any(word in self._index for word in self.split(text))
 
+    def left_out(self, text: str) -> str:
+        """The known words of `text` that are past the context and therefore not read."""
+        known = [word for word in self.split(text) if word in self._index]
+        return " ".join(known[self.context :])
+
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """(n, context) int64, padded with 0; words past the context are left out."""
         rows = torch.full((len(texts), self.context), _PADDING, dtype=torch.int64)

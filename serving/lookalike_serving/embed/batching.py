@@ -157,6 +157,10 @@ class BatchedEmbedder:
         """Whether the model knows any word of `text`."""
         return self._embedder.understands(text)
 
+    def left_out(self, text: str) -> str:
+        """The end of `text` that the model does not read; empty if it reads all of it."""
+        return self._embedder.left_out(text)
+
     # --- what callers ask -----------------------------------------------------------------
 
     async def embed_image(self, image: bytes | Pixels) -> Vector:

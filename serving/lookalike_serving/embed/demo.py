@@ -76,6 +76,7 @@ def load_demo(folder: Path | None = None) -> Embedder:
             demo.tokenizer,
             demo.tokenizer.unknown_words,
             demo.tokenizer.understands,
+            demo.tokenizer.left_out,
         ),
         preprocessing=preprocessing,
         info=info,

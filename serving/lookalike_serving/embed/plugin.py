@@ -9,6 +9,7 @@ docs/plugins.md):
     __init__(weights)      `spec.model.weights`, or None
     embed_images(images)   (n, size, size, 3) uint8 RGB -> (n, d) numbers
     embed_texts(texts)     list of n str -> (n, d) numbers; may be left out
+    left_out(text)         the end of a text that embed_texts does not read; may be left out
 
 Vectors are normalised here. Whatever the class raises is reported with the plugin's name, and ends
 nothing. An entry point may also be a `ModelProvider`, which does all of it itself.
@@ -95,6 +96,7 @@ class PluginEmbedder:
             raise ModelError(f"plugin {name!r} has no method embed_images: add it")
         self._images: Callable[[Any], Any] = model.embed_images
         self._texts: Callable[[Any], Any] | None = getattr(model, "embed_texts", None)
+        self._left_out: Callable[[str], Any] | None = getattr(model, "left_out", None)
         self._preprocessing = Preprocessing(
             height=size,
             width=size,
@@ -149,6 +151,18 @@ class PluginEmbedder:
 
     def understands(self, text: str) -> bool:
         return True
+
+    def left_out(self, text: str) -> str:
+        """What the plugin's own `left_out` says; a plugin without one reads all of a text."""
+        if self._left_out is None:
+            return ""
+        try:
+            return str(self._left_out(text) or "")
+        except (Exception, SystemExit) as error:
+            log.error("plugin %r failed in left_out", self._name, exc_info=error)
+            raise ModelUnavailable(
+                f"plugin {self._name!r} failed in left_out: {_named(error)}"
+            ) from error
 
     def _vectors(self, method: str, call: Callable[[Any], Any], given: Any, n: int) -> Vectors:
         """What the plugin gives, checked and normalised. Raises ModelUnavailable."""

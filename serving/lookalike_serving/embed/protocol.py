@@ -104,3 +104,8 @@ class Embedder(Protocol):
     def understands(self, text: str) -> bool:
         """Whether it knows any word of `text`; if not, the text's vector means nothing."""
         ...
+
+    def left_out(self, text: str) -> str:
+        """The end of `text` that the model does not read, because the text is longer than its
+        context; empty if it reads all of it. Any thread may call it at any time."""
+        ...

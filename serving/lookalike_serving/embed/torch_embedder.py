@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from lookalike_serving.embed import context
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import Box, EmbedderInfo, ModelError, Pixels, Tensor, Vectors
 
@@ -33,6 +35,8 @@ class TextTower:
     tokenizer: Tokenizer
     unknown_words: Callable[[str], list[str]] = _knows_all
     understands: Callable[[str], bool] = _knows_some
+    left_out: Callable[[str], str] | None = None
+    """The end of a text that is not read; None if the tokenizer can be asked for it."""
 
 
 class TorchEmbedder:
@@ -53,10 +57,12 @@ class TorchEmbedder:
     ) -> None:
         self._encode_image = encode_image
         self._text = text
+        self._tokenizing = threading.Lock()  # a fast tokenizer serves one thread at a time
         self._preprocessing = preprocessing
         self._info = info
         self._dtype = dtype
         self._layout = layout
+        self._context: int | None = None
         self._device = torch.device(info.device)
         mean = torch.tensor(preprocessing.mean, device=self._device).view(1, 3, 1, 1)
         std = torch.tensor(preprocessing.std, device=self._device).view(1, 3, 1, 1)
@@ -88,14 +94,27 @@ class TorchEmbedder:
         if not texts:
             return np.zeros((0, self._info.dimension), np.float32)
         with torch.inference_mode():
-            tokens = self._text.tokenizer(list(texts)).to(self._device)
-            return self._unit(self._text.encode(tokens))
+            return self._unit(self._text.encode(self._tokens(texts).to(self._device)))
 
     def unknown_words(self, text: str) -> list[str]:
         return self._text.unknown_words(text) if self._text is not None else []
 
     def understands(self, text: str) -> bool:
         return self._text is not None and self._text.understands(text)
+
+    def left_out(self, text: str) -> str:
+        if self._text is None:
+            return ""
+        if self._text.left_out is not None:
+            return self._text.left_out(text)
+        if self._context is None:
+            self._context = self._tokens(["x"]).shape[1]
+        return context.left_out(text, lambda part: self._tokens([part])[0].tolist(), self._context)
+
+    def _tokens(self, texts: Sequence[str]) -> torch.Tensor:
+        assert self._text is not None
+        with self._tokenizing:
+            return self._text.tokenizer(list(texts))
 
     def _unit(self, features: torch.Tensor) -> Vectors:
         vectors = torch.nn.functional.normalize(features.float(), dim=-1).cpu().numpy()

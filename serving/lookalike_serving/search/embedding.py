@@ -26,6 +26,8 @@ from lookalike_serving.service import Service
 from lookalike_serving.together import together
 
 MAX_TEXT = 2000
+_SHOWN = 200
+"""Characters of a text that a warning shows."""
 _LARGEST = 1e15
 """Vectors of larger numbers overflow float32 when they are multiplied."""
 
@@ -132,7 +134,7 @@ def _check(targets: Sequence[Target], queries: Sequence[tuple[int, QueryPart]]) 
             else:
                 warnings.append(f"{at}.embedding_model: {told}; that model embedded the query")
         if query.type is QueryType.TEXT:
-            warnings.extend(_unknown_words(targets, at, str(query.value)))
+            warnings.extend(_unread(targets, at, str(query.value)))
     if errors:
         raise invalid(errors)
     return list(dict.fromkeys(warnings))
@@ -194,7 +196,7 @@ def names_of(target: Target) -> set[str]:
     return names | {name for name in (model.name, model.weights) if name}
 
 
-def _unknown_words(targets: Sequence[Target], at: str, text: str) -> list[str]:
+def _unread(targets: Sequence[Target], at: str, text: str) -> list[str]:
     warnings = []
     for embedder in {id(t.state.embedder): t.state.embedder for t in targets}.values():
         if words := embedder.unknown_words(text):
@@ -208,7 +210,16 @@ def _unknown_words(targets: Sequence[Target], at: str, text: str) -> list[str]:
                     f"{info.ability}"
                 )
             warnings.append(f"{at}.value: {told}")
+        if unread := embedder.left_out(text):
+            warnings.append(
+                f"{at}.value: {embedder.info.name} reads only the beginning of a text this long; "
+                f"not searched for: {_shortened(unread)!r}"
+            )
     return warnings
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
 def _means_nothing(embedder: BatchedEmbedder, query: QueryPart) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lookalike_crds.image_collection import Distance, ModelSpec, Provider
+from lookalike_serving.embed import context
 from lookalike_serving.embed.fingerprint import fingerprint
 from lookalike_serving.embed.onnx.files import PREPROCESSOR, Files, files_of, parts_of
 from lookalike_serving.embed.onnx.graph import CPU, TYPES, Graph, fastest, graphs_of
@@ -169,7 +170,8 @@ class TextTower:
             "model_max_length"
         )
         longest = int(stated) if stated and stated <= _LONGEST else _CONTEXT
-        self.tokenizer.enable_truncation(fixed or longest)
+        self.context = fixed or longest
+        self.tokenizer.enable_truncation(self.context)
         self.tokenizer.enable_padding(pad_id=pad, pad_token=token, length=fixed)
         self.batch = shapes[0][0] if isinstance(shapes[0][0], int) else None
         if self.batch not in (None, 1):
@@ -184,6 +186,10 @@ class TextTower:
                 f"the text graph gives {found} numbers and the image graph {dimension}: they are "
                 f"not of one model ({self.graph.found})"
             )
+
+    def left_out(self, text: str) -> str:
+        """The end of `text` that the graph does not read; empty if it reads all of it."""
+        return context.left_out(text, lambda part: self.tokenizer.encode(part).ids, self.context)
 
     def _tokens(self, texts: list[str]) -> dict[str, Any]:
         encoded = self.tokenizer.encode_batch(texts)
@@ -231,6 +237,9 @@ class OnnxEmbedder:
 
     def understands(self, text: str) -> bool:
         return True
+
+    def left_out(self, text: str) -> str:
+        return self._text.left_out(text) if self._text is not None else ""
 
     def _unit(self, vectors: Any) -> Vectors:
         if not np.isfinite(vectors).all():
