@@ -178,7 +178,8 @@ def _sources(before: IngestionConfig | None, after: IngestionConfig | None) -> I
 
 
 def _read_as(config: IngestionConfig, source: SourceSpec) -> list[dict[str, Any]]:
-    return what_is_read([source], config.collection.fields)
+    collection = config.collection
+    return what_is_read([source], collection.fields, hashed=collection.duplicates is not None)
 
 
 def _retrievers(before: ServingConfig, after: ServingConfig) -> Iterator[Step]:

@@ -21,7 +21,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lookalike_crds.buckets import Bucket
 from lookalike_crds.hosts import is_loopback
-from lookalike_crds.image_collection import Engine, FieldSpec, IngestionSpec, ModelSpec, VectorSpec
+from lookalike_crds.image_collection import (
+    DuplicatesSpec,
+    Engine,
+    FieldSpec,
+    IngestionSpec,
+    ModelSpec,
+    VectorSpec,
+)
 from lookalike_crds.names import Name, ServiceName
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.retriever import CollectionRef, SearchSpec
@@ -96,6 +103,9 @@ class CollectionConfig(Config):
     sources: tuple[str, ...] | None = Field(
         default=None,
         description="Names of the sources that can fill its index again; None: not known.",
+    )
+    duplicates: DuplicatesSpec | None = Field(
+        default=None, description="None: no hashes are kept of its images."
     )
     books: IndexConfig | None = Field(
         default=None,

@@ -20,6 +20,7 @@ class Work(Enum):
     """What a change of a collection asks for, from the least to the most."""
 
     NOTHING = "continues as it is"
+    DUPLICATES = "other verdicts on copies, over the same index"
     MODEL = "the same model in other settings, over the same index"
     FIELDS = "payload indexes made over what is stored"
     REOPENING = "the same index opened with other settings"
@@ -34,7 +35,9 @@ def work_of(before: CollectionConfig, after: CollectionConfig) -> Work:
         return Work.REOPENING
     if before.fields != after.fields:
         return Work.FIELDS
-    return Work.NOTHING if before.model == after.model else Work.MODEL
+    if before.model != after.model:
+        return Work.MODEL
+    return Work.NOTHING if before.duplicates == after.duplicates else Work.DUPLICATES
 
 
 def place_of(index: IndexConfig) -> tuple[Any, ...]:
@@ -43,17 +46,18 @@ def place_of(index: IndexConfig) -> tuple[Any, ...]:
 
 
 def what_is_read(
-    sources: Iterable[SourceSpec], fields: Iterable[FieldSpec]
+    sources: Iterable[SourceSpec], fields: Iterable[FieldSpec], *, hashed: bool = False
 ) -> list[dict[str, Any]]:
     """Equal where the sources need not be read again: when they are read is another matter.
 
     Fields say how the metadata that a source brings is read: a text as a number or a date, and
-    which values do not fit.
+    which values do not fit. `hashed`: images that have no hashes are read to get them.
     """
     types = {field.name: field.type.value for field in fields}
     return [
         source.model_dump(mode="json", exclude={"schedule"}, exclude_defaults=True)
         | ({"types": types} if types and _brings_metadata(source) else {})
+        | ({"hashed": True} if hashed else {})
         for source in sorted(sources, key=lambda source: source.name)
     ]
 
@@ -71,7 +75,8 @@ def is_read_again(before: IngestionConfig | None, after: IngestionConfig) -> boo
 
 
 def _what_is_read(config: IngestionConfig) -> list[dict[str, Any]]:
-    return what_is_read(config.sources, config.collection.fields)
+    collection = config.collection
+    return what_is_read(config.sources, collection.fields, hashed=collection.duplicates is not None)
 
 
 def needs_restart(before: ServingConfig, after: ServingConfig) -> str | None:

@@ -229,6 +229,12 @@ NOTHING_TO_RETRY = _refused(
     "The batch has no failed items.",
     "Nothing needs to be done: all items are stored.",
 )
+DUPLICATE = _refused(
+    "duplicate",
+    409,
+    "on_duplicate is reject, and the collection has this picture or a copy of it already.",
+    "Use the document that the detail names, or send on_duplicate: allow or link.",
+)
 ALREADY_THERE = _refused(
     "already-there",
     412,

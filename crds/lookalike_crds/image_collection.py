@@ -330,25 +330,30 @@ class Keep(StrEnum):
     LARGEST = "Largest"
 
 
-class DuplicatesSpec(Spec):
-    """Scans for near-duplicates within the collection."""
+class Sensitivity(StrEnum):
+    STRICT = "Strict"
+    BALANCED = "Balanced"
+    LOOSE = "Loose"
 
+
+class DuplicatesSpec(Spec):
+    """Copies and duplicates among the images of the collection."""
+
+    sensitivity: Sensitivity = Field(
+        default=Sensitivity.BALANCED,
+        description="How much evidence a copy needs, unless a request sets it. Strict is for "
+        "deleting, Balanced for reviewing, Loose for finding any trace.",
+    )
     schedule: Schedule | None = Field(
         default=None,
         description="A cron expression (UTC). If it is unset, scans run only on request.",
     )
-    threshold: float = Field(
-        default=0.95,
-        ge=0,
-        le=1,
-        description="The score from which two images count as near-duplicates.",
-    )
-    action: DuplicatesAction = Field(
-        default=DuplicatesAction.REPORT,
-        description="What is done with near-duplicates. Report lists them. Tag marks them in their "
+    action: DuplicatesAction | None = Field(
+        default=None,
+        description="What is done with duplicates. Report lists them. Tag marks them in their "
         "metadata. Delete keeps one of each group.",
     )
-    keep: Keep = Field(default=Keep.OLDEST, description="Which image of a group is kept.")
+    keep: Keep | None = Field(default=None, description="Which image of a group is kept.")
 
 
 class DeletionPolicy(StrEnum):
@@ -380,7 +385,9 @@ class ImageCollectionSpec(Spec):
         default=IngestionSpec(), description="How images become vectors."
     )
     duplicates: DuplicatesSpec | None = Field(
-        default=None, description="Scans for near-duplicates; none if unset."
+        default=None,
+        description="Keeps hashes of every image, by which copies and duplicates are found. Images "
+        "that are stored already get theirs when they are ingested again.",
     )
     deletion_policy: DeletionPolicy = Field(
         default=DeletionPolicy.DELETE,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lookalike_crds.image_collection import ImageCollectionSpec
+from lookalike_crds.image_collection import DuplicatesSpec
 
 NEXT_VERSION = "0.2.0"
 """The minor release that follows the one in pyproject.toml."""
@@ -46,10 +46,7 @@ class Unbuilt:
 
 
 UNBUILT: tuple[Unbuilt, ...] = (
-    Unbuilt(
-        ImageCollectionSpec,
-        "duplicates",
-        "duplicates",
-        "remove it",
-    ),
+    Unbuilt(DuplicatesSpec, "schedule", "duplicates.schedule", "remove it"),
+    Unbuilt(DuplicatesSpec, "action", "duplicates.action", "remove it"),
+    Unbuilt(DuplicatesSpec, "keep", "duplicates.keep", "remove it"),
 )

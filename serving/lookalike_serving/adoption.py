@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,7 @@ class _Change:
                 f"collection {config.name}: the model now returns other vectors than those in "
                 "its index: if its weights were replaced, store them under another path"
             )
-        return CollectionState(config, live.index, embedder)
+        return CollectionState(config, live.index, embedder, live.hashes)
 
     async def _beside(self, live: CollectionState, config: CollectionConfig) -> None:
         """Another index: it answers once it is filled; at once where nothing can fill it."""
@@ -198,7 +199,7 @@ class _Change:
                     f"collection {config.name} is being embedded again: change its fields and "
                     "vector settings when that is complete (`lookalike status`)"
                 )
-            state = CollectionState(config, under_way.index, under_way.embedder)
+            state = replace(under_way, config=config)
         else:
             state = await self._opening(config)
         if config.sources:

@@ -18,9 +18,10 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
+from cachetools import LRUCache
 
 from lookalike_crds.backoff import Backoff
 from lookalike_crds.config import (
@@ -57,6 +58,7 @@ from lookalike_serving.images.reader import for_callers
 from lookalike_serving.index.open import open_index, open_payload_index
 from lookalike_serving.index.protocol import Index, IndexFailure, Query, Vector
 from lookalike_serving.index.unfit import retyped_warnings
+from lookalike_serving.indexes.hashes import StoredHashes, check_installed
 from lookalike_serving.indexes.remembered import remember, remembered
 from lookalike_serving.indexes.superseded import check_nothing_left
 from lookalike_serving.machine.cpus import usable_cpus
@@ -68,6 +70,8 @@ log = logging.getLogger("lookalike.service")
 _REOPENING = Backoff(base=2.0, cap=60.0)
 _REMEMBER_SECONDS = 60.0
 _LOCK_STRIPES = 256
+_REMEMBERED_PICTURES = 64
+"""Of about 700 KiB each."""
 _REMEMBERED_TEXTS = 1024
 """Vectors of recent text queries: paging and filtering ask with the same text again."""
 
@@ -82,6 +86,7 @@ class CollectionState:
     config: CollectionConfig
     index: Index
     embedder: BatchedEmbedder
+    hashes: StoredHashes
 
     @property
     def name(self) -> str:
@@ -135,6 +140,8 @@ class Service:
         self.models: dict[ModelSpec, BatchedEmbedder] = {}
         self.reopening: set[str] = set()
         """Collections that somebody is about to open: not to be tried in the background."""
+        self.pictures: LRUCache[str, Any] = LRUCache(_REMEMBERED_PICTURES)
+        """Pictures of documents that were compared lately: see copies/find.py."""
         self.lost: dict[str, str] = {}
         """Collections whose index held documents and was empty when it was opened: what to tell."""
         self._batches: Index | None = None
@@ -330,6 +337,8 @@ class Service:
         `beside`: indexes that are open already. `leave_behind`: even where a new index leaves
         documents behind. Raises ModelError, IndexFailure, OSError.
         """
+        if collection.duplicates is not None:
+            check_installed()
         embedder = await self.embedder_of(collection)
         info = embedder.info
         if not leave_behind:
@@ -338,7 +347,7 @@ class Service:
         await self._look_for_loss(collection, index)
         for warning in await retyped_warnings(index, await index.info(), collection.fields):
             log.warning("collection %s: %s", collection.name, warning)
-        return CollectionState(collection, index, embedder)
+        return CollectionState(collection, index, embedder, StoredHashes(index))
 
     async def embedder_of(self, collection: CollectionConfig) -> BatchedEmbedder:
         """The collection's model, loaded where no other uses it. Raises ModelError."""

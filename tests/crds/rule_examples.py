@@ -88,12 +88,10 @@ EXAMPLES: tuple[Example, ...] = (
         {"model": {"provider": "OpenClip", "weights": "openai"}},
         False,
     ),
-    Example("imagecollection-duplicates-is-built", "ImageCollection", {}, True),
-    Example(
-        "imagecollection-duplicates-is-built",
-        "ImageCollection",
-        {"duplicates": {"threshold": 0.9}},
-        False,
+    *(
+        Example(f"duplicates-{field}-is-built", "ImageCollection", {"duplicates": duplicates}, ok)
+        for field, value in (("schedule", "0 3 * * *"), ("action", "Tag"), ("keep", "Oldest"))
+        for duplicates, ok in (({"sensitivity": "Strict"}, True), ({field: value}, False))
     ),
     *(
         Example(

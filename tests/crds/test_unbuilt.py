@@ -68,8 +68,9 @@ def test_the_version_named_is_the_next_minor_one() -> None:
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("duplicates: {threshold: 0.9}", "duplicates"),
-        ("duplicates: {}", "duplicates"),
+        ('duplicates: {schedule: "0 3 * * *"}', "duplicates.schedule"),
+        ("duplicates: {action: Tag}", "duplicates.action"),
+        ("duplicates: {keep: Oldest}", "duplicates.keep"),
     ],
 )
 def test_what_is_not_built_is_refused_with_the_version_in_which_it_comes(

@@ -61,6 +61,7 @@ def ingestion_config(
             index=place,
             books=None if edge else records_on_server(meta.namespace, place, settings),
             fields=spec.fields,
+            duplicates=spec.duplicates,
             sources=tuple(source.name for source in spec.sources),
         ),
         sources=tuple(places.in_pod(meta.name, source) for source in sources),

@@ -8,6 +8,7 @@ and what the document says about itself.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.results import ImageFacts
 from lookalike_serving.images import ImageFile
+from lookalike_serving.images.decode import decode_image
 from lookalike_serving.index.protocol import Point, Vector
 
 
@@ -27,6 +29,8 @@ class Seen:
     file: ImageFile
     vector: Vector
     facts: ImageFacts
+    hashes: str | None = None
+    """`Hashes.stored()`, if the collection keeps them."""
 
     @property
     def format(self) -> str:
@@ -43,11 +47,25 @@ class Document:
     origin: Origin
 
 
-async def look(file: ImageFile, embedder: BatchedEmbedder) -> Seen:
-    """Decode and embed an image. Raises ImageError, Overloaded, ModelError."""
+async def look(
+    file: ImageFile, embedder: BatchedEmbedder, *, hashed: bool = False, max_pixels: int
+) -> Seen:
+    """Decode and embed an image. Raises ImageError, Overloaded, ModelError.
+
+    `hashed`: also make the hashes that copies are found by. The image is then decoded once more, at
+    full size: the model sees a smaller one.
+    """
     embedded = await embedder.embed_image_timed(file.data)
     assert embedded.image is not None
-    return Seen(file, embedded.vector, embedded.image)
+    hashes = await asyncio.to_thread(_hashes, file.data, max_pixels) if hashed else None
+    return Seen(file, embedded.vector, embedded.image, hashes)
+
+
+def _hashes(data: bytes, max_pixels: int) -> str:
+    # Here, since it needs OpenCV, which only collections with duplicates ask for.
+    from lookalike_serving.duplicates.hashes import HashedPicture
+
+    return HashedPicture(decode_image(data, max_pixels=max_pixels).pixels).hashes.stored()
 
 
 def document(
@@ -60,6 +78,7 @@ def document(
     fingerprint: str,
     source: str | None = None,
     exif: str | None = None,
+    duplicate_of: str | None = None,
     before: Origin | None = None,
 ) -> Document:
     """The document with this id, as of now.
@@ -79,6 +98,8 @@ def document(
         format=seen.facts.format,
         bytes=len(seen.file.data),
         exif=exif,
+        copies=seen.hashes,
+        duplicate_of=duplicate_of,
         created_at=(before.created_at if before is not None else None) or now,
         updated_at=now,
     )

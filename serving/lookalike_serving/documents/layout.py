@@ -38,6 +38,10 @@ class Origin:
     exif: str | None = None
     """What was read from the picture's EXIF block, as JSON: its metadata is made again from it
     when the source says something else. None if the source does not ask for it."""
+    copies: str | None = None
+    """Hashes by which copies of the image are found (`duplicates/hashes.py`)."""
+    duplicate_of: str | None = None
+    """Id of the document whose picture was there when this one was uploaded as a copy of it."""
     created_at: str | None = None
     updated_at: str | None = None
     """RFC 3339, UTC."""

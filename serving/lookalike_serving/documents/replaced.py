@@ -17,6 +17,7 @@ class _Releasing:
 
     def __init__(self, state: CollectionState, images: ImageStore) -> None:
         self._index = state.index
+        self._hashes = state.hashes
         self._name = state.config.index.name
         self._images = images
 
@@ -26,6 +27,7 @@ class _Releasing:
     async def upsert(self, points: Sequence[Point]) -> None:
         before = await self._addresses([point.id for point in points])
         await self._index.upsert(points)
+        self._hashes.note(points)
         now = {point.id: _address(point.payload) for point in points}
         await self._release({id: uri for id, uri in before.items() if uri != now.get(id)})
 

@@ -170,4 +170,14 @@ def document_json(service: Service, collection: str, document: FoundDocument) ->
     return told
 
 
-_TOLD = ("source", "sha256", "width", "height", "format", "bytes", "created_at", "updated_at")
+_TOLD = (
+    "source",
+    "duplicate_of",
+    "sha256",
+    "width",
+    "height",
+    "format",
+    "bytes",
+    "created_at",
+    "updated_at",
+)

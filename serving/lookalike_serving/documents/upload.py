@@ -44,12 +44,13 @@ async def store_document(
     document_id: str | None = None,
     *,
     only_new: bool = False,
+    duplicate_of: str | None = None,
 ) -> StoredDocument:
     """Store an image and its metadata under `document_id`, visible to search on return.
 
     Without an id the document gets one from its content, so that uploading the same bytes twice
     leaves one document. A document that exists is replaced as a whole; only `created_at` stays – or
-    refused (412), as it is, with `only_new`.
+    refused (412), as it is, with `only_new`. `duplicate_of`: the document of which it is a copy.
     Raises Problem (unknown or closed collection, wrong metadata or id), ImageError (bytes that
     are no image), NoRoom and IndexFailure.
     """
@@ -59,8 +60,13 @@ async def store_document(
     check_room(service.config.data_dir, len(image.data))  # before the work of embedding it
     if only_new:  # again when it is written: this one saves the work of embedding it
         _check_new(state, await state.index.retrieve([ids.point_id(state.name, document_id)]))
-    seen = await look(image, state.embedder)
-    stored = await _write(service, state, document_id, seen, checked, only_new)
+    seen = await look(
+        image,
+        state.embedder,
+        hashed=state.config.duplicates is not None,
+        max_pixels=service.config.fetch.max_pixels,
+    )
+    stored = await _write(service, state, document_id, seen, checked, only_new, duplicate_of)
     return replace(stored, warnings=seen.facts.warnings)
 
 
@@ -71,6 +77,7 @@ async def _write(
     seen: Seen,
     metadata: dict[str, Any],
     only_new: bool,
+    duplicate_of: str | None,
 ) -> StoredDocument:
     index, images = state.index, service.images
     point = ids.point_id(state.name, document_id)
@@ -90,6 +97,7 @@ async def _write(
             image=address,
             fingerprint=seen.file.sha256,
             before=before,
+            duplicate_of=duplicate_of,
         )
         try:
             await index.upsert([made.point])
@@ -98,6 +106,7 @@ async def _write(
             if before is None or replaces:
                 await images.release(address, holder)
             raise
+        state.hashes.note([made.point])
         if before is not None and replaces:
             await images.release(before.image, holder)
     return StoredDocument(document_id, not existing, metadata, made.origin)

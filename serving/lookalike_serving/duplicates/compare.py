@@ -60,19 +60,19 @@ class Picture:
     def __init__(self, pixels: Pixels, known: Keypoints | None = None) -> None:
         """`pixels` upright, at full size; not kept. `known`: its keypoints, if they were stored."""
         self.height, self.width = pixels.shape[:2]
-        self._hashed = HashedPicture(pixels)
+        self.hashed = HashedPicture(pixels)
         self.view: Pixels = np.ascontiguousarray(scaled(pixels, VIEW_SIDE))
         if known is not None:
             self.__dict__["keypoints"] = known
 
     @property
     def hashes(self) -> Hashes:
-        return self._hashed.hashes
+        return self.hashed.hashes
 
     @property
     def variants(self) -> tuple[Variant, ...]:
         """Hashes to look for in an index of stored ones."""
-        return self._hashed.variants
+        return self.hashed.variants
 
     @cached_property
     def keypoints(self) -> Keypoints:
@@ -108,10 +108,7 @@ def compare(
     `cosine` of their embeddings, if known; from `similar_from` on they are `similar`.
     """
     if query.hashes.content == document.hashes.content:
-        evidence = Evidence(
-            content_hash=True, pdq=0, phash=0, cosine=cosine, region=Region(WHOLE, WHOLE)
-        )
-        return Comparison(Verdict.EXACT, 1.0, evidence)
+        return _exact(cosine)
     near = compare_hashes(query.variants, document.hashes)
     best: _Laid | None = None
     for laid in _laid(query, document, near, thresholds):
@@ -124,6 +121,39 @@ def compare(
                 _evidence(query, document, near, cosine, laid),
             )
     evidence = _evidence(query, document, near, cosine, best, only_figures=True)
+    return _similar(cosine, similar_from, evidence)
+
+
+def compare_stored(
+    query: Picture,
+    hashes: str | None,
+    *,
+    cosine: float | None = None,
+    similar_from: float | None = None,
+) -> Comparison:
+    """What can be said of a document without its image: `exact` by its stored hashes, `similar` by
+    its embedding. Never `copy`, which takes pixels."""
+    stored = None if hashes is None else Hashes.read(hashes)
+    if stored is not None and stored.content == query.hashes.content:
+        return _exact(cosine)
+    near = None if stored is None else compare_hashes(query.variants, stored)
+    evidence = Evidence(
+        content_hash=False,
+        pdq=None if near is None else near.pdq,
+        phash=None if near is None else near.phash,
+        cosine=cosine,
+    )
+    return _similar(cosine, similar_from, evidence)
+
+
+def _exact(cosine: float | None) -> Comparison:
+    evidence = Evidence(
+        content_hash=True, pdq=0, phash=0, cosine=cosine, region=Region(WHOLE, WHOLE)
+    )
+    return Comparison(Verdict.EXACT, 1.0, evidence)
+
+
+def _similar(cosine: float | None, similar_from: float | None, evidence: Evidence) -> Comparison:
     if cosine is not None and similar_from is not None and cosine >= similar_from:
         return Comparison(Verdict.SIMILAR, max(0.0, min(1.0, cosine)), evidence)
     return Comparison(None, 0.0, evidence)

@@ -91,22 +91,34 @@ class HammingIndex(Generic[K]):
 
         `queries`: (n, words), or (words,) for one.
         """
-        asked = queries.reshape(-1, self._words)
         with self._lock:  # for the moment in which it might be replaced
-            codes, count = self._codes, len(self._keys)
-        at_most = radius if self._words == 1 else min(radius, _FIRST_WORD)
+            codes = self._codes[:, : len(self._keys)]
         found: dict[K, int] = {}
-        for start in range(0, count, _AT_ONCE):
-            part = codes[0, start : min(start + _AT_ONCE, count)]
-            for query in asked:
-                first = np.bitwise_count(part ^ query[0])
-                passed = np.flatnonzero(first <= at_most)
-                if passed.size == 0:
-                    continue
-                rest = np.bitwise_count(codes[1:, passed + start] ^ query[1:, None])
-                distances = first[passed].astype(np.int64) + rest.sum(axis=0, dtype=np.int64)
-                for place, away in zip((passed + start).tolist(), distances.tolist(), strict=True):
-                    key = self._keys[place]
-                    if away <= radius and key is not None and away < found.get(key, radius + 1):
-                        found[key] = away
+        for place, away in nearest(codes, queries, radius).items():
+            key = self._keys[place]
+            if key is not None and away < found.get(key, radius + 1):
+                found[key] = away
         return [Near(key, away) for key, away in sorted(found.items(), key=lambda each: each[1])]
+
+
+def nearest(codes: NDArray[np.uint64], queries: NDArray[np.uint64], radius: int) -> dict[int, int]:
+    """Place -> distance, of all codes within `radius` bits of one of the queries.
+
+    `codes`: (words, n), a hash in each column; `queries`: (m, words), or (words,) for one.
+    """
+    words, count = codes.shape
+    at_most = radius if words == 1 else min(radius, _FIRST_WORD)
+    found: dict[int, int] = {}
+    for start in range(0, count, _AT_ONCE):
+        part = codes[0, start : start + _AT_ONCE]
+        for query in queries.reshape(-1, words):
+            first = np.bitwise_count(part ^ query[0])
+            passed = np.flatnonzero(first <= at_most)
+            if passed.size == 0:
+                continue
+            rest = np.bitwise_count(codes[1:, passed + start] ^ query[1:, None])
+            distances = first[passed].astype(np.int64) + rest.sum(axis=0, dtype=np.int64)
+            for place, away in zip((passed + start).tolist(), distances.tolist(), strict=True):
+                if away <= radius and away < found.get(place, radius + 1):
+                    found[place] = away
+    return found

@@ -99,6 +99,10 @@ class Comparison:
     evidence: Evidence = field(default_factory=lambda: Evidence(content_hash=False))
 
     @property
+    def exact(self) -> bool:
+        return self.verdict is Verdict.EXACT
+
+    @property
     def order(self) -> tuple[int, float]:
         """The larger, the stronger."""
         return (-1 if self.verdict is None else self.verdict.rank, self.confidence)

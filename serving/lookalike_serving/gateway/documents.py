@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from lookalike_serving.copies.upload import OnDuplicate, store_checked
 from lookalike_serving.documents import ids
 from lookalike_serving.documents.ids import DOCUMENT_ID
 from lookalike_serving.documents.links import document_path
@@ -21,7 +22,7 @@ from lookalike_serving.documents.stored import (
     remove_document,
     remove_documents,
 )
-from lookalike_serving.documents.upload import storage_warnings, store_document
+from lookalike_serving.documents.upload import storage_warnings
 from lookalike_serving.gateway.bodies import (
     REQUEST_PART,
     is_multipart,
@@ -56,11 +57,30 @@ router = APIRouter(tags=["documents"])
 
 _DOCUMENTS = "/v1/collections/{collection}/documents"
 _DOCUMENT = _DOCUMENTS + "/{document_id:path}"
+_ON_DUPLICATE = (
+    "What happens if the collection has this picture, or a copy of it, under another id. allow: it "
+    "is stored. link: it is stored, with duplicate_of. reject: it is refused (409)."
+)
 _MOST_DELETED = 10_000
 """By one request: about as long as it takes, callers and proxies wait."""
 
 
-class UploadRequest(BaseModel):
+class UploadForm(BaseModel):
+    """The JSON of a multipart upload's `request` part."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    document_id: str | None = Field(
+        default=None,
+        description="An existing document with this id is replaced. Default: derived from the "
+        "content.",
+        json_schema_extra=DOCUMENT_ID,
+    )
+    metadata: dict[str, Any] = Field(default_factory=dict, json_schema_extra=METADATA)
+    on_duplicate: OnDuplicate = Field(default=OnDuplicate.ALLOW, description=_ON_DUPLICATE)
+
+
+class UploadRequest(UploadForm):
     """One image and what to remember about it."""
 
     model_config = ConfigDict(
@@ -77,13 +97,6 @@ class UploadRequest(BaseModel):
     )
 
     image: str = Field(min_length=1, description="An https URL, a data URL or base64.")
-    document_id: str | None = Field(
-        default=None,
-        description="An existing document with this id is replaced. Default: derived from the "
-        "content.",
-        json_schema_extra=DOCUMENT_ID,
-    )
-    metadata: dict[str, Any] = Field(default_factory=dict, json_schema_extra=METADATA)
 
 
 class PatchRequest(BaseModel):
@@ -111,6 +124,11 @@ class Document(BaseModel):
     height: int | None = None
     format: str | None = None
     bytes: int | None = None
+    duplicate_of: str | None = Field(
+        default=None,
+        description="The document of which this one is a copy, if it was uploaded with "
+        "on_duplicate: link.",
+    )
     created_at: str | None = None
     updated_at: str | None = None
     vector: list[float] | None = Field(default=None, description="With ?include=vector.")
@@ -127,23 +145,15 @@ class DocumentList(BaseModel):
     )
 
 
-class UploadForm(BaseModel):
-    """The JSON of a multipart upload's `request` part."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    document_id: str | None = Field(default=None, json_schema_extra=DOCUMENT_ID)
-    metadata: dict[str, Any] = Field(default_factory=dict, json_schema_extra=METADATA)
-
-
 _FORM = form(
     {
         "image": FILE_PART,
         "document_id": {"type": "string", **DOCUMENT_ID},
+        "on_duplicate": {"enum": list(OnDuplicate)},
         "metadata": {"type": "object", "description": "As JSON.", **METADATA},
         REQUEST_PART: {
             **reference(UploadForm),
-            "description": "The other two fields in one JSON object.",
+            "description": "The other fields in one JSON object.",
         },
     },
     "image",
@@ -157,23 +167,29 @@ _FORM = form(
     responses={
         200: {"model": Document, "description": "Replaced"},
         201: {"model": Document, "description": "Created"},
-        **problems(400, 404, 412, 413, 415, 422, 503, 507),
+        **problems(400, 404, 409, 412, 413, 415, 422, 503, 507),
     },
     openapi_extra=json_or_multipart(UploadRequest, _FORM),
 )
 async def upload(collection: CollectionName, request: Request) -> Response:
     service = service_of(request)
     service.collection(collection)
+    asked: UploadForm
     if is_multipart(request):
-        image, document_id, metadata = await _uploaded_form(request)
+        image, asked = await _uploaded_form(request)
     else:
-        asked = await read_json(request, UploadRequest)
-        document_id, metadata = asked.document_id, asked.metadata
-        image = await service.reader.read(asked.image)
+        asked = body = await read_json(request, UploadRequest)
+        image = await service.reader.read(body.image)
     only_new = request.headers.get("if-none-match", "").strip() == "*"
     file = await service.in_thread(ImageFile.of, image)
-    stored = await store_document(
-        service, collection, file, metadata, document_id, only_new=only_new
+    stored = await store_checked(
+        service,
+        collection,
+        file,
+        asked.metadata,
+        asked.document_id,
+        only_new=only_new,
+        on_duplicate=asked.on_duplicate,
     )
     told = document_json(service, collection, FoundDocument(stored.metadata, stored.origin))
     if warnings := [*storage_warnings(service), *stored.warnings]:
@@ -186,11 +202,12 @@ async def upload(collection: CollectionName, request: Request) -> Response:
     )
 
 
-async def _uploaded_form(request: Request) -> tuple[bytes, str | None, dict[str, Any]]:
-    """(image, document id, metadata) of a multipart upload. Raises Problem 422."""
+async def _uploaded_form(request: Request) -> tuple[bytes, UploadForm]:
+    """The image of a multipart upload, and what is said of it. Raises Problem 422."""
     body = await read_multipart(request)
-    for name in body.fields.keys() - {REQUEST_PART, "document_id", "metadata"}:
-        raise wrong(name, "is not a part of an upload: send image, document_id, metadata")
+    for name in body.fields.keys() - {REQUEST_PART, "document_id", "metadata", "on_duplicate"}:
+        told = "is not a part of an upload: send image, document_id, metadata, on_duplicate"
+        raise wrong(name, told)
     if len(body.files) != 1:
         raise wrong(
             "image", f"send one image file, not {len(body.files)}; to send many, use batches"
@@ -198,14 +215,26 @@ async def _uploaded_form(request: Request) -> tuple[bytes, str | None, dict[str,
     form = UploadForm()
     if REQUEST_PART in body.fields:
         form = parse(UploadForm, body.fields[REQUEST_PART], REQUEST_PART)
-    metadata = form.metadata
+    parts: dict[str, Any] = {
+        name: body.fields[name] for name in ("document_id", "on_duplicate") if name in body.fields
+    }
     if "metadata" in body.fields:
-        metadata = parse_object(body.fields["metadata"], "metadata")
-    document_id = body.fields.get("document_id", form.document_id)
+        parts["metadata"] = parse_object(body.fields["metadata"], "metadata")
+    if "on_duplicate" in parts:
+        parts["on_duplicate"] = parse_on_duplicate(parts["on_duplicate"])
     image = checked_size(
         next(iter(body.files.values())), service_of(request).config.fetch.max_bytes
     )
-    return image, document_id, metadata
+    return image, form.model_copy(update=parts)
+
+
+def parse_on_duplicate(value: str) -> OnDuplicate:
+    """Raises Problem 422."""
+    try:
+        return OnDuplicate(value)
+    except ValueError:
+        told = f"{value!r:.60} is not possible: write allow, link or reject"
+        raise wrong("on_duplicate", told) from None
 
 
 @router.get(

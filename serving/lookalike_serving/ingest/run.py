@@ -190,6 +190,7 @@ class _Run:
         self._lister = lister
         self._only_failed = only_failed
         self._config = config
+        self._hashed = config.collection.duplicates is not None
         self._workers = workers
         self._partition = partition
         self._listings: dict[str, _Listing] = {}
@@ -378,7 +379,7 @@ class _Run:
                 self._progress.pass_over(source, DELETED, item.key)
                 self._accounts.brought_in(source, item.key)  # it does not fail any more
                 continue
-            match change(item, source, before):
+            match change(item, source, before, hashed=self._hashed):
                 case Change.NONE:
                     counts.unchanged += 1
                     self._accounts.brought_in(source, item.key)

@@ -35,18 +35,21 @@ def image_part(stored: Origin) -> str:
     return stored.image_version or ""
 
 
-def must_be_read(item: Item, stored: Origin) -> bool:
-    """Whether the picture is to tell something that it was not asked for before."""
-    return item.exif and stored.exif is None
+def must_be_read(item: Item, stored: Origin, *, hashed: bool) -> bool:
+    """Whether the picture is to tell something that it was not asked for before.
+
+    `hashed`: the collection keeps hashes of its pictures.
+    """
+    return (item.exif and stored.exif is None) or (hashed and stored.copies is None)
 
 
-def change(item: Item, source: str, stored: Origin | None) -> Change:
+def change(item: Item, source: str, stored: Origin | None, *, hashed: bool = False) -> Change:
     """What is to be done about an item, as far as listing tells."""
     if stored is None or stored.source != source:
         return Change.IMAGE
     if item.version is None:
         return Change.UNKNOWN
-    if image_part(stored) != item.version or must_be_read(item, stored):
+    if image_part(stored) != item.version or must_be_read(item, stored, hashed=hashed):
         return Change.IMAGE
     same = stored.fingerprint == fingerprint(item, item.version)
     return Change.NONE if same else Change.METADATA

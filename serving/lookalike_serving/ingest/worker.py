@@ -82,6 +82,7 @@ class Worker:
         """
         batch = config.ingestion.batch_size
         self._collection = config.collection.name
+        self._hashed = config.collection.duplicates is not None
         self._checker = MetadataChecker(config.collection.fields)
         self._batch = batch
         loaded = embedder or load_embedder(
@@ -237,12 +238,17 @@ class Worker:
             item.version is None
             and stored is not None
             and image_part(stored) == version
-            and not must_be_read(item, stored)
+            and not must_be_read(item, stored, hashed=self._hashed)
         ):
             if stored.fingerprint != mark:
                 await self._rewrite(task, mark)
             return _Unchanged(task)
-        seen = await look(file, self._embedder)
+        seen = await look(
+            file,
+            self._embedder,
+            hashed=self._hashed,
+            max_pixels=self._config.fetch.max_pixels,
+        )
         taken, left_out = _exif(file.data, seen.facts) if item.exif else ({}, ())
         metadata, misfits = with_exif(item.metadata, taken, self._checker)
         made = document(

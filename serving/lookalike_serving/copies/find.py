@@ -1,0 +1,260 @@
+"""Which documents of a collection are this picture, or copies of it?
+
+    picture -> hashes, embedding -> candidates -> the image of each -> verdict, best first
+
+Candidates are few, however large the collection is: the documents whose hashes are nearest, and the
+nearest by embedding. Each is compared by its image, which is read from where it is kept; pictures
+that were compared lately are still at hand. A candidate whose image cannot be read is `exact` if
+its stored hash says so, and is otherwise left out, and the answer says how many were.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lookalike_serving.documents.stored import FoundDocument, read_record
+from lookalike_serving.images import ImageError
+from lookalike_serving.images.decode import decode_image
+from lookalike_serving.index.protocol import Query, Record, Vector
+from lookalike_serving.indexes.hashes import Coverage, check_installed
+from lookalike_serving.service import CollectionState, Service
+
+if TYPE_CHECKING:
+    from lookalike_serving.duplicates.compare import Picture
+    from lookalike_serving.duplicates.thresholds import Thresholds
+    from lookalike_serving.duplicates.verdicts import Comparison, Sensitivity
+
+log = logging.getLogger("lookalike.copies")
+
+BY_EMBEDDING = 10
+BY_HASH = 10
+MAX_TOP_K = 100
+_RADIUS = 47
+"""Bits of PDQ. Larger ones propose what the pixels then refuse."""
+_SECONDS = 15.0
+"""That comparing may take in all."""
+_SAMPLE = 200
+"""Documents among which it is measured how alike different pictures are."""
+_FALSE_SIMILAR = 0.001
+"""Part of the pairs of different pictures that would be called similar."""
+_LEAST_SIMILAR = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    document: FoundDocument
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCopies:
+    matches: tuple[Match, ...]
+    """Strongest first."""
+    coverage: Coverage
+    warnings: tuple[str, ...]
+
+
+async def find_copies(
+    service: Service,
+    collection: str,
+    data: bytes,
+    *,
+    sensitivity: Sensitivity,
+    top_k: int,
+    similar: bool = True,
+    but: str | None = None,
+) -> FoundCopies:
+    """Documents that are this image, copies of it, or – if asked for – similar to it.
+
+    `but`: the point of a document that is left out.
+    Raises Problem 404 or 503, ImageError, ModelError, PackageMissing, IndexFailure.
+    """
+    from lookalike_serving.duplicates.thresholds import THRESHOLDS
+
+    state = service.collection(collection)
+    check_installed()
+    max_pixels = service.config.fetch.max_pixels
+    embedded, picture = await asyncio.gather(
+        state.embedder.embed_image_timed(data),
+        service.in_thread(_picture, data, max_pixels, asked=True),
+    )
+    coverage = await state.hashes.ready()
+    near, hits = await asyncio.gather(
+        service.in_thread(state.hashes.search, picture.hashed, _RADIUS, BY_HASH + 1),
+        state.index.query(
+            Query(
+                embedded.vector,
+                limit=max(BY_EMBEDDING, top_k if similar else 0) + 1,
+                with_payload=False,
+            )
+        ),
+    )
+    by_hash = {each.id: each.distance for each in near if each.id != but}
+    by_embedding = [hit.id for hit in hits if hit.id != but]
+    ids = list(dict.fromkeys([*by_hash, *by_embedding]))
+    records = await state.index.retrieve(ids, with_payload=True, with_vector=True)
+    candidates = [
+        _Candidate(record.id, found, _cosine(embedded.vector, record.vector))
+        for record in records
+        if (found := read_record(record)) is not None
+    ]
+    compared = set([*by_hash][:BY_HASH]) | set(by_embedding[:BY_EMBEDDING])
+    similar_from = await _similar_from(state) if similar else None
+    told = await _compared(
+        service, picture, candidates, compared, THRESHOLDS[sensitivity], similar_from
+    )
+    matches = sorted(told.matches, key=lambda match: match.comparison.order, reverse=True)
+    warnings = [*(embedded.image.warnings if embedded.image else ()), *told.warnings]
+    warnings += _on_coverage(state, coverage)
+    return FoundCopies(tuple(matches[:top_k]), coverage, tuple(dict.fromkeys(warnings)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    id: str
+    document: FoundDocument
+    cosine: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    matches: list[Match]
+    warnings: list[str]
+
+
+async def _compared(
+    service: Service,
+    picture: Picture,
+    candidates: Sequence[_Candidate],
+    compared: set[str],
+    thresholds: Thresholds,
+    similar_from: float | None,
+) -> _Compared:
+    """The verdicts on candidates; those of `compared` by their pixels."""
+    from lookalike_serving.duplicates.compare import compare, compare_stored
+
+    unread: list[str] = []
+    late = 0
+    matches: list[Match] = []
+    ends = asyncio.get_running_loop().time() + _SECONDS
+    for candidate in candidates:
+        alone = compare_stored(
+            picture,
+            candidate.document.origin.copies,
+            cosine=candidate.cosine,
+            similar_from=similar_from,
+        )
+        told = alone
+        if alone.exact or candidate.id not in compared:
+            pass
+        elif asyncio.get_running_loop().time() > ends:
+            late += 1
+        else:
+            try:
+                there = await _stored_picture(service, candidate.document)
+            except ImageError as error:
+                unread.append(f"{candidate.document.origin.document_id} ({error.code})")
+            else:
+                told = await service.in_thread(
+                    compare,
+                    picture,
+                    there,
+                    thresholds,
+                    cosine=candidate.cosine,
+                    similar_from=similar_from,
+                )
+        if told.verdict is not None:
+            matches.append(Match(candidate.document, told))
+    warnings = []
+    if unread:
+        shown = ", ".join(unread[:3])
+        warnings.append(
+            f"the images of {len(unread)} candidates could not be read, so they were not compared: "
+            f"{shown}"
+        )
+    if late:
+        warnings.append(
+            f"{late} candidates were not compared, since the others took {_SECONDS:g} seconds"
+        )
+    return _Compared(matches, warnings)
+
+
+async def _stored_picture(service: Service, document: FoundDocument) -> Picture:
+    """The picture of a document. Raises ImageError."""
+    origin = document.origin
+    key = f"{origin.image}\x00{origin.fingerprint}\x00{origin.sha256}"
+    known: Picture | None = service.pictures.get(key)
+    if known is not None:
+        return known
+    data, _ = await service.images.get(origin.image)
+    made = await service.in_thread(_picture, data, service.config.fetch.max_pixels, asked=False)
+    service.pictures[key] = made
+    return made
+
+
+def _picture(data: bytes, max_pixels: int, *, asked: bool) -> Picture:
+    """Blocks. `asked`: with the keypoints of a query. Raises ImageError."""
+    from lookalike_serving.duplicates.compare import Picture
+
+    picture = Picture(decode_image(data, max_pixels=max_pixels).pixels)
+    _ = picture.asked if asked else picture.keypoints
+    return picture
+
+
+def _cosine(a: Vector, b: Vector | None) -> float | None:
+    if b is None:
+        return None
+    length = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / length if length else None
+
+
+async def _similar_from(state: CollectionState) -> float | None:
+    """The cosine that one pair in a thousand of different pictures reaches.
+
+    Measured on documents of the collection: ids are hashes, so the first ones are a sample. None if
+    there are too few to tell.
+    """
+    hashes = state.hashes
+    if hashes.similar_from is None:
+        page = await state.index.scroll(limit=_SAMPLE, with_payload=False, with_vector=True)
+        hashes.similar_from = _tail(page.records)
+    return hashes.similar_from
+
+
+def _tail(records: Sequence[Record]) -> float | None:
+    vectors = [record.vector for record in records if record.vector is not None]
+    if len(vectors) < 20:
+        return None
+    stacked = np.stack(vectors)
+    stacked /= np.maximum(np.linalg.norm(stacked, axis=1, keepdims=True), 1e-9)
+    pairs = (stacked @ stacked.T)[np.triu_indices(len(stacked), 1)]
+    # Copies that are in the collection say nothing about different pictures.
+    different = np.sort(pairs)[: max(1, int(len(pairs) * (1 - _FALSE_SIMILAR)))]
+    return max(_LEAST_SIMILAR, float(different[-1]))
+
+
+def _on_coverage(state: CollectionState, coverage: Coverage) -> list[str]:
+    if state.config.duplicates is None:
+        return [
+            "spec.duplicates is not set, so no hashes are kept: copies were looked for among the "
+            f"{BY_EMBEDDING} nearest documents by embedding only"
+        ]
+    if not coverage.complete:
+        return [
+            f"the hashes of documents are still being read ({coverage.hashed:,} so far): ask again "
+            "in a moment"
+        ]
+    missing = coverage.documents - coverage.hashed
+    if missing <= 0:
+        return []
+    return [
+        f"{missing:,} of {coverage.documents:,} documents have no hashes, since they were stored "
+        "before spec.duplicates was set: they are found by embedding only until they are ingested "
+        "or uploaded again"
+    ]
