@@ -5,7 +5,7 @@ them: no environment variables, no shared modules. Both carry `version`, and a p
 reads a version it does not know refuses to start and says which one it knows.
 
 A ServingConfig has two parts. The light one – what searches default to, how collections are
-weighted, the rate limit, the public address – a serving process takes while it runs; anything else
+weighted, the rate limit, the public address, sources whose changes are followed – a serving process takes while it runs; anything else
 needs a new one. `heavy_digest` is equal for two configs exactly where one process may go from one
 to the other.
 """
@@ -121,6 +121,17 @@ class RetrieverConfig(Config):
     search: SearchSpec = SearchSpec()
 
 
+class CollectionSources(Config):
+    """Sources of a collection whose change events a serving process takes."""
+
+    collection: Name
+    sources: tuple[SourceSpec, ...]
+    secrets_dir: Path | None = Field(
+        default=None,
+        description="Folder with one folder for each Secret that a source names.",
+    )
+
+
 class HttpConfig(Config):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
@@ -166,6 +177,9 @@ class ServingConfig(Config):
     buckets: tuple[Bucket, ...] = Field(
         default=(), description="Buckets whose objects may be served as document images."
     )
+    sources: tuple[CollectionSources, ...] = Field(
+        default=(), description="Whose changed objects and files are read as they change."
+    )
     http: HttpConfig = HttpConfig()
     access: AccessConfig = AccessConfig()
     fetch: FetchPolicy = FetchPolicy()
@@ -182,6 +196,7 @@ class LightConfig(Config):
     retrievers: tuple[RetrieverConfig, ...] = ()
     rate_limit_per_second: float | None = Field(default=None, gt=0)
     public_url: str | None = None
+    sources: tuple[CollectionSources, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As Ray Serve's `user_config` carries it."""
@@ -194,6 +209,7 @@ def light_of(config: ServingConfig) -> LightConfig:
         retrievers=config.retrievers,
         rate_limit_per_second=config.access.rate_limit_per_second,
         public_url=config.http.public_url,
+        sources=config.sources,
     )
 
 
@@ -225,6 +241,7 @@ def with_light(config: ServingConfig, light: LightConfig) -> ServingConfig:
                 update={"rate_limit_per_second": light.rate_limit_per_second}
             ),
             "http": config.http.model_copy(update={"public_url": light.public_url}),
+            "sources": light.sources,
         }
     )
 

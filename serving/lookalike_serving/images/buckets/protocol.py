@@ -32,6 +32,10 @@ class ObjectStore(Protocol):
         """
         ...
 
+    async def look(self, key: str) -> Listed | None:
+        """One object, as listing would tell it; None if it does not exist. Raises BucketError."""
+        ...
+
     async def read(self, key: str, most: int) -> bytes:
         """An object's bytes.
 

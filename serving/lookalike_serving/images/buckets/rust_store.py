@@ -109,6 +109,20 @@ class RustStore:
                 if not await self._opened.renew_after(told):
                     raise told from None
 
+    async def look(self, key: str) -> Listed | None:
+        async def head(store: ObjectStore) -> Listed:
+            return _listed(await obstore.head_async(store, key))
+
+        if not addressable(key):
+            return None  # no listing tells it, either
+        try:
+            return await self._asked(key, head)
+        except ImageError:
+            # The answer to HEAD has no words: of a bucket that is gone, it is the same.
+            async for _ in self.list(key):
+                break
+            return None
+
     async def read(self, key: str, most: int) -> bytes:
         async def get(store: ObjectStore) -> bytes:
             result = await obstore.get_async(store, key)

@@ -111,6 +111,20 @@ class S3Bucket:
             if coming:
                 coming.cancel()
 
+    async def look(self, key: str) -> Listed | None:
+        def head(clients: _Clients) -> Listed:
+            told = clients.lists.head_object(**self._asks, Key=key)
+            facts = {"Key": key, "Size": told["ContentLength"], **told}
+            return _listed(facts)
+
+        try:
+            return await self._read(key, None, head)
+        except ImageError:
+            # The answer to HEAD has no words: of a bucket that is gone, it is the same.
+            async for page in self.list(key):
+                return next((each for each in page if each.key == key), None)
+            return None
+
     async def read(self, key: str, most: int) -> bytes:
         async def quick(clients: _Clients) -> bytes:
             result = await obstore.get_async(clients.reads, key)
@@ -150,13 +164,13 @@ class S3Bucket:
     async def _read(
         self,
         key: str,
-        quick: Callable[[_Clients], Awaitable[_T]],
+        quick: Callable[[_Clients], Awaitable[_T]] | None,
         slow: Callable[[_Clients], _T],
     ) -> _T:
         while True:
             clients = await self._opened.client()
             try:
-                if rust_store.addressable(key):
+                if quick is not None and rust_store.addressable(key):
                     return await quick(clients)
                 return await asyncio.to_thread(slow, clients)
             except ImageError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -23,8 +23,10 @@ from lookalike_serving.ingest.sources.files import Files
 from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import (
     Entry,
+    Gone,
     Item,
     Rejected,
+    Seen,
     Skipped,
     SourceError,
     legible,
@@ -33,6 +35,7 @@ from lookalike_serving.ingest.sources.protocol import (
 MAX_TABLE_BYTES = 4 * 1024**3
 """Of a metadata file: it is copied to the scratch folder."""
 
+_ASKED_AT_ONCE = 16
 _ARCHIVED = "is archived ({}): restore it, or change its storage class"
 
 
@@ -57,22 +60,15 @@ class BucketSource:
         self._opening = opening
         self._inventory = spec.inventory if isinstance(spec, S3Source) else None
         self._after, self._before = _time(spec.modified_after), _time(spec.modified_before)
+        self._store: ObjectStore | None = None
+        self._files: Files | None = None
+        """For single keys; made again when the metadata file is another one."""
+        self._table_version: str | None = None
 
     async def list(self) -> AsyncIterator[Entry]:
         store = open_store(self._bucket)
         try:
-            table = await self._table(store)
-            opening = self._opening
-            files = Files(
-                self.name,
-                self._spec.glob,
-                opening.mapping,
-                opening.fields,
-                self.skipped,
-                table,
-                opening.scratch,
-                self._spec.image_column,
-            )
+            files = self._new_files(await self._table(store))
             for unreadable in files.unreadable():
                 yield unreadable
             root = len(self._bucket.root)
@@ -82,13 +78,11 @@ class BucketSource:
                         yield found
                         continue
                     key = found.key[root:]
-                    if key.endswith("/") or not key:
-                        continue  # stands for a folder
-                    if self._spec.archives and files.is_archive(key):
+                    if files.is_archive(key):
                         async for entry in self._members(store, files, key, found):
                             yield entry
-                    elif files.wants(key):
-                        yield self._entry(files, key, found)
+                    elif (image := self._one(files, key, found)) is not None:
+                        yield image
             for warning in files.warnings():
                 yield warning
         except BucketError as error:
@@ -107,6 +101,88 @@ class BucketSource:
             yield [
                 each for each in found if isinstance(each, Rejected) or comes_after(each.key, after)
             ]
+
+    async def look(self, keys: Iterable[str]) -> Sequence[Seen]:
+        store = self._opened()
+        room = asyncio.Semaphore(_ASKED_AT_ONCE)
+
+        async def one(key: str) -> Seen:
+            async with room:
+                found = await store.look(self._bucket.root + key)
+            return Seen(key, None if found is None else found.version, found)
+
+        try:
+            return await asyncio.gather(*(one(key) for key in keys if self._is_listed(key)))
+        except BucketError as error:
+            told = f"source {self.name}: {error}"
+            raise SourceError(told, error.failure_kind) from None
+
+    def _is_listed(self, key: str) -> bool:
+        """Whether a listing would come to the object, if it is there."""
+        whole = self._bucket.root + key
+        within = whole.startswith(self._bucket.prefix)
+        return within and comes_after(whole, self._spec.start_after)
+
+    async def entries(self, seen: Iterable[Seen]) -> AsyncIterator[Entry | Gone]:
+        store = self._opened()
+        try:
+            files = await self._files_for_keys(store)
+            for each in seen:
+                one: Entry | Gone | None
+                if each.found is None:
+                    one = files.gone(each.key, self._address(each.key))
+                elif files.is_archive(each.key):
+                    async for entry in self._members(store, files, each.key, each.found):
+                        yield entry
+                    continue
+                else:
+                    one = self._one(files, each.key, each.found)
+                if one is not None:
+                    yield one
+        except BucketError as error:
+            told = f"source {self.name}: {error}"
+            raise SourceError(told, error.failure_kind) from None
+
+    def _address(self, key: str) -> str:
+        return self._bucket.address(self._bucket.root + key)
+
+    def _opened(self) -> ObjectStore:
+        if self._store is None:
+            self._store = open_store(self._bucket)
+        return self._store
+
+    async def _files_for_keys(self, store: ObjectStore) -> Files:
+        file = self._opening.mapping.file
+        version = None
+        if file is not None:
+            listed = await store.look(self._bucket.root + file)
+            version = None if listed is None else listed.version
+        if self._files is None or version != self._table_version:
+            table = await self._table(store)
+            self._files = await asyncio.to_thread(self._new_files, table)
+            self._table_version = version
+        return self._files
+
+    def _new_files(self, table: Path | None) -> Files:
+        opening = self._opening
+        return Files(
+            self.name,
+            self._spec.glob,
+            opening.mapping,
+            opening.fields,
+            self.skipped,
+            table,
+            opening.scratch,
+            self._spec.image_column,
+            archives=self._spec.archives,
+        )
+
+    def _one(self, files: Files, key: str, found: Listed) -> Entry | None:
+        """What becomes of an object that is no archive; None if it stands for a folder, or is no
+        image."""
+        if key.endswith("/") or not key or not files.wants(key):
+            return None
+        return self._entry(files, key, found)
 
     async def _members(
         self, store: ObjectStore, files: Files, key: str, found: Listed

@@ -24,7 +24,14 @@ from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.csv_rows import is_text
 from lookalike_serving.ingest.sources.file_facts import FileFacts, Known
 from lookalike_serving.ingest.sources.file_names import IMAGE_SUFFIXES, glob_of, no_image
-from lookalike_serving.ingest.sources.protocol import Item, LeftOut, Rejected, Skipped, legible
+from lookalike_serving.ingest.sources.protocol import (
+    Gone,
+    Item,
+    LeftOut,
+    Rejected,
+    Skipped,
+    legible,
+)
 from lookalike_serving.ingest.sources.rows import (
     BadRow,
     Described,
@@ -54,11 +61,15 @@ class Files:
         table: Path | None,
         scratch: Path,
         image_column: str | None = None,
+        *,
+        archives: bool = False,
     ) -> None:
         """Reads the metadata file. Raises SourceError.
 
         `image_column`: the column of Parquet files that holds images; None: it is found.
+        `archives`: whether images within files are read.
         """
+        self._archives = archives
         self._source = source
         self._matches = glob_of(canonical(glob))
         self._mapping = mapping
@@ -68,11 +79,13 @@ class Files:
         reading = Reading()
         if table is not None:
             assert mapping.file is not None
+            database = scratch / f"{source}.sqlite"
+            database.unlink(missing_ok=True)
             self._sidecar = Sidecar(
                 source,
                 table,
                 mapping,
-                scratch / f"{source}.sqlite",
+                database,
                 one_by_one=mapping.on_missing_row is OnMisfit.FAIL,
             )
             self._table = posixpath.normpath(mapping.file)
@@ -90,19 +103,22 @@ class Files:
         """Whether a file is an image by its path within the source. Others are counted."""
         if key == self._table:
             return False
-        matches = self._matches(canonical(key))
-        suffix = posixpath.splitext(posixpath.basename(key))[1].lower()
-        if matches and suffix in IMAGE_SUFFIXES:
+        if self._is_image(key):
             return True
-        if matches:
-            self._skipped.add(no_image(suffix), key)
+        if self._matches(canonical(key)):
+            self._skipped.add(no_image(_suffix(key)), key)
         if self._sidecar is not None and is_text(key):
             self._sidecar.pass_over(key)
         return False
 
+    def _is_image(self, key: str) -> bool:
+        return _suffix(key) in IMAGE_SUFFIXES and self._matches(canonical(key))
+
     def is_archive(self, key: str) -> bool:
-        """Whether a file holds images and `glob` chooses it."""
-        if key == self._table or not key.endswith((archives.SUFFIX, *parquet.SUFFIXES)):
+        """Whether a file holds images that are read, and `glob` chooses it."""
+        if not self._archives or key == self._table:
+            return False
+        if not key.endswith((archives.SUFFIX, *parquet.SUFFIXES)):
             return False
         return self._matches(canonical(key))
 
@@ -194,6 +210,18 @@ class Files:
             described.cautions,
         )
 
+    def gone(self, key: str, uri: str) -> Gone | None:
+        """What is told of a file that is not there; None if it would be no image."""
+        if self.is_archive(key):
+            return Gone(key, uri, archive=True)
+        if not self._is_image(key):
+            return None
+        try:
+            described = self._described(key, self._facts.of(key, 0, 0.0), {})
+        except (SkippedRow, BadRow):
+            return Gone(key, uri)
+        return Gone(key, uri, described.document_id)
+
     def leave_out(self, cause: str, key: str, uri: str) -> LeftOut:
         """An image that is there and cannot be read now, or is not wanted."""
         self._skipped.add(cause, key)
@@ -217,3 +245,7 @@ class Files:
         if row is None:
             return self._reader.without_row(str(self._mapping.file), key, known)
         return self._reader.read({**beside, **row}, key, known)
+
+
+def _suffix(key: str) -> str:
+    return posixpath.splitext(posixpath.basename(key))[1].lower()

@@ -7,9 +7,9 @@ Reading an item's bytes is not here: an item's `uri` says all that is needed
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from lookalike_crds.failures import ENTRY_UNREADABLE, SOURCES_UNREADABLE, FailureKind
 from lookalike_crds.progress import ByCause
@@ -102,6 +102,10 @@ class Skipped:
         self.counts[cause] += 1
         self.examples.setdefault(cause, legible(key))
 
+    def clear(self) -> None:
+        self.counts.clear()
+        self.examples.clear()
+
     @property
     def total(self) -> int:
         return self.counts.total()
@@ -116,6 +120,30 @@ Entry = Item | Rejected | LeftOut | ByCause
 """What is reported by cause is about a table that came with the images: rows that name no file."""
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What is at a key of a source at one moment."""
+
+    key: str
+    version: str | None
+    """As listing tells it; None if nothing is there."""
+    found: Any = None
+    """What the source itself knows of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Nothing is at a key that was asked for."""
+
+    key: str
+    uri: str
+    """A document that came from there has this address."""
+    document_id: str | None = None
+    """That an image there would have; None if it cannot be told."""
+    archive: bool = False
+    """Whether it was an archive, whose members' addresses begin with `uri` and `#`."""
+
+
 class Source(Protocol):
     @property
     def name(self) -> str: ...
@@ -127,6 +155,22 @@ class Source(Protocol):
 
     def list(self) -> AsyncIterator[Entry]:
         """Everything there is, in an order that stays the same. Raises SourceError."""
+        ...
+
+
+@runtime_checkable
+class KeyedSource(Source, Protocol):
+    """A source that can be asked for single keys, which are paths within it."""
+
+    async def look(self, keys: Iterable[str]) -> Sequence[Seen]:
+        """What is at some keys now. A key that a listing would not come to is left out.
+
+        Raises SourceError.
+        """
+        ...
+
+    def entries(self, seen: Iterable[Seen]) -> AsyncIterator[Entry | Gone]:
+        """What a listing would say of what was seen. Raises SourceError."""
         ...
 
 

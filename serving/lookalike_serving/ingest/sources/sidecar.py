@@ -39,7 +39,7 @@ class Sidecar:
         self._name = mapping.file or path.name
         self._source = source
         self._told = Tally()
-        self._database = sqlite3.connect(scratch)
+        self._database = sqlite3.connect(scratch, check_same_thread=False)
         self._database.execute("PRAGMA journal_mode=OFF")
         self._database.execute("PRAGMA synchronous=OFF")
         self._database.execute("CREATE TABLE metadata (key TEXT PRIMARY KEY, row TEXT)")

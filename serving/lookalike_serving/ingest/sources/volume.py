@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -19,7 +21,9 @@ from lookalike_serving.ingest.sources.files import Files
 from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import (
     Entry,
+    Gone,
     Rejected,
+    Seen,
     Skipped,
     SourceError,
     legible,
@@ -57,24 +61,13 @@ class VolumeSource:
         self._mapping = mapping
         self._fields = fields
         self._scratch = scratch
+        self._files: Files | None = None
+        """For single keys; made again when the metadata file is another one."""
+        self._table_version: str | None = None
 
     async def list(self) -> AsyncIterator[Entry]:
-        if not self._root.is_dir():
-            raise SourceError(
-                f"source {self.name}: {self._root} is not a folder: correct volume.path, or make it"
-            )
-        root = self._root.resolve()
-        file = self._mapping.file
-        files = Files(
-            self.name,
-            self._glob,
-            self._mapping,
-            self._fields,
-            self.skipped,
-            None if file is None else root / file,
-            self._scratch,
-            self._image_column,
-        )
+        root = self._resolved_root()
+        files = self._new_files(root)
         for unreadable in files.unreadable():
             yield unreadable
         for entry in self._walk(root):
@@ -83,27 +76,104 @@ class VolumeSource:
                 continue
             path = Path(entry.path)
             key = path.relative_to(root).as_posix()
-            packed = self._archives and files.is_archive(key)
-            if not packed and not files.wants(key):
+            if not files.is_archive(key) and not files.wants(key):
                 continue
             try:
                 state = entry.stat()
             except OSError as error:
                 yield Rejected(legible(key), f"cannot be read: {_reason(error)}", path.as_uri())
                 continue
-            if not stat.S_ISREG(state.st_mode):
-                yield Rejected(legible(key), _NO_FILE, path.as_uri(), ENTRY_WITHOUT_IMAGE)
-                continue
-            version = f"{state.st_size}-{state.st_mtime_ns}"
-            if packed:
-                opened = partial(_opened, path)
-                uri, modified = path.as_uri(), state.st_mtime
-                async for member in files.archive(key, uri, version, modified, opened):
+            if files.is_archive(key) and stat.S_ISREG(state.st_mode):
+                async for member in self._members(files, key, path, state):
                     yield member
                 continue
-            yield files.entry(key, path.as_uri(), version, state.st_size, state.st_mtime)
+            yield _one(files, key, path, state)
         for warning in files.warnings():
             yield warning
+
+    async def look(self, keys: Iterable[str]) -> Sequence[Seen]:
+        return await asyncio.to_thread(self._look, tuple(keys))
+
+    def _look(self, keys: Sequence[str]) -> Sequence[Seen]:
+        root = self._resolved_root()
+        found = []
+        for key in keys:
+            parts = key.split("/")
+            if any(part.startswith(".") or not part or "\x00" in part for part in parts):
+                continue  # hidden, or no path of a file of the folder
+            path = root / key
+            try:
+                if _passes_a_link(root, parts[:-1]):
+                    continue  # a listing does not follow it
+                if path.is_symlink() and not path.resolve().is_relative_to(root):
+                    continue
+                state = path.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                found.append(Seen(key, None))
+            except (OSError, RuntimeError):
+                found.append(Seen(key, "?", (path, None)))
+            else:
+                if not stat.S_ISDIR(state.st_mode):
+                    found.append(Seen(key, _version(state), (path, state)))
+        return found
+
+    async def entries(self, seen: Iterable[Seen]) -> AsyncIterator[Entry | Gone]:
+        files = await asyncio.to_thread(self._files_for_keys)
+        root = self._resolved_root()
+        for each in seen:
+            if each.found is None:
+                gone = files.gone(each.key, (root / each.key).as_uri())
+                if gone is not None:
+                    yield gone
+                continue
+            path, state = each.found
+            if not files.is_archive(each.key) and not files.wants(each.key):
+                continue
+            if state is None:
+                yield Rejected(legible(each.key), "cannot be read", path.as_uri())
+                continue
+            if files.is_archive(each.key) and stat.S_ISREG(state.st_mode):
+                async for member in self._members(files, each.key, path, state):
+                    yield member
+                continue
+            yield _one(files, each.key, path, state)
+
+    @staticmethod
+    def _members(files: Files, key: str, path: Path, state: os.stat_result) -> AsyncIterator[Entry]:
+        """The images of an archive."""
+        opened = partial(_opened, path)
+        return files.archive(key, path.as_uri(), _version(state), state.st_mtime, opened)
+
+    def _resolved_root(self) -> Path:
+        if not self._root.is_dir():
+            raise SourceError(
+                f"source {self.name}: {self._root} is not a folder: correct volume.path, or make it"
+            )
+        return self._root.resolve()
+
+    def _files_for_keys(self) -> Files:
+        root = self._resolved_root()
+        version = None
+        if self._mapping.file is not None:
+            with contextlib.suppress(OSError):
+                version = _version((root / self._mapping.file).stat())
+        if self._files is None or version != self._table_version:
+            self._files, self._table_version = self._new_files(root), version
+        return self._files
+
+    def _new_files(self, root: Path) -> Files:
+        file = self._mapping.file
+        return Files(
+            self.name,
+            self._glob,
+            self._mapping,
+            self._fields,
+            self.skipped,
+            None if file is None else root / file,
+            self._scratch,
+            self._image_column,
+            archives=self._archives,
+        )
 
     def _walk(self, root: Path) -> Iterator[os.DirEntry[str] | Rejected]:
         """Everything below the root that is not a folder, in the order of names.
@@ -142,6 +212,26 @@ _LEADS_OUT = (
     "is a link that leads out of the folder: copy the picture, or make the place it leads to a "
     "source"
 )
+
+
+def _one(files: Files, key: str, path: Path, state: os.stat_result) -> Entry:
+    """What becomes of an image."""
+    if not stat.S_ISREG(state.st_mode):
+        return Rejected(legible(key), _NO_FILE, path.as_uri(), ENTRY_WITHOUT_IMAGE)
+    return files.entry(key, path.as_uri(), _version(state), state.st_size, state.st_mtime)
+
+
+def _version(state: os.stat_result) -> str:
+    return f"{state.st_size}-{state.st_mtime_ns}"
+
+
+def _passes_a_link(root: Path, folders: Sequence[str]) -> bool:
+    """Whether a path leads over a link to a folder. Raises OSError."""
+    for folder in folders:
+        root = root / folder
+        if root.is_symlink():
+            return True
+    return False
 
 
 def _opened(path: Path) -> BinaryIO:
