@@ -167,7 +167,8 @@ def _runs(found: list[IngestionRun]) -> Any:
     for each in found:
         took = (each.updated_at - each.started_at).total_seconds()
         counts = (f"{getattr(each.balance, name):,}" for name in _COUNTS)
-        state = each.state + (" (failures only)" if each.only_failed else "")
+        of = " (failures only)" if each.only_failed else " (changes)" if each.of_changes else ""
+        state = each.state + of
         started = each.started_at.isoformat(sep=" ", timespec="seconds")
         made.add_row(started, shown(state), *counts, f"{took:,.1f}")
     return made

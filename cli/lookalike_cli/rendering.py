@@ -18,6 +18,7 @@ from lookalike_crds.buckets import Bucket
 from lookalike_crds.config import (
     AccessConfig,
     CollectionConfig,
+    CollectionSources,
     HttpConfig,
     IndexConfig,
     IngestionConfig,
@@ -77,6 +78,7 @@ def render(
     ingestions: list[IngestionConfig] = []
     roots: list[Path] = []
     buckets: list[Bucket] = []
+    changing: list[CollectionSources] = []
     before = _before(run)
     gateway = f"http://{_connectable(http.host)}:{http.port}"
     for resource in loaded.collections:
@@ -100,6 +102,11 @@ def render(
         buckets += declared
         if not sources:
             continue
+        followed = CollectionSources(
+            collection=collection.name, sources=sources, secrets_dir=secrets_dir()
+        )
+        if any(source.takes_changes for source in sources):
+            changing.append(followed)
         ingestions.append(
             IngestionConfig(
                 collection=collection,
@@ -124,6 +131,7 @@ def render(
         data_dir=run.data_dir,
         image_roots=tuple(dict.fromkeys(roots)),
         buckets=tuple(dict.fromkeys(buckets)),
+        sources=tuple(changing),
         http=http,
         access=AccessConfig(
             api_keys_file=api_keys_file.resolve() if api_keys_file is not None else None,

@@ -5,9 +5,9 @@ them: no environment variables, no shared modules. Both carry `version`, and a p
 reads a version it does not know refuses to start and says which one it knows.
 
 A ServingConfig has two parts. The light one – what searches default to, how collections are
-weighted, the rate limit, the public address, sources whose changes are followed – a serving process takes while it runs; anything else
-needs a new one. `heavy_digest` is equal for two configs exactly where one process may go from one
-to the other.
+weighted, the rate limit, the public address, the sources whose changes are followed – a serving
+process takes while it runs; anything else needs a new one. `heavy_digest` is equal for two configs
+exactly where one process may go from one to the other.
 """
 
 from __future__ import annotations

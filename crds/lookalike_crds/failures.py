@@ -277,6 +277,14 @@ STOPPED_AT_FIRST_FAILURE = _refused(
     "An item of a batch with `on_error: stop` failed.",
     "Correct that item, then retry the batch.",
 )
+SUBSCRIPTION_UNCONFIRMED = FailureKind(
+    "subscription-unconfirmed",
+    Part.REQUEST,
+    502,
+    Retry.LATER,
+    "Amazon SNS did not answer when a subscription to change events was confirmed.",
+    "Let the service reach `sns.<region>.amazonaws.com`, or confirm the subscription yourself.",
+)
 TOO_MANY_REQUESTS = FailureKind(
     "too-many-requests",
     Part.SERVICE,

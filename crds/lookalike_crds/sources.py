@@ -181,6 +181,11 @@ class SourceSpec(Spec):
         return next((each for each in written if each is not None), Kind())
 
     @property
+    def takes_changes(self) -> bool:
+        """Whether a serving process is told, or sees, which of its objects or files change."""
+        return self.kind.as_bucket(None) is not None
+
+    @property
     def kind_field(self) -> str:
         """The kind's field as it stands in YAML, such as `azureBlob`."""
         written = (name for name in KINDS if getattr(self, name) is not None)

@@ -7,6 +7,7 @@ from pathlib import Path
 from lookalike_crds.config import (
     AccessConfig,
     CollectionConfig,
+    CollectionSources,
     HttpConfig,
     IndexConfig,
     RetrieverConfig,
@@ -54,6 +55,11 @@ def serving_config(
         keeps_uploads=mode is not None,
         image_roots=tuple(Path(root) for root in dict.fromkeys(roots)),
         buckets=tuple(dict.fromkeys(buckets)),
+        sources=tuple(
+            changing
+            for each in _in_order(spec, collections)
+            if (changing := _changing(each)) is not None
+        ),
         http=HttpConfig(host="0.0.0.0", port=places.PORT, public_url=public_url(spec.access)),
         access=AccessConfig(
             api_keys_file=Path(places.API_KEYS) / _key_in_secret(spec.access),
@@ -146,6 +152,19 @@ def _collection(collection: CollectionFacts, settings: Settings) -> CollectionCo
         fields=collection.spec.fields,
         duplicates=collection.spec.duplicates,
         sources=tuple(source.name for source in collection.spec.sources),
+    )
+
+
+def _changing(collection: CollectionFacts) -> CollectionSources | None:
+    """The sources whose change events the pods take."""
+    found = tuple(each for each in collection.spec.sources if each.takes_changes)
+    if not found:
+        return None
+    needs_secrets = any(each.kind.secrets for each in found)
+    return CollectionSources(
+        collection=collection.meta.name,
+        sources=found,
+        secrets_dir=Path(places.SOURCE_SECRETS) if needs_secrets else None,
     )
 
 

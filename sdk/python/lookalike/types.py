@@ -337,6 +337,7 @@ class IngestionRun(Answered):
     reason: str | None = None
     message: str | None = None
     only_failed: bool = False
+    of_changes: bool = False
     parts: int = 1
     attempts: int = 1
     sources: tuple[SourceBalance, ...] = ()

@@ -3,9 +3,9 @@
 An id says the kind of record and the collection that it is of, so that the records of one kind lie
 next to each other in the engine's order, and reading them needs neither a filter nor a sort:
 
-    8 run | 9 failure | a deletion | b listing     4 bits
-    the collection                                 44 bits, a hash of its name and its owner
-    the record                                     80 bits, a hash of what makes it this one
+    8 run | 9 failure | a deletion | b listing | c change     4 bits
+    the collection                                            44 bits, a hash of name and owner
+    the record                                                80 bits, a hash of what it is about
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class Kind(Enum):
     FAILURE = 9
     DELETION = 10
     LISTING = 11
+    CHANGE = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,17 @@ class Deletion:
 
 
 @dataclass(frozen=True, slots=True)
+class Changed:
+    """Keys of sources that were told to have changed, until each has been looked at."""
+
+    accepted_at: datetime
+    held_at: datetime
+    """When the process that looks at them last said so."""
+    keys: tuple[tuple[str, str], ...]
+    """(source, key)"""
+
+
+@dataclass(frozen=True, slots=True)
 class RunPart:
     """What one process says of its share of a run."""
 
@@ -117,6 +129,8 @@ class RunPart:
     updated_at: datetime
     attempt: int = 1
     """1, and one more each time that the process was started again."""
+    of_changes: bool = False
+    """It looked at keys that were told to have changed, and listed nothing."""
     only_failed: bool = False
     """It tried again what had failed, and nothing else."""
     reason: str | None = None
@@ -160,6 +174,14 @@ class Run:
     def ended(self) -> bool:
         """Whether each of its parts has come to an end."""
         return self.complete and self.state.ended
+
+    @property
+    def of_changes(self) -> bool:
+        return self.parts[0].of_changes
+
+    def may_write(self, now: datetime) -> bool:
+        """Whether a part of it may still write documents."""
+        return not (self.ended or self.interrupted(now)) and now - self.updated_at <= SILENT
 
     def interrupted(self, now: datetime) -> bool:
         """Whether a part of it was killed, as far as can be seen."""
@@ -222,6 +244,7 @@ def encode(record: FailedEntry | Deletion | RunPart) -> dict[str, Any]:
             "parts": record.parts,
             "attempt": record.attempt,
             "only_failed": record.only_failed,
+            "of_changes": record.of_changes or None,
             "state": record.state.value,
             "reason": record.reason,
             "message": record.message,
@@ -248,6 +271,22 @@ def decode_deletion(payload: dict[str, Any]) -> Deletion:
     return Deletion(**{name: value for name, value in payload.items() if name in known})
 
 
+def encode_changed(record: Changed) -> dict[str, Any]:
+    return {
+        "accepted_at": record.accepted_at.isoformat(),
+        "held_at": record.held_at.isoformat(),
+        "changed": [{"source": source, "key": key} for source, key in record.keys],
+    }
+
+
+def decode_changed(payload: dict[str, Any]) -> Changed:
+    return Changed(
+        datetime.fromisoformat(payload["accepted_at"]),
+        datetime.fromisoformat(payload["held_at"]),
+        tuple((each["source"], each["key"]) for each in payload["changed"]),
+    )
+
+
 def decode_part(payload: dict[str, Any]) -> RunPart:
     return RunPart(
         run=payload["run"],
@@ -255,6 +294,7 @@ def decode_part(payload: dict[str, Any]) -> RunPart:
         parts=payload["parts"],
         attempt=payload.get("attempt", 1),
         only_failed=payload.get("only_failed", False),
+        of_changes=payload.get("of_changes", False),
         state=RunState(payload["state"]),
         reason=payload.get("reason"),
         message=payload.get("message"),

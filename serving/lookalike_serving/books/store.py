@@ -9,16 +9,19 @@ from typing import Any, Generic, TypeVar
 
 from lookalike_serving.books.record import (
     KEPT_RUNS,
+    Changed,
     Deletion,
     FailedEntry,
     Kind,
     Run,
     RunPart,
     Scope,
+    decode_changed,
     decode_deletion,
     decode_failure,
     decode_part,
     encode,
+    encode_changed,
     runs_of,
 )
 from lookalike_serving.index.filters.equality import Equals
@@ -135,19 +138,40 @@ class Books:
         return decode_part(found[0].payload) if found else None
 
     async def runs(self) -> list[Run]:
-        """The newest first; at most `KEPT_RUNS`."""
-        parts = [decode_part(payload) async for _, payload in self._all(Kind.RUN, True)]
-        return runs_of(parts)[:KEPT_RUNS]
+        """The newest first; at most `KEPT_RUNS`, and as many that looked at changed keys."""
+        return _kept(await self._runs())[0]
+
+    async def _runs(self) -> list[Run]:
+        return runs_of([decode_part(payload) async for _, payload in self._all(Kind.RUN, True)])
 
     async def drop_old_runs(self) -> None:
-        """Keep the last `KEPT_RUNS`."""
-        parts = [decode_part(payload) async for _, payload in self._all(Kind.RUN, True)]
+        """Keep those that `runs` tells."""
         old = [
             self._scope.id(Kind.RUN, part.run, str(part.part))
-            for run in runs_of(parts)[KEPT_RUNS:]
+            for run in _kept(await self._runs())[1]
             for part in run.parts
         ]
         for some in _chunks(old):
+            await self._index().delete(some)
+
+    # -- changes -----------------------------------------------------------------------------------
+
+    async def note_changed(self, changed: dict[str, Changed]) -> None:
+        """By a name that the caller chooses for each record."""
+        points = [
+            Point(self._scope.id(Kind.CHANGE, name), None, {**encode_changed(each), "name": name})
+            for name, each in changed.items()
+        ]
+        for some in _chunks(points):
+            await self._index().upsert(some)
+
+    async def changed(self) -> AsyncIterator[tuple[str, Changed]]:
+        """(name, record) of every one."""
+        async for _, payload in self._all(Kind.CHANGE, True):
+            yield payload["name"], decode_changed(payload)
+
+    async def forget_changed(self, names: Iterable[str]) -> None:
+        for some in _chunks([self._scope.id(Kind.CHANGE, name) for name in names]):
             await self._index().delete(some)
 
     # ----------------------------------------------------------------------------------------------
@@ -176,6 +200,17 @@ class Books:
                     return
                 yield record.id, record.payload
             after = page.next
+
+
+def _kept(runs: list[Run]) -> tuple[list[Run], list[Run]]:
+    """(those that are kept, those that are too old), each in the order that they came in."""
+    seen: Counter[bool] = Counter()
+    kept: list[Run] = []
+    old: list[Run] = []
+    for run in runs:
+        (kept if seen[run.of_changes] < KEPT_RUNS else old).append(run)
+        seen[run.of_changes] += 1
+    return kept, old
 
 
 def _chunks(things: list[_T]) -> list[list[_T]]:

@@ -4,16 +4,24 @@ Keys are in a file with one key per line; empty lines and lines that begin with 
 file is read again when it changes, so a rotated Secret takes effect without a restart. Only digests
 are kept, and every one is compared in constant time.
 
+Services of buckets send change events, and most of them cannot be told which headers to send. For
+`/v1/collections/<collection>/events` alone, each key has a token, which is good for nothing else. It
+may be a part of the address (`?token=`), or the password of one (Basic authentication).
+
 Health, metrics, the description of the API and the search page stay open: they show no documents.
 """
 
 from __future__ import annotations
 
+import base64
 import codecs
 import hashlib
 import hmac
 import logging
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs
 
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -25,6 +33,8 @@ from lookalike_serving.gateway.responses import problem_response
 from lookalike_serving.problems import Problem
 
 log = logging.getLogger("lookalike.auth")
+
+_EVENTS = re.compile(r"/v1/collections/([^/]+)/events")
 
 CALLER = "lookalike.caller"
 """Scope key: a short digest of the key that was presented; absent where none is needed."""
@@ -46,6 +56,18 @@ class ApiKeys:
         matches = 0
         for known in self._digests:
             matches |= hmac.compare_digest(digest, known)
+        return bool(matches)
+
+    def token_of(self, key: bytes, collection: str) -> str:
+        """The token with which a key's owner lets others send events of a collection."""
+        return _token(hashlib.sha256(key).digest(), collection)
+
+    def accepts_token(self, token: bytes, collection: str) -> bool:
+        """Whether it is the token of one of the keys. It goes with its key."""
+        self._reread()
+        matches = 0
+        for known in self._digests:
+            matches |= hmac.compare_digest(token, _token(known, collection).encode())
         return bool(matches)
 
     def _reread(self) -> None:
@@ -90,12 +112,37 @@ class Authentication:
         if key is not None and keys.accepts(key):
             scope[CALLER] = hashlib.sha256(key).hexdigest()[:16]
             return None
+        if (events := _EVENTS.fullmatch(scope["path"])) and scope["method"] != "GET":
+            for token in _tokens(scope):
+                if keys.accepts_token(token, events[1]):
+                    scope[CALLER] = hashlib.sha256(token).hexdigest()[:16]
+                    return None
         told = "The API key is not valid." if key else "This service needs an API key."
         return Problem(
             UNAUTHORIZED,
             f"{told} Send it as `Authorization: Bearer <key>`.",
             headers={"WWW-Authenticate": 'Bearer realm="lookalike"'},
         )
+
+
+def _token(digest: bytes, collection: str) -> str:
+    """Of a key, by its digest."""
+    return hmac.new(digest, b"events\x00" + collection.encode(), hashlib.sha256).hexdigest()
+
+
+def _tokens(scope: Scope) -> Iterator[bytes]:
+    """What a request has in the places where a token may be."""
+    for token in parse_qs(scope.get("query_string", b"")).get(b"token", ()):
+        yield token
+    given = header(scope["headers"], b"authorization") or b""
+    scheme, _, told = given.partition(b" ")
+    if scheme.lower() == b"bearer":
+        yield told.strip()
+    elif scheme.lower() == b"basic":
+        try:
+            yield base64.b64decode(told, validate=True).partition(b":")[2]
+        except ValueError:
+            return
 
 
 def may_see_reasons(request: Request) -> bool:

@@ -66,6 +66,9 @@ class IngestionRun(BaseModel):
     reason: str | None = Field(default=None, description="Of one that failed.")
     message: str | None = None
     only_failed: bool = Field(description="It only tried again what had failed before.")
+    of_changes: bool = Field(
+        description="It looked at objects and files that change events named, and listed nothing."
+    )
     started_at: datetime
     updated_at: datetime = Field(description="Of one that has ended: when.")
     parts: int = Field(description="Processes that share it.")
@@ -123,7 +126,7 @@ class DeletionList(BaseModel):
 
 @router.get(
     _COLLECTION + "/runs",
-    summary="The last 20 ingestion runs, the newest first",
+    summary="The last 20 ingestion runs, and the last 20 over changes; the newest first",
     response_model=None,
     responses={200: {"model": RunList}, **problems(404, 503)},
 )
@@ -211,6 +214,7 @@ def _run(run: Run, now: datetime) -> dict[str, Any]:
         "reason": None if worst is None else worst.reason,
         "message": None if worst is None else worst.message,
         "only_failed": run.parts[0].only_failed,
+        "of_changes": run.of_changes,
         "started_at": run.started_at.isoformat(),
         "updated_at": run.updated_at.isoformat(),
         "parts": run.parts[0].parts,

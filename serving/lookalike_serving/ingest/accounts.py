@@ -42,12 +42,15 @@ class Accounts:
         partition: Partition,
         *,
         only_failed: bool = False,
+        of_changes: bool = False,
     ) -> None:
         self._books = books
+        self._of_changes = of_changes
         self._progress = progress
         self._partition = partition
         self._only_failed = only_failed
-        self._run = os.environ.get(RUN_VARIABLE) or uuid.uuid4().hex
+        named = None if of_changes else os.environ.get(RUN_VARIABLE)
+        self._run = named or uuid.uuid4().hex
         self._attempt = 1
         self._known: dict[str, tuple[str, str]] = {}
         """Id of each entry that has failed before -> its source and the row of its failure."""
@@ -184,6 +187,7 @@ class Accounts:
                 parts=self._partition.count,
                 attempt=self._attempt,
                 only_failed=self._only_failed,
+                of_changes=self._of_changes,
                 state=state,
                 reason=reason or made.reason,
                 message=message or made.message,

@@ -28,7 +28,8 @@ class TooManyFailures(Exception):
 class Dispatch:
     """Gathers tasks into chunks and keeps the workers busy, never more than they take at once.
 
-    `alone`: the work is done in this process, however much it is.
+    `alone`: the work is done in this process, however much it is. `pool`: workers that are there
+    already.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Dispatch:
         embedder: Embedder | None,
         *,
         alone: bool,
+        pool: Pool | None = None,
     ) -> None:
         self._accounts = accounts
         self._config = config
@@ -46,7 +48,7 @@ class Dispatch:
         self._embedder = embedder
         self._alone = alone
         self._waiting: list[Task] = []
-        self._pool: Pool | None = None
+        self._pool = pool
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def add(self, task: Task) -> None:

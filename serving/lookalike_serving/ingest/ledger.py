@@ -20,6 +20,9 @@ class Ledger:
         )
         self._database.execute("CREATE TABLE held (image TEXT PRIMARY KEY) WITHOUT ROWID")
 
+    def close(self) -> None:
+        self._database.close()
+
     def enter(self, point: str, source: str, key: str) -> tuple[str, str] | None:
         """Note a document. None the first time; then the source and key that had its id before."""
         id_ = uuid.UUID(point).bytes

@@ -28,6 +28,7 @@ from lookalike_crds.failures import (
     FailureKind,
 )
 from lookalike_crds.image_collection import Engine
+from lookalike_crds.moments import now_text
 from lookalike_crds.progress import RUN_VARIABLE, ByCause, RunState
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.books.listings import Listings
@@ -63,7 +64,7 @@ from lookalike_serving.ingest.versions import Change, change, fingerprint
 from lookalike_serving.ingest.work import Failure, Task
 from lookalike_serving.ingest.worker import rewrite_payload
 
-_LISTED_AT_ONCE = 256
+LISTED_AT_ONCE = 256
 _PAGE = 1000
 _MOST_TOLD = 3
 
@@ -71,7 +72,7 @@ log = logging.getLogger("lookalike.ingest")
 
 
 @dataclass(slots=True)
-class _Listing:
+class Listing:
     """What a source listed, all partitions' entries together."""
 
     entries: int = 0
@@ -123,7 +124,7 @@ async def run(
             ending.push_async_callback(workers.close)
             if isinstance(lister, Together):
                 ending.push_async_callback(lister.close)
-            one = _Run(
+            one = Run(
                 config,
                 progress,
                 accounts,
@@ -171,7 +172,9 @@ async def _driver_store(config: IngestionConfig) -> tuple[PointStore, Embedder |
     return await open_store(config, embedder.info), embedder
 
 
-class _Run:
+class Run:
+    """What a run knows of its sources while it goes through them."""
+
     def __init__(
         self,
         config: IngestionConfig,
@@ -186,6 +189,7 @@ class _Run:
         *,
         only_failed: bool,
     ) -> None:
+        self._began = now_text("milliseconds")
         self._accounts = accounts
         self._lister = lister
         self._only_failed = only_failed
@@ -193,7 +197,7 @@ class _Run:
         self._hashed = config.collection.duplicates is not None
         self._workers = workers
         self._partition = partition
-        self._listings: dict[str, _Listing] = {}
+        self._listings: dict[str, Listing] = {}
         names = config.collection.sources
         self._others = set(names if names is not None else (s.name for s in config.sources))
         """The collection's sources that this run has not listed whole: theirs stays theirs."""
@@ -207,6 +211,10 @@ class _Run:
         self._notes: list[str] = []
         self._unlisted: set[FailureKind] = set()
         """Why sources could not be listed."""
+
+    def close(self) -> None:
+        """Of what lies in its scratch folder."""
+        self._ledger.close()
 
     async def go(self) -> RunState:
         listed: list[SourceSpec] = []
@@ -261,7 +269,7 @@ class _Run:
         fields = config.collection.fields
         source = open_source(spec, fields, self._scratch, reader, config.secrets_dir, self._lister)
         counts = self._progress.counts(spec.name)
-        listing = self._listings.setdefault(spec.name, _Listing())
+        listing = self._listings.setdefault(spec.name, Listing())
         chunk: list[tuple[str, Item]] = []
         try:
             async for listed in self._listed(source):
@@ -269,7 +277,7 @@ class _Run:
                     continue
                 counts.listed += 1
                 chunk.append(item)
-                if len(chunk) == _LISTED_AT_ONCE:
+                if len(chunk) == LISTED_AT_ONCE:
                     await self._sort_out(spec.name, chunk)
                     chunk = []
         except SourceError:
@@ -281,7 +289,7 @@ class _Run:
         await self._sort_out(spec.name, chunk)
 
     def _taken_up(
-        self, spec: SourceSpec, listing: _Listing, listed: Entry
+        self, spec: SourceSpec, listing: Listing, listed: Entry
     ) -> tuple[str, Item] | None:
         """(point id, item) of an entry that is an image of this partition; anything else is dealt
         with here."""
@@ -428,7 +436,11 @@ class _Run:
                 filter=mine, limit=_PAGE, after=after, with_payload=(RESERVED,)
             )
             points = (
-                (r.id, split(r.payload)[1].image) for r in page.records if self._partition.has(r.id)
+                (r.id, origin.image)
+                for r in page.records
+                if self._partition.has(r.id)
+                # Its image may have come after the listing had passed it.
+                and ((origin := split(r.payload)[1]).updated_at or "") < self._began
             )
             gone = self._ledger.missing(points)
             if gone:

@@ -74,10 +74,16 @@ class Worker:
     """Holds the model and a connection to the index. Lives in one event loop."""
 
     def __init__(
-        self, config: IngestionConfig, *, threads: int | None, embedder: Embedder | None = None
+        self,
+        config: IngestionConfig,
+        *,
+        threads: int | None,
+        embedder: Embedder | None = None,
+        within: tuple[BatchedEmbedder, PointStore] | None = None,
     ) -> None:
         """Loads the model if it is not given: seconds. `threads`: the model's CPU threads.
 
+        `within`: the model and the index of the service that it works in, which it leaves open.
         Raises ModelError.
         """
         batch = config.ingestion.batch_size
@@ -85,21 +91,25 @@ class Worker:
         self._hashed = config.collection.duplicates is not None
         self._checker = MetadataChecker(config.collection.fields)
         self._batch = batch
-        loaded = embedder or load_embedder(
-            config.collection.model,
-            config.data_dir / "weights",
-            random_weights_for_benchmarks=config.random_weights_for_benchmarks,
-            threads=threads,
-        )
-        self._embedder = BatchedEmbedder(
-            loaded,
-            max_batch=batch,
-            max_waiting=4 * batch + 64,
-            max_pixels=config.fetch.max_pixels,
-            threads=threads,
-        )
-        self._config = config
+        self._within = within is not None
         self._store: PointStore | None = None
+        if within is not None:
+            self._embedder, self._store = within
+        else:
+            loaded = embedder or load_embedder(
+                config.collection.model,
+                config.data_dir / "weights",
+                random_weights_for_benchmarks=config.random_weights_for_benchmarks,
+                threads=threads,
+            )
+            self._embedder = BatchedEmbedder(
+                loaded,
+                max_batch=batch,
+                max_waiting=4 * batch + 64,
+                max_pixels=config.fetch.max_pixels,
+                threads=threads,
+            )
+        self._config = config
         self._fetching, self._writing = Stopwatch(), Stopwatch()
         self._told: dict[str, float] = {}
         self._read = 0
@@ -218,8 +228,10 @@ class Worker:
         return list(ready)
 
     async def close(self) -> None:
-        self._embedder.close()
         await self._fetcher.close()
+        if self._within:
+            return
+        self._embedder.close()
         if self._store is not None:
             await self._store.close()
 

@@ -1,0 +1,161 @@
+"""The means of a run, kept for as long as changed keys of a collection keep coming.
+
+A session is one run in the collection's records: its balance is the sum of all keys that it looked
+at. It works with the model and the index that the service has open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from lookalike_crds.config import CollectionSources, IngestionConfig
+from lookalike_crds.image_collection import IngestionSpec
+from lookalike_crds.progress import RunState
+from lookalike_crds.sources import SourceSpec
+from lookalike_serving.books.store import Books
+from lookalike_serving.documents.replaced import releasing
+from lookalike_serving.images import ImageFetcher
+from lookalike_serving.images.reader import for_sources
+from lookalike_serving.ingest.accounts import Accounts
+from lookalike_serving.ingest.changes.some_keys import SomeKeys
+from lookalike_serving.ingest.dispatch import Dispatch
+from lookalike_serving.ingest.listing import list_alone
+from lookalike_serving.ingest.partition import WHOLE
+from lookalike_serving.ingest.progress import ProgressWriter
+from lookalike_serving.ingest.sources import KeyedSource, Seen, open_source
+from lookalike_serving.ingest.work import Outcome, Task
+from lookalike_serving.ingest.worker import Worker
+from lookalike_serving.service import CollectionState, Service
+
+_BATCH = max(2, os.cpu_count() or 1)
+"""Images at once: searches that come in between find a short queue."""
+
+
+class Session:
+    """`async with`. Of one collection as it is open, and its sources as they are declared now."""
+
+    def __init__(
+        self, service: Service, state: CollectionState, declared: CollectionSources, books: Books
+    ) -> None:
+        self.state = state
+        self.declared = declared
+        self.used_at = datetime.now(UTC)
+        self.started_at = self.used_at
+        self._service = service
+        self._books = books
+        self._ending = contextlib.AsyncExitStack()
+        self._sources: dict[str, KeyedSource] = {}
+
+    async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as opening:
+            await self._open(opening)
+            self._ending = opening.pop_all()
+        return self
+
+    async def _open(self, stack: contextlib.AsyncExitStack) -> None:
+        service, state = self._service, self.state
+        home = service.config.data_dir / "scratch"
+        home.mkdir(parents=True, exist_ok=True)
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="changes-", dir=home))
+        self._scratch = Path(scratch)
+        self._config = IngestionConfig(
+            collection=state.config,
+            sources=self.declared.sources,
+            ingestion=IngestionSpec(batch_size=_BATCH),
+            data_dir=service.config.data_dir,
+            fetch=service.config.fetch,
+            buckets=service.config.buckets,
+            secrets_dir=self.declared.secrets_dir,
+            progress_file=self._scratch / "progress.json",
+        )
+        self._fetcher = ImageFetcher(service.config.fetch)
+        stack.push_async_callback(self._fetcher.close)
+        self._store = releasing(state, service.images)
+        self._worker = Worker(self._config, threads=None, within=(state.embedder, self._store))
+        stack.push_async_callback(self._worker.close)
+        self._progress = stack.enter_context(ProgressWriter(self._config.progress_file, state.name))
+        self._progress.progress.state = RunState.RUNNING
+        self._accounts = await stack.enter_async_context(
+            Accounts(self._books, self._progress, WHOLE, of_changes=True)
+        )
+
+    async def __aexit__(self, *error: object) -> None:
+        if error[0] is None:
+            failed = self._progress.failed
+            self._progress.progress.listed_all = True
+            state = RunState.COMPLETED_WITH_ERRORS if failed else RunState.COMPLETED
+            self._progress.enter(
+                state, f"{failed} images could not be ingested" if failed else None
+            )
+        await self._ending.__aexit__(*error)  # type: ignore[arg-type]
+
+    def source(self, name: str) -> tuple[SourceSpec, KeyedSource] | None:
+        """A declared source that can be asked for single keys."""
+        spec = next((each for each in self.declared.sources if each.name == name), None)
+        if spec is None:
+            return None
+        if name not in self._sources:
+            folder = self._scratch / name
+            folder.mkdir()
+            reader = for_sources(self._fetcher, self._config.buckets)
+            opened = open_source(
+                spec, self.state.config.fields, folder, reader, self._config.secrets_dir
+            )
+            if not isinstance(opened, KeyedSource):
+                return None
+            self._sources[name] = opened
+        return spec, self._sources[name]
+
+    async def bring(self, spec: SourceSpec, source: KeyedSource, seen: Sequence[Seen]) -> bool:
+        """Bring the documents of some keys to what was seen; whether anything was written.
+
+        Raises SourceError, IndexFailure, ModelError: then keys may be left over.
+        """
+        self.used_at = datetime.now(UTC)
+        counts = self._progress.counts(spec.name)
+        before = (counts.new, counts.updated, counts.deleted)
+        with tempfile.TemporaryDirectory(dir=self._scratch) as scratch:
+            pool = _Lent(self._worker)
+            workers = Dispatch(
+                self._config, self._progress, self._accounts, None, alone=True, pool=pool
+            )
+            run = SomeKeys(
+                self._config,
+                self._progress,
+                self._accounts,
+                self._store,
+                self._fetcher,
+                Path(scratch),
+                workers,
+                WHOLE,
+                list_alone,
+                only_failed=False,
+            )
+            try:
+                await run.bring(spec, source, seen)
+            finally:
+                await workers.close()
+                run.close()
+        self.used_at = datetime.now(UTC)
+        return before != (counts.new, counts.updated, counts.deleted)
+
+
+class _Lent:
+    """The session's worker, as the pool of one batch, which closes its pool."""
+
+    capacity = 2
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    async def process(self, tasks: Sequence[Task]) -> Outcome:
+        return await self._worker.process(tasks)
+
+    async def close(self) -> None:
+        """The session's business."""

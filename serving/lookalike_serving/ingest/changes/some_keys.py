@@ -1,0 +1,87 @@
+"""The decisions of a run over some keys of a source, which are looked at instead of listed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from lookalike_crds.sources import SourceSpec
+from lookalike_serving.documents.ids import BadDocumentId, checked, point_id
+from lookalike_serving.documents.layout import RESERVED, split
+from lookalike_serving.index.filters.equality import Equals
+from lookalike_serving.index.filters.texts import StartsWith
+from lookalike_serving.index.filters.tree import And, Filter
+from lookalike_serving.ingest.run import LISTED_AT_ONCE, Listing, Run
+from lookalike_serving.ingest.sources import Gone, Item, KeyedSource, Seen, SourceError
+
+_PAGE = 1000
+
+
+class SomeKeys(Run):
+    """Made for one call of `bring`: its ledger is of the keys of that call."""
+
+    async def bring(self, spec: SourceSpec, source: KeyedSource, seen: Iterable[Seen]) -> None:
+        """Bring the documents of these keys to what was seen.
+
+        Raises SourceError, IndexFailure, ModelError: keys may be left over.
+        """
+        counts = self._progress.counts(spec.name)
+        listing = self._listings.setdefault(spec.name, Listing())
+        chunk: list[tuple[str, Item]] = []
+        gone: list[Gone] = []
+        try:
+            async for entry in source.entries(seen):
+                if isinstance(entry, Gone):
+                    gone.append(entry)
+                elif (item := self._taken_up(spec, listing, entry)) is not None:
+                    counts.listed += 1
+                    chunk.append(item)
+                if len(chunk) == LISTED_AT_ONCE:
+                    await self._sort_out(spec.name, chunk)
+                    chunk = []
+        except SourceError:
+            await self._sort_out(spec.name, chunk)  # what was seen until then comes in
+            await self._workers.finish()
+            raise
+        finally:
+            self._progress.skip(spec.name, source.skipped)
+            source.skipped.clear()
+        await self._sort_out(spec.name, chunk)
+        await self._workers.finish()
+        for each in gone:
+            self._accounts.brought_in(spec.name, each.key)  # it does not fail any more
+            if spec.delete_missing:
+                await self._delete(spec, each)
+        await self._accounts.flush()
+
+    async def _delete(self, spec: SourceSpec, gone: Gone) -> None:
+        """Delete the documents that the image or archive had brought."""
+        counts = self._progress.counts(spec.name)
+        if gone.document_id is not None:
+            points = await self._at_its_id(spec, gone, gone.document_id)
+            if points or spec.metadata.document_id is None:
+                await self._store.delete(points)
+                counts.deleted += len(points)
+                return
+        mine = Equals(f"{RESERVED}.source", spec.name)
+        image = f"{RESERVED}.image"
+        theirs: Filter = (
+            StartsWith(image, f"{gone.uri}#") if gone.archive else Equals(image, gone.uri)
+        )
+        while True:
+            page = await self._store.scroll(
+                filter=And((mine, theirs)), limit=_PAGE, with_payload=False
+            )
+            if not page.records:
+                return
+            await self._store.delete([record.id for record in page.records])
+            counts.deleted += len(page.records)
+
+    async def _at_its_id(self, spec: SourceSpec, gone: Gone, document_id: str) -> list[str]:
+        """The point of the document, if it is the one that the image had brought."""
+        try:
+            point = point_id(self._collection, checked(spec.id_prefix + document_id))
+        except BadDocumentId:
+            return []
+        records = await self._store.retrieve([point], with_payload=(RESERVED,))
+        origins = [split(record.payload)[1] for record in records if RESERVED in record.payload]
+        return [point for o in origins if (o.source, o.image) == (spec.name, gone.uri)]

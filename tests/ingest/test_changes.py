@@ -1,0 +1,211 @@
+"""Objects and files that change while the service runs: told, looked at, and in or gone."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.configs import retriever
+from tests.support.object_store import S3Server, keys_of_s3, s3_server
+
+from lookalike_crds.config import CollectionSources
+from lookalike_crds.sources import SourceSpec
+
+from .conftest import Place
+
+Photo = Callable[[int], bytes]
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    with s3_server() as server:
+        yield server
+
+
+@dataclass
+class Shop:
+    """A collection whose images are in a bucket, whose events a server takes."""
+
+    place: Place
+    s3: S3Server
+    bucket: str
+    source: dict[str, Any]
+
+    def put(self, key: str, data: bytes) -> None:
+        self.s3.put(self.bucket, key, data)
+
+    def delete(self, key: str) -> None:
+        self.s3.client.delete_object(Bucket=self.bucket, Key=key)
+
+    def tell(self, *keys: str, name: str = "ObjectCreated:Put") -> httpx.Response:
+        """The notification of S3, which writes keys as a form does."""
+        records = [
+            {
+                "eventName": name,
+                "s3": {"bucket": {"name": self.bucket}, "object": {"key": key}},
+            }
+            for key in keys
+        ]
+        return self.post({"Records": records})
+
+    def post(self, event: Any, **headers: str) -> httpx.Response:
+        given = {"content-type": "application/json", **headers}
+        url = f"{self.place.url}/v1/collections/shop/events"
+        return httpx.post(url, content=json.dumps(event), headers=given, timeout=30)
+
+    def settled(self) -> dict[str, dict[str, Any]]:
+        """The documents once nothing waits any more."""
+        deadline = time.monotonic() + 60
+        while True:
+            status = self.get("/events").json()
+            if status["waiting"] == 0:
+                return self.place.documents()
+            assert time.monotonic() < deadline, status
+            time.sleep(0.05)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.place.url}/v1/collections/shop{path}")
+
+    def run(self) -> dict[str, Any]:
+        """The newest record of a run over changes, once it has ended."""
+        deadline = time.monotonic() + 60
+        while True:
+            runs = self.get("/runs").json()["items"]
+            found = [each for each in runs if each["of_changes"]]
+            if found and found[0]["state"].startswith("COMPLETED"):
+                return dict(found[0])
+            assert time.monotonic() < deadline, runs
+            time.sleep(0.1)
+
+    def serve(self, **more: Any) -> None:
+        """With these settings of the source."""
+        self.source = {**self.source, **more}
+        secrets = self.place.folder / "secrets"
+        spec = SourceSpec.model_validate(self.source)
+        bucket = spec.kind.as_bucket(secrets)
+        assert bucket is not None
+        followed = CollectionSources(collection="shop", sources=(spec,), secrets_dir=secrets)
+        self.place.restart(
+            buckets=(bucket,), sources=(followed,), retrievers=(retriever("find", "shop"),)
+        )
+
+
+@pytest.fixture
+def shop(s3: S3Server, place: Place, tmp_path: Path, request: pytest.FixtureRequest) -> Shop:
+    name = request.node.name.partition("[")[0].replace("_", "-")[:60]
+    keys_of_s3(tmp_path / "secrets")
+    named = {"bucket": s3.bucket(name), "endpoint": s3.url, "credentialsSecretRef": "keys"}
+    source = {"name": "cloud", "s3": {**named, "prefix": "in/"}, "deleteMissing": True}
+    made = Shop(place, s3, name, source)
+    made.place.shop_sources = ("cloud",)  # type: ignore[attr-defined]
+    made.serve()
+    return made
+
+
+@pytest.fixture
+def photo(tmp_path: Path, paint: Callable[..., Path]) -> Photo:
+    def made(number: int) -> bytes:
+        return paint(tmp_path / f"{number}.jpg", number).read_bytes()
+
+    return made
+
+
+def test_objects_come_change_and_go_by_their_own_state(shop: Shop, photo: Photo) -> None:
+    shop.put("in/a b.jpg", photo(1))
+    shop.put("in/c.jpg", photo(2))
+    shop.put("out/d.jpg", photo(3))
+    answer = shop.tell("in/a+b.jpg", "in/c.jpg", "in/c.jpg", "out/d.jpg", "in/none.jpg")
+    assert answer.status_code == 202
+    assert answer.json()["accepted"] == 3
+    [ignored] = answer.json()["ignored"]
+    assert "prefix" in ignored["cause"] and ignored["count"] == 1
+    first = shop.settled()
+    assert sorted(first) == ["a b.jpg", "c.jpg"]
+
+    # Late and reordered: the object was made again, and its removal is told afterwards.
+    shop.put("in/c.jpg", photo(4))
+    shop.tell("in/c.jpg", name="ObjectRemoved:Delete")
+    second = shop.settled()
+    assert sorted(second) == ["a b.jpg", "c.jpg"]
+    assert second["c.jpg"]["updated_at"] > first["c.jpg"]["updated_at"]
+    assert second["a b.jpg"] == first["a b.jpg"]
+
+    shop.delete("in/c.jpg")
+    shop.tell("in/c.jpg")  # told as made: it is gone all the same
+    assert sorted(shop.settled()) == ["a b.jpg"]
+
+
+def test_books_tombstones_and_failures_hold(shop: Shop, photo: Photo) -> None:
+    shop.put("in/a.jpg", photo(1))
+    shop.put("in/bad.jpg", b"no picture")
+    shop.put("in/notes.txt", b"text")
+    shop.tell("in/a.jpg", "in/bad.jpg", "in/notes.txt")
+    assert sorted(shop.settled()) == ["a.jpg"]
+    [failure] = shop.get("/failures").json()["items"]
+    assert failure["key"] == "bad.jpg"
+
+    assert httpx.delete(f"{shop.place.url}/v1/collections/shop/documents/a.jpg").status_code == 204
+    shop.tell("in/a.jpg")
+    assert shop.settled() == {}  # deleted by somebody: it stays away until its object changes
+    shop.put("in/a.jpg", photo(2))
+    shop.put("in/bad.jpg", photo(3))
+    shop.tell("in/a.jpg", "in/bad.jpg")
+    assert sorted(shop.settled()) == ["a.jpg", "bad.jpg"]
+    assert shop.get("/failures").json()["items"] == []
+    assert shop.get("/deletions").json()["items"] == []
+    balance = shop.run()["balance"]
+    assert balance["listed"] == 6
+    parts = ("new", "updated", "unchanged", "skipped", "failed")
+    assert {name: balance[name] for name in parts} == {
+        "new": 3,
+        "updated": 0,
+        "unchanged": 0,
+        "skipped": 2,
+        "failed": 1,
+    }
+    # A run that lists finds nothing to do: versions are told alike.
+    progress = shop.place.ingest(shop.source)
+    assert progress.total.unchanged == 2 and progress.total.new == progress.total.updated == 0
+
+
+def test_what_was_accepted_outlives_a_restart(shop: Shop, photo: Photo) -> None:
+    shop.put("in/a.jpg", photo(1))
+    working = shop.source["s3"]["endpoint"]
+    shop.serve(s3={**shop.source["s3"], "endpoint": "http://127.0.0.1:9"})  # nobody answers there
+    assert shop.tell("in/a.jpg").json()["accepted"] == 1
+    assert shop.get("/events").json()["waiting"] == 1
+    shop.serve(s3={**shop.source["s3"], "endpoint": working})
+    assert sorted(shop.settled()) == ["a.jpg"]
+
+
+def test_a_key_that_was_looked_at_during_a_run_is_looked_at_after_it(
+    shop: Shop, photo: Photo, tmp_path: Path
+) -> None:
+    for number in range(4):
+        shop.put(f"in/{number}.jpg", photo(number))
+    shop.place.door.close_after(0)
+    with ThreadPoolExecutor() as pool:
+        running = pool.submit(shop.place.ingest, shop.source)
+        deadline = time.monotonic() + 60
+        while shop.get("/runs").json()["items"] == []:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        time.sleep(1)  # it has listed, and its writes stand before the door
+        shop.delete("in/1.jpg")
+        shop.put("in/new.jpg", photo(9))
+        shop.tell("in/1.jpg", "in/new.jpg")
+        deadline = time.monotonic() + 60
+        while "new.jpg" not in shop.place.documents():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert shop.get("/events").json()["waiting"] == 2
+        shop.place.door.open()
+        running.result()
+    assert sorted(shop.settled()) == ["0.jpg", "2.jpg", "3.jpg", "new.jpg"]
