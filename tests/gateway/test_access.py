@@ -188,3 +188,84 @@ def test_a_byte_order_mark_before_the_first_key_is_not_part_of_it(tmp_path: Path
     path.write_bytes(b"\xef\xbb\xbffirst\nsecond\n")
     keys = ApiKeys(path)
     assert (keys.accepts(b"first"), keys.accepts(b"second")) == (True, True)
+
+
+# -- change events ---------------------------------------------------------------------------------
+
+EVENTS = "/v1/collections/catalogue/events"
+NOTHING = {"Event": "s3:TestEvent"}
+
+
+async def token_path(client: httpx.AsyncClient) -> str:
+    answer = await client.get(EVENTS, headers=KEY)
+    path: str = answer.json()["path"]
+    return path
+
+
+@on_module_loop
+async def test_a_token_opens_the_events_of_its_collection_and_nothing_else(
+    client: httpx.AsyncClient,
+) -> None:
+    path = await token_path(client)
+    token = path.partition("?token=")[2]
+    accepted = [
+        await client.post(path, json=NOTHING),
+        await client.post(EVENTS, json=NOTHING, headers=KEY),
+        await client.post(EVENTS, json=NOTHING, headers={"Authorization": f"Bearer {token}"}),
+        await client.post(EVENTS, json=NOTHING, auth=("sns", token)),
+        await client.post(  # as SNS sends it
+            path,
+            content=json.dumps(NOTHING),
+            headers={"Content-Type": "text/plain", "x-amz-sns-message-type": "Notification"},
+        ),
+    ]
+    assert [each.status_code for each in accepted] == [202] * 5
+    other = path.replace("catalogue", "archive")
+    refused = [
+        await client.post(EVENTS, json=NOTHING),
+        await client.post(other, json=NOTHING),
+        await client.post(f"{EVENTS}?token=first-key", json=NOTHING),  # no key belongs there
+        await client.post(f"{EVENTS}?token=", json=NOTHING),
+        await client.post(EVENTS, json=NOTHING, auth=("sns", "first-key")),
+        await client.get(path),
+        await client.get(f"/v1/collections?token={token}"),
+        await client.get("/v1/collections", headers={"Authorization": f"Bearer {token}"}),
+        await client.delete(f"/v1/collections/catalogue/documents/a?token={token}"),
+        await client.get(f"/v1/collections/catalogue/documents/events?token={token}"),
+    ]
+    assert [each.status_code for each in refused] == [401] * len(refused)
+
+
+@on_module_loop
+async def test_event_grid_is_answered_as_it_asks(client: httpx.AsyncClient) -> None:
+    path = await token_path(client)
+    event = {
+        "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
+        "data": {"validationCode": "512d38b6"},
+    }
+    answer = await client.post(path, json=[event])
+    assert (answer.status_code, answer.json()) == (200, {"validationResponse": "512d38b6"})
+    asked = {"WebHook-Request-Origin": "eventgrid.azure.net"}
+    answer = await client.options(path, headers=asked)
+    assert answer.headers["webhook-allowed-origin"] == "eventgrid.azure.net"
+    assert (await client.options(EVENTS, headers=asked)).status_code == 401
+
+
+@on_module_loop
+@pytest.mark.parametrize(
+    ("content", "headers", "status", "told"),
+    [
+        (b"{}", {}, 422, "send an S3 or MinIO notification"),
+        (b"{}", {"Content-Type": "text/plain"}, 415, "application/json"),
+        (b"[" + b" " * 9_000_000 + b"]", {}, 413, "at most 8,388,608"),
+        (b'{"Records": [' + b"{}," * 10_000 + b"{}]}", {}, 422, "at most 10,000"),
+    ],
+)
+async def test_events_that_cannot_be_read_are_refused(
+    client: httpx.AsyncClient, content: bytes, headers: dict[str, str], status: int, told: str
+) -> None:
+    given = {**JSON_WITH_KEY, **headers}
+    client_limit = await client.post(EVENTS, content=content, headers=given)
+    assert client_limit.status_code == status
+    if status != 413:  # a smaller limit of the service may come first
+        assert told in client_limit.json()["detail"]

@@ -125,7 +125,8 @@ def test_objects_come_change_and_go_by_their_own_state(shop: Shop, photo: Photo)
     assert answer.status_code == 202
     assert answer.json()["accepted"] == 3
     [ignored] = answer.json()["ignored"]
-    assert "prefix" in ignored["cause"] and ignored["count"] == 1
+    assert "prefix" in ignored["cause"]
+    assert ignored["count"] == 1
     first = shop.settled()
     assert sorted(first) == ["a b.jpg", "c.jpg"]
 
@@ -172,7 +173,8 @@ def test_books_tombstones_and_failures_hold(shop: Shop, photo: Photo) -> None:
     }
     # A run that lists finds nothing to do: versions are told alike.
     progress = shop.place.ingest(shop.source)
-    assert progress.total.unchanged == 2 and progress.total.new == progress.total.updated == 0
+    assert progress.total.unchanged == 2
+    assert progress.total.new == progress.total.updated == 0
 
 
 def test_what_was_accepted_outlives_a_restart(shop: Shop, photo: Photo) -> None:

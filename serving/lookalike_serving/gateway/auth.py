@@ -5,8 +5,8 @@ file is read again when it changes, so a rotated Secret takes effect without a r
 are kept, and every one is compared in constant time.
 
 Services of buckets send change events, and most of them cannot be told which headers to send. For
-`/v1/collections/<collection>/events` alone, each key has a token, which is good for nothing else. It
-may be a part of the address (`?token=`), or the password of one (Basic authentication).
+`/v1/collections/<collection>/events` alone, each key has a token, which is good for nothing else.
+It may be a part of the address (`?token=`), or the password of one (Basic authentication).
 
 Health, metrics, the description of the API and the search page stay open: they show no documents.
 """
@@ -132,8 +132,7 @@ def _token(digest: bytes, collection: str) -> str:
 
 def _tokens(scope: Scope) -> Iterator[bytes]:
     """What a request has in the places where a token may be."""
-    for token in parse_qs(scope.get("query_string", b"")).get(b"token", ()):
-        yield token
+    yield from parse_qs(scope.get("query_string", b"")).get(b"token", ())
     given = header(scope["headers"], b"authorization") or b""
     scheme, _, told = given.partition(b" ")
     if scheme.lower() == b"bearer":

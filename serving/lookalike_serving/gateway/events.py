@@ -17,6 +17,7 @@ from lookalike_serving.gateway.bodies import without_mark
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.notices import (
     KNOWN,
+    SCHEMA,
     NotUnderstood,
     binary_cloud_event,
     read_notices,
@@ -75,7 +76,7 @@ _BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
         "description": f"JSON: {KNOWN}.",
-        "content": {"application/json": {"schema": {"type": ["object", "array"]}}},
+        "content": {"application/json": {"schema": SCHEMA}},
     }
 }
 

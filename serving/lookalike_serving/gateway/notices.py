@@ -114,7 +114,7 @@ def _add_s3(told: Any, found: Notices, *, escaped: bool) -> None:
     """`escaped`: keys are written as in a form, with `+` for a space."""
     bucket = _at(told, "bucket", "name")
     key = _at(told, "object", "key")
-    key = unquote_plus(key, errors="surrogatepass") if escaped else key
+    key = unquote_plus(key, errors="replace") if escaped else key
     found.objects.append(ObjectNotice("s3", bucket, _checked(key)))
 
 
@@ -127,8 +127,10 @@ def _read_sns(event: dict[str, Any], found: Notices, depth: int) -> None:
             _read(_parsed(message), found, depth + 1)
         case "SubscriptionConfirmation":
             found.subscription = event
-        case _:
+        case "UnsubscribeConfirmation":
             found.other += 1
+        case _:
+            raise NotUnderstood("is of a Type that SNS does not send")
 
 
 # -- Azure and CloudEvents -------------------------------------------------------------------------
@@ -137,10 +139,13 @@ def _read_sns(event: dict[str, Any], found: Notices, depth: int) -> None:
 def _read_cloud_event(event: dict[str, Any], found: Notices) -> None:
     kind = event.get("eventType") or event.get("type")
     subject, data = event.get("subject"), event.get("data")
+    texts = (kind, event.get("specversion", ""), subject or "")
+    if not all(isinstance(each, str) for each in texts) or not kind:
+        raise NotUnderstood("is an event whose type, specversion or subject is no text")
     if kind == _VALIDATION:
         found.validation_code = _at(data, "validationCode")
         return
-    blob = _BLOB.fullmatch(subject) if isinstance(subject, str) else None
+    blob = _BLOB.fullmatch(subject or "")
     if blob is not None:
         source = event.get("topic") or event.get("source") or ""
         account = _ACCOUNT.search(str(source))
@@ -169,10 +174,11 @@ def _read_pubsub(message: dict[str, Any], found: Notices) -> None:
         _add_gcs(attributes.get("bucketId"), attributes["objectId"], found)
         return
     try:
-        data = base64.b64decode(message.get("data") or "", validate=True)
-    except (binascii.Error, TypeError, ValueError):
-        raise NotUnderstood("is a Pub/Sub message whose data is not base64") from None
-    told = _parsed(data) if data else None
+        told = _parsed(base64.b64decode(message["data"], validate=True))
+    except (KeyError, binascii.Error, TypeError, ValueError):
+        raise NotUnderstood(
+            "is a Pub/Sub message without the attribute objectId, whose data is not JSON in base64"
+        ) from None
     if isinstance(told, dict) and told.get("kind") == "storage#object":
         _add_gcs(told.get("bucket"), told.get("name"), found)
     else:
@@ -215,3 +221,45 @@ def _attributes(headers: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in headers.items():
         if name.startswith("ce-"):
             yield name[3:], value
+
+
+# -- as a schema -----------------------------------------------------------------------------------
+
+_TEXT = {"type": "string", "minLength": 1, "maxLength": _LONGEST_KEY}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    """An object that has all of these, and may have others."""
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+_IN_S3 = _object(bucket=_object(name=_TEXT), object=_object(key=_TEXT))
+_EVENT: dict[str, Any] = {
+    "anyOf": [
+        {
+            "title": "S3 or MinIO",
+            **_object(
+                Records={
+                    "type": "array",
+                    "maxItems": MOST_EVENTS,
+                    "items": _object(s3=_IN_S3),
+                }
+            ),
+        },
+        {"title": "EventBridge", **_object(source={"const": "aws.s3"}, detail=_IN_S3)},
+        {"title": "Event Grid", **_object(eventType=_TEXT, subject=_TEXT)},
+        {"title": "CloudEvent", **_object(specversion=_TEXT, type=_TEXT, subject=_TEXT)},
+        {
+            "title": "Pub/Sub",
+            **_object(message=_object(attributes=_object(bucketId=_TEXT, objectId=_TEXT))),
+        },
+        {
+            "title": "Google's object",
+            **_object(kind={"const": "storage#object"}, bucket=_TEXT, name=_TEXT),
+        },
+    ]
+}
+SCHEMA: dict[str, Any] = {
+    "anyOf": [_EVENT, {"type": "array", "maxItems": MOST_EVENTS, "items": _EVENT}]
+}
+"""What is read, for the description of the API; wrappings of SNS hold it as text."""
