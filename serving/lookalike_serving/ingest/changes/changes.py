@@ -1,4 +1,4 @@
-"""The changes of all collections of a service: lines, and watchers of folders."""
+"""The changes of all collections of a service."""
 
 from __future__ import annotations
 
