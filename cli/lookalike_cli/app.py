@@ -11,6 +11,7 @@ from lookalike_cli import (
     delete,
     demo_catalogue,
     down,
+    evaluation,
     gc,
     get,
     ingest,
@@ -40,6 +41,7 @@ app.command("init", epilog=init.EXAMPLES)(init.init)
 app.command("up", epilog=up.EXAMPLES)(up.up)
 app.command("apply", epilog=apply.EXAMPLES)(apply.apply)
 app.command("search", epilog=search.EXAMPLES)(search.search)
+app.command("evaluate", epilog=evaluation.EXAMPLES)(evaluation.evaluate)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("get", epilog=get.EXAMPLES)(get.get)
 app.command("delete", epilog=delete.EXAMPLES)(delete.delete)

@@ -14,6 +14,8 @@ import pytest
 import pytest_asyncio
 from tests.support.pictures import animation
 
+from lookalike_serving.index.protocol import Hit, Query
+
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Picture = Callable[..., bytes]
@@ -504,3 +506,20 @@ async def test_what_decoding_a_query_leaves_out_is_told(client: httpx.AsyncClien
     queries = [{"type": "image", "value": base64.b64encode(animation()).decode()}]
     answer = await client.post("/v1/retrievers/shop/search", json={"queries": queries})
     assert answer.json()["warnings"] == ["queries[0].value: animated: the first frame is used"]
+
+
+@pytest.mark.parametrize("exact", [False, True])
+async def test_exact_search_is_asked_of_the_index(
+    gateway: Any, client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, exact: bool
+) -> None:
+    index = gateway.service.collections["catalogue"].index
+    asked: list[bool] = []
+    query = index.query
+
+    async def recorded(wanted: Query) -> list[Hit]:
+        asked.append(wanted.exact)
+        return await query(wanted)
+
+    monkeypatch.setattr(index, "query", recorded)
+    assert (await search(client, queries=text("blue"), exact=exact))["results"]
+    assert asked == [exact]

@@ -155,6 +155,7 @@ async def _query_one(
             vector=query.vector,
             limit=plan.fetch_limit,
             filter=tree,
+            exact=plan.request.exact,
             with_payload=plan.with_payload,
             with_vector=plan.with_vector,
         )

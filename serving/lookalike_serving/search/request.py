@@ -174,6 +174,11 @@ class SearchRequest(Strict):
         "these fields, and return their total; scores have no influence. See "
         "/v1/retrievers/{retriever}/facets.",
     )
+    exact: bool = Field(
+        default=False,
+        description="Compare the query with every vector instead of using the approximate index: "
+        "slow, to measure what the index misses.",
+    )
     explain: bool = Field(
         default=False, description="Explain for each result how its score was computed."
     )

@@ -27,6 +27,7 @@ def search(
     group_by: str | None = None,
     include: str | Sequence[str] | None = None,
     facets: Fields | None = None,
+    exact: bool = False,
     explain: bool = False,
 ) -> Operation[SearchResults]:
     """Search a retriever's collections by images, texts, vectors or stored documents.
@@ -46,6 +47,8 @@ def search(
         `metadata.KEY`, `image_url`, `thumbnail_url`, `vector`, `distance`, `collection`.
     facets: also count all documents that match the filters, not only the results, by these
         fields (`results.facets`), and in all (`results.total`): see `facets`.
+    exact: compare with every vector instead of using the approximate index: slow, to measure
+        what the index misses.
     explain: tell of each result how its score came about (`result.explanation`).
 
     Raises NotFound for an unknown retriever, InvalidRequest with every wrong part.
@@ -59,6 +62,7 @@ def search(
         "group_by": group_by,
         "include": [include] if isinstance(include, str) else include,
         "facets": None if facets is None else wire_fields(facets, "facets"),
+        "exact": exact or None,
         "explain": explain or None,
     }
     body.update({name: value for name, value in optional.items() if value is not None})

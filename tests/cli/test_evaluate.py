@@ -1,0 +1,116 @@
+"""`lookalike evaluate` over a real service with the demo model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command import Command
+from tests.support.configs import collection, retriever, serving_config
+from tests.support.pictures import drawn, encoded
+from tests.support.servers import serving
+
+from lookalike import Lookalike
+
+COLOURS = ("red", "blue", "green")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Six documents, two of each colour, which is also their `product`."""
+    data = tmp_path_factory.mktemp("evaluate")
+    config = serving_config(data, collection(data, "shop"), retrievers=(retriever("r", "shop"),))
+    with serving(config) as address:
+        with Lookalike(address) as client:
+            for colour in COLOURS:
+                for n in (1, 2):
+                    client.documents.upload(
+                        "shop",
+                        encoded(drawn(colour, side=90 + 10 * n)),
+                        document_id=f"{colour}-{n}",
+                        metadata={"product": colour, "n": n, "maker": {"name": colour}},
+                    )
+        yield address
+
+
+def written(folder: Path, *lines: dict[str, object]) -> Path:
+    file = folder / "judgments.jsonl"
+    file.write_text("\n".join(map(json.dumps, lines)))
+    return file
+
+
+def of(colour: str) -> list[str]:
+    return [f"{colour}-1", f"{colour}-2"]
+
+
+def test_judgments_become_figures_beside_exact_search(
+    lookalike: Command, server: str, tmp_path: Path
+) -> None:
+    (tmp_path / "red.png").write_bytes(encoded(drawn("red", side=100)))
+    file = written(
+        tmp_path,
+        {"text": "red", "relevant": of("red"), "language": "en"},
+        {"text": "blue", "relevant": of("blue"), "language": "en"},
+        {"image": "red.png", "relevant": ["red-1"], "filters": {"n": 1}},
+        {"text": "green", "relevant": of("red"), "language": "wrong"},
+    )
+    ran = lookalike("evaluate", "-f", file, "--k", 2, "--url", server, "-o", "json")
+    assert ran.code == 0, ran.err
+    everything, english, wrong, filtered = ran.json["groups"]
+    assert [everything["queries"], english["queries"], wrong["queries"]] == [4, 2, 1]
+    assert english["group"] == "language: en"
+    assert filtered["group"] == 'filters: {"n": 1}'
+    for row in (english["index"], english["exact"]):
+        for name in ("precision", "recall", "average_precision", "ndcg", "reciprocal_rank"):
+            assert row[name]["value"] == 1
+    assert filtered["index"]["precision"]["value"] == 0.5, "one of two results can be relevant"
+    assert filtered["index"]["recall"]["value"] == 1
+    assert wrong["index"]["precision"]["value"] == 0
+    assert 0 < wrong["index"]["reciprocal_rank"]["value"] <= 1 / 3
+    assert everything["overlap"] == 1, "so few vectors are all compared"
+    low, high = (everything["index"]["precision"][bound] for bound in ("low", "high"))
+    assert low < everything["index"]["precision"]["value"] < high
+    assert len(ran.json["queries"]) == 4
+
+
+def test_the_table_names_the_figures_and_the_worst_queries(
+    lookalike: Command, server: str, tmp_path: Path
+) -> None:
+    file = written(
+        tmp_path,
+        {"text": "red", "relevant": of("red")},
+        {"text": "green", "relevant": ["blue-1", "gone-7"]},
+    )
+    ran = lookalike("evaluate", "-f", file, "--url", server)
+    assert ran.code == 0, ran.err
+    for word in ("P@10", "R@10", "mAP", "nDCG@10", "MRR", "with exact search", "lowest nDCG"):
+        assert word in ran.out
+    assert ran.out.index("green: green-") < ran.out.index("red: red-")
+    assert "1 relevant documents of the judgments do not exist, such as 'gone-7'" in ran.err
+
+
+@pytest.mark.parametrize("field", ["product", "maker.name"])
+def test_documents_with_one_value_are_relevant_for_each_other(
+    lookalike: Command, server: str, field: str
+) -> None:
+    ran = lookalike("evaluate", "--same", field, "--k", 1, "--url", server, "-o", "json")
+    assert ran.code == 0, ran.err
+    (row,) = ran.json["groups"]
+    assert row["queries"] == 6
+    assert row["index"]["precision"]["value"] == 1
+    assert row["index"]["recall"]["value"] == 1
+    half = ("--filter", "n=1")
+    ran = lookalike("evaluate", "--same", field, *half, "--url", server)
+    assert ran.code == 2
+    assert f"no two documents have the same value of '{field}'" in ran.err
+    few = lookalike("evaluate", "--same", field, "--sample", 3, "--url", server, "-o", "json")
+    assert few.json["groups"][0]["queries"] == 3
+
+
+def test_judgments_or_a_field_are_named(lookalike: Command) -> None:
+    for arguments in ([], ["-f", "judgments.jsonl", "--same", "product"]):
+        ran = lookalike("evaluate", *arguments)
+        assert ran.code == 2
+        assert "name a file of judgments (-f), or a metadata field (--same)" in ran.err
