@@ -16,6 +16,7 @@ from lookalike_cli import (
     get,
     ingest,
     init,
+    models,
     search,
     status,
     up,
@@ -42,6 +43,7 @@ app.command("up", epilog=up.EXAMPLES)(up.up)
 app.command("apply", epilog=apply.EXAMPLES)(apply.apply)
 app.command("search", epilog=search.EXAMPLES)(search.search)
 app.command("evaluate", epilog=evaluation.EXAMPLES)(evaluation.evaluate)
+app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("get", epilog=get.EXAMPLES)(get.get)
 app.command("delete", epilog=delete.EXAMPLES)(delete.delete)

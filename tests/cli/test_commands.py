@@ -326,3 +326,48 @@ def test_up_tells_what_to_know_of_a_collection(tmp_path: Path) -> None:
         ]
         assert server.seen[0].headers["authorization"] == "Bearer secret"
         assert collections_of(server.url, None) == []
+
+
+LOADED = Reply(
+    body={
+        "items": [
+            {
+                "name": "demo-clip",
+                "provider": "Demo",
+                "dimension": 128,
+                "device": "cpu",
+                "precision": "FP32",
+                "ability": "knows the demo catalogue only",
+                "collections": ["shop"],
+            }
+        ],
+        "next_cursor": None,
+    }
+)
+
+
+def test_models_shows_what_is_loaded_and_what_is_worth_knowing(lookalike: Command) -> None:
+    with scripted(LOADED) as server:
+        ran = lookalike("models", "--url", server.url)
+        assert [each.path for each in server.seen] == ["/v1/models"]
+    assert ran.code == 0
+    for shown in ("demo-clip", "knows the demo catalogue only", "ViT-B-16-SigLIP2", "Apache-2.0"):
+        assert shown in ran.out
+
+
+def test_models_without_a_server_shows_what_is_worth_knowing(lookalike: Command) -> None:
+    ran = lookalike("models", "-o", "json")
+    assert ran.code == 0
+    assert ran.json["loaded"] is None
+    (clip,) = [each for each in ran.json["known"] if each.get("name") == "ViT-B-32"]
+    assert (clip["dimension"], clip["licence"], clip["zero_shot"]) == (512, "MIT", 66.6)
+
+
+def test_models_shows_one_in_full_with_its_yaml(lookalike: Command) -> None:
+    ran = lookalike("models", "resnet50")
+    assert ran.code == 0
+    assert "model: { provider: Timm, name: resnet50.a1_in1k }" in ran.out
+    assert "none: pictures are found by pictures alone" in ran.out
+    ran = lookalike("models", "nothing")
+    assert ran.code == 2
+    assert "no model 'nothing' in the list: Demo, tf_efficientnet_lite0" in ran.err
