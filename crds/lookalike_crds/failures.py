@@ -235,6 +235,30 @@ DUPLICATE = _refused(
     "on_duplicate is reject, and the collection has this picture or a copy of it already.",
     "Use the document that the detail names, or send on_duplicate: allow or link.",
 )
+SCAN_ACTIVE = _refused(
+    "scan-active",
+    409,
+    "A duplicate scan of the collection is still in progress.",
+    "Wait until it has finished, or cancel it.",
+)
+SCAN_NOT_COMPLETE = _refused(
+    "scan-not-complete",
+    409,
+    "The duplicate scan has no report: it is still in progress, was cancelled, or has failed.",
+    "Wait until it has finished, or scan again.",
+)
+REPORT_NOT_REVIEWED = _refused(
+    "report-not-reviewed",
+    409,
+    "The report of a duplicate scan is to be applied that nobody has tried with a dry run.",
+    "Make a dry run, look at what would be deleted, and apply the report with its id.",
+)
+DUPLICATES_NOT_INSTALLED = _refused(
+    "duplicates-not-installed",
+    501,
+    "The service cannot compare pictures, since OpenCV is not installed.",
+    "Install lookalike[duplicates], or use the serving image.",
+)
 ALREADY_THERE = _refused(
     "already-there",
     412,

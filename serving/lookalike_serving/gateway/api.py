@@ -19,6 +19,7 @@ from lookalike_serving.gateway import (
     books,
     collections,
     documents,
+    duplicate_scans,
     duplicates,
     errors,
     events,
@@ -52,6 +53,8 @@ BODIES = (
     duplicates.DuplicatesForm,
     schemas.SubmittedBatch,
     schemas.SubmittedItem,
+    duplicate_scans.ScanRequest,
+    duplicate_scans.ApplyRequest,
 )
 """Bodies that routes read themselves."""
 
@@ -104,6 +107,7 @@ def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool
         models,
         health,
         batches,
+        duplicate_scans,
     ):
         app.include_router(resource.router)
     app.include_router(internal_router(app))

@@ -48,6 +48,7 @@ _WHEN = {
     421: "Without API keys: the Host header does not name this machine",
     422: "The request is wrong; `errors` lists each wrong part",
     429: "Too many requests: see Retry-After",
+    501: "The service lacks an optional part",
     502: "The image cannot be fetched from its address",
     503: "A collection, its index or its model does not answer: see Retry-After",
     507: "The disk is full: nothing can be stored",

@@ -1,0 +1,71 @@
+"""Pictures of documents, read and compared in a thread of their own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from cachetools import LRUCache
+
+from lookalike_serving.duplicates.compare import Picture, compare
+from lookalike_serving.duplicates.hashes import Hashes
+from lookalike_serving.duplicates.thresholds import Thresholds
+from lookalike_serving.duplicates.verdicts import WHOLE, Evidence, Region, Verdict
+from lookalike_serving.images.decode import decode_image
+from lookalike_serving.scans.record import Pair, Scanned
+
+_KEPT = 128
+"""Pictures that are kept to be compared again: about 2 MiB each."""
+
+Read = Callable[[str], Awaitable[bytes]]
+"""The bytes of an image by its address. Raises ImageError."""
+
+
+class Pictures:
+    """`max_pixels`: of an image. Searches go on meanwhile: one thread does all of it."""
+
+    def __init__(self, read: Read, thresholds: Thresholds, max_pixels: int) -> None:
+        self._read = read
+        self._thresholds = thresholds
+        self._max_pixels = max_pixels
+        self._thread = ThreadPoolExecutor(1, "duplicate scan")
+        self._kept: LRUCache[str, Picture] = LRUCache(_KEPT)
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def picture(self, document: Scanned) -> Picture:
+        """Raises ImageError."""
+        found = self._kept.get(document.point)
+        if found is None:
+            data = await self._read(document.image)
+            loop = asyncio.get_running_loop()
+            found = await loop.run_in_executor(self._thread, self._made, data)
+            self._kept[document.point] = found
+        return found
+
+    async def compared(self, a: tuple[int, Scanned], b: tuple[int, Scanned]) -> Pair | None:
+        """What two documents, with their numbers, have to do with each other. Raises ImageError.
+
+        The larger is the document of the evidence, and the other one the query: copies are mostly
+        smaller, and what was done to the larger is told.
+        """
+        query, document = sorted((a, b), key=lambda each: (each[1].width * each[1].height, each[0]))
+        if same_pixels(query[1], document[1]):
+            exact = Evidence(content_hash=True, pdq=0, phash=0, region=Region(WHOLE, WHOLE))
+            return Pair(query[0], document[0], Verdict.EXACT, 1.0, exact.as_json())
+        pictures = await self.picture(query[1]), await self.picture(document[1])
+        loop = asyncio.get_running_loop()
+        told = await loop.run_in_executor(self._thread, compare, *pictures, self._thresholds)
+        if told.verdict not in (Verdict.EXACT, Verdict.COPY):
+            return None
+        return Pair(query[0], document[0], told.verdict, told.confidence, told.evidence.as_json())
+
+    def _made(self, data: bytes) -> Picture:
+        return Picture(decode_image(data, max_pixels=self._max_pixels).pixels)
+
+
+def same_pixels(a: Scanned, b: Scanned) -> bool:
+    one, other = Hashes.read(a.hashes), Hashes.read(b.hashes)
+    return one is not None and other is not None and one.content == other.content

@@ -1,0 +1,284 @@
+"""What a scan is: records, states and the rules between them. Pure.
+
+A record has three parts, and each has one writer: `Order` (what was asked; written once),
+`Control` (written by routes) and `Progress` (written by the process that runs the scan).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from lookalike_serving.duplicates.verdicts import Sensitivity, Verdict
+
+PAGE = 32
+"""Documents of one record: what a scan that is killed does again, at most."""
+
+
+class ScanState(StrEnum):
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    CANCELLING = "CANCELLING"
+    """Cancelled, and not ended yet. Derived, never stored as progress."""
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+    @property
+    def active(self) -> bool:
+        return self in (ScanState.QUEUED, ScanState.RUNNING, ScanState.CANCELLING)
+
+
+class Rule(StrEnum):
+    """Which document of a group is kept."""
+
+    LARGEST = "largest"
+    """Most pixels."""
+    OLDEST = "oldest"
+    """First in the collection."""
+    NEWEST = "newest"
+    FIELD = "field"
+    """By the value of a metadata key."""
+    FOLDERS = "folders"
+    """By the folder that its id begins with, in a given order."""
+
+
+class FieldOrder(StrEnum):
+    HIGHEST = "highest"
+    LOWEST = "lowest"
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    rule: Rule = Rule.LARGEST
+    field: str | None = None
+    """With `FIELD`: the key, with dots for nested ones."""
+    order: FieldOrder = FieldOrder.HIGHEST
+    folders: tuple[str, ...] = ()
+    """With `FOLDERS`: what ids begin with, the preferred one first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    id: str
+    collection: str
+    created_at: datetime
+    sensitivity: Sensitivity = Sensitivity.STRICT
+    keep: Keep = Keep()
+    filters: dict[str, Any] | None = None
+    """As they were sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    cancelled: bool = False
+    reviewed: str | None = None
+    """The report that a dry run was made of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    state: ScanState = ScanState.QUEUED
+    total: int = 0
+    """Documents that matched when the scan began."""
+    done: int = 0
+    """Documents that were compared with those before them."""
+    unreadable: int = 0
+    """Of them, those whose image could not be read."""
+    pairs: int = 0
+    groups: int = 0
+    duplicates: int = 0
+    """Documents of groups, without the keepers."""
+    bytes: int = 0
+    """Of their images."""
+    rate: float | None = None
+    """Documents per second, recently."""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    report: str | None = None
+    """Digest of the groups, once they are there: it names what a person has looked at."""
+    failure: str | None = None
+    """Why the scan failed, with the remedy."""
+    failure_code: str | None = None
+    owner: str | None = None
+    heartbeat: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    order: Order
+    control: Control
+    progress: Progress
+
+    @property
+    def state(self) -> ScanState:
+        if self.control.cancelled and self.progress.state.active:
+            return ScanState.CANCELLING
+        return self.progress.state
+
+    @property
+    def eta_seconds(self) -> float | None:
+        """Seconds until the last document is compared; None if that cannot be told."""
+        if self.state is not ScanState.RUNNING or not self.progress.rate:
+            return None
+        return max(0, self.progress.total - self.progress.done) / self.progress.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    """A document as the scan saw it."""
+
+    point: str
+    document_id: str
+    version: str
+    """Changes when the document does."""
+    image: str
+    width: int = 0
+    height: int = 0
+    bytes: int = 0
+    created_at: str = ""
+    value: Any = None
+    """Of the field that the rule looks at."""
+    hashes: str | None = None
+    """As `Hashes.stored` writes them; None if the image could not be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two documents that show the same picture, by their numbers in the scan."""
+
+    query: int
+    """The one that the evidence calls the query."""
+    document: int
+    verdict: Verdict
+    confidence: float
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return (min(self.query, self.document), max(self.query, self.document))
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A document that is the same picture as the keeper of its group."""
+
+    document: Scanned
+    verdict: Verdict
+    confidence: float
+    evidence: dict[str, Any]
+    keeper_is: str
+    """`query` or `document`: which of the two the keeper is in the evidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    number: int
+    keeper: Scanned
+    why: str
+    """Why it is kept, in words."""
+    members: tuple[Member, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What became of `PAGE` documents."""
+
+    documents: tuple[Scanned, ...]
+    pairs: tuple[Pair, ...]
+    later: tuple[tuple[str, int], ...]
+    """(point id, number): neighbours that come later, to be compared with this document then."""
+    next: str | None
+    """Where the following documents begin; None at the end."""
+
+
+# --- as JSON --------------------------------------------------------------------------------------
+
+
+def encode(record: Order | Control | Progress | Page | Group) -> str:
+    """As text: engines have their own ways with nested values, and one value is one write."""
+    told = {name: value for name, value in _plain(asdict(record)).items() if value is not None}
+    return json.dumps(told, separators=(",", ":"))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def decode_order(text: str) -> Order:
+    told = json.loads(text)
+    keep = told.get("keep", {})
+    return Order(
+        id=told["id"],
+        collection=told["collection"],
+        created_at=datetime.fromisoformat(told["created_at"]),
+        sensitivity=Sensitivity(told["sensitivity"]),
+        keep=Keep(
+            Rule(keep["rule"]),
+            keep.get("field"),
+            FieldOrder(keep["order"]),
+            tuple(keep.get("folders", ())),
+        ),
+        filters=told.get("filters"),
+    )
+
+
+def decode_control(text: str) -> Control:
+    told = json.loads(text)
+    return Control(told.get("cancelled", False), told.get("reviewed"))
+
+
+def decode_progress(text: str) -> Progress:
+    told = json.loads(text)
+    given = {
+        **told,
+        "state": ScanState(told["state"]),
+        **{n: _moment(told.get(n)) for n in ("started_at", "finished_at", "heartbeat")},
+    }
+    return Progress(**{n: v for n, v in given.items() if n in Progress.__dataclass_fields__})
+
+
+def _scanned(told: dict[str, Any]) -> Scanned:
+    return Scanned(**{n: v for n, v in told.items() if n in Scanned.__dataclass_fields__})
+
+
+def decode_page(text: str) -> Page:
+    told = json.loads(text)
+    pairs = (
+        Pair(p["query"], p["document"], Verdict(p["verdict"]), p["confidence"], p["evidence"])
+        for p in told.get("pairs", ())
+    )
+    return Page(
+        tuple(map(_scanned, told.get("documents", ()))),
+        tuple(pairs),
+        tuple((point, number) for point, number in told.get("later", ())),
+        told.get("next"),
+    )
+
+
+def decode_group(text: str) -> Group:
+    told = json.loads(text)
+    members = (
+        Member(
+            _scanned(m["document"]),
+            Verdict(m["verdict"]),
+            m["confidence"],
+            m["evidence"],
+            m["keeper_is"],
+        )
+        for m in told["members"]
+    )
+    return Group(told["number"], _scanned(told["keeper"]), told["why"], tuple(members))

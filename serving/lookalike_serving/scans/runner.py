@@ -1,0 +1,101 @@
+"""Runs scans, one at a time, oldest first, and continues those of a killed process.
+
+With an Edge index there is one process, so a scan that is RUNNING at the start is continued at
+once. With a Qdrant server, several replicas share the records: a scan belongs to the replica whose
+heartbeat it carries, and another one takes it over when that has stopped for a while. If two run
+the same scan for a moment, they write the same records.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import uuid
+from datetime import UTC, datetime, timedelta
+
+from lookalike_crds.image_collection import Engine
+from lookalike_serving.books.record import Scope
+from lookalike_serving.index.protocol import IndexFailure
+from lookalike_serving.problems import Problem
+from lookalike_serving.scans.record import Scan, ScanState
+from lookalike_serving.scans.store import ScanStore
+from lookalike_serving.service import Service
+
+log = logging.getLogger("lookalike.scans")
+
+LEASE = timedelta(seconds=60)
+_LOOK_SECONDS = 20.0
+_AFTER_FAILURE_SECONDS = 5.0
+
+
+async def scans_of(service: Service, collection: str) -> ScanStore:
+    """Raises Problem 404 or 503."""
+    config = service.collection(collection).config
+    await service.books(collection)  # opens the place where the records are
+    return ScanStore(lambda: service.books_index(config), Scope.of(config))
+
+
+class ScanRunner:
+    """Runs from `start` until `close`; `look` makes it look for work now."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._owner = uuid.uuid4().hex
+        self._wake = asyncio.Event()
+        self._supervisor: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._supervisor = asyncio.create_task(self._supervise(), name="duplicate scans")
+
+    async def close(self) -> None:
+        """A scan that is under way is continued by the next start."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._supervisor
+
+    def look(self) -> None:
+        self._wake.set()
+
+    async def _supervise(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                if await self._run_one():
+                    continue
+            except (IndexFailure, Problem, OSError) as failure:
+                # The record still says RUNNING, so the scan is continued.
+                log.warning("duplicate scans wait: %s", failure)
+                await asyncio.sleep(_AFTER_FAILURE_SECONDS)
+            except Exception:
+                log.exception("duplicate scans wait")
+                await asyncio.sleep(_AFTER_FAILURE_SECONDS)
+            # Not wait_for: in Python 3.11 it can swallow the cancellation that `close` sends.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._wake.wait()
+
+    async def _run_one(self) -> bool:
+        """Whether there was one."""
+        for config in self._service.config.collections:
+            with contextlib.suppress(Problem):  # of a collection that is not open
+                store = await scans_of(self._service, config.name)
+                free = [scan for scan in await store.scans() if self._free(scan)]
+                if free:
+                    # Imported here: OpenCV is needed for scans alone.
+                    from lookalike_serving.scans.run import ScanRun
+
+                    await ScanRun(free[-1], store, self._service, self._owner).go()
+                    await store.drop_old()
+                    return True
+        return False
+
+    def _free(self, scan: Scan) -> bool:
+        if not scan.state.active:
+            return False
+        progress = scan.progress
+        alone = self._service.config.batches_index.engine is Engine.EDGE
+        if alone or progress.state is ScanState.QUEUED or progress.owner in (None, self._owner):
+            return True
+        return progress.heartbeat is None or datetime.now(UTC) - progress.heartbeat > LEASE

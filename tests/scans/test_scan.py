@@ -1,0 +1,211 @@
+"""A scan of a collection, through the API: from uploads to the deletion of duplicates."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from PIL import Image
+from tests.duplicates.pictures import edited, photograph
+from tests.support.configs import collection, serving_config
+from tests.support.servers import api_of, client_of
+
+from lookalike_crds.config import ServingConfig
+from lookalike_serving.scans.runner import scans_of
+from lookalike_serving.service import Service
+
+NAMES = ("astronaut.png", "chelsea.png", "coffee.png")
+_COPIES = ("half", "mirrored")
+SCANS = "/v1/collections/photos/duplicate-scans"
+
+
+def encoded(pixels: Any, format: str = "PNG") -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, format)
+    return out.getvalue()
+
+
+def pictures() -> dict[str, bytes]:
+    """Three photographs, each in its own group with two edits; the first with a copy of its pixels
+    as well; and one that is alone."""
+    made = {}
+    for name in NAMES:
+        pixels = photograph(name)
+        made[f"originals/{name}"] = encoded(pixels)
+        for edit in _COPIES:
+            made[f"copies/{edit}-{name}"] = encoded(edited(pixels, edit))
+    made["copies/same-pixels.tif"] = encoded(photograph(NAMES[0]), "TIFF")
+    made["originals/alone.png"] = encoded(photograph("page.png"))
+    return made
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> ServingConfig:
+    folder = tmp_path_factory.mktemp("data")
+    return serving_config(folder, collection(folder, "photos"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def client(config: ServingConfig) -> AsyncIterator[httpx.AsyncClient]:
+    app = api_of(config)
+    async with client_of(app) as client:
+        client.app = app  # type: ignore[attr-defined]
+        for id, data in pictures().items():
+            stored = await client.post(
+                "/v1/collections/photos/documents",
+                files={"image": (id, data)},
+                data={"document_id": id},
+            )
+            assert stored.status_code == 201, stored.text
+        yield client
+
+
+def service_of(client: httpx.AsyncClient) -> Service:
+    found: Service = client.app.state.service  # type: ignore[attr-defined]
+    return found
+
+
+async def ended(client: httpx.AsyncClient, scan: str) -> dict[str, Any]:
+    while True:
+        told: dict[str, Any] = (await client.get(f"{SCANS}/{scan}")).json()
+        if told["state"] not in ("QUEUED", "RUNNING", "CANCELLING"):
+            return told
+        await asyncio.sleep(0.05)
+
+
+async def scanned(client: httpx.AsyncClient, **asked: Any) -> dict[str, Any]:
+    begun = await client.post(SCANS, json={"sensitivity": "balanced", **asked})
+    assert begun.status_code == 202, begun.text
+    assert begun.headers["location"] == f"{SCANS}/{begun.json()['scan_id']}"
+    return await ended(client, begun.json()["scan_id"])
+
+
+async def groups(client: httpx.AsyncClient, scan: str) -> dict[str, dict[str, str]]:
+    """Keeper -> the others of its group with their verdicts."""
+    told = (await client.get(f"{SCANS}/{scan}/groups")).json()
+    return {
+        each["keeper"]["document_id"]: {m["document_id"]: m["verdict"] for m in each["members"]}
+        for each in told["items"]
+    }
+
+
+def expected() -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for id in pictures():
+        if not id.startswith("copies/"):
+            continue
+        name = NAMES[0] if id.endswith("same-pixels.tif") else id.partition("-")[2]
+        verdict = "exact" if id.endswith("same-pixels.tif") else "copy"
+        found.setdefault(f"originals/{name}", {})[id] = verdict
+    return found
+
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+async def test_a_scan_finds_each_copy_and_says_why_the_original_is_kept(
+    client: httpx.AsyncClient,
+) -> None:
+    keep = {"rule": "folders", "folders": ["originals/"]}
+    scan = await scanned(client, keep=keep)
+    assert scan["state"] == "COMPLETED"
+    assert scan["documents"] == scan["done"] == len(pictures())
+    assert await groups(client, scan["scan_id"]) == expected()
+    assert (scan["groups"], scan["unreadable"]) == (len(NAMES), 0)
+    assert scan["duplicates"] == sum(map(len, expected().values()))
+    [first, *_] = (await client.get(f"{SCANS}/{scan['scan_id']}/groups?limit=1")).json()["items"]
+    assert first["why"].startswith("in originals/, which comes before")
+    evidence = first["members"][0]["evidence"]
+    assert (
+        evidence.keys() >= {"pdq", "agreement", "region", "transform"} or evidence["content_hash"]
+    )
+    table = await client.get(f"{SCANS}/{scan['scan_id']}/groups.csv")
+    rows = list(csv.DictReader(io.StringIO(table.text)))
+    assert sum(row["keep"] == "yes" for row in rows) == scan["groups"]
+    assert sum(row["keep"] == "no" for row in rows) == scan["duplicates"]
+
+
+async def test_a_scan_that_was_killed_goes_on_to_the_same_report(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lookalike_serving.scans.run.PAGE", 2)
+    whole = await scanned(client)
+    begun = (await client.post(SCANS, json={"sensitivity": "balanced"})).json()["scan_id"]
+    store = await scans_of(service_of(client), "photos")
+    saved = 0
+    original = type(store).save_page
+
+    async def killed(self: Any, *args: Any) -> None:
+        nonlocal saved
+        saved += 1
+        if saved in (2, 4):
+            raise OSError("killed")  # what was done since the page before is lost
+        await original(self, *args)
+
+    monkeypatch.setattr(type(store), "save_page", killed)
+    monkeypatch.setattr("lookalike_serving.scans.runner._AFTER_FAILURE_SECONDS", 0)
+    client.app.state.scans.look()  # type: ignore[attr-defined]
+    while saved < 5:
+        client.app.state.scans.look()  # type: ignore[attr-defined]
+        await asyncio.sleep(0.05)
+    again = await ended(client, begun)
+    assert again["state"] == "COMPLETED"
+    assert again["report_id"] == whole["report_id"]
+    assert await groups(client, begun) == await groups(client, whole["scan_id"])
+
+
+async def test_filters_and_a_cancellation(client: httpx.AsyncClient) -> None:
+    refused = await client.post(SCANS, json={"filters": {"nested": {"bad": 1}}})
+    assert refused.status_code == 422
+    begun = (await client.post(SCANS, json={})).json()["scan_id"]
+    twice = await client.post(SCANS, json={})
+    assert (twice.status_code, twice.json()["code"]) == (409, "scan-active")
+    assert (await client.post(f"{SCANS}/{begun}/cancel")).json()["state"] == "CANCELLING"
+    assert (await ended(client, begun))["state"] == "CANCELLED"
+    early = await client.get(f"{SCANS}/{begun}/groups")
+    assert (early.status_code, early.json()["code"]) == (409, "scan-not-complete")
+    assert (await client.get(f"{SCANS}/{'0' * 32}")).status_code == 404
+
+
+async def test_a_report_is_applied_once_it_was_looked_at(client: httpx.AsyncClient) -> None:
+    keep = {"rule": "folders", "folders": ["originals/"]}
+    scan = await scanned(client, keep=keep)
+    where, report = f"{SCANS}/{scan['scan_id']}/apply", scan["report_id"]
+    documents = "/v1/collections/photos/documents"
+
+    async def applied(**more: Any) -> dict[str, Any]:
+        answer = await client.post(where, json={"report_id": report, **more})
+        assert answer.status_code == 200, answer.text
+        told: dict[str, Any] = answer.json()
+        return told
+
+    refused = await client.post(where, json={"report_id": report, "dry_run": False})
+    assert (refused.status_code, refused.json()["code"]) == (409, "report-not-reviewed")
+    wrong = await client.post(where, json={"report_id": "other"})
+    assert wrong.status_code == 422
+    dry = await applied()
+    assert (dry["deleted"], dry["left"]) == (scan["duplicates"], 0)
+    # Since the scan: one copy has new metadata, one is gone, and the keeper of a group has changed.
+    await client.patch(f"{documents}/copies%2Fmirrored-astronaut.png", json={"metadata": {"a": 1}})
+    await client.delete(f"{documents}/copies%2Fhalf-astronaut.png")
+    await client.patch(f"{documents}/originals%2Fchelsea.png", json={"metadata": {"a": 1}})
+    done = await applied(dry_run=False, spare=["copies/half-coffee.png"])
+    left = {each["document_id"]: each["why"] for each in done["told"]}
+    of_chelsea = set(expected()["originals/chelsea.png"])
+    assert left.keys() == {"copies/mirrored-astronaut.png", "copies/half-coffee.png", *of_chelsea}
+    assert left["copies/mirrored-astronaut.png"] == "it has changed since the scan: scan again"
+    assert (
+        "'originals/chelsea.png', which is to be kept instead, has changed" in left[min(of_chelsea)]
+    )
+    assert (done["gone"], done["more"]) == (1, False)
+    assert done["deleted"] == scan["duplicates"] - 1 - len(left)
+    there = {each["document_id"] for each in (await client.get(documents)).json()["items"]}
+    assert there == {id for id in pictures() if id.startswith("originals/")} | left.keys()
+    again = await applied(dry_run=False, spare=["copies/half-coffee.png"])
+    assert (again["deleted"], again["gone"]) == (0, done["deleted"] + 1)
