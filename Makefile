@@ -120,7 +120,8 @@ bench-ingest: install ## Ingestion beside its ideal rate
 	$(BIN)/python bench/ingest.py
 
 kill-ingestion: install ## Kill ingestion 100 times, and read 1,000 damaged files (seeded; long)
-	LOOKALIKE_KILLS=100 LOOKALIKE_MUTANTS=1000 $(BIN)/pytest tests/ingest/test_kills.py -q
+	LOOKALIKE_KILLS=100 LOOKALIKE_MUTANTS=1000 LOOKALIKE_AWAY=60 $(BIN)/pytest -q \
+	  tests/ingest/test_kills.py tests/ingest/test_faulty_buckets.py tests/ingest/test_shared_listing.py
 
 bench-listing: install ## A rerun over unchanged keys by 1, 2, 4 pods (KEYS="1000000" for more of them)
 	$(BIN)/python bench/listing.py $(if $(KEYS),--keys $(KEYS))

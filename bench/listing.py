@@ -177,6 +177,8 @@ class Measured:
     megabytes: int
     """Of the largest pod."""
     lists: int
+    cpu: float
+    """Seconds of all pods together, from their start as processes to their end."""
 
 
 def pods(config: IngestionConfig, count: int, folder: Path, url: str, run: str) -> Measured:
@@ -196,7 +198,7 @@ def pods(config: IngestionConfig, count: int, folder: Path, url: str, run: str) 
         env = {**os.environ, "LOOKALIKE_RUN": run}
         with (folder / f"{run}-{number}.log").open("wb") as log:
             started.append((subprocess.Popen(command, env=env, stderr=log), own.progress_file))
-    peak = 0
+    peak, cpu = 0, 0.0
     ends: list[Progress] = []
     for process, file in started:
         _, status, used = os.wait4(process.pid, 0)
@@ -204,12 +206,13 @@ def pods(config: IngestionConfig, count: int, folder: Path, url: str, run: str) 
         if process.returncode:
             raise SystemExit(file.with_suffix(".log").read_text()[-2000:])
         peak = max(peak, used.ru_maxrss // 1024)
+        cpu += used.ru_utime + used.ru_stime
         ends.append(Progress.model_validate_json(file.read_text()))
     total = total_of(end.total for end in ends)
     if total.left or total.unchanged != total.listed:
         raise SystemExit(f"a rerun is to find everything unchanged: {total.told()}")
     first, last = min(e.started_at for e in ends), max(e.updated_at for e in ends)
-    return Measured((last - first).total_seconds(), peak, calls_of(url) - before)
+    return Measured((last - first).total_seconds(), peak, calls_of(url) - before, cpu)
 
 
 def measure(engine: str, keys: int, counts: list[int]) -> None:
@@ -261,7 +264,7 @@ def measure(engine: str, keys: int, counts: list[int]) -> None:
             calls = "–" if engine == "Edge" else f"{stand_in.calls('Points/Get') - asked:,}"
             print(
                 f"| {engine} | {keys:,} | {count} | {keys / made.seconds:,.0f} | {made.lists:,} "
-                f"({made.lists / one:.2f}) | {calls} | {made.megabytes} |",
+                f"({made.lists / one:.2f}) | {calls} | {made.cpu:.1f} | {made.megabytes} |",
                 flush=True,
             )
 
@@ -276,7 +279,7 @@ def main() -> None:
     print(
         "| engine | keys | pods | keys/s | LIST calls (of one listing) | reads of the index | MB |"
     )
-    print("|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|")
     for engine in given.engines:
         for keys in given.keys:
             if engine == "Edge" or keys <= MOST_OF_STAND_IN:

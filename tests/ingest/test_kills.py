@@ -22,6 +22,7 @@ import pytest
 from tests.support.configs import collection, serving_config
 from tests.support.pictures import paint
 from tests.support.ports import free_port
+from tests.support.small_disk import small_disk
 
 from lookalike_crds.config import AccessConfig, HttpConfig, IngestionConfig, ServingConfig
 from lookalike_crds.image_collection import IngestionSpec
@@ -30,9 +31,13 @@ from lookalike_serving.index.protocol import IndexFull, Point
 from lookalike_serving.index.remote import RemoteIndex
 
 KILLS = int(os.environ.get("LOOKALIKE_KILLS", "4"))
+AWAY = float(os.environ.get("LOOKALIKE_AWAY", "2"))
+"""Seconds that the index is away for."""
 MUTANTS = int(os.environ.get("LOOKALIKE_MUTANTS", "60"))
 IMAGES = 24
 SECONDS = 240
+at_length = pytest.mark.skipif(KILLS < 10, reason="make kill-ingestion runs it")
+"""What takes a server and more than ten seconds, and has a quick counterpart below."""
 
 # A process of its own for each run and each server, without importing everything again.
 _PROCESSES = multiprocessing.get_context("forkserver")
@@ -42,17 +47,18 @@ _PROCESSES.set_forkserver_preload(["tests.ingest.killed_processes"])
 class Scene:
     """A server and an ingestion beside it, each a process that can be killed."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, served: Path | None = None) -> None:
+        """`served`: where the server keeps everything, if it is not that folder."""
+        self.folder, served = folder, served or folder
         (folder / "images").mkdir()
         (folder / "token").write_text("token")
-        shop = collection(folder, "shop")
+        shop = collection(served, "shop")
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self._serving: ServingConfig = serving_config(
-            folder,
+            served,
             shop,
-            data_dir=folder / "served",
+            data_dir=served / "served",
             http=HttpConfig(port=port),
             access=AccessConfig(internal_token_file=folder / "token"),
         )
@@ -163,6 +169,55 @@ def test_each_image_is_in_once_whoever_is_killed(scene: Scene, seed: int) -> Non
     assert balance["new"] + balance["updated"] == IMAGES - there
     [failure] = scene.get("failures")
     assert (failure["key"], failure["code"]) == ("broken.png", "image-not-an-image")
+
+
+@at_length
+def test_an_index_that_is_killed_and_away_is_waited_for(scene: Scene) -> None:
+    images = scene.folder / "images"
+    for number in range(IMAGES):
+        paint(images / f"{number:02d}.png", 777_000 + number)
+    wanted = {path.name: sha256(path) for path in images.glob("[0-9]*.png")}
+    run = scene.ingest()
+    while run.is_alive() and not scene.count(wanted):
+        time.sleep(0.02)
+    kill(scene.writer)
+    time.sleep(AWAY)
+    scene.writer = scene.serve()
+    run.join(SECONDS)
+    assert run.exitcode == 0
+    assert scene.count(wanted) == IMAGES
+    newest = scene.get("runs")[0]
+    assert newest["balance"]["left"] == 0
+
+
+@at_length
+def test_a_disk_that_fills_up_ends_the_run_and_the_next_one_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    with small_disk(tmp_path / "disk") as disk:
+        scene = Scene(tmp_path, disk.folder)
+        try:
+            images = tmp_path / "images"
+            for number in range(IMAGES):
+                paint(images / f"{number:02d}.png", number)
+            wanted = {path.name: sha256(path) for path in images.glob("*.png")}
+            run = scene.ingest()
+            while run.is_alive() and not scene.count(wanted):
+                time.sleep(0.02)
+            disk.leave(0)
+            run.join(SECONDS)
+            there = scene.count(wanted)
+            assert not run.is_alive(), "the run waits for ever"
+            assert run.exitcode or there == IMAGES
+            disk.empty()
+            again = scene.ingest()
+            again.join(SECONDS)
+            assert again.exitcode == 0
+            assert scene.count(wanted) == IMAGES == len(scene.get("documents"))
+            balance = scene.get("runs")[0]["balance"]
+            assert (balance["unchanged"], balance["new"]) == (there, IMAGES - there)
+            assert balance["left"] == 0
+        finally:
+            scene.close()
 
 
 def test_a_full_disk_ends_the_run_and_says_so_and_the_next_one_goes_on(

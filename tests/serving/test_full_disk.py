@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
-import shutil
 import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -21,6 +18,7 @@ import pytest
 from PIL import Image
 from tests.support.configs import collection, retriever, serving_config
 from tests.support.ports import free_port
+from tests.support.small_disk import Disk, small_disk
 
 from lookalike_crds.config import (
     AccessConfig,
@@ -35,7 +33,6 @@ from lookalike_serving.index.protocol import IndexFull, Point
 from lookalike_serving.index.remote import RemoteIndex
 from lookalike_serving.machine.disk import LAST_RESERVE, RESERVE, free_bytes
 
-SIZE = RESERVE + (192 << 20)
 DOCUMENTS = "/v1/collections/shop/documents"
 PROGRAM = """
 import sys, uvicorn
@@ -48,34 +45,10 @@ uvicorn.run(create_api(lambda: Service.start(config)), port=config.http.port, lo
 """
 
 
-@dataclass(frozen=True)
-class Disk:
-    """A file system of its own, and a file of somebody else's on it."""
-
-    folder: Path
-
-    def leave(self, free: int) -> None:
-        """Let the other file grow or shrink until so many bytes are free."""
-        other = self.folder / "other"
-        other.unlink(missing_ok=True)
-        with other.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, free_bytes(self.folder) - free))
-
-    def empty(self) -> None:
-        (self.folder / "other").unlink(missing_ok=True)
-
-
 @pytest.fixture(scope="module")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
-    folder = tmp_path_factory.mktemp("disk")
-    if shutil.which("mount") is None:
-        pytest.skip("there is no mount command to make a small file system with")
-    mount = ["mount", "-n", "-t", "tmpfs", "-o", f"size={SIZE}", "none", str(folder)]
-    made = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if made.returncode != 0:
-        pytest.skip(f"a small file system needs the right to mount one: {made.stderr.strip()}")
-    yield Disk(folder)
-    subprocess.run(["umount", "-l", str(folder)], check=False)
+    with small_disk(tmp_path_factory.mktemp("disk")) as made:
+        yield made
 
 
 def points(count: int) -> list[Point]:

@@ -22,6 +22,7 @@ import base64
 import contextlib
 import json
 import logging
+import os
 import time
 import uuid
 import zlib
@@ -29,9 +30,14 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Protocol
 
+from lookalike_crds.config import IngestionConfig
+from lookalike_crds.progress import RUN_VARIABLE
 from lookalike_serving.books.listings import Listings, Turn
+from lookalike_serving.books.record import Scope
+from lookalike_serving.books.store import Books
 from lookalike_serving.images.buckets import Listed, ObjectStore
-from lookalike_serving.index.protocol import IndexFailure
+from lookalike_serving.index.protocol import IndexFailure, PointStore
+from lookalike_serving.ingest.partition import Partition
 
 BEAT_SECONDS = 2.0
 SILENT_SECONDS = 10.0
@@ -94,6 +100,26 @@ class Together:
         """End what this process lists for all. May be called again."""
         for going in list(self._under_way):
             await going.close()
+
+
+def lister_of(config: IngestionConfig, records: PointStore, partition: Partition) -> Lister:
+    """Processes that know which run they share list together."""
+    run = os.environ.get(RUN_VARIABLE)
+    if partition.whole or not run:
+        return list_alone
+    return Together(Listings(lambda: records, Scope.of(config.collection), run))
+
+
+async def forget_ended(config: IngestionConfig, records: PointStore) -> None:
+    """Delete the pages of runs that no process goes through any more. Never raises."""
+    scope = Scope.of(config.collection)
+    try:
+        runs = await Books(lambda: records, scope).runs()
+        now = datetime.now(UTC)
+        under_way = {run.id for run in runs if not run.ended and not run.interrupted(now)}
+        await Listings(lambda: records, scope, "").drop_others(under_way)
+    except Exception as failure:  # the next run does it
+        log.warning("pages of listings could not be deleted: %s", failure)
 
 
 class _Going:

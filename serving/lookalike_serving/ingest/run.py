@@ -12,12 +12,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
@@ -29,9 +27,8 @@ from lookalike_crds.failures import (
 )
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.moments import now_text
-from lookalike_crds.progress import RUN_VARIABLE, ByCause, RunState
+from lookalike_crds.progress import ByCause, RunState
 from lookalike_crds.sources import SourceSpec
-from lookalike_serving.books.listings import Listings
 from lookalike_serving.books.record import Scope
 from lookalike_serving.books.store import Books
 from lookalike_serving.documents.ids import point_id
@@ -47,7 +44,14 @@ from lookalike_serving.ingest.accounts import Accounts
 from lookalike_serving.ingest.dispatch import DELETED, Dispatch
 from lookalike_serving.ingest.ids import held, prefixed, taken
 from lookalike_serving.ingest.ledger import Ledger
-from lookalike_serving.ingest.listing import Lister, Together, list_alone
+from lookalike_serving.ingest.listing import (
+    Lister,
+    Together,
+    forget_ended,
+    list_alone,
+    lister_of,
+)
+from lookalike_serving.ingest.one_behind import OneBehind
 from lookalike_serving.ingest.partition import WHOLE, Partition
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.sources import (
@@ -64,7 +68,7 @@ from lookalike_serving.ingest.versions import Change, change, fingerprint
 from lookalike_serving.ingest.work import Failure, Task
 from lookalike_serving.ingest.worker import rewrite_payload
 
-LISTED_AT_ONCE = 256
+LISTED_AT_ONCE = 1000
 _PAGE = 1000
 _MOST_TOLD = 3
 
@@ -110,8 +114,8 @@ async def run(
             lister: Lister = list_alone
             if books is not None:
                 ending.push_async_callback(books.close)
-                ending.push_async_callback(_drop_listings, config, books)
-                lister = _lister(config, books, partition or WHOLE)
+                ending.push_async_callback(forget_ended, config, books)
+                lister = lister_of(config, books, partition or WHOLE)
             accounts = await ending.enter_async_context(
                 Accounts(
                     None if books is None else Books(lambda: books, Scope.of(config.collection)),
@@ -137,26 +141,6 @@ async def run(
                 only_failed=only_failed,
             )
             return await one.go()
-
-
-def _lister(config: IngestionConfig, books: PointStore, partition: Partition) -> Lister:
-    """Processes that know which run they share list together."""
-    shared = os.environ.get(RUN_VARIABLE)
-    if partition.whole or not shared:
-        return list_alone
-    return Together(Listings(lambda: books, Scope.of(config.collection), shared))
-
-
-async def _drop_listings(config: IngestionConfig, store: PointStore) -> None:
-    """Forget the pages of runs that no process goes through any more."""
-    scope = Scope.of(config.collection)
-    try:
-        runs = await Books(lambda: store, scope).runs()
-        now = datetime.now(UTC)
-        under_way = {run.id for run in runs if not run.ended and not run.interrupted(now)}
-        await Listings(lambda: store, scope, "").drop_others(under_way)
-    except Exception as failure:  # the next run does it
-        log.warning("pages of listings could not be deleted: %s", failure)
 
 
 async def _driver_store(config: IngestionConfig) -> tuple[PointStore, Embedder | None]:
@@ -271,22 +255,24 @@ class Run:
         counts = self._progress.counts(spec.name)
         listing = self._listings.setdefault(spec.name, Listing())
         chunk: list[tuple[str, Item]] = []
-        try:
-            async for listed in self._listed(source):
-                if (item := self._taken_up(spec, listing, listed)) is None:
-                    continue
-                counts.listed += 1
-                chunk.append(item)
-                if len(chunk) == LISTED_AT_ONCE:
-                    await self._sort_out(spec.name, chunk)
-                    chunk = []
-        except SourceError:
-            await self._sort_out(spec.name, chunk)  # what was listed until then comes in
-            raise
-        finally:
-            if self._partition.first and not self._only_failed:
-                self._progress.skip(spec.name, source.skipped)
-        await self._sort_out(spec.name, chunk)
+        async with OneBehind() as sorting:
+            try:
+                async for listed in self._listed(source):
+                    if (item := self._taken_up(spec, listing, listed)) is None:
+                        continue
+                    counts.listed += 1
+                    chunk.append(item)
+                    if len(chunk) == LISTED_AT_ONCE:
+                        await sorting.next(self._sort_out(spec.name, chunk))
+                        chunk = []
+            except SourceError:
+                # What was listed until then comes in.
+                await sorting.next(self._sort_out(spec.name, chunk))
+                raise
+            finally:
+                if self._partition.first and not self._only_failed:
+                    self._progress.skip(spec.name, source.skipped)
+            await sorting.next(self._sort_out(spec.name, chunk))
 
     def _taken_up(
         self, spec: SourceSpec, listing: Listing, listed: Entry

@@ -1,0 +1,89 @@
+"""infinity-emb embeds images, qdrant-client stores them.
+
+    python with_infinity.py folder DIR | s3 URL  --model FOLDER [--batch 32]
+
+From a bucket, infinity fetches the images itself, by their http:// addresses. Prints
+{"images", "seconds"} of everything after the first batch: starting is not counted.
+"""
+
+import argparse
+import asyncio
+import json
+import time
+import urllib.request
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+from infinity_emb import AsyncEmbeddingEngine, EngineArgs
+from PIL import Image
+from qdrant_client import QdrantClient, models
+
+parser = argparse.ArgumentParser()
+parser.add_argument("place", choices=["folder", "s3"])
+parser.add_argument("where")
+parser.add_argument("--model", required=True)
+parser.add_argument("--batch", type=int, default=32)
+given = parser.parse_args()
+
+
+def addresses() -> list[str]:
+    found: list[str] = []
+    while True:
+        after = found[-1].rpartition("/bench/")[2] if found else ""
+        page = urllib.request.urlopen(f"{given.where}/bench?list-type=2&start-after={after}").read()
+        keys = [each.text for each in ElementTree.fromstring(page).iter("{*}Key")]
+        if not keys:
+            return found
+        found += [f"{given.where}/bench/{key}" for key in keys]
+
+
+async def main(things: list) -> None:
+    client = QdrantClient(":memory:")
+    args = EngineArgs(
+        model_name_or_path=given.model,
+        engine="torch",
+        device="cpu",
+        batch_size=given.batch,
+        compile=False,
+        bettertransformer=False,
+        model_warmup=False,
+    )
+    done, first, started = 0, 0, 0.0
+    # Two batches under way, so that one is fetched and decoded while the other is in the model.
+    waiting: list[asyncio.Task] = []
+    async with AsyncEmbeddingEngine.from_args(args) as engine:
+
+        async def embedded(some: list) -> list:
+            images = some if given.place == "s3" else await asyncio.to_thread(opened, some)
+            vectors, _ = await engine.image_embed(images=images)
+            return vectors
+
+        for at in range(0, len(things) + 2 * given.batch, given.batch):
+            if some := things[at : at + given.batch]:
+                waiting.append(asyncio.create_task(embedded(some)))
+            if not waiting or (some and len(waiting) < 3):
+                continue
+            vectors = await waiting.pop(0)
+            if not done:
+                size = len(vectors[0])
+                params = models.VectorParams(size=size, distance=models.Distance.COSINE)
+                client.create_collection("bench", params)
+            points = [
+                models.PointStruct(id=done + n, vector=list(map(float, vector)))
+                for n, vector in enumerate(vectors)
+            ]
+            client.upsert("bench", points)
+            done += len(points)
+            if not started:
+                first, started = done, time.perf_counter()
+        while waiting:
+            done += len(await waiting.pop(0))
+    print(json.dumps({"images": done - first, "seconds": time.perf_counter() - started}))
+
+
+def opened(paths: list[Path]) -> list[Image.Image]:
+    return [Image.open(path).convert("RGB") for path in paths]
+
+
+folder = given.place == "folder"
+asyncio.run(main(sorted(Path(given.where).iterdir()) if folder else addresses()))
