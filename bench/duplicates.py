@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,12 +37,13 @@ from bench import duplicate_pictures as pictures
 from lookalike_crds.image_collection import ModelSpec, Provider
 from lookalike_serving.duplicates.compare import Picture, compare
 from lookalike_serving.duplicates.hashes import unpacked
+from lookalike_serving.duplicates.parts import parts
 from lookalike_serving.duplicates.thresholds import THRESHOLDS
 from lookalike_serving.duplicates.verdicts import Sensitivity, Verdict
 from lookalike_serving.embed import Embedder, load_embedder
 
 Pixels = NDArray[np.uint8]
-BY_EMBEDDING, BY_HASH = 10, 5
+BY_EMBEDDING, BY_HASH, BY_PART = 10, 5, 3
 
 
 @dataclass
@@ -83,7 +85,8 @@ def main() -> None:
         embedder = load_embedder(model, Path(folder))
         vectors = embed(embedder, documents)
         asked = embed(embedder, [query.pixels for query in queries])
-    report(queries, *measured(documents, queries, vectors, asked, given.sensitivity), given.misses)
+    found = measured(documents, queries, vectors, asked, given.sensitivity, embedder)
+    report(queries, *found, given.misses)
 
 
 def _backgrounds() -> list[Path]:
@@ -156,6 +159,7 @@ def measured(
     vectors: NDArray[np.float32],
     asked: NDArray[np.float32],
     sensitivity: str,
+    embedder: Embedder,
 ) -> tuple[list[Answers], list[tuple[int, Verdict | None]]]:
     thresholds = THRESHOLDS[Sensitivity(sensitivity)]
     stored = [Picture(each) for each in documents]
@@ -184,8 +188,9 @@ def measured(
         candidates = set(np.argsort(-cosines[number])[:BY_EMBEDDING].tolist())
         for each in away:
             candidates |= set(np.argsort(each)[:BY_HASH].tolist())
-        found = []
-        for document in candidates:
+        found: list[tuple[int, float, Verdict]] = []
+        tried: set[int] = set()
+        for document in _in_turn(candidates, picture, vectors, embedder, found, tried):
             told = compare(
                 picture, stored[document], thresholds, cosine=float(cosines[number, document])
             )
@@ -204,6 +209,27 @@ def measured(
             by_phash.answers.append(_ranked(imagehash(Image.fromarray(query.pixels))))
         by_embedding.answers.append(_ranked(cosines[number]))
     return methods, verdicts
+
+
+def _in_turn(
+    candidates: set[int],
+    picture: Picture,
+    vectors: NDArray[np.float32],
+    embedder: Embedder,
+    found: list[tuple[int, float, Verdict]],
+    tried: set[int],
+) -> Iterator[int]:
+    """The candidates; if none of them was found to be a copy, those of the query's parts."""
+    for document in candidates:
+        tried.add(document)
+        yield document
+    if found:
+        return
+    for part in embed(embedder, parts(picture.view)):
+        for document in np.argsort(-(vectors @ part))[:BY_PART].tolist():
+            if document not in tried:
+                tried.add(document)
+                yield document
 
 
 def _far(codes: NDArray[np.uint64], code: NDArray[np.uint64]) -> NDArray[np.int64]:

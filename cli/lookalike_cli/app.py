@@ -11,6 +11,7 @@ from lookalike_cli import (
     delete,
     demo_catalogue,
     down,
+    duplicates,
     evaluation,
     gc,
     get,
@@ -44,6 +45,7 @@ app.command("apply", epilog=apply.EXAMPLES)(apply.apply)
 app.command("search", epilog=search.EXAMPLES)(search.search)
 app.command("evaluate", epilog=evaluation.EXAMPLES)(evaluation.evaluate)
 app.command("models", epilog=models.EXAMPLES)(models.models)
+app.command("duplicates", epilog=duplicates.EXAMPLES)(duplicates.duplicates)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("get", epilog=get.EXAMPLES)(get.get)
 app.command("delete", epilog=delete.EXAMPLES)(delete.delete)

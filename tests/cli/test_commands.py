@@ -45,6 +45,56 @@ def test_search_prints_scores_ids_and_metadata(lookalike: Command) -> None:
         assert shown in ran.out
 
 
+COLLECTIONS = Reply(body={"items": [{"name": "photos"}], "next_cursor": None})
+MATCH = {
+    "document_id": "beach.jpg",
+    "verdict": "copy",
+    "confidence": 0.97,
+    "evidence": {
+        "content_hash": False,
+        "inliers": 122,
+        "agreement": 0.99,
+        "region": {"query": [[0, 0], [1, 0], [1, 1], [0, 1]], "document": [[0, 0]] * 4},
+        "transform": {"edits": ["crop", "mirror"], "crop": 0.5},
+    },
+    "metadata": {},
+    "image_url": "/v1/collections/photos/documents/beach.jpg/image",
+    "thumbnail_url": "/v1/collections/photos/documents/beach.jpg/thumbnail",
+}
+MATCHES = Reply(body={"matches": [MATCH], "took_ms": 5, "warnings": ["2 documents are old"]})
+
+
+def test_duplicates_prints_verdicts_and_their_evidence(lookalike: Command, tmp_path: Path) -> None:
+    (tmp_path / "f.png").write_bytes(png())
+    with scripted(COLLECTIONS, MATCHES) as server:
+        ran = lookalike("duplicates", "f.png", "--sensitivity", "strict", "--url", server.url)
+        assert server.seen[1].path == "/v1/collections/photos/duplicates"
+    assert ran.code == 0
+    for shown in (
+        "copy",
+        "beach.jpg",
+        "0.97",
+        "crop, mirror",
+        "99% of the blocks",
+        "122 keypoints",
+    ):
+        assert shown in ran.out
+    assert "2 documents are old" in ran.err
+
+
+def test_duplicates_as_json_gives_the_whole_answer(lookalike: Command) -> None:
+    with scripted(MATCHES) as server:
+        arguments = ["https://example.com/a.jpg", "--collection", "photos", "--copies-only"]
+        ran = lookalike("duplicates", *arguments, "--url", server.url, "--output", "json")
+        assert server.seen[0].json == {
+            "image": "https://example.com/a.jpg",
+            "top_k": 10,
+            "similar": False,
+        }
+    (match,) = ran.json["matches"]
+    assert match["evidence"]["transform"]["crop"] == 0.5
+
+
 def test_search_as_json_gives_the_whole_answer(lookalike: Command) -> None:
     with scripted(RETRIEVERS, RESULTS) as server:
         ran = lookalike("search", "mug", "--url", server.url, "--output", "json")

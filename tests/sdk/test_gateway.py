@@ -14,6 +14,7 @@ from tests.support.pictures import drawn, encoded
 from tests.support.servers import serving
 
 from lookalike import (
+    APIError,
     AsyncLookalike,
     BatchState,
     InvalidRequest,
@@ -112,6 +113,18 @@ def test_text_document_and_vector_queries_go_together(client: Lookalike) -> None
     assert results[0].explanation is not None
     assert len(results) == 2
     assert (results.total, results.facets) == (None, ())
+
+
+def test_a_picture_that_is_there_is_told_and_refused(client: Lookalike) -> None:
+    found = client.collections.duplicates("catalogue", drawn("red"), similar=False)
+    (match,) = found.matches
+    assert (match.document_id, match.verdict) == ("red/1", "exact")
+    assert match.evidence.content_hash
+    assert match.image_url.startswith("http")
+    with pytest.raises(APIError) as refused:
+        client.documents.upload("catalogue", drawn("red"), on_duplicate="reject")
+    assert refused.value.status == 409
+    assert "'red/1'" in refused.value.detail
 
 
 def test_the_picture_of_a_result_can_be_fetched(client: Lookalike) -> None:

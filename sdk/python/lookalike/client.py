@@ -20,6 +20,7 @@ from lookalike._operations import (
     batches,
     collections,
     documents,
+    duplicates,
     facets,
     ingestion,
     models,
@@ -45,6 +46,7 @@ class AsyncRetrievers(AsyncResource):
 class Collections(Resource):
     get = blocking(collections.get)
     facets = blocking(facets.of_collection)
+    duplicates = blocking(duplicates.of_image)
     list = iterating(collections.listing)
     runs = iterating(ingestion.runs)
     failures = iterating(ingestion.failures)
@@ -55,6 +57,7 @@ class Collections(Resource):
 class AsyncCollections(AsyncResource):
     get = awaiting(collections.get)
     facets = awaiting(facets.of_collection)
+    duplicates = awaiting(duplicates.of_image)
     list = iterating_async(collections.listing)
     runs = iterating_async(ingestion.runs)
     failures = iterating_async(ingestion.failures)

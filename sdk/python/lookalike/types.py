@@ -158,6 +158,67 @@ class Facets(Answered):
         raise KeyError(field)
 
 
+Corners: TypeAlias = tuple[
+    tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]
+]
+"""(x, y) in parts of a picture's width and height."""
+
+
+class MatchedRegion(Answered):
+    """The corners of one region, in both pictures: top left, top right, bottom right, bottom left
+    as the query shows it."""
+
+    query: Corners
+    document: Corners
+
+
+class Evidence(Answered):
+    """What was measured; None: it was not needed, or there was nothing to measure."""
+
+    content_hash: bool
+    """Whether the pixels are the same."""
+    pdq: int | None = None
+    """Hamming distance, of 256 bits."""
+    phash: int | None = None
+    """Hamming distance, of 64 bits."""
+    cosine: float | None = None
+    inliers: int | None = None
+    """Keypoints that one transform maps onto each other."""
+    inlier_ratio: float | None = None
+    coverage: float | None = None
+    agreement: float | None = None
+    """Part of the blocks with texture whose pixels agree."""
+    region: MatchedRegion | None = None
+    transform: dict[str, Any] | None = None
+    """How the query was made of the document: `edits`, and their measures."""
+
+
+class DuplicateMatch(Answered):
+    document_id: str
+    verdict: Literal["exact", "copy", "similar"]
+    confidence: float
+    """Orders the matches of one verdict; it is not a probability."""
+    evidence: Evidence
+    metadata: dict[str, Any] = {}
+    image_url: str
+    thumbnail_url: str
+
+
+class HashCoverage(Answered):
+    documents: int
+    hashed: int
+    """Documents that have hashes; the others are found by their embedding only."""
+
+
+class Duplicates(Answered):
+    """The matches: exact, then copies, then similar pictures."""
+
+    matches: tuple[DuplicateMatch, ...]
+    hashes: HashCoverage | None = None
+    took_ms: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
 class SearchResults(Answered):
     """The results, best first: iterate over it, index it, take its length."""
 
@@ -260,6 +321,8 @@ class Document(Answered):
     height: int | None = None
     format: str | None = None
     bytes: int | None = None
+    duplicate_of: str | None = None
+    """The document of which it is a copy, if it was uploaded with `on_duplicate="link"`."""
     created_at: datetime | None = None
     updated_at: datetime | None = None
     vector: list[float] | None = None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lookalike_serving.documents.stored import FoundDocument, read_record
+from lookalike_serving.duplicates.verdicts import Comparison, Sensitivity, Verdict
 from lookalike_serving.images import ImageError
 from lookalike_serving.images.decode import decode_image
 from lookalike_serving.index.protocol import Query, Record, Vector
@@ -28,12 +29,13 @@ from lookalike_serving.service import CollectionState, Service
 if TYPE_CHECKING:
     from lookalike_serving.duplicates.compare import Picture
     from lookalike_serving.duplicates.thresholds import Thresholds
-    from lookalike_serving.duplicates.verdicts import Comparison, Sensitivity
 
 log = logging.getLogger("lookalike.copies")
 
 BY_EMBEDDING = 10
 BY_HASH = 10
+BY_PART = 3
+"""For each part of the picture, if nothing else was found: see parts.py."""
 MAX_TOP_K = 100
 _RADIUS = 47
 """Bits of PDQ. Larger ones propose what the pixels then refuse."""
@@ -98,17 +100,20 @@ async def find_copies(
     by_hash = {each.id: each.distance for each in near if each.id != but}
     by_embedding = [hit.id for hit in hits if hit.id != but]
     ids = list(dict.fromkeys([*by_hash, *by_embedding]))
-    records = await state.index.retrieve(ids, with_payload=True, with_vector=True)
-    candidates = [
-        _Candidate(record.id, found, _cosine(embedded.vector, record.vector))
-        for record in records
-        if (found := read_record(record)) is not None
-    ]
+    candidates = await _read(state, ids, embedded.vector)
     compared = set([*by_hash][:BY_HASH]) | set(by_embedding[:BY_EMBEDDING])
     similar_from = await _similar_from(state) if similar else None
     told = await _compared(
         service, picture, candidates, compared, THRESHOLDS[sensitivity], similar_from
     )
+    copied = any(match.comparison.verdict is not Verdict.SIMILAR for match in told.matches)
+    if not copied and sensitivity is not Sensitivity.STRICT:
+        more = await _by_parts(state, picture, {*ids, *((but,) if but else ())})
+        told = told.and_also(
+            await _compared(
+                service, picture, more, {each.id for each in more}, THRESHOLDS[sensitivity], None
+            )
+        )
     matches = sorted(told.matches, key=lambda match: match.comparison.order, reverse=True)
     warnings = [*(embedded.image.warnings if embedded.image else ()), *told.warnings]
     warnings += _on_coverage(state, coverage)
@@ -122,10 +127,46 @@ class _Candidate:
     cosine: float | None
 
 
+async def _read(state: CollectionState, ids: Sequence[str], vector: Vector) -> list[_Candidate]:
+    """The documents that are there, in this order."""
+    records = await state.index.retrieve(ids, with_payload=True, with_vector=True)
+    return [
+        _Candidate(record.id, found, _cosine(vector, record.vector))
+        for record in records
+        if (found := read_record(record)) is not None
+    ]
+
+
+async def _by_parts(state: CollectionState, picture: Picture, known: set[str]) -> list[_Candidate]:
+    """Further candidates: the nearest ones to parts of the picture."""
+    from lookalike_serving.duplicates.parts import parts
+
+    views = parts(picture.view)
+    if not views:
+        return []
+    vectors = [
+        each.vector
+        for each in await state.embedder.embed_images(views)
+        if not isinstance(each, Exception)
+    ]
+    queries = [Query(vector, limit=BY_PART, with_payload=False) for vector in vectors]
+    near = await state.index.query_batch(queries)
+    found = dict.fromkeys(hit.id for hits in near for hit in hits if hit.id not in known)
+    records = await state.index.retrieve([*found], with_payload=True)
+    return [
+        _Candidate(record.id, document, None)
+        for record in records
+        if (document := read_record(record)) is not None
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class _Compared:
     matches: list[Match]
     warnings: list[str]
+
+    def and_also(self, other: _Compared) -> _Compared:
+        return _Compared([*self.matches, *other.matches], [*self.warnings, *other.warnings])
 
 
 async def _compared(

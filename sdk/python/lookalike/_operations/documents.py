@@ -20,6 +20,7 @@ def upload(
     *,
     document_id: str | None = None,
     metadata: Mapping[str, Any] | None = None,
+    on_duplicate: Literal["allow", "link", "reject"] | None = None,
 ) -> Operation[Document]:
     """Store an image. Searches find it when this returns.
 
@@ -28,8 +29,12 @@ def upload(
     document_id: an existing document with this id is replaced. Default: derived from the bytes of
         the image, so that storing the same image twice creates one document.
     metadata: JSON; keys that the collection's `fields` name must hold their type.
+    on_duplicate: what happens if the collection has this picture, or a copy of it, under another
+        id: "allow", the default, stores it; "link" stores it with `duplicate_of`; "reject" raises
+        APIError (409, code `duplicate`).
     """
-    return (yield from call(Call(_upload(collection, image, document_id, metadata), _document)))
+    request = _upload(collection, image, document_id, metadata, on_duplicate)
+    return (yield from call(Call(request, _document)))
 
 
 def get(
@@ -125,6 +130,7 @@ def _upload(
     value: ImageValue,
     document_id: str | None,
     metadata: Mapping[str, Any] | None,
+    on_duplicate: str | None,
 ) -> Request:
     path = f"{paths.collection(collection)}/documents"
     found = image(value)
@@ -135,6 +141,8 @@ def _upload(
         body: dict[str, Any] = {"image": found.text, "metadata": written}
         if document_id is not None:
             body["document_id"] = document_id
+        if on_duplicate is not None:
+            body["on_duplicate"] = on_duplicate
         return Request("POST", path, json=body)
     parts = {
         "image": Part(found.content, found.media_type, found.filename or "image"),
@@ -142,6 +150,8 @@ def _upload(
     }
     if document_id is not None:
         parts["document_id"] = Part(document_id.encode(), "text/plain; charset=utf-8")
+    if on_duplicate is not None:
+        parts["on_duplicate"] = Part(on_duplicate.encode(), "text/plain; charset=utf-8")
     return Request("POST", path, parts=parts)
 
 
