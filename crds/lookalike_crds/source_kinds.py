@@ -100,6 +100,11 @@ class VolumeSource(Kind):
     image_column: str | None = Field(
         default=None, min_length=1, max_length=128, description=_IMAGE_COLUMN
     )
+    watch: bool = Field(
+        default=False,
+        description="If true, `lookalike up` watches the folder: files that are added, changed, "
+        "renamed or removed are ingested within seconds. On a cluster, set a schedule instead.",
+    )
     claim_name: ObjectName | None = Field(
         default=None,
         description="On a cluster: the PersistentVolumeClaim that contains `path`. It is mounted "
@@ -122,6 +127,8 @@ class VolumeSource(Kind):
         return self.model_copy(update={"path": path, "claim_name": None})
 
     def problems_in_pods(self) -> Iterator[tuple[str, str]]:
+        if self.watch:
+            yield "watch", "is for `lookalike up`: on a cluster remove it, and set a schedule"
         if self.claim_name is None:
             if not self.path.startswith("/"):
                 yield (

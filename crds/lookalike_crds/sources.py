@@ -183,7 +183,8 @@ class SourceSpec(Spec):
     @property
     def takes_changes(self) -> bool:
         """Whether a serving process is told, or sees, which of its objects or files change."""
-        return self.kind.as_bucket(None) is not None
+        watched = isinstance(self.kind, VolumeSource) and self.kind.watch
+        return watched or self.kind.as_bucket(None) is not None
 
     @property
     def kind_field(self) -> str:

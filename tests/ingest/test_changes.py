@@ -211,3 +211,56 @@ def test_a_key_that_was_looked_at_during_a_run_is_looked_at_after_it(
         shop.place.door.open()
         running.result()
     assert sorted(shop.settled()) == ["0.jpg", "2.jpg", "3.jpg", "new.jpg"]
+
+
+def test_a_watched_folder_is_followed(place: Place, photo: Photo, tmp_path: Path) -> None:
+    source = {
+        "name": "disk",
+        "volume": {"path": str(place.images), "watch": True},
+        "deleteMissing": True,
+        "metadata": {"file": "rows.csv"},
+    }
+    spec = SourceSpec.model_validate(source)
+    place.restart(sources=(CollectionSources(collection="shop", sources=(spec,)),))
+
+    def until(*ids: str, **prices: float) -> dict[str, dict[str, Any]]:
+        deadline = time.monotonic() + 60
+        while True:
+            found = place.documents()
+            got = {name: each["metadata"].get("price") for name, each in found.items()}
+            if sorted(got) == sorted(ids) and prices.items() <= got.items():
+                return found
+            assert time.monotonic() < deadline, got
+            time.sleep(0.1)
+
+    (place.images / "rows.csv").write_text("file,price\na.jpg,3\n")
+    with (place.images / "a.jpg").open("wb") as slow:  # half of it is no picture yet
+        data = photo(1)
+        slow.write(data[: len(data) // 2])
+        slow.flush()
+        time.sleep(1)
+        slow.write(data[len(data) // 2 :])
+    (place.images / "deep").mkdir()
+    for number in range(20):
+        (place.images / "deep" / f"{number}.jpg").write_bytes(photo(number))
+    (place.images / ".hidden.jpg").write_bytes(photo(1))
+    below = [f"deep/{number}.jpg" for number in range(20)]
+    until("a.jpg", *below, **{"a.jpg": 3})
+
+    (place.images / "rows.csv").write_text("file,price\na.jpg,4\n")  # a row alone has changed
+    until("a.jpg", *below, **{"a.jpg": 4})
+    (place.images / "deep").rename(place.images / "moved")
+    (place.images / "a.jpg").rename(place.images / "b.jpg")
+    until("b.jpg", *(name.replace("deep", "moved") for name in below))
+
+    outside = tmp_path / "outside"
+    (place.images / "moved").rename(outside)
+    (place.images / "b.jpg").unlink()
+    (place.images / "rows.csv").unlink()
+    # An empty folder is what a disk looks like that is not mounted.
+    status = f"{place.url}/v1/collections/shop/events"
+    deadline = time.monotonic() + 60
+    while "is empty" not in str(httpx.get(status).json()["problem"]):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert place.documents()

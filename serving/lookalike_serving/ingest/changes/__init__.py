@@ -7,6 +7,7 @@
     session.py     the means of a run, kept for as long as keys keep coming
     some_keys.py   the same decisions as those of a run that lists, over some keys
     changes.py     all lines of a service
+    watch.py       files of folders that change
 
 What tells of a change is never believed, only acted upon: whatever is at the key when it is looked
 at decides. So changes may be told twice, in any order, and late.

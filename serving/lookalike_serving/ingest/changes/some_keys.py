@@ -65,7 +65,7 @@ class SomeKeys(Run):
         mine = Equals(f"{RESERVED}.source", spec.name)
         image = f"{RESERVED}.image"
         theirs: Filter = (
-            StartsWith(image, f"{gone.uri}#") if gone.archive else Equals(image, gone.uri)
+            Equals(image, gone.uri) if gone.below is None else StartsWith(image, gone.below)
         )
         while True:
             page = await self._store.scroll(

@@ -210,12 +210,17 @@ class Files:
             described.cautions,
         )
 
-    def gone(self, key: str, uri: str) -> Gone | None:
-        """What is told of a file that is not there; None if it would be no image."""
+    def gone(self, key: str, uri: str, *, folders: bool = False) -> Gone | None:
+        """What is told of a file that is not there; None if it would be no image.
+
+        `folders`: what would be no image may have been a folder.
+        """
         if self.is_archive(key):
-            return Gone(key, uri, archive=True)
-        if not self._is_image(key):
+            return Gone(key, uri, below=f"{uri}#")
+        if key == self._table:
             return None
+        if not self._is_image(key):
+            return Gone(key, uri, below=f"{uri}/") if folders else None
         try:
             described = self._described(key, self._facts.of(key, 0, 0.0), {})
         except (SkippedRow, BadRow):

@@ -140,8 +140,9 @@ class Gone:
     """A document that came from there has this address."""
     document_id: str | None = None
     """That an image there would have; None if it cannot be told."""
-    archive: bool = False
-    """Whether it was an archive, whose members' addresses begin with `uri` and `#`."""
+    below: str | None = None
+    """What the addresses of documents that came from within it begin with, if it may have been an
+    archive or a folder."""
 
 
 class Source(Protocol):

@@ -115,6 +115,11 @@ class VolumeSource:
             else:
                 if not stat.S_ISDIR(state.st_mode):
                     found.append(Seen(key, _version(state), (path, state)))
+        if any(each.version is None for each in found) and _is_empty(root):
+            raise SourceError(
+                f"source {self.name}: {root} is empty, as a disk is that is not mounted: nothing "
+                "was deleted. If that is meant, delete the documents or the source"
+            )
         return found
 
     async def entries(self, seen: Iterable[Seen]) -> AsyncIterator[Entry | Gone]:
@@ -122,7 +127,7 @@ class VolumeSource:
         root = self._resolved_root()
         for each in seen:
             if each.found is None:
-                gone = files.gone(each.key, (root / each.key).as_uri())
+                gone = files.gone(each.key, (root / each.key).as_uri(), folders=True)
                 if gone is not None:
                     yield gone
                 continue
@@ -223,6 +228,12 @@ def _one(files: Files, key: str, path: Path, state: os.stat_result) -> Entry:
 
 def _version(state: os.stat_result) -> str:
     return f"{state.st_size}-{state.st_mtime_ns}"
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether a folder holds nothing but hidden files."""
+    with os.scandir(folder) as entries:
+        return all(entry.name.startswith(".") for entry in entries)
 
 
 def _passes_a_link(root: Path, folders: Sequence[str]) -> bool:
