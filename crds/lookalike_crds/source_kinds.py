@@ -166,6 +166,19 @@ class UrlsSource(Kind):
         max_length=128,
         description="The column or key that holds the image's address.",
     )
+    host_concurrency: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="How many images each ingestion process fetches from one host at once.",
+    )
+    host_requests_per_second: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="How many images each ingestion process fetches from one host per second, at "
+        "most. If it is unset, there is no limit besides hostConcurrency.",
+    )
     endpoint: Annotated[str, Field(max_length=2048, pattern=_ENDPOINT)] | None = Field(
         default=None,
         description="If the manifest lies in a bucket of a compatible service: its address, such "

@@ -13,7 +13,7 @@ import pytest
 from lookalike_crds.config import FetchPolicy
 from lookalike_serving.images import ImageError, ImageFetcher
 from lookalike_serving.images.errors import Busy, Code
-from lookalike_serving.images.patience import ATTEMPTS, LONGEST_WAIT, PatientFetcher
+from lookalike_serving.images.patience import ATTEMPTS, LONGEST_WAIT, HostLimits, PatientFetcher
 
 PICTURE = (200, None)
 
@@ -99,3 +99,17 @@ async def test_other_errors_are_told_at_once(url: str) -> None:
 def test_what_a_host_asked_for_crosses_processes() -> None:
     copied = pickle.loads(pickle.dumps(Busy(Code.HTTP_STATUS, "told", 3.0)))
     assert (copied.code, copied.message, copied.retry_after) == (Code.HTTP_STATUS, "told", 3.0)
+
+
+async def test_a_host_is_asked_as_often_per_second_as_the_source_allows(url: str) -> None:
+    Host.answers[:] = [PICTURE] * 5
+    time = Time()
+    fetcher = ImageFetcher(FetchPolicy(allow_private_addresses=True))
+    limits = HostLimits(at_once=2, per_second=4)
+    try:
+        patient = PatientFetcher(fetcher, limits, sleep=time.sleep, clock=lambda: time.now)
+        for _ in range(5):
+            await patient.read(url)
+    finally:
+        await fetcher.close()
+    assert time.now == pytest.approx(1.0)

@@ -19,6 +19,7 @@ from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.results import ImageFacts
 from lookalike_serving.images import ImageFile
 from lookalike_serving.images.decode import decode_image
+from lookalike_serving.images.fetch import Validators
 from lookalike_serving.index.protocol import Point, Vector
 
 
@@ -78,6 +79,7 @@ def document(
     fingerprint: str,
     source: str | None = None,
     exif: str | None = None,
+    validators: Validators = Validators(),
     duplicate_of: str | None = None,
     before: Origin | None = None,
 ) -> Document:
@@ -98,6 +100,8 @@ def document(
         format=seen.facts.format,
         bytes=len(seen.file.data),
         exif=exif,
+        etag=validators.etag,
+        last_modified=validators.last_modified,
         copies=seen.hashes,
         duplicate_of=duplicate_of,
         created_at=(before.created_at if before is not None else None) or now,

@@ -42,6 +42,9 @@ class Origin:
     """Hashes by which copies of the image are found (`duplicates/hashes.py`)."""
     duplicate_of: str | None = None
     """Id of the document whose picture was there when this one was uploaded as a copy of it."""
+    etag: str | None = None
+    last_modified: str | None = None
+    """What the server of an image of the web told of it, as it was written."""
     created_at: str | None = None
     updated_at: str | None = None
     """RFC 3339, UTC."""

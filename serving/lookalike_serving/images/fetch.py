@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from importlib.metadata import version
 
 import httpcore
 import httpx
@@ -31,10 +32,32 @@ from lookalike_serving.images.addresses import is_public
 from lookalike_serving.images.errors import Busy, Code, ImageError
 
 _BUSY = {429, 503}
+_NOT_MODIFIED = 304
 _REDIRECTS = {301, 302, 303, 307, 308}
 _CONNECT_SECONDS = 5.0
 _MAX_CONNECTIONS = 64
 _SHOWN_URL = 200
+
+
+AGENT = f"lookalike/{version('lookalike')}"
+"""What is sent as `User-Agent`."""
+_LONGEST_VALIDATOR = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Validators:
+    """By which a server tells whether what is at an address has changed (RFC 9110, 8.8)."""
+
+    etag: str | None = None
+    last_modified: str | None = None
+
+    def __bool__(self) -> bool:
+        return self.etag is not None or self.last_modified is not None
+
+    def asked(self) -> list[tuple[bytes, bytes]]:
+        """The header fields of a conditional request."""
+        said = ((b"If-None-Match", self.etag), (b"If-Modified-Since", self.last_modified))
+        return [(name, value.encode("latin-1")) for name, value in said if value is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +67,7 @@ class Fetched:
     """As the server says; not to be trusted."""
     url: str
     """Where the data came from in the end, after redirects."""
+    validators: Validators = Validators()
 
 
 class ImageFetcher:
@@ -69,9 +93,18 @@ class ImageFetcher:
         Raises ImageError: `bad_reference`, `forbidden_scheme`, `forbidden_address`,
         `unreachable`, `timeout`, `http_status`, `too_many_redirects`, `too_large`, `empty`.
         """
+        fetched = await self.fetch_unless(url, Validators())
+        assert fetched is not None  # nothing was asked for that may be left out
+        return fetched
+
+    async def fetch_unless(self, url: str, known: Validators) -> Fetched | None:
+        """What `fetch` gives; None if what is there is still what the validators are of.
+
+        Raises what `fetch` raises.
+        """
         try:
             async with asyncio.timeout(self.policy.timeout_seconds):
-                return await self._follow(url)
+                return await self._follow(url, known)
         except TimeoutError:
             raise ImageError(
                 Code.TIMEOUT,
@@ -86,14 +119,16 @@ class ImageFetcher:
     async def close(self) -> None:
         await self._pool.aclose()
 
-    async def _follow(self, url: str) -> Fetched:
+    async def _follow(self, url: str, known: Validators) -> Fetched | None:
         current = checked_url(url, self.policy.schemes)
         for _ in range(self.policy.max_redirects + 1):
-            async with self._get(current) as response:
+            async with self._get(current, known) as response:
                 location = _header(response, b"location")
                 if response.status in _REDIRECTS and location:
                     current = _followed(current, location, self.policy.schemes, url)
                     continue
+                if response.status == _NOT_MODIFIED and known:
+                    return None
                 if response.status in _BUSY:
                     raise Busy(
                         Code.HTTP_STATUS,
@@ -108,7 +143,8 @@ class ImageFetcher:
                         "address is right and publicly accessible, or upload the image itself",
                     )
                 data = await self._body(response, current)
-                return Fetched(data, _header(response, b"content-type"), str(current))
+                kind = _header(response, b"content-type")
+                return Fetched(data, kind, str(current), _validators(response))
         raise ImageError(
             Code.TOO_MANY_REDIRECTS,
             f"{shown(url)} redirects more than {self.policy.max_redirects} times: use the "
@@ -116,12 +152,13 @@ class ImageFetcher:
         )
 
     @contextlib.asynccontextmanager
-    async def _get(self, url: httpx.URL) -> AsyncIterator[httpcore.Response]:
+    async def _get(self, url: httpx.URL, known: Validators) -> AsyncIterator[httpcore.Response]:
         headers = [
             (b"Host", url.netloc),
             (b"Accept", b"image/*,*/*;q=0.5"),
             (b"Accept-Encoding", b"identity"),
-            (b"User-Agent", b"lookalike"),
+            (b"User-Agent", AGENT.encode()),
+            *known.asked(),
         ]
         target = httpcore.URL(
             scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
@@ -308,6 +345,15 @@ def _header(response: httpcore.Response, name: bytes) -> str | None:
         if key.lower() == name:
             return value.decode("latin-1").strip()
     return None
+
+
+def _validators(response: httpcore.Response) -> Validators:
+    said = [_header(response, name) for name in (b"etag", b"last-modified")]
+    usable = [
+        each if each and len(each) <= _LONGEST_VALIDATOR and each.isprintable() else None
+        for each in said
+    ]
+    return Validators(*usable)
 
 
 def _seconds(retry_after: str | None) -> float | None:

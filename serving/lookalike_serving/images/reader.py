@@ -23,10 +23,10 @@ from typing import Protocol
 from lookalike_crds.buckets import Bucket
 from lookalike_serving.images.buckets import Buckets
 from lookalike_serving.images.errors import Code, ImageError
-from lookalike_serving.images.fetch import ImageFetcher, shown
+from lookalike_serving.images.fetch import Fetched, ImageFetcher, Validators, shown
 from lookalike_serving.images.inline import Inline
 from lookalike_serving.images.local_files import LocalFiles
-from lookalike_serving.images.patience import PatientFetcher
+from lookalike_serving.images.patience import HostLimits, PatientFetcher
 
 _SCHEME = re.compile(r"\s*([A-Za-z][A-Za-z0-9+.-]*):")
 _REMOTE = frozenset({"https", "http", *Buckets.schemes})
@@ -48,6 +48,18 @@ class Reader:
 
     async def read(self, address: str) -> bytes:
         """Raises ImageError: `forbidden_scheme`, and whatever the place raises."""
+        return await self._place(address).read(address)
+
+    async def read_unless(self, address: str, known: Validators) -> Fetched | None:
+        """The bytes and, of the web, their validators; None if what is there is still what the
+        given validators are of. Raises what `read` raises."""
+        place = self._place(address)
+        if isinstance(place, PatientFetcher):
+            return await place.read_unless(address, known)
+        return Fetched(await place.read(address), None, address)
+
+    def _place(self, address: str) -> Place:
+        """Raises ImageError."""
         scheme = scheme_of(address)
         place = self._places.get(scheme)
         if place is None:
@@ -56,7 +68,7 @@ class Reader:
                 Code.FORBIDDEN_SCHEME,
                 f"{shown(address)} has the scheme {scheme or '(none)'!r}: use {allowed}",
             )
-        return await place.read(address)
+        return place
 
 
 def for_callers(fetcher: ImageFetcher, buckets: Buckets | None = None) -> Reader:
@@ -66,10 +78,12 @@ def for_callers(fetcher: ImageFetcher, buckets: Buckets | None = None) -> Reader
     return Reader({**remote_places(fetcher, buckets), "data": inline, "": inline})
 
 
-def for_sources(fetcher: ImageFetcher, buckets: Iterable[Bucket] = ()) -> Reader:
+def for_sources(
+    fetcher: ImageFetcher, buckets: Iterable[Bucket] = (), limits: HostLimits = HostLimits()
+) -> Reader:
     """What a source may list: the operator of the service has named the source."""
     most = fetcher.policy.max_bytes
-    patient = dict.fromkeys(fetcher.policy.schemes, PatientFetcher(fetcher))
+    patient = dict.fromkeys(fetcher.policy.schemes, PatientFetcher(fetcher, limits))
     remote = {**remote_places(fetcher, Buckets(buckets, most)), **patient}
     return Reader({**remote, "file": LocalFiles(most)})
 

@@ -18,9 +18,10 @@ from lookalike_crds.config import IngestionConfig
 from lookalike_crds.failures import INTERNAL
 from lookalike_crds.moments import now_text
 from lookalike_crds.progress import ByCause
+from lookalike_crds.source_kinds import UrlsSource
 from lookalike_serving.documents.build import document, look
 from lookalike_serving.documents.ids import point_id
-from lookalike_serving.documents.layout import payload
+from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.documents.metadata import MetadataChecker
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
@@ -28,7 +29,9 @@ from lookalike_serving.embed.protocol import Embedder, ModelError
 from lookalike_serving.embed.results import ImageFacts
 from lookalike_serving.images import Code, ImageError, ImageFetcher, ImageFile, exif
 from lookalike_serving.images.decode import general
-from lookalike_serving.images.reader import for_sources
+from lookalike_serving.images.fetch import Validators
+from lookalike_serving.images.patience import HostLimits
+from lookalike_serving.images.reader import Reader, for_sources
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore
 from lookalike_serving.ingest.pictured import with_exif
 from lookalike_serving.ingest.sources import Item
@@ -115,7 +118,8 @@ class Worker:
         self._read = 0
         """Bytes since the last outcome."""
         self._fetcher = ImageFetcher(config.fetch)
-        self._reader = for_sources(self._fetcher, config.buckets)
+        self._readers: dict[str, Reader] = {}
+        """By source."""
 
     async def process(self, tasks: Sequence[Task]) -> Outcome:
         """Bring the tasks' documents up to date. Raises IndexFailure and ModelError: both concern
@@ -238,8 +242,16 @@ class Worker:
     async def _prepared(self, task: Task) -> _Prepared:
         """The document as it should be, unless its bytes turn out to be the stored ones."""
         item, stored = task.item, task.stored
+        known = self._known(task)
         with self._fetching:
-            data = await self._reader.read(item.uri)
+            fetched = await self._reader_of(task.source).read_unless(item.uri, known)
+        if fetched is None:  # the server says that it is still the same
+            assert stored is not None
+            mark = fingerprint(item, image_part(stored))
+            if stored.fingerprint != mark:
+                await self._rewrite(task, mark, known)
+            return _Unchanged(task)
+        data, validators = fetched.data, fetched.validators
         self._read += len(data)
         file = ImageFile.of(data)
         version = item.version or f"sha256:{file.sha256}"
@@ -252,8 +264,8 @@ class Worker:
             and image_part(stored) == version
             and not must_be_read(item, stored, hashed=self._hashed)
         ):
-            if stored.fingerprint != mark:
-                await self._rewrite(task, mark)
+            if stored.fingerprint != mark or _validators_of(stored) != validators:
+                await self._rewrite(task, mark, validators)
             return _Unchanged(task)
         seen = await look(
             file,
@@ -272,28 +284,63 @@ class Worker:
             fingerprint=mark,
             source=task.source,
             exif=json.dumps(taken) if item.exif else None,
+            validators=validators,
             before=stored,
         )
         return _Ready(task, made.point, (*seen.facts.warnings, *left_out, *misfits))
 
-    async def _rewrite(self, task: Task, mark: str) -> None:
+    def _known(self, task: Task) -> Validators:
+        """What is to be asked of the server of an image: empty unless its bytes can be spared."""
+        item, stored = task.item, task.stored
+        spared = (
+            stored is not None
+            and item.version is None
+            and task.deleted is None
+            and (stored.source, stored.image) == (task.source, item.uri)
+            and not must_be_read(item, stored, hashed=self._hashed)
+        )
+        return _validators_of(stored) if spared and stored is not None else Validators()
+
+    def _reader_of(self, source: str) -> Reader:
+        if source not in self._readers:
+            kinds = (each.kind for each in self._config.sources if each.name == source)
+            kind = next(kinds, None)
+            limits = HostLimits()
+            if isinstance(kind, UrlsSource):
+                limits = HostLimits(kind.host_concurrency, kind.host_requests_per_second)
+            self._readers[source] = for_sources(self._fetcher, self._config.buckets, limits)
+        return self._readers[source]
+
+    async def _rewrite(self, task: Task, mark: str, validators: Validators) -> None:
         assert self._store is not None
-        await rewrite_payload(self._store, self._collection, self._checker, task, mark)
+        await rewrite_payload(self._store, self._collection, self._checker, task, mark, validators)
+
+
+def _validators_of(stored: Origin) -> Validators:
+    return Validators(stored.etag, stored.last_modified)
 
 
 async def rewrite_payload(
-    store: PointStore, collection: str, checker: MetadataChecker, task: Task, mark: str
+    store: PointStore,
+    collection: str,
+    checker: MetadataChecker,
+    task: Task,
+    mark: str,
+    validators: Validators = Validators(),
 ) -> None:
-    """New metadata for an image that is still the same one: nothing is read or embedded."""
+    """New metadata for an image that is still the same one: nothing is embedded."""
     assert task.stored is not None
     item = task.item
     taken = task.stored.exif if item.exif else None
+    same = task.stored.fingerprint == mark
     origin = replace(
         task.stored,
         image=item.uri,
         fingerprint=mark,
         exif=taken,
-        updated_at=now_text("milliseconds"),
+        etag=validators.etag,
+        last_modified=validators.last_modified,
+        updated_at=task.stored.updated_at if same else now_text("milliseconds"),
     )
     metadata, _ = with_exif(item.metadata, json.loads(taken or "{}"), checker)
     await store.replace_payload(point_id(collection, item.document_id), payload(metadata, origin))

@@ -28,6 +28,7 @@ from lookalike_serving.images.buckets.opened import Opened
 from lookalike_serving.images.buckets.protocol import Listed
 from lookalike_serving.images.buckets.secret_files import CA
 from lookalike_serving.images.errors import ImageError
+from lookalike_serving.images.fetch import AGENT
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -42,7 +43,7 @@ _INVALID = re.compile(r'[Pp]ath "((?:[^"\\]|\\.)*)"')
 def client_options(endpoint: str | None, secret: Mapping[str, str] | None = None) -> ClientConfig:
     """`secret`: may have certificates to trust beside the usual ones."""
     options: ClientConfig = {
-        "user_agent": "lookalike",
+        "user_agent": AGENT,
         "connect_timeout": "10s",
         "timeout": "60s",
         "allow_http": (endpoint or "").startswith("http://"),

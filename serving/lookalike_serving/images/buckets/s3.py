@@ -38,6 +38,7 @@ from lookalike_serving.images.buckets.opened import Opened
 from lookalike_serving.images.buckets.protocol import Listed, ObjectStore
 from lookalike_serving.images.buckets.secret_files import CA
 from lookalike_serving.images.errors import ImageError
+from lookalike_serving.images.fetch import AGENT
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential
@@ -281,7 +282,7 @@ def _clients(bucket: Bucket, secret: Mapping[str, str] | None) -> _Clients:
             retries={"mode": "standard", "total_max_attempts": 5},
             connect_timeout=10,
             read_timeout=60,
-            user_agent_extra="lookalike",
+            user_agent_extra=AGENT,
         ),
     )
     if endpoint is None:
