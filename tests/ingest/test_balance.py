@@ -166,12 +166,12 @@ def test_a_run_whose_accounts_do_not_balance_says_so_and_deletes_nothing(
         paint(place.images / f"{number}.png", number)
     place.ingest(disk)
     (place.images / "2.png").unlink()
-    whole = running._Run._sort_out
+    whole = running.Run._sort_out
 
     async def loses_one(self: Any, source: str, items: list[Any]) -> None:
         await whole(self, source, items[1:])
 
-    monkeypatch.setattr(running._Run, "_sort_out", loses_one)
+    monkeypatch.setattr(running.Run, "_sort_out", loses_one)
     told = place.ingest(disk)
     assert told.state is RunState.COMPLETED_WITH_ERRORS
     assert "the accounts of source disk do not balance: 2 listed, 1 unchanged" in str(told.message)
