@@ -1,12 +1,15 @@
-"""`lookalike duplicates`: is this picture in a collection already, or a copy of it?"""
+"""`lookalike duplicates`: is this picture in a collection already, or a copy of it? And which
+documents of a collection are the same picture? (`duplicate_scans.py`)"""
 
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from lookalike_cli.duplicate_scans import Applying, Keep, Only, Scanning, of_collection
+from lookalike_cli.failure import ExitCode, Failure
 from lookalike_cli.options import DEFAULT_DATA_DIR, ApiKey, DataDir, Output, OutputFormat, Url
 
 if TYPE_CHECKING:
@@ -16,7 +19,11 @@ EXAMPLES = """Examples:
 
 lookalike duplicates photo.jpg
 
-lookalike duplicates photo.jpg --collection photos --sensitivity strict --output json"""
+lookalike duplicates photo.jpg --collection photos --sensitivity strict --output json
+
+lookalike duplicates --scan --keep folders --folder originals/
+
+lookalike duplicates --apply --only exact"""
 
 
 class Sensitivity(StrEnum):
@@ -26,13 +33,23 @@ class Sensitivity(StrEnum):
 
 
 def duplicates(
-    image: Annotated[str, typer.Argument(help="Picture to look for: a file or a URL.")],
+    image: Annotated[
+        str | None,
+        typer.Argument(
+            help="Picture to look for: a file or a URL. Without one: the newest report of the "
+            "collection."
+        ),
+    ] = None,
     collection: Annotated[
-        str | None, typer.Option(help="Collection to look in, if the server has several.")
+        str | None,
+        typer.Option("--collection", "-c", help="Collection, if the server has several."),
     ] = None,
     sensitivity: Annotated[
         Sensitivity | None,
-        typer.Option(help="How much evidence a copy needs. Default: that of the collection."),
+        typer.Option(
+            help="How much evidence a copy needs. Default: that of the collection; of a scan, "
+            "strict."
+        ),
     ] = None,
     top_k: Annotated[
         int, typer.Option("--top-k", "-k", min=1, max=100, help="Number of matches.")
@@ -40,18 +57,84 @@ def duplicates(
     copies_only: Annotated[
         bool, typer.Option("--copies-only", help="Omit pictures that only look alike.")
     ] = False,
+    scan: Annotated[
+        bool,
+        typer.Option(
+            "--scan", help="Look for documents that are the same picture; wait for the report."
+        ),
+    ] = False,
+    apply: Annotated[
+        bool,
+        typer.Option(
+            "--apply", help="Delete the duplicates of the newest report, after a confirmation."
+        ),
+    ] = False,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the newest scan.")] = False,
+    keep: Annotated[
+        Keep, typer.Option(help="With --scan: which document of a group is kept.")
+    ] = Keep.LARGEST,
+    field: Annotated[
+        str | None,
+        typer.Option(help="With --keep field: the metadata key; the highest value is kept."),
+    ] = None,
+    lowest: Annotated[
+        bool, typer.Option("--lowest", help="With --keep field: the lowest value is kept.")
+    ] = False,
+    folder: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With --keep folders: what ids begin with; may be repeated, the preferred one "
+            "first."
+        ),
+    ] = None,
+    filter: Annotated[
+        list[str] | None, typer.Option("--filter", help="With --scan: a condition, as in search.")
+    ] = None,
+    exactly: Annotated[
+        Only | None,
+        typer.Option("--only", help="With --apply: delete only documents with this verdict."),
+    ] = None,
+    spare: Annotated[
+        list[str] | None,
+        typer.Option(help="With --apply: leave this document; may be repeated."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="With --apply: do not ask.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many groups are shown.")] = 20,
     output: OutputFormat = Output.TEXT,
     url: Url = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     api_key: ApiKey = None,
 ) -> None:
-    """Find the documents that are a picture, copies of it, or similar to it, with the evidence."""
+    """Find the documents that are a picture, copies of it, or similar to it, with the evidence; or
+    those of a whole collection that are the same picture.
+
+    --scan looks for them and deletes nothing; --apply deletes all but one of each group.
+    """
     from lookalike_cli.connection import connect, only
 
+    if (image is not None) + scan + apply + cancel > 1:
+        told = "use one of a picture, --scan, --apply and --cancel"
+        raise Failure(told, ExitCode.USAGE)
     with connect(url, data_dir, api_key) as client:
         name = collection or only(
             [each.name for each in client.collections.list()], "collection", "--collection"
         )
+        if image is None:
+            how: Literal["strict", "balanced", "loose"] = "strict"
+            if sensitivity is not None:
+                how = sensitivity.value
+            of_collection(
+                client,
+                name,
+                scan=Scanning(how, keep, field, lowest, folder or [], filter or [])
+                if scan
+                else None,
+                apply=Applying(exactly, spare or [], yes) if apply else None,
+                cancel=cancel,
+                limit=limit,
+                output=output,
+            )
+            return
         found = client.collections.duplicates(
             name,
             image,

@@ -329,7 +329,10 @@ def test_an_object_in_place_of_its_name_is_told() -> None:
         ("delete", r"documents\.delete"),
         ("collection", r"collections"),
         ("list_collections", r"collections\.list"),
-        ("nothing_like_it", r"retrievers, collections, documents, batches, models, search, health"),
+        (
+            "nothing_like_it",
+            r"retrievers, collections, documents, batches, duplicate_scans, models, search, health",
+        ),
     ],
 )
 def test_methods_of_other_clients_are_pointed_at(client: Any, name: str, remedy: str) -> None:

@@ -20,6 +20,7 @@ from lookalike._operations import (
     batches,
     collections,
     documents,
+    duplicate_scans,
     duplicates,
     facets,
     ingestion,
@@ -109,6 +110,26 @@ class AsyncBatches(AsyncResource):
     list = iterating_async(batches.listing)
 
 
+class DuplicateScans(Resource):
+    create = blocking(duplicate_scans.create)
+    get = blocking(duplicate_scans.get)
+    wait = blocking(duplicate_scans.wait)
+    cancel = blocking(duplicate_scans.cancel)
+    list = iterating(duplicate_scans.listing)
+    groups = iterating(duplicate_scans.groups)
+    apply = blocking(duplicate_scans.apply)
+
+
+class AsyncDuplicateScans(AsyncResource):
+    create = awaiting(duplicate_scans.create)
+    get = awaiting(duplicate_scans.get)
+    wait = awaiting(duplicate_scans.wait)
+    cancel = awaiting(duplicate_scans.cancel)
+    list = iterating_async(duplicate_scans.listing)
+    groups = iterating_async(duplicate_scans.groups)
+    apply = awaiting(duplicate_scans.apply)
+
+
 class Models(Resource):
     list = iterating(models.listing)
 
@@ -125,7 +146,7 @@ class _AsyncHealth(AsyncResource):
     check = awaiting(models.health)
 
 
-_PARTS = "retrievers, collections, documents, batches, models, search, health"
+_PARTS = "retrievers, collections, documents, batches, duplicate_scans, models, search, health"
 _ELSEWHERE = {
     "documents.upload(collection, image)": ("upload", "upsert", "add", "insert", "index", "put"),
     "documents.update(collection, document_id, metadata=…)": ("update", "set_payload"),
@@ -182,6 +203,7 @@ class Lookalike(_Pointing):
         self.collections = Collections(self._transport)
         self.documents = Documents(self._transport)
         self.batches = Batches(self._transport)
+        self.duplicate_scans = DuplicateScans(self._transport)
         self.models = Models(self._transport)
         self.health = _Health(self._transport).check
 
@@ -224,6 +246,7 @@ class AsyncLookalike(_Pointing):
         self.collections = AsyncCollections(self._transport)
         self.documents = AsyncDocuments(self._transport)
         self.batches = AsyncBatches(self._transport)
+        self.duplicate_scans = AsyncDuplicateScans(self._transport)
         self.models = AsyncModels(self._transport)
         self.health = _AsyncHealth(self._transport).check
 

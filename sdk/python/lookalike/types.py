@@ -349,6 +349,80 @@ class Deletion(Answered):
     """Address of the object that it came from."""
 
 
+class DuplicateScan(Answered):
+    """A scan of a collection for documents that show the same picture."""
+
+    scan_id: str
+    collection: str
+    state: str
+    """QUEUED, RUNNING, CANCELLING, COMPLETED, FAILED or CANCELLED."""
+    sensitivity: str
+    created_at: datetime
+    documents: int = 0
+    """That matched when the scan began."""
+    done: int = 0
+    unreadable: int = 0
+    rate: float | None = None
+    """Documents per second, recently."""
+    eta_seconds: float | None = None
+    groups: int = 0
+    duplicates: int = 0
+    """Documents of groups, without those that are kept."""
+    bytes: int = 0
+    """Of the images of these duplicates."""
+    report_id: str | None = None
+    failure: str | None = None
+
+
+class SeenDocument(Answered):
+    """A document as a scan saw it."""
+
+    document_id: str
+    image: str
+    width: int
+    height: int
+    bytes: int
+
+
+class DuplicateMember(SeenDocument):
+    verdict: str
+    """exact: the same pixels; copy: the same picture, edited."""
+    confidence: float
+    keeper_is: str
+    """Which of the two the keeper is in the evidence: `query` or `document`."""
+    evidence: dict[str, Any]
+
+
+class DuplicateGroup(Answered):
+    """Documents that show the same picture."""
+
+    group: int
+    keeper: SeenDocument
+    why: str
+    """Why it is kept."""
+    members: tuple[DuplicateMember, ...]
+
+
+class LeftDocument(Answered):
+    document_id: str
+    why: str
+
+
+class AppliedScan(Answered):
+    """What applying a report has deleted, or of a dry run would delete."""
+
+    dry_run: bool
+    deleted: int
+    bytes: int
+    gone: int
+    """Already deleted."""
+    left: int
+    more: bool
+    """There are more to delete: call again."""
+    documents: tuple[str, ...] = ()
+    told: tuple[LeftDocument, ...] = ()
+
+
 class IngestionFailure(Answered):
     """An entry of a source that could not be ingested."""
 

@@ -23,6 +23,10 @@ def deletion(collection_name: str, document_id: str) -> str:
     return f"{collection(collection_name)}/deletions/{_segment(document_id, 'document_id')}"
 
 
+def duplicate_scan(collection_name: str, scan_id: str) -> str:
+    return f"{collection(collection_name)}/duplicate-scans/{_segment(scan_id, 'scan_id')}"
+
+
 def batch(batch_id: str) -> str:
     return f"/v1/batches/{_segment(batch_id, 'batch_id')}"
 
