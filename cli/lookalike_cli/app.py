@@ -12,7 +12,6 @@ from lookalike_cli import (
     demo_catalogue,
     down,
     duplicates,
-    evaluation,
     gc,
     get,
     ingest,
@@ -25,6 +24,7 @@ from lookalike_cli import (
     version,
 )
 from lookalike_cli.cluster import describe, logs, plan
+from lookalike_cli.evaluation import calibrate, evaluate
 
 app = typer.Typer(
     name="lookalike",
@@ -43,7 +43,8 @@ app.command("init", epilog=init.EXAMPLES)(init.init)
 app.command("up", epilog=up.EXAMPLES)(up.up)
 app.command("apply", epilog=apply.EXAMPLES)(apply.apply)
 app.command("search", epilog=search.EXAMPLES)(search.search)
-app.command("evaluate", epilog=evaluation.EXAMPLES)(evaluation.evaluate)
+app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)
 app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("duplicates", epilog=duplicates.EXAMPLES)(duplicates.duplicates)
 app.command("status", epilog=status.EXAMPLES)(status.status)

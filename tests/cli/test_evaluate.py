@@ -1,4 +1,4 @@
-"""`lookalike evaluate` over a real service with the demo model."""
+"""`lookalike evaluate` and `calibrate` over a real service with the demo model."""
 
 from __future__ import annotations
 
@@ -114,3 +114,46 @@ def test_judgments_or_a_field_are_named(lookalike: Command) -> None:
         ran = lookalike("evaluate", *arguments)
         assert ran.code == 2
         assert "name a file of judgments (-f), or a metadata field (--same)" in ran.err
+
+
+def test_filters_of_a_judgment_and_of_the_command_hold_together(
+    lookalike: Command, server: str, tmp_path: Path
+) -> None:
+    file = written(tmp_path, {"text": "red", "relevant": of("red"), "filters": {"n": 1}})
+    arguments = ("-f", file, "--filter", "product=red", "--url", server, "-o", "json")
+    ran = lookalike("evaluate", *arguments)
+    assert ran.code == 0, ran.err
+    assert ran.json["queries"][0]["results"] == ["red-1"]
+
+
+def test_calibrate_finds_the_score_that_parts_right_from_wrong(
+    lookalike: Command, server: str, tmp_path: Path
+) -> None:
+    words = [{"text": colour, "relevant": of(colour)} for colour in COLOURS]
+    file = written(tmp_path, *words, {"document": "red-1", "relevant": ["red-2"]})
+    arguments = ("-f", file, "--precision", "1", "--url", server)
+    ran = lookalike("calibrate", *arguments, "-o", "json")
+    assert ran.code == 0, ran.err
+    document, text = ran.json
+    assert (document["queries"], text["queries"], text["count"]) == ("document", "text", 3)
+    found = text["threshold"]
+    assert (found["precision"], found["low"], found["high"]) == (1, 1, 1)
+    with Lookalike(server) as client:
+        for colour in COLOURS:
+            with_it = client.retrievers.search("r", colour, min_score=found["min_score"])
+            assert {each.document_id for each in with_it} <= set(of(colour))
+    assert "only 3 text queries" in ran.err
+    assert "have different scales" in ran.err
+    table = lookalike("calibrate", *arguments)
+    for word in ("min_score", "precision", "relevant found", "empty answers", "100.0%"):
+        assert word in table.out
+
+
+def test_calibrate_says_if_no_score_is_good_enough(
+    lookalike: Command, server: str, tmp_path: Path
+) -> None:
+    file = written(tmp_path, {"text": "red", "relevant": ["blue-1"]})
+    ran = lookalike("calibrate", "-f", file, "--precision", "0.9", "--url", server)
+    assert ran.code == 1
+    assert "no score gives it" in ran.out
+    assert "no score gives a wanted precision" in ran.err

@@ -43,6 +43,15 @@ def test_a_text_without_spaces_is_cut_between_characters(clip: open_clip.SimpleT
     assert read(clip, kept) >= 75 > read(clip, kept[:-1]) - 3
 
 
+def test_a_word_that_is_read_in_part_is_named_as_a_whole(clip: open_clip.SimpleTokenizer) -> None:
+    word = "zwxqvkjbp"
+    assert read(clip, word) > 3
+    text = " ".join(["boat"] * 74 + [word, "boat"])
+    assert unread(clip, text) == f"{word} boat"
+    exactly = " ".join(["boat"] * 75) + " , boat"
+    assert unread(clip, exactly) == ", boat"
+
+
 @pytest.mark.parametrize("text", ["", "  ", "red mug", "x" * 70])
 def test_a_short_text_is_read_as_a_whole(clip: open_clip.SimpleTokenizer, text: str) -> None:
     assert unread(clip, text) == ""

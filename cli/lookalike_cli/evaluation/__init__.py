@@ -1,12 +1,9 @@
-"""`lookalike evaluate`: how good the results of a retriever are, against judgments.
+"""`lookalike evaluate` and `calibrate`: how good the results of a retriever are, against judgments.
 
+asking.py      the options, judgments and progress that both commands have
 judgments.py   what is asked, and which documents are relevant: from a file, or from metadata
-metrics.py     the figures of a ranking, and their confidence intervals
 run.py         the searches: as the retriever answers, and with exact search
+metrics.py     the figures of a ranking, and their confidence intervals
+thresholds.py  the score below which results are mostly wrong
 report.py      the figures of all queries and of groups of them, as JSON and as a table
-command.py     the command
 """
-
-from lookalike_cli.evaluation.command import EXAMPLES, evaluate
-
-__all__ = ["EXAMPLES", "evaluate"]

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from lookalike_cli.evaluation.judgments import Judgment, value_of
 from lookalike_cli.evaluation.metrics import Figures, figures
+from lookalike_cli.evaluation.thresholds import Scored
 
 if TYPE_CHECKING:
     from lookalike import Lookalike, SearchResults
 
 _AT_ONCE = 4
 _CHECKED = 100
+_LOWEST = -1e30
+"""A min_score that every result reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,7 @@ def judge(
     """
 
     def one(judgment: Judgment) -> Judged:
-        both = [each for each in (filters, judgment.filters) if each]
-        asked: dict[str, Any] = {
-            "filters": {"AND": both} if len(both) > 1 else both[0] if both else None,
-            "top_k": depth,
-            "include": [] if judgment.same is None else [f"metadata.{judgment.same[0]}"],
-        }
+        asked = _options(judgment, filters, depth)
         found = client.retrievers.search(retriever, [judgment.query], **asked)
         exact = client.retrievers.search(retriever, [judgment.query], exact=True, **asked)
         done()
@@ -68,6 +66,30 @@ def judge(
             tuple(sorted(judgment.relevant.keys() - set(_ids(exact)))),
             tuple(found.warnings),
         )
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(one, judgments))
+
+
+def scored(
+    client: Lookalike,
+    retriever: str,
+    judgments: Sequence[Judgment],
+    *,
+    filters: Any,
+    depth: int,
+    done: Callable[[], None],
+) -> list[Scored]:
+    """The scores of the first `depth` results of each query, whatever the retriever's minScore."""
+
+    def one(judgment: Judgment) -> Scored:
+        asked = _options(judgment, filters, depth)
+        found = client.retrievers.search(retriever, [judgment.query], min_score=_LOWEST, **asked)
+        done()
+        relevant = _relevant(judgment, found)
+        results = tuple((each.score, each.document_id in relevant) for each in found)
+        total = max(judgment.total or 0, len(relevant))
+        return Scored(str(judgment.query["type"]), results, total)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(one, judgments))
@@ -94,12 +116,25 @@ def _ids(results: SearchResults) -> list[str]:
     return [each.document_id for each in results]
 
 
+def _options(judgment: Judgment, filters: Any, depth: int) -> dict[str, Any]:
+    """What a search takes in addition to the query."""
+    both = [each for each in (filters, judgment.filters) if each]
+    return {
+        "filters": {"AND": both} if len(both) > 1 else both[0] if both else None,
+        "top_k": depth,
+        "include": [] if judgment.same is None else [f"metadata.{judgment.same[0]}"],
+    }
+
+
+def _relevant(judgment: Judgment, results: SearchResults) -> dict[str, float]:
+    """The grades of the relevant documents that are known by their ids."""
+    if judgment.same is None:
+        return judgment.relevant
+    field, value = judgment.same
+    return {each.document_id: 1.0 for each in results if value_of(each.metadata, field) == value}
+
+
 def _figures(judgment: Judgment, results: SearchResults, k: int, depth: int) -> Figures:
-    relevant = judgment.relevant
-    if judgment.same is not None:
-        field, value = judgment.same
-        relevant = {
-            each.document_id: 1.0 for each in results if value_of(each.metadata, field) == value
-        }
+    relevant = _relevant(judgment, results)
     total = max(judgment.total or 0, len(relevant))
     return figures(_ids(results), relevant, total, k=k, depth=depth)

@@ -14,6 +14,8 @@ Tokens = Sequence[int]
 _SPECIAL = 2
 """Tokens that mark the beginning and the end of a text."""
 _ANOTHER_WORD = " x"
+_WORD = 20
+"""Characters of the longest word; what is longer is a text of a script without spaces."""
 
 
 def left_out(text: str, tokens: Callable[[str], Tokens], context: int) -> str:
@@ -35,12 +37,14 @@ def left_out(text: str, tokens: Callable[[str], Tokens], context: int) -> str:
 
     words = [match.end() for match in re.finditer(r"\S+", text)]
     first = _first(words, suffices)
-    if words[first] < len(text):
-        return text[words[first] :].strip()
-    # The last word is cut, or fits exactly. Scripts without spaces are one word.
     begin = words[first - 1] if first else 0
-    ends = range(begin + 1, len(text) + 1)
-    return text[ends[_first(ends, suffices)] :].strip()
+    ends = range(begin + 1, words[first] + 1)
+    end = ends[_first(ends, suffices)]
+    if not any(letter.isalnum() for letter in text[end : words[first]]):
+        end = words[first]  # the word is read; signs at its end have no tokens
+    elif words[first] - begin <= _WORD:
+        end = begin  # a word that is read in part is named as a whole
+    return text[end:].strip()
 
 
 def _first(ends: Sequence[int], suffices: Callable[[int], bool]) -> int:
