@@ -45,11 +45,11 @@ class Adoption:
         """With the folder that becomes free by it."""
 
     async def take(self, wanted: ServingConfig, *, leave_behind: bool = False) -> ServingConfig:
-        """Go on with `wanted`; the configuration that is in force when this returns.
+        """Continue with `wanted`; returns the configuration that is then in force.
 
         They differ in the collections whose new index is still to be filled: `Service.filling`.
-        `leave_behind`: even where documents that no source can bring again stay in an index that is
-        no longer asked. Raises ValueError, ModelError, IndexFailure, OSError: then nothing has
+        `leave_behind`: even if documents that no source can provide again stay in an index that is
+        no longer used. Raises ValueError, ModelError, IndexFailure, OSError: then nothing has
         changed.
         """
         async with self._changing:
@@ -64,7 +64,7 @@ class Adoption:
             except BaseException:
                 await to_its_end(self._undo(change))
                 raise
-            # To its end, whether or not somebody still waits for it.
+            # Runs to its end, whether or not the caller still waits for it.
             await to_its_end(self._swap(change))
             return service.config
 
@@ -86,7 +86,7 @@ class Adoption:
             return service.config
 
     async def abandon(self, collection: str) -> None:
-        """The index that was being filled is not wanted any more; what it holds stays on disk."""
+        """Stop filling the index; what it contains stays on disk."""
         async with self._changing:
             state = self._service.filling.pop(collection, None)
             self._close_unused(() if state is None else (state,))
@@ -281,7 +281,7 @@ class _Change:
 
 
 def _with_collection(config: ServingConfig, collection: CollectionConfig) -> ServingConfig:
-    """With this one in the place of the one of its name."""
+    """A copy in which this one replaces the one with the same name."""
     collections = tuple(
         collection if each.name == collection.name else each for each in config.collections
     )

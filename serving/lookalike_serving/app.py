@@ -42,8 +42,9 @@ DEPLOYMENT = "Retriever"
 """Its name within the Serve application, which the operator's Serve config uses."""
 
 _MAX_ONGOING_REQUESTS = 4096
-"""Above what the gateway's own limits let through, of requests and of bodies that still come, so
-that callers get its 429, not a queue."""
+"""More than the gateway's own limits allow, of requests and of bodies that are still arriving, so
+that callers get its 429 instead of waiting in a queue.
+"""
 
 
 _METRICS_PORT_RETRY_SECONDS = 2.0
@@ -103,7 +104,7 @@ class Retriever:
         self._configured = True
 
     async def take(self, config: str, leave_behind: bool) -> dict[str, Any]:
-        """Go on with another ServingConfig: see `Adoption.take`.
+        """Continue with another ServingConfig: see `Adoption.take`.
 
         `config`, what is in force then, and `filling`, the collections that are to be filled and
         `finish`ed; or `refused`, why not.
@@ -146,7 +147,7 @@ class Retriever:
         return counted
 
     async def check_health(self) -> None:
-        """Serve asks once before a replica counts as started, then every few seconds."""
+        """Serve calls it once before a replica counts as started, and then every few seconds."""
         service = self._service
         if self._health is not None:
             await self._health.check(service)

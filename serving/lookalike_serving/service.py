@@ -73,7 +73,7 @@ _LOCK_STRIPES = 256
 _REMEMBERED_PICTURES = 64
 """Of about 700 KiB each."""
 _REMEMBERED_TEXTS = 1024
-"""Vectors of recent text queries: paging and filtering ask with the same text again."""
+"""Recent text queries whose vectors are kept: paging and filtering repeat the same text."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -120,14 +120,14 @@ class Failure:
 
 
 class Service:
-    """What a serving process holds. Made by `start`, ended by `close`."""
+    """Everything that a serving process holds. Created by `start`, ended by `close`."""
 
     def __init__(self, config: ServingConfig) -> None:
         self.config = config
         """Its light part may be replaced at any time: see `take`."""
         self.collections: dict[str, CollectionState] = {}
         self.filling: dict[str, CollectionState] = {}
-        """Collections that go on with another index once it is filled: see adoption.py."""
+        """Collections that continue with another index once it is filled: see adoption.py."""
         self.failures: dict[str, Failure] = {}
         """Collections that are not open, and why."""
         self.fetcher = ImageFetcher(config.fetch)
@@ -139,16 +139,16 @@ class Service:
         )
         self.models: dict[ModelSpec, BatchedEmbedder] = {}
         self.reopening: set[str] = set()
-        """Collections that somebody is about to open: not to be tried in the background."""
+        """Collections that are about to be opened, which the background does not try."""
         self.pictures: LRUCache[str, Any] = LRUCache(_REMEMBERED_PICTURES)
         """Pictures of documents that were compared lately: see copies/find.py."""
         self.lost: dict[str, str] = {}
-        """Collections whose index held documents and was empty when it was opened: what to tell."""
+        """Reports about collections whose index had documents and was empty when it was opened."""
         self._batches: Index | None = None
         self.batches_failure: Failure | None = Failure("not opened yet", BATCHES_UNAVAILABLE)
         """Why batch records cannot be kept; None if they can."""
         self._books: dict[IndexConfig, Index] = {}
-        """Where records are that are not beside the batches."""
+        """The indexes of records that are not stored with the batches."""
         self._opening_books = asyncio.Lock()
         self._canaries: dict[str, Vector] = {}
         self._threads = ThreadPoolExecutor(max(2, usable_cpus()), "service")
@@ -212,7 +212,7 @@ class Service:
 
     @property
     def retrievers(self) -> dict[str, RetrieverConfig]:
-        """By name, as they are now."""
+        """The current state, by name."""
         return {retriever.name: retriever for retriever in self.config.retrievers}
 
     def take(self, light: LightConfig) -> None:
@@ -264,7 +264,7 @@ class Service:
         return read_only([self.config.data_dir, *(path for path in paths if path is not None)])
 
     async def until_open(self) -> None:
-        """Return when every part is open; at once where none failed."""
+        """Return when every part is open; at once if none failed."""
         if self._reopening is not None:
             await asyncio.shield(self._reopening)
 
@@ -371,7 +371,7 @@ class Service:
         name = collection.index.name
         before = remembered(self.config.data_dir).get(name)
         lost = None
-        with contextlib.suppress(IndexFailure):  # told by whoever asks for it next
+        with contextlib.suppress(IndexFailure):  # reported by the next caller
             lost = what_was_lost(name, before, (await index.info()).points)
         if lost is not None:
             log.error("collection %s: %s", collection.name, lost)
@@ -383,10 +383,10 @@ class Service:
             await self._remember_now()
 
     async def _remember_now(self) -> None:
-        """Note how many documents there are, and what is no longer lost."""
+        """Record how many documents there are, and which are no longer lost."""
         counts = {}
         for name, state in list(self.collections.items()):
-            with contextlib.suppress(IndexFailure):  # told by whoever asks for it
+            with contextlib.suppress(IndexFailure):  # reported by its callers
                 counts[name] = (await state.index.info()).points
         for name in [name for name in self.lost if counts.get(name)]:
             del self.lost[name]

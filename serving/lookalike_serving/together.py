@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 async def together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results in order; the first failure ends the others and is what the caller sees.
+    """The results in order; the first failure cancels the others and is raised.
 
-    A single call is awaited in place: no task, no switch.
+    A single call is awaited directly, without a task.
     """
     if len(calls) == 1:
         return [await calls[0]]
@@ -28,7 +28,7 @@ async def together(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
-    """`work`'s result; it is finished even if whoever waits for it is cancelled in the meantime."""
+    """The result of `work`, which is finished even if its caller is cancelled meanwhile."""
     task = asyncio.ensure_future(work)
     try:
         return await asyncio.shield(task)

@@ -1,4 +1,4 @@
-"""What is kept of a collection: records and their ids. Pure.
+"""The records of a collection, and their ids. Pure.
 
 An id says the kind of record and the collection that it is of, so that the records of one kind lie
 next to each other in the engine's order, and reading them needs neither a filter nor a sort:
@@ -24,7 +24,7 @@ KEPT_RUNS = 20
 MOST_FAILURES = 100_000
 """Failures of one collection that are kept one by one; a run counts all of them."""
 SILENT = timedelta(minutes=2)
-"""A run that has not written for so long has been killed. It writes every few seconds."""
+"""A run that has not written for this time has been killed. It writes every few seconds."""
 
 _SCOPE_BITS, _OWN_BITS = 44, 80
 
@@ -79,7 +79,7 @@ def _hash(text: str, bits: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class FailedEntry:
-    """An entry of a source that could not be brought in, until it is in or gone."""
+    """An entry of a source that could not be ingested, until it is ingested or gone."""
 
     source: str
     key: str
@@ -121,7 +121,7 @@ class Changed:
 
 @dataclass(frozen=True, slots=True)
 class RunPart:
-    """What one process says of its share of a run."""
+    """What one process reports about its share of a run."""
 
     run: str
     part: int
@@ -130,7 +130,7 @@ class RunPart:
     started_at: datetime
     updated_at: datetime
     attempt: int = 1
-    """1, and one more each time that the process was started again."""
+    """1, plus one for each time that the process was started again."""
     of_changes: bool = False
     """It looked at keys that were told to have changed, and listed nothing."""
     only_failed: bool = False
@@ -229,7 +229,7 @@ class Run:
 
 
 def runs_of(parts: list[RunPart]) -> list[Run]:
-    """Put together, the newest first."""
+    """The runs, each with all of its parts, the newest first."""
     found: dict[str, list[RunPart]] = {}
     for part in parts:
         found.setdefault(part.run, []).append(part)

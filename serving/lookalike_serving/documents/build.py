@@ -35,7 +35,7 @@ class Seen:
 
     @property
     def format(self) -> str:
-        assert self.facts.format is not None  # decoding tells it for every file
+        assert self.facts.format is not None  # decoding reports it for every file
         return self.facts.format
 
 

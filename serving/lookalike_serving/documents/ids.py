@@ -23,7 +23,7 @@ from typing import Any
 from lookalike_serving.problems import wrong
 
 MAX_DOCUMENT_ID_LENGTH = 512
-"""Characters, once composed."""
+"""The largest number of characters, after composition."""
 
 DOCUMENT_ID: dict[str, Any] = {
     "minLength": 1,
@@ -31,7 +31,7 @@ DOCUMENT_ID: dict[str, Any] = {
     "pattern": r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+$",
     "not": {"enum": [".", ".."]},
 }
-"""The rule as far as a JSON schema can say it: for the description of the API."""
+"""The rule as far as a JSON schema can express it, for the description of the API."""
 
 _GENERATED_LENGTH = 32
 _NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://lookalike.dev/documents")

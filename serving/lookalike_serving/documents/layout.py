@@ -27,9 +27,11 @@ class Origin:
     image: str
     """Address of the image: `file:///…`, `https://…`, `s3://…`, or `upload:<sha256>.<ext>`."""
     source: str | None = None
-    """Name of the source that brought it; None for direct uploads."""
+    """The name of the source that it came from; None for direct uploads."""
     fingerprint: str | None = None
-    """Changes when the image or its metadata does (see ingest/versions.py): reruns skip equals."""
+    """Changes when the image or its metadata changes (see ingest/versions.py): reruns skip
+    documents with the same value.
+    """
     sha256: str | None = None
     width: int | None = None
     height: int | None = None

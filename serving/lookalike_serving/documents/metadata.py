@@ -27,7 +27,7 @@ METADATA: dict[str, Any] = {
         "pattern": r"""^[^_.\[\]"'\u0000][^.\[\]"'\u0000]*$""",
     }
 }
-"""The rules of keys as far as a JSON schema can say them: for the description of the API."""
+"""The rules of keys as far as a JSON schema can express them, for the description of the API."""
 _INTEGERS = range(-(2**63), 2**63)
 _EXPECTED = {
     FieldType.KEYWORD: 'a string, such as "active"',
@@ -61,19 +61,19 @@ class Misfit:
     """One value that cannot be stored."""
 
     key: str
-    """With dots, where it is below another one."""
+    """The key, with dots if it is nested."""
     value: Any
     why: str
-    """Without the value, the same for all values that are wrong in the same way."""
+    """The reason without the value: the same for all values that are wrong in the same way."""
 
     @property
     def message(self) -> str:
-        """`why`, with the value where that tells more."""
+        """`why`, with the value if that helps."""
         return f"{shown(self.value)} {self.why}" if self.why.startswith("does not") else self.why
 
 
 class _Node:
-    """What fields say of one key, and of the keys below it."""
+    """What the fields say about one key, and about the keys below it."""
 
     __slots__ = ("below", "kind")
 
@@ -95,7 +95,7 @@ class MetadataChecker:
             node.kind = field.type
 
     def checked(self, metadata: dict[str, Any]) -> tuple[dict[str, Any], list[Misfit]]:
-        """What fits, as it is stored, and what does not and was left out."""
+        """The values that fit, as they are stored, and those that do not and were left out."""
         checked: dict[str, Any] = {}
         misfits: list[Misfit] = []
         for key, value in metadata.items():
@@ -109,7 +109,7 @@ class MetadataChecker:
         return checked, misfits
 
     def fitting(self, metadata: dict[str, Any]) -> tuple[dict[str, Any], list[Misfit]]:
-        """The same, without the longest values where all together are more than is stored."""
+        """The same, without the longest values if all of them together exceed the limit."""
         checked, misfits = self.checked(metadata)
         excess = _size(checked) - MAX_METADATA_BYTES
         if excess > 0:
@@ -135,12 +135,12 @@ _TOO_LARGE = f"is larger than {MAX_METADATA_BYTES // 1024} KiB as JSON: store le
 
 
 def _size(value: Any) -> int:
-    """Characters of its JSON."""
+    """The number of characters of its JSON."""
     return len(json.dumps(value, ensure_ascii=False))
 
 
 def _checked(key: str, value: Any, node: _Node, misfits: list[Misfit]) -> Any:
-    """The value as it is stored, without what does not fit; _LEFT_OUT where nothing is left."""
+    """The value as it is stored, without what does not fit; _LEFT_OUT if nothing is left."""
     if value is None:
         return None
     if node.kind is not None:
@@ -253,7 +253,7 @@ def _within(value: Any, bound: float) -> float:
 
 
 def shown(value: Any) -> str:
-    """A value for a message: its JSON, cut where it is long."""
+    """A value for a message: its JSON, shortened if it is long."""
     try:
         text = json.dumps(value, ensure_ascii=False, default=repr)
     except (ValueError, RecursionError):  # a number of thousands of digits

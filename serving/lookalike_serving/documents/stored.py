@@ -30,7 +30,7 @@ class FoundDocument:
 
 
 def read_record(record: Record) -> FoundDocument | None:
-    """The document a record holds; None if another program wrote the point."""
+    """The document in a record; None if another program wrote the point."""
     if RESERVED not in record.payload:
         return None
     metadata, origin = split(record.payload)
@@ -56,8 +56,8 @@ async def change_metadata(
     """Set the given keys; a null removes its key; other keys stay.
 
     Concurrent changes of one document are all kept: they take turns within this process, and
-    setting keys without removing any writes those keys alone.
-    Raises Problem 404, or 422 where the changes or the resulting metadata are wrong.
+    setting keys without removing any writes those keys alone. Raises Problem 404, or 422 if the
+    changes or the resulting metadata are wrong.
     """
     state = service.collection(collection)
     checked = checked_metadata(changes, state.config.fields)
@@ -85,8 +85,8 @@ async def remove_document(
 
     Ingestion does not bring it back, unless its object changes: that somebody deleted it is noted
     first, so that a failure in between leaves a document that can be deleted again. `forget`: it is
-    not noted, nor is what was noted of an earlier deletion; then the document need not be there.
-    An image that was uploaded goes with the last document that has its bytes.
+    not noted, nor is what was noted of an earlier deletion; then the document need not be there. An
+    uploaded image is removed with the last document that has its bytes.
     """
     state = service.collection(collection)
     books = await service.books(collection)
@@ -136,7 +136,7 @@ async def remove_documents(
 
 
 def may_come_back(state: CollectionState, origin: Origin) -> bool:
-    """Whether an ingestion might bring the document again: there is a source, as far as known."""
+    """Whether an ingestion might add the document again, as far as its source is known."""
     return origin.source is not None or bool(state.config.sources)
 
 

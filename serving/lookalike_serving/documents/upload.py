@@ -25,7 +25,7 @@ from lookalike_serving.service import CollectionState, Service
 
 @dataclass(frozen=True, slots=True)
 class StoredDocument:
-    """A document as it now lies in the index."""
+    """A document as it is now in the index."""
 
     document_id: str
     created: bool
@@ -33,7 +33,7 @@ class StoredDocument:
     metadata: dict[str, Any]
     origin: Origin
     warnings: tuple[str, ...] = ()
-    """What was lost when the image was decoded: further frames, a damaged EXIF block."""
+    """What was lost when the image was decoded, such as further frames or a damaged EXIF block."""
 
 
 async def store_document(
@@ -123,7 +123,7 @@ def _check_new(state: CollectionState, existing: Sequence[Record]) -> None:
 
 
 def storage_warnings(service: Service) -> list[str]:
-    """What the caller of an upload should know of where its image lies."""
+    """What the caller of an upload should know about where its image is stored."""
     if service.config.keeps_uploads:
         return []
     return [

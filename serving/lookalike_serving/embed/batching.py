@@ -1,21 +1,21 @@
-"""Many requests at once, one model: requests that arrive together are embedded together.
+"""Many requests, one model: requests that arrive together are embedded together.
 
     embed_image -> pool of a few threads: decode, preprocess -> image queue \\
                                                                    model thread -> futures
     embed_text  ----------------------------------------------> text queue  /
 
-One thread owns the model; the event loop never waits for it. When the model is idle a request
-starts at once: nothing waits for company. While the model is busy arrivals pile up, and the
-next batch takes all of them, up to `max_batch`: under load batches grow by themselves. Images
-and texts take turns, so that a queue of slow images cannot starve quick texts.
+One thread owns the model; the event loop never waits for it. If the model is idle, a request starts
+at once and does not wait for others. While the model is busy, requests queue up, and the next batch
+takes all of them, up to `max_batch`: under load, batches grow by themselves. Images and texts take
+turns, so that a queue of slow images cannot starve fast texts.
 
 On a CPU the model and the rest of a request share processors, so running one half of the callers
-through the model while the other half is answered gains nothing, and halves the batches. There
-the model waits a moment for the callers of a batch it has just answered (`_await_callers`).
+through the model while the other half is answered gains nothing, and halves the batches. There, the
+model waits a moment for the callers of the batch that it has just answered (`_await_callers`).
 
-An item's failure is its own: a batch that fails is run again item by item. A request that is
-cancelled is dropped wherever it waits. `max_waiting` bounds what may be under way at once;
-beyond it callers get `Overloaded` at once instead of a timeout later.
+An item fails alone: a batch that fails is run again item by item. A request that is cancelled is
+dropped wherever it waits. `max_waiting` limits the requests in progress; beyond it, callers get
+`Overloaded` at once instead of a timeout later.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ from lookalike_serving.images.decode import DEFAULT_MAX_PIXELS, decode_image, is
 from lookalike_serving.machine.cpus import usable_cpus
 
 _GAP_SECONDS = 0.008
-"""Callers are awaited as long as one comes back within this."""
+"""The model waits for callers as long as one returns within this time, in seconds."""
 _PATIENCE = 0.5
-"""The most they are awaited, in parts of the time their batch took."""
+"""The longest wait, as a fraction of the time that their batch took."""
 _NONE_YET = Timings()
 
 
 class Overloaded(Exception):
-    """More is under way than `max_waiting` allows. Try again a little later."""
+    """More requests are in progress than `max_waiting` allows. Try again a little later."""
 
     failure_kind = TOO_MANY_REQUESTS
 
@@ -79,7 +79,7 @@ class _Kind(Enum):
 
 @dataclass(slots=True)
 class _Item:
-    """One request on its way. Touched by one thread at a time."""
+    """One request in progress. Only one thread uses it at a time."""
 
     kind: _Kind
     source: bytes | Pixels | str
@@ -104,10 +104,11 @@ class _Tally:
 
 
 class BatchedEmbedder:
-    """Asynchronous front of an `Embedder`. Usable from any event loop; close it when done.
+    """An asynchronous interface to an `Embedder`. Usable from any event loop; close it when done.
 
-    `threads` decode and preprocess (one for each usable CPU where None, at most 4).
-    `text_cache` is how many texts' vectors to remember; 0, the default, remembers none.
+    `threads` threads decode and preprocess; if it is None, one for each usable CPU, at most 4.
+    `text_cache` is the number of texts whose vectors are remembered; 0, the default, remembers
+    none.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class BatchedEmbedder:
         self._shares_processors = embedder.info.device == "cpu"
         self._memory = TextMemory(text_cache)
 
-        # Guards everything below; held for moments only, never while decoding or embedding.
+        # Guards everything below; held only for moments, never while decoding or embedding.
         self._changed = threading.Condition()
         self._queues: dict[_Kind, deque[_Item]] = {kind: deque() for kind in _Kind}
         self._tallies = {kind: _Tally() for kind in _Kind}
@@ -175,26 +176,26 @@ class BatchedEmbedder:
         return (await self.embed_text_timed(text)).vector
 
     async def embed_image_timed(self, image: bytes | Pixels) -> Embedded:
-        """As `embed_image`, with where the time went and what the image was."""
+        """Like `embed_image`, with the timings and what decoding found out."""
         (item,) = self._submit(_Kind.IMAGE, [image])
         return await item.future
 
     async def embed_text_timed(self, text: str) -> Embedded:
-        """As `embed_text`, with where the time went."""
+        """Like `embed_text`, with the timings."""
         if (hit := self._memory.recall(text)) is not None:
             return Embedded(hit, Timings(cached=True))
         (item,) = self._submit(_Kind.TEXT, [text])
         return await item.future
 
     async def embed_images(self, images: Sequence[bytes | Pixels]) -> list[Embedded | Exception]:
-        """Embed many. Answers in order; an image that failed has its exception in its place.
+        """Embed many images. Results are in order; a failed image has its exception in its place.
 
-        Raises Overloaded if there is not room for all of them.
+        Raises Overloaded if not all of them can be accepted.
         """
         return await self._all(self._submit(_Kind.IMAGE, images))
 
     async def embed_texts(self, texts: Sequence[str]) -> list[Embedded | Exception]:
-        """Embed many, as `embed_images` does."""
+        """Embed many texts, as `embed_images` does."""
         hits = [self._memory.recall(text) for text in texts]
         missing = [text for text, hit in zip(texts, hits, strict=True) if hit is None]
         fresh = iter(await self._all(self._submit(_Kind.TEXT, missing)))
@@ -227,7 +228,7 @@ class BatchedEmbedder:
             )
 
     def close(self) -> None:
-        """Finish the batch that is running, fail what waits, end the threads. Idempotent."""
+        """Finish the running batch, fail what waits, end the threads. Idempotent."""
         with self._changed:
             self._closed = True
             abandoned = [item for queue in self._queues.values() for item in queue]
@@ -289,7 +290,7 @@ class BatchedEmbedder:
     # --- in the pool ----------------------------------------------------------------------
 
     def _prepare(self, item: _Item) -> None:
-        """Decode and preprocess, then hand over to the model thread without the event loop."""
+        """Decode and preprocess, then hand over to the model thread directly."""
         if item.future.cancelled():
             self._forget(item)
             return
@@ -344,7 +345,7 @@ class BatchedEmbedder:
                 self._embed(batch)
 
     def _next_batch(self) -> list[_Item] | None:
-        """All that waits of the kind whose turn it is; None once closed."""
+        """The waiting items of the kind whose turn it is; None once closed."""
         with self._changed:
             if self._shares_processors:
                 self._await_callers()
@@ -365,7 +366,10 @@ class BatchedEmbedder:
         return wanted
 
     def _await_callers(self) -> None:
-        """Until those of the last batch are back, one is late, or it no longer pays. Locked."""
+        """Wait until the last batch's callers are back, one is late, or waiting no longer pays.
+
+        Called with the lock held.
+        """
         awaited, deadline = self._awaited
         self._awaited = (0, 0.0)
         waiting = self._waiting()
@@ -389,7 +393,7 @@ class BatchedEmbedder:
             if len(batch) == 1:
                 self._fail(batch[0], _as_model_error(error, self.info))
             else:
-                # One of them is poison: apart, it fails alone.
+                # One of them fails; run separately, only that one fails.
                 for item in batch:
                     self._embed([item])
             return
@@ -401,7 +405,7 @@ class BatchedEmbedder:
             tally.batches += 1
             tally.model_seconds += seconds
             tally.sizes[len(batch)] += 1
-            if len(batch) > 1:  # one alone has no company to wait for
+            if len(batch) > 1:  # a single caller has nobody to wait for
                 self._awaited = (len(batch) + self._waiting(), now + _PATIENCE * seconds)
             self._seconds["wait"] += sum(
                 start - item.arrived + item.timings.wait_ms / 1e3 for item in batch
@@ -430,14 +434,14 @@ class BatchedEmbedder:
         self._forget(item)
 
         def deliver() -> None:
-            if item.future.done():  # cancelled in the meantime
+            if item.future.done():  # cancelled meanwhile
                 return
             if isinstance(answer, Embedded):
                 item.future.set_result(answer)
             else:
                 item.future.set_exception(answer)
 
-        # A caller whose event loop has ended is not there to be answered.
+        # A caller whose event loop has ended cannot be answered.
         with contextlib.suppress(RuntimeError):
             item.loop.call_soon_threadsafe(deliver)
 

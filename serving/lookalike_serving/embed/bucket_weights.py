@@ -1,7 +1,7 @@
 """Weights in a bucket: `s3://bucket/key`, `gs://bucket/key`, `az://container@account/key`.
 
-They are read with the credentials of the environment or the pod's own identity, into the cache
-folder, in parts. What was fetched once stays, as with the hub: a new object under the same key must
+They are read in parts into the cache folder, with the credentials of the environment or the pod's
+own identity. What was fetched once is kept, as with the hub: a new object under the same key must
 not change vectors between two restarts.
 """
 
@@ -25,14 +25,15 @@ _SCHEMES = tuple(f"{scheme}://" for scheme in SCHEMES)
 
 
 def in_bucket(said: str | None) -> bool:
-    """Whether weights are said to be in a bucket."""
+    """Whether the weights are in a bucket."""
     return said is not None and said.startswith(_SCHEMES)
 
 
 def fetched(said: str, cache_dir: Path) -> Path:
-    """The file on this machine, fetched if it is not there yet. Blocks; not on an event loop.
+    """The path of the file on this machine, which is fetched if necessary.
 
-    Raises WeightsNotFound, WeightsUnreachable, ModelError.
+    Blocks, so do not call it on an event loop. Raises WeightsNotFound, WeightsUnreachable,
+    ModelError.
     """
     found = object_address(said)
     if found is None or not found.key or found.key.endswith("/"):
@@ -80,7 +81,7 @@ def fetched(said: str, cache_dir: Path) -> Path:
 
 
 async def _download(store: ObjectStore, key: str, to: Path) -> None:
-    """In parts, a few at once. Raises BucketError, ImageError, OSError."""
+    """Download in parts, a few at once. Raises BucketError, ImageError, OSError."""
     size = await store.size(key)
     room = asyncio.Semaphore(_AT_ONCE)
     with to.open("wb") as file:

@@ -20,9 +20,9 @@ class Demo(ModelProvider):
 
 
 def load_demo(folder: Path | None = None) -> Embedder:
-    """The shipped model, or the one in a folder, in float32: it is too small to gain by less.
+    """The shipped model, or the one in a folder, in float32: it is too small to gain from less.
 
-    Raises WeightsNotFound or ModelError where the installation is damaged.
+    Raises WeightsNotFound or ModelError if the installation is damaged.
     """
     import torch
 
@@ -83,5 +83,5 @@ def load_demo(folder: Path | None = None) -> Embedder:
         dtype=torch.float32,
         layout=layout,
     )
-    embedder.embed_texts(["warm"])  # the first call of a tower costs a multiple of the next
+    embedder.embed_texts(["warm"])  # the first call of a tower takes much longer than the next
     return embedder

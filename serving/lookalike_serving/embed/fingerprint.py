@@ -1,4 +1,4 @@
-"""What tells one model's vectors from another's."""
+"""Distinguishes the vectors of one model from those of another."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from lookalike_serving.embed.preprocess import Preprocessing
 def fingerprint(provider: str, name: str, content: str, preprocessing: Preprocessing) -> str:
     """Hex digest. `content` identifies the weights: their SHA-256, or the seed of random ones."""
     fitting = asdict(preprocessing)
-    if preprocessing.kept == 1.0:  # what all models have whose vectors are older than this field
+    if (
+        preprocessing.kept == 1.0
+    ):  # the value for all models whose vectors are older than this field
         del fitting["kept"]
     facts = {
         "provider": str(provider),

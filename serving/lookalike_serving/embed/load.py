@@ -18,12 +18,12 @@ def load_embedder(
     random_weights_for_benchmarks: bool = False,
     threads: int | None = None,
 ) -> Embedder:
-    """Load the model that `model` names; seconds to minutes, so never on an event loop.
+    """Load the model that `model` names. Takes seconds to minutes: never on an event loop.
 
-    Fetched weights and their hashes are kept in `cache_dir`. `threads` bounds the CPU threads
-    of one call to the model; all that the process may use where None. With
-    `random_weights_for_benchmarks`, OpenClip and Timm models that name no weights get seeded
-    random ones: nothing they find means anything.
+    Fetched weights and their hashes are kept in `cache_dir`. `threads` limits the CPU threads of
+    one call to the model; if it is None, all that the process may use. With
+    `random_weights_for_benchmarks`, OpenClip and Timm models that name no weights get seeded random
+    ones, whose results mean nothing.
 
     Raises ModelError, or WeightsNotFound if there are no weights.
     """

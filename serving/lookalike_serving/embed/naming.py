@@ -1,6 +1,6 @@
-"""How models and weights are named, for who loads them and for who only checks what is said.
+"""How models and weights are named, for loading them and for checking a resource.
 
-It imports no model library: `lookalike up` checks names before anything starts.
+It imports no model library, because `lookalike up` checks names before anything starts.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from lookalike_serving.embed.protocol import WeightsNotFound
 
 SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".bin", ".npz"})
-"""Of files of weights."""
+"""The suffixes of weights files."""
 
 
 def looks_like_a_path(said: str) -> bool:

@@ -1,7 +1,7 @@
-"""Provider Plugin: a Python class of somebody's own, from an entry point or a file.
+"""Provider Plugin: a user's own Python class, from an entry point or a file.
 
-`spec.model.name` is the name of an entry point in the group `lookalike.embedders`, or a file and
-a class in it, such as `/plugins/colours.py:Colours`. The class is small on purpose (see
+`spec.model.name` is the name of an entry point in the group `lookalike.embedders`, or a file and a
+class in it, such as `/plugins/colours.py:Colours`. The class has these members (see
 docs/plugins.md):
 
     size                   side of the square pictures it is given, in pixels; 224 if unset
@@ -11,8 +11,8 @@ docs/plugins.md):
     embed_texts(texts)     list of n str -> (n, d) numbers; may be left out
     left_out(text)         the end of a text that embed_texts does not read; may be left out
 
-Vectors are normalised here. Whatever the class raises is reported with the plugin's name, and ends
-nothing. An entry point may also be a `ModelProvider`, which does all of it itself.
+Vectors are normalised here. Exceptions of the class are reported with the name of the plugin, and
+do not end the process. An entry point may also be a `ModelProvider`, which does all of it itself.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ class Plugin(ModelProvider):
 
 
 class PluginEmbedder:
-    """A plugin's object behind the `Embedder` protocol."""
+    """The object of a plugin behind the `Embedder` protocol."""
 
     def __init__(self, spec: ModelSpec, model: Any, content: str) -> None:
-        """Asks the model for the vector of a black picture, which tells its dimension."""
+        """Embeds a black picture to find out the dimension."""
         from lookalike_serving.embed.fingerprint import fingerprint
         from lookalike_serving.embed.preprocess import Preprocessing
 
@@ -198,7 +198,7 @@ def _file_and_class(name: str) -> tuple[Path, str] | None:
 
 
 def _entry_point(name: str) -> Any:
-    """The one that is registered under the name. Raises ModelError."""
+    """The entry point that is registered under the name. Raises ModelError."""
     from lookalike_serving.embed.registry import OWN, registered
 
     strangers = {
@@ -223,7 +223,7 @@ def _entry_point(name: str) -> Any:
 
 
 def _check_source(name: str, file: Path, kind: str) -> None:
-    """Raises ModelError for a file that cannot hold the class. It is parsed, and not run."""
+    """Raises ModelError for a file without the class. The file is parsed, and not run."""
     try:
         tree = ast.parse(file.read_bytes(), str(file))
     except OSError as error:
@@ -242,7 +242,7 @@ def _check_source(name: str, file: Path, kind: str) -> None:
 
 
 def _loaded(name: str) -> tuple[Any, str]:
-    """The class, and what tells its code from other code: a change of it makes other vectors."""
+    """The class, and a text that identifies its code: other code makes other vectors."""
     place = _file_and_class(name)
     if place is None:
         one = _entry_point(name)
@@ -284,7 +284,7 @@ def _weights_hash(said: str | None, cache_dir: Path) -> str:
 
 
 def _guarded(name: str, what: str, call: Callable[[], Any]) -> Any:
-    """What `call` gives. Raises ModelError with the plugin's name, whatever it raises."""
+    """The result of `call`. Raises ModelError with the plugin's name for any exception."""
     try:
         return call()
     except ModelError:

@@ -1,11 +1,11 @@
-"""Which number format a model runs in: as told, or as measured.
+"""Which number format a model runs in: as configured, or as measured.
 
 No table of processors says whether bfloat16 pays: with AMX it is four times as fast as
 float32, without it may be slower by ten. So `Auto` times both on one small batch when the
 model loads, about a second, and remembers the answer for the process.
 
-On a CPU it is processor time that is compared, of one thread: servers start when a machine is
-busiest, and the time on the wall then says more about the neighbours than about the model.
+On a CPU, the processor time of one thread is compared: servers start when a machine is busiest, and
+the elapsed time then says more about other processes than about the model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DTYPES = {
 
 _BATCH = 2
 _ROUNDS = 3
-_ENOUGH_SECONDS = 2.0  # of measuring; one round is enough for a model that takes this long
+_ENOUGH_SECONDS = 2.0  # seconds of measuring; one round is enough for a model that takes this long
 _WORTH_IT = 1.1  # bfloat16 must win by this factor: below it, float32's exactness is free
 _MUST_AGREE = 0.99  # least cosine between both precisions' vectors
 
@@ -44,7 +44,7 @@ def settle(
     size: tuple[int, int],
     name: str,
 ) -> Precision:
-    """Move `model` to `device` in the precision wanted, and say which that is. In place.
+    """Move `model` to `device` in the wanted precision, in place; returns the precision.
 
     `visual` is its image tower, or all of it: laid out as `layout_of` says, the model's weights
     as `turn_weights` does.
@@ -72,7 +72,7 @@ def _measure(visual: nn.Module, device: torch.device, size: tuple[int, int]) -> 
     clock = time.thread_time if device.type == "cpu" else time.perf_counter
     rounds: list[tuple[float, float]] = []
     with torch.inference_mode(), _one_thread(device):
-        exact = _vectors(visual, images)  # the first call is slow, and not counted
+        exact = _vectors(visual, images)  # the first call is slow and does not count
         try:
             halved, half_images = copy.deepcopy(visual).bfloat16(), images.bfloat16()
             agreement = float((_vectors(halved, half_images) * exact).sum(-1).min())
@@ -95,14 +95,14 @@ def _vectors(visual: nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 def _seconds(visual: nn.Module, images: torch.Tensor, clock: Callable[[], float]) -> float:
     start = clock()
-    # Reading a value back waits for a GPU to finish.
+    # Reading a value back waits until a GPU has finished.
     float(_vectors(visual, images)[0, 0])
     return clock() - start
 
 
 @contextlib.contextmanager
 def _one_thread(device: torch.device) -> Iterator[None]:
-    """On a CPU, work in the calling thread alone, whose processor time can be told."""
+    """On a CPU, compute in the calling thread alone, whose processor time can be measured."""
     threads = torch.get_num_threads()
     if device.type == "cpu":
         torch.set_num_threads(1)

@@ -1,4 +1,4 @@
-"""From decoded pixels to what an image tower reads, exactly as its library does it, but quicker.
+"""From decoded pixels to the input of an image tower, exactly as its library does it, but faster.
 
 open_clip and timm resize the whole image and crop the middle; here Pillow is asked for the middle
 alone (`box`), with the same filter at the same positions. Very large sources are first
@@ -31,7 +31,7 @@ _TINY = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """What a model's card says about its input: open_clip's `PreprocessCfg`, timm's data config."""
+    """How a model's input is prepared: open_clip's `PreprocessCfg`, timm's data config."""
 
     height: int
     width: int
@@ -41,7 +41,7 @@ class Preprocessing:
     resize_mode: ResizeMode = "shortest"
     fill_color: int | tuple[int, int, int] = 0
     kept: float = 1.0
-    """The middle of the fitted image that the model sees, as part of its side: timm's crop_pct."""
+    """The part of the side of the fitted image that the model sees: timm's crop_pct."""
 
     @classmethod
     def from_open_clip(cls, config: dict[str, Any]) -> Preprocessing:
@@ -175,7 +175,7 @@ class Preprocessing:
 
 
 def _centred(side: int, within: int) -> int:
-    """Where a side begins in the middle of another; negative if it is the longer one."""
+    """The offset of a side that is centred in another one; negative if it is longer."""
     return (within - side) // 2 if side <= within else -round((side - within) / 2)
 
 

@@ -23,9 +23,9 @@ Pixels = NDArray[np.uint8]
 """(h, w, 3) uint8 RGB, as decoded."""
 Box = tuple[float, float, float, float]
 Tensor = NDArray[Any]
-"""(3, s, s): what the model reads; float32 or uint8, the model's own business."""
+"""(3, s, s): the input of the model; float32 or uint8, as the model needs it."""
 Vectors = NDArray[np.float32]
-"""(n, d) float32, L2-normalised where the distance is cosine."""
+"""(n, d) float32, L2-normalised if the distance is cosine."""
 
 
 class ModelError(Exception):
@@ -53,7 +53,10 @@ class PackageMissing(ModelError):
 
 
 class WeightsNotFound(ModelError):
-    """No weights, or none if they were said to be. Never answered by random numbers."""
+    """There are no weights, or not where they were said to be.
+
+    Random ones are never used instead.
+    """
 
     failure_kind = failures.WEIGHTS_NOT_FOUND
 
@@ -68,7 +71,7 @@ class EmbedderInfo:
     Precision and device are not part of it: vectors agree closely enough across them."""
     dimension: int
     image_size: int
-    """Side of the square the model sees, pixels."""
+    """The side of the square that the model sees, in pixels."""
     min_side: int
     """Decoders may scale down to no less than this, pixels: more than `image_size`, so that it
     hardly moves the vector (bench/decode.py)."""
@@ -78,9 +81,9 @@ class EmbedderInfo:
     logit_scale: float | None
     supports_text: bool
     ability: str
-    """What it can do and what not, for people: half a sentence whose subject is the model."""
+    """What the model can and cannot do, as half a sentence whose subject is the model."""
     pooling: str | None = None
-    """How the values of a picture's parts become one vector, where the provider says it."""
+    """How the parts of a picture are combined into one vector, if the provider says it."""
 
 
 class Embedder(Protocol):

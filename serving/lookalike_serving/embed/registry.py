@@ -1,7 +1,7 @@
 """The registered providers of models: the entry points of the group `lookalike.embedders`.
 
-Nothing else names a provider. An entry point is imported when a resource names it, so one that is
-broken concerns nobody else.
+Nothing else names a provider. An entry point is imported only when a resource names it, so a broken
+one affects nobody else.
 """
 
 from __future__ import annotations
@@ -98,8 +98,9 @@ class Registered:
         return f"pip install --upgrade --force-reinstall {self.package}"
 
     def _told(self, what: str, error: BaseException) -> ModelError | None:
-        """The error with the name of the provider, if it is a stranger's: what our own raise is
-        in words already, or is a defect of Lookalike."""
+        """The error with the name of the provider, if it is not one of ours: our own raise errors
+        in words already, or have a defect.
+        """
         if isinstance(error, ModelError) or self.package == OWN:
             return None
         log.error("%s %s", self, what, exc_info=error)
@@ -115,7 +116,10 @@ def registered() -> dict[str, tuple[Registered, ...]]:
 
 
 def provider_of(spec: ModelSpec) -> Registered:
-    """Who loads the model. Raises ModelError if nobody does, or several packages would."""
+    """The provider of the model.
+
+    Raises ModelError if there is none, or if several packages register it.
+    """
     name = spec.provider.value
     known = registered()
     match known.get(name, ()):

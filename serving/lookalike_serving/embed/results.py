@@ -1,4 +1,4 @@
-"""What becomes of an item that is embedded, where its time went, and the figures of many."""
+"""The result of embedding an item, its timings, and figures over many items."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ Vector = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where one item's time went, milliseconds. `model_ms` is its whole batch's."""
+    """The timings of one item in milliseconds. `model_ms` is that of its whole batch."""
 
     decode_ms: float = 0.0
     preprocess_ms: float = 0.0
     wait_ms: float = 0.0
-    """For a free thread, and then for the model."""
+    """Waiting for a free thread, and then for the model."""
     model_ms: float = 0.0
     batch: int = 1
-    """Items that went through the model together with this one, itself included."""
+    """The size of the batch in which this item went through the model."""
     cached: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What decoding found out; width and height are the original's, upright."""
+    """What decoding found out; width and height are those of the original, upright."""
 
     width: int
     height: int
@@ -47,7 +47,7 @@ class Embedded:
 
 @dataclass(frozen=True, slots=True)
 class KindStats:
-    """One kind's figures since the start; `waiting` is of now."""
+    """The figures of one kind since the start; `waiting` is the current number."""
 
     waiting: int
     items: int

@@ -1,4 +1,4 @@
-"""The vectors of texts that were asked for lately: people and pages ask the same again."""
+"""The vectors of recent texts: people and pages often send the same text again."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def _knows_some(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class TextTower:
-    """How a model reads words. The defaults are of tokenizers that can spell anything."""
+    """How a model reads words. The defaults are for tokenizers that can represent any text."""
 
     encode: Encoder
     tokenizer: Tokenizer
@@ -40,7 +40,7 @@ class TextTower:
 
 
 class TorchEmbedder:
-    """A model on one device; without a text tower it knows images alone.
+    """A model on one device; without a text tower it embeds only images.
 
     One call at a time, except `preprocess`, which any thread may call at any time.
     """

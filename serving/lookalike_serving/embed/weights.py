@@ -27,7 +27,7 @@ HUB = "hf-hub:"
 
 
 def content_hash(file: Path, cache_dir: Path) -> str:
-    """SHA-256 of the file, kept in `cache_dir` for as long as size and time of change stay."""
+    """SHA-256 of the file, cached in `cache_dir` until its size or modification time changes."""
     stat = file.stat()
     stamp = {"path": str(file.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     slot = hashlib.sha256(stamp["path"].encode()).hexdigest()[:32]  # type: ignore[attr-defined]
@@ -46,7 +46,7 @@ def content_hash(file: Path, cache_dir: Path) -> str:
         scratch.write_text(json.dumps({**stamp, "sha256": digest}))
         scratch.replace(note)
     except OSError:
-        pass  # a read-only cache costs the next start a second or two, nothing more
+        pass  # a read-only cache only costs the next start a second or two
     return digest
 
 
@@ -54,7 +54,7 @@ def content_hash(file: Path, cache_dir: Path) -> str:
 class Hub:
     """One repository of the Hugging Face hub: the cache first, then the network.
 
-    What was fetched once stays: a new commit upstream must not change vectors between two
+    What was fetched once is kept: a new commit upstream must not change vectors between two
     restarts. `spec.model.revision` asks for another.
     """
 
@@ -78,7 +78,7 @@ class Hub:
         return Path(download())
 
     def fetch_tokenizer(self) -> None:
-        """The tokenizer's files, where the model brings its own."""
+        """The files of the tokenizer, if the model has its own."""
         snapshot_download(
             self.repository,
             revision=self.revision,
@@ -128,7 +128,7 @@ def unreachable(what: str, cache_dir: Path, error: Exception) -> WeightsUnreacha
 
 
 def why_unreachable(error: Exception) -> str:
-    """Why the hub did not give a file, in a line."""
+    """Why the hub did not provide a file, in one line."""
     if not is_online():
         return "there is no network"
     return " ".join(str(error).split())[:200] or type(error).__name__
