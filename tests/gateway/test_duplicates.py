@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import io
 from pathlib import Path
@@ -171,6 +172,28 @@ async def test_a_duplicate_is_stored_linked_or_refused_as_the_upload_asks(
     same = await upload(client, "uploads", pixels, document_id="first", on_duplicate="link")
     assert same.status_code == 200
     assert same.json()["duplicate_of"] in {"third", "fourth"}
+
+
+async def test_a_batch_links_and_refuses_item_by_item(client: httpx.AsyncClient) -> None:
+    copy = base64.b64encode(png(edited(photograph("astronaut.png"), "half"))).decode()
+    other = base64.b64encode(png(photograph("ihc.png"))).decode()
+    items = [
+        {"document_id": "linked", "image": copy, "on_duplicate": "link"},
+        {"document_id": "refused", "image": copy, "on_duplicate": "reject"},
+        {"document_id": "new", "image": other, "on_duplicate": "reject"},
+    ]
+    sent = await client.post("/v1/collections/uploads/batches", json={"items": items})
+    assert sent.status_code == 202, sent.text
+    batch = f"/v1/batches/{sent.json()['batch_id']}"
+    for _ in range(1000):
+        if (await client.get(batch)).json()["state"] not in {"QUEUED", "RUNNING"}:
+            break
+        await asyncio.sleep(0.05)
+    told = (await client.get(f"{batch}/items")).json()["items"]
+    assert [item["state"] for item in told] == ["SUCCEEDED", "FAILED", "SUCCEEDED"]
+    assert told[1]["error"]["code"] == "duplicate"
+    linked = await client.get("/v1/collections/uploads/documents/linked")
+    assert linked.json()["duplicate_of"] in {"first", "third", "fourth"}
 
 
 async def test_a_wrong_request_says_what_is_possible(client: httpx.AsyncClient) -> None:

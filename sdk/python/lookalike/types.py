@@ -555,6 +555,8 @@ class BatchInput(TypedDict):
     image: Any
     """An `ImageValue`."""
     document_id: NotRequired[str]
+    on_duplicate: NotRequired[Literal["allow", "link", "reject"]]
+    """What happens if the collection has this picture, or a copy of it, under another id."""
     metadata: NotRequired[Mapping[str, Any]]
 
 

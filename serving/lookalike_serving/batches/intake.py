@@ -27,6 +27,7 @@ from lookalike_serving.batches.record import (
 from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import CHUNK, BatchStore
 from lookalike_serving.batches.submission import Reading, Staged, Submission, too_many
+from lookalike_serving.copies.upload import OnDuplicate
 from lookalike_serving.documents import ids
 from lookalike_serving.documents.metadata import checked_metadata
 from lookalike_serving.images import ImageError, ImageFile
@@ -113,12 +114,15 @@ class Intake:
             document_id=document_id,
             image=reference,
             metadata=asked.metadata,
+            on_duplicate=None if asked.on_duplicate is OnDuplicate.ALLOW else asked.on_duplicate,
         )
         if error is not None:
             item = replace(item, outcome=ItemState.FAILED, attempt=1, error=error)
             self._failed += 1
         self._pending.append(item)
         told = [asked.document_id, content_key, asked.metadata]
+        if asked.on_duplicate is not OnDuplicate.ALLOW:
+            told.append(asked.on_duplicate)
         self._digest.update(json.dumps(told, sort_keys=True).encode() + b"\n")
         if len(self._pending) == CHUNK:
             await self._flush()

@@ -12,7 +12,7 @@ from lookalike_serving.batches.runner import Runner
 from lookalike_serving.batches.staging import Staging
 from lookalike_serving.batches.store import BatchStore
 from lookalike_serving.batches.work import Work
-from lookalike_serving.documents.upload import store_document
+from lookalike_serving.copies.upload import OnDuplicate, store_checked
 from lookalike_serving.images import ImageFile
 from lookalike_serving.service import Service
 
@@ -27,7 +27,14 @@ def open_batches(service: Service) -> Batches:
     staging = Staging(service.config.data_dir / "staged")
 
     async def store_item(collection: str, image: ImageFile, item: Item) -> tuple[str, ...]:
-        stored = await store_document(service, collection, image, item.metadata, item.document_id)
+        stored = await store_checked(
+            service,
+            collection,
+            image,
+            item.metadata,
+            item.document_id,
+            on_duplicate=OnDuplicate(item.on_duplicate or OnDuplicate.ALLOW),
+        )
         return stored.warnings
 
     # One for each core: one decodes while another is in the model, and a search that arrives

@@ -182,6 +182,8 @@ class Item:
     image: str
     """`https://…`, or `staged:…` for bytes that came inline; empty if those could not be read."""
     metadata: dict[str, Any] = field(default_factory=dict)
+    on_duplicate: str | None = None
+    """`OnDuplicate`: link or reject. None: the image is stored in any case."""
     outcome: ItemState = ItemState.QUEUED
     """As stored: QUEUED (never tried), SUCCEEDED or FAILED."""
     attempt: int = 0

@@ -17,6 +17,7 @@ from lookalike_serving.batches.record import (
     ItemState,
     OnError,
 )
+from lookalike_serving.copies.upload import OnDuplicate
 from lookalike_serving.documents.ids import DOCUMENT_ID
 from lookalike_serving.documents.metadata import METADATA
 
@@ -52,6 +53,10 @@ class SubmittedItem(BaseModel):
         default=None, description="In a multipart body: the filename of the part with the image."
     )
     metadata: dict[str, Any] = Field(default_factory=dict, json_schema_extra=METADATA)
+    on_duplicate: OnDuplicate = Field(
+        default=OnDuplicate.ALLOW,
+        description="As for an upload. An item that is rejected fails with code `duplicate`.",
+    )
 
     @model_validator(mode="after")
     def _one_image(self) -> Self:

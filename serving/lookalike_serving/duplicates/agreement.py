@@ -32,6 +32,11 @@ _PASTED = 14.0
 _CLIPPED = (6.0, 249.0)
 _SAME_BRIGHTNESS = 26.0
 """Most difference of a pixel's brightness, once the whole picture's is the same."""
+_ALIKE = 0.9
+"""Correlation from which a block shows the same thing, with nothing of what covers its neighbour:
+such a one has the same hue in a copy."""
+_BRIGHTEST = 235.0
+"""Of a channel: from here on it is cut off when a picture is made brighter, and hues change."""
 _COLOURED = 20.0
 """Chroma (distance from grey in the Cb-Cr plane) of a block that has a hue."""
 _GREY = 6.0
@@ -154,7 +159,8 @@ class _Canvas:
         count = int(blocks.textured.sum())
         agreeing = blocks.textured & (blocks.correlation > _CORRELATES)
         off = np.hypot(blocks.right, blocks.down)[blocks.placed]
-        hues, grey = _hues(self.here, self.there, blocks.whole, agreeing)
+        alike = blocks.textured & (blocks.correlation > _ALIKE)
+        hues, grey = _hues(self.here, self.there, blocks.whole, alike)
         return Agreement(
             homography,
             count,
@@ -277,6 +283,8 @@ def _hues(
     """(part of the coloured blocks that have another hue, whether the query alone is grey)."""
     angles, chromas = [], []
     for picture in (here, there):
+        brightest = _blocks(picture.max(axis=2).astype(np.float32)).mean(axis=2)
+        agreeing = agreeing & (brightest < _BRIGHTEST)
         plane = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)[:, :, 1:].astype(np.float32) - 128
         means = _blocks(plane).mean(axis=2)
         chromas.append(np.hypot(means[..., 0], means[..., 1]))
@@ -292,4 +300,5 @@ def _hues(
     another = (coloured[0] & coloured[1] & (apart > _ANOTHER_HUE)) | (
         either & (np.minimum(chromas[0], chromas[1]) < _GREY)
     )
-    return float(another[either].mean()), False
+    # One block may be the edge of something else.
+    return (float(another[either].mean()) if another[either].sum() > 1 else 0.0), False

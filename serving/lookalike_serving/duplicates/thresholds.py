@@ -43,7 +43,7 @@ THRESHOLDS = {
         agreement=0.9,
         pixels=0.96,
         shift=0.35,
-        hues=0.05,
+        hues=0.02,
     ),
     Sensitivity.BALANCED: Thresholds(
         pdq=47,
@@ -54,7 +54,7 @@ THRESHOLDS = {
         agreement=0.45,
         pixels=0.83,
         shift=0.42,
-        hues=0.15,
+        hues=0.05,
     ),
     Sensitivity.LOOSE: Thresholds(
         pdq=63,

@@ -5,8 +5,8 @@
     multipart/form-data   image files, and optionally a part `items` (JSON list or NDJSON) whose
                           ITEMs name them; up to 4 GiB
 
-    ITEM                  {"image": URL | data URL | base64, "document_id"?, "metadata"?};
-                          in multipart also {"file": "a.jpg", "document_id"?, "metadata"?}
+    ITEM                  {"image": URL | data URL | base64, "document_id"?, "metadata"?,
+                           "on_duplicate"?}; in multipart also {"file": "a.jpg", …}
 
 NDJSON and multipart bodies are never held in memory as a whole: a file part goes to `stage` when it
 has ended, a line is an item when its newline has come.
