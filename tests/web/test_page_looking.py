@@ -108,6 +108,9 @@ def test_two_pictures_stand_side_by_side(open_page, site):
     for id in ids(page)[:2]:
         expect(dialog.locator("tbody")).to_contain_text(str(by_id[id]["price"]))
     expect(dialog.locator(".differs").filter(has_text="Price")).to_have_count(1)
+    dialog.get_by_role("button", name="Is it a copy?").click()
+    expect(dialog.get_by_role("status")).to_contain_text("Not a copy")
+    expect(dialog.locator(".region")).to_have_count(0)
     page.keyboard.press("Escape")
     search(page, "hat")
     expect(page.locator("#picked")).to_contain_text("2 selected")

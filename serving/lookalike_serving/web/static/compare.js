@@ -4,6 +4,7 @@ import { byId, el, icon, ICONS } from "./dom.js";
 import { readable, shownValue, valuesOf } from "./facts.js";
 import { imagePath } from "./api.js";
 import { show } from "./pictures.js";
+import { question } from "./copies.js";
 import { nameOf, shownScore } from "./results.js";
 import { fileOf } from "./uploads.js";
 
@@ -11,13 +12,17 @@ const dialog = byId("compare");
 
 /** One side: a document, or the picture that was searched with ({kind: "upload" | "url"}, see state.js). */
 export function open(left, right, fields) {
-  const sides = [left, right].map((side) => asSide(side, fields));
+  const sides = [left, right].map((given) => {
+    const side = asSide(given, fields);
+    return { ...side, given, stage: el("div", { class: "compare-stage" }, side.picture) };
+  });
   const keys = [...new Set(sides.flatMap(({ values }) => [...values.keys()]))];
   dialog.replaceChildren(el("div", { class: "compare-inside" },
     el("header", {},
       el("h2", { id: "compare-title" }, "Side by side"),
       el("button", { type: "button", class: "icon-button", "aria-label": "Close", onclick: () => dialog.close() }, icon(ICONS.close))),
-    el("div", { class: "compare-pictures" }, sides.map(({ name, picture }) => el("figure", {}, el("div", { class: "compare-stage" }, picture), el("figcaption", {}, name)))),
+    el("div", { class: "compare-pictures" }, sides.map(({ name, stage }) => el("figure", {}, stage, el("figcaption", {}, name)))),
+    right.document_id === undefined || (left.document_id === undefined && !fileOf(left)) ? null : question(...sides),
     keys.length ? el("div", { class: "compare-facts", tabindex: "0", role: "region", "aria-label": "What is said of them" }, el("table", {},
       el("thead", { class: "hidden" }, el("tr", {}, el("th", {}, "Value"), sides.map(({ name }) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, keys.map((key) => {
