@@ -1,7 +1,8 @@
-"""`lookalike runs`, `failures`, `deletions`, `restore`: what a server keeps of ingestion."""
+"""`lookalike runs`, `failures`, `deletions`, `restore`: a server's records of ingestion."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,8 @@ from lookalike_cli.options import DEFAULT_DATA_DIR, ApiKey, DataDir, Output, Out
 
 if TYPE_CHECKING:
     from lookalike import Deletion, IngestionFailure, IngestionRun, Lookalike
+
+    _Record = Deletion | IngestionFailure | IngestionRun
 
 RUNS_EXAMPLES = """Examples:
 
@@ -43,16 +46,11 @@ def runs(
 ) -> None:
     """Show the last ingestion runs: what became of every entry, and how long each part took."""
     from lookalike_cli.connection import connect
-    from lookalike_cli.printing import console, print_json
+    from lookalike_cli.printing import console
 
     with connect(url, data_dir, api_key) as client:
         found = list(client.collections.runs(_named(client, collection)))
-    if output is Output.JSON:
-        print_json([each.model_dump(mode="json") for each in found])
-    elif not found:
-        console().print("No run yet.")
-    else:
-        console().print(_runs(found))
+    if _listed(found, output, _runs, "No run yet."):
         for line in _slow(found[0]):
             console().print(line, markup=False, soft_wrap=True)
 
@@ -76,7 +74,7 @@ def failures(
     With --retry, the exit code is 1 if the run failed, and 5 if some entries still fail.
     """
     from lookalike_cli.connection import connect
-    from lookalike_cli.printing import console, print_json
+    from lookalike_cli.printing import console
 
     if retry:
         if url is not None or code is not None:
@@ -94,12 +92,7 @@ def failures(
             _named(client, collection), code=code, limit=min(limit, 1000)
         )
         found = list(islice(listing, limit + 1))
-    if output is Output.JSON:
-        print_json([each.model_dump(mode="json") for each in found[:limit]])
-    elif not found:
-        console().print("None.")
-    else:
-        console().print(_failures(found[:limit]))
+    if _listed(found[:limit], output, _failures):
         for remedy in dict.fromkeys((each.code, each.remedy) for each in found[:limit]):
             console().print(f"{remedy[0]}: {remedy[1] or ''}", markup=False, soft_wrap=True)
         if len(found) > limit:
@@ -116,17 +109,11 @@ def deletions(
 ) -> None:
     """Show the documents that were deleted and that ingestion does not add again."""
     from lookalike_cli.connection import connect
-    from lookalike_cli.printing import console, print_json
 
     with connect(url, data_dir, api_key) as client:
         listing = client.collections.deletions(_named(client, collection), limit=min(limit, 1000))
         found = list(islice(listing, limit))
-    if output is Output.JSON:
-        print_json([each.model_dump(mode="json") for each in found])
-    elif not found:
-        console().print("None.")
-    else:
-        console().print(_deletions(found))
+    _listed(found, output, _deletions)
 
 
 def restore(
@@ -147,6 +134,19 @@ def restore(
     count = "1 document" if len(document_ids) == 1 else f"{len(document_ids)} documents"
     told = f"{count} of {name}: `lookalike ingest` brings back what the sources have."
     console().print(told, markup=False, soft_wrap=True)
+
+
+def _listed(
+    found: Sequence[_Record], output: Output, as_table: Callable[[Any], Any], none: str = "None."
+) -> bool:
+    """Print the records. Whether they were printed as a table, which may be commented on."""
+    from lookalike_cli.printing import console, print_json
+
+    if output is Output.JSON:
+        print_json([each.model_dump(mode="json") for each in found])
+        return False
+    console().print(as_table(found) if found else none)
+    return bool(found)
 
 
 def _named(client: Lookalike, collection: str | None) -> str:

@@ -13,31 +13,30 @@ import importlib
 import logging
 import time
 import warnings
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import httpx
 from pydantic import TypeAdapter
 
-from lookalike_crds.failures import INDEX_CERTIFICATE_REFUSED, INDEX_KEY_REFUSED
+from lookalike_crds.failures import INDEX_CERTIFICATE_REFUSED
 from lookalike_crds.image_collection import FieldSpec, FieldType
 from lookalike_crds.ownership import IndexOwner, is_anothers, owner_in
 from lookalike_crds.payload_indexes import (
-    FORMER_TYPES,
-    RESERVED,
-    TYPES,
     field_schema,
-    former_types,
     json_path,
     key_of,
-    remembered,
-    retyped,
 )
 from lookalike_crds.qdrant_versions import parsed
-from lookalike_crds.tls import certificate_problem, tls_problem, trusting
-from lookalike_operator.plan.model import QDRANT_UNAVAILABLE, IndexAction, IndexFacts, IndexOp
+from lookalike_crds.tls import trusting
+from lookalike_operator.observe.qdrant_counts import only_here, retyped_fields
+from lookalike_operator.observe.qdrant_errors import (
+    explained,
+    is_not_found,
+    reason_of,
+    status_of,
+)
+from lookalike_operator.plan.model import IndexAction, IndexFacts, IndexOp
 
 if TYPE_CHECKING:
     from qdrant_client import AsyncQdrantClient
@@ -47,7 +46,6 @@ log = logging.getLogger(__name__)
 _METADATA = "lookalike"
 _KEEP = 10.0
 _MOST_KEPT = 20_000
-_FIRST_DAY = datetime(1, 1, 2, tzinfo=UTC)
 _LONGEST_PAUSE = 300.0
 
 T = TypeVar("T")
@@ -73,9 +71,13 @@ class _Failed(Exception):
     """No address of a server did what was asked."""
 
     def __init__(self, server: Server, failures: Sequence[tuple[str, Exception]]) -> None:
-        super().__init__("; ".join(explained(error, url, server) for url, error in failures))
-        self.reason = _reason(failures[0][1])
-        self.answered = any(_status(error) is not None for _, error in failures)
+        super().__init__(
+            "; ".join(
+                explained(error, url, has_key=server.api_key is not None) for url, error in failures
+            )
+        )
+        self.reason = reason_of(failures[0][1])
+        self.answered = any(status_of(error) is not None for _, error in failures)
 
 
 @dataclass(slots=True)
@@ -186,7 +188,7 @@ class Qdrant:
             except IndexUnavailable:
                 raise
             except Exception as error:
-                status = _status(error)
+                status = status_of(error)
                 if status is not None and status < 500:
                     raise _Failed(server, [(url, error)]) from error
                 self._leave_out(nodes[url])
@@ -213,7 +215,7 @@ class Qdrant:
                     node.version = (await self._client(server, url).info()).version
                 node.left_out_until = node.pause = 0.0
             except Exception as error:
-                log.info("%s", explained(error, url, server))
+                log.info("%s", explained(error, url, has_key=server.api_key is not None))
                 self._leave_out(node)
 
         now = self._clock()
@@ -267,7 +269,7 @@ class Qdrant:
             info = await client.get_collection(index)
         except (UnexpectedResponse, ValueError) as error:
             # The local mode says "not found" by a ValueError.
-            if _is_not_found(error):
+            if is_not_found(error):
                 return IndexFacts(index, alias_target=target, version=version)
             raise
         made_for = _made_for(info)
@@ -284,10 +286,10 @@ class Qdrant:
             version=version,
             points=info.points_count,
             only_here=(
-                None if asked.besides is None else await _only_here(client, index, asked.besides)
+                None if asked.besides is None else await only_here(client, index, asked.besides)
             ),
             payload_indexes=indexed,
-            retyped=await _retyped(client, asked, indexed, made_for),
+            retyped=await retyped_fields(client, asked.index, asked.fields, indexed, made_for),
             made_for=made_for,
             owner=owner_in(made_for),
             alias_target=target,
@@ -312,7 +314,7 @@ class Qdrant:
         try:
             return _made_for(await client.get_collection(index))
         except (UnexpectedResponse, ValueError) as error:
-            if _is_not_found(error):
+            if is_not_found(error):
                 return {}
             raise
 
@@ -383,148 +385,3 @@ def _connect(server: Server, url: str, timeout: int) -> AsyncQdrantClient:
         return AsyncQdrantClient(
             url=url, api_key=server.api_key, timeout=timeout, check_compatibility=False, **trust
         )
-
-
-def _reason(error: Exception) -> str:
-    """The reason of the condition."""
-    if _status(error) in (401, 403):
-        return INDEX_KEY_REFUSED.condition_reason
-    if certificate_problem(str(_source(error))) is not None:
-        return INDEX_CERTIFICATE_REFUSED.condition_reason
-    return QDRANT_UNAVAILABLE
-
-
-def _status(error: Exception) -> int | None:
-    """Of an HTTP answer; None if there was none."""
-    return getattr(error, "status_code", None)
-
-
-def _source(error: Exception) -> Exception:
-    """Without what qdrant-client puts around it."""
-    return getattr(error, "source", error)
-
-
-def explained(error: Exception, url: str, server: Server) -> str:
-    """One line: what went wrong and what to do.
-
-    Nothing of what was answered is in it: whoever writes a collection names the address, and would
-    read in its status what the operator's network position let it read. The log has it.
-    """
-    source, status = _source(error), _status(error)
-    if status in (401, 403) and server.api_key is None:
-        return (
-            f"{url} requires an API key (HTTP {status}): put it into a Secret, and name the "
-            "Secret in spec.index.qdrant.apiKeySecretRef"
-        )
-    if status in (401, 403):
-        return (
-            f"{url} refused the API key (HTTP {status}): put the right key into the Secret that "
-            "spec.index.qdrant.apiKeySecretRef names"
-        )
-    if status is not None:
-        body = getattr(error, "content", b"")
-        text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
-        log.info("%s answered HTTP %s: %s", url, status, _line(text))
-        return (
-            f"{url} answered HTTP {status}: check that it is the address of a Qdrant server; the "
-            "log of the operator has the answer"
-        )
-    tls = certificate_problem(str(source)) or tls_problem(str(source))
-    if isinstance(source, httpx.ConnectError) and tls is not None:
-        return f"{url}: {tls}"
-    if isinstance(source, httpx.ConnectTimeout | httpx.ConnectError):
-        return (
-            f"{url} is unreachable ({_line(str(source)) or type(source).__name__}): check that "
-            "Qdrant runs there and that no NetworkPolicy blocks it"
-        )
-    if isinstance(source, httpx.TimeoutException | TimeoutError):
-        return f"{url} timed out: Qdrant is overloaded or starting"
-    if isinstance(source, httpx.TransportError):
-        return (
-            f"{url} closed the connection ({type(source).__name__}): Qdrant is restarting, or "
-            "something else listens there: check the port"
-        )
-    log.info("%s: %s", url, _line(str(source)))
-    return (
-        f"{url} gave an answer that is not Qdrant's ({type(source).__name__}): check the "
-        "address; the log of the operator has more"
-    )
-
-
-def _line(text: str) -> str:
-    return " ".join(text.split())[:200]
-
-
-def _is_not_found(error: Exception) -> bool:
-    status = getattr(error, "status_code", None)
-    if status is not None:
-        return bool(status == 404)
-    return isinstance(error, ValueError) and "not found" in str(error)
-
-
-async def _retyped(
-    client: AsyncQdrantClient,
-    asked: _Asked,
-    indexed: Mapping[str, str],
-    made_for: Mapping[str, Any],
-) -> tuple[str, ...]:
-    """Fields whose type was changed over documents that hold values of before."""
-    known = {type.value.lower(): type.value for type in FieldType}
-    types = {name: known[type] for name, type in indexed.items() if type in known}
-    memory = remembered(
-        asked.fields, {**types, **made_for.get(TYPES, {})}, made_for.get(FORMER_TYPES, {})
-    )
-    changed = former_types(asked.fields, memory[FORMER_TYPES])
-    return tuple(
-        [
-            retyped(field, former, count)
-            for field, former in changed.items()
-            if (count := await _unfit(client, asked.index, field))
-        ]
-    )
-
-
-async def _unfit(client: AsyncQdrantClient, index: str, field: FieldSpec) -> int:
-    """Documents with a value that the field's payload index leaves out."""
-    from qdrant_client import models
-
-    key = json_path(field.name)
-    number = models.FieldCondition(key=key, range=models.Range(gte=-1.7e308))
-    flags = [
-        models.FieldCondition(key=key, match=models.MatchValue(value=value))
-        for value in (True, False)
-    ]
-    latitudes = models.Range(gte=-90, lte=90)
-    fits: dict[FieldType, list[Any]] = {
-        FieldType.INTEGER: [number],
-        FieldType.FLOAT: [number],
-        FieldType.BOOL: flags,
-        FieldType.DATETIME: [
-            models.FieldCondition(key=key, range=models.DatetimeRange(gte=_FIRST_DAY))
-        ],
-        FieldType.GEO: [
-            models.FieldCondition(key=f"{key}{each}.lat", range=latitudes) for each in ("", "[]")
-        ],
-    }
-    if field.type in fits:
-        absent = [
-            models.IsEmptyCondition(is_empty=models.PayloadField(key=key)),
-            models.IsNullCondition(is_null=models.PayloadField(key=key)),
-        ]
-        unfit = models.Filter(must_not=[*absent, *fits[field.type]])
-    else:
-        # No condition holds of every text in all versions of Qdrant that are supported.
-        unfit = models.Filter(should=[number, *flags])
-    return (await client.count(index, count_filter=unfit, exact=True)).count
-
-
-async def _only_here(client: AsyncQdrantClient, index: str, sources: tuple[str, ...]) -> int:
-    """Points that none of the sources brought (`Origin.source` of a document in serving)."""
-    from qdrant_client import models
-
-    brought = models.FieldCondition(
-        key=f"{RESERVED}.source", match=models.MatchAny(any=list(sources))
-    )
-    others = models.Filter(must_not=[brought]) if sources else None
-    told = await client.count(index, count_filter=others, exact=True)
-    return told.count

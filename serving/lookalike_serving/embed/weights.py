@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from huggingface_hub import constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError
 
-from lookalike_serving.embed.protocol import WeightsUnreachable
+from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
 from lookalike_serving.embed.provider import failed_import
 
 HUB = "hf-hub:"
@@ -115,6 +115,15 @@ def is_online() -> bool:
     except OSError:
         return False
     return True
+
+
+def unfit(file: Path, name: str, cause: str) -> ModelError:
+    """The weights in a file that are not those of the model."""
+    return ModelError(
+        f"the weights {file} cannot be loaded into {name!r} ({' '.join(cause.split())[:300]}): "
+        "check that spec.model.name is their architecture, and that the file is whole "
+        "(safetensors, or a torch file of tensors alone)"
+    )
 
 
 def unreachable(what: str, cache_dir: Path, error: Exception) -> WeightsUnreachable:

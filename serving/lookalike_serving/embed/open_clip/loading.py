@@ -20,7 +20,7 @@ from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
 from lookalike_serving.embed.provider import failed_import
 from lookalike_serving.embed.torch_embedder import TextTower, Tokenizer, TorchEmbedder
-from lookalike_serving.embed.weights import content_hash
+from lookalike_serving.embed.weights import content_hash, unfit
 
 _BENCHMARK_MODEL = "ViT-B-32"
 _BENCHMARK_SEED = 20240229
@@ -112,12 +112,7 @@ def _build(weights: Weights, cache_dir: Path) -> Any:
     except Exception as error:
         if failed_import(error) is not None:
             raise
-        cause = " ".join(str(error).split())[:300]
-        raise ModelError(
-            f"the weights {weights.file} cannot be loaded into {weights.name!r} ({cause}): "
-            "check that spec.model.name is their architecture, and that the file is whole "
-            "(safetensors, or a torch file of tensors alone)"
-        ) from None
+        raise unfit(weights.file, weights.name, str(error)) from None
 
 
 def _tokenizer(architecture: str, cache_dir: Path) -> Tokenizer:

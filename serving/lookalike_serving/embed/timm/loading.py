@@ -25,7 +25,7 @@ from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
 from lookalike_serving.embed.provider import failed_import
 from lookalike_serving.embed.timm.weights import Weights, known_architecture, locate
 from lookalike_serving.embed.torch_embedder import TorchEmbedder
-from lookalike_serving.embed.weights import content_hash
+from lookalike_serving.embed.weights import content_hash, unfit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,13 +98,13 @@ def _build(weights: Weights) -> nn.Module:
     except Exception as error:
         if failed_import(error) is not None:
             raise
-        raise _not_these(weights, " ".join(str(error).split())[:300]) from None
+        raise unfit(weights.file, weights.name, str(error)) from None
     heads = _classifiers(model)
     strange = [key for key in found.unexpected_keys if not key.startswith(heads)]
     if found.missing_keys:
-        raise _not_these(weights, f"it lacks {_listed(found.missing_keys)}")
+        raise unfit(weights.file, weights.name, f"it lacks {_listed(found.missing_keys)}")
     if strange:
-        raise _not_these(weights, f"the model has no {_listed(strange)}")
+        raise unfit(weights.file, weights.name, f"the model has no {_listed(strange)}")
     return model
 
 
@@ -123,14 +123,6 @@ def _classifiers(model: Any) -> tuple[str, ...]:
 
 def _listed(keys: list[str]) -> str:
     return ", ".join(keys[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-
-
-def _not_these(weights: Weights, cause: str) -> ModelError:
-    return ModelError(
-        f"the weights {weights.file} cannot be loaded into {weights.name!r} ({cause}): check that "
-        "spec.model.name is their architecture, and that the file is whole (safetensors, or a "
-        "torch file of tensors alone)"
-    )
 
 
 def _dimension(model: nn.Module, size: tuple[int, int], name: str) -> int:
