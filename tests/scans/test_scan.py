@@ -36,12 +36,12 @@ def pictures() -> dict[str, bytes]:
     as well; and one that is alone."""
     made = {}
     for name in NAMES:
-        pixels = photograph(name)
+        pixels = photograph(name, 240)
         made[f"originals/{name}"] = encoded(pixels)
         for edit in _COPIES:
             made[f"copies/{edit}-{name}"] = encoded(edited(pixels, edit))
-    made["copies/same-pixels.tif"] = encoded(photograph(NAMES[0]), "TIFF")
-    made["originals/alone.png"] = encoded(photograph("page.png"))
+    made["copies/same-pixels.tif"] = encoded(photograph(NAMES[0], 240), "TIFF")
+    made["originals/alone.png"] = encoded(photograph("page.png", 240))
     return made
 
 

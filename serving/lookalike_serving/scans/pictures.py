@@ -15,8 +15,8 @@ from lookalike_serving.duplicates.verdicts import WHOLE, Evidence, Region, Verdi
 from lookalike_serving.images.decode import decode_image
 from lookalike_serving.scans.record import Pair, Scanned
 
-_KEPT = 128
-"""Pictures that are kept to be compared again: about 2 MiB each."""
+_KEPT = 48
+"""Pictures that are kept to be compared again: some megabytes each, with their keypoints."""
 
 Read = Callable[[str], Awaitable[bytes]]
 """The bytes of an image by its address. Raises ImageError."""

@@ -32,6 +32,7 @@ from lookalike_serving.duplicates.compare import Picture
 from lookalike_serving.duplicates.hamming import HammingIndex
 from lookalike_serving.duplicates.hashes import Hashes
 from lookalike_serving.duplicates.thresholds import THRESHOLDS
+from lookalike_serving.duplicates.verdicts import Sensitivity
 from lookalike_serving.failures import kind_of, told
 from lookalike_serving.images import ImageError
 from lookalike_serving.index.filters.parse import parse_filters
@@ -56,8 +57,9 @@ from lookalike_serving.service import Service
 
 log = logging.getLogger("lookalike.scans")
 
-_NEIGHBOURS = 6
-"""By embedding."""
+_NEIGHBOURS = {Sensitivity.STRICT: 3, Sensitivity.BALANCED: 4, Sensitivity.LOOSE: 8}
+"""By embedding. A group of more documents hangs together all the same, and its members are compared
+with the keeper in the end."""
 _MOST_CANDIDATES = 50
 """Nearest hashes that a document is compared with."""
 _BEAT_SECONDS = 5.0
@@ -266,9 +268,10 @@ class ScanRun:
         self, index: Index, tree: Filter | None, records: tuple[Record, ...]
     ) -> Mapping[str, list[str]]:
         """Point ids of the nearest documents of each."""
+        most = _NEIGHBOURS[self._scan.order.sensitivity]
         asked = [each for each in records if each.vector is not None]
         queries = [
-            Query(each.vector, _NEIGHBOURS + 1, filter=tree, with_payload=False)
+            Query(each.vector, most + 1, filter=tree, with_payload=False)
             for each in asked
             if each.vector is not None
         ]

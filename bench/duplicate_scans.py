@@ -1,0 +1,93 @@
+"""A duplicate scan of a drawn catalogue with known copies: what it finds, and how fast.
+
+    make bench-duplicate-scans [BENCH_ARGS="--documents 500 --sensitivity strict"]
+
+Every tenth picture has a copy that is scaled to two thirds and recompressed, and every fifteenth
+one that is mirrored. Beside the scan, in the same run: every picture decoded and hashed, and its
+keypoints found, once and in one thread, which is the least that comparing pictures takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+import time
+from pathlib import Path
+
+from PIL import Image, ImageOps
+from tests.support.configs import collection, serving_config
+from tests.support.servers import serving
+
+from lookalike import Lookalike
+from lookalike_serving.demo.catalogue import render_catalogue
+from lookalike_serving.duplicates.compare import Picture
+from lookalike_serving.images import decode_image
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--documents", type=int, default=300, help="Pictures, without copies.")
+    parser.add_argument("--sensitivity", default="strict")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        pictures, copies = _pictures(Path(folder) / "catalogue", asked.documents)
+        config = serving_config(Path(folder), collection(Path(folder), "photos"))
+        with serving(config) as url, Lookalike(url, timeout=600) as client:
+            for id, data in pictures.items():
+                client.documents.upload("photos", data, document_id=id)
+            begun = time.perf_counter()
+            scan = client.duplicate_scans.create("photos", sensitivity=asked.sensitivity)
+            scan = client.duplicate_scans.wait("photos", scan.scan_id)
+            took = time.perf_counter() - begun
+            groups = list(client.duplicate_scans.groups("photos", scan.scan_id))
+        found, wrong = 0, 0
+        for group in groups:
+            for member in group.members:
+                ids = {group.keeper.document_id, member.document_id}
+                same = len({copies.get(id, id) for id in ids}) == 1
+                found, wrong = found + same, wrong + (not same)
+        begun = time.perf_counter()
+        for data in pictures.values():
+            _prepared(data)
+        least = time.perf_counter() - begun
+    print(f"{len(pictures):,} documents, {len(copies):,} copies: {scan.state}")
+    print(f"found {found} of {len(copies)} copies, {wrong} other pairs")
+    print(
+        f"scan {len(pictures) / took:.1f} documents/s, preparing alone {len(pictures) / least:.1f}"
+    )
+    print(f"ratio {least / took:.2f}")
+
+
+def _pictures(folder: Path, count: int) -> tuple[dict[str, bytes], dict[str, str]]:
+    """(bytes by document id, the original of each copy)."""
+    render_catalogue(folder, count, 7)
+    made: dict[str, bytes] = {}
+    copies: dict[str, str] = {}
+    for number, file in enumerate(sorted(folder.rglob("*.jpg"))):
+        made[file.name] = file.read_bytes()
+        image = Image.open(file).convert("RGB")
+        if number % 10 == 0:
+            size = (image.width * 2 // 3, image.height * 2 // 3)
+            copies[id := f"small-{file.name}"] = file.name
+            made[id] = _encoded(image.resize(size), "JPEG")
+        if number % 15 == 0:
+            copies[id := f"mirrored-{file.name}"] = file.name
+            made[id] = _encoded(ImageOps.mirror(image), "PNG")
+    return made, copies
+
+
+def _encoded(image: Image.Image, format: str) -> bytes:
+    out = io.BytesIO()
+    image.save(out, format, quality=60)
+    return out.getvalue()
+
+
+def _prepared(data: bytes) -> Picture:
+    picture = Picture(decode_image(data).pixels)
+    _ = picture.variants, picture.keypoints, picture.asked
+    return picture
+
+
+if __name__ == "__main__":
+    main()
