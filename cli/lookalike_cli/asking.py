@@ -8,7 +8,7 @@ from lookalike_cli.failure import ExitCode, Failure
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Return where it is meant. Raises Failure if it is not, or nobody is there to be asked.
+    """Return if it is confirmed. Raises Failure if it is not, or if there is nobody to ask.
 
     `yes`: it was said on the command line.
     """

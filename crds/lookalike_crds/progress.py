@@ -242,7 +242,7 @@ class RunResult(BaseModel):
     finished_at: datetime
 
     def to_json(self, limit: int = RESULT_BYTES) -> bytes:
-        """At most `limit` bytes of JSON: cut where nothing that is counted on is lost.
+        """At most `limit` bytes of JSON, shortened so that nothing that others rely on is lost.
 
         First go all but the last few errors, then the ends of long texts, then warnings,
         then the counts of single sources, which `+others` has the sum of.

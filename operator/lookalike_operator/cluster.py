@@ -98,7 +98,7 @@ class Cluster:
         timeouts: Timeouts | None = None,
         on_call: OnCall | None = None,
     ) -> Self:
-        """By a kubeconfig, or as the pod's ServiceAccount where none is given. Raises NoCluster."""
+        """By a kubeconfig, or as the pod's ServiceAccount if none is given. Raises NoCluster."""
         configuration = Configuration()
         try:
             if kubeconfig is not None:

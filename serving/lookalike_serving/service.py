@@ -216,7 +216,7 @@ class Service:
         return {retriever.name: retriever for retriever in self.config.retrievers}
 
     def take(self, light: LightConfig) -> None:
-        """Go on with other search defaults, weights and limits; requests under way keep theirs.
+        """Continue with other search defaults, weights and limits; running requests keep theirs.
 
         Raises ValueError if a retriever searches a collection that is not served.
         """
@@ -332,7 +332,7 @@ class Service:
         *,
         leave_behind: bool = False,
     ) -> CollectionState:
-        """Load the model, if it is not in use already, and open the index, made where missing.
+        """Load the model, if it is not in use already, and open or create the index.
 
         `beside`: indexes that are open already. `leave_behind`: even where a new index leaves
         documents behind. Raises ModelError, IndexFailure, OSError.

@@ -18,6 +18,9 @@ PHRASES = {
     r"\b(lie|lies|lay) beside\b": "write `is next to` or `is stored with`",
     r"\bnobody thought of\b": "name the reason",
     r"\bamiss\b": "write `wrong`",
+    r"\b[Gg]o(es)? on (from|to|with)\b": "write `continue`",
+    r"\b(made|created|absent|cut) where\b": "write `if`",
+    r"\bon (its|the) way out\b": "write `at the end`",
 }
 ABOUT = ("cli/", "crds/", "docs/", "operator/", "sdk/", "serving/")
 """Folders whose texts and messages are read by people outside of the project."""

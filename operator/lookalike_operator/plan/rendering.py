@@ -107,7 +107,7 @@ class Rendering:
             if data.refused is not None:
                 lacking.append(Cause("ClaimImmutable", data.refused))
         access, missing = _access(snapshot, spec, owner)
-        # Keys are made where nobody named any: an endpoint on a network is never open.
+        # Keys are created if none are named: an endpoint on a network is never open.
         keys = () if spec.access.api_keys_secret_ref else (secrets.api_keys(owner),)
         return cls(
             pods=pods,

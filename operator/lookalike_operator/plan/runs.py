@@ -159,7 +159,7 @@ def _settled(now: datetime, last: RunStatus) -> bool:
 
 
 def _ended(last: RunStatus | None, id: str, job: str) -> RunStatus | None:
-    """The record of this run, where there is nothing left to do in it."""
+    """The record of this run, if there is nothing left to do in it."""
     if last is None or last.id != id or last.state == "Running":
         return None
     # A failed run is tried again when its Job would be another: somebody has corrected something.

@@ -46,7 +46,7 @@ WHO_ACTS: Mapping[str, Who] = {
     "WriteFailed": Who.ITSELF,
     # -- pods
     "CrashLoopBackOff": Who.PERSON,
-    # Once; the next attempt may do better, and CrashLoopBackOff follows where none does.
+    # Once; the next attempt may succeed, and CrashLoopBackOff follows if none does.
     "Error": Who.ITSELF,
     "CreateContainerConfigError": Who.PERSON,
     "CreateContainerError": Who.PERSON,

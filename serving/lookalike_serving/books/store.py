@@ -39,7 +39,7 @@ class Records(Generic[_T]):
 
     items: tuple[_T, ...]
     next: str | None
-    """Id to go on from; None at the end."""
+    """The id after which the next page begins; None at the end."""
 
 
 class Books:

@@ -37,7 +37,7 @@ log = logging.getLogger("lookalike.auth")
 _EVENTS = re.compile(r"/v1/collections/([^/]+)/events")
 
 CALLER = "lookalike.caller"
-"""Scope key: a short digest of the key that was presented; absent where none is needed."""
+"""Scope key: a short digest of the key that was presented; absent if none is needed."""
 
 
 class ApiKeys:

@@ -245,7 +245,7 @@ class EdgeIndex:
     # Upkeep
 
     async def take_fields(self, fields: tuple[FieldSpec, ...]) -> None:
-        """Go on with payload indexes of these fields, made over what is stored."""
+        """Continue with payload indexes of these fields, built over the stored documents."""
         with self._counts.changing():
             await self._store.take_fields(fields)
 

@@ -89,7 +89,7 @@ class EdgeFolder:
 
     @classmethod
     async def acquire(cls, path: Path, wait_seconds: float) -> EdgeFolder:
-        """Create the folder where it is missing and lock it.
+        """Create the folder if it is missing, and lock it.
 
         A holder that is just ending is waited for, `wait_seconds` at most; then raises
         IndexUnavailable.
@@ -215,7 +215,7 @@ class EdgeFolder:
 
 
 def _opened_lock(path: Path) -> int:
-    """A descriptor of the folder's lock file; both are made where they are missing."""
+    """A descriptor of the folder's lock file; both are created if they are missing."""
     try:
         os.makedirs(path, exist_ok=True)
         return os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

@@ -245,7 +245,9 @@ class EdgeStore:
         await asyncio.sleep(0)
 
     async def take_fields(self, fields: tuple[FieldSpec, ...]) -> None:
-        """Index these fields from now on, over what is stored; reads go on with the former."""
+        """Index these fields from now on, including what is stored; meanwhile reads use the former
+        ones.
+        """
         async with self._writing:
             await self._pass_gate()
             self._check_room(LAST_RESERVE)

@@ -76,7 +76,7 @@ def restore(stored: Mapping[str, Any], kept: Kept) -> dict[str, Any]:
 
 
 def _way(metadata: dict[str, Any], path: list[Any]) -> Iterator[tuple[Any, Any]]:
-    """(what holds the value at `path`, its key), where it is there."""
+    """Yields the object that has the value at `path`, and its key, if it is there."""
     holder: Any = metadata
     for step in path[:-1]:
         holder = _inner(holder, step)

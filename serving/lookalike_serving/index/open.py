@@ -20,7 +20,7 @@ async def open_index(
     fingerprint: str,
     patience_seconds: float | None = None,
 ) -> Index:
-    """The collection's index, made where it is missing.
+    """The collection's index, created if it is missing.
 
     `patience_seconds`: how long a server that goes away is waited for; None: the moment
     that a search may wait.

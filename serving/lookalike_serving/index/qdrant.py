@@ -109,10 +109,10 @@ class QdrantIndex:
         preferred first. `vector` and `dimension` None: payloads only; `grpc_port` None: REST alone.
 
         `owner` and `model`, in words, are written into it. Where there is an index `adopts` that is
-        nobody else's, that one is used instead. Raises IndexMismatch if the collection is
-        another owner's, or was made for another dimension, distance or model, and
-        IndexUnavailable, with the addresses, where none of them answers. Once it is open, a
-        server that goes away is waited for as long as `patience_seconds`.
+        nobody else's, that one is used instead. Raises IndexMismatch if the collection is another
+        owner's, or was made for another dimension, distance or model, and IndexUnavailable, with
+        the addresses, if none of them answers. Once it is open, a server that goes away is waited
+        for as long as `patience_seconds`.
         """
         # A server that was never there is more likely a wrong address: told soon.
         patience = min(patience_seconds, PATIENCE_SECONDS)

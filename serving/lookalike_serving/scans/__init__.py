@@ -10,5 +10,5 @@ ones; `keepers.py` and `groups.py` decide, and are pure; `pictures.py` reads and
 when; `apply.py` deletes. The gateway has the routes (`gateway/duplicate_scans.py`).
 
 A scan outlives its process: what was found is recorded every few dozen documents, and a scan that
-was killed goes on from there, with the same result.
+was killed continues from there, with the same result.
 """

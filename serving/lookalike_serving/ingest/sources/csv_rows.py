@@ -21,7 +21,7 @@ class Line:
 
     number: int
     text: str
-    """With its end; cut where it is longer than MAX_ROW."""
+    """With its end; cut if it is longer than MAX_ROW."""
     encoding: str
     """Its name for people."""
 
