@@ -1,14 +1,15 @@
 """Decoding for a model: images a second and core, and how near a scaled picture is to the whole.
 
-    python bench/decode.py [--folder my-photos] [--seconds 1]
+    python bench/decode.py [--folder my-photos] [--seconds 1] [--formats JPEG PNG]
 
 Each photograph is written in several formats and sizes. `whole` decodes every pixel and resamples
 without a shortcut; `ours` is what ingestion, uploads and queries do: JPEGs are decoded at 1/2, 1/4
-or 1/8 of their size if three times the model's size is left (`EmbedderInfo.min_side`), and large
-pictures are reduced by a whole factor before they are resampled. Times are of one core, decoding
-and preprocessing together; the difference is that of the model's input, in grey levels of 255; the
+or 1/8 of their size if one and a half times the model's side is left (`EmbedderInfo.min_side`), and
+large pictures are reduced by a whole factor before they are resampled; `once` is how it was done
+before: down to the model's own side. Rates are of processor time, of one core, for decoding and
+preprocessing together. The difference is that of the model's input, in grey levels of 255; the
 cosine is that of the two embeddings, of a model with trained weights (random ones hardly tell two
-pictures apart). `once` is how JPEGs were decoded before: down to the model's own size.
+pictures apart).
 
 Without --folder the photographs are those that come with scikit-image.
 """
@@ -20,7 +21,7 @@ import io
 import os
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,13 +85,21 @@ def once(embedder: Embedder, data: bytes) -> Pixels:
     return embedder.preprocess(decode_image(data, min_side=side).pixels)
 
 
-def rate(work: Callable[[bytes], object], files: list[bytes], seconds: float) -> float:
-    """Files a second, of one thread."""
-    done, began = 0, time.perf_counter()
-    while (spent := time.perf_counter() - began) < seconds or done < len(files):
-        work(files[done % len(files)])
+def rates(
+    ways: Sequence[Callable[[Embedder, bytes], object]],
+    embedder: Embedder,
+    files: list[bytes],
+    seconds: float,
+) -> list[float]:
+    """Files a second of processor time, of each way; the ways take turns, file by file."""
+    spent, done = [0.0] * len(ways), 0
+    while min(spent) < seconds or done < len(files):
+        for at, way in enumerate(ways):
+            began = time.thread_time()
+            way(embedder, files[done % len(files)])
+            spent[at] += time.thread_time() - began
         done += 1
-    return done / spent
+    return [done / each for each in spent]
 
 
 def cosines(embedder: Embedder, left: list[Pixels], right: list[Pixels]) -> NDArray[np.float64]:
@@ -102,7 +111,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--formats", nargs="+", default=list(FORMATS), choices=list(FORMATS))
     given = parser.parse_args()
+    formats = [each for each in given.formats if each != "AVIF" or features.check("avif")]
     pictures = photographs(given.folder)
     print(f"{len(pictures)} photographs, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
@@ -111,34 +122,27 @@ def main() -> None:
     print(f"\nimages/s of one core, decoding and preprocessing for {first.info.name}\n")
     print("| format | longest side | whole | once | ours | ours / whole | levels: mean, most |")
     print("|---|---|---|---|---|---|---|")
-    for format in FORMATS:
-        if format == "AVIF" and not features.check("avif"):
-            continue
+    for format in formats:
         for longest in LONGEST:
             files = [encoded(each, longest, format) for each in pictures]
-            ways = {
-                w: rate(lambda d, w=w: w(first, d), files, given.seconds)
-                for w in (whole, once, ours)
-            }  # type: ignore[misc]
+            told = rates((whole, once, ours), first, files, given.seconds)
             apart = [np.abs(whole(first, d).astype(int) - ours(first, d)).mean() for d in files]
             print(
-                f"| {format} | {longest} | {ways[whole]:.0f} | {ways[once]:.0f} | {ways[ours]:.0f} "
-                f"| {ways[ours] / ways[whole]:.2f} | {np.mean(apart):.2f}, {max(apart):.2f} |",
+                f"| {format} | {longest} | {told[0]:.0f} | {told[1]:.0f} | {told[2]:.0f} "
+                f"| {told[2] / told[0]:.2f} | {np.mean(apart):.2f}, {max(apart):.2f} |",
                 flush=True,
             )
     print("\nCosine of the embedding to that of the whole picture: mean, smallest\n")
     print("| model | format | ours | once |")
     print("|---|---|---|---|")
     for name, embedder in models.items():
-        for format in FORMATS:
-            if format == "AVIF" and not features.check("avif"):
-                continue
+        for format in formats:
             files = [encoded(p, longest, format) for p in pictures for longest in LONGEST]
             true = [whole(embedder, d) for d in files]
-            told = [
+            both = [
                 cosines(embedder, true, [way(embedder, d) for d in files]) for way in (ours, once)
             ]
-            columns = " | ".join(f"{c.mean():.5f}, {c.min():.5f}" for c in told)
+            columns = " | ".join(f"{c.mean():.5f}, {c.min():.5f}" for c in both)
             print(f"| {name} | {format} | {columns} |", flush=True)
 
 

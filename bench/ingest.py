@@ -33,6 +33,7 @@ import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import uvicorn
@@ -56,6 +57,7 @@ from lookalike_serving.images import decode_image
 from lookalike_serving.ingest.partition import Partition
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run
+from lookalike_serving.ingest.worker import Worker
 from lookalike_serving.service import Service
 
 MODEL = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32")
@@ -210,12 +212,27 @@ def pipeline(
             marks.append((time.perf_counter(), self.progress.total.new))
             super().write(now=now)
 
-    with Watched(config.progress_file, "bench") as progress:
-        asyncio.run(run(config, progress, partition))
+    whole = Worker._written
+
+    async def written(self: Worker, ready: Any, failures: Any) -> Any:
+        done = await whole(self, ready, failures)
+        batches.append((time.perf_counter(), len(done)))
+        return done
+
+    # A batch is seen when it is written; of Ray's workers, a chunk when it is told.
+    batches: list[tuple[float, int]] = []
+    Worker._written = written  # type: ignore[method-assign]
+    try:
+        with Watched(config.progress_file, "bench") as progress:
+            asyncio.run(run(config, progress, partition))
+    finally:
+        Worker._written = whole  # type: ignore[method-assign]
     server.close()
     end = Progress.model_validate_json(config.progress_file.read_text())
     if end.total.failed or not end.total.new or end.total.left:
         raise SystemExit(f"the run did not go well: {end.message} {end.errors[:1]}")
+    if batches:
+        marks = [(at, sum(n for _, n in batches[: i + 1])) for i, (at, _) in enumerate(batches)]
     working = [mark for mark in marks if mark[1] > 0]
     first = working[0]
     last = next(mark for mark in working if mark[1] == working[-1][1])

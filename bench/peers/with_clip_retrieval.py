@@ -22,67 +22,71 @@ from all_clip import load_clip
 from clip_retrieval.clip_inference.main import main as clip_inference
 from qdrant_client import QdrantClient, models
 
-parser = argparse.ArgumentParser()
-parser.add_argument("place", choices=["folder", "s3", "tar"])
-parser.add_argument("where")
-parser.add_argument("--weights", required=True)
-parser.add_argument("--batch", type=int, default=32)
-given = parser.parse_args()
 
-
-def keys():
+def keys(where):
     found = []
     while True:
         after = found[-1] if found else ""
-        page = urllib.request.urlopen(f"{given.where}/bench?list-type=2&start-after={after}").read()
+        page = urllib.request.urlopen(f"{where}/bench?list-type=2&start-after={after}").read()
         some = [each.text for each in ElementTree.fromstring(page).iter("{*}Key")]
         if not some:
             return found
         found += some
 
 
-def copied(folder):
+def copied(where, folder):
     folder.mkdir()
 
     def copy(key):
-        data = urllib.request.urlopen(f"{given.where}/bench/{key}").read()
+        data = urllib.request.urlopen(f"{where}/bench/{key}").read()
         (folder / key.rpartition("/")[2]).write_bytes(data)
 
     with ThreadPoolExecutor(32) as threads:
-        list(threads.map(copy, keys()))
+        list(threads.map(copy, keys(where)))
     return str(folder)
 
 
-model = f"open_clip:ViT-B-32/{given.weights}"
-load_clip(clip_model=model, use_jit=False, warmup_batch_size=given.batch, clip_cache_path=None)
-with tempfile.TemporaryDirectory() as scratch:
-    out = Path(scratch)
-    started = time.perf_counter()
-    if given.place == "tar":
-        shards = [f"{given.where}/bench/{key}" for key in keys()]
-        where = shards[0] if len(shards) == 1 else "{" + ",".join(shards) + "}"
-    else:
-        where = given.where if given.place == "folder" else copied(out / "copied")
-    clip_inference(
-        input_dataset=where,
-        input_format="webdataset" if given.place == "tar" else "files",
-        output_folder=str(out / "embeddings"),
-        batch_size=given.batch,
-        num_prepro_workers=os.cpu_count(),
-        enable_text=False,
-        clip_model=model,
-        output_partition_count=1,
-    )
-    client = QdrantClient(":memory:")
-    done = 0
-    for file in sorted((out / "embeddings" / "img_emb").glob("*.npy")):
-        vectors = np.load(file).astype(np.float32)
-        if not done:
-            params = models.VectorParams(size=vectors.shape[1], distance=models.Distance.COSINE)
-            client.create_collection("bench", params)
-        for at in range(0, len(vectors), given.batch):
-            some = vectors[at : at + given.batch].tolist()
-            points = [models.PointStruct(id=done + n, vector=v) for n, v in enumerate(some)]
-            client.upsert("bench", points)
-            done += len(points)
-    print(json.dumps({"images": done, "seconds": time.perf_counter() - started}))
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("place", choices=["folder", "s3", "tar"])
+    parser.add_argument("where")
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--batch", type=int, default=32)
+    given = parser.parse_args()
+    model = f"open_clip:ViT-B-32/{given.weights}"
+    load_clip(clip_model=model, use_jit=False, warmup_batch_size=given.batch, clip_cache_path=None)
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch)
+        started = time.perf_counter()
+        if given.place == "tar":
+            shards = [f"{given.where}/bench/{key}" for key in keys(given.where)]
+            where = shards[0] if len(shards) == 1 else "{" + ",".join(shards) + "}"
+        else:
+            where = given.where if given.place == "folder" else copied(given.where, out / "copied")
+        clip_inference(
+            input_dataset=where,
+            input_format="webdataset" if given.place == "tar" else "files",
+            output_folder=str(out / "embeddings"),
+            batch_size=given.batch,
+            num_prepro_workers=os.cpu_count(),
+            enable_text=False,
+            clip_model=model,
+            output_partition_count=1,
+        )
+        client = QdrantClient(":memory:")
+        done = 0
+        for file in sorted((out / "embeddings" / "img_emb").glob("*.npy")):
+            vectors = np.load(file).astype(np.float32)
+            if not done:
+                params = models.VectorParams(size=vectors.shape[1], distance=models.Distance.COSINE)
+                client.create_collection("bench", params)
+            for at in range(0, len(vectors), given.batch):
+                some = vectors[at : at + given.batch].tolist()
+                points = [models.PointStruct(id=done + n, vector=v) for n, v in enumerate(some)]
+                client.upsert("bench", points)
+                done += len(points)
+        print(json.dumps({"images": done, "seconds": time.perf_counter() - started}))
+
+
+if __name__ == "__main__":  # it starts processes that import this file
+    main()

@@ -51,7 +51,8 @@ async def main(things: list) -> None:
     done, first, started = 0, 0, 0.0
     # Two batches under way, so that one is fetched and decoded while the other is in the model.
     waiting: list[asyncio.Task] = []
-    async with AsyncEmbeddingEngine.from_args(args) as engine:
+    engine = AsyncEmbeddingEngine.from_args(args)
+    async with engine:
 
         async def embedded(some: list) -> list:
             images = some if given.place == "s3" else await asyncio.to_thread(opened, some)

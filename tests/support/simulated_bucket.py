@@ -84,6 +84,8 @@ class SimulatedBucket:
 
     keys: Sequence[str]
     body: Callable[[str], bytes | None]
+    size: Callable[[str], int] = lambda key: 50_000
+    """Bytes of an object, as listing tells them."""
     latency: float = 0.0
     """Seconds before each answer."""
     fault: Callable[[Asked], Fault | None] = lambda asked: None
@@ -139,7 +141,7 @@ class SimulatedBucket:
         more = len(found) > 0 and last < len(self.keys) and self.keys[last].startswith(prefix)
         contents = "".join(
             f"<Contents><Key>{escape(key)}</Key><LastModified>2025-06-15T15:06:40.000Z"
-            f"</LastModified><ETag>&quot;{etag(key)}&quot;</ETag><Size>50000</Size>"
+            f"</LastModified><ETag>&quot;{etag(key)}&quot;</ETag><Size>{self.size(key)}</Size>"
             "<StorageClass>STANDARD</StorageClass></Contents>"
             for key in found
         )
@@ -224,7 +226,7 @@ def in_folder(folder: Path) -> SimulatedBucket:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    return SimulatedBucket(sorted(files), files.get)
+    return SimulatedBucket(sorted(files), files.get, lambda key: len(files[key]))
 
 
 def main() -> None:
