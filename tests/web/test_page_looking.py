@@ -116,6 +116,36 @@ def test_two_pictures_stand_side_by_side(open_page, site):
     expect(page.locator("#picked")).to_contain_text("2 selected")
 
 
+def test_a_copy_is_told_with_the_region_that_both_show(open_page, site, tmp_path):
+    entry = site.entries[5]
+    with Image.open(site.picture(entry)) as image:
+        width, height = image.size
+        part = image.convert("RGB").crop((width // 12, height // 12, width, height))
+        part.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "copy.png")
+    page = open_page()
+    page.locator("#file").set_input_files(tmp_path / "copy.png")
+    searched(page)
+    place = ids(page).index(entry["document_id"])
+    cards(page).nth(place).locator(".card-open").click()
+    page.get_by_role("dialog").get_by_role("button", name="Compare").click()
+    dialog = page.get_by_role("dialog", name="Side by side")
+    dialog.get_by_role("button", name="Is it a copy?").click()
+    expect(dialog.get_by_role("status")).to_contain_text("A copy, cropped, mirrored")
+    expect(dialog.locator(".region polygon")).to_have_count(2)
+    (query, document) = [
+        dialog.locator(".compare-stage")
+        .nth(side)
+        .evaluate(
+            "stage => [stage.querySelector('.region'), stage.querySelector('img')]"
+            ".map((each) => each.getBoundingClientRect().toJSON())"
+        )
+        for side in (0, 1)
+    ]
+    for mark, picture in (query, document):
+        for name in ("left", "top", "width", "height"):
+            assert abs(mark[name] - picture[name]) < 1.5
+
+
 def test_back_leads_to_the_place_one_left(open_page):
     page = open_page()
     page.emulate_media(reduced_motion="reduce")

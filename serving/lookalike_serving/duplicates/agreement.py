@@ -70,7 +70,7 @@ class Agreement:
 
 
 def agreement(query: Pixels, document: Pixels, homography: Homography) -> Agreement | None:
-    """Compare views under a homography (query to document, in parts). 5 to 10 ms.
+    """Compare views under a homography (query to document, in parts).
 
     None if they share too little to tell: too few pixels.
     """

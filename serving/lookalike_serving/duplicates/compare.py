@@ -103,7 +103,8 @@ def compare(
     cosine: float | None = None,
     similar_from: float | None = None,
 ) -> Comparison:
-    """The verdict on two pictures, about 5 ms once both have their keypoints.
+    """The verdict on two pictures. Once both have their keypoints, different pictures take about
+    20 ms of processor time, and copies about 50.
 
     `cosine` of their embeddings, if known; from `similar_from` on they are `similar`.
     """
