@@ -36,6 +36,11 @@ class Kind(Spec):
         return self
 
     @property
+    def holds_archives(self) -> bool:
+        """Whether files may hold images that have keys of their own."""
+        return False
+
+    @property
     def folder(self) -> str | None:
         """The folder of this machine that the images lie below."""
         return None
@@ -113,6 +118,10 @@ class VolumeSource(Kind):
 
     def resolved(self, absolute: Callable[[str], str]) -> Self:
         return self.model_copy(update={"path": absolute(self.path)})
+
+    @property
+    def holds_archives(self) -> bool:
+        return self.archives
 
     @property
     def folder(self) -> str | None:
@@ -335,6 +344,10 @@ class BucketSource(Kind):
         description="The Secret that holds the credentials. If it is unset, the pod's own identity "
         "is used.",
     )
+
+    @property
+    def holds_archives(self) -> bool:
+        return self.archives
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -58,7 +58,10 @@ async def test_listing_and_bytes(server: Azurite, photos: str, tmp_path: Path) -
     address = where.address("2024/b é.jpg")
     assert address == f"az://photos@{ACCOUNT}/2024/b%20é.jpg"
     assert await reader.read(address) == "2024/b é.jpg".encode()
-    assert await open_store(where).read_range("2024/a.jpg", 5, 3) == b"a.j"
+    store = open_store(where)
+    assert await store.read_range("2024/a.jpg", 5, 3) == b"a.j"
+    assert [await store.look(each.key) for each in found] == found
+    assert await store.look("none.jpg") is None
 
 
 async def test_a_blob_in_the_archive_tier_says_so(server: Azurite, tmp_path: Path) -> None:

@@ -49,6 +49,10 @@ async def test_listing_and_bytes(server: FakeGcs) -> None:
     store = open_store(where)
     assert await store.size("2024/a.jpg") == 10
     assert await store.read_range("2024/a.jpg", 5, 3) == b"a.j"
+    found = [each async for page in store.list("") for each in page]
+    looked = [await store.look(each.key) for each in found]
+    assert [each and each.version for each in looked] == [each.version for each in found]
+    assert await store.look("none.jpg") is None
     with pytest.raises(ImageError, match="there is no object") as refused:
         await reader.read(where.address("none.jpg"))
     assert refused.value.code == "not_found"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from tests.support.object_store import S3Server, keys_of_s3, s3_server
 
 from lookalike_crds.config import CollectionSources
 from lookalike_crds.sources import SourceSpec
+from lookalike_serving.ingest.progress import ProgressWriter
+from lookalike_serving.ingest.run import run
 
 from .conftest import Place
 
@@ -264,3 +267,26 @@ def test_a_watched_folder_is_followed(place: Place, photo: Photo, tmp_path: Path
         assert time.monotonic() < deadline
         time.sleep(0.1)
     assert place.documents()
+
+
+def test_an_id_stays_with_the_image_that_has_it(shop: Shop, photo: Photo) -> None:
+    shop.serve(metadata={"pathPattern": "{folder}/{id}.*", "documentId": "id"})
+    shop.put("in/a/1.jpg", photo(1))
+    shop.tell("in/a/1.jpg")
+    first = shop.settled()
+    shop.put("in/b/1.jpg", photo(2))
+    shop.tell("in/b/1.jpg")
+    assert shop.settled() == first
+    [failure] = shop.get("/failures").json()["items"]
+    assert (failure["key"], failure["code"]) == ("b/1.jpg", "entry-id-taken")
+    # Trying the failure again looks at it alone, and finds the same.
+    with ProgressWriter(shop.place.folder / "progress.json", "shop") as writer:
+        asyncio.run(run(shop.place.config(shop.source), writer, only_failed=True))
+    assert shop.place.progress().total.failed == 1
+    assert shop.place.documents() == first
+    # The image that has moved takes its id along.
+    shop.delete("in/a/1.jpg")
+    shop.tell("in/b/1.jpg")
+    [document] = shop.settled().values()
+    assert document["metadata"] == {"folder": "b"}
+    assert shop.get("/failures").json()["items"] == []

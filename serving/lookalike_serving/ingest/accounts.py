@@ -27,6 +27,8 @@ from lookalike_serving.ingest.progress import ProgressWriter
 _EVERY_SECONDS = 5.0
 _LAST_WORDS_SECONDS = 10.0
 """A run that fails, or is told to end, does not wait longer for its record to be written."""
+_MOST_LOOKED_AT = 10_000
+"""Failures that are looked at one by one."""
 _NAMELESS = {ENTRY_UNREADABLE.code, ENTRY_WITHOUT_IMAGE.code}
 
 log = logging.getLogger("lookalike.ingest")
@@ -110,6 +112,25 @@ class Accounts:
         """Whether an entry failed that has no key of its own, such as a row that is not JSON: once
         it is corrected, it is one that nobody knows."""
         return source in self._nameless
+
+    async def failed_keys(self, source: str) -> list[str] | None:
+        """The keys of a source's failures, to look at them alone. None: they cannot be told from
+        what is kept, or are so many that listing is cheaper."""
+        if self._books is None or self.has_nameless(source):
+            return None
+        if sum(each == source for each, _ in self._known.values()) > _MOST_LOOKED_AT:
+            return None
+        found = []
+        after: str | None = None
+        while True:
+            page = await self._books.failures(after=after)
+            found += [each.key for each in page.items if each.source == source]
+            after = page.next
+            if after is None:
+                break
+        # What was escaped or cut, to be shown, is not the key itself.
+        whole = all(key.isprintable() and "\\" not in key and "…" not in key for key in found)
+        return found if whole else None
 
     def brought_in(self, source: str, key: str) -> None:
         """Its image is in the index now, or was found there."""

@@ -14,7 +14,7 @@ import contextlib
 import logging
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,7 +32,7 @@ from lookalike_crds.sources import SourceSpec
 from lookalike_serving.books.record import Scope
 from lookalike_serving.books.store import Books
 from lookalike_serving.documents.ids import point_id
-from lookalike_serving.documents.layout import RESERVED, split
+from lookalike_serving.documents.layout import RESERVED, Origin, split
 from lookalike_serving.documents.metadata import MetadataChecker
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder
@@ -56,7 +56,9 @@ from lookalike_serving.ingest.partition import WHOLE, Partition
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.sources import (
     Entry,
+    Gone,
     Item,
+    KeyedSource,
     LeftOut,
     Rejected,
     Source,
@@ -192,6 +194,8 @@ class Run:
         self._fetcher = fetcher
         self._scratch = scratch
         self._ledger = Ledger(scratch / "seen.sqlite")
+        self._asked: KeyedSource | None = None
+        """Of a run that looks at single keys: the source that is asked for them."""
         self._notes: list[str] = []
         self._unlisted: set[FailureKind] = set()
         """Why sources could not be listed."""
@@ -257,7 +261,7 @@ class Run:
         chunk: list[tuple[str, Item]] = []
         async with OneBehind() as sorting:
             try:
-                async for listed in self._listed(source):
+                async for listed in self._listed(spec, source):
                     if (item := self._taken_up(spec, listing, listed)) is None:
                         continue
                     counts.listed += 1
@@ -306,9 +310,14 @@ class Run:
         """Whether an entry of a run over failures alone may be one that had no key before."""
         return isinstance(entry, Item) and self._accounts.has_nameless(spec.name)
 
-    async def _listed(self, source: Source) -> AsyncIterator[Entry]:
+    async def _listed(self, spec: SourceSpec, source: Source) -> AsyncIterator[Entry]:
         """What a source lists; the time that it takes is counted."""
         entries = _listed(source)
+        if self._only_failed and isinstance(source, KeyedSource) and not spec.kind.holds_archives:
+            keys = await self._accounts.failed_keys(spec.name)
+            if keys is not None:
+                self._asked = source
+                entries = _looked_up(source, keys)
         while True:
             start = time.perf_counter()
             try:
@@ -363,6 +372,10 @@ class Run:
         deleted = await self._accounts.deletions_of(away)
         for id_, item in first:
             before = stored.get(id_)
+            if before is not None and (other := await self._other_image(item, source, before)):
+                told = taken(item, source, source, other)
+                self._progress.fail(Failure(source, item.key, told, ENTRY_ID_TAKEN.code))
+                continue
             if before is not None and before.source != source and before.source in self._others:
                 told = held(item, before)
                 self._progress.fail(Failure(source, item.key, told, ENTRY_ID_TAKEN.code))
@@ -391,6 +404,18 @@ class Run:
                     await self._workers.add(Task(source, item, stored.get(id_), was))
         await self._accounts.flush()
         self._progress.write()
+
+    async def _other_image(self, item: Item, source: str, before: Origin) -> str | None:
+        """The key of another image of the source that has the item's id, and is still there.
+
+        A listing comes to both, and the ledger knows it. Where single keys are looked at, only the
+        index does.
+        """
+        if self._asked is None or before.source != source or before.image == item.uri:
+            return None
+        key = self._asked.key_of(before.image)
+        seen = [] if key is None else await self._asked.look([key])
+        return next((each.key for each in seen if each.version is not None), None)
 
     async def _rewrite(self, task: Task) -> None:
         assert task.item.version is not None
@@ -436,6 +461,14 @@ class Run:
             if page.next is None:
                 return
             after = page.next
+
+
+async def _looked_up(source: KeyedSource, keys: Sequence[str]) -> AsyncIterator[Entry]:
+    """What a source would list of some keys. Raises SourceError."""
+    for low in range(0, len(keys), LISTED_AT_ONCE):
+        async for entry in source.entries(await source.look(keys[low : low + LISTED_AT_ONCE])):
+            if not isinstance(entry, Gone):
+                yield entry
 
 
 async def _listed(source: Source) -> AsyncIterator[Entry]:

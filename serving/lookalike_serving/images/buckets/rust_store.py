@@ -169,7 +169,8 @@ class RustStore:
 
 def _listed(found: Any) -> Listed:
     modified = found["last_modified"]
-    tag = found["e_tag"] or f"{modified.timestamp()}"
+    # Some services quote it in the answer to HEAD alone.
+    tag = (found["e_tag"] or f"{modified.timestamp()}").strip('"')
     return Listed(found["path"], found["size"], modified, f"{found['size']}-{tag}")
 
 

@@ -24,6 +24,7 @@ class SomeKeys(Run):
 
         Raises SourceError, IndexFailure, ModelError: keys may be left over.
         """
+        self._asked = source
         counts = self._progress.counts(spec.name)
         listing = self._listings.setdefault(spec.name, Listing())
         chunk: list[tuple[str, Item]] = []

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from lookalike_crds.buckets import Bucket
+from lookalike_crds.buckets import Bucket, object_address
 from lookalike_crds.failures import ENTRY_BAD_ID
 from lookalike_crds.source_kinds import BucketSource as BucketSpec
 from lookalike_crds.source_kinds import S3Source
@@ -142,6 +142,12 @@ class BucketSource:
         except BucketError as error:
             told = f"source {self.name}: {error}"
             raise SourceError(told, error.failure_kind) from None
+
+    def key_of(self, uri: str) -> str | None:
+        address = None if "#" in uri else object_address(uri)
+        if address is None or not self._bucket.may_read(address):
+            return None
+        return address.key[len(self._bucket.root) :]
 
     def _address(self, key: str) -> str:
         return self._bucket.address(self._bucket.root + key)

@@ -170,6 +170,10 @@ class KeyedSource(Source, Protocol):
         """
         ...
 
+    def key_of(self, uri: str) -> str | None:
+        """The key that a document's address is of; None if it is of no single file or object."""
+        ...
+
     def entries(self, seen: Iterable[Seen]) -> AsyncIterator[Entry | Gone]:
         """What a listing would say of what was seen. Raises SourceError."""
         ...

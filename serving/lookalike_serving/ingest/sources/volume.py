@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote_to_bytes
 
 from lookalike_crds.failures import ENTRY_WITHOUT_IMAGE
 from lookalike_crds.image_collection import FieldSpec
@@ -93,6 +94,12 @@ class VolumeSource:
 
     async def look(self, keys: Iterable[str]) -> Sequence[Seen]:
         return await asyncio.to_thread(self._look, tuple(keys))
+
+    def key_of(self, uri: str) -> str | None:
+        root = f"{self._root.resolve().as_uri()}/"
+        if "#" in uri or not uri.startswith(root):
+            return None
+        return os.fsdecode(unquote_to_bytes(uri[len(root) :]))
 
     def _look(self, keys: Sequence[str]) -> Sequence[Seen]:
         root = self._resolved_root()
