@@ -117,6 +117,11 @@ class MetadataMapping(Spec):
         "number of folders. documentId can name one of the parts. If a row of `file` "
         "has the same key, the row wins.",
     )
+    sidecars: bool = Field(
+        default=False,
+        description="If true, the JSON object in shoe.json is the metadata of shoe.jpg, in folders "
+        "and buckets. If a row of `file` has the same key, the row wins.",
+    )
     file_info: bool = Field(
         default=False,
         description="If true, `file.name`, `file.folder`, `file.bytes` and `file.modified_at` are "

@@ -244,7 +244,7 @@ class Line:
         self._pauses.pop(source, None)
         self._problem = None
         for key in again:
-            self._waiting.setdefault(key, set()).update(taken.pop(key))
+            self._waiting.setdefault(key, set()).update(taken.pop(key, set()))
         self._looking = set()
         await self._settle(taken)
 
@@ -270,7 +270,7 @@ class Line:
             for each in seen:
                 key = Key(source, each.key)
                 if key not in again:
-                    self._after_run[key] = (taken.pop(key), began)
+                    self._after_run[key] = (taken.pop(key, set()), began)
         return again
 
     async def _settle(self, done: dict[Key, set[str]]) -> None:

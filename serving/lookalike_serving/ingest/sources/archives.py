@@ -22,7 +22,7 @@ from lookalike_serving.ingest.sources.file_names import IMAGE_SUFFIXES
 SUFFIX = ".tar"
 TEXT = "text"
 """The column that a sample's text becomes."""
-_MOST_METADATA = 1024 * 1024
+MOST_METADATA = 1024 * 1024
 """Bytes of one JSON or text member."""
 _BATCH = 64
 _T = TypeVar("_T")
@@ -100,8 +100,8 @@ def _split(name: str) -> tuple[str, str]:
 
 def _metadata(archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) -> dict[str, Any]:
     """Raises ValueError."""
-    if member.size > _MOST_METADATA:
-        raise ValueError(f"is longer than {_MOST_METADATA:,} bytes")
+    if member.size > MOST_METADATA:
+        raise ValueError(f"is longer than {MOST_METADATA:,} bytes")
     file = archive.extractfile(member)
     data = b"" if file is None else file.read()
     if suffix == ".txt":
@@ -109,6 +109,11 @@ def _metadata(archive: tarfile.TarFile, member: tarfile.TarInfo, suffix: str) ->
             return {TEXT: data.decode("utf-8-sig").strip()}
         except UnicodeDecodeError:
             raise ValueError("is not UTF-8 text") from None
+    return json_object(data)
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """Raises ValueError."""
     try:
         read = from_json(data, allow_inf_nan=False)
     except ValueError as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+import posixpath
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -11,15 +12,16 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from lookalike_crds.buckets import Bucket, object_address
-from lookalike_crds.failures import ENTRY_BAD_ID
+from lookalike_crds.failures import ENTRY_BAD_ID, ENTRY_BAD_METADATA
 from lookalike_crds.source_kinds import BucketSource as BucketSpec
 from lookalike_crds.source_kinds import S3Source
 from lookalike_serving.images import ImageError
 from lookalike_serving.images.buckets import BucketError, Listed, ObjectStore, open_store
 from lookalike_serving.images.buckets.remote_file import RemoteFile
 from lookalike_serving.images.buckets.rust_store import comes_after
-from lookalike_serving.ingest.sources import inventory
-from lookalike_serving.ingest.sources.files import Files
+from lookalike_serving.images.errors import Code
+from lookalike_serving.ingest.sources import archives, inventory
+from lookalike_serving.ingest.sources.files import SIDECAR, Files
 from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import (
     Entry,
@@ -73,6 +75,8 @@ class BucketSource:
                 yield unreadable
             root = len(self._bucket.root)
             async for page in self._pages(store):
+                listed = [each for each in page if isinstance(each, Listed)]
+                beside = await self._sidecars(store, files, listed, self._inventory is None)
                 for found in page:
                     if isinstance(found, Rejected):
                         yield found
@@ -81,7 +85,7 @@ class BucketSource:
                     if files.is_archive(key):
                         async for entry in self._members(store, files, key, found):
                             yield entry
-                    elif (image := self._one(files, key, found)) is not None:
+                    elif (image := self._one(files, key, found, beside)) is not None:
                         yield image
             for warning in files.warnings():
                 yield warning
@@ -112,10 +116,26 @@ class BucketSource:
             return Seen(key, None if found is None else found.version, found)
 
         try:
-            return await asyncio.gather(*(one(key) for key in keys if self._is_listed(key)))
+            wanted = dict.fromkeys(keys)
+            if self._opening.mapping.sidecars:
+                for key in [key for key in wanted if key.endswith(SIDECAR)]:
+                    wanted |= dict.fromkeys(await self._described_by(store, key))
+            return await asyncio.gather(*(one(key) for key in wanted if self._is_listed(key)))
         except BucketError as error:
             told = f"source {self.name}: {error}"
             raise SourceError(told, error.failure_kind) from None
+
+    async def _described_by(self, store: ObjectStore, sidecar: str) -> Sequence[str]:
+        """The images that lie beside a sidecar, and that it describes."""
+        stem = sidecar.removesuffix(SIDECAR)
+        root = self._bucket.root
+        async for page in store.list(f"{root}{stem}."):
+            return [
+                each.key[len(root) :]
+                for each in page
+                if posixpath.splitext(each.key)[0] == root + stem
+            ]
+        return []
 
     def _is_listed(self, key: str) -> bool:
         """Whether a listing would come to the object, if it is there."""
@@ -127,6 +147,9 @@ class BucketSource:
         store = self._opened()
         try:
             files = await self._files_for_keys(store)
+            seen = list(seen)
+            present = [each.found for each in seen if each.found is not None]
+            beside = await self._sidecars(store, files, present, ordered=False)
             for each in seen:
                 one: Entry | Gone | None
                 if each.found is None:
@@ -136,7 +159,7 @@ class BucketSource:
                         yield entry
                     continue
                 else:
-                    one = self._one(files, each.key, each.found)
+                    one = self._one(files, each.key, each.found, beside)
                 if one is not None:
                     yield one
         except BucketError as error:
@@ -183,12 +206,43 @@ class BucketSource:
             archives=self._spec.archives,
         )
 
-    def _one(self, files: Files, key: str, found: Listed) -> Entry | None:
+    async def _sidecars(
+        self, store: ObjectStore, files: Files, page: Sequence[Listed], ordered: bool
+    ) -> dict[str, bytes | ImageError]:
+        """What lies beside the images of a page, by its key; what does not exist is left out.
+
+        `ordered`: the page is all that there is between its first and its last key, so that what
+        is not in it and would be, does not exist.
+        """
+        root = len(self._bucket.root)
+        keys = [each.key[root:] for each in page]
+        wanted = {beside for key in keys if (beside := files.sidecar_of(key)) is not None}
+        if ordered and keys:
+            there, first, last = set(keys), keys[0].encode(), keys[-1].encode()
+            wanted = {k for k in wanted if k in there or not first < k.encode() < last}
+        room = asyncio.Semaphore(_ASKED_AT_ONCE)
+        found: dict[str, bytes | ImageError] = {}
+
+        async def one(key: str) -> None:
+            async with room:
+                try:
+                    found[key] = await store.read(self._bucket.root + key, archives.MOST_METADATA)
+                except ImageError as error:
+                    if error.code is not Code.NOT_FOUND:
+                        found[key] = error
+
+        await asyncio.gather(*(one(key) for key in wanted))
+        return found
+
+    def _one(
+        self, files: Files, key: str, found: Listed, beside: Mapping[str, bytes | ImageError]
+    ) -> Entry | None:
         """What becomes of an object that is no archive; None if it stands for a folder, or is no
         image."""
         if key.endswith("/") or not key or not files.wants(key):
             return None
-        return self._entry(files, key, found)
+        sidecar = files.sidecar_of(key)
+        return self._entry(files, key, found, None if sidecar is None else beside.get(sidecar))
 
     async def _members(
         self, store: ObjectStore, files: Files, key: str, found: Listed
@@ -208,7 +262,9 @@ class BucketSource:
         async for entry in files.archive(key, uri, found.version, modified, opened):
             yield entry
 
-    def _entry(self, files: Files, key: str, found: Listed) -> Entry:
+    def _entry(
+        self, files: Files, key: str, found: Listed, beside: bytes | ImageError | None
+    ) -> Entry:
         uri = self._bucket.address(found.key)
         if found.archived is not None:
             return files.leave_out(_ARCHIVED.format(found.archived), key, uri)
@@ -217,8 +273,13 @@ class BucketSource:
         if not found.key.isprintable():
             told = "has a key with control characters: rename it"
             return Rejected(legible(key), told, uri, ENTRY_BAD_ID)
-        entry = files.entry(key, uri, found.version, found.bytes, found.modified.timestamp())
-        return self._stale(entry)
+        if isinstance(beside, ImageError):
+            told = f"its metadata cannot be read: {beside.message}"
+            return Rejected(legible(key), told, uri, ENTRY_BAD_METADATA)
+        facts = (key, uri, found.version, found.bytes, found.modified.timestamp())
+        if files.sidecar_of(key) is None:
+            return self._stale(files.entry(*facts))
+        return self._stale(files.with_sidecar(*facts, beside))
 
     def _stale(self, entry: Entry) -> Entry:
         """What an inventory tells may be gone by now."""

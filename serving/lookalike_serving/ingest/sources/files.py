@@ -47,6 +47,9 @@ from lookalike_serving.parquet import Damaged, NoImages
 _NO_IMAGE_COLUMN = "a Parquet file without a column of bytes holds no images: leave it out of glob"
 
 
+SIDECAR = ".json"
+
+
 class Files:
     """The files of one listing. `table`: where the metadata file lies on this machine, if the
     mapping names one."""
@@ -105,11 +108,30 @@ class Files:
             return False
         if self._is_image(key):
             return True
+        if self._mapping.sidecars and key.endswith(SIDECAR):
+            return False
         if self._matches(canonical(key)):
             self._skipped.add(no_image(_suffix(key)), key)
         if self._sidecar is not None and is_text(key):
             self._sidecar.pass_over(key)
         return False
+
+    def sidecar_of(self, key: str) -> str | None:
+        """Where the metadata of an image lies; None if the source has no such files."""
+        if not self._mapping.sidecars or self.is_archive(key) or not self._is_image(key):
+            return None
+        return f"{posixpath.splitext(key)[0]}{SIDECAR}"
+
+    def with_sidecar(
+        self, key: str, uri: str, version: str, size: int, modified: float, data: bytes | None
+    ) -> Item | Rejected | LeftOut:
+        """What `entry` says of an image, with what is in its sidecar; None: it has none."""
+        try:
+            row = {} if data is None else archives.json_object(data)
+        except ValueError as error:
+            told = f"its metadata, {posixpath.basename(str(self.sidecar_of(key)))}, {error}"
+            return Rejected(legible(key), told, uri, ENTRY_BAD_METADATA)
+        return self.entry(key, uri, version, size, modified, row)
 
     def _is_image(self, key: str) -> bool:
         return _suffix(key) in IMAGE_SUFFIXES and self._matches(canonical(key))

@@ -9,16 +9,18 @@ import os
 import stat
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from functools import partial
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import unquote_to_bytes
 
-from lookalike_crds.failures import ENTRY_WITHOUT_IMAGE
+from lookalike_crds.failures import ENTRY_BAD_METADATA, ENTRY_WITHOUT_IMAGE
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.source_kinds import VolumeSource as VolumeSpec
 from lookalike_crds.sources import MetadataMapping
-from lookalike_serving.images.files import open_regular
-from lookalike_serving.ingest.sources.files import Files
+from lookalike_serving.images.files import open_regular, read_regular
+from lookalike_serving.ingest.sources import archives
+from lookalike_serving.ingest.sources.files import SIDECAR, Files
 from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import (
     Entry,
@@ -103,8 +105,8 @@ class VolumeSource:
 
     def _look(self, keys: Sequence[str]) -> Sequence[Seen]:
         root = self._resolved_root()
-        found = []
-        for key in keys:
+        found: dict[str, Seen] = {}
+        for key in self._with_described(root, keys):
             parts = key.split("/")
             if any(part.startswith(".") or not part or "\x00" in part for part in parts):
                 continue  # hidden, or no path of a file of the folder
@@ -116,18 +118,26 @@ class VolumeSource:
                     continue
                 state = path.stat()
             except (FileNotFoundError, NotADirectoryError):
-                found.append(Seen(key, None))
+                found[key] = Seen(key, None)
             except (OSError, RuntimeError):
-                found.append(Seen(key, "?", (path, None)))
+                found[key] = Seen(key, "?", (path, None))
             else:
                 if not stat.S_ISDIR(state.st_mode):
-                    found.append(Seen(key, _version(state), (path, state)))
-        if any(each.version is None for each in found) and _is_empty(root):
+                    found[key] = Seen(key, _version(state), (path, state))
+        if any(each.version is None for each in found.values()) and _is_empty(root):
             raise SourceError(
                 f"source {self.name}: {root} is empty, as a disk is that is not mounted: nothing "
                 "was deleted. If that is meant, delete the documents or the source"
             )
-        return found
+        return list(found.values())
+
+    def _with_described(self, root: Path, keys: Sequence[str]) -> Iterator[str]:
+        """The keys, and for each that is a sidecar those of the images that it describes."""
+        for key in keys:
+            yield key
+            if self._mapping.sidecars and key.endswith(SIDECAR):
+                for path in (root / key).parent.glob(f"{escape(Path(key).stem)}.*"):
+                    yield path.relative_to(root).as_posix()
 
     async def entries(self, seen: Iterable[Seen]) -> AsyncIterator[Entry | Gone]:
         files = await asyncio.to_thread(self._files_for_keys)
@@ -230,7 +240,18 @@ def _one(files: Files, key: str, path: Path, state: os.stat_result) -> Entry:
     """What becomes of an image."""
     if not stat.S_ISREG(state.st_mode):
         return Rejected(legible(key), _NO_FILE, path.as_uri(), ENTRY_WITHOUT_IMAGE)
-    return files.entry(key, path.as_uri(), _version(state), state.st_size, state.st_mtime)
+    facts = (key, path.as_uri(), _version(state), state.st_size, state.st_mtime)
+    if files.sidecar_of(key) is None:
+        return files.entry(*facts)
+    beside = path.with_suffix(SIDECAR)
+    try:
+        data = read_regular(beside, archives.MOST_METADATA, follow=False)
+    except FileNotFoundError:
+        data = None
+    except OSError as error:
+        told = f"its metadata, {beside.name}, cannot be read: {_reason(error)}"
+        return Rejected(legible(key), told, path.as_uri(), ENTRY_BAD_METADATA)
+    return files.with_sidecar(*facts, data)
 
 
 def _version(state: os.stat_result) -> str:
