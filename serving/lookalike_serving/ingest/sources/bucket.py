@@ -126,7 +126,7 @@ class BucketSource:
             raise SourceError(told, error.failure_kind) from None
 
     async def _described_by(self, store: ObjectStore, sidecar: str) -> Sequence[str]:
-        """The images that lie beside a sidecar, and that it describes."""
+        """The images that a sidecar describes, which are next to it."""
         stem = sidecar.removesuffix(SIDECAR)
         root = self._bucket.root
         async for page in store.list(f"{root}{stem}."):
@@ -209,7 +209,7 @@ class BucketSource:
     async def _sidecars(
         self, store: ObjectStore, files: Files, page: Sequence[Listed], ordered: bool
     ) -> dict[str, bytes | ImageError]:
-        """What lies beside the images of a page, by its key; what does not exist is left out.
+        """The sidecars of the images of a page, by key; those that do not exist are left out.
 
         `ordered`: the page is all that there is between its first and its last key, so that what
         is not in it and would be, does not exist.
