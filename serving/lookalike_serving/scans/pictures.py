@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 from cachetools import LRUCache
 
@@ -18,6 +20,8 @@ from lookalike_serving.scans.record import Pair, Scanned
 _KEPT = 48
 """Pictures that are kept to be compared again: some megabytes each, with their keypoints."""
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Read = Callable[[str], Awaitable[bytes]]
 """The bytes of an image by its address. Raises ImageError."""
 
@@ -40,8 +44,7 @@ class Pictures:
         found = self._kept.get(document.point)
         if found is None:
             data = await self._read(document.image)
-            loop = asyncio.get_running_loop()
-            found = await loop.run_in_executor(self._thread, self._made, data)
+            found = await self.in_thread(self._made, data)
             self._kept[document.point] = found
         return found
 
@@ -56,14 +59,20 @@ class Pictures:
             exact = Evidence(content_hash=True, pdq=0, phash=0, region=Region(WHOLE, WHOLE))
             return Pair(query[0], document[0], Verdict.EXACT, 1.0, exact.as_json())
         pictures = await self.picture(query[1]), await self.picture(document[1])
-        loop = asyncio.get_running_loop()
-        told = await loop.run_in_executor(self._thread, compare, *pictures, self._thresholds)
+        told = await self.in_thread(compare, *pictures, self._thresholds)
         if told.verdict not in (Verdict.EXACT, Verdict.COPY):
             return None
         return Pair(query[0], document[0], told.verdict, told.confidence, told.evidence.as_json())
 
+    async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run blocking work in the thread of the scan."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, partial(call, *args, **kwargs))
+
     def _made(self, data: bytes) -> Picture:
-        return Picture(decode_image(data, max_pixels=self._max_pixels).pixels)
+        picture = Picture(decode_image(data, max_pixels=self._max_pixels).pixels)
+        _ = picture.hashes, picture.variants  # here, and not where they are needed
+        return picture
 
 
 def same_pixels(a: Scanned, b: Scanned) -> bool:

@@ -209,7 +209,7 @@ class ScanRun:
         )
         equal = self._equal.get(picture.hashes.content)
         if equal is None:
-            candidates |= set(self._by_hash(picture))
+            candidates |= set(await self._pictures.in_thread(self._by_hash, picture))
         else:
             candidates.add(equal)
         self._current.append(scanned)

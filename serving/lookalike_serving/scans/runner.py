@@ -79,16 +79,18 @@ class ScanRunner:
     async def _run_one(self) -> bool:
         """Whether there was one."""
         for config in self._service.config.collections:
-            with contextlib.suppress(Problem):  # of a collection that is not open
+            try:
                 store = await scans_of(self._service, config.name)
                 free = [scan for scan in await store.scans() if self._free(scan)]
-                if free:
-                    # Imported here: OpenCV is needed for scans alone.
-                    from lookalike_serving.scans.run import ScanRun
+            except (IndexFailure, Problem):
+                continue  # it is not open, or does not answer, and others may
+            if free:
+                # Imported here: OpenCV is needed for scans alone.
+                from lookalike_serving.scans.run import ScanRun
 
-                    await ScanRun(free[-1], store, self._service, self._owner).go()
-                    await store.drop_old()
-                    return True
+                await ScanRun(free[-1], store, self._service, self._owner).go()
+                await store.drop_old()
+                return True
         return False
 
     def _free(self, scan: Scan) -> bool:
