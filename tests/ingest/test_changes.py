@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,7 +18,8 @@ import pytest
 from tests.support.configs import retriever
 from tests.support.object_store import S3Server, keys_of_s3, s3_server
 
-from lookalike_crds.config import CollectionSources
+from lookalike_crds.config import CollectionSources, IndexConfig
+from lookalike_crds.image_collection import Engine
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run
@@ -290,3 +293,23 @@ def test_an_id_stays_with_the_image_that_has_it(shop: Shop, photo: Photo) -> Non
     [document] = shop.settled().values()
     assert document["metadata"] == {"folder": "b"}
     assert shop.get("/failures").json()["items"] == []
+
+
+@pytest.mark.qdrant
+def test_changes_reach_an_index_on_a_qdrant_server(shop: Shop, photo: Photo) -> None:
+    name = f"events-{uuid.uuid4().hex[:12]}"
+    url = os.environ.get("LOOKALIKE_QDRANT_URL") or ":memory:"
+    place = shop.place
+    index = IndexConfig(engine=Engine.QDRANT, name=name, url=url, grpc_port=None)
+    place.collection = place.collection.model_copy(update={"index": index})
+    place.serving = place.serving.model_copy(update={"collections": (place.collection,)})
+    shop.serve()
+    shop.put("in/a.jpg", photo(1))
+    shop.put("in/b.jpg", photo(2))
+    shop.tell("in/a.jpg", "in/b.jpg")
+    assert sorted(shop.settled()) == ["a.jpg", "b.jpg"]
+    shop.delete("in/a.jpg")
+    shop.tell("in/a.jpg")
+    assert sorted(shop.settled()) == ["b.jpg"]
+    if url != ":memory:":
+        httpx.delete(f"{url}/collections/{name}").raise_for_status()
