@@ -6,7 +6,7 @@ import json
 
 from tests.operator.plan.known import QDRANT, VIT, collection, facts, named, retriever
 
-from lookalike_crds.config import IngestionConfig, ServingConfig
+from lookalike_crds.config import IngestionConfig, ServingConfig, heavy_digest
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.model import Manifest
 from lookalike_operator.plan.retriever import plan_retriever
@@ -47,3 +47,21 @@ def test_ingestion_and_serving_read_a_bucket_with_the_same_secret() -> None:
         ("s3://photos/", FOLDER),
         ("gs://photos/2024/", None),
     ]
+
+
+def test_serving_takes_events_of_buckets_and_no_source_change_restarts_it() -> None:
+    other = {"sources": [{**BUCKET["sources"][0], "deleteMissing": True}, BUCKET["sources"][1]]}
+    written = []
+    for sources in (BUCKET, other):
+        plan = plan_retriever(retriever(collections=(facts(QDRANT, VIT, sources),)))
+        (text,) = named(plan, "ConfigMap")["data"].values()
+        written.append(ServingConfig.model_validate(json.loads(text)))
+    before, after = written
+    (followed,) = before.sources
+    assert (followed.collection, str(followed.secrets_dir)) == (
+        "catalogue",
+        FOLDER.rpartition("/")[0],
+    )
+    assert [each.name for each in followed.sources] == ["cloud", "own"]
+    assert before.sources != after.sources
+    assert heavy_digest(before) == heavy_digest(after)
