@@ -25,6 +25,7 @@ _CANVAS = 256
 _LEAST_CANVAS = 40
 _BLOCK = 16
 _CORRELATES = 0.75
+_INVERSE = -0.6
 _TEXTURE = 4.0
 """Standard deviation of brightness (0 to 255) of a block that can agree or not."""
 _PASTED = 14.0
@@ -57,6 +58,8 @@ class Agreement:
     """With texture, within the region."""
     share: float
     """Of them that correlate."""
+    inverted: float
+    """Of them that correlate inversely: dark is bright, as in a pattern of other colours."""
     pixels: float
     """Part of the region's pixels with the same brightness."""
     shift: float
@@ -65,6 +68,8 @@ class Agreement:
     """Part of the coloured blocks that correlate and have another hue; 0 if there are few."""
     grey: bool
     """The query has no colour where the document has."""
+    uncoloured: bool
+    """One of them has no colour where the other has."""
     brightness: float
     """Mean of the query's brightness less that of the document, -255 to 255."""
 
@@ -160,15 +165,17 @@ class _Canvas:
         agreeing = blocks.textured & (blocks.correlation > _CORRELATES)
         off = np.hypot(blocks.right, blocks.down)[blocks.placed]
         alike = blocks.textured & (blocks.correlation > _ALIKE)
-        hues, grey = _hues(self.here, self.there, blocks.whole, alike)
+        hues, greys = _hues(self.here, self.there, alike)
         return Agreement(
             homography,
             count,
             float(agreeing.sum()) / max(1, count),
+            float((blocks.textured & (blocks.correlation < _INVERSE)).sum()) / max(1, count),
             _same_brightness(blocks.here, blocks.there, self.mask),
             float(np.median(off)) if len(off) >= 4 else 0.0,
             hues,
-            grey,
+            greys == (True, False),
+            greys[0] != greys[1],
             float((blocks.here - blocks.there)[self.mask].mean()) if self.mask.any() else 0.0,
         )
 
@@ -277,28 +284,27 @@ def _same_brightness(here: Values, there: Values, mask: NDArray[np.bool_]) -> fl
     return float((apart <= _SAME_BRIGHTNESS).mean())
 
 
-def _hues(
-    here: Pixels, there: Pixels, whole: NDArray[np.bool_], agreeing: NDArray[np.bool_]
-) -> tuple[float, bool]:
-    """(part of the coloured blocks that have another hue, whether the query alone is grey)."""
+def _hues(here: Pixels, there: Pixels, alike: NDArray[np.bool_]) -> tuple[float, tuple[bool, bool]]:
+    """(part of the coloured blocks that have another hue, whether query and document are grey)."""
     angles, chromas = [], []
     for picture in (here, there):
         brightest = _blocks(picture.max(axis=2).astype(np.float32)).mean(axis=2)
-        agreeing = agreeing & (brightest < _BRIGHTEST)
+        alike = alike & (brightest < _BRIGHTEST)
         plane = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)[:, :, 1:].astype(np.float32) - 128
         means = _blocks(plane).mean(axis=2)
         chromas.append(np.hypot(means[..., 0], means[..., 1]))
         angles.append(np.degrees(np.arctan2(means[..., 1], means[..., 0])))
-    greys = [chroma[whole].max(initial=0.0) < _GREY for chroma in chromas]
+    here_grey, there_grey = (bool(each[alike].max(initial=0.0) < _GREY) for each in chromas)
+    greys = here_grey, there_grey
     if any(greys):
-        return 0.0, bool(greys[0] and not greys[1])
-    coloured = [agreeing & (chroma > _COLOURED) for chroma in chromas]
+        return 0.0, greys
+    coloured = [alike & (chroma > _COLOURED) for chroma in chromas]
     either = coloured[0] | coloured[1]
     if either.sum() < 3:
-        return 0.0, False
+        return 0.0, greys
     apart = np.abs((angles[0] - angles[1] + 180) % 360 - 180)
     another = (coloured[0] & coloured[1] & (apart > _ANOTHER_HUE)) | (
         either & (np.minimum(chromas[0], chromas[1]) < _GREY)
     )
     # One block may be the edge of something else.
-    return (float(another[either].mean()) if another[either].sum() > 1 else 0.0), False
+    return (float(another[either].mean()) if another[either].sum() > 1 else 0.0), greys

@@ -39,7 +39,7 @@ from lookalike_serving.duplicates.hashes import (
     scaled,
 )
 from lookalike_serving.duplicates.keypoints import MAX_ASKED, VIEW_SIDE, Keypoints, keypoints
-from lookalike_serving.duplicates.thresholds import FEW_INLIERS, UNCOVERED, Thresholds
+from lookalike_serving.duplicates.thresholds import FEW_INLIERS, UNCOLOURED, UNCOVERED, Thresholds
 from lookalike_serving.duplicates.verdicts import (
     WHOLE,
     Comparison,
@@ -50,6 +50,9 @@ from lookalike_serving.duplicates.verdicts import (
     Verdict,
 )
 
+_SAME = 0.8
+"""Part of the blocks that agree in what shows the same thing."""
+_MOST_INVERTED = 0.1
 _LEAST_BLOCKS = 6
 """With texture. Fewer do not show that two pictures are the same: a sky is like a sky."""
 
@@ -115,6 +118,8 @@ def compare(
     for laid in _laid(query, document, near, thresholds):
         if best is None or _better(laid, best):
             best = laid
+        if _in_another_colour(laid, thresholds):
+            break  # wherever else they match, as a part without colour would
         if _is_copy(laid, thresholds):
             return Comparison(
                 Verdict.COPY,
@@ -199,9 +204,18 @@ def _is_copy(laid: _Laid, thresholds: Thresholds) -> bool:
     return (
         told.blocks >= _LEAST_BLOCKS
         and told.share >= (max(UNCOVERED, thresholds.agreement) if few else thresholds.agreement)
-        and told.pixels >= thresholds.pixels
+        and told.pixels
+        >= (max(UNCOLOURED, thresholds.pixels) if told.uncoloured else thresholds.pixels)
         and told.shift <= thresholds.shift
         and told.hues <= thresholds.hues
+    )
+
+
+def _in_another_colour(laid: _Laid, thresholds: Thresholds) -> bool:
+    """Whether the same is at the same place, but in other colours."""
+    told = laid.agreement
+    return told.blocks >= _LEAST_BLOCKS and (
+        (told.share >= _SAME and told.hues > thresholds.hues) or told.inverted > _MOST_INVERTED
     )
 
 

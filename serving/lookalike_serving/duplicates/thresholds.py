@@ -71,3 +71,6 @@ THRESHOLDS = {
 FEW_INLIERS = 15
 """With fewer, and no hash that is near, nothing may cover the picture: `UNCOVERED` must agree."""
 UNCOVERED = 0.9
+UNCOLOURED = 0.96
+"""Part of the pixels that must be equally bright if one of the pictures is grey: a grey copy is as
+bright as it was, and the same thing in grey is not."""
