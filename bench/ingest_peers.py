@@ -55,6 +55,8 @@ class Peer:
             command = [python, str(PROGRAMS / self.program), place, where, "--batch", str(batch)]
             said = _run([*command, *self.options()])
             told = json.loads(said.strip().splitlines()[-1])
+            if not told["images"]:
+                return "failed: it has stored no image"
             return float(told["images"] / told["seconds"])
         except subprocess.CalledProcessError as error:
             return "failed: " + (error.stderr.strip().splitlines() or ["?"])[-1][:160]

@@ -28,7 +28,7 @@ def keys(where):
     while True:
         after = found[-1] if found else ""
         page = urllib.request.urlopen(f"{where}/bench?list-type=2&start-after={after}").read()
-        some = [each.text for each in ElementTree.fromstring(page).iter("{*}Key")]
+        some = [each.text for each in ElementTree.fromstring(page).findall(".//{*}Key")]
         if not some:
             return found
         found += some

@@ -31,7 +31,7 @@ def addresses() -> list[str]:
     while True:
         after = found[-1].rpartition("/bench/")[2] if found else ""
         page = urllib.request.urlopen(f"{given.where}/bench?list-type=2&start-after={after}").read()
-        keys = [each.text for each in ElementTree.fromstring(page).iter("{*}Key")]
+        keys = [each.text for each in ElementTree.fromstring(page).findall(".//{*}Key")]
         if not keys:
             return found
         found += [f"{given.where}/bench/{key}" for key in keys]
