@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from functools import cache
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tests.duplicates.pictures import EDITS, NAMES, Pixels, edited, photograph
+from tests.support.pictures import drawn
 
 from lookalike_serving.duplicates.compare import Picture, compare
 from lookalike_serving.duplicates.keypoints import Keypoints
@@ -81,6 +83,16 @@ def test_a_thing_in_another_colour_is_no_copy() -> None:
         hsv[..., 0] = np.where(strong, (hsv[..., 0].astype(int) + 90) % 180, hsv[..., 0])
         recoloured = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
         assert verdict(recoloured, name) is None, name
+
+
+@pytest.mark.parametrize("sensitivity", Sensitivity)
+def test_a_vivid_thing_on_white_in_another_colour_is_no_copy(sensitivity: Sensitivity) -> None:
+    """Colours at the end of their scale are compared, too: the white around them is not theirs."""
+    colours = ("red", "green", "blue", "orange", "purple")
+    things = {colour: Picture(np.asarray(drawn(colour))) for colour in colours}
+    for a, b in itertools.permutations(colours, 2):
+        told = compare(things[a], things[b], THRESHOLDS[sensitivity])
+        assert told.verdict is None, (a, b)
 
 
 def test_what_is_covered_is_a_copy_but_not_to_a_strict_eye() -> None:
@@ -153,7 +165,7 @@ SHAPES = st.tuples(st.integers(1, 90), st.integers(1, 90))
 KINDS = st.sampled_from(["noise", "flat", "stripes", "photograph", "squares"])
 
 
-def drawn(kind: str, shape: tuple[int, int], seed: int) -> Pixels:
+def patterned(kind: str, shape: tuple[int, int], seed: int) -> Pixels:
     rng = np.random.default_rng(seed)
     high, wide = shape
     match kind:
@@ -178,6 +190,6 @@ def drawn(kind: str, shape: tuple[int, int], seed: int) -> Pixels:
 def test_no_pair_of_pictures_raises(
     kind: str, other: str, shape: tuple[int, int], other_shape: tuple[int, int], seed: int
 ) -> None:
-    query, there = drawn(kind, shape, seed), drawn(other, other_shape, seed + 1)
+    query, there = patterned(kind, shape, seed), patterned(other, other_shape, seed + 1)
     told = compare(Picture(query), Picture(there), THRESHOLDS[Sensitivity.LOOSE])
     json.dumps(told.evidence.as_json())

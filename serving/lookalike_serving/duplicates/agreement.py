@@ -38,6 +38,11 @@ _ALIKE = 0.9
 such a one has the same hue in a copy."""
 _BRIGHTEST = 235.0
 """Of a channel: from here on it is cut off when a picture is made brighter, and hues change."""
+_PALE = 60.0
+"""Least of the darkest channel for that. The hue of a vivid colour hardly changes then: its other
+channels are still far from their end."""
+_LEAST_PAINTED = 0.1
+"""Part of a block's pixels that are not white. White has no hue, and only dilutes the others'."""
 _COLOURED = 20.0
 """Chroma (distance from grey in the Cb-Cr plane) of a block that has a hue."""
 _GREY = 6.0
@@ -288,12 +293,12 @@ def _hues(here: Pixels, there: Pixels, alike: NDArray[np.bool_]) -> tuple[float,
     """(part of the coloured blocks that have another hue, whether query and document are grey)."""
     angles, chromas = [], []
     for picture in (here, there):
-        brightest = _blocks(picture.max(axis=2).astype(np.float32)).mean(axis=2)
-        alike = alike & (brightest < _BRIGHTEST)
-        plane = cv2.cvtColor(picture, cv2.COLOR_RGB2YCrCb)[:, :, 1:].astype(np.float32) - 128
-        means = _blocks(plane).mean(axis=2)
-        chromas.append(np.hypot(means[..., 0], means[..., 1]))
-        angles.append(np.degrees(np.arctan2(means[..., 1], means[..., 0])))
+        colours, painted = _colours(picture)
+        cut_off = (colours.max(axis=2) >= _BRIGHTEST) & (colours.min(axis=2) >= _PALE)
+        alike = alike & painted & ~cut_off
+        plane = cv2.cvtColor(colours / 255, cv2.COLOR_RGB2YCrCb)[:, :, 1:] * 255 - 127.5
+        chromas.append(np.hypot(plane[..., 0], plane[..., 1]))
+        angles.append(np.degrees(np.arctan2(plane[..., 1], plane[..., 0])))
     here_grey, there_grey = (bool(each[alike].max(initial=0.0) < _GREY) for each in chromas)
     greys = here_grey, there_grey
     if any(greys):
@@ -308,3 +313,13 @@ def _hues(here: Pixels, there: Pixels, alike: NDArray[np.bool_]) -> tuple[float,
     )
     # One block may be the edge of something else.
     return (float(another[either].mean()) if another[either].sum() > 1 else 0.0), greys
+
+
+def _colours(picture: Pixels) -> tuple[Values, NDArray[np.bool_]]:
+    """(each block's mean colour without its white pixels, whether the block has others)."""
+    pixels = _blocks(picture.astype(np.float32))
+    counted = (pixels.min(axis=3) < _BRIGHTEST).astype(np.float32)
+    weight = counted.sum(axis=2)
+    total = (pixels * counted[..., None]).sum(axis=2)
+    means = total / np.maximum(weight, 1.0)[..., None]
+    return means, weight >= _LEAST_PAINTED * _BLOCK * _BLOCK
