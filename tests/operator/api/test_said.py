@@ -25,7 +25,7 @@ def claim(namespace: str, name: str) -> dict[str, Any]:
         "spec": {
             "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": "1Gi"}},
-            "storageClassName": "slow",
+            "storageClassName": f"of-{namespace}",
         },
     }
 
@@ -53,6 +53,10 @@ def event(about: dict[str, Any], note: str, at: datetime, name: str) -> dict[str
 async def test_one_list_explains_every_claim_of_a_namespace_and_each_by_its_last_event(
     proxy: FaultProxy, api: Api, namespace: str
 ) -> None:
+    # Without a class, the cluster's own controller would say that there is none.
+    storage = {"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass"}
+    named = {"metadata": {"name": f"of-{namespace}"}, "provisioner": "example.com/provisioner"}
+    api.apply(storage | named)
     claims = []
     for number in range(CLAIMS):
         name = f"claim-{number}"
