@@ -89,10 +89,6 @@ def test_files_that_say_the_same_change_nothing(run: RunDirectory) -> None:
             "spec.vector.onDisk: False -> True",
         ),
         (
-            {"model": "{ provider: Demo, precision: FP32 }"},
-            "at once: spec.model.precision: Auto -> FP32",
-        ),
-        (
             {"model": TIMM},
             "is embedded again with the model Timm resnet50.a1_in1k; the model Demo answers until "
             "that is complete",
@@ -119,6 +115,13 @@ def test_each_change_of_a_collection_says_what_it_does(
     [step] = planned(run, shop(), shop(**change))
     assert (step.sign, step.resource, step.loses) == ("~", "ImageCollection/shop", ())
     assert told in step.lines
+
+
+def test_another_precision_of_the_model_is_told(run: RunDirectory) -> None:
+    in_full = "{ provider: Timm, name: resnet50.a1_in1k, precision: FP32 }"
+    [step] = planned(run, shop(model=TIMM), shop(model=in_full))
+    assert (step.sign, step.resource, step.loses) == ("~", "ImageCollection/shop", ())
+    assert "at once: spec.model.precision: Auto -> FP32" in step.lines
 
 
 def test_a_field_with_another_type_has_metadata_read_again(run: RunDirectory) -> None:
