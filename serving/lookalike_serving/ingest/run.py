@@ -78,7 +78,7 @@ log = logging.getLogger("lookalike.ingest")
 
 
 @dataclass(slots=True)
-class Listing:
+class _Listing:
     """What a source listed, all partitions' entries together."""
 
     entries: int = 0
@@ -183,7 +183,7 @@ class Run:
         self._hashed = config.collection.duplicates is not None
         self._workers = workers
         self._partition = partition
-        self._listings: dict[str, Listing] = {}
+        self._listings: dict[str, _Listing] = {}
         names = config.collection.sources
         self._others = set(names if names is not None else (s.name for s in config.sources))
         """The collection's sources that this run has not listed whole: theirs stays theirs."""
@@ -256,13 +256,22 @@ class Run:
         reader = for_sources(self._fetcher, config.buckets)
         fields = config.collection.fields
         source = open_source(spec, fields, self._scratch, reader, config.secrets_dir, self._lister)
+        await self._take_in(spec, source, self._listed(spec, source))
+
+    async def _take_in(
+        self, spec: SourceSpec, source: Source, entries: AsyncIterator[Entry]
+    ) -> None:
+        """Sort out the entries of a source, some at a time, while the next ones are read.
+
+        Raises SourceError, once what came before it has been sorted out.
+        """
         counts = self._progress.counts(spec.name)
-        listing = self._listings.setdefault(spec.name, Listing())
+        listing = self._listings.setdefault(spec.name, _Listing())
         chunk: list[tuple[str, Item]] = []
         async with OneBehind() as sorting:
             try:
-                async for listed in self._listed(spec, source):
-                    if (item := self._taken_up(spec, listing, listed)) is None:
+                async for entry in entries:
+                    if (item := self._taken_up(spec, listing, entry)) is None:
                         continue
                     counts.listed += 1
                     chunk.append(item)
@@ -270,7 +279,6 @@ class Run:
                         await sorting.next(self._sort_out(spec.name, chunk))
                         chunk = []
             except SourceError:
-                # What was listed until then comes in.
                 await sorting.next(self._sort_out(spec.name, chunk))
                 raise
             finally:
@@ -279,7 +287,7 @@ class Run:
             await sorting.next(self._sort_out(spec.name, chunk))
 
     def _taken_up(
-        self, spec: SourceSpec, listing: Listing, listed: Entry
+        self, spec: SourceSpec, listing: _Listing, listed: Entry
     ) -> tuple[str, Item] | None:
         """(point id, item) of an entry that is an image of this partition; anything else is dealt
         with here."""

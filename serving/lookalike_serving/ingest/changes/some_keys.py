@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.documents.ids import BadDocumentId, checked, point_id
@@ -10,8 +10,8 @@ from lookalike_serving.documents.layout import RESERVED, split
 from lookalike_serving.index.filters.equality import Equals
 from lookalike_serving.index.filters.texts import StartsWith
 from lookalike_serving.index.filters.tree import And, Filter
-from lookalike_serving.ingest.run import LISTED_AT_ONCE, Listing, Run
-from lookalike_serving.ingest.sources import Gone, Item, KeyedSource, Seen, SourceError
+from lookalike_serving.ingest.run import Run
+from lookalike_serving.ingest.sources import Entry, Gone, KeyedSource, Seen, SourceError
 
 _PAGE = 1000
 
@@ -25,28 +25,22 @@ class SomeKeys(Run):
         Raises SourceError, IndexFailure, ModelError: keys may be left over.
         """
         self._asked = source
-        counts = self._progress.counts(spec.name)
-        listing = self._listings.setdefault(spec.name, Listing())
-        chunk: list[tuple[str, Item]] = []
         gone: list[Gone] = []
-        try:
+
+        async def there() -> AsyncIterator[Entry]:
             async for entry in source.entries(seen):
                 if isinstance(entry, Gone):
                     gone.append(entry)
-                elif (item := self._taken_up(spec, listing, entry)) is not None:
-                    counts.listed += 1
-                    chunk.append(item)
-                if len(chunk) == LISTED_AT_ONCE:
-                    await self._sort_out(spec.name, chunk)
-                    chunk = []
+                else:
+                    yield entry
+
+        try:
+            await self._take_in(spec, source, there())
         except SourceError:
-            await self._sort_out(spec.name, chunk)  # what was seen until then comes in
             await self._workers.finish()
             raise
         finally:
-            self._progress.skip(spec.name, source.skipped)
             source.skipped.clear()
-        await self._sort_out(spec.name, chunk)
         await self._workers.finish()
         for each in gone:
             self._accounts.brought_in(spec.name, each.key)  # it does not fail any more
