@@ -1,8 +1,9 @@
-"""Ways of awaiting: several things at once, and one thing to its end."""
+"""Ways of awaiting: several things at once, one thing to its end, a call or some time."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
@@ -35,3 +36,11 @@ async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+async def woken(event: asyncio.Event, seconds: float) -> None:
+    """Returns once `event` is set, and after `seconds` in any case."""
+    # Not wait_for: in Python 3.11 it can swallow a cancellation.
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()

@@ -12,7 +12,6 @@ those without bytes fail with that reason.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -30,6 +29,7 @@ from lookalike_serving.batches.store import BatchStore
 from lookalike_serving.batches.work import Work
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem
+from lookalike_serving.together import woken
 
 log = logging.getLogger("lookalike.batches")
 
@@ -95,10 +95,7 @@ class Runner:
                 await self._take_up()
             except (IndexFailure, Problem, OSError) as failure:
                 log.warning("batches wait: %s", failure)
-            # Not wait_for: in Python 3.11 it can swallow the cancellation that `close` sends.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._wake.wait()
+            await woken(self._wake, _LOOK_SECONDS)
 
     async def _take_up(self) -> None:
         waiting = [batch async for batch in self._store.batches() if self._free(batch)]

@@ -21,6 +21,7 @@ from lookalike_serving.problems import Problem
 from lookalike_serving.scans.record import Scan, ScanState
 from lookalike_serving.scans.store import ScanStore
 from lookalike_serving.service import Service
+from lookalike_serving.together import woken
 
 log = logging.getLogger("lookalike.scans")
 
@@ -71,10 +72,7 @@ class ScanRunner:
             except Exception:
                 log.exception("duplicate scans wait")
                 await asyncio.sleep(_AFTER_FAILURE_SECONDS)
-            # Not wait_for: in Python 3.11 it can swallow the cancellation that `close` sends.
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._wake.wait()
+            await woken(self._wake, _LOOK_SECONDS)
 
     async def _run_one(self) -> bool:
         """Whether there was one."""

@@ -35,6 +35,7 @@ from lookalike_serving.ingest.changes.session import Session
 from lookalike_serving.ingest.sources import SourceError
 from lookalike_serving.problems import Problem
 from lookalike_serving.service import Service
+from lookalike_serving.together import woken
 
 MOST_WAITING = 100_000
 """Keys; more are refused, and whoever sends them tries again later."""
@@ -177,9 +178,7 @@ class Line:
                     log.exception("changes of %s could not be looked at", self._collection)
                     await self._put_off("", failure)
                 if not self._ready():
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(_TICK_SECONDS):
-                            await self._wake.wait()
+                    await woken(self._wake, _TICK_SECONDS)
         finally:
             await self._end_session()
 
