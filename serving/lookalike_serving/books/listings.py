@@ -11,9 +11,8 @@ from collections.abc import Callable, Container
 from dataclasses import dataclass
 
 from lookalike_serving.books.record import Kind, Scope
+from lookalike_serving.books.store import CHUNK, records_of
 from lookalike_serving.index.protocol import Point, PointStore
-
-_CHUNK = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +66,15 @@ class Listings:
 
     async def drop_others(self, runs: Container[str]) -> None:
         """Forget what belongs to no run of these."""
-        after: str | None = self._scope.id_of_first(Kind.LISTING)
-        while after is not None:
-            page = await self._index().scroll(limit=_CHUNK, after=after, with_payload=("run",))
-            mine = [each for each in page.records if self._scope.has(Kind.LISTING, each.id)]
-            if gone := [each.id for each in mine if each.payload.get("run") not in runs]:
+        gone: list[str] = []
+        async for id, payload in records_of(self._index(), self._scope, Kind.LISTING, ("run",)):
+            if payload.get("run") not in runs:
+                gone.append(id)
+            if len(gone) == CHUNK:
                 await self._index().delete(gone)
-            after = page.next if len(mine) == len(page.records) else None
+                gone = []
+        if gone:
+            await self._index().delete(gone)
 
     def _page_id(self, place: str, after: str) -> str:
         return self._scope.id(Kind.LISTING, self._run, "page", place, after)

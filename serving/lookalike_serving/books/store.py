@@ -189,17 +189,27 @@ class Books:
         more = page.next is not None and self._scope.has(kind, page.next)
         return Records(tuple(mine), page.next if more else None)
 
-    async def _all(
+    def _all(
         self, kind: Kind, keys: bool | tuple[str, ...]
     ) -> AsyncIterator[tuple[str, dict[str, Any]]]:
-        after: str | None = self._scope.id_of_first(kind)
-        while after is not None:
-            page = await self._index().scroll(limit=CHUNK, after=after, with_payload=keys)
-            for record in page.records:
-                if not self._scope.has(kind, record.id):
-                    return
-                yield record.id, record.payload
-            after = page.next
+        return records_of(self._index(), self._scope, kind, keys)
+
+
+async def records_of(
+    index: PointStore, scope: Scope, kind: Kind, keys: bool | tuple[str, ...] = True
+) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    """(id, payload) of each record of a kind, in the order of ids. `keys`: of the payload.
+
+    What has been yielded may be deleted meanwhile. Raises IndexFailure.
+    """
+    after: str | None = scope.id_of_first(kind)
+    while after is not None:
+        page = await index.scroll(limit=CHUNK, after=after, with_payload=keys)
+        for record in page.records:
+            if not scope.has(kind, record.id):
+                return
+            yield record.id, record.payload
+        after = page.next
 
 
 def _kept(runs: list[Run]) -> tuple[list[Run], list[Run]]:

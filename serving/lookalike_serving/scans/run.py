@@ -35,6 +35,7 @@ from lookalike_serving.duplicates.thresholds import THRESHOLDS
 from lookalike_serving.duplicates.verdicts import Sensitivity
 from lookalike_serving.failures import kind_of, told
 from lookalike_serving.images import ImageError
+from lookalike_serving.index.facets import value_at
 from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import Index, IndexFailure, Query, Record
@@ -375,9 +376,7 @@ class ScanRun:
 
 
 def _value(metadata: Mapping[str, Any], field: str | None) -> Any:
-    found: Any = metadata
-    for name in (field or "").split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
+    found = value_at(metadata, field or "")
     return found if isinstance(found, bool | int | float | str) else None
 
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from lookalike_serving.books.record import Kind, Scope
+from lookalike_serving.books.store import records_of
 from lookalike_serving.index.protocol import Point, PointStore
 from lookalike_serving.scans.record import (
     Control,
@@ -53,16 +54,9 @@ class ScanStore:
 
     async def scans(self) -> list[Scan]:
         """The newest first."""
-        found: list[Scan] = []
-        after: str | None = self._scope.id_of_first(Kind.SCAN)
-        while after is not None:
-            page = await self._index().scroll(limit=_CHUNK, after=after)
-            for record in page.records:
-                if not self._scope.has(Kind.SCAN, record.id):
-                    return _newest(found)
-                found.append(_scan(record.payload))
-            after = page.next
-        return _newest(found)
+        records = records_of(self._index(), self._scope, Kind.SCAN)
+        found = [_scan(payload) async for _, payload in records]
+        return sorted(found, key=lambda scan: (scan.order.created_at, scan.order.id), reverse=True)
 
     async def save_progress(self, id: str, progress: Progress) -> None:
         await self._index().merge_payload(self._id(id), {"progress": encode(progress)})
@@ -127,7 +121,3 @@ def _scan(payload: dict[str, Any]) -> Scan:
         decode_control(payload["control"]),
         decode_progress(payload["progress"]),
     )
-
-
-def _newest(scans: list[Scan]) -> list[Scan]:
-    return sorted(scans, key=lambda scan: (scan.order.created_at, scan.order.id), reverse=True)
