@@ -112,7 +112,7 @@ def compare(
     `cosine` of their embeddings, if known; from `similar_from` on they are `similar`.
     """
     if query.hashes.content == document.hashes.content:
-        return _exact(cosine)
+        return exact(cosine)
     near = compare_hashes(query.variants, document.hashes)
     best: _Laid | None = None
     for laid in _laid(query, document, near, thresholds):
@@ -141,7 +141,7 @@ def compare_stored(
     its embedding. Never `copy`, which takes pixels."""
     stored = None if hashes is None else Hashes.read(hashes)
     if stored is not None and stored.content == query.hashes.content:
-        return _exact(cosine)
+        return exact(cosine)
     near = None if stored is None else compare_hashes(query.variants, stored)
     evidence = Evidence(
         content_hash=False,
@@ -152,7 +152,8 @@ def compare_stored(
     return _similar(cosine, similar_from, evidence)
 
 
-def _exact(cosine: float | None) -> Comparison:
+def exact(cosine: float | None = None) -> Comparison:
+    """The verdict on two pictures with the same pixels."""
     evidence = Evidence(
         content_hash=True, pdq=0, phash=0, cosine=cosine, region=Region(WHOLE, WHOLE)
     )

@@ -39,9 +39,8 @@ class HammingIndex(Generic[K]):
 
     def __init__(self, words: int) -> None:
         """`words`: 64-bit words of one hash: 4 for PDQ, 1 for pHash."""
-        self._words = words
         # By word, so that a search reads the first one in one go.
-        self._codes: NDArray[np.uint64] = np.zeros((words, _START), np.uint64)
+        self._codes = no_codes(words)
         self._keys: list[K | None] = []
         self._places: dict[K, list[int]] = {}
         self._free: list[int] = []
@@ -73,10 +72,7 @@ class HammingIndex(Generic[K]):
             self._keys[place] = key
         else:
             place = len(self._keys)
-            if place == self._codes.shape[1]:
-                grown = np.zeros((self._words, place + max(_START, place // 2)), np.uint64)
-                grown[:, :place] = self._codes
-                self._codes = grown
+            self._codes = with_room(self._codes, place)
             self._keys.append(key)
         self._codes[:, place] = row
         return place
@@ -99,6 +95,21 @@ class HammingIndex(Generic[K]):
             if key is not None and away < found.get(key, radius + 1):
                 found[key] = away
         return [Near(key, away) for key, away in sorted(found.items(), key=lambda each: each[1])]
+
+
+def no_codes(words: int) -> NDArray[np.uint64]:
+    """Room for hashes of so many 64-bit words, one in each column."""
+    return np.zeros((words, _START), np.uint64)
+
+
+def with_room(codes: NDArray[np.uint64], count: int) -> NDArray[np.uint64]:
+    """The same codes if there is a column after `count` ones, or else a larger array with them."""
+    words, columns = codes.shape
+    if count < columns:
+        return codes
+    grown = np.zeros((words, count + max(_START, count // 2)), np.uint64)
+    grown[:, :count] = codes
+    return grown
 
 
 def nearest(codes: NDArray[np.uint64], queries: NDArray[np.uint64], radius: int) -> dict[int, int]:

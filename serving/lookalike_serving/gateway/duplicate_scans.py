@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
@@ -31,6 +30,7 @@ from lookalike_serving.gateway.openapi import json_body, problems
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import FILTERS, CollectionName, PositionCursor
 from lookalike_serving.index.filters.parse import parse_filters
+from lookalike_serving.indexes.hashes import can_compare
 from lookalike_serving.problems import Problem, wrong
 from lookalike_serving.scans.apply import Choice, apply
 from lookalike_serving.scans.record import (
@@ -241,7 +241,7 @@ async def create_scan(collection: CollectionName, request: Request) -> Response:
     service = service_of(request)
     state = service.collection(collection)
     asked = await read_json(request, ScanRequest)
-    if find_spec("cv2") is None:
+    if not can_compare():
         raise Problem(
             DUPLICATES_NOT_INSTALLED,
             "Scans for duplicates need OpenCV: install lookalike[duplicates], or use the serving "

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lookalike_crds.payload_indexes import RESERVED
+from lookalike_serving.duplicates.hamming import nearest, no_codes, with_room
 from lookalike_serving.embed.protocol import PackageMissing
 from lookalike_serving.index.protocol import Index, IndexFailure, Point
 
@@ -47,9 +47,14 @@ _WORDS = 9
 _CONTENT, _WHOLE, _MIDDLE = slice(0, 1), slice(1, 5), slice(5, 9)
 
 
+def can_compare() -> bool:
+    """Whether pictures can be compared here."""
+    return find_spec("cv2") is not None
+
+
 def check_installed() -> None:
     """Raises PackageMissing if pictures cannot be compared here."""
-    if find_spec("cv2") is None:
+    if not can_compare():
         raise PackageMissing(
             "spec.duplicates needs OpenCV, which is not installed: "
             "pip install 'lookalike[duplicates,serving]'"
@@ -79,7 +84,7 @@ class StoredHashes:
 
     def __init__(self, index: Index) -> None:
         self._index = index
-        self._codes: NDArray[np.uint64] = np.zeros((_WORDS, 1024), np.uint64)
+        self._codes = no_codes(_WORDS)
         self._ids: list[int] = []
         self._places: dict[int, int] = {}
         self._lock = threading.Lock()
@@ -118,7 +123,6 @@ class StoredHashes:
 
     def search(self, picture: HashedPicture, radius: int, limit: int) -> list[NearHash]:
         """The documents whose hashes are near, equal pixels first. About 20 ms for a million."""
-        from lookalike_serving.duplicates.hamming import nearest
         from lookalike_serving.duplicates.hashes import MIDDLE, Position
 
         with self._lock:
@@ -185,10 +189,7 @@ class StoredHashes:
                 return
             if place is None:
                 place = len(self._ids)
-                if place == self._codes.shape[1]:
-                    grown = np.zeros((_WORDS, place + max(1024, place // 2)), np.uint64)
-                    grown[:, :place] = self._codes
-                    self._codes = grown
+                self._codes = with_room(self._codes, place)
                 self._ids.append(key)
                 self._places[key] = place
             packed = hashes.content[:8] + hashes.pdq + hashes.middle_pdq

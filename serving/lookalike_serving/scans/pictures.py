@@ -10,10 +10,10 @@ from typing import ParamSpec, TypeVar
 
 from cachetools import LRUCache
 
-from lookalike_serving.duplicates.compare import Picture, compare
+from lookalike_serving.duplicates.compare import Picture, compare, exact
 from lookalike_serving.duplicates.hashes import Hashes
 from lookalike_serving.duplicates.thresholds import Thresholds
-from lookalike_serving.duplicates.verdicts import WHOLE, Evidence, Region, Verdict
+from lookalike_serving.duplicates.verdicts import Verdict
 from lookalike_serving.images.decode import decode_image
 from lookalike_serving.scans.record import Pair, Scanned
 
@@ -56,10 +56,10 @@ class Pictures:
         """
         query, document = sorted((a, b), key=lambda each: (each[1].width * each[1].height, each[0]))
         if same_pixels(query[1], document[1]):
-            exact = Evidence(content_hash=True, pdq=0, phash=0, region=Region(WHOLE, WHOLE))
-            return Pair(query[0], document[0], Verdict.EXACT, 1.0, exact.as_json())
-        pictures = await self.picture(query[1]), await self.picture(document[1])
-        told = await self.in_thread(compare, *pictures, self._thresholds)
+            told = exact()
+        else:
+            pictures = await self.picture(query[1]), await self.picture(document[1])
+            told = await self.in_thread(compare, *pictures, self._thresholds)
         if told.verdict not in (Verdict.EXACT, Verdict.COPY):
             return None
         return Pair(query[0], document[0], told.verdict, told.confidence, told.evidence.as_json())
