@@ -19,6 +19,7 @@ from lookalike_serving.gateway import (
     books,
     collections,
     documents,
+    duplicate_scan_bodies,
     duplicate_scans,
     duplicates,
     errors,
@@ -53,8 +54,8 @@ BODIES = (
     duplicates.DuplicatesForm,
     schemas.SubmittedBatch,
     schemas.SubmittedItem,
-    duplicate_scans.ScanRequest,
-    duplicate_scans.ApplyRequest,
+    duplicate_scan_bodies.ScanRequest,
+    duplicate_scan_bodies.ApplyRequest,
 )
 """Bodies that routes read themselves."""
 
