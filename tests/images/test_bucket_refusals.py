@@ -5,13 +5,13 @@ Their emulators refuse little of this. The answers are as the services document 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from tests.support.object_store import write_secret
+from tests.support.servers import answering
 
 from lookalike_crds.buckets import Bucket
 from lookalike_crds.failures import (
@@ -42,11 +42,8 @@ class Refusing(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def refusing() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with answering(Refusing) as url:
+        yield url
 
 
 def answer(code: str, message: str, detail: str = "") -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 from tests.qdrant_server.certificates import Authority
 from tests.support.object_store import SECRET, S3Server, keys_of_s3, s3_server, write_secret
+from tests.support.servers import answering
 
 from lookalike_crds.buckets import Bucket, object_address
 from lookalike_crds.failures import (
@@ -139,11 +139,8 @@ class Refusing(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def refusing() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with answering(Refusing) as url:
+        yield url
 
 
 @pytest.mark.parametrize(
@@ -209,18 +206,12 @@ async def test_what_is_no_service_of_buckets_is_not_quoted(tmp_path: Path) -> No
             self.end_headers()
             self.wfile.write(b"internal")
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Other)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}"
+    with answering(Other) as url:
         where = bucket(S3Server(url, None), "photos", tmp_path)
         for way in (listed(where), open_store(where).read("a.jpg", 10)):
             with pytest.raises((BucketError, ImageError)) as refused:
                 await way
             assert "internal" not in str(refused.value)
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 async def test_a_secret_without_keys_names_the_keys(s3: S3Server, tmp_path: Path) -> None:
@@ -250,11 +241,8 @@ class Rotated(Refusing):
 
 
 async def test_rotated_credentials_are_taken_over_without_a_restart(tmp_path: Path) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Rotated)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with answering(Rotated) as url:
         Rotated.answers = (403, "InvalidAccessKeyId")
-        url = f"http://127.0.0.1:{server.server_port}"
         secrets = write_secret(
             tmp_path / "secrets", "s", AWS_ACCESS_KEY_ID="AKIAOLD", AWS_SECRET_ACCESS_KEY=SECRET
         )
@@ -263,9 +251,6 @@ async def test_rotated_credentials_are_taken_over_without_a_restart(tmp_path: Pa
             await store.read("a.jpg", 10)
         write_secret(tmp_path / "secrets", "s", AWS_ACCESS_KEY_ID="AKIANEW")
         assert await store.read("a.jpg", 10) == b"picture"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 class Pictures(Refusing):
@@ -287,11 +272,8 @@ class Pictures(Refusing):
 
 async def test_a_service_with_certificates_of_its_own_authority(tmp_path: Path) -> None:
     ours = Authority.make("ours")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Pictures)
-    server.socket = ours.server().wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        there = S3Server(f"https://127.0.0.1:{server.server_port}", None)
+    with answering(Pictures, ours.server()) as url:
+        there = S3Server(url, None)
         where = bucket(there, "photos", tmp_path)
         with pytest.raises(BucketError, match=r"(?i)certificate") as refused:
             await listed(where)
@@ -299,9 +281,6 @@ async def test_a_service_with_certificates_of_its_own_authority(tmp_path: Path) 
         write_secret(tmp_path / "secrets", "keys", **{"ca.crt": ours.pem})
         assert [each.key for each in await listed(where)] == ["a.jpg"]
         assert await open_store(where).read("a.jpg", 10) == b"picture"
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_addresses_of_two_services_differ() -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pickle
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import ClassVar
 
 import pytest
+from tests.support.servers import answering
 
 from lookalike_crds.config import FetchPolicy
 from lookalike_serving.images import ImageError, ImageFetcher
@@ -37,11 +37,8 @@ class Host(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Host)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/a.jpg"
-    server.shutdown()
-    server.server_close()
+    with answering(Host) as url:
+        yield f"{url}/a.jpg"
 
 
 class Time:

@@ -14,6 +14,7 @@ import httpx
 import pytest
 from starlette.responses import Response
 from tests.support.configs import collection, serving_config
+from tests.support.object_store import S3Server, s3_server
 from tests.support.pictures import paint
 from tests.support.ports import free_port
 from tests.support.servers import api_of, listening
@@ -176,3 +177,10 @@ def place(tmp_path: Path) -> Iterator[Place]:
 @pytest.fixture(name="paint")
 def painting() -> Callable[..., Path]:
     return paint
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3Server]:
+    """A server of S3 without buckets."""
+    with s3_server() as server:
+        yield server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,12 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.configs import retriever
-from tests.support.object_store import S3Server, keys_of_s3, s3_server
+from tests.support.object_store import S3Server, keys_of_s3
 
 from lookalike_crds.buckets import Bucket
 from lookalike_crds.progress import Progress, RunState
 
 from .conftest import Place
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with s3_server() as server:
-        yield server
 
 
 @dataclass

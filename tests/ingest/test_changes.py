@@ -7,7 +7,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.configs import retriever
-from tests.support.object_store import S3Server, keys_of_s3, s3_server
+from tests.support.object_store import S3Server, keys_of_s3
 
 from lookalike_crds.config import CollectionSources, IndexConfig
 from lookalike_crds.image_collection import Engine
@@ -27,12 +27,6 @@ from lookalike_serving.ingest.run import run
 from .conftest import Place
 
 Photo = Callable[[int], bytes]
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with s3_server() as server:
-        yield server
 
 
 @dataclass

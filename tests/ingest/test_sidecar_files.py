@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.object_store import S3Server, keys_of_s3, s3_server
+from tests.support.object_store import S3Server, keys_of_s3
 
 from .conftest import Place
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3Server]:
-    with s3_server() as server:
-        yield server
 
 
 @pytest.mark.parametrize("kind", ["volume", "s3"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from tests.support.servers import answering
 
 from lookalike_crds.config import FetchPolicy
 from lookalike_crds.progress import Progress
@@ -47,11 +47,8 @@ class Host(BaseHTTPRequestHandler):
 @pytest.fixture
 def host() -> Iterator[str]:
     Host.images, Host.tags, Host.seen = {}, {}, []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Host)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with answering(Host) as url:
+        yield url
 
 
 def test_an_image_that_its_server_calls_unchanged_is_not_sent_again(

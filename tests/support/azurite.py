@@ -10,10 +10,8 @@ import base64
 import contextlib
 import hashlib
 import hmac
-import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +19,9 @@ from pathlib import Path
 
 import httpx
 import pytest
+from e2e.cluster.paths import cache
 from obstore.store import AzureStore
+from tests.support.emulators import emulator
 from tests.support.ports import free_port
 
 VERSION = "3.35.0"
@@ -29,7 +29,6 @@ ACCOUNT = "devstoreaccount1"
 KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 """Of the emulator, the same everywhere and in Microsoft's documentation."""
 _INSTALL_SECONDS = 180
-_START_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -88,29 +87,15 @@ def azurite(folder: Path) -> Iterator[Azurite]:
     port = free_port()
     flags = ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry"]
     command = [str(program), "--blobHost", "127.0.0.1", "--blobPort", str(port), *flags]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}/{ACCOUNT}"
-        until = time.monotonic() + _START_SECONDS
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(url)
-                break
-            assert process.poll() is None, "azurite ended"
-            assert time.monotonic() < until, "azurite does not answer"
-            time.sleep(0.1)
+    url = f"http://127.0.0.1:{port}/{ACCOUNT}"
+    with emulator("azurite", command, url, folder):
         yield Azurite(url)
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _program() -> Path:
     if found := shutil.which("azurite-blob"):
         return Path(found)
-    given = os.environ.get("LOOKALIKE_CACHE")
-    cache = Path(given) if given else Path.home() / ".cache" / "lookalike"
-    home = cache / f"azurite-{VERSION}"
+    home = cache() / f"azurite-{VERSION}"
     program = home / "node_modules" / ".bin" / "azurite-blob"
     if program.is_file():
         return program

@@ -10,18 +10,18 @@ import contextlib
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
+from e2e.cluster.paths import cache
+from tests.support.emulators import emulator
 from tests.support.ports import free_port
 
 VERSION = "v1.52.2"
 _BUILD_SECONDS = 600
-_START_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -51,29 +51,15 @@ def fake_gcs() -> Iterator[FakeGcs]:
     port = free_port()
     command = [str(program), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
     command += ["-backend", "memory", "-public-host", f"127.0.0.1:{port}", "-log-level", "error"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        until = time.monotonic() + _START_SECONDS
-        while True:
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(f"{url}/storage/v1/b")
-                break
-            assert process.poll() is None, "fake-gcs-server ended"
-            assert time.monotonic() < until, "fake-gcs-server does not answer"
-            time.sleep(0.1)
+    url = f"http://127.0.0.1:{port}"
+    with emulator("fake-gcs-server", command, f"{url}/storage/v1/b"):
         yield FakeGcs(url)
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def _program() -> Path:
     if found := shutil.which("fake-gcs-server"):
         return Path(found)
-    given = os.environ.get("LOOKALIKE_CACHE")
-    cache = Path(given) if given else Path.home() / ".cache" / "lookalike"
-    program = cache / f"fake-gcs-server-{VERSION}" / "fake-gcs-server"
+    program = cache() / f"fake-gcs-server-{VERSION}" / "fake-gcs-server"
     if program.is_file():
         return program
     go = shutil.which("go")
