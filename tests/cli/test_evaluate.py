@@ -105,8 +105,10 @@ def test_documents_with_one_value_are_relevant_for_each_other(
     ran = lookalike("evaluate", "--same", field, *half, "--url", server)
     assert ran.code == 2
     assert f"no two documents have the same value of '{field}'" in ran.err
-    few = lookalike("evaluate", "--same", field, "--sample", 3, "--url", server, "-o", "json")
-    assert few.json["groups"][0]["queries"] == 3
+    for sample, queries in ((3, 3), (4, 4), (9, 6)):
+        asked = ("--same", field, "--sample", sample)
+        few = lookalike("evaluate", *asked, "--url", server, "-o", "json")
+        assert few.json["groups"][0]["queries"] == queries
 
 
 def test_judgments_or_a_field_are_named(lookalike: Command) -> None:

@@ -135,8 +135,8 @@ def same_value(documents: Iterator[Any], field: str, sample: int) -> list[Judgme
             "such as the product that a picture shows",
             ExitCode.USAGE,
         )
-    every = max(1, -(-len(judgments) // sample))
-    return judgments[::every]
+    asked = min(sample, len(judgments))
+    return [judgments[at * len(judgments) // asked] for at in range(asked)]
 
 
 def value_of(metadata: Any, field: str) -> Any:
