@@ -184,7 +184,7 @@ def _size(data_dir: Path, collection: str) -> str:
     """What its index takes on this machine's disk, in words; empty if that is not known."""
     from pydantic import ValidationError
 
-    from lookalike_cli.gc import size
+    from lookalike_cli.printing import size
     from lookalike_crds.config import ServingConfig
     from lookalike_serving.machine.disk import size_on_disk
     from lookalike_serving.machine.rundir import RunDirectory

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lookalike_cli.failure import ExitCode, Failure
 from lookalike_cli.options import Output
-from lookalike_cli.printing import counted
+from lookalike_cli.printing import counted, size
 
 if TYPE_CHECKING:
     from lookalike import DuplicateGroup, DuplicateScan, Lookalike
@@ -140,7 +140,7 @@ def _show(
         return
     say(
         f"{counted(scan.documents, 'document')}, {counted(scan.groups, 'group')}: "
-        f"{counted(scan.duplicates, 'duplicate')} of {scan.bytes / 1e6:,.1f} MB.",
+        f"{counted(scan.duplicates, 'duplicate')} of {size(scan.bytes)}.",
         markup=False,
     )
     if scan.unreadable:
@@ -197,19 +197,19 @@ def _apply(
 
     would = applied(dry_run=True)
     if would.deleted:
-        what = f"{counted(would.deleted, 'duplicate')} of {would.bytes / 1e6:,.1f} MB"
+        what = f"{counted(would.deleted, 'duplicate')} of {size(would.bytes)}"
         confirm(f"Delete {what} from {collection}, as the report says?", yes=asked.yes)
     done = applied(dry_run=False)
-    deleted, size, left = done.deleted, done.bytes, done.told
+    deleted, freed, left = done.deleted, done.bytes, done.told
     while done.more:
         done = applied(dry_run=False)
-        deleted, size, left = deleted + done.deleted, size + done.bytes, done.told
+        deleted, freed, left = deleted + done.deleted, freed + done.bytes, done.told
     if output is Output.JSON:
-        told = {"deleted": deleted, "bytes": size, "left": [each.model_dump() for each in left]}
+        told = {"deleted": deleted, "bytes": freed, "left": [each.model_dump() for each in left]}
         print_json(told)
         return
     say = console().print
-    say(f"{counted(deleted, 'document')} deleted, {size / 1e6:,.1f} MB.", markup=False)
+    say(f"{counted(deleted, 'document')} deleted, {size(freed)}.", markup=False)
     for each in left[:20]:
         say(f"  left {each.document_id}: {each.why}", markup=False, soft_wrap=True)
     if len(left) > 20:

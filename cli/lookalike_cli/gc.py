@@ -225,7 +225,7 @@ def _tell(done: Done, again: str | None, output: Output) -> None:
 def _print(found: list[LeftBehind], command: str) -> None:
     from rich.markup import escape
 
-    from lookalike_cli.printing import console, shown, table
+    from lookalike_cli.printing import console, shown, size, table
 
     if not found:
         console().print("There are no unused indexes.")
@@ -259,18 +259,9 @@ def _count(number: int | None) -> str:
     return "unknown" if number is None else f"{number:,}"
 
 
-def size(number: int) -> str:
-    """Bytes for people."""
-    value, unit = float(number), "B"
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
-            break
-        value /= 1000
-    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-
-
 def left_behind_line(data_dir: Path) -> str | None:
     """For `up` and `status`: that there are some, and the command. No engine is loaded for it."""
+    from lookalike_cli.printing import size
     from lookalike_serving.machine.disk import size_on_disk
     from lookalike_serving.machine.edge_places import unused_folders
 

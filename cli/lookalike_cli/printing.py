@@ -54,6 +54,16 @@ def _console(*, stderr: bool, width: int | None) -> Console:
     return Printable(stderr=stderr, highlight=False, width=width)
 
 
+def size(number: int) -> str:
+    """Bytes for people."""
+    value, unit = float(number), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
 def print_error(message: str) -> None:
     """Where a command ends, without Rich: it may be what is missing."""
     red, plain = ("\033[31m", "\033[0m") if _in_colour() else ("", "")
