@@ -108,7 +108,7 @@ INFINITY = Peer(
     "infinity-emb 0.0.78",
     "with_infinity.py",
     ("folder", "s3"),
-    ("infinity-emb[server,torch,vision]==0.0.78", "transformers<4.50", "qdrant-client"),
+    ("infinity-emb[server,torch,vision]==0.0.78", "aiohttp", "transformers<4.50", "qdrant-client"),
     _transformers_folder,
 )
 PEERS = {

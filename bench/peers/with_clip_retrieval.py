@@ -85,6 +85,7 @@ def main():
                 points = [models.PointStruct(id=done + n, vector=v) for n, v in enumerate(some)]
                 client.upsert("bench", points)
                 done += len(points)
+        print()  # clip-retrieval leaves its own line open
         print(json.dumps({"images": done, "seconds": time.perf_counter() - started}))
 
 
