@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast test-slow lint format generate check-generated lock \
         bench bench-quality bench-search bench-facets bench-buckets bench-http bench-decode bench-ingest bench-listing bench-memory bench-attack \
-        bench-duplicates bench-duplicate-scans bench-operator bench-frames kill-ingestion train-demo-model \
+        bench-duplicates bench-duplicate-scans bench-operator bench-frames bench-duplicates-scale kill-ingestion kill-scans train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
 PYTHON ?= python3
@@ -125,6 +125,9 @@ bench-ingest: install ## Ingestion beside its ideal rate
 kill-ingestion: install ## Kill ingestion 100 times, and read 1,000 damaged files (seeded; long)
 	LOOKALIKE_KILLS=100 LOOKALIKE_MUTANTS=1000 LOOKALIKE_AWAY=60 $(BIN)/pytest -q \
 	  tests/ingest/test_kills.py tests/ingest/test_faulty_buckets.py tests/ingest/test_shared_listing.py
+
+kill-scans: install ## Kill a duplicate scan at KILLS random moments (50)
+	LOOKALIKE_SCAN_KILLS=$(or $(KILLS),50) $(BIN)/pytest -q tests/scans/test_scan.py -k killed
 
 bench-listing: install ## A rerun over unchanged keys by 1, 2, 4 pods (KEYS="1000000" for more of them)
 	$(BIN)/python bench/listing.py $(if $(KEYS),--keys $(KEYS))

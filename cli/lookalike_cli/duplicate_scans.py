@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
@@ -41,6 +42,7 @@ class Scanning:
     lowest: bool
     folders: list[str]
     filters: list[str]
+    full: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ def _scan(client: Lookalike, collection: str, asked: Scanning) -> DuplicateScan:
         sensitivity=asked.sensitivity,
         keep=_keep(asked),
         filters=parse_filters(asked.filters),
+        full=asked.full,
     )
     told = time.monotonic()
     while found.state in _ACTIVE:
@@ -104,9 +107,15 @@ def _scan(client: Lookalike, collection: str, asked: Scanning) -> DuplicateScan:
         if time.monotonic() - told > 5 and found.state == "RUNNING":
             told = time.monotonic()
             left = "" if found.eta_seconds is None else f", about {found.eta_seconds:,.0f} s left"
-            line = f"{found.done:,} of {counted(found.documents, 'document')}{left}"
+            line = f"{_how_far(found)}{left}"
             notices().print(line, markup=False)
     return found
+
+
+def _how_far(scan: DuplicateScan) -> str:
+    if scan.candidates is None:
+        return f"{scan.done:,} of {counted(scan.documents, 'document')} read"
+    return f"{scan.compared:,} of {counted(scan.candidates, 'pair')} compared"
 
 
 def _newest(client: Lookalike, collection: str) -> DuplicateScan:
@@ -135,8 +144,7 @@ def _show(
         return
     say = console().print
     if scan.state != "COMPLETED":
-        of = f"{scan.done:,} of {counted(scan.documents, 'document')}"
-        say(f"The scan {scan.scan_id} is {scan.state}: {of} compared.", markup=False)
+        say(f"The scan {scan.scan_id} is {scan.state}: {_how_far(scan)}.", markup=False)
         return
     say(
         f"{counted(scan.documents, 'document')}, {counted(scan.groups, 'group')}: "
@@ -146,11 +154,14 @@ def _show(
     if scan.unreadable:
         unread = counted(scan.unreadable, "document")
         say(f"The image of {unread} could not be read.", markup=False)
+    if scan.deleted is not None:
+        say(f"{counted(scan.deleted, 'document')} deleted, as the spec says.", markup=False)
     if groups:
         say(_table(groups))
+        deleted = "Nothing was deleted. " if not scan.deleted else ""
         say(
-            "Nothing was deleted. `lookalike duplicates --apply` deletes all but those that are "
-            "kept, after a confirmation.",
+            f"{deleted}{client.base_url}/review shows them side by side; `lookalike duplicates "
+            "--apply` deletes all but those that are kept, after a confirmation.",
             markup=False,
             soft_wrap=True,
         )
@@ -196,9 +207,11 @@ def _apply(
         )
 
     would = applied(dry_run=True)
-    if would.deleted:
-        what = f"{counted(would.deleted, 'duplicate')} of {size(would.bytes)}"
-        confirm(f"Delete {what} from {collection}, as the report says?", yes=asked.yes)
+    if not would.deleted:
+        _nothing(scan, would, output)
+        return
+    what = f"{counted(would.deleted, 'duplicate')} of {size(would.bytes)}"
+    confirm(f"Delete {what} from {collection}, as the report says?", yes=asked.yes)
     done = applied(dry_run=False)
     deleted, freed, left = done.deleted, done.bytes, done.told
     while done.more:
@@ -210,6 +223,30 @@ def _apply(
         return
     say = console().print
     say(f"{counted(deleted, 'document')} deleted, {size(freed)}.", markup=False)
+    _say_left(left)
+
+
+def _nothing(scan: DuplicateScan, would: Any, output: Output) -> None:
+    from lookalike_cli.printing import console, print_json
+
+    if output is Output.JSON:
+        left = [each.model_dump() for each in would.told]
+        print_json({"deleted": 0, "bytes": 0, "left": left})
+        return
+    if not scan.duplicates:
+        why = "the scan found no duplicates"
+    elif would.gone == scan.duplicates:
+        why = f"{counted(would.gone, 'duplicate')} of the report are deleted already"
+    else:
+        why = f"{counted(would.gone, 'duplicate')} are deleted already, {would.left:,} stay"
+    console().print(f"Nothing to delete: {why}.", markup=False)
+    _say_left(would.told)
+
+
+def _say_left(left: Sequence[Any]) -> None:
+    from lookalike_cli.printing import console
+
+    say = console().print
     for each in left[:20]:
         say(f"  left {each.document_id}: {each.why}", markup=False, soft_wrap=True)
     if len(left) > 20:

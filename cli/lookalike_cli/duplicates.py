@@ -90,6 +90,14 @@ def duplicates(
     filter: Annotated[
         list[str] | None, typer.Option("--filter", help="With --scan: a condition, as in search.")
     ] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            "--full",
+            help="With --scan: compare all documents anew, also those that have not changed since "
+            "an earlier scan.",
+        ),
+    ] = False,
     exactly: Annotated[
         Only | None,
         typer.Option("--only", help="With --apply: delete only documents with this verdict."),
@@ -126,7 +134,7 @@ def duplicates(
             of_collection(
                 client,
                 name,
-                scan=Scanning(how, keep, field, lowest, folder or [], filter or [])
+                scan=Scanning(how, keep, field, lowest, folder or [], filter or [], full)
                 if scan
                 else None,
                 apply=Applying(exactly, spare or [], yes) if apply else None,

@@ -91,7 +91,7 @@ def render(
             vector=resource.spec.vector,
             index=index,
             fields=resource.spec.fields,
-            duplicates=resource.spec.duplicates,
+            duplicates=resource.spec.scanned,
             sources=tuple(source.name for source in resource.spec.sources),
         )
         collections.append(collection)

@@ -170,11 +170,27 @@ def _print(told: dict[str, Any]) -> None:
             causes = ", ".join(f"{one['count']:,} {one['code']}" for one in failures)
             line = f"{name}: {total:,} not ingested ({causes}): `lookalike failures` lists them"
             console().print(line, soft_wrap=True)
+    for each in told["collections"]:
+        if (scan := each.get("last_duplicate_scan")) is not None:
+            console().print(escape(_scan_line(each["name"], scan)), soft_wrap=True)
     for each in told["ingestions"]:
         for line in _ingestion_lines(each):
             console().print(escape(line), soft_wrap=True)
     if told.get("left_behind"):
         console().print(escape(told["left_behind"]), soft_wrap=True)
+
+
+def _scan_line(collection: str, scan: dict[str, Any]) -> str:
+    from lookalike_cli.printing import counted, size
+
+    line = f"duplicate scan of {collection}: {scan['state'].lower()} at {scan['time']}"
+    if scan["state"] != "Completed":
+        return line if scan.get("message") is None else f"{line}: {scan['message']}"
+    line += f", {counted(scan['groups'], 'group')}, {counted(scan['documents'], 'duplicate')} of "
+    line += size(scan["bytes"])
+    if scan.get("deleted") is not None:
+        return f"{line}; {counted(scan['deleted'], 'document')} deleted"
+    return f"{line}: `lookalike duplicates` lists them" if scan["groups"] else line
 
 
 def _ingestion_lines(told: dict[str, Any]) -> list[str]:

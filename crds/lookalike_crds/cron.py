@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 PATTERN = r"^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[^\s@=]+(\s+[^\s@=]+){4})$"
 """What the API server's schema checks; the rest is checked in Python."""
@@ -15,6 +17,17 @@ _FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (
     ("month", 1, 12, _MONTHS),
     ("day of the week", 0, 6, _DAYS),
 )
+_NAMED = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+_LONGEST_DAYS = 8 * 366
+"""Between two times of an expression that has any: 29 February comes after eight years at most."""
 _PART = re.compile(r"(\*|\?|\w+)(?:-(\w+))?(?:/([0-9]+))?")
 
 
@@ -30,6 +43,65 @@ def checked(text: str) -> str:
                     "or steps (*/15)"
                 )
     return text
+
+
+def last_time(text: str, now: datetime) -> datetime | None:
+    """The last time of the expression that is not after `now`, in UTC; None if it has none.
+
+    As a CronJob reads it: if both the day of the month and the day of the week are restricted, a
+    day that either of them names is one.
+    """
+    fields = _NAMED.get(text, text).split()
+    minutes, hours, days, months, weekdays = (
+        _values(field, low, high, names)
+        for field, (_, low, high, names) in zip(fields, _FIELDS, strict=True)
+    )
+    any_day, any_weekday = (fields[at][0] in "*?" for at in (2, 4))
+    now = now.astimezone(UTC)
+    for day in _days_before(now):
+        by_month, by_week = day.day in days, day.isoweekday() % 7 in weekdays
+        is_one = by_month and by_week if any_day or any_weekday else by_month or by_week
+        if day.month not in months or not is_one:
+            continue
+        for hour in sorted(hours, reverse=True):
+            for minute in sorted(minutes, reverse=True):
+                at = day.replace(hour=hour, minute=minute)
+                if at <= now:
+                    return at
+    return None
+
+
+def _days_before(now: datetime) -> Iterator[datetime]:
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return (today - timedelta(days=days) for days in range(_LONGEST_DAYS))
+
+
+def _values(field: str, low: int, high: int, names: list[str]) -> set[int]:
+    found: set[int] = set()
+    for part in field.split(","):
+        first, last, step = _parsed(part)
+        if first in ("*", "?"):
+            begin, end = low, high
+        else:
+            begin = _known(first, low, names)
+            end = _known(last, low, names) if last else (high if step else begin)
+        found.update(range(begin, end + 1, int(step or 1)))
+    return found
+
+
+def _parsed(part: str) -> tuple[str, str | None, str | None]:
+    found = _PART.fullmatch(part)
+    if found is None:
+        raise ValueError(f"{part!r} is no part of a cron expression")
+    first, last, step = found.groups()
+    return first, last, step
+
+
+def _known(text: str, low: int, names: list[str]) -> int:
+    number = _number(text, low, names)
+    if number is None:
+        raise ValueError(f"{text!r} is no part of a cron expression")
+    return number
 
 
 def _fits(part: str, low: int, high: int, names: list[str]) -> bool:

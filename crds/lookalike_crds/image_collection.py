@@ -320,20 +320,58 @@ class IngestionSpec(Spec):
 
 class DuplicatesAction(StrEnum):
     REPORT = "Report"
-    TAG = "Tag"
     DELETE = "Delete"
 
 
-class Keep(StrEnum):
+class DuplicateVerdict(StrEnum):
+    EXACT = "Exact"
+    COPY = "Copy"
+
+
+class KeepRule(StrEnum):
+    LARGEST = "Largest"
     OLDEST = "Oldest"
     NEWEST = "Newest"
-    LARGEST = "Largest"
+    FIELD = "Field"
+    FOLDERS = "Folders"
+
+
+class KeepOrder(StrEnum):
+    HIGHEST = "Highest"
+    LOWEST = "Lowest"
 
 
 class Sensitivity(StrEnum):
     STRICT = "Strict"
     BALANCED = "Balanced"
     LOOSE = "Loose"
+
+
+class KeepSpec(Spec):
+    """Which image of a group of duplicates is kept."""
+
+    rule: KeepRule = Field(
+        default=KeepRule.LARGEST,
+        description="Largest keeps the image with most pixels. Oldest and Newest go by the time at "
+        "which documents were created, Field by the value of a metadata key, and Folders by the "
+        "folder that a document id begins with.",
+    )
+    field: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=512,
+        description="With rule Field: the metadata key, with dots for nested keys.",
+    )
+    order: KeepOrder = Field(
+        default=KeepOrder.HIGHEST,
+        description="With rule Field: whether the image with the highest or the lowest value is "
+        "kept.",
+    )
+    folders: tuple[Annotated[str, Field(min_length=1, max_length=512)], ...] = Field(
+        default=(),
+        max_length=100,
+        description="With rule Folders: what document ids begin with, the preferred folder first.",
+    )
 
 
 class DuplicatesSpec(Spec):
@@ -346,14 +384,27 @@ class DuplicatesSpec(Spec):
     )
     schedule: Schedule | None = Field(
         default=None,
-        description="A cron expression (UTC). If it is unset, scans run only on request.",
+        description="A cron expression (UTC): when the whole collection is scanned for duplicates. "
+        "If it is unset, scans run only on request.",
     )
-    action: DuplicatesAction | None = Field(
-        default=None,
-        description="What is done with duplicates. Report lists them. Tag marks them in their "
-        "metadata. Delete keeps one of each group.",
+    action: DuplicatesAction = Field(
+        default=DuplicatesAction.REPORT,
+        description="What a scheduled scan does with the duplicates that it finds. Report only "
+        "lists them. Delete deletes those whose verdict is in verdicts, and never the image of a "
+        "group that is kept.",
     )
-    keep: Keep | None = Field(default=None, description="Which image of a group is kept.")
+    verdicts: tuple[DuplicateVerdict, ...] = Field(
+        default=(DuplicateVerdict.EXACT,),
+        min_length=1,
+        max_length=2,
+        description="With action Delete: which duplicates are deleted. Exact are images with the "
+        "same pixels. Copy are edited copies, too; this needs sensitivity Strict.",
+    )
+    keep: KeepSpec = Field(
+        default=KeepSpec(),
+        description="Which image of a group a scheduled scan keeps. What the rule leaves open is "
+        "decided by pixels, the size of the file, age and id.",
+    )
 
 
 class DeletionPolicy(StrEnum):
@@ -397,6 +448,15 @@ class ImageCollectionSpec(Spec):
         default=False,
         description="If true, no ingestion and no scan is started until it is false again.",
     )
+
+    @property
+    def scanned(self) -> DuplicatesSpec | None:
+        """`duplicates` as it is acted on: while suspended, there is no schedule."""
+        if self.duplicates is None or not self.suspend:
+            return self.duplicates
+        return self.duplicates.model_copy(
+            update={"schedule": None, "action": DuplicatesAction.REPORT}
+        )
 
 
 class SourceStatus(Status):
@@ -504,6 +564,34 @@ class RunStatus(Status):
     )
 
 
+class DuplicateScanStatus(Status):
+    """A duplicate scan that has ended."""
+
+    id: str = Field(max_length=64, description="The id under which its report is read.")
+    state: Literal["Completed", "Failed", "Cancelled"] = Field(
+        description="How the scan ended. Only a completed scan has groups."
+    )
+    time: str = Field(max_length=64, description="RFC 3339: when it ended.")
+    scanned: int = Field(default=0, ge=0, description="The number of documents that were scanned.")
+    groups: int = Field(
+        default=0, ge=0, description="The number of groups of documents that show the same picture."
+    )
+    documents: int = Field(
+        default=0,
+        ge=0,
+        description="The number of duplicates: documents of groups, without those that are kept.",
+    )
+    bytes: int = Field(default=0, ge=0, description="The size of the images of the duplicates.")
+    deleted: int | None = Field(
+        default=None,
+        ge=0,
+        description="The number of documents that the scan deleted, if it was to delete any.",
+    )
+    message: str | None = Field(
+        default=None, max_length=1024, description="Why the scan failed, with the remedy."
+    )
+
+
 class ImageCollectionStatus(Status):
     """What the operator last saw."""
 
@@ -545,4 +633,7 @@ class ImageCollectionStatus(Status):
         "index.",
     )
     run: RunStatus | None = Field(default=None, description="The last ingestion run.")
-    last_duplicate_scan: str | None = Field(default=None, max_length=64, description="RFC 3339.")
+    last_duplicate_scan: DuplicateScanStatus | None = Field(
+        default=None,
+        description="The last duplicate scan that ended, as a serving pod reported it.",
+    )

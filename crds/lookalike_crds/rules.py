@@ -15,14 +15,20 @@ from pydantic.alias_generators import to_camel
 
 from lookalike_crds.image_collection import (
     CaSpec,
+    DuplicatesAction,
+    DuplicatesSpec,
+    DuplicateVerdict,
     Engine,
     ImageCollectionSpec,
     IndexSpec,
+    KeepRule,
+    KeepSpec,
     ModelSpec,
     Precision,
     Provider,
     QdrantProtocol,
     QdrantSpec,
+    Sensitivity,
     VectorSpec,
 )
 from lookalike_crds.pod_fields import wrong_fields
@@ -73,6 +79,42 @@ class Broken:
 
 RULES: tuple[Rule, ...] = (
     *(Rule(row.name, row.on, row.cel, row.message, row.holds) for row in UNBUILT),
+    Rule(
+        "duplicates-are-deleted-by-a-schedule",
+        DuplicatesSpec,
+        "self.action != 'Delete' || has(self.schedule)",
+        "duplicates.action Delete is what scheduled scans do: set duplicates.schedule, or delete "
+        "with `lookalike duplicates --apply`",
+        lambda d: d.action is not DuplicatesAction.DELETE or d.schedule is not None,
+    ),
+    Rule(
+        "copies-are-deleted-strictly",
+        DuplicatesSpec,
+        "self.action != 'Delete' || !self.verdicts.exists(v, v == 'Copy')"
+        " || self.sensitivity == 'Strict'",
+        "duplicates.verdicts with Copy needs duplicates.sensitivity Strict: the other ones find "
+        "more copies, and are wrong more often",
+        lambda d: (
+            d.action is not DuplicatesAction.DELETE
+            or DuplicateVerdict.COPY not in d.verdicts
+            or d.sensitivity is Sensitivity.STRICT
+        ),
+    ),
+    Rule(
+        "kept-by-field",
+        KeepSpec,
+        "(self.rule == 'Field') == has(self.field)",
+        "keep.rule Field and keep.field go together: name the metadata key, or choose another rule",
+        lambda k: (k.rule is KeepRule.FIELD) == (k.field is not None),
+    ),
+    Rule(
+        "kept-by-folders",
+        KeepSpec,
+        "(self.rule == 'Folders') == (has(self.folders) && size(self.folders) > 0)",
+        "keep.rule Folders and keep.folders go together: list the preferred folder first, or "
+        "choose another rule",
+        lambda k: (k.rule is KeepRule.FOLDERS) == bool(k.folders),
+    ),
     Rule(
         "one-kind-of-source",
         SourceSpec,

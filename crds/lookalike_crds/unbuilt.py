@@ -10,8 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lookalike_crds.image_collection import DuplicatesSpec
-
 NEXT_VERSION = "0.2.0"
 """The minor release that follows the one in pyproject.toml."""
 
@@ -45,8 +43,4 @@ class Unbuilt:
         return getattr(part, self.field) is None
 
 
-UNBUILT: tuple[Unbuilt, ...] = (
-    Unbuilt(DuplicatesSpec, "schedule", "duplicates.schedule", "remove it"),
-    Unbuilt(DuplicatesSpec, "action", "duplicates.action", "remove it"),
-    Unbuilt(DuplicatesSpec, "keep", "duplicates.keep", "remove it"),
-)
+UNBUILT: tuple[Unbuilt, ...] = ()

@@ -33,6 +33,7 @@ from lookalike_operator.plan.model import (
     Manifest,
     Meta,
     Plan,
+    RetrieverFacts,
     RetrieverSnapshot,
     Sample,
     Settings,
@@ -87,6 +88,7 @@ async def preview(
         settings=replace(settings, cluster_id=cluster.identity),
         secrets=Secrets(cluster),
         progress=_no_progress,
+        duplicate_scan=_no_scan,
         refused_pods=explanations.refused_pods,
         unprovisioned=explanations.unprovisioned,
         qdrant=qdrant,
@@ -179,6 +181,10 @@ def _newer(after: Manifest) -> dict[str, Any]:
     meta: Mapping[str, Any] = after["metadata"]
     version = int(meta.get("resourceVersion") or 0) + 1
     return {**after, "metadata": {**meta, "resourceVersion": str(version)}}
+
+
+async def _no_scan(collection: Meta, retriever: RetrieverFacts) -> None:
+    """Serving pods are asked by the operator, from inside of the cluster."""
 
 
 async def _no_progress(pods: Iterable[Manifest]) -> Mapping[str, WorkerProgress]:

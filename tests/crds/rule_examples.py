@@ -89,9 +89,37 @@ EXAMPLES: tuple[Example, ...] = (
         False,
     ),
     *(
-        Example(f"duplicates-{field}-is-built", "ImageCollection", {"duplicates": duplicates}, ok)
-        for field, value in (("schedule", "0 3 * * *"), ("action", "Tag"), ("keep", "Oldest"))
-        for duplicates, ok in (({"sensitivity": "Strict"}, True), ({field: value}, False))
+        Example(
+            "duplicates-are-deleted-by-a-schedule",
+            "ImageCollection",
+            {"duplicates": {"action": "Delete", **more}},
+            holds,
+        )
+        for more, holds in (({"schedule": "@daily"}, True), ({}, False))
+    ),
+    *(
+        Example(
+            "copies-are-deleted-strictly",
+            "ImageCollection",
+            {"duplicates": {"action": "Delete", "schedule": "@daily", **more}},
+            holds,
+        )
+        for more, holds in (
+            ({}, True),
+            ({"verdicts": ["Exact", "Copy"], "sensitivity": "Strict"}, True),
+            ({"verdicts": ["Copy"]}, False),
+        )
+    ),
+    *(
+        Example(rule, "ImageCollection", {"duplicates": {"keep": keep}}, holds)
+        for rule, keep, holds in (
+            ("kept-by-field", {"rule": "Field", "field": "stars"}, True),
+            ("kept-by-field", {"rule": "Field"}, False),
+            ("kept-by-field", {"rule": "Oldest", "field": "stars"}, False),
+            ("kept-by-folders", {"rule": "Folders", "folders": ["originals/"]}, True),
+            ("kept-by-folders", {"rule": "Folders"}, False),
+            ("kept-by-folders", {"folders": ["originals/"]}, False),
+        )
     ),
     *(
         Example(

@@ -8,15 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
-import pytest
-
 from lookalike_crds.base import Spec
 from lookalike_crds.image_collection import ImageCollectionSpec
-from lookalike_crds.load import load_resources
 from lookalike_crds.retriever import RetrieverSpec
 from lookalike_crds.rules import RULES
 from lookalike_crds.sources import KINDS
-from lookalike_crds.unbuilt import NEXT_VERSION, UNBUILT
+from lookalike_crds.unbuilt import NEXT_VERSION, UNBUILT, Unbuilt
 
 ROOT = Path(__file__).parents[2]
 RULES_THEMSELVES = {"rules", "unbuilt"}
@@ -65,22 +62,11 @@ def test_the_version_named_is_the_next_minor_one() -> None:
     assert f"{major}.{minor + 1}.0" == NEXT_VERSION
 
 
-@pytest.mark.parametrize(
-    ("spec", "told"),
-    [
-        ('duplicates: {schedule: "0 3 * * *"}', "duplicates.schedule"),
-        ("duplicates: {action: Tag}", "duplicates.action"),
-        ("duplicates: {keep: Oldest}", "duplicates.keep"),
-    ],
-)
-def test_what_is_not_built_is_refused_with_the_version_in_which_it_comes(
-    spec: str, told: str
-) -> None:
-    head = "apiVersion: lookalike.dev/v1alpha1\nkind: ImageCollection\nmetadata: {name: a}\n"
-    text = f"{head}spec: {{{spec}}}"
-    (error,) = load_resources(text).errors
-    assert told in error.message
-    assert f"comes with version {NEXT_VERSION}" in error.message
+def test_what_is_not_built_is_refused_with_the_version_in_which_it_comes() -> None:
+    row = Unbuilt(ImageCollectionSpec, "deletion_policy", "deletionPolicy", "remove it")
+    assert row.message == f"deletionPolicy comes with version {NEXT_VERSION}: remove it"
+    assert row.cel == "!has(self.deletionPolicy)"
+    assert not row.holds(ImageCollectionSpec())
 
 
 def test_each_row_is_a_rule_of_its_own_name() -> None:

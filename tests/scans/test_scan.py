@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import os
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -17,6 +20,7 @@ from tests.support.configs import collection, serving_config
 from tests.support.servers import api_of, client_of
 
 from lookalike_crds.config import ServingConfig
+from lookalike_serving.scans.pictures import Pictures
 from lookalike_serving.scans.runner import scans_of
 from lookalike_serving.service import Service
 
@@ -131,33 +135,82 @@ async def test_a_scan_finds_each_copy_and_says_why_the_original_is_kept(
     assert sum(row["keep"] == "no" for row in rows) == scan["duplicates"]
 
 
-async def test_a_scan_that_was_killed_goes_on_to_the_same_report(
+KILLS = int(os.environ.get("LOOKALIKE_SCAN_KILLS", "3"))
+"""`make kill-scans` has more of them."""
+
+
+async def test_a_scan_that_is_killed_at_random_moments_ends_with_the_same_report(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lookalike_serving.scans.run.PAGE", 2)
-    whole = await scanned(client)
-    begun = (await client.post(SCANS, json={"sensitivity": "balanced"})).json()["scan_id"]
-    store = await scans_of(service_of(client), "photos")
-    saved = 0
-    original = type(store).save_page
-
-    async def killed(self: Any, *args: Any) -> None:
-        nonlocal saved
-        saved += 1
-        if saved in (2, 4):
-            raise OSError("killed")  # what was done since the page before is lost
-        await original(self, *args)
-
-    monkeypatch.setattr(type(store), "save_page", killed)
+    """Each write may be the last one of a process, before or after it is done."""
+    monkeypatch.setattr("lookalike_serving.scans.reading.PICTURES", 3)
+    monkeypatch.setattr("lookalike_serving.scans.run.PICTURES", 3)
     monkeypatch.setattr("lookalike_serving.scans.runner._AFTER_FAILURE_SECONDS", 0)
-    client.app.state.scans.look()  # type: ignore[attr-defined]
-    while saved < 5:
-        client.app.state.scans.look()  # type: ignore[attr-defined]
-        await asyncio.sleep(0.05)
-    again = await ended(client, begun)
-    assert again["state"] == "COMPLETED"
-    assert again["report_id"] == whole["report_id"]
-    assert await groups(client, begun) == await groups(client, whole["scan_id"])
+    monkeypatch.setattr("lookalike_serving.scans.runner._LOOK_SECONDS", 0.01)
+    whole = await scanned(client)
+    random = Random(50)
+    left = KILLS
+    original = type(await scans_of(service_of(client), "photos"))._write
+
+    async def killed(self: Any, points: Any) -> None:
+        nonlocal left
+        dies = left > 0 and random.random() < 0.4
+        if dies and random.random() < 0.5:
+            left -= 1
+            raise OSError("killed before it was written")
+        await original(self, points)
+        if dies:
+            left -= 1
+            raise OSError("killed after it was written")
+
+    monkeypatch.setattr("lookalike_serving.scans.store.ScanStore._write", killed)
+    while True:  # as many scans as it takes
+        told = await scanned(client, full=True)
+        assert told["state"] == "COMPLETED"
+        assert told["report_id"] == whole["report_id"]
+        assert told["unchanged"] == 0
+        assert await groups(client, told["scan_id"]) == await groups(client, whole["scan_id"])
+        if not left:
+            return
+
+
+async def test_a_scan_after_a_change_compares_what_has_changed_and_finds_the_same(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await scanned(client, full=True)
+    documents = "/v1/collections/photos/documents"
+    new = "copies/half-page.png"
+    await client.post(
+        documents,
+        files={"image": (new, encoded(edited(photograph("page.png", 240), "half")))},
+        data={"document_id": new},
+    )
+    gone = "copies/same-pixels.tif"
+    await client.delete(f"{documents}/{quote(gone, safe='')}")
+    read: list[str] = []
+    original = Pictures.picture
+
+    async def noting(self: Any, document: Any) -> Any:
+        read.append(document.document_id)
+        return await original(self, document)
+
+    monkeypatch.setattr(Pictures, "picture", noting)
+    after = await scanned(client)
+    assert (after["documents"], after["unchanged"]) == (len(pictures()), len(pictures()) - 1)
+    assert after["candidates"] < before["candidates"]
+    assert new in read
+    told = await groups(client, after["scan_id"])
+    whole = await scanned(client, full=True)
+    assert whole["report_id"] == after["report_id"]
+    assert told == await groups(client, whole["scan_id"])
+    assert told["originals/alone.png"] == {new: "copy"}
+    assert gone not in told[f"originals/{NAMES[0]}"]
+    await client.delete(f"{documents}/{quote(new, safe='')}?forget=true")
+    await client.post(
+        documents,
+        files={"image": (gone, pictures()[gone])},
+        data={"document_id": gone},
+    )
 
 
 async def test_filters_and_a_cancellation(client: httpx.AsyncClient) -> None:

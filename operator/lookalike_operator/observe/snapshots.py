@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from lookalike_crds.image_collection import Engine, ImageCollectionSpec
+from lookalike_crds.image_collection import DuplicateScanStatus, Engine, ImageCollectionSpec
 from lookalike_crds.progress import WorkerProgress
 from lookalike_crds.retriever import RetrieverSpec, Runtime
 from lookalike_operator.kinds import RAY_SERVICE
@@ -28,6 +28,7 @@ from lookalike_operator.observe.resources import (
 from lookalike_operator.observe.secrets import SecretKey, Secrets
 from lookalike_operator.observe.store import Store
 from lookalike_operator.plan.addresses import address_problem, asked_urls
+from lookalike_operator.plan.duplicate_scans import is_asked
 from lookalike_operator.plan.indexes import alias_of, index_of, observed_index
 from lookalike_operator.plan.model import (
     CollectionFacts,
@@ -46,6 +47,7 @@ from lookalike_operator.plan.model import (
     Written,
     ref_of,
 )
+from lookalike_operator.plan.runs import gateway_of
 from lookalike_operator.plan.waiting import missing_secrets
 
 Samples = Callable[[Meta, RetrieverSpec], Awaitable[tuple[tuple[Sample, ...], float | None]]]
@@ -64,6 +66,8 @@ class Observer:
     samples: Samples
     progress: Callable[[Iterable[Manifest]], Awaitable[Mapping[str, WorkerProgress]]]
     """Of pods: those of ingestion that run and answer."""
+    duplicate_scan: Callable[[Meta, RetrieverFacts], Awaitable[DuplicateScanStatus | None]]
+    """The last one of a collection, as the pods of a Retriever report it."""
     refused_pods: Said
     unprovisioned: Callable[[Iterable[Manifest], datetime], Awaitable[Mapping[str, str]]]
     """As `Said`, as of a moment."""
@@ -107,6 +111,7 @@ class Observer:
             snapshot,
             missing_secrets=await self.secrets.missing(_secrets_of(meta, spec)),
             progress=await self.progress(pods),
+            duplicate_scan=await self._last_scan(snapshot, spec),
             refused_pods=await self.refused_pods(children),
             unprovisioned=await self.unprovisioned(children, snapshot.now),
             index=await self._index(snapshot, spec),
@@ -123,6 +128,14 @@ class Observer:
             api_key=None if key is None else await self.secrets.value(key),
             ca=None if ca is None else await self.secrets.value(ca),
         )
+
+    async def _last_scan(
+        self, snapshot: CollectionSnapshot, spec: ImageCollectionSpec
+    ) -> DuplicateScanStatus | None:
+        gateway = gateway_of(snapshot)
+        if not is_asked(spec) or gateway is None or not gateway.available:
+            return None
+        return await self.duplicate_scan(snapshot.meta, gateway)
 
     async def _index(
         self, snapshot: CollectionSnapshot, spec: ImageCollectionSpec

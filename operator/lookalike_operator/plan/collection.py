@@ -26,6 +26,7 @@ from lookalike_operator.plan import (
     config_map,
     conflicts,
     cron_job,
+    duplicate_scans,
     indexes,
 )
 from lookalike_operator.plan.causes import Cause
@@ -220,7 +221,8 @@ class _Work:
         )
 
     def _events(self) -> tuple[Event, ...]:
-        events: list[Event] = []
+        ended = duplicate_scans.event(self.snapshot)
+        events: list[Event] = [] if ended is None else [ended]
         before = self.snapshot.status.index_name
         name, model, _ = self.active()
         if self._is_taken():
@@ -259,6 +261,13 @@ class _Work:
         return run is not None and not (run.recorded or run.live or self.waiting)
 
     def _requeue_after(self) -> float | None:
+        seconds = self._changes_within()
+        if duplicate_scans.is_asked(self.spec) and gateway_of(self.snapshot) is not None:
+            asked = duplicate_scans.ASKED_SECONDS
+            return asked if seconds is None else min(asked, seconds)
+        return seconds
+
+    def _changes_within(self) -> float | None:
         facts = self.snapshot.index
         if self.run is not None and self.run.live is not None and lacks_pods(self.run.live):
             return _WITHOUT_PODS_SECONDS
@@ -291,6 +300,7 @@ class _Work:
                 "index_name": name,
                 "index_volume": self._volume(),
                 "run": self.run_status(),
+                "last_duplicate_scan": duplicate_scans.reported(snapshot),
             }
         )
         return Situation(

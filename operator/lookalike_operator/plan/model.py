@@ -15,7 +15,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
-from lookalike_crds.image_collection import ImageCollectionSpec, ImageCollectionStatus
+from lookalike_crds.image_collection import (
+    DuplicateScanStatus,
+    ImageCollectionSpec,
+    ImageCollectionStatus,
+)
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.progress import WorkerProgress
 from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus
@@ -221,6 +225,8 @@ class CollectionSnapshot:
     """Pods of its Jobs."""
     progress: Mapping[str, WorkerProgress] = field(default_factory=dict)
     """Ingestion pod that runs and answers -> how far it is."""
+    duplicate_scan: DuplicateScanStatus | None = None
+    """The last one that ended, if a serving pod told of one."""
     refused_pods: Mapping[str, str] = field(default_factory=dict)
     """Job that has none -> why the API server takes none."""
     unprovisioned: Mapping[str, str] = field(default_factory=dict)

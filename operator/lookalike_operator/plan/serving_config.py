@@ -150,7 +150,7 @@ def _collection(collection: CollectionFacts, settings: Settings) -> CollectionCo
         vector=collection.spec.vector,
         index=index_config(name, collection.meta, collection.spec, settings),
         fields=collection.spec.fields,
-        duplicates=collection.spec.duplicates,
+        duplicates=collection.spec.scanned,
         sources=tuple(source.name for source in collection.spec.sources),
     )
 

@@ -253,6 +253,22 @@ class CollectionField(Answered):
     type: str
 
 
+class LastDuplicateScan(Answered):
+    """The last duplicate scan of a collection that ended."""
+
+    id: str
+    state: str
+    """Completed, Failed or Cancelled."""
+    time: datetime
+    scanned: int = 0
+    groups: int = 0
+    documents: int = 0
+    """Duplicates: documents of groups, without those that are kept."""
+    bytes: int = 0
+    deleted: int | None = None
+    message: str | None = None
+
+
 class Collection(Answered):
     name: str
     state: str = "Ready"
@@ -275,6 +291,7 @@ class Collection(Answered):
     warnings: tuple[str, ...] = ()
     """Whether the index has lost its documents, or the type of a field was changed after documents
     were stored."""
+    last_duplicate_scan: LastDuplicateScan | None = None
 
 
 class SearchedCollection(Answered):
@@ -361,9 +378,15 @@ class DuplicateScan(Answered):
     documents: int = 0
     """That matched when the scan began."""
     done: int = 0
+    """Documents that were read so far."""
+    unchanged: int = 0
+    """Documents whose results are those of an earlier scan."""
+    candidates: int | None = None
+    """Pairs that are compared; None until all documents are read."""
+    compared: int = 0
     unreadable: int = 0
     rate: float | None = None
-    """Documents per second, recently."""
+    """Documents that are read per second, then candidates that are compared, recently."""
     eta_seconds: float | None = None
     groups: int = 0
     duplicates: int = 0
@@ -371,6 +394,10 @@ class DuplicateScan(Answered):
     bytes: int = 0
     """Of the images of these duplicates."""
     report_id: str | None = None
+    planned_for: datetime | None = None
+    """The time of the schedule that started it."""
+    deleted: int | None = None
+    """Documents that the scan deleted, if the spec asks for it."""
     failure: str | None = None
 
 

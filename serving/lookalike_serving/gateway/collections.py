@@ -16,7 +16,7 @@ from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import CollectionName
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.index.unfit import retyped_warnings
-from lookalike_serving.service import Service
+from lookalike_serving.scans.record import status_of
 from lookalike_serving.together import together
 
 router = APIRouter(tags=["collections"])
@@ -25,6 +25,20 @@ router = APIRouter(tags=["collections"])
 class CollectionField(BaseModel):
     name: str
     type: str
+
+
+class LastDuplicateScan(BaseModel):
+    id: str
+    state: str = Field(description="Completed, Failed or Cancelled.")
+    time: str = Field(description="RFC 3339: when it ended.")
+    scanned: int = Field(description="Documents that were scanned.")
+    groups: int
+    documents: int = Field(description="Duplicates: documents of groups without the kept ones.")
+    bytes: int = Field(description="Of the images of the duplicates.")
+    deleted: int | None = Field(
+        default=None, description="Documents that the scan deleted, if the spec asks for it."
+    )
+    message: str | None = Field(default=None, description="Why the scan failed.")
 
 
 class Collection(BaseModel):
@@ -58,6 +72,9 @@ class Collection(BaseModel):
     ingestion: Ingestion | None = Field(
         default=None, description="Progress of an ingestion that runs on this machine."
     )
+    last_duplicate_scan: LastDuplicateScan | None = Field(
+        default=None, description="The last duplicate scan that ended."
+    )
 
 
 class CollectionList(BaseModel):
@@ -76,7 +93,7 @@ async def list_collections(
 ) -> Response:
     service = service_of(request)
     configs = service.config.collections
-    told = await together([_told(service, config) for config in configs]) if configs else []
+    told = await together([_told(request, config) for config in configs]) if configs else []
     items = {each["name"]: each for each in told}
     return json_response(request, page_by_name(items, limit, cursor))
 
@@ -91,12 +108,13 @@ async def get_collection(collection: CollectionName, request: Request) -> Respon
     service = service_of(request)
     for config in service.config.collections:
         if config.name == collection:
-            return json_response(request, await _told(service, config))
+            return json_response(request, await _told(request, config))
     service.collection(collection)
     raise AssertionError(collection)
 
 
-async def _told(service: Service, config: CollectionConfig) -> dict[str, Any]:
+async def _told(request: Request, config: CollectionConfig) -> dict[str, Any]:
+    service = service_of(request)
     told: dict[str, Any] = {
         "name": config.name,
         "engine": config.index.engine.value,
@@ -107,6 +125,8 @@ async def _told(service: Service, config: CollectionConfig) -> dict[str, Any]:
     run = await service.in_thread(under_way, service.config, config.name)
     if run is not None:
         told["ingestion"] = run.model_dump()
+    if (scan := request.app.state.scans.ended.get(config.name)) is not None:
+        told["last_duplicate_scan"] = status_of(scan).model_dump(exclude_none=True)
     state = service.collections.get(config.name)
     if state is None:
         failure = service.failures.get(config.name)

@@ -70,6 +70,11 @@ class ScanRequest(BaseModel):
         description="How much evidence a copy needs. `strict` is meant for deleting.",
     )
     keep: KeepRule = Field(default_factory=lambda: KeepByItself(rule="largest"), description=_KEEP)
+    full: bool = Field(
+        default=False,
+        description="Compare all documents anew. Otherwise, documents that have not changed since "
+        "an earlier scan of the same documents with the same sensitivity keep its results.",
+    )
 
 
 class ScanView(BaseModel):
@@ -85,16 +90,37 @@ class ScanView(BaseModel):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     documents: int = Field(description="That matched when the scan began.")
-    done: int = Field(description="Documents that were compared with the others so far.")
-    unreadable: int = Field(description="Documents whose image could not be read.")
-    rate: float | None = Field(default=None, description="Documents per second, recently.")
-    eta_seconds: float | None = None
+    done: int = Field(description="Documents that were read so far.")
+    unchanged: int = Field(
+        description="Documents that have not changed since an earlier scan, whose results for them "
+        "are used."
+    )
+    candidates: int | None = Field(
+        default=None,
+        description="Pairs of documents that are compared, known when all documents are read.",
+    )
+    compared: int = Field(description="Candidates that were compared so far.")
+    unreadable: int = Field(description="Documents whose image was needed and could not be read.")
+    rate: float | None = Field(
+        default=None,
+        description="Documents that are read per second, then candidates that are compared, "
+        "recently.",
+    )
+    eta_seconds: float | None = Field(
+        default=None, description="Until all documents are read, then until all are compared."
+    )
     pairs: int = Field(description="Pairs of the same picture that were found so far.")
     groups: int
     duplicates: int = Field(description="Documents of groups, without those that are kept.")
     bytes: int = Field(description="Of the images of these duplicates.")
     report_id: str | None = Field(
         default=None, description="Of a scan that is COMPLETED: what `apply` asks for."
+    )
+    planned_for: datetime | None = Field(
+        default=None, description="The time of the schedule that started it."
+    )
+    deleted: int | None = Field(
+        default=None, description="Documents that the scan deleted, if the spec asks for it."
     )
     failure: str | None = None
     failure_code: str | None = None
@@ -156,6 +182,12 @@ class ApplyRequest(BaseModel):
     spare: list[Annotated[str, Field(json_schema_extra=DOCUMENT_ID)]] = Field(
         default_factory=list, max_length=1000, description="Ids of documents to leave."
     )
+    only: list[Annotated[str, Field(json_schema_extra=DOCUMENT_ID)]] | None = Field(
+        default=None,
+        max_length=1000,
+        description="Ids of the only documents that may be deleted: those that a person has "
+        "decided about. Without it, all of the report.",
+    )
 
 
 class LeftView(BaseModel):
@@ -201,6 +233,7 @@ def scan_json(scan: Scan) -> dict[str, Any]:
         "created_at": order.created_at,
         "started_at": progress.started_at,
         "finished_at": progress.finished_at,
+        "planned_for": order.planned_for,
     }
     told = {
         "scan_id": order.id,
@@ -212,6 +245,9 @@ def scan_json(scan: Scan) -> dict[str, Any]:
         **{name: None if at is None else at.isoformat() for name, at in moments.items()},
         "documents": progress.total,
         "done": progress.done,
+        "unchanged": progress.unchanged,
+        "candidates": progress.candidates,
+        "compared": progress.compared,
         "unreadable": progress.unreadable,
         "rate": None if progress.rate is None else round(progress.rate, 2),
         "eta_seconds": None if scan.eta_seconds is None else round(scan.eta_seconds, 1),
@@ -220,6 +256,7 @@ def scan_json(scan: Scan) -> dict[str, Any]:
         "duplicates": progress.duplicates,
         "bytes": progress.bytes,
         "report_id": progress.report,
+        "deleted": progress.deleted,
         "failure": progress.failure,
         "failure_code": progress.failure_code,
     }

@@ -16,7 +16,6 @@ from lookalike_crds.failures import (
     DUPLICATES_NOT_INSTALLED,
     NOT_FOUND,
     REPORT_NOT_REVIEWED,
-    SCAN_ACTIVE,
     SCAN_NOT_COMPLETE,
 )
 from lookalike_serving.gateway.bodies import read_json
@@ -46,6 +45,7 @@ from lookalike_serving.scans.record import (
     ScanState,
 )
 from lookalike_serving.scans.runner import ScanRunner, scans_of
+from lookalike_serving.scans.starting import begin
 from lookalike_serving.scans.store import ScanStore
 
 ScanId = Annotated[str, Path(json_schema_extra={"pattern": "^[0-9a-f]{32}$"})]
@@ -90,13 +90,6 @@ async def create_scan(collection: CollectionName, request: Request) -> Response:
         )
     parse_filters(asked.filters, state.config.fields)
     store = await scans_of(service, collection)
-    for scan in await store.scans():
-        if scan.state.active:
-            raise Problem(
-                SCAN_ACTIVE,
-                f"Scan {scan.order.id} of collection {collection!r} is {scan.state}: wait until it "
-                "has finished, or cancel it.",
-            )
     order = Order(
         id=uuid.uuid4().hex,
         collection=collection,
@@ -105,7 +98,7 @@ async def create_scan(collection: CollectionName, request: Request) -> Response:
         keep=keep_of(asked.keep),
         filters=asked.filters,
     )
-    scan = await store.create(order)
+    scan = await begin(store, order, state.config, full=asked.full)
     request.app.state.scans.look()
     location = _SCAN.format(collection=collection, scan_id=order.id)
     return json_response(request, scan_json(scan), 202, {"Location": location})
@@ -207,7 +200,8 @@ async def apply_scan(collection: CollectionName, scan_id: ScanId, request: Reque
             f"Nobody has looked at what the report {report} would delete: send it with "
             '"dry_run": true first.',
         )
-    choice = Choice(tuple(asked.verdicts), frozenset(asked.spare))
+    only = None if asked.only is None else frozenset(asked.only)
+    choice = Choice(tuple(asked.verdicts), frozenset(asked.spare), only)
     service = service_of(request)
     done = await apply(service, collection, store, scan_id, choice, dry_run=asked.dry_run)
     if asked.dry_run:

@@ -1,16 +1,19 @@
-"""The bulk route of index/bulk.py, through which ingestion writes the Edge indexes of this
-service."""
+"""Routes for other parts of Lookalike: the bulk route of index/bulk.py, through which ingestion
+writes the Edge indexes of this service, and the last duplicate scan, for which the operator asks.
+"""
 
 from __future__ import annotations
 
 import logging
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 
 from lookalike_serving.books import BULK_NAME
 from lookalike_serving.documents.replaced import releasing
-from lookalike_serving.index.bulk import bulk_router
+from lookalike_serving.index.bulk import bulk_router, not_authorised
 from lookalike_serving.index.protocol import Index, IndexUnavailable
+from lookalike_serving.scans.record import status_of
 from lookalike_serving.service import Service
 
 log = logging.getLogger("lookalike.gateway")
@@ -55,4 +58,17 @@ def internal_router(app: FastAPI) -> APIRouter:
             log.error("the internal token in %s cannot be read: %s", path, failure)
             return None
 
-    return bulk_router(index_of, token)
+    router = bulk_router(index_of, token)
+
+    @router.get("/{name}/last-duplicate-scan")
+    async def last_duplicate_scan(name: str, request: Request) -> Response:
+        """404 if none has ended, as far as this process has seen."""
+        if (refusal := not_authorised(request, token())) is not None:
+            return PlainTextResponse(refusal[1], refusal[0])
+        scan = app.state.scans.ended.get(name)
+        if scan is None:
+            return PlainTextResponse("no duplicate scan has ended", 404)
+        told = status_of(scan).model_dump_json(by_alias=True, exclude_none=True)
+        return Response(told, media_type="application/json")
+
+    return router

@@ -56,7 +56,8 @@ def bulk_router(
         name: str, operation: str, request: Request, index: str | None = None
     ) -> Response:
         try:
-            _authorise(request, token())
+            if (refusal := not_authorised(request, token())) is not None:
+                raise _Refusal(*refusal)
             found = indexes(name, index)
             if found is None:
                 raise _Refusal(404, f"this server has no collection {name!r}")
@@ -78,12 +79,14 @@ def bulk_router(
     return router
 
 
-def _authorise(request: Request, token: str | None) -> None:
+def not_authorised(request: Request, token: str | None) -> tuple[int, str] | None:
+    """Why an internal route refuses a request, as (status, message); None if it does not."""
     if not token:
-        raise _Refusal(403, "the bulk route is disabled: set access.internal_token_file")
+        return 403, "the bulk route is disabled: set access.internal_token_file"
     sent = request.headers.get("authorization", "")
     if not hmac.compare_digest(sent.encode(), f"Bearer {token}".encode()):
-        raise _Refusal(401, "the internal token is missing or wrong: see internal_token_file")
+        return 401, "the internal token is missing or wrong: see internal_token_file"
+    return None
 
 
 async def _read(request: Request) -> bytes:

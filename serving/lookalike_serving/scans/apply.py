@@ -82,6 +82,8 @@ class Choice:
     verdicts: Collection[Verdict] = tuple(Verdict)
     spare: Collection[str] = ()
     """Document ids that are left in any case."""
+    only: Collection[str] | None = None
+    """Document ids that are looked at; None: all of the report."""
 
 
 async def apply(
@@ -101,6 +103,8 @@ async def apply(
         now = await _states(service, collection, groups)
         for group in groups:
             for member in group.members:
+                if choice.only is not None and member.document.document_id not in choice.only:
+                    continue
                 if not _is_chosen(member, group, choice, now, done):
                     continue
                 if done.deleted >= MOST and not dry_run:

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
+from lookalike_crds.image_collection import DuplicateScanStatus
 from lookalike_serving.duplicates.verdicts import Sensitivity, Verdict
 
-PAGE = 32
-"""Documents of one record: what a scan that is killed does again, at most."""
+PAGE = 512
+"""Documents of one record, if their hashes are stored."""
+PICTURES = 32
+"""Documents of one record, if their images are read; and candidate pairs of one record: what a scan
+that is killed does again, at most."""
+METHOD = 1
+"""To be raised when scans find other candidates, or verdicts change: no earlier scan is a basis
+then."""
 
 
 class ScanState(StrEnum):
@@ -70,6 +77,14 @@ class Order:
     keep: Keep = Keep()
     filters: dict[str, Any] | None = None
     """As they were sent."""
+    basis: str | None = None
+    """The scan whose results hold for documents that have not changed since."""
+    compares: str = ""
+    """What verdicts depend on: two scans with the same value compare the same way."""
+    planned_for: datetime | None = None
+    """The time of the schedule that started it; None: somebody asked for it."""
+    delete: tuple[Verdict, ...] = ()
+    """Duplicates with these verdicts are deleted when the scan has completed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +100,17 @@ class Progress:
     total: int = 0
     """Documents that matched when the scan began."""
     done: int = 0
-    """Documents that were compared with those before them."""
+    """Documents that were read: their hashes and neighbours are known."""
+    nearest_from: float | None = None
+    """The score from which neighbours by embedding are candidates; None: all of them."""
+    unchanged: int = 0
+    """Of the documents, those whose results an earlier scan has."""
+    candidates: int | None = None
+    """Pairs that may show the same picture; None until all documents are read."""
+    compared: int = 0
+    """Candidates whose verdict is known."""
     unreadable: int = 0
-    """Of them, those whose image could not be read."""
+    """Documents whose image was needed and could not be read."""
     pairs: int = 0
     groups: int = 0
     duplicates: int = 0
@@ -95,11 +118,13 @@ class Progress:
     bytes: int = 0
     """Of their images."""
     rate: float | None = None
-    """Documents per second, recently."""
+    """Documents that are read per second, then candidates that are compared, recently."""
     started_at: datetime | None = None
     finished_at: datetime | None = None
     report: str | None = None
     """Digest of the groups, once they are there: it names what a person has looked at."""
+    deleted: int | None = None
+    """Documents that the scan itself deleted, as the spec asks; None if it is not to delete."""
     failure: str | None = None
     """Why the scan failed, with the remedy."""
     failure_code: str | None = None
@@ -121,10 +146,38 @@ class Scan:
 
     @property
     def eta_seconds(self) -> float | None:
-        """Seconds until the last document is compared; None if that cannot be told."""
-        if self.state is not ScanState.RUNNING or not self.progress.rate:
+        """Seconds until the last document is read, or then the last candidate is compared; None if
+        that cannot be told."""
+        progress = self.progress
+        if self.state is not ScanState.RUNNING or not progress.rate:
             return None
-        return max(0, self.progress.total - self.progress.done) / self.progress.rate
+        if progress.candidates is None:
+            return max(0, progress.total - progress.done) / progress.rate
+        return max(0, progress.candidates - progress.compared) / progress.rate
+
+
+def status_of(scan: Scan) -> DuplicateScanStatus:
+    """What is reported of a scan that has ended."""
+    progress = scan.progress
+    ended = progress.finished_at or scan.order.created_at
+    return DuplicateScanStatus(
+        id=scan.order.id,
+        state=_REPORTED[progress.state],
+        time=ended.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        scanned=progress.done,
+        groups=progress.groups,
+        documents=progress.duplicates,
+        bytes=progress.bytes,
+        deleted=progress.deleted,
+        message=None if progress.failure is None else progress.failure[:1024],
+    )
+
+
+_REPORTED: dict[ScanState, Literal["Completed", "Failed", "Cancelled"]] = {
+    ScanState.COMPLETED: "Completed",
+    ScanState.FAILED: "Failed",
+    ScanState.CANCELLED: "Cancelled",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,20 +238,30 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What became of `PAGE` documents."""
+    """What was read of some documents that follow each other."""
 
     documents: tuple[Scanned, ...]
-    pairs: tuple[Pair, ...]
-    later: tuple[tuple[str, int], ...]
-    """(point id, number): neighbours that come later, to be compared with this document then."""
+    fresh: tuple[int, ...]
+    """Positions of those that no earlier scan has results for."""
+    near: tuple[tuple[int, str], ...]
+    """(number, point id): neighbours by embedding."""
     next: str | None
     """Where the following documents begin; None at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What became of some candidates that follow each other."""
+
+    pairs: tuple[Pair, ...]
+    unreadable: tuple[int, ...] = ()
+    """Documents whose image could not be read."""
 
 
 # --- as JSON --------------------------------------------------------------------------------------
 
 
-def encode(record: Order | Control | Progress | Page | Group) -> str:
+def encode(record: Order | Control | Progress | Page | Checked | Group) -> str:
     """As text: engines have their own ways with nested values, and one value is one write."""
     told = {name: value for name, value in _plain(asdict(record)).items() if value is not None}
     return json.dumps(told, separators=(",", ":"))
@@ -233,6 +296,10 @@ def decode_order(text: str) -> Order:
             tuple(keep.get("folders", ())),
         ),
         filters=told.get("filters"),
+        basis=told.get("basis"),
+        compares=told.get("compares", ""),
+        planned_for=_moment(told.get("planned_for")),
+        delete=tuple(map(Verdict, told.get("delete", ()))),
     )
 
 
@@ -255,18 +322,26 @@ def _scanned(told: dict[str, Any]) -> Scanned:
     return Scanned(**{n: v for n, v in told.items() if n in Scanned.__dataclass_fields__})
 
 
-def decode_page(text: str) -> Page:
+def decode_page(text: str) -> Page | None:
+    """None for what an earlier release wrote: the page is read again."""
+    told = json.loads(text)
+    if "near" not in told:
+        return None
+    return Page(
+        tuple(map(_scanned, told["documents"])),
+        tuple(told["fresh"]),
+        tuple((number, point) for number, point in told["near"]),
+        told.get("next"),
+    )
+
+
+def decode_checked(text: str) -> Checked:
     told = json.loads(text)
     pairs = (
         Pair(p["query"], p["document"], Verdict(p["verdict"]), p["confidence"], p["evidence"])
-        for p in told.get("pairs", ())
+        for p in told["pairs"]
     )
-    return Page(
-        tuple(map(_scanned, told.get("documents", ()))),
-        tuple(pairs),
-        tuple((point, number) for point, number in told.get("later", ())),
-        told.get("next"),
-    )
+    return Checked(tuple(pairs), tuple(told["unreadable"]))
 
 
 def decode_group(text: str) -> Group:

@@ -1,12 +1,12 @@
 """Runs one scan from where it is to its end.
 
-    documents, a page at a time -> hashes -> candidates -> compared -> pairs, recorded by the page
-    all pairs -> chains -> groups, recorded; then the scan is complete
+    documents, a page at a time -> hashes, neighbours     (reading.py)     recorded by the page
+    all of them -> candidate pairs                        (candidates.py)  the same at every start
+    candidates, some at a time -> compared -> pairs       (pictures.py)    recorded with them
+    all pairs -> chains -> groups                         (groups.py)      recorded; complete
 
-A document is compared with those before it that may show the same picture: those with equal pixels,
-those with a hash near one of its own in any position, and its neighbours by embedding. A neighbour
-that comes later is remembered, and is compared when its turn comes. What a killed process had not
-recorded is done again, with the same result.
+What a killed process had not recorded is done again, with the same result. Documents that have not
+changed since an earlier scan keep its results (earlier.py).
 """
 
 from __future__ import annotations
@@ -17,38 +17,36 @@ import json
 import logging
 import time
 from bisect import bisect_right
-from collections import defaultdict, deque
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from cachetools import LRUCache
+from numpy.typing import NDArray
 
 from lookalike_crds.failures import INTERNAL
-from lookalike_serving.documents.stored import read_record
-from lookalike_serving.duplicates.compare import Picture
-from lookalike_serving.duplicates.hamming import HammingIndex
 from lookalike_serving.duplicates.hashes import Hashes
 from lookalike_serving.duplicates.thresholds import THRESHOLDS
-from lookalike_serving.duplicates.verdicts import Sensitivity
 from lookalike_serving.failures import kind_of, told
 from lookalike_serving.images import ImageError
-from lookalike_serving.index.facets import value_at
 from lookalike_serving.index.filters.parse import parse_filters
-from lookalike_serving.index.filters.tree import Filter
-from lookalike_serving.index.protocol import Index, IndexFailure, Query, Record
+from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem
-from lookalike_serving.scans.apply import version_of
+from lookalike_serving.scans.apply import Choice, apply
+from lookalike_serving.scans.candidates import HashColumns, candidates
+from lookalike_serving.scans.earlier import EarlierScan
 from lookalike_serving.scans.groups import chains, grouped
 from lookalike_serving.scans.pictures import Pictures
+from lookalike_serving.scans.reading import Reading
 from lookalike_serving.scans.record import (
-    PAGE,
+    PICTURES,
+    Checked,
     Group,
     Page,
     Pair,
-    Rule,
     Scan,
     Scanned,
     ScanState,
@@ -58,11 +56,6 @@ from lookalike_serving.service import Service
 
 log = logging.getLogger("lookalike.scans")
 
-_NEIGHBOURS = {Sensitivity.STRICT: 3, Sensitivity.BALANCED: 4, Sensitivity.LOOSE: 8}
-"""By embedding. A group of more documents hangs together all the same, and its members are compared
-with the keeper in the end."""
-_MOST_CANDIDATES = 50
-"""Nearest hashes that a document is compared with."""
 _BEAT_SECONDS = 5.0
 _RATE_SECONDS = 30.0
 _GROUPS = 100
@@ -77,21 +70,19 @@ class ScanRun:
         self._store = store
         self._service = service
         self._stopped = asyncio.Event()
-        order = scan.order
-        self._thresholds = THRESHOLDS[order.sensitivity]
-        policy = service.config.fetch
-        self._pictures = Pictures(self._read, self._thresholds, policy.max_pixels)
+        self._thresholds = THRESHOLDS[scan.order.sensitivity]
+        self._pictures = Pictures(self._read, self._thresholds, service.config.fetch.max_pixels)
+        self._earlier = EarlierScan(store, scan.order.basis)
         self._starts: list[int] = []
         """Number of the first document of each page."""
         self._numbers: dict[str, int] = {}
         """Of documents, by point id."""
         self._pages: LRUCache[int, Page] = LRUCache(64)
-        self._near: HammingIndex[int] = HammingIndex(4)
-        self._equal: dict[bytes, int] = {}
-        """The first document with these pixels."""
-        self._later: defaultdict[str, list[int]] = defaultdict(list)
+        self._columns = HashColumns()
+        self._fresh: list[int] = []
+        self._near: list[tuple[int, str]] = []
         self._pairs: dict[tuple[int, int], Pair] = {}
-        self._current: list[Scanned] = []
+        self._unreadable: set[int] = set()
         self._times: deque[tuple[float, int]] = deque()
         self._beaten = 0.0
         self._progress = replace(
@@ -99,6 +90,7 @@ class ScanRun:
             state=ScanState.RUNNING,
             started_at=scan.progress.started_at or _now(),
             owner=owner,
+            candidates=None,
             rate=None,
         )
 
@@ -126,108 +118,122 @@ class ScanRun:
             self._pictures.close()
 
     async def _all(self) -> None:
-        state = self._service.collection(self._scan.order.collection)
-        tree = parse_filters(self._scan.order.filters, state.config.fields)
-        after = await self._resume()
-        if not self._starts:
-            self._progress = replace(self._progress, total=await state.index.count(tree))
-        while after != "" and not self._stopped.is_set():
-            after = await self._one_page(state.index, tree, after) or ""
+        await self._read_all()
+        if not self._stopped.is_set():
+            await self._verify(await self._candidates())
         if not self._stopped.is_set():
             await self._group()
         if self._stopped.is_set():
             await self._end(ScanState.CANCELLED)
 
-    # -- pages -------------------------------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------------------
+
+    async def _read_all(self) -> None:
+        """All documents, from where an earlier process stopped."""
+        order = self._scan.order
+        state = self._service.collection(order.collection)
+        tree = parse_filters(order.filters, state.config.fields)
+        reading = Reading(order, state, tree, self._earlier, self._pictures)
+        await self._earlier.open()
+        after = await self._resume()
+        if not self._starts:
+            total = await state.index.count(tree)
+            nearest = await reading.nearest_from(total)
+            self._progress = replace(self._progress, total=total, nearest_from=nearest)
+            await self._save()  # first of all: a killed scan goes on with the same figure
+        while after != "" and not self._stopped.is_set():
+            number = len(self._starts)
+            first = len(self._numbers)
+            page = await reading.page(after, first, self._progress.nearest_from)
+            await self._store.save_page(order.id, number, page)
+            self._take(page)
+            self._pages[number] = page
+            after = page.next or ""
+            self._count(done=len(self._numbers), unchanged=len(self._numbers) - len(self._fresh))
+            await self._save()
 
     async def _resume(self) -> str | None:
         """Take over what was recorded; where to go on: None at the beginning, empty at the end."""
         after: str | None = None
-        done = unreadable = 0
         while (page := await self._store.page(self._scan.order.id, len(self._starts))) is not None:
-            for document in page.documents:
-                self._know(done, document)
-                done += 1
-                unreadable += document.hashes is None
-            self._starts.append(done - len(page.documents))
-            self._note(page)
+            for at, document in enumerate(page.documents):
+                await self._earlier.knows(document, len(self._numbers) + at)
+            self._take(page)
             after = page.next or ""
-        self._progress = replace(
-            self._progress, done=done, unreadable=unreadable, pairs=len(self._pairs)
-        )
+            await self._beat()
+        self._count(done=len(self._numbers), unchanged=len(self._numbers) - len(self._fresh))
         return after
 
-    async def _one_page(self, index: Index, tree: Filter | None, after: str | None) -> str | None:
-        """Compare the documents of a page with those before them; where the next begins."""
-        found = await index.scroll(filter=tree, limit=PAGE, after=after, with_vector=True)
-        neighbours = await self._neighbours(index, tree, found.records)
-        first = self._progress.done
-        self._current = []
+    def _take(self, page: Page) -> None:
+        first = len(self._numbers)
         self._starts.append(first)
-        pairs: list[Pair] = []
-        later: list[tuple[str, int]] = []
-        for record in found.records:
-            scanned = self._scanned(record)
-            if scanned is None:
-                continue
-            number = first + len(self._current)
-            candidates = {*self._later.pop(record.id, ())}
-            for each in neighbours[record.id]:
-                if each in self._numbers:
-                    candidates.add(self._numbers[each])
-                elif each > record.id:
-                    later.append((each, number))
-                    self._later[each].append(number)
-            pairs += await self._document(number, scanned, candidates)
-            await self._beat()
-        page = Page(tuple(self._current), tuple(pairs), tuple(later), found.next)
-        await self._store.save_page(self._scan.order.id, len(self._starts) - 1, page)
-        for pair in pairs:
-            self._pairs[pair.key] = pair
-        self._pages[len(self._starts) - 1] = page
-        self._progress = replace(
-            self._progress, done=first + len(page.documents), pairs=len(self._pairs)
-        )
-        self._times.append((time.monotonic(), self._progress.done))
-        await self._save()
-        return found.next
+        for at, document in enumerate(page.documents):
+            self._numbers[document.point] = first + at
+            hashes = Hashes.read(document.hashes)
+            self._columns.add(hashes)
+            if hashes is None:
+                self._unreadable.add(first + at)
+        self._fresh += [first + at for at in page.fresh]
+        self._near += page.near
 
-    async def _document(self, number: int, scanned: Scanned, candidates: set[int]) -> list[Pair]:
-        """Compare one document with those before it."""
-        try:
-            picture = await self._pictures.picture(scanned)
-        except ImageError as error:
-            log.info("%s of a scan cannot be read: %s", scanned.document_id, error)
-            self._progress = replace(self._progress, unreadable=self._progress.unreadable + 1)
-            self._current.append(scanned)
-            self._numbers[scanned.point] = number
-            return []
-        scanned = replace(
-            scanned,
-            hashes=picture.hashes.stored(),
-            width=picture.width,
-            height=picture.height,
+    # -- candidates and verdicts -------------------------------------------------------------------
+
+    async def _candidates(self) -> NDArray[np.int64]:
+        """(m, 2): pairs to verify; the same whenever the scan is continued."""
+        near = [
+            (number, self._numbers[point]) for number, point in self._near if point in self._numbers
+        ]
+        fresh = np.zeros(len(self._numbers), bool)
+        fresh[self._fresh] = True
+        working = asyncio.ensure_future(
+            self._pictures.in_thread(candidates, self._columns, near, fresh, self._thresholds.pdq)
         )
-        equal = self._equal.get(picture.hashes.content)
-        if equal is None:
-            candidates |= set(await self._pictures.in_thread(self._by_hash, picture))
-        else:
-            candidates.add(equal)
-        self._current.append(scanned)
-        self._know(number, scanned)
-        pairs = []
-        for other in sorted(candidates - {number}):
-            pair = await self._compared(number, other)
+        while not working.done():
+            await asyncio.wait([working], timeout=_BEAT_SECONDS)
+            await self._beat()
+        found = working.result()
+        for pair in self._earlier.pairs():
+            self._pairs[pair.key] = pair
+        self._times.clear()
+        self._count(candidates=len(found))
+        return found
+
+    async def _verify(self, found: NDArray[np.int64]) -> None:
+        """The verdict on each candidate that has none yet."""
+        id = self._scan.order.id
+        for number, start in enumerate(range(0, len(found), PICTURES)):
+            checked = await self._store.checked(id, number)
+            if checked is None:
+                checked = await self._checked(found[start : start + PICTURES])
+                await self._store.save_checked(id, number, checked)
+            for pair in checked.pairs:
+                self._pairs[pair.key] = pair
+            self._unreadable.update(checked.unreadable)
+            self._count(compared=min(start + PICTURES, len(found)))
+            await self._beat()
+            if self._stopped.is_set():
+                return
+        number = -(-len(found) // PICTURES)
+        # So that the next scan finds them after what this one has checked.
+        for kept in _some(self._earlier.pairs(), PICTURES):
+            await self._store.save_checked(id, number, Checked(tuple(kept)))
+            number += 1
+
+    async def _checked(self, some: NDArray[np.int64]) -> Checked:
+        pairs: list[Pair] = []
+        unreadable: set[int] = set()
+        for a, b in some.tolist():
+            try:
+                pair = await self._pictures.compared(
+                    (a, await self._row(a)), (b, await self._row(b))
+                )
+            except ImageError as error:
+                log.info("documents %d and %d of a scan were not compared: %s", a, b, error)
+                unreadable.update((a, b))
+                continue
             if pair is not None:
                 pairs.append(pair)
-        return pairs
-
-    def _by_hash(self, picture: Picture) -> list[int]:
-        asked = [variant.pdq for variant in picture.variants]
-        if not asked:
-            return []
-        found = self._near.search(np.stack(asked), self._thresholds.pdq)
-        return [each.key for each in found[:_MOST_CANDIDATES]]
+        return Checked(tuple(pairs), tuple(sorted(unreadable)))
 
     async def _compared(self, a: int, b: int) -> Pair | None:
         """None as well if one of them can no longer be read."""
@@ -238,68 +244,12 @@ class ScanRun:
 
     async def _row(self, number: int) -> Scanned:
         at = bisect_right(self._starts, number) - 1
-        within = number - self._starts[at]
-        if at == len(self._starts) - 1 and within < len(self._current):
-            return self._current[within]
         page = self._pages.get(at)
         if page is None:
             page = await self._store.page(self._scan.order.id, at)
             assert page is not None  # it was written before this one was begun
             self._pages[at] = page
-        return page.documents[within]
-
-    def _know(self, number: int, document: Scanned) -> None:
-        self._numbers[document.point] = number
-        hashes = Hashes.read(document.hashes)
-        if hashes is None:
-            return
-        first = self._equal.setdefault(hashes.content, number)
-        # Of many with the same pixels, one stands for all.
-        if first == number and not hashes.flat:
-            self._near.put(number, [hashes.pdq, hashes.middle_pdq])
-
-    def _note(self, page: Page) -> None:
-        for pair in page.pairs:
-            self._pairs[pair.key] = pair
-        for point, number in page.later:
-            if point not in self._numbers:
-                self._later[point].append(number)
-
-    async def _neighbours(
-        self, index: Index, tree: Filter | None, records: tuple[Record, ...]
-    ) -> Mapping[str, list[str]]:
-        """Point ids of the nearest documents of each."""
-        most = _NEIGHBOURS[self._scan.order.sensitivity]
-        asked = [each for each in records if each.vector is not None]
-        queries = [
-            Query(each.vector, most + 1, filter=tree, with_payload=False)
-            for each in asked
-            if each.vector is not None
-        ]
-        found = await index.query_batch(queries) if queries else []
-        near: defaultdict[str, list[str]] = defaultdict(list)
-        for record, hits in zip(asked, found, strict=True):
-            near[record.id] = [hit.id for hit in hits if hit.id != record.id]
-        return near
-
-    def _scanned(self, record: Record) -> Scanned | None:
-        """None for what is no document."""
-        found = read_record(record)
-        if found is None:
-            return None
-        origin, keep = found.origin, self._scan.order.keep
-        value = _value(found.metadata, keep.field) if keep.rule is Rule.FIELD else None
-        return Scanned(
-            point=record.id,
-            document_id=origin.document_id,
-            version=version_of(origin),
-            image=origin.image,
-            width=origin.width or 0,
-            height=origin.height or 0,
-            bytes=origin.bytes or 0,
-            created_at=origin.created_at or "",
-            value=value,
-        )
+        return page.documents[number - self._starts[at]]
 
     async def _read(self, address: str) -> bytes:
         data, _ = await self._service.images.get(address)
@@ -308,7 +258,6 @@ class ScanRun:
     # -- groups ------------------------------------------------------------------------------------
 
     async def _group(self) -> None:
-        self._current = []
         waiting: list[Group] = []
         number = duplicates = size = 0
         digest = hashlib.sha256()
@@ -331,12 +280,52 @@ class ScanRun:
                 return
         if waiting:
             await self._store.save_groups(self._scan.order.id, waiting)
-        report = digest.hexdigest()[:16]
-        await self._end(
-            ScanState.COMPLETED, groups=number, duplicates=duplicates, bytes=size, report=report
+        self._progress = replace(self._progress, groups=number, duplicates=duplicates, bytes=size)
+        deleted = await self._delete()
+        if self._stopped.is_set():
+            return
+        await self._end(ScanState.COMPLETED, report=digest.hexdigest()[:16], deleted=deleted)
+
+    async def _delete(self) -> int | None:
+        """Delete the duplicates that the spec says, after a dry run; how many are gone. If this is
+        done again by the process that continues a killed one, nothing is deleted twice."""
+        order = self._scan.order
+        if not order.delete:
+            return None
+        choice = Choice(order.delete)
+        would = await apply(
+            self._service, order.collection, self._store, order.id, choice, dry_run=True
         )
+        log.info(
+            "duplicate scan %s of %s: %d documents are to be deleted, %d are left",
+            order.id,
+            order.collection,
+            would.deleted,
+            would.left,
+        )
+        gone = 0
+        while not self._stopped.is_set():
+            done = await apply(
+                self._service, order.collection, self._store, order.id, choice, dry_run=False
+            )
+            gone += done.deleted
+            await self._save()
+            if not done.more:
+                return gone + done.gone
+        return gone
 
     # -- records -----------------------------------------------------------------------------------
+
+    def _count(self, **more: Any) -> None:
+        self._progress = replace(
+            self._progress,
+            pairs=len(self._pairs),
+            unreadable=len(self._unreadable),
+            **more,
+        )
+        known = self._progress.candidates is not None
+        count = self._progress.compared if known else self._progress.done
+        self._times.append((time.monotonic(), count))
 
     async def _beat(self) -> None:
         """Say from time to time that the process is alive, and look whether to stop."""
@@ -375,9 +364,9 @@ class ScanRun:
         return (done - before) / max(1e-6, now - began)
 
 
-def _value(metadata: Mapping[str, Any], field: str | None) -> Any:
-    found = value_at(metadata, field or "")
-    return found if isinstance(found, bool | int | float | str) else None
+def _some(pairs: list[Pair], most: int) -> Iterator[list[Pair]]:
+    for start in range(0, len(pairs), most):
+        yield pairs[start : start + most]
 
 
 def _named(group: Group) -> bytes:

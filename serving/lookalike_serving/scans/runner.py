@@ -1,4 +1,5 @@
-"""Runs scans, one at a time, oldest first, and continues those of a killed process.
+"""Runs scans, one at a time, oldest first, and continues those of a killed process. Also begins
+those of a schedule, and knows the last scan of each collection.
 
 With an Edge index there is one process, so a scan that is RUNNING at the start is continued at
 once. With a Qdrant server, several replicas share the records: a scan belongs to the replica whose
@@ -12,13 +13,16 @@ import asyncio
 import contextlib
 import logging
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from lookalike_crds.image_collection import Engine
 from lookalike_serving.books.record import Scope
 from lookalike_serving.index.protocol import IndexFailure
+from lookalike_serving.indexes.hashes import can_compare
 from lookalike_serving.problems import Problem
 from lookalike_serving.scans.record import Scan, ScanState
+from lookalike_serving.scans.starting import begin, due
 from lookalike_serving.scans.store import ScanStore
 from lookalike_serving.service import Service
 from lookalike_serving.together import woken
@@ -45,6 +49,9 @@ class ScanRunner:
         self._owner = uuid.uuid4().hex
         self._wake = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
+        self._since = datetime.now(UTC)
+        self.ended: dict[str, Scan] = {}
+        """The last scan that ended, by collection, as far as this process has seen."""
 
     def start(self) -> None:
         self._supervisor = asyncio.create_task(self._supervise(), name="duplicate scans")
@@ -79,17 +86,29 @@ class ScanRunner:
         for config in self._service.config.collections:
             try:
                 store = await scans_of(self._service, config.name)
-                free = [scan for scan in await store.scans() if self._free(scan)]
+                scans = await store.scans()
+                planned = due(config, scans, self._since, datetime.now(UTC))
+                if planned is not None and can_compare():
+                    scans = [await begin(store, planned, config), *scans]
             except (IndexFailure, Problem):
                 continue  # it is not open, or does not answer, and others may
+            self._note(config.name, scans)
+            free = [scan for scan in scans if self._free(scan)]
             if free:
                 # Imported here: OpenCV is needed for scans alone.
                 from lookalike_serving.scans.run import ScanRun
 
                 await ScanRun(free[-1], store, self._service, self._owner).go()
                 await store.drop_old()
+                self._note(config.name, await store.scans())
                 return True
         return False
+
+    def _note(self, collection: str, scans: Sequence[Scan]) -> None:
+        """Remember the last one that ended."""
+        ended = [scan for scan in scans if not scan.state.active]
+        if ended:
+            self.ended[collection] = ended[0]
 
     def _free(self, scan: Scan) -> bool:
         if not scan.state.active:

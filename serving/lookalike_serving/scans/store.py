@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from lookalike_serving.books.record import Kind, Scope
 from lookalike_serving.books.store import records_of
 from lookalike_serving.index.protocol import Point, PointStore
 from lookalike_serving.scans.record import (
+    Checked,
     Control,
     Group,
     Order,
     Page,
     Progress,
     Scan,
+    decode_checked,
     decode_control,
     decode_group,
     decode_order,
@@ -70,13 +72,21 @@ class ScanStore:
 
     async def save_page(self, id: str, number: int, page: Page) -> None:
         point = Point(self._part(id, "page", number), None, {"page": encode(page)})
-        await self._index().upsert([point])
+        await self._write([point])
+
+    async def checked(self, id: str, number: int) -> Checked | None:
+        found = await self._index().retrieve([self._part(id, "checked", number)])
+        return decode_checked(found[0].payload["checked"]) if found else None
+
+    async def save_checked(self, id: str, number: int, checked: Checked) -> None:
+        point = Point(self._part(id, "checked", number), None, {"checked": encode(checked)})
+        await self._write([point])
 
     async def save_groups(self, id: str, groups: list[Group]) -> None:
         points = [
             Point(self._part(id, "group", g.number), None, {"group": encode(g)}) for g in groups
         ]
-        await self._index().upsert(points)
+        await self._write(points)
 
     async def groups(self, id: str, first: int, limit: int) -> list[Group]:
         """Those with the numbers from `first` on, in order."""
@@ -98,7 +108,7 @@ class ScanStore:
 
     async def drop(self, id: str) -> None:
         """The record goes last, so that dropping again completes what was killed."""
-        for kind in ("page", "group"):
+        for kind in ("page", "checked", "group"):
             number = 0
             while True:
                 ids = [self._part(id, kind, n) for n in range(number, number + _CHUNK)]
@@ -107,6 +117,9 @@ class ScanStore:
                 await self._index().delete(ids)
                 number += _CHUNK
         await self._index().delete([self._id(id)])
+
+    async def _write(self, points: Sequence[Point]) -> None:
+        await self._index().upsert(points)
 
     def _id(self, id: str) -> str:
         return self._scope.id(Kind.SCAN, id)

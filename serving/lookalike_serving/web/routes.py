@@ -1,7 +1,7 @@
-"""Serves the search page and its files.
+"""Serves the search page, the page on which duplicates are reviewed, and their files.
 
-The page itself is revalidated at each visit (ETag). Its files are below a path that contains a
-digest of all of them, so browsers keep them for a year and still never mix two versions. A tab that
+The pages are revalidated at each visit (ETag). Their files are below a path that contains a digest
+of all of them, so browsers keep them for a year and still never mix two versions. A tab that
 was open during an upgrade asks for the old digest and gets the new file, uncached.
 
 The policy is strict: nothing from other hosts, no inline script or style, no framing, and
@@ -63,19 +63,25 @@ def _file(body: bytes, suffix: str) -> _File:
     return _File(body, gzip.compress(body, mtime=0), _TYPES[suffix], etag)
 
 
-def _load() -> tuple[str, Mapping[str, _File], _File]:
-    """Returns the digest of all files, the files by name, and the page."""
+def _load() -> tuple[str, Mapping[str, _File], Mapping[str, _File]]:
+    """Returns the digest of all files, the files by name, and the pages by name."""
     contents = {p.name: p.read_bytes() for p in sorted(_STATIC.iterdir()) if p.suffix in _TYPES}
     whole = hashlib.sha256()
     for name, body in contents.items():
         whole.update(f"{name}\x00{len(body)}\x00".encode() + body)
     digest = whole.hexdigest()[:12]
-    page = contents.pop("index.html").replace(b"%ASSETS%", f"assets/{digest}".encode())
-    files = {name: _file(body, Path(name).suffix) for name, body in contents.items()}
-    return digest, files, _file(page, ".html")
+    pages = {
+        name: _file(body.replace(b"%ASSETS%", f"assets/{digest}".encode()), ".html")
+        for name, body in contents.items()
+        if name.endswith(".html")
+    }
+    files = {
+        name: _file(body, Path(name).suffix) for name, body in contents.items() if name not in pages
+    }
+    return digest, files, pages
 
 
-_DIGEST, _FILES, _PAGE = _load()
+_DIGEST, _FILES, _PAGES = _load()
 
 router = APIRouter(include_in_schema=False)
 
@@ -83,7 +89,13 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 @router.head("/")
 async def page(request: Request) -> Response:
-    return _answer(request, _PAGE, _REVALIDATE)
+    return _answer(request, _PAGES["index.html"], _REVALIDATE)
+
+
+@router.get("/review")
+@router.head("/review")
+async def review(request: Request) -> Response:
+    return _answer(request, _PAGES["review.html"], _REVALIDATE)
 
 
 @router.get("/assets/{digest}/{name}")

@@ -23,6 +23,7 @@ def create(
     sensitivity: Literal["strict", "balanced", "loose"] = "strict",
     keep: Mapping[str, Any] | None = None,
     filters: Filters | None = None,
+    full: bool = False,
 ) -> Operation[DuplicateScan]:
     """Start a scan of a collection: which documents show the same picture?
 
@@ -30,12 +31,15 @@ def create(
         `newest`, `{"rule": "field", "field": "stars", "order": "highest"}`, or
         `{"rule": "folders", "folders": ["originals/"]}`.
     filters: only documents that match, as in a search.
+    full: compare all documents anew, also those that have not changed since an earlier scan.
 
     Raises InvalidRequest (409) while another scan of the collection is in progress.
     """
     body: dict[str, Any] = {"sensitivity": sensitivity}
     if keep is not None:
         body["keep"] = mapping(keep, "keep", '{"rule": "largest"}')
+    if full:
+        body["full"] = True
     if filters is not None:
         body["filters"] = mapping(filters, "filters", '{"status": "active"}')
     request = Request("POST", _scans(collection), json=plain(body, ""))
@@ -98,19 +102,23 @@ def apply(
     dry_run: bool = True,
     verdicts: Iterable[Literal["exact", "copy"]] = ("exact", "copy"),
     spare: Iterable[str] = (),
+    only: Iterable[str] | None = None,
 ) -> Operation[AppliedScan]:
     """Delete the duplicates of a report, never the documents that are kept; a dry run comes first.
 
     report_id: of the scan, as it was looked at.
     verdicts: delete only documents with these verdicts.
     spare: ids of documents to leave.
+    only: ids of the only documents that may be deleted, at most 1,000; None: all of the report.
     """
-    body = {
+    body: dict[str, Any] = {
         "report_id": report_id,
         "dry_run": dry_run,
         "verdicts": list(verdicts),
         "spare": list(spare),
     }
+    if only is not None:
+        body["only"] = list(only)
     request = Request("POST", f"{_path(collection, scan_id)}/apply", json=plain(body, ""))
     return (
         yield from call(Call(request, lambda answer: AppliedScan.model_validate(answer.json())))

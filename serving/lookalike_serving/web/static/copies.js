@@ -51,7 +51,7 @@ async function verdict(query, document) {
   return matches.find(({ document_id }) => document_id === document.document_id) ?? null;
 }
 
-function words(match) {
+export function words(match) {
   if (match === null) return "Not a copy: the pictures do not show the same pixels.";
   const { verdict, evidence } = match;
   if (verdict === "exact") return "The same picture: all pixels are equal.";
@@ -62,7 +62,7 @@ function words(match) {
 }
 
 /** Mark a region, given by its corners in parts of the picture; none removes the mark. */
-function draw({ stage, picture }, corners) {
+export function draw({ stage, picture }, corners) {
   stage.querySelector(".region")?.remove();
   if (!corners) return;
   const points = corners.map((corner) => corner.join(",")).join(" ");

@@ -1,0 +1,165 @@
+"""Reads the documents of a scan, a page at a time: their hashes, and their neighbours by embedding.
+
+What is stored with a document is enough, if the collection keeps hashes. Only the images of
+documents without hashes are read and decoded here.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from lookalike_serving.documents.layout import RESERVED
+from lookalike_serving.documents.stored import read_record
+from lookalike_serving.duplicates.hashes import Hashes
+from lookalike_serving.duplicates.verdicts import Sensitivity
+from lookalike_serving.images import ImageError
+from lookalike_serving.index.facets import value_at
+from lookalike_serving.index.filters.tree import Filter
+from lookalike_serving.index.protocol import Index, Query, Record
+from lookalike_serving.scans.apply import version_of
+from lookalike_serving.scans.candidates import nearest_from
+from lookalike_serving.scans.earlier import EarlierScan
+from lookalike_serving.scans.pictures import Pictures
+from lookalike_serving.scans.record import PAGE, PICTURES, Order, Page, Rule, Scanned
+from lookalike_serving.service import CollectionState
+
+log = logging.getLogger("lookalike.scans")
+
+NEIGHBOURS = {Sensitivity.STRICT: 3, Sensitivity.BALANCED: 4, Sensitivity.LOOSE: 8}
+"""By embedding. A group of more documents hangs together all the same, and its members are compared
+with the keeper in the end."""
+_SAMPLE = 512
+"""Documents from which it is estimated how near different pictures are."""
+
+
+class Reading:
+    """Of the documents of one scan that match its filters."""
+
+    def __init__(
+        self,
+        order: Order,
+        state: CollectionState,
+        tree: Filter | None,
+        earlier: EarlierScan,
+        pictures: Pictures,
+    ) -> None:
+        self._order = order
+        self._state = state
+        self._tree = tree
+        self._earlier = earlier
+        self._pictures = pictures
+        self._most = NEIGHBOURS[order.sensitivity]
+
+    @property
+    def _index(self) -> Index:
+        return self._state.index
+
+    async def nearest_from(self, documents: int) -> float | None:
+        """The score from which neighbours are candidates, estimated from the first documents: ids
+        are hashes, so these are a sample. Raises IndexFailure."""
+        sample = await self._index.scroll(
+            filter=self._tree, limit=_SAMPLE, with_payload=False, with_vector=True
+        )
+        vectors = [each.vector for each in sample.records if each.vector is not None]
+        distance = self._state.config.vector.distance
+        return nearest_from(vectors, distance, documents, self._most)
+
+    async def page(self, after: str | None, first: int, nearest: float | None) -> Page:
+        """The documents that follow `after`, the first of them with the number `first`.
+
+        Raises IndexFailure.
+        """
+        keep = self._order.keep
+        wanted = (RESERVED, keep.field) if keep.rule is Rule.FIELD and keep.field else (RESERVED,)
+        hashed = self._state.config.duplicates is not None
+        found = await self._index.scroll(
+            filter=self._tree,
+            limit=PAGE if hashed else PICTURES,
+            after=after,
+            with_payload=wanted,
+        )
+        documents: list[Scanned] = []
+        fresh: list[int] = []
+        for record in found.records:
+            scanned = self._scanned(record)
+            if scanned is None:
+                continue
+            known = await self._earlier.knows(scanned, first + len(documents))
+            if known is None:
+                fresh.append(len(documents))
+                scanned = await self._with_hashes(scanned)
+            else:
+                scanned = replace(
+                    scanned, hashes=known.hashes, width=known.width, height=known.height
+                )
+            documents.append(scanned)
+        near = await self._near([(first + at, documents[at].point) for at in fresh], nearest)
+        return Page(tuple(documents), tuple(fresh), near, found.next)
+
+    async def _with_hashes(self, document: Scanned) -> Scanned:
+        if Hashes.read(document.hashes) is not None:
+            return document
+        try:
+            picture = await self._pictures.picture(document)
+        except ImageError as error:
+            log.info("%s of a scan cannot be read: %s", document.document_id, error)
+            return replace(document, hashes=None)
+        return replace(
+            document, hashes=picture.hashes.stored(), width=picture.width, height=picture.height
+        )
+
+    async def _near(
+        self, asked: Sequence[tuple[int, str]], nearest: float | None
+    ) -> tuple[tuple[int, str], ...]:
+        """(number, point id of a neighbour)"""
+        if not asked:
+            return ()
+        numbers = {point: number for number, point in asked}
+        records = await self._index.retrieve([*numbers], with_payload=False, with_vector=True)
+        there = [each for each in records if each.vector is not None]
+        queries = [
+            Query(
+                each.vector,
+                self._most + 1,
+                filter=self._tree,
+                min_score=nearest,
+                with_payload=False,
+            )
+            for each in there
+            if each.vector is not None
+        ]
+        found = await self._index.query_batch(queries) if queries else []
+        return tuple(
+            (numbers[record.id], hit.id)
+            for record, hits in zip(there, found, strict=True)
+            for hit in hits
+            if hit.id != record.id
+        )
+
+    def _scanned(self, record: Record) -> Scanned | None:
+        """None for what is no document."""
+        found = read_record(record)
+        if found is None:
+            return None
+        origin, keep = found.origin, self._order.keep
+        value = _value(found.metadata, keep.field) if keep.rule is Rule.FIELD else None
+        return Scanned(
+            point=record.id,
+            document_id=origin.document_id,
+            version=version_of(origin),
+            image=origin.image,
+            width=origin.width or 0,
+            height=origin.height or 0,
+            bytes=origin.bytes or 0,
+            created_at=origin.created_at or "",
+            value=value,
+            hashes=origin.copies,
+        )
+
+
+def _value(metadata: dict[str, Any], field: str | None) -> Any:
+    found = value_at(metadata, field or "")
+    return found if isinstance(found, bool | int | float | str) else None

@@ -1,0 +1,81 @@
+"""The last duplicate scan, asked of a serving pod as the operator asks it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.configs import collection, serving_config
+from tests.support.servers import serving
+
+from lookalike_crds.config import AccessConfig
+from lookalike_crds.retriever import RetrieverSpec
+from lookalike_operator.observe import duplicate_scans
+from lookalike_operator.observe.duplicate_scans import DuplicateScans
+from lookalike_operator.plan.model import Meta, RetrieverFacts, Settings
+from lookalike_serving.scans.record import Control, Order, Progress, Scan, ScanState
+from lookalike_serving.scans.runner import ScanRunner
+
+PHOTOS = Meta("shop", "photos", "uid-of-photos", 1)
+SEARCH = RetrieverFacts(
+    Meta("shop", "search", "uid-of-search", 1),
+    RetrieverSpec.model_validate({"collections": [{"name": "photos"}]}),
+    available=True,
+)
+SETTINGS = Settings(serving_image="registry.example/serving")
+
+
+async def test_a_pod_tells_of_the_last_scan_to_who_has_the_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = datetime(2026, 3, 1, 3, 5, tzinfo=UTC)
+    progress = Progress(
+        ScanState.COMPLETED, done=10, groups=2, duplicates=3, bytes=400, finished_at=ended
+    )
+    scan = Scan(Order("a" * 32, "photos", ended), Control(), progress)
+
+    def noted(self: ScanRunner) -> None:
+        self.ended["photos"] = scan
+
+    monkeypatch.setattr(ScanRunner, "start", noted)
+    (tmp_path / "token").write_text("secret")
+    config = serving_config(
+        tmp_path,
+        collection(tmp_path, "photos"),
+        access=AccessConfig(internal_token_file=tmp_path / "token"),
+    )
+    asked: list[str] = []
+    with serving(config) as url:
+        monkeypatch.setattr(duplicate_scans, "service_url", lambda *_: url)
+
+        async def told(token: str | None, **changes: Any) -> Any:
+            async def secret(key: Any) -> str | None:
+                asked.append(str(key))
+                return token
+
+            scans = DuplicateScans(secret, SETTINGS)
+            try:
+                first = await scans.last(replace(PHOTOS, **changes), SEARCH)
+                assert await scans.last(replace(PHOTOS, **changes), SEARCH) == first
+                return first
+            finally:
+                await scans.close()
+
+        found = await told("secret")
+        assert found.model_dump(exclude_none=True) == {
+            "id": "a" * 32,
+            "state": "Completed",
+            "time": "2026-03-01T03:05:00Z",
+            "scanned": 10,
+            "groups": 2,
+            "documents": 3,
+            "bytes": 400,
+        }
+        assert asked == ["search-internal/token"]  # the second answer is the kept one
+        assert await told("wrong") is None
+        assert await told(None) is None
+        assert await told("secret", name="other") is None
+    assert await told("secret") is None  # it does not answer any more
