@@ -94,7 +94,7 @@ def duplicates(
         bool,
         typer.Option(
             "--full",
-            help="With --scan: compare all documents anew, also those that have not changed since "
+            help="With --scan: compare all documents again, also those that have not changed since "
             "an earlier scan.",
         ),
     ] = False,

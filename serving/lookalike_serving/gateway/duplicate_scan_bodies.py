@@ -72,7 +72,7 @@ class ScanRequest(BaseModel):
     keep: KeepRule = Field(default_factory=lambda: KeepByItself(rule="largest"), description=_KEEP)
     full: bool = Field(
         default=False,
-        description="Compare all documents anew. Otherwise, documents that have not changed since "
+        description="Compare all documents again. Otherwise, documents that have not changed since "
         "an earlier scan of the same documents with the same sensitivity keep its results.",
     )
 

@@ -140,7 +140,7 @@ class ScanRun:
             total = await state.index.count(tree)
             nearest = await reading.nearest_from(total)
             self._progress = replace(self._progress, total=total, nearest_from=nearest)
-            await self._save()  # first of all: a killed scan goes on with the same figure
+            await self._save()  # first of all: a killed scan continues with the same figure
         while after != "" and not self._stopped.is_set():
             number = len(self._starts)
             first = len(self._numbers)

@@ -31,7 +31,7 @@ def create(
         `newest`, `{"rule": "field", "field": "stars", "order": "highest"}`, or
         `{"rule": "folders", "folders": ["originals/"]}`.
     filters: only documents that match, as in a search.
-    full: compare all documents anew, also those that have not changed since an earlier scan.
+    full: compare all documents again, also those that have not changed since an earlier scan.
 
     Raises InvalidRequest (409) while another scan of the collection is in progress.
     """
