@@ -22,12 +22,15 @@ import contextlib
 import json
 import multiprocessing
 import os
+import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,6 +184,21 @@ class Measured:
     """Seconds of all pods together, from their start as processes to their end."""
 
 
+def largest(pids: list[int], ended: threading.Event) -> int:
+    """The most megabytes that one of the processes has had, asked every tenth of a second (Linux).
+
+    What wait4 tells of a process includes what its parent had when it was started.
+    """
+    peak = 0
+    while not ended.wait(0.1):
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{pid}/status").read_text()
+                if told := re.search(r"VmHWM:\s+(\d+)", status):  # one that has ended has none
+                    peak = max(peak, int(told[1]) // 1024)
+    return peak
+
+
 def pods(config: IngestionConfig, count: int, folder: Path, url: str, run: str) -> Measured:
     before = calls_of(url)
     started = []
@@ -198,21 +216,23 @@ def pods(config: IngestionConfig, count: int, folder: Path, url: str, run: str) 
         env = {**os.environ, "LOOKALIKE_RUN": run}
         with (folder / f"{run}-{number}.log").open("wb") as log:
             started.append((subprocess.Popen(command, env=env, stderr=log), own.progress_file))
-    peak, cpu = 0, 0.0
+    cpu = 0.0
     ends: list[Progress] = []
+    watched = threading.Event()
+    watch = ThreadPoolExecutor(1).submit(largest, [process.pid for process, _ in started], watched)
     for process, file in started:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise SystemExit(file.with_suffix(".log").read_text()[-2000:])
-        peak = max(peak, used.ru_maxrss // 1024)
         cpu += used.ru_utime + used.ru_stime
         ends.append(Progress.model_validate_json(file.read_text()))
+    watched.set()
     total = total_of(end.total for end in ends)
     if total.left or total.unchanged != total.listed:
         raise SystemExit(f"a rerun is to find everything unchanged: {total.told()}")
     first, last = min(e.started_at for e in ends), max(e.updated_at for e in ends)
-    return Measured((last - first).total_seconds(), peak, calls_of(url) - before, cpu)
+    return Measured((last - first).total_seconds(), watch.result(), calls_of(url) - before, cpu)
 
 
 def measure(engine: str, keys: int, counts: list[int]) -> None:
@@ -277,7 +297,8 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
     print(
-        "| engine | keys | pods | keys/s | LIST calls (of one listing) | reads of the index | MB |"
+        "| engine | keys | pods | keys/s | LIST calls (of one listing) | reads of the index | CPU s "
+        "| MB |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for engine in given.engines:
