@@ -297,8 +297,8 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
     print(
-        "| engine | keys | pods | keys/s | LIST calls (of one listing) | reads of the index | CPU s "
-        "| MB |"
+        "| engine | keys | pods | keys/s | LIST calls (of one listing) | reads of the index "
+        "| CPU s | MB |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for engine in given.engines:
