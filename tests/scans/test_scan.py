@@ -213,6 +213,32 @@ async def test_a_scan_after_a_change_compares_what_has_changed_and_finds_the_sam
     )
 
 
+async def test_a_pair_that_a_person_dismissed_is_in_no_group(
+    client: httpx.AsyncClient,
+) -> None:
+    pair = [f"originals/{NAMES[1]}", f"copies/mirrored-{NAMES[1]}"]
+    dismissals = "/v1/collections/photos/duplicates/dismissals"
+    twice = await client.post(dismissals, json={"documents": [pair[0], pair[0]]})
+    assert twice.status_code == 422
+    missing = await client.post(dismissals, json={"documents": [pair[0], "none.png"]})
+    assert missing.status_code == 404
+    said = await client.post(dismissals, json={"documents": pair})
+    assert (said.status_code, said.json()["documents"]) == (201, sorted(pair))
+    listed = (await client.get(dismissals)).json()["items"]
+    assert [each["documents"] for each in listed] == [sorted(pair)]
+    keep = {"rule": "folders", "folders": ["originals/"]}
+    for full in (False, True):
+        scan = await scanned(client, keep=keep, full=full)
+        others = (await groups(client, scan["scan_id"]))[pair[0]]
+        assert others == {f"copies/half-{NAMES[1]}": "copy"}
+    lifted = await client.delete(dismissals, params={"document": pair})
+    assert lifted.status_code == 204
+    again = await client.delete(dismissals, params={"document": pair})
+    assert again.status_code == 404
+    scan = await scanned(client, keep=keep)
+    assert pair[1] in (await groups(client, scan["scan_id"]))[pair[0]]
+
+
 async def test_filters_and_a_cancellation(client: httpx.AsyncClient) -> None:
     refused = await client.post(SCANS, json={"filters": {"nested": {"bad": 1}}})
     assert refused.status_code == 422

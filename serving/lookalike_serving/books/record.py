@@ -3,7 +3,8 @@
 An id says the kind of record and the collection that it is of, so that the records of one kind lie
 next to each other in the engine's order, and reading them needs neither a filter nor a sort:
 
-    8 run | 9 failure | a deletion | b listing | c change | d duplicate scan | e part of one  4 bits
+    8 run | 9 failure | a deletion | b listing | c change | d duplicate scan | e part of one |
+    f a dismissed pair of duplicates                          4 bits
     the collection                                            44 bits, a hash of name and owner
     the record                                                80 bits, a hash of what it is about
 """
@@ -37,6 +38,7 @@ class Kind(Enum):
     CHANGE = 12
     SCAN = 13
     SCAN_PART = 14
+    DISMISSAL = 15
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from lookalike_serving.copies.dismissals import image_of
 from lookalike_serving.documents.layout import RESERVED
 from lookalike_serving.documents.stored import read_record
 from lookalike_serving.duplicates.hashes import Hashes
@@ -151,6 +152,7 @@ class Reading:
             document_id=origin.document_id,
             version=version_of(origin),
             image=origin.image,
+            picture=image_of(origin),
             width=origin.width or 0,
             height=origin.height or 0,
             bytes=origin.bytes or 0,

@@ -189,6 +189,8 @@ class Scanned:
     version: str
     """Changes when the document does."""
     image: str
+    picture: str = ""
+    """What stays the same for as long as its image does (`copies/dismissals.py`)."""
     width: int = 0
     height: int = 0
     bytes: int = 0

@@ -28,6 +28,8 @@ from cachetools import LRUCache
 from numpy.typing import NDArray
 
 from lookalike_crds.failures import INTERNAL
+from lookalike_serving.copies.dismissals import dismissals_of
+from lookalike_serving.documents.ids import point_id
 from lookalike_serving.duplicates.hashes import Hashes
 from lookalike_serving.duplicates.thresholds import THRESHOLDS
 from lookalike_serving.failures import kind_of, told
@@ -82,6 +84,8 @@ class ScanRun:
         self._fresh: list[int] = []
         self._near: list[tuple[int, str]] = []
         self._pairs: dict[tuple[int, int], Pair] = {}
+        self._dismissed: set[tuple[int, int]] = set()
+        """Pairs of which a person has said that they are no duplicates."""
         self._unreadable: set[int] = set()
         self._times: deque[tuple[float, int]] = deque()
         self._beaten = 0.0
@@ -194,9 +198,20 @@ class ScanRun:
         found = working.result()
         for pair in self._earlier.pairs():
             self._pairs[pair.key] = pair
+        await self._read_dismissals()
         self._times.clear()
         self._count(candidates=len(found))
         return found
+
+    async def _read_dismissals(self) -> None:
+        """Those that hold: of documents that have the image that was looked at."""
+        collection = self._scan.order.collection
+        async for each in (await dismissals_of(self._service, collection)).all():
+            numbers = [self._numbers.get(point_id(collection, id)) for id in each.documents]
+            if (a := numbers[0]) is None or (b := numbers[1]) is None:
+                continue
+            if ((await self._row(a)).picture, (await self._row(b)).picture) == each.images:
+                self._dismissed.add((min(a, b), max(a, b)))
 
     async def _verify(self, found: NDArray[np.int64]) -> None:
         """The verdict on each candidate that has none yet."""
@@ -236,7 +251,9 @@ class ScanRun:
         return Checked(tuple(pairs), tuple(sorted(unreadable)))
 
     async def _compared(self, a: int, b: int) -> Pair | None:
-        """None as well if one of them can no longer be read."""
+        """None as well if one of them can no longer be read, and if a person has said so."""
+        if (min(a, b), max(a, b)) in self._dismissed:
+            return None
         try:
             return await self._pictures.compared((a, await self._row(a)), (b, await self._row(b)))
         except ImageError:
@@ -261,11 +278,10 @@ class ScanRun:
         waiting: list[Group] = []
         number = duplicates = size = 0
         digest = hashlib.sha256()
-        for chain in chains(self._pairs.values()):
+        pairs = {key: pair for key, pair in self._pairs.items() if key not in self._dismissed}
+        for chain in chains(pairs.values()):
             documents = {each: await self._row(each) for each in chain}
-            found = grouped(
-                chain, documents, self._pairs, self._scan.order.keep, self._compared, number
-            )
+            found = grouped(chain, documents, pairs, self._scan.order.keep, self._compared, number)
             async for group in found:
                 waiting.append(group)
                 number += 1

@@ -73,5 +73,6 @@ export function draw({ stage, picture }, corners) {
   });
   stage.append(svg);
   place();
-  new ResizeObserver(() => (svg.isConnected ? place() : null)).observe(picture);
+  const sizes = new ResizeObserver(() => (svg.isConnected ? place() : sizes.disconnect()));
+  for (const each of [picture, stage]) sizes.observe(each);
 }

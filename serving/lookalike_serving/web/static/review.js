@@ -107,12 +107,12 @@ function render() {
   const kept = side("Kept", group.keeper, [group.why]);
   const shown = side(decided.has(other.document_id) ? `This one ${TOLD[decided.get(other.document_id)]}` : "The other", other, [size(other.bytes)]);
   place.replaceChildren(el("section", { class: "review-group", "aria-label": `Group ${at + 1}` },
-    el("div", { class: "review-pictures" }, kept.figure, shown.figure),
-    el("p", { class: "review-verdict" }, words({ verdict: other.verdict, evidence: other.evidence })),
     el("div", { class: "review-acts" },
       ACTS.map(([act, label, key]) => el("button", { type: "button", class: "ghost", "aria-pressed": String(decided.get(other.document_id) === act), onclick: () => decide(act) }, label, " ", el("kbd", { "aria-hidden": "true" }, key))),
       el("button", { type: "button", class: "ghost", onclick: () => step(-1) }, "Back ", el("kbd", { "aria-hidden": "true" }, "←")),
       el("button", { type: "button", class: "ghost", onclick: () => step(1) }, "Next ", el("kbd", { "aria-hidden": "true" }, "→"))),
+    el("div", { class: "review-pictures" }, kept.figure, shown.figure),
+    el("p", { class: "review-verdict" }, words({ verdict: other.verdict, evidence: other.evidence })),
     group.members.length > 1 ? el("div", { class: "review-strip", role: "group", "aria-label": "Pictures of this group" }, group.members.map(thumbnail)) : null,
     el("p", { class: "review-keys" }, el("kbd", {}, "a"), " deletes all that are left in this group. Only what you decide about is deleted.")));
   const region = other.evidence.region;
