@@ -51,6 +51,7 @@ BODIES = (
     documents.UploadRequest,
     documents.UploadForm,
     documents.PatchRequest,
+    dismissals.DismissalRequest,
     duplicates.DuplicatesRequest,
     duplicates.DuplicatesForm,
     schemas.SubmittedBatch,

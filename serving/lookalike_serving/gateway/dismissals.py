@@ -95,7 +95,7 @@ async def lift(
     collection: CollectionName,
     request: Request,
     document: Annotated[
-        list[str], Query(min_length=2, max_length=2, description="The ids of the two documents.")
+        list[_Id], Query(min_length=2, max_length=2, description="The ids of the two documents.")
     ],
 ) -> Response:
     one, other = (ids.asked(id, "document") for id in document)
