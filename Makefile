@@ -101,8 +101,9 @@ bench-search: install ## The index beside the bare engine and exact search: 100k
 bench-facets: install ## Facets of 100k documents beside the bare engine's own calls
 	$(BIN)/python bench/facets.py
 
-bench-buckets: install ## Clients of S3 side by side: listing and fetching
+bench-buckets: install ## Clients of buckets side by side: listing and fetching
 	$(BIN)/python bench/buckets.py
+	$(BIN)/python bench/service_listings.py
 
 BENCH_PEERS := build/bench-peers
 # mate-backgrounds: apt install mate-backgrounds, or --photographs FOLDER. imagehash is a peer only.

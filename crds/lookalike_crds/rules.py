@@ -132,6 +132,24 @@ RULES: tuple[Rule, ...] = (
         lambda s: s.kind.has_paths or not (s.metadata.path_pattern or s.metadata.file_info),
     ),
     Rule(
+        "user-metadata-of-objects",
+        SourceSpec,
+        "(!has(self.volume) && !has(self.urls)) || !has(self.metadata)"
+        " || !has(self.metadata.userMetadata) || !self.metadata.userMetadata",
+        "metadata.userMetadata is for s3, gcs and azureBlob: files and addresses have none. Remove "
+        "it",
+        lambda s: s.kind.has_user_metadata or not s.metadata.user_metadata,
+    ),
+    Rule(
+        "tags-of-objects",
+        SourceSpec,
+        "(!has(self.volume) && !has(self.urls) && !has(self.gcs)) || !has(self.metadata)"
+        " || !has(self.metadata.tags) || !self.metadata.tags",
+        "metadata.tags is for s3 and azureBlob: files, addresses and objects of gcs have none. "
+        "Remove it, or write userMetadata for gcs",
+        lambda s: s.kind.has_tags or not s.metadata.tags,
+    ),
+    Rule(
         "unique-sources",
         ImageCollectionSpec,
         None,

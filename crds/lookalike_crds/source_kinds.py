@@ -28,6 +28,10 @@ class Kind(Spec):
     """Without a mapping an image's path within the source is its document id."""
     has_paths: ClassVar[bool] = True
     """Images have paths and sizes: metadata.pathPattern and metadata.fileInfo apply."""
+    has_user_metadata: ClassVar[bool] = False
+    """Images are objects that hold metadata of their own: metadata.userMetadata applies."""
+    has_tags: ClassVar[bool] = False
+    """Images are objects with tags: metadata.tags applies."""
     brings_metadata: ClassVar[bool] = False
     """Images come with metadata although no mapping says so."""
 
@@ -297,6 +301,8 @@ _INVENTORY = r"^s3://[^/?#\s]+/(.+/)?(manifest\.json|[^/]+/)$"
 class BucketSource(Kind):
     """What the kinds of buckets share."""
 
+    has_user_metadata: ClassVar[bool] = True
+
     prefix: str = Field(
         default="",
         max_length=1024,
@@ -361,6 +367,8 @@ class BucketSource(Kind):
 class S3Source(BucketSource):
     """A bucket of S3 or of an S3-compatible service."""
 
+    has_tags: ClassVar[bool] = True
+
     bucket: str = Field(min_length=3, max_length=63, description="The bucket's name.")
     region: str | None = Field(
         default=None,
@@ -413,6 +421,8 @@ class GcsSource(BucketSource):
 
 class AzureBlobSource(BucketSource):
     """A container of Azure Blob Storage."""
+
+    has_tags: ClassVar[bool] = True
 
     account: str = Field(min_length=3, max_length=24, description="The storage account.")
     container: str = Field(min_length=3, max_length=63, description="The container's name.")

@@ -122,6 +122,17 @@ class MetadataMapping(Spec):
         description="If true, the JSON object in shoe.json is the metadata of shoe.jpg, in folders "
         "and buckets. If a row of `file` has the same key, the row wins.",
     )
+    user_metadata: bool = Field(
+        default=False,
+        description="If true, what was stored with an object of a bucket becomes metadata: "
+        "`x-amz-meta-*` of S3, custom metadata of Google Cloud Storage, metadata of a blob of "
+        "Azure. If a tag, a sidecar or a row of `file` has the same key, that wins.",
+    )
+    tags: bool = Field(
+        default=False,
+        description="If true, the tags of an object of S3 or the index tags of a blob of Azure "
+        "become metadata. If a sidecar or a row of `file` has the same key, that wins.",
+    )
     file_info: bool = Field(
         default=False,
         description="If true, `file.name`, `file.folder`, `file.bytes` and `file.modified_at` are "

@@ -57,6 +57,26 @@ EXAMPLES: tuple[Example, ...] = (
         _source(urls=_URLS, metadata={"fileInfo": True}),
         False,
     ),
+    *(
+        Example(
+            rule,
+            "ImageCollection",
+            _source(**{kind: place}, metadata={field: asked}),
+            not asked or kind in kinds,
+        )
+        for rule, field, kinds in (
+            ("user-metadata-of-objects", "userMetadata", ("s3", "gcs", "azureBlob")),
+            ("tags-of-objects", "tags", ("s3", "azureBlob")),
+        )
+        for kind, place in (
+            ("volume", _VOLUME),
+            ("urls", _URLS),
+            ("s3", {"bucket": "photos"}),
+            ("gcs", {"bucket": "photos"}),
+            ("azureBlob", {"account": "shop", "container": "photos"}),
+        )
+        for asked in (True, False)
+    ),
     Example(
         "unique-sources",
         "ImageCollection",

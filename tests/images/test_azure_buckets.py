@@ -11,13 +11,9 @@ from tests.support.azurite import ACCOUNT, KEY, Azurite, azurite
 from tests.support.object_store import write_secret
 
 from lookalike_crds.buckets import Bucket
-from lookalike_crds.failures import (
-    BUCKET_CREDENTIALS_REFUSED,
-    BUCKET_NOT_FOUND,
-    SOURCES_UNREADABLE,
-)
+from lookalike_crds.failures import BUCKET_CREDENTIALS_REFUSED, BUCKET_NOT_FOUND
 from lookalike_serving.images import ImageError
-from lookalike_serving.images.buckets import BucketError, Buckets, Listed, open_store
+from lookalike_serving.images.buckets import BucketError, Buckets, LabelKinds, Listed, open_store
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +67,9 @@ async def test_a_blob_in_the_archive_tier_says_so(server: Azurite, tmp_path: Pat
     with pytest.raises(ImageError) as refused:
         await Buckets([where], 100).read(where.address("old.jpg"))
     assert refused.value.code == "archived"
+    [found] = await listed(where)
+    assert found.archived == "Archive"
+    assert await open_store(where).look("old.jpg") == found
 
 
 async def test_what_the_service_refuses_says_what_to_do(
@@ -101,8 +100,32 @@ async def test_what_the_service_refuses_says_what_to_do(
         assert "\n" not in str(refused.value)
 
 
-async def test_a_key_that_cannot_be_read_is_named(server: Azurite, tmp_path: Path) -> None:
-    server.put("odd", "a//b.jpg", b"x")
-    with pytest.raises(BucketError, match=r"\(a//b\.jpg\).*[Rr]ename") as refused:
-        await listed(container(server, "odd", tmp_path))
-    assert refused.value.failure_kind is SOURCES_UNREADABLE
+async def test_names_that_are_no_paths_are_listed_and_read(server: Azurite, tmp_path: Path) -> None:
+    server.put("odd", "a//b.jpg", b"0123456789")
+    where = container(server, "odd", tmp_path)
+    assert [each.key for each in await listed(where)] == ["a//b.jpg"]
+    store = open_store(where)
+    assert await store.read("a//b.jpg", 100) == b"0123456789"
+    assert await store.read_range("a//b.jpg", 3, 3) == b"345"
+    assert await store.size("a//b.jpg") == 10
+    assert [await store.look("a//b.jpg")] == await listed(where)
+    with pytest.raises(ImageError, match="more than the limit"):
+        await store.read("a//b.jpg", 7)
+    with pytest.raises(ImageError, match="there is no object"):
+        await store.read("a//none.jpg", 7)
+
+
+async def test_metadata_and_tags_are_told_by_a_listing_and_of_one_blob(
+    server: Azurite, tmp_path: Path
+) -> None:
+    server.put("labelled", "a.jpg", b"x", **{"meta-colour": "red", "tags": "size=9&colour=blue"})
+    where = container(server, "labelled", tmp_path)
+    for kinds, labels in (
+        (LabelKinds(user_metadata=True), {"colour": "red"}),
+        (LabelKinds(tags=True), {"size": "9", "colour": "blue"}),
+        (LabelKinds(user_metadata=True, tags=True), {"size": "9", "colour": "blue"}),
+    ):
+        store = open_store(where, kinds)
+        [page] = [page async for page in store.list("")]
+        assert page[0].labels == labels
+        assert await store.labels("a.jpg") == labels

@@ -16,7 +16,7 @@ from tests.support.object_store import write_secret
 from lookalike_crds.buckets import Bucket
 from lookalike_crds.failures import BUCKET_CREDENTIALS_REFUSED
 from lookalike_serving.images import ImageError
-from lookalike_serving.images.buckets import BucketError, Buckets, open_store
+from lookalike_serving.images.buckets import BucketError, Buckets, LabelKinds, open_store
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +68,34 @@ async def test_an_object_has_another_version_once_it_has_changed(server: FakeGcs
     assert versions[0] != versions[1] == versions[2]
 
 
-async def test_a_key_that_cannot_be_read_is_named(server: FakeGcs) -> None:
+async def test_keys_that_are_no_paths_are_listed_and_read(server: FakeGcs) -> None:
     where = Bucket(scheme="gs", name=server.bucket("odd"), endpoint=server.url)
-    server.put("odd", "a//b.jpg", b"x")
-    with pytest.raises(BucketError, match=r"\(a//b\.jpg\).*[Rr]ename"):
-        await keys(where)
+    for key in ("a//b.jpg", "a/c.jpg"):
+        server.put("odd", key, key.encode())
+    assert await keys(where) == ["a//b.jpg", "a/c.jpg"]
+    store = open_store(where)
+    assert await store.read("a//b.jpg", 100) == b"a//b.jpg"
+    assert await store.read_range("a//b.jpg", 3, 3) == b"b.j"
+    assert await store.size("a//b.jpg") == 8
+    found = await store.look("a//b.jpg")
+    assert found is not None
+    with pytest.raises(ImageError, match="more than the limit"):
+        await store.read("a//b.jpg", 7)
+    with pytest.raises(ImageError, match="there is no object"):
+        await store.read("a//none.jpg", 7)
+
+
+async def test_user_metadata_is_told_by_a_listing_and_of_one_object(server: FakeGcs) -> None:
+    where = Bucket(scheme="gs", name=server.bucket("labelled"), endpoint=server.url)
+    server.put("labelled", "a.jpg", b"x", colour="red")
+    server.put("labelled", "b.jpg", b"x")
+    store = open_store(where, LabelKinds(user_metadata=True))
+    [page] = [page async for page in store.list("")]
+    assert [each.labels for each in page] == [{"colour": "red"}, {}]
+    assert await store.labels("a.jpg") == {"colour": "red"}
+    assert await store.look("a.jpg") == page[0]
+    [plain] = [page async for page in open_store(where).list("")]
+    assert [each.labels for each in plain] == [None, None]
 
 
 async def test_what_is_wrong_says_what_to_do(server: FakeGcs, tmp_path: Path) -> None:

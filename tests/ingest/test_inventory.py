@@ -22,7 +22,7 @@ from lookalike_crds.config import FetchPolicy
 from lookalike_crds.progress import RunState
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.images import ImageFetcher
-from lookalike_serving.images.buckets.s3 import S3Bucket
+from lookalike_serving.images.buckets.service_store import ServiceStore
 from lookalike_serving.images.reader import for_sources
 from lookalike_serving.ingest.sources import (
     Entry,
@@ -191,7 +191,7 @@ def test_current_objects_come_in_without_a_listing(
     format: str,
 ) -> None:
     manifest = inventories.write(ROWS[:3], ROWS[3:], format=format)
-    monkeypatch.delattr(S3Bucket, "list")
+    monkeypatch.delattr(ServiceStore, "list")
     entries, skipped = listed(manifest, prefix="2024/", maxBytes=100)
     found = {each.document_id: each for each in entries if isinstance(each, Item)}
     assert found.keys() == {"b.jpg", "é + a.jpg"}

@@ -48,12 +48,11 @@ class Azurite:
             client_options={"allow_http": True},
         )
 
-    def put(self, container: str, blob: str, data: bytes) -> None:
-        """A blob of any name, in a new container."""
+    def put(self, container: str, blob: str, data: bytes, **headers: str) -> None:
+        """A blob of any name, in a new container. `headers`: without their `x-ms-`."""
         self.container(container)
-        stored = self._request(
-            "PUT", f"/{container}/{blob}", "", data, **{"blob-type": "BlockBlob"}
-        )
+        given = {"blob-type": "BlockBlob", **headers}
+        stored = self._request("PUT", f"/{container}/{blob}", "", data, **given)
         assert stored.status_code == 201, stored.text
 
     def archive(self, container: str, blob: str) -> None:

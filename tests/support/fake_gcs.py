@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -35,10 +36,17 @@ class FakeGcs:
         made.raise_for_status()
         return name
 
-    def put(self, bucket: str, key: str, data: bytes) -> None:
+    def put(self, bucket: str, key: str, data: bytes, **metadata: str) -> None:
+        """`metadata`: the object's custom metadata."""
         where = f"{self.url}/upload/storage/v1/b/{bucket}/o"
         asked = {"uploadType": "media", "name": key}
         httpx.post(where, params=asked, content=data).raise_for_status()
+        if metadata:
+            self.describe(bucket, key, **metadata)
+
+    def describe(self, bucket: str, key: str, **metadata: str) -> None:
+        where = f"{self.url}/storage/v1/b/{bucket}/o/{quote(key, safe='')}"
+        httpx.patch(where, json={"metadata": metadata}).raise_for_status()
 
     def delete(self, bucket: str, key: str) -> None:
         httpx.delete(f"{self.url}/storage/v1/b/{bucket}/o/{key}").raise_for_status()

@@ -40,6 +40,9 @@ class Origin:
     exif: str | None = None
     """What was read from the picture's EXIF block, as JSON: its metadata is made again from it
     when the source says something else. None if the source does not ask for it."""
+    labels: str | None = None
+    """User metadata and tags of the object in its bucket, as JSON (`ingest/versions.py`). None if
+    the source does not ask for them."""
     copies: str | None = None
     """Hashes by which copies of the image are found (`duplicates/hashes.py`)."""
     duplicate_of: str | None = None

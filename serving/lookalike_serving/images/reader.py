@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from lookalike_crds.buckets import Bucket
-from lookalike_serving.images.buckets import Buckets
+from lookalike_serving.images.buckets import Buckets, LabelKinds
 from lookalike_serving.images.errors import Code, ImageError
 from lookalike_serving.images.fetch import Fetched, ImageFetcher, Validators, shown
 from lookalike_serving.images.inline import Inline
@@ -57,6 +57,11 @@ class Reader:
         if isinstance(place, PatientFetcher):
             return await place.read_unless(address, known)
         return Fetched(await place.read(address), None, address)
+
+    async def labels(self, address: str, kinds: LabelKinds) -> Mapping[str, str]:
+        """The labels of the object at an address in a bucket. Raises what `read` raises."""
+        place = self._place(address)
+        return await place.labels(address, kinds) if isinstance(place, Buckets) else {}
 
     def _place(self, address: str) -> Place:
         """Raises ImageError."""

@@ -105,14 +105,16 @@ class Dispatch:
         for stage, seconds in outcome.seconds.items():
             self._progress.took(stage, seconds)
         failed = {(failure.source, failure.key) for failure in outcome.failures}
-        gone = {(item.key, item.if_gone) for item in outcome.gone}
-        away = {*outcome.skipped_keys, *(key for key, _ in gone)}
+        away = {*outcome.skipped_keys, *(each.key for each in outcome.left_out)}
+        for each in outcome.left_out:
+            self._progress.pass_over(each.source, each.cause, each.example)
+        left_out = {(each.source, each.key) for each in outcome.left_out}
         for task in chunk:
             if (task.source, task.item.key) not in failed:
                 self._accounts.brought_in(task.source, task.item.key)
-            if (task.item.key, task.item.if_gone) in gone:
-                self._progress.pass_over(task.source, str(task.item.if_gone), task.item.key)
-            elif task.deleted is not None and task.item.key in away:
+            if (task.source, task.item.key) in left_out:
+                continue
+            if task.deleted is not None and task.item.key in away:
                 self._progress.pass_over(task.source, DELETED, task.item.key)
         await self._accounts.flush()
         name = self._config.collection.name

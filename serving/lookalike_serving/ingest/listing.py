@@ -228,6 +228,7 @@ def encoded(page: Sequence[Listed]) -> str:
         [each.modified.timestamp() for each in page],
         [each.version for each in page],
         [each.archived for each in page],
+        [each.labels for each in page],
     ]
     return base64.b64encode(zlib.compress(json.dumps(columns).encode(), 1)).decode()
 
@@ -235,6 +236,6 @@ def encoded(page: Sequence[Listed]) -> str:
 def decoded(page: str) -> list[Listed]:
     columns = json.loads(zlib.decompress(base64.b64decode(page)))
     return [
-        Listed(key, size, datetime.fromtimestamp(modified, UTC), version, archived)
-        for key, size, modified, version, archived in zip(*columns, strict=True)
+        Listed(key, size, datetime.fromtimestamp(modified, UTC), version, archived, labels)
+        for key, size, modified, version, archived, labels in zip(*columns, strict=True)
     ]

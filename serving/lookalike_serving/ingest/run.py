@@ -398,7 +398,7 @@ class Run:
                 case Change.NONE:
                     counts.unchanged += 1
                     self._accounts.brought_in(source, item.key)
-                case Change.METADATA:
+                case Change.METADATA if item.labels is None:
                     try:
                         await self._rewrite(Task(source, item, stored[id_]))
                     except IndexRefused as refused:  # somebody has deleted it in the meantime

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import Enum
 
 from lookalike_serving.documents.layout import Origin
-from lookalike_serving.ingest.sources import Item
+from lookalike_serving.ingest.sources import Item, Labels
 
 
 class Change(Enum):
@@ -22,6 +23,32 @@ class Change(Enum):
     IMAGE = "image"
     UNKNOWN = "unknown"
     """The bytes must be looked at."""
+
+
+def labels_mark(labels: Labels) -> str:
+    kinds = ("m" if labels.kinds.user_metadata else "") + ("t" if labels.kinds.tags else "")
+    return f"{labels.mark}{kinds}"
+
+
+def kept_labels(labels: Labels, values: Mapping[str, str]) -> str:
+    """As a document keeps them (`Origin.labels`)."""
+    return json.dumps({"mark": labels_mark(labels), "values": values}, sort_keys=True)
+
+
+def known_labels(labels: Labels, stored: Origin | None) -> Mapping[str, str] | None:
+    """The labels of an object as they are now; None if the object has to be asked."""
+    if labels.values is not None or stored is None or stored.labels is None:
+        return labels.values
+    kept = json.loads(stored.labels)
+    return dict(kept["values"]) if kept["mark"] == labels_mark(labels) else None
+
+
+def _has_labels(item: Item, stored: Origin) -> bool:
+    """Whether the document has the labels that it should have, as far as listing tells."""
+    if item.labels is None or stored.labels is None:
+        return item.labels is None and stored.labels is None
+    values = known_labels(item.labels, stored)
+    return values is not None and values == json.loads(stored.labels)["values"]
 
 
 def fingerprint(item: Item, image: str) -> str:
@@ -51,5 +78,5 @@ def change(item: Item, source: str, stored: Origin | None, *, hashed: bool = Fal
         return Change.UNKNOWN
     if image_part(stored) != item.version or must_be_read(item, stored, hashed=hashed):
         return Change.IMAGE
-    same = stored.fingerprint == fingerprint(item, item.version)
+    same = stored.fingerprint == fingerprint(item, item.version) and _has_labels(item, stored)
     return Change.NONE if same else Change.METADATA

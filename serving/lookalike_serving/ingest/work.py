@@ -35,6 +35,18 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftOut:
+    """One image that does not come in, as its source says."""
+
+    source: str
+    key: str
+    cause: str
+    """That it is no longer where it was listed (`Item.if_gone`), or what its labels lack."""
+    example: str
+    """The image, with what it had."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What came of some tasks. `new`, `updated`, `unchanged`, `skipped`: images, by source."""
 
@@ -46,9 +58,8 @@ class Outcome:
     skipped: dict[str, int] = field(default_factory=dict)
     """Documents that somebody deleted, and whose image is still the same."""
     skipped_keys: tuple[str, ...] = ()
-    gone: tuple[Item, ...] = ()
-    """Images that are no longer where they were listed (`Item.if_gone`); they are among the skipped
-    ones."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Images that are among the skipped ones."""
     bytes: int = 0
     """Of the images that were read."""
     seconds: dict[str, float] = field(default_factory=dict)

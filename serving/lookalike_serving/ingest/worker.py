@@ -34,11 +34,21 @@ from lookalike_serving.images.patience import HostLimits
 from lookalike_serving.images.reader import Reader, for_sources
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore
 from lookalike_serving.ingest.pictured import with_exif
-from lookalike_serving.ingest.sources import Item
+from lookalike_serving.ingest.sources import Caution, Labels
+from lookalike_serving.ingest.sources.cells import Reading
+from lookalike_serving.ingest.sources.rows import BadRow, RowReader, SkippedRow
 from lookalike_serving.ingest.stopwatch import Stopwatch
 from lookalike_serving.ingest.store import open_store
-from lookalike_serving.ingest.versions import fingerprint, image_part, must_be_read
-from lookalike_serving.ingest.work import Failure, Outcome, Task
+from lookalike_serving.ingest.versions import (
+    Change,
+    change,
+    fingerprint,
+    image_part,
+    kept_labels,
+    known_labels,
+    must_be_read,
+)
+from lookalike_serving.ingest.work import Failure, LeftOut, Outcome, Task
 
 log = logging.getLogger("lookalike.ingest")
 
@@ -48,8 +58,8 @@ class _Ready(NamedTuple):
 
     task: Task
     point: Point
-    warnings: tuple[str, ...]
-    """What was lost when its image was decoded."""
+    warnings: tuple[ByCause, ...]
+    """What it lacks."""
 
 
 class _Unchanged(NamedTuple):
@@ -64,13 +74,21 @@ class _Deleted(NamedTuple):
     task: Task
 
 
-class _Gone(NamedTuple):
-    """An image that is no longer there, which its source said may be."""
+class _Rewritten(NamedTuple):
+    """A document whose metadata alone was not what it should be."""
 
     task: Task
+    warnings: tuple[ByCause, ...]
 
 
-_Prepared = _Ready | _Unchanged | _Deleted | _Gone
+class _LeftOut(NamedTuple):
+    """An image that does not come in, as its source says: it is gone, or its labels do not fit."""
+
+    task: Task
+    caution: Caution
+
+
+_Prepared = _Ready | _Unchanged | _Rewritten | _Deleted | _LeftOut
 
 
 class Worker:
@@ -120,6 +138,12 @@ class Worker:
         self._fetcher = ImageFetcher(config.fetch)
         self._readers: dict[str, Reader] = {}
         """By source."""
+        self._row_readers = {
+            each.name: RowReader(
+                each.metadata, config.collection.fields, each.metadata.key_column, Reading()
+            )
+            for each in config.sources
+        }
 
     async def process(self, tasks: Sequence[Task]) -> Outcome:
         """Bring the tasks' documents up to date. Raises IndexFailure and ModelError: both concern
@@ -133,7 +157,7 @@ class Worker:
         unchanged: Counter[str] = Counter()
         skipped: Counter[str] = Counter()
         skipped_keys: list[str] = []
-        gone: list[Item] = []
+        left_out: list[LeftOut] = []
         # Twice the batch: one batch in the model while the next is fetched and decoded.
         room = asyncio.Semaphore(2 * self._batch)
 
@@ -148,9 +172,13 @@ class Worker:
                     raise
                 except ImageError as error:
                     if task.item.if_gone is not None and error.code is Code.NOT_FOUND:
-                        return _Gone(task)
+                        return _LeftOut(task, Caution(task.item.if_gone))
                     kind = error.failure_kind
                     return Failure(task.source, task.item.key, error.message, kind.code)
+                except SkippedRow as skip:
+                    return _LeftOut(task, skip.caution)
+                except BadRow as bad:
+                    return Failure(task.source, task.item.key, str(bad), bad.kind.code)
                 except Exception as error:
                     log.exception("%s of %s failed unexpectedly", task.item.key, task.source)
                     told = f"failed unexpectedly ({type(error).__name__}): the log has the cause"
@@ -162,7 +190,7 @@ class Worker:
         async def write() -> None:
             for task, _, warnings in await self._written(ready, failures):
                 (updated if task.stored else new)[task.source] += 1
-                told.extend(_lost(task, cause) for cause in warnings)
+                told.extend(warnings)
             ready.clear()
 
         try:
@@ -178,9 +206,15 @@ class Worker:
                     skipped[result.task.source] += 1
                     skipped_keys.append(result.task.item.key)
                     continue
-                if isinstance(result, _Gone):
-                    skipped[result.task.source] += 1
-                    gone.append(result.task.item)
+                if isinstance(result, _LeftOut):
+                    source, key = result.task.source, result.task.item.key
+                    skipped[source] += 1
+                    caution = result.caution
+                    left_out.append(LeftOut(source, key, caution.cause, caution.example(key)))
+                    continue
+                if isinstance(result, _Rewritten):
+                    updated[result.task.source] += 1
+                    told.extend(result.warnings)
                     continue
                 ready.append(result)
                 if len(ready) >= self._batch:
@@ -199,7 +233,7 @@ class Worker:
             tuple(told),
             skipped=dict(skipped),
             skipped_keys=tuple(skipped_keys),
-            gone=tuple(gone),
+            left_out=tuple(left_out),
             bytes=read,
             seconds=self._spent(),
         )
@@ -242,6 +276,10 @@ class Worker:
     async def _prepared(self, task: Task) -> _Prepared:
         """The document as it should be, unless its bytes turn out to be the stored ones."""
         item, stored = task.item, task.stored
+        if item.labels is not None and stored is not None:
+            what = change(item, task.source, stored, hashed=self._hashed)
+            if what is Change.METADATA:  # the image is the same
+                return await self._relabelled(task, item.labels, stored)
         known = self._known(task)
         with self._fetching:
             fetched = await self._reader_of(task.source).read_unless(item.uri, known)
@@ -274,7 +312,8 @@ class Worker:
             max_pixels=self._config.fetch.max_pixels,
         )
         taken, left_out = _exif(file.data, seen.facts) if item.exif else ({}, ())
-        metadata, misfits = with_exif(item.metadata, taken, self._checker)
+        said, labels, cautions = await self._labelled(task)
+        metadata, misfits = with_exif(said, taken, self._checker)
         made = document(
             self._collection,
             item.document_id,
@@ -284,10 +323,42 @@ class Worker:
             fingerprint=mark,
             source=task.source,
             exif=json.dumps(taken) if item.exif else None,
+            labels=labels,
             validators=validators,
             before=stored,
         )
-        return _Ready(task, made.point, (*seen.facts.warnings, *left_out, *misfits))
+        lost = (*seen.facts.warnings, *left_out, *misfits)
+        return _Ready(task, made.point, (*(_lost(task, each) for each in lost), *cautions))
+
+    async def _labelled(self, task: Task) -> tuple[dict[str, Any], str | None, tuple[ByCause, ...]]:
+        """(metadata with the labels of the object, the labels as they are kept, what was left out).
+
+        Raises ImageError, BadRow and SkippedRow.
+        """
+        item = task.item
+        if item.labels is None:
+            return item.metadata, None, ()
+        values = known_labels(item.labels, task.stored)
+        if values is None:
+            with self._fetching:
+                reader = self._reader_of(task.source)
+                values = await reader.labels(item.uri, item.labels.kinds)
+        row_reader = self._row_readers[task.source]
+        metadata, cautions = row_reader.labelled(item.metadata, item.labels.own, values)
+        told = tuple(each.counted(task.source, item.key) for each in cautions)
+        return metadata, kept_labels(item.labels, values), told
+
+    async def _relabelled(self, task: Task, labels: Labels, stored: Origin) -> _Rewritten:
+        """The same image with other metadata."""
+        metadata, kept, told = await self._labelled(task)
+        assert task.item.version is not None
+        mark = fingerprint(task.item, task.item.version)
+        described = replace(task, item=replace(task.item, metadata=metadata))
+        assert self._store is not None
+        await rewrite_payload(
+            self._store, self._collection, self._checker, described, mark, labels=kept
+        )
+        return _Rewritten(task, told)
 
     def _known(self, task: Task) -> Validators:
         """What is to be asked of the server of an image: empty unless its bytes can be spared."""
@@ -327,17 +398,20 @@ async def rewrite_payload(
     task: Task,
     mark: str,
     validators: Validators = Validators(),
+    *,
+    labels: str | None = None,
 ) -> None:
     """New metadata for an image that is still the same one: nothing is embedded."""
     assert task.stored is not None
     item = task.item
     taken = task.stored.exif if item.exif else None
-    same = task.stored.fingerprint == mark
+    same = (task.stored.fingerprint, task.stored.labels) == (mark, labels)
     origin = replace(
         task.stored,
         image=item.uri,
         fingerprint=mark,
         exif=taken,
+        labels=labels,
         etag=validators.etag,
         last_modified=validators.last_modified,
         updated_at=task.stored.updated_at if same else now_text("milliseconds"),

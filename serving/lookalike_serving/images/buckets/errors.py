@@ -145,6 +145,21 @@ def no_credentials(bucket: Bucket) -> BucketError:
     )
 
 
+def tags_denied(bucket: Bucket, said: str) -> BucketError:
+    """The objects may be read, and their tags may not."""
+    needed = {
+        "s3": "s3:GetObjectTagging",
+        "az": "Storage Blob Data Owner, a role with the action blobs/tags/read, or a signature "
+        "with the permission t",
+    }
+    return BucketError(
+        f"{bucket} does not let the tags of its objects be read with {_credentials_of(bucket)}: "
+        f"grant {needed.get(bucket.scheme, 'it')}, or remove metadata.tags "
+        f"({' '.join(said.split())[:_LONGEST]})",
+        BUCKET_ACCESS_DENIED,
+    )
+
+
 KEYS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
     "gs": "GOOGLE_SERVICE_ACCOUNT_KEY",

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class LabelKinds:
+    """Which labels of objects are asked for. False if none is."""
+
+    user_metadata: bool = False
+    """What was stored with the object: `x-amz-meta-*`, custom metadata, blob metadata."""
+    tags: bool = False
+    """What can be changed without the object: object tags, blob index tags."""
+
+    def __bool__(self) -> bool:
+        return self.user_metadata or self.tags
+
+
+NO_LABELS = LabelKinds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +36,8 @@ class Listed:
     """Changes when the object does."""
     archived: str | None = None
     """The storage class, if nothing can be read from it."""
+    labels: Mapping[str, str] | None = None
+    """Those that the store was opened for, if the service tells them in a listing."""
 
 
 class ObjectStore(Protocol):
@@ -34,6 +52,11 @@ class ObjectStore(Protocol):
 
     async def look(self, key: str) -> Listed | None:
         """One object, as listing would tell it; None if it does not exist. Raises BucketError."""
+        ...
+
+    async def labels(self, key: str) -> Mapping[str, str]:
+        """The labels of an object that the store was opened for; a tag hides user metadata of the
+        same name. One call for each kind. Raises what `read` raises."""
         ...
 
     async def read(self, key: str, most: int) -> bytes:

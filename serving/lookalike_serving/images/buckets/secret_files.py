@@ -25,3 +25,8 @@ def read_secret(folder: Path | None) -> Mapping[str, str] | None:
         with file.open("rb") as stream:
             found[file.name] = stream.read(_MOST_BYTES).decode("utf-8", "replace").strip()
     return found or None
+
+
+def authorities(folder: Path | None, secret: Mapping[str, str] | None) -> str | None:
+    """The file of certificates to trust; None: the usual ones."""
+    return None if folder is None or secret is None or CA not in secret else str(folder / CA)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import posixpath
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from lookalike_serving.images.buckets.remote_file import RemoteFile
 from lookalike_serving.images.buckets.rust_store import comes_after
 from lookalike_serving.images.errors import Code
 from lookalike_serving.ingest.sources import archives, inventory
-from lookalike_serving.ingest.sources.files import SIDECAR, Files
+from lookalike_serving.ingest.sources.files import SIDECAR, Files, label_kinds
 from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import (
     Entry,
@@ -60,6 +61,7 @@ class BucketSource:
         self._spec = spec
         self._bucket = bucket
         self._opening = opening
+        self._kinds = label_kinds(opening.mapping)
         self._inventory = spec.inventory if isinstance(spec, S3Source) else None
         self._after, self._before = _time(spec.modified_after), _time(spec.modified_before)
         self._store: ObjectStore | None = None
@@ -68,7 +70,7 @@ class BucketSource:
         self._table_version: str | None = None
 
     async def list(self) -> AsyncIterator[Entry]:
-        store = open_store(self._bucket)
+        store = open_store(self._bucket, self._kinds)
         try:
             files = self._new_files(await self._table(store))
             for unreadable in files.unreadable():
@@ -97,7 +99,7 @@ class BucketSource:
         """Every object, a page at a time. Raises SourceError and BucketError."""
         after = self._spec.start_after
         if self._inventory is None:
-            place = f"{self.name} {self._bucket}"
+            place = f"{self.name} {self._bucket} {self._kinds}"
             async for page in self._opening.lister(store, place, self._bucket.prefix, after):
                 yield page
             return
@@ -150,6 +152,7 @@ class BucketSource:
             seen = list(seen)
             present = [each.found for each in seen if each.found is not None]
             beside = await self._sidecars(store, files, present, ordered=False)
+            labels = await self._labels(store, files, present)
             for each in seen:
                 one: Entry | Gone | None
                 if each.found is None:
@@ -159,7 +162,8 @@ class BucketSource:
                         yield entry
                     continue
                 else:
-                    one = self._one(files, each.key, each.found, beside)
+                    found = replace(each.found, labels=labels.get(each.found.key))
+                    one = self._one(files, each.key, found, beside)
                 if one is not None:
                     yield one
         except BucketError as error:
@@ -177,7 +181,7 @@ class BucketSource:
 
     def _opened(self) -> ObjectStore:
         if self._store is None:
-            self._store = open_store(self._bucket)
+            self._store = open_store(self._bucket, self._kinds)
         return self._store
 
     async def _files_for_keys(self, store: ObjectStore) -> Files:
@@ -234,6 +238,24 @@ class BucketSource:
         await asyncio.gather(*(one(key) for key in wanted))
         return found
 
+    async def _labels(
+        self, store: ObjectStore, files: Files, found: Sequence[Listed]
+    ) -> dict[str, Mapping[str, str]]:
+        """The labels of images that are looked at one by one, by the object's key: a changed tag is
+        seen here although the object is the same. Raises BucketError."""
+        root = len(self._bucket.root)
+        room = asyncio.Semaphore(_ASKED_AT_ONCE)
+        told: dict[str, Mapping[str, str]] = {}
+
+        async def one(key: str) -> None:
+            async with room:
+                with contextlib.suppress(ImageError):  # it is gone, which reading it tells
+                    told[key] = await store.labels(key)
+
+        wanted = [each.key for each in found if self._kinds and files.is_image(each.key[root:])]
+        await asyncio.gather(*(one(key) for key in wanted))
+        return told
+
     def _one(
         self, files: Files, key: str, found: Listed, beside: Mapping[str, bytes | ImageError]
     ) -> Entry | None:
@@ -278,8 +300,8 @@ class BucketSource:
             return Rejected(legible(key), told, uri, ENTRY_BAD_METADATA)
         facts = (key, uri, found.version, found.bytes, found.modified.timestamp())
         if files.sidecar_of(key) is None:
-            return self._stale(files.entry(*facts))
-        return self._stale(files.with_sidecar(*facts, beside))
+            return self._stale(files.entry(*facts, labels=found.labels))
+        return self._stale(files.with_sidecar(*facts, beside, found.labels))
 
     def _stale(self, entry: Entry) -> Entry:
         """What an inventory tells may be gone by now."""

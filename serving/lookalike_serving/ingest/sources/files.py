@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import posixpath
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +17,7 @@ from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.progress import ByCause
 from lookalike_crds.sources import MetadataMapping, OnMisfit
 from lookalike_serving.documents.ids import canonical
+from lookalike_serving.images.buckets import LabelKinds
 from lookalike_serving.images.errors import ImageError
 from lookalike_serving.images.members import Cell, cell_address, member_address
 from lookalike_serving.ingest.sources import archives, parquet
@@ -27,6 +28,7 @@ from lookalike_serving.ingest.sources.file_names import IMAGE_SUFFIXES, glob_of,
 from lookalike_serving.ingest.sources.protocol import (
     Gone,
     Item,
+    Labels,
     LeftOut,
     Rejected,
     Skipped,
@@ -106,7 +108,7 @@ class Files:
         """Whether a file is an image by its path within the source. Others are counted."""
         if key == self._table:
             return False
-        if self._is_image(key):
+        if self.is_image(key):
             return True
         if self._mapping.sidecars and key.endswith(SIDECAR):
             return False
@@ -118,12 +120,19 @@ class Files:
 
     def sidecar_of(self, key: str) -> str | None:
         """Where the metadata of an image lies; None if the source has no such files."""
-        if not self._mapping.sidecars or self.is_archive(key) or not self._is_image(key):
+        if not self._mapping.sidecars or self.is_archive(key) or not self.is_image(key):
             return None
         return f"{posixpath.splitext(key)[0]}{SIDECAR}"
 
     def with_sidecar(
-        self, key: str, uri: str, version: str, size: int, modified: float, data: bytes | None
+        self,
+        key: str,
+        uri: str,
+        version: str,
+        size: int,
+        modified: float,
+        data: bytes | None,
+        labels: Mapping[str, str] | None = None,
     ) -> Item | Rejected | LeftOut:
         """What `entry` says of an image, with what is in its sidecar; None: it has none."""
         try:
@@ -131,9 +140,10 @@ class Files:
         except ValueError as error:
             told = f"its metadata, {posixpath.basename(str(self.sidecar_of(key)))}, {error}"
             return Rejected(legible(key), told, uri, ENTRY_BAD_METADATA)
-        return self.entry(key, uri, version, size, modified, row)
+        return self.entry(key, uri, version, size, modified, row, labels=labels)
 
-    def _is_image(self, key: str) -> bool:
+    def is_image(self, key: str) -> bool:
+        """Whether a file is an image by its path, and `glob` chooses it."""
         return _suffix(key) in IMAGE_SUFFIXES and self._matches(canonical(key))
 
     def is_archive(self, key: str) -> bool:
@@ -209,9 +219,11 @@ class Files:
         row: dict[str, Any] | None = None,
         *,
         path: str | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Item | Rejected | LeftOut:
         """What becomes of an image. `size`: bytes, if they are known; `modified`: seconds since
-        1970; `row`: what came with it; `path`: of the file that tells of it, if that is not `key`.
+        1970; `row`: what came with it; `path`: of the file that tells of it, if that is not `key`;
+        `labels`: of the object, if they are known.
         """
         try:
             known = self._facts.of(path or key, size, modified)
@@ -229,8 +241,19 @@ class Files:
             version,
             described.metadata,
             self._mapping.exif,
-            described.cautions,
+            labels=self._labels(uri, modified, labels, described),
+            cautions=described.cautions,
         )
+
+    def _labels(
+        self, uri: str, modified: float, told: Mapping[str, str] | None, described: Described
+    ) -> Labels | None:
+        """None if they are not asked for, and for what is within an archive."""
+        kinds = label_kinds(self._mapping)
+        if not kinds or "#" in uri:
+            return None
+        # To the second, as the answer to HEAD tells it.
+        return Labels(kinds, f"{modified:.0f}", told, described.own)
 
     def gone(self, key: str, uri: str, *, folders: bool = False) -> Gone | None:
         """What is told of a file that is not there; None if it would be no image.
@@ -241,7 +264,7 @@ class Files:
             return Gone(key, uri, below=f"{uri}#")
         if key == self._table:
             return None
-        if not self._is_image(key):
+        if not self.is_image(key):
             return Gone(key, uri, below=f"{uri}/") if folders else None
         try:
             described = self._described(key, self._facts.of(key, 0, 0.0), {})
@@ -272,6 +295,11 @@ class Files:
         if row is None:
             return self._reader.without_row(str(self._mapping.file), key, known)
         return self._reader.read({**beside, **row}, key, known)
+
+
+def label_kinds(mapping: MetadataMapping) -> LabelKinds:
+    """The labels of objects that are metadata."""
+    return LabelKinds(mapping.user_metadata, mapping.tags)
 
 
 def _suffix(key: str) -> str:

@@ -7,12 +7,13 @@ Reading an item's bytes is not here: an item's `uri` says all that is needed
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from lookalike_crds.failures import ENTRY_UNREADABLE, SOURCES_UNREADABLE, FailureKind
 from lookalike_crds.progress import ByCause
+from lookalike_serving.images.buckets import LabelKinds
 
 _LONGEST_KEY = 500
 
@@ -48,6 +49,20 @@ class Caution:
 
 
 @dataclass(frozen=True, slots=True)
+class Labels:
+    """User metadata and tags of an object, as far as they are known before its image is read."""
+
+    kinds: LabelKinds
+    """Which are asked for."""
+    mark: str
+    """Changes when they do, as far as listing tells."""
+    values: Mapping[str, str] | None
+    """None: the object is to be asked."""
+    own: frozenset[str]
+    """Keys of the item's metadata that they do not replace."""
+
+
+@dataclass(frozen=True, slots=True)
 class Item:
     """One image to be in the collection."""
 
@@ -66,6 +81,8 @@ class Item:
     """What was left out of its metadata."""
     if_gone: str | None = None
     """Why it may be gone although it was listed; it is skipped then, and is no failure."""
+    labels: Labels | None = None
+    """Of the object; None if they are not metadata."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ of it: an image whose id cannot be told is a failure of that one image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from lookalike_crds.progress import ByCause
 from lookalike_crds.sources import MetadataMapping, OnMisfit
 from lookalike_serving.documents.ids import BadDocumentId, checked
 from lookalike_serving.documents.metadata import MetadataChecker, Misfit, shown
-from lookalike_serving.ingest.pictured import over
+from lookalike_serving.ingest.pictured import EXIF, over
 from lookalike_serving.ingest.sources.cells import Reading, place_of, value_of
 from lookalike_serving.ingest.sources.file_facts import NOTHING, OFF_PATTERN, Known, names_id
 from lookalike_serving.ingest.sources.protocol import Caution
@@ -49,6 +49,8 @@ class Described:
     document_id: str
     metadata: dict[str, Any]
     cautions: tuple[Caution, ...] = ()
+    own: frozenset[str] = frozenset()
+    """Keys of the metadata that say more than what the object is labelled with."""
 
 
 def columns_of(mapping: MetadataMapping, key_column: str) -> set[str] | None:
@@ -94,12 +96,12 @@ class RowReader:
         """What a row says of the image `key`. Raises BadRow and SkippedRow."""
         self._rows += 1
         document_id = self._document_id(row, key, known)
-        metadata, misfits = self._metadata(row, known)
+        metadata, misfits, own = self._metadata(row, known)
         checked, more = self._checker.fitting(metadata)
         cautions = self._off_the_pattern(known)
         # An empty cell is no value: nothing is lost with a column that cannot be a key.
         lacking = [each for each in (*misfits, *more) if each.value not in (None, "", [])]
-        return Described(document_id, checked, (*cautions, *self._judged(lacking)))
+        return Described(document_id, checked, (*cautions, *self._judged(lacking)), own)
 
     def without_row(self, file: str, key: str, known: Known = NOTHING) -> Described:
         """An image `key` that the metadata file has no row for. Raises BadRow and SkippedRow."""
@@ -111,11 +113,31 @@ class RowReader:
             raise BadRow(f"{cause}: add one")
         if self._mapping.document_id is not None and self._mapping.document_id not in known.parts:
             raise BadRow(f"{cause}, which would tell its document id: add one", ENTRY_BAD_ID)
-        metadata, bad = self._metadata({}, known, columns={})
+        metadata, bad, own = self._metadata({}, known, columns={})
         checked, more = self._checker.fitting(metadata)
         missing = Caution(f"{cause}: it has no metadata of its own")
         cautions = (missing, *self._off_the_pattern(known), *self._judged([*bad, *more]))
-        return Described(self._document_id({}, key, known), checked, cautions)
+        return Described(self._document_id({}, key, known), checked, cautions, own)
+
+    def labelled(
+        self, metadata: dict[str, Any], own: Collection[str], labels: Mapping[str, str]
+    ) -> tuple[dict[str, Any], tuple[Caution, ...]]:
+        """Metadata with the labels of its object, which replace all but the keys in `own`, and what
+        of them was left out. Raises BadRow and SkippedRow."""
+        text = Reading(date_formats=self._mapping.date_format)
+        said: dict[str, Any] = {}
+        misfits: list[Misfit] = []
+        for name, label in labels.items():
+            value = value_of(label, None if "." in name else self._types.get(name), text)
+            if value is not None and (misfit := _put(said, name, value)):
+                misfits.append(misfit)
+        for path, kind in self._nested:
+            _retype(said, path, kind, text)
+        fitting, more = self._checker.checked(said)
+        lower = {key: value for key, value in fitting.items() if key not in own}
+        upper = {key: value for key, value in metadata.items() if key in own or key not in lower}
+        checked, excess = self._checker.fitting(over(upper, lower))
+        return checked, self._judged([*misfits, *more, *excess])
 
     def unseen(self) -> list[str]:
         """Columns that the mapping names and no row had. Of no rows, none."""
@@ -144,8 +166,9 @@ class RowReader:
 
     def _metadata(
         self, row: Mapping[str, Any], known: Known, columns: Mapping[str, str] | None = None
-    ) -> tuple[dict[str, Any], list[Misfit]]:
-        """Typed as far as it can be, and what found no place. `columns`: the mapping's if None."""
+    ) -> tuple[dict[str, Any], list[Misfit], frozenset[str]]:
+        """Typed as far as it can be, what found no place, and the keys that the row or the file
+        itself has told. `columns`: the mapping's if None."""
         mapping, reading = self._mapping, self._reading
         metadata: dict[str, Any] = {}
         misfits: list[Misfit] = []
@@ -155,6 +178,7 @@ class RowReader:
             if name != mapping.document_id:
                 text = Reading(date_formats=mapping.date_format)
                 _put(metadata, name, value_of(part, self._types.get(name), text))
+        own = {*known.facts, *mapping.geo, *((EXIF,) if mapping.exif else ())}
         if columns is None:
             columns = mapping.columns or {c: c for c in row if c not in self._not_metadata}
         for name, column in columns.items():
@@ -169,6 +193,8 @@ class RowReader:
             value = value_of(cell, kind, reading)
             if value is None and (name in mapping.constants or name in known.parts):
                 continue  # what is known otherwise stands in for null
+            if value is not None:
+                own.add(str(name).partition(".")[0])
             if misfit := _put(metadata, str(name), value):
                 misfits.append(misfit)
         for name, place in mapping.geo.items():
@@ -178,7 +204,7 @@ class RowReader:
                 misfits.append(misfit)
         for path, kind in self._nested:
             _retype(metadata, path, kind, reading)
-        return over(metadata, known.facts), misfits
+        return over(metadata, known.facts), misfits, frozenset(own)
 
     def _cell(self, row: Mapping[str, Any], column: str) -> Any:
         """What a row has in a column, which `camera.make` of a nested object is, too."""
