@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast test-slow lint format generate check-generated lock \
         bench bench-quality bench-search bench-facets bench-buckets bench-http bench-decode bench-ingest bench-listing bench-memory bench-attack \
-        bench-duplicates bench-duplicate-scans bench-operator bench-frames bench-duplicates-scale kill-ingestion kill-scans train-demo-model \
+        bench-duplicates bench-duplicate-scans bench-duplicates-scale bench-operator bench-frames kill-ingestion kill-scans train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
 PYTHON ?= python3
@@ -110,6 +110,9 @@ BENCH_PEERS := build/bench-peers
 bench-duplicates: install ## Copies of photographs: recall of each edit, false verdicts, beside peers
 	@test -d $(BENCH_PEERS) || $(BIN)/python -m uv pip install -q --target $(BENCH_PEERS) --no-deps imagehash PyWavelets
 	PYTHONPATH=$(BENCH_PEERS) $(BIN)/python bench/duplicates.py $(BENCH_ARGS)
+
+bench-duplicates-scale: install ## Hash joins and scans of many documents
+	PYTHONPATH=. $(BIN)/python bench/duplicates_scale.py $(BENCH_ARGS)
 
 bench-duplicate-scans: install ## A scan for duplicates beside preparing its pictures; copies found
 	PYTHONPATH=. $(BIN)/python bench/duplicate_scans.py $(BENCH_ARGS)

@@ -33,11 +33,9 @@ class EarlierScan:
         """Raises IndexFailure."""
         if self._scan is None:
             return
-        number = 0
-        while (checked := await self._store.checked(self._scan, number)) is not None:
+        async for checked in self._store.checked(self._scan):
             self._pairs += checked.pairs
             self._unreadable.update(checked.unreadable)
-            number += 1
         await self._next_page()
 
     async def knows(self, document: Scanned, number: int) -> Scanned | None:

@@ -216,9 +216,11 @@ class ScanRun:
     async def _verify(self, found: NDArray[np.int64]) -> None:
         """The verdict on each candidate that has none yet."""
         id = self._scan.order.id
+        recorded = [checked async for checked in self._store.checked(id)]
         for number, start in enumerate(range(0, len(found), PICTURES)):
-            checked = await self._store.checked(id, number)
-            if checked is None:
+            if number < len(recorded):
+                checked = recorded[number]
+            else:
                 checked = await self._checked(found[start : start + PICTURES])
                 await self._store.save_checked(id, number, checked)
             for pair in checked.pairs:

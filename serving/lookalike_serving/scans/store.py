@@ -74,9 +74,17 @@ class ScanStore:
         point = Point(self._part(id, "page", number), None, {"page": encode(page)})
         await self._write([point])
 
-    async def checked(self, id: str, number: int) -> Checked | None:
-        found = await self._index().retrieve([self._part(id, "checked", number)])
-        return decode_checked(found[0].payload["checked"]) if found else None
+    async def checked(self, id: str) -> AsyncIterator[Checked]:
+        """What is recorded of the candidates of a scan, in order."""
+        number = 0
+        while True:
+            ids = [self._part(id, "checked", n) for n in range(number, number + _CHUNK)]
+            found = await self._index().retrieve(ids)
+            for each in found:
+                yield decode_checked(each.payload["checked"])
+            if len(found) < _CHUNK:
+                return
+            number += _CHUNK
 
     async def save_checked(self, id: str, number: int, checked: Checked) -> None:
         point = Point(self._part(id, "checked", number), None, {"checked": encode(checked)})
