@@ -63,7 +63,8 @@ def what_is_read(
 
 
 def _brings_metadata(source: SourceSpec) -> bool:
-    return source.kind.brings_metadata or source.metadata != MetadataMapping()
+    kind = source.kind
+    return kind.brings_metadata or kind.holds_archives or source.metadata != MetadataMapping()
 
 
 def is_read_again(before: IngestionConfig | None, after: IngestionConfig) -> bool:

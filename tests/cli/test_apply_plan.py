@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -86,7 +88,7 @@ def test_files_that_say_the_same_change_nothing(run: RunDirectory) -> None:
         (
             {"vector": "{ onDisk: true }"},
             "its index is opened again, and searches of it wait until then: "
-            "spec.vector.onDisk: False -> True",
+            "spec.vector.onDisk: false -> true",
         ),
         (
             {"model": TIMM},
@@ -115,6 +117,42 @@ def test_each_change_of_a_collection_says_what_it_does(
     [step] = planned(run, shop(), shop(**change))
     assert (step.sign, step.resource, step.loses) == ("~", "ImageCollection/shop", ())
     assert told in step.lines
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"s3": {"archives": True}}, "s3.archives: false -> true"),
+        ({"s3": {"archives": True, "imageColumn": "image"}}, "s3.imageColumn: (none) -> image"),
+        ({"s3": {"startAfter": "2024/"}}, "s3.startAfter: (none) -> 2024/"),
+        ({"s3": {"inventory": "s3://lists/daily/"}}, "s3.inventory: (none) -> s3://lists/daily/"),
+        ({"metadata": {"sidecars": True}}, "metadata.sidecars: false -> true"),
+        ({"metadata": {"constants": {"shop": "north"}}}, "metadata.constants"),
+        ({"metadata": {"userMetadata": True}}, "metadata.userMetadata: false -> true"),
+        ({"metadata": {"tags": True}}, "metadata.tags: false -> true"),
+        ({"metadata": {"exif": True}}, "metadata.exif: false -> true"),
+        ({"idPrefix": "north/"}, "idPrefix"),
+    ],
+    ids=str,
+)
+def test_every_field_of_a_source_that_changes_what_comes_in_has_it_read_again(
+    run: RunDirectory, change: dict[str, dict[str, Any]], told: str
+) -> None:
+    source: dict[str, Any] = {"name": "pictures", "s3": {"bucket": "photos"}}
+    after = {**source, **change}
+    if "s3" in change:
+        after["s3"] = {**source["s3"], **change["s3"]}
+    before_text, after_text = (shop(sources=json.dumps([each])) for each in (source, after))
+    [step] = planned(run, before_text, after_text)
+    [line] = [each for each in step.lines if each.startswith("source pictures is read again")]
+    assert told in line
+
+
+def test_members_of_archives_bring_metadata_whose_types_matter(run: RunDirectory) -> None:
+    shards = "[{ name: pictures, s3: { bucket: photos, archives: true } }]"
+    typed = "[{ name: price, type: Float }]"
+    (step,) = planned(run, shop(sources=shards), shop(sources=shards, fields=typed))
+    assert any("because the types of fields changed" in line for line in step.lines)
 
 
 def test_another_precision_of_the_model_is_told(run: RunDirectory) -> None:

@@ -155,11 +155,12 @@ def test_only_objects_of_declared_sources_are_read() -> None:
     )
     found, why = sources_of(ObjectNotice("s3", "photos", "in/ab.jpg"), shop)
     assert (found, why) == ([("all", "in/ab.jpg"), ("some", "ab.jpg")], None)
+    # Rows are read again when their table changes.
+    assert sources_of(ObjectNotice("gs", "photos", "t.csv"), shop) == ([("table", "t.csv")], None)
     for notice, told in (
         (ObjectNotice("s3", "none", "a.jpg"), "no bucket"),
         (ObjectNotice("az", "photos", "a.jpg", "shop2"), "no bucket"),
         (ObjectNotice("gs", "photos", "folder/"), "a folder"),
-        (ObjectNotice("gs", "photos", "t.csv"), "metadata file"),
     ):
         found, why = sources_of(notice, shop)
         assert found == []

@@ -19,8 +19,11 @@ from tests.support.configs import retriever
 from tests.support.object_store import S3Server, keys_of_s3
 
 from lookalike_crds.config import CollectionSources, IndexConfig
+from lookalike_crds.failures import BUCKET_UNREACHABLE
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.sources import SourceSpec
+from lookalike_serving.images.buckets import BucketError
+from lookalike_serving.images.buckets.service_store import ServiceStore
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run
 
@@ -69,6 +72,10 @@ class Shop:
                 return self.place.documents()
             assert time.monotonic() < deadline, status
             time.sleep(0.05)
+
+    def metadata(self) -> dict[str, Any]:
+        """Of the documents once nothing waits any more."""
+        return {name: each["metadata"] for name, each in self.settled().items()}
 
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"{self.place.url}/v1/collections/shop{path}")
@@ -287,6 +294,49 @@ def test_an_id_stays_with_the_image_that_has_it(shop: Shop, photo: Photo) -> Non
     [document] = shop.settled().values()
     assert document["metadata"] == {"folder": "b"}
     assert shop.get("/failures").json()["items"] == []
+
+
+def test_rows_and_tags_are_read_again_without_a_run(shop: Shop, photo: Photo) -> None:
+    shop.serve(metadata={"file": "rows.csv", "tags": True})
+    for name in ("a", "b"):
+        shop.put(f"in/{name}.jpg", photo(ord(name)))
+    shop.put("in/rows.csv", b"file,price\na.jpg,3\n")
+    shop.tell("in/a.jpg", "in/b.jpg")
+    assert shop.metadata() == {"a.jpg": {"price": 3}, "b.jpg": {}}
+    shop.put("in/rows.csv", b"file,price\nb.jpg,4\n")
+    shop.delete("in/a.jpg")
+    shop.tell("in/rows.csv", "in/a.jpg")
+    assert shop.metadata() == {"b.jpg": {"price": 4}}
+
+    tags = {"TagSet": [{"Key": "status", "Value": "sold"}]}
+    shop.s3.client.put_object_tagging(Bucket=shop.bucket, Key="in/b.jpg", Tagging=tags)
+    shop.tell("in/b.jpg", name="ObjectTagging:Put")
+    [document] = shop.settled().values()
+    assert document["metadata"] == {"price": 4, "status": "sold"}
+    assert shop.place.ingest(shop.source).total.unchanged == 1
+
+
+def test_an_image_that_cannot_be_read_for_a_moment_is_tried_again(
+    shop: Shop, photo: Photo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, attempts = ServiceStore.read, []
+
+    async def failing(self: ServiceStore, key: str, most: int) -> bytes:
+        attempts.append(key)
+        if len(attempts) < 3:
+            raise BucketError("the service does not answer", BUCKET_UNREACHABLE)
+        return await read(self, key, most)
+
+    monkeypatch.setattr(ServiceStore, "read", failing)
+    shop.put("in/a.jpg", photo(1))
+    shop.put("in/bad.jpg", b"no picture")
+    shop.tell("in/a.jpg")
+    assert sorted(shop.settled()) == ["a.jpg"]
+    assert len(attempts) == 3
+    assert shop.get("/failures").json()["items"] == []
+    shop.tell("in/bad.jpg")  # another attempt would be in vain
+    assert sorted(shop.settled()) == ["a.jpg"]
+    assert len(attempts) == 4
 
 
 @pytest.mark.qdrant

@@ -110,5 +110,7 @@ def _shown(value: Any) -> str:
         return "(none)"
     if isinstance(value, Mapping) or _is_list(value):
         return "…"
+    if isinstance(value, bool):
+        return str(value).lower()  # as YAML writes it
     text = " ".join(str(value).split())
     return text if len(text) <= 60 else f"{text[:57]}…"

@@ -6,6 +6,7 @@ next one, or another replica, takes it up. A key that is told again while it wai
     waiting --looked at, brought in--> settled
                 |           |
                 |           +-- it changed meanwhile, or an ingestion run wrote meanwhile: once more
+                |           +-- its image cannot be read, which may pass: a few times more
                 +-- the source or the index does not answer: later, with growing pauses
 
 An ingestion run that goes on beside may write what it has read before a key changed. So a key that
@@ -52,6 +53,8 @@ _SKEW = timedelta(seconds=5)
 """Of the clocks of two processes, at most."""
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _PAUSES = Backoff(base=1.0, cap=60.0)
+_MOST_ATTEMPTS = 8
+"""With one image that cannot be read, over some four minutes. The next run tries it again."""
 
 _MAY_PASS = (IndexFailure, ModelError, Problem, OSError)
 
@@ -78,6 +81,18 @@ class _Pause:
     until: datetime = _LONG_AGO
 
 
+@dataclass(slots=True)
+class _Later:
+    """A key whose image could not be read."""
+
+    names: set[str]
+    """Of the records that it is of."""
+    attempts: int
+    until: datetime
+    waits: bool = True
+    """False while it is looked at again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """What is told of a line."""
@@ -99,6 +114,8 @@ class Line:
         """In the order in which they came, with the records that they are of."""
         self._after_run: dict[Key, tuple[set[str], datetime]] = {}
         """Looked at while an ingestion run went on, and since when."""
+        self._later: dict[Key, _Later] = {}
+        """Looked at, and their image could not be read."""
         self._looking: set[Key] = set()
         self._records: dict[str, _Record] = {}
         self._pauses: dict[str, _Pause] = {}
@@ -151,7 +168,8 @@ class Line:
 
     @property
     def waiting(self) -> Waiting:
-        left = self._waiting.keys() | self._after_run.keys() | self._looking
+        later = {key for key, each in self._later.items() if each.waits}
+        left = self._waiting.keys() | self._after_run.keys() | self._looking | later
         oldest = min((record.accepted_at for record in self._records.values()), default=None)
         return Waiting(len(left), oldest, self._problem)
 
@@ -191,6 +209,7 @@ class Line:
             await self._hold(now)
         if self._after_run:
             await self._take_up_after_runs()
+        self._take_up_later(now)
         batch = self._ready()
         if batch:
             for source, keys in _by_source(batch).items():
@@ -244,6 +263,9 @@ class Line:
         self._problem = None
         for key in again:
             self._waiting.setdefault(key, set()).update(taken.pop(key, set()))
+        for key in list(taken):
+            if key in self._later and not self._later[key].waits:
+                del self._later[key]  # it was looked at again, and does not fail any more
         self._looking = set()
         await self._settle(taken)
 
@@ -260,17 +282,35 @@ class Line:
             return set()
         spec, opened = found
         seen = await opened.look([key.key for key in taken])
-        wrote = await session.bring(spec, opened, seen)
+        brought = await session.bring(spec, opened, seen)
         again: set[Key] = set()
-        if wrote:
+        for key in [Key(source, each) for each in brought.may_pass]:
+            if key in taken:
+                self._try_later(key, taken)
+        if brought.wrote:
             now = {each.key: each.version for each in await opened.look([s.key for s in seen])}
             again = {Key(source, s.key) for s in seen if now.get(s.key, s.version) != s.version}
         if await self._a_run_wrote_since(began):
             for each in seen:
                 key = Key(source, each.key)
-                if key not in again:
+                if key not in again and key not in self._later:
                     self._after_run[key] = (taken.pop(key, set()), began)
         return again
+
+    def _try_later(self, key: Key, taken: dict[Key, set[str]]) -> None:
+        """Keep a key whose image could not be read, unless it was tried often enough."""
+        before = self._later.get(key)
+        attempts = 1 if before is None else before.attempts + 1
+        if attempts >= _MOST_ATTEMPTS:
+            return
+        until = datetime.now(UTC) + timedelta(seconds=_PAUSES.after(attempts))
+        self._later[key] = _Later(taken.pop(key), attempts, until)
+
+    def _take_up_later(self, now: datetime) -> None:
+        for key, each in self._later.items():
+            if each.waits and now >= each.until:
+                each.waits = False
+                self._waiting.setdefault(key, set()).update(each.names)
 
     async def _settle(self, done: dict[Key, set[str]]) -> None:
         """These were looked at for the last time."""

@@ -44,9 +44,7 @@ def sources_of(
             why = "lies outside of the prefix of every source of its bucket"
             continue
         key = notice.key[len(bucket.root) :]
-        if key == source.metadata.file:
-            why = "is the metadata file of its source: the next run reads all its rows"
-        elif key and not key.endswith("/"):
+        if key and not key.endswith("/"):
             found.append((source.name, key))
         else:
             why = "stands for a folder"

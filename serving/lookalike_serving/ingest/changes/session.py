@@ -10,11 +10,13 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
 from lookalike_crds.config import CollectionSources, IngestionConfig
+from lookalike_crds.failures import Retry, by_code
 from lookalike_crds.image_collection import IngestionSpec
 from lookalike_crds.progress import RunState
 from lookalike_crds.sources import SourceSpec
@@ -35,6 +37,16 @@ from lookalike_serving.service import CollectionState, Service
 
 _BATCH = max(2, os.cpu_count() or 1)
 """Images at once: searches that come in between find a short queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What came of some keys."""
+
+    wrote: bool
+    """Whether anything was written."""
+    may_pass: frozenset[str]
+    """Keys whose image could not be read, for a cause that may pass by itself."""
 
 
 class Session:
@@ -112,8 +124,8 @@ class Session:
             self._sources[name] = opened
         return spec, self._sources[name]
 
-    async def bring(self, spec: SourceSpec, source: KeyedSource, seen: Sequence[Seen]) -> bool:
-        """Bring the documents of some keys to what was seen; whether anything was written.
+    async def bring(self, spec: SourceSpec, source: KeyedSource, seen: Sequence[Seen]) -> Brought:
+        """Bring the documents of some keys to what was seen.
 
         Raises SourceError, IndexFailure, ModelError: then keys may be left over.
         """
@@ -121,7 +133,7 @@ class Session:
         counts = self._progress.counts(spec.name)
         before = (counts.new, counts.updated, counts.deleted)
         with tempfile.TemporaryDirectory(dir=self._scratch) as scratch:
-            pool = _Lent(self._worker)
+            pool = _Lent(self._worker, spec.name)
             workers = Dispatch(
                 self._config, self._progress, self._accounts, None, alone=True, pool=pool
             )
@@ -143,7 +155,8 @@ class Session:
                 await workers.close()
                 run.close()
         self.used_at = datetime.now(UTC)
-        return before != (counts.new, counts.updated, counts.deleted)
+        wrote = before != (counts.new, counts.updated, counts.deleted)
+        return Brought(wrote, frozenset(pool.may_pass))
 
 
 class _Lent:
@@ -151,11 +164,20 @@ class _Lent:
 
     capacity = 2
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, source: str) -> None:
         self._worker = worker
+        self._source = source
+        self.may_pass: set[str] = set()
+        """Keys of images that could not be read, for a cause that may pass by itself."""
 
     async def process(self, tasks: Sequence[Task]) -> Outcome:
-        return await self._worker.process(tasks)
+        outcome = await self._worker.process(tasks)
+        self.may_pass |= {
+            failure.key
+            for failure in outcome.failures
+            if failure.source == self._source and by_code(failure.code).retry is Retry.LATER
+        }
+        return outcome
 
     async def close(self) -> None:
         """The session's business."""

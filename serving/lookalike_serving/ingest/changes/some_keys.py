@@ -20,15 +20,23 @@ class SomeKeys(Run):
     """Made for one call of `bring`: its ledger is of the keys of that call."""
 
     async def bring(self, spec: SourceSpec, source: KeyedSource, seen: Iterable[Seen]) -> None:
-        """Bring the documents of these keys to what was seen.
+        """Bring the documents of these keys to what was seen; of all keys of the source if its
+        metadata file is among them.
 
         Raises SourceError, IndexFailure, ModelError: keys may be left over.
         """
-        self._asked = source
         gone: list[Gone] = []
+        rest = list(seen)
+        if spec.metadata.file is not None and any(
+            each.key == spec.metadata.file and each.version is not None for each in rest
+        ):
+            # Any image may have another row: whatever else was told of is in the listing, too.
+            rest = [each for each in rest if each.version is None]
+            await self._take_in(spec, source, source.list())
+        self._asked = source
 
         async def there() -> AsyncIterator[Entry]:
-            async for entry in source.entries(seen):
+            async for entry in source.entries(rest):
                 if isinstance(entry, Gone):
                     gone.append(entry)
                 else:
