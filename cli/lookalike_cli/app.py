@@ -8,6 +8,7 @@ import typer
 from lookalike_cli import (
     apply,
     books,
+    changing,
     delete,
     demo_catalogue,
     down,
@@ -42,6 +43,8 @@ app = typer.Typer(
 app.command("init", epilog=init.EXAMPLES)(init.init)
 app.command("up", epilog=up.EXAMPLES)(up.up)
 app.command("apply", epilog=apply.EXAMPLES)(apply.apply)
+app.command("switch", epilog=changing.SWITCH_EXAMPLES)(changing.switch)
+app.command("rollback", epilog=changing.ROLLBACK_EXAMPLES)(changing.rollback)
 app.command("search", epilog=search.EXAMPLES)(search.search)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)

@@ -97,25 +97,21 @@ def _collections(
         if name not in old:
             yield Step("+", resource, (f"is added, with {_model(new[name])}", *reading))
             continue
-        lines = [*_collection(old[name], new[name]), *reading]
-        is_lost = work_of(old[name], new[name]) is Work.ANOTHER_INDEX and lost
-        unsourced = counted(lost, "document")
-        loses = (
-            (f"{unsourced} of collection {name} that no source can provide again",)
-            if is_lost
-            else ()
-        )
-        if is_lost:
-            stay = "stay" if lost > 1 else "stays"
-            lines.append(f"{unsourced} that no source can provide again {stay} in the former index")
+        lines = [*_collection(old[name], new[name], count), *reading]
+        if work_of(old[name], new[name]) is Work.ANOTHER_INDEX and lost:
+            are = "are" if lost > 1 else "is"
+            lines.append(
+                f"{counted(lost, 'document')} that no source can provide again {are} embedded "
+                "from the stored images"
+            )
         if lines:
-            yield Step("~", resource, tuple(lines), loses)
+            yield Step("~", resource, tuple(lines))
 
 
-def _collection(before: CollectionConfig, after: CollectionConfig) -> Iterator[str]:
+def _collection(before: CollectionConfig, after: CollectionConfig, documents: int) -> Iterator[str]:
     work = work_of(before, after)
     if work is Work.ANOTHER_INDEX:
-        if after.sources:
+        if after.sources or documents:
             until = f"{_model(before)} answers until that is complete"
             yield f"is embedded again with {_model(after)}; {until}"
         else:
@@ -124,6 +120,8 @@ def _collection(before: CollectionConfig, after: CollectionConfig) -> Iterator[s
             )
     elif before.model != after.model:
         yield f"at once: {_listed(before.model, after.model, 'spec.model')}"
+    if (before.gate, before.keep_previous) != (after.gate, after.keep_previous):
+        yield "at once: what spec.model asks of the next change of the model"
     if before.vector != after.vector:
         told = _listed(before.vector, after.vector, "spec.vector")
         if work is Work.ANOTHER_INDEX or after.index.engine is not Engine.EDGE:

@@ -72,17 +72,35 @@ def follow_ingestions(run: RunDirectory, alive: Callable[[], State | None]) -> S
 
 
 def end_by(state: State) -> None:
-    """End the command with the code that says how the ingestions did; return where all is in."""
+    """End the command with the code that says how the ingestions did; return where all is in.
+
+    A changed model that does not answer is a failure, and is told.
+    """
     import typer
 
     from lookalike_cli.failure import ExitCode
+    from lookalike_cli.printing import notice
     from lookalike_serving.machine.rundir import IngestionPhase
 
+    held = [each for each in state.ingestions if each.held is not None]
+    for each in held:
+        notice(held_line(each.collection, str(each.held)))
+    if held:
+        raise typer.Exit(ExitCode.FAILED)
     phases = {each.phase for each in state.ingestions}
     if IngestionPhase.FAILED in phases:
         raise typer.Exit(ExitCode.FAILED)
     if IngestionPhase.INCOMPLETE in phases:
         raise typer.Exit(ExitCode.INCOMPLETE)
+
+
+def held_line(collection: str, held: str) -> str:
+    """Why the former model of a collection keeps answering, and what to do."""
+    return (
+        f"{collection}: the former model keeps answering: {held}. Correct the cause and run "
+        "`lookalike apply` again, or let the new model answer with "
+        f"`lookalike switch {collection}`"
+    )
 
 
 class Following(Protocol):

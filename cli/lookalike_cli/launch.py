@@ -19,7 +19,7 @@ from lookalike_cli.following import end_by, follow_ingestions
 from lookalike_cli.gc import left_behind_line
 from lookalike_cli.options import DEFAULT_DATA_DIR, Output
 from lookalike_cli.printing import console, notice, notices, print_json
-from lookalike_cli.rendering import render
+from lookalike_cli.rendering import beside_former, render
 from lookalike_cli.server_process import ServerProcess, Start, claim, spawn
 from lookalike_cli.watching import LOOK_EVERY_SECONDS
 from lookalike_crds.config import HttpConfig, ServingConfig
@@ -53,7 +53,7 @@ def launch(
         run = claim(start.data_dir, status.update)
         http = HttpConfig(host=start.host, port=start.port)
         _check_port(http)
-        rendered = render(loaded, run, http, start.api_keys_file)
+        rendered = beside_former(render(loaded, run, http, start.api_keys_file), run)
         lost = _lost(rendered.serving)
         for text in (*rendered.notices, *lost.values()):
             notice(text)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from lookalike_cli.failure import Failure
 from lookalike_crds.buckets import Bucket
 from lookalike_crds.config import (
@@ -25,10 +27,14 @@ from lookalike_crds.config import (
     RetrieverConfig,
     ServingConfig,
 )
-from lookalike_crds.image_collection import CaSpec, Engine, ModelSpec, Provider
-from lookalike_crds.naming import index_name
+from lookalike_crds.config_changes import place_of
+from lookalike_crds.image_collection import CaSpec, Engine, GateSpec, ModelSpec, Provider
+from lookalike_crds.naming import described, index_name
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.sources import SourceSpec, buckets_of
+from lookalike_crds.switching import run_that_fills
+from lookalike_serving.indexes.remembered import remembered
+from lookalike_serving.machine.edge_places import MANIFEST
 from lookalike_serving.machine.files import write_atomically
 from lookalike_serving.machine.rundir import RunDirectory
 
@@ -80,19 +86,20 @@ def render(
     buckets: list[Bucket] = []
     changing: list[CollectionSources] = []
     before = _before(run)
-    gateway = f"http://{_connectable(http.host)}:{http.port}"
     for resource in loaded.collections:
         folder = loaded.folder_of(resource)
         index = _index(resource, folder, run, notices)
         notices += _moved(resource.metadata.name, before.get(resource.metadata.name), index)
         collection = CollectionConfig(
             name=resource.metadata.name,
-            model=with_resolved_weights(resource.spec.model, folder),
+            model=with_resolved_weights(resource.spec.model.alone, folder),
             vector=resource.spec.vector,
             index=index,
             fields=resource.spec.fields,
             duplicates=resource.spec.scanned,
             sources=tuple(source.name for source in resource.spec.sources),
+            gate=_gate(resource.spec.model.gate, folder),
+            keep_previous=resource.spec.model.keep_previous,
         )
         collections.append(collection)
         sources = tuple(resolved_source(source, folder) for source in resource.spec.sources)
@@ -113,7 +120,7 @@ def render(
                 sources=sources,
                 ingestion=resource.spec.ingestion,
                 data_dir=run.data_dir,
-                gateway_url=gateway,
+                gateway_url=http.local_url,
                 internal_token_file=run.internal_token,
                 buckets=declared,
                 secrets_dir=secrets_dir(),
@@ -142,6 +149,60 @@ def render(
         ),
     )
     return Rendered(serving, tuple(ingestions), tuple(notices))
+
+
+def _gate(gate: GateSpec | None, folder: Path) -> GateSpec | None:
+    """With the path of its judgments made absolute. Raises Failure if there is no such file."""
+    if gate is None or gate.judgments is None:
+        return gate
+    file = absolute(gate.judgments, folder)
+    if not file.is_file():
+        raise Failure(f"spec.model.gate.judgments: there is no file {file}")
+    return gate.model_copy(update={"judgments": str(file)})
+
+
+def beside_former(rendered: Rendered, run: RunDirectory) -> Rendered:
+    """The same for a server that starts: a model that changed while none ran does not answer before
+    its index is filled. Until then, the former model does, if its index holds documents."""
+    before = {each.name: each for each in _served_before(run)}
+    counts = remembered(run.data_dir)
+    runs = {each.collection.name: each for each in rendered.ingestions}
+    answering, filling, notices = [], [], list(rendered.notices)
+    for new in rendered.serving.collections:
+        live = before.get(new.name)
+        if live is None or not _is_filled(live, new, counts):
+            answering.append(new)
+            continue
+        answering.append(live)
+        filling.append(new)
+        runs[new.name] = run_that_fills(
+            new, live, rendered.serving, runs.get(new.name), run.progress_file(new.name)
+        )
+        notices.append(
+            f"collection {new.name}: the model {described(live.model)} answers until all documents "
+            f"are embedded by {described(new.model)}"
+        )
+    serving = rendered.serving.model_copy(
+        update={"collections": tuple(answering), "filling": tuple(filling)}
+    )
+    return Rendered(serving, tuple(runs.values()), tuple(notices))
+
+
+def _served_before(run: RunDirectory) -> tuple[CollectionConfig, ...]:
+    """What answered in the last server of this data directory; nothing if that is not known."""
+    try:
+        return ServingConfig.model_validate_json(run.serving_config.read_bytes()).collections
+    except (OSError, ValidationError):
+        return ()
+
+
+def _is_filled(live: CollectionConfig, new: CollectionConfig, counts: dict[str, int]) -> bool:
+    """Whether another index of the collection holds documents, and `new` is still to be filled."""
+    if live.index.engine is not new.index.engine or place_of(live.index) == place_of(new.index):
+        return False
+    if live.index.addresses != new.index.addresses or not counts.get(live.index.name):
+        return False
+    return live.index.path is None or (live.index.path / MANIFEST).exists()
 
 
 def _index(
@@ -267,8 +328,3 @@ def with_resolved_weights(model: ModelSpec, folder: Path) -> ModelSpec:
 
 def absolute(path: str, folder: Path) -> Path:
     return (folder / Path(path).expanduser()).resolve()
-
-
-def _connectable(host: str) -> str:
-    plain = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"[{plain}]" if ":" in plain else plain

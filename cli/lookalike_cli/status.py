@@ -46,6 +46,7 @@ def status(
         }
         told["ingestions"] = _ingestions(run, state)
         told["left_behind"] = left_behind_line(data_dir)
+        told["former_models"] = _formers(run)
     if output is Output.JSON:
         print_json(told)
     else:
@@ -112,10 +113,28 @@ def _ingestions(run: RunDirectory, state: State) -> list[dict[str, Any]]:
                 "collection": each.collection,
                 "phase": phase,
                 "error": error,
+                "held": each.held,
                 "progress": progress.model_dump(mode="json") if progress is not None else None,
             }
         )
     return told
+
+
+def _formers(run: RunDirectory) -> list[dict[str, Any]]:
+    """The models that a collection can still return to."""
+    from lookalike_crds.moments import utc_text
+    from lookalike_crds.naming import described
+    from lookalike_serving.local.formers import Formers
+
+    return [
+        {
+            "collection": name,
+            "model": described(each.collection.model),
+            "index": each.collection.index.name,
+            "until": utc_text(each.until, "seconds"),
+        }
+        for name, each in sorted(Formers(run).all().items())
+    ]
 
 
 def _how_it_stands(state: IngestionState, progress: Progress | None) -> tuple[str, str | None]:
@@ -176,6 +195,12 @@ def _print(told: dict[str, Any]) -> None:
     for each in told["ingestions"]:
         for line in _ingestion_lines(each):
             console().print(escape(line), soft_wrap=True)
+    for each in told.get("former_models") or ():
+        line = (
+            f"{each['collection']}: the former model {each['model']} is kept until "
+            f"{each['until']}: `lookalike rollback {each['collection']}` returns to it"
+        )
+        console().print(escape(line), soft_wrap=True)
     if told.get("left_behind"):
         console().print(escape(told["left_behind"]), soft_wrap=True)
 
@@ -194,7 +219,7 @@ def _scan_line(collection: str, scan: dict[str, Any]) -> str:
 
 
 def _ingestion_lines(told: dict[str, Any]) -> list[str]:
-    from lookalike_cli.following import by_cause, described, duration
+    from lookalike_cli.following import by_cause, described, duration, held_line
     from lookalike_crds.progress import Progress
 
     line = f"ingestion of {told['collection']}: {told['phase']}"
@@ -210,4 +235,7 @@ def _ingestion_lines(told: dict[str, Any]) -> list[str]:
         if progress.eta_seconds is not None and not progress.state.ended:
             line += f", {duration(progress.eta_seconds)} left"
     causes = [f"  {each}" for each in by_cause(progress)] if progress is not None else []
-    return [f"{line}: {told['error']}" if told["error"] else line, *causes]
+    held = []
+    if told["held"]:
+        held = [held_line(told["collection"], told["held"])]
+    return [f"{line}: {told['error']}" if told["error"] else line, *causes, *held]

@@ -22,9 +22,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from lookalike_crds.buckets import Bucket
 from lookalike_crds.hosts import is_loopback
 from lookalike_crds.image_collection import (
+    KEEP_PREVIOUS,
     DuplicatesSpec,
     Engine,
     FieldSpec,
+    GateSpec,
     IngestionSpec,
     ModelSpec,
     VectorSpec,
@@ -113,6 +115,12 @@ class CollectionConfig(Config):
         "serving the one of batch records; for ingestion, the one that the server at gateway_url "
         "has.",
     )
+    gate: GateSpec | None = Field(
+        default=None, description="What it has to reach before it takes the place of another index."
+    )
+    keep_previous: str = Field(
+        default=KEEP_PREVIOUS, description="How long the index whose place it takes is kept."
+    )
 
 
 class RetrieverConfig(Config):
@@ -142,6 +150,12 @@ class HttpConfig(Config):
         """Whether only this machine reaches it."""
         return is_loopback(self.host)
 
+    @property
+    def local_url(self) -> str:
+        """The address at which this machine reaches the server, also for a wildcard address."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
 
 class AccessConfig(Config):
     """Bearer keys, one a line in `api_keys_file`; none configured means open (loopback only)."""
@@ -161,6 +175,15 @@ class ServingConfig(Config):
     retrievers: tuple[RetrieverConfig, ...]
     data_dir: Path = Field(
         description="Uploaded images, thumbnails and weights; with Edge the indexes too."
+    )
+    filling: tuple[CollectionConfig, ...] = Field(
+        default=(),
+        description="Other indexes of collections of the same names that are open beside those "
+        "that answer: the one that a changed model fills, or, for a moment after the change, the "
+        "former one.",
+    )
+    removed: tuple[IndexConfig, ...] = Field(
+        default=(), description="Edge indexes of former models, to be deleted from the disk."
     )
     run_dir: Path | None = Field(
         default=None,
@@ -197,10 +220,14 @@ class LightConfig(Config):
     rate_limit_per_second: float | None = Field(default=None, gt=0)
     public_url: str | None = None
     sources: tuple[CollectionSources, ...] = ()
+    filling: tuple[CollectionConfig, ...] = ()
+    removed: tuple[IndexConfig, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As Ray Serve's `user_config` carries it."""
-        return self.model_dump(mode="json", by_alias=True)
+        # Left out where they say nothing: a change of them is rare.
+        silent = {name for name in ("filling", "removed") if not getattr(self, name)}
+        return self.model_dump(mode="json", by_alias=True, exclude=silent)
 
 
 def light_of(config: ServingConfig) -> LightConfig:
@@ -210,15 +237,19 @@ def light_of(config: ServingConfig) -> LightConfig:
         rate_limit_per_second=config.access.rate_limit_per_second,
         public_url=config.http.public_url,
         sources=config.sources,
+        filling=config.filling,
+        removed=config.removed,
     )
 
 
 def heavy_of(config: ServingConfig) -> ServingConfig:
     """The config without its light part: all that a new process must be started for.
 
-    Which sources there are matters to whoever makes an index alone: they restart nothing.
+    Which sources there are matters to whoever makes an index alone, and what is asked of a change
+    of the model to whoever carries it out: they restart nothing.
     """
-    collections = tuple(c.model_copy(update={"sources": None}) for c in config.collections)
+    light = {"sources": None, "gate": None, "keep_previous": KEEP_PREVIOUS}
+    collections = tuple(c.model_copy(update=light) for c in config.collections)
     return with_light(config.model_copy(update={"collections": collections}), LightConfig())
 
 
@@ -242,6 +273,8 @@ def with_light(config: ServingConfig, light: LightConfig) -> ServingConfig:
             ),
             "http": config.http.model_copy(update={"public_url": light.public_url}),
             "sources": light.sources,
+            "filling": light.filling,
+            "removed": light.removed,
         }
     )
 
@@ -253,6 +286,18 @@ def heavy_digest(config: ServingConfig) -> str:
     """
     heavy = heavy_of(config).model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return hashlib.sha256(json.dumps(heavy, sort_keys=True).encode()).hexdigest()[:16]
+
+
+class CarryOver(Config):
+    """The index that answers while a run fills another one with a changed model."""
+
+    index: str = Field(description="Its name.")
+    model: ModelSpec = Field(description="The model that answers.")
+    on_server: IndexConfig | None = Field(
+        default=None,
+        description="The index itself, on a Qdrant server. None: the server at gateway_url has it "
+        "open.",
+    )
 
 
 class IngestionConfig(Config):
@@ -268,6 +313,11 @@ class IngestionConfig(Config):
         description="Engine Edge: the running server whose bulk route takes the writes.",
     )
     internal_token_file: Path | None = None
+    carry: CarryOver | None = Field(
+        default=None,
+        description="Documents of this index that the sources have not brought into the new one "
+        "are embedded from their stored images. None: no other index answers.",
+    )
     ray_address: str | None = Field(
         default=None, description="Address of the Ray to join. Default: start one."
     )

@@ -63,6 +63,53 @@ class FieldType(StrEnum):
     TEXT = "Text"
 
 
+KEEP_PREVIOUS = "7d"
+
+
+class GateSpec(Spec):
+    """What the index of a changed model has to reach before it answers queries."""
+
+    judgments: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="The path of a file of judgments, as `lookalike evaluate` reads them. With "
+        "`lookalike up` it is relative to the YAML file; on a cluster it is a path in the "
+        "ingestion pod, into which spec.ingestion.podTemplate mounts the file. If it is unset, "
+        "documents of the collection are the queries.",
+    )
+    queries: int = Field(
+        default=100,
+        ge=10,
+        le=10_000,
+        description="How many queries are sampled: documents of the collection, or lines of the "
+        "judgments.",
+    )
+    min_overlap: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="The smallest share of the ten best results of the former model that are among "
+        "the ten best of the new one, averaged over the queries. Of a collection of fewer than a "
+        "hundred documents, the best tenth is compared.",
+    )
+    min_recall: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="The smallest share of relevant documents among the ten best results of the "
+        "new model, averaged over the queries. Without judgments, the query is an edited copy of a "
+        "document's image, and that document alone is relevant.",
+    )
+    max_latency_factor: float | None = Field(
+        default=None,
+        gt=0,
+        le=1000,
+        description="How many times as long as the former model the new one may take to embed a "
+        "query, by the median of both, measured in the ingestion process.",
+    )
+
+
 class ModelSpec(Spec):
     """The embedding model. Another one means another index: all images are embedded again."""
 
@@ -99,6 +146,25 @@ class ModelSpec(Spec):
         "any label. If it is unset, the repository's default branch is used when the weights are "
         "first fetched, and kept from then on.",
     )
+    gate: GateSpec | None = Field(
+        default=None,
+        description="What has to be measured of a changed model before it answers queries. Below "
+        "it, the former model keeps answering. If it is unset, the new model answers as soon as "
+        "every document is in its index.",
+    )
+    keep_previous: str = Field(
+        default=KEEP_PREVIOUS,
+        max_length=6,
+        pattern=r"^(0|[1-9][0-9]{0,4}[hd])$",
+        description="How long the index of the former model is kept after a change, in hours or "
+        "days such as 12h or 7d, for `lookalike rollback`. Then it is deleted. 0: it is deleted as "
+        "soon as the new model answers.",
+    )
+
+    @property
+    def alone(self) -> ModelSpec:
+        """The model itself, without what is asked of a change to it."""
+        return self.model_copy(update={"gate": None, "keep_previous": KEEP_PREVIOUS})
 
 
 class HnswSpec(Spec):
@@ -529,6 +595,40 @@ class FailureCount(Status):
     count: int = Field(ge=1, description="The number of entries that failed for it.")
 
 
+class GateStatus(Status):
+    """What was measured of a changed model, as spec.model.gate asks."""
+
+    passed: bool = Field(description="Whether every figure is what the gate asks.")
+    queries: int = Field(ge=0, description="The number of queries.")
+    overlap: float | None = Field(
+        default=None, description="The share of the former model's best results."
+    )
+    recall: float | None = Field(default=None, description="The share of relevant documents.")
+    latency_factor: float | None = Field(
+        default=None, description="How many times as long a query takes to embed."
+    )
+    message: str = Field(max_length=1024, description="The figures, each with what was asked.")
+
+
+class PreviousModel(Status):
+    """The model that answered before the last change, and its index."""
+
+    index: str = Field(max_length=63, description="The name of its index.")
+    model_spec: str = Field(max_length=4096, description="The whole model spec, as JSON.")
+    since: str = Field(
+        max_length=64, description="When the present model began to answer, as RFC 3339."
+    )
+    until: str = Field(
+        max_length=64,
+        description="Until when the index is kept for a rollback, as RFC 3339. Then it is deleted.",
+    )
+    level: bool = Field(
+        default=False,
+        description="Whether the present index has what was stored in this one during the change.",
+    )
+    removed: bool = Field(default=False, description="Whether the index has been deleted.")
+
+
 class RunStatus(Status):
     """The ingestion run that the spec asks for, or the last one."""
 
@@ -556,6 +656,17 @@ class RunStatus(Status):
     finished_at: str | None = Field(default=None, max_length=64, description="RFC 3339.")
     progress: RunProgress | None = Field(
         default=None, description="How far the run is, while it is under way."
+    )
+    not_carried: int | None = Field(
+        default=None,
+        ge=0,
+        description="How many documents of the former model's index could not be embedded again.",
+    )
+    not_carried_documents: tuple[Annotated[str, Field(max_length=512)], ...] = Field(
+        default=(), max_length=16, description="The ids of some of them."
+    )
+    gate: GateStatus | None = Field(
+        default=None, description="What was measured of a changed model."
     )
     failures: tuple[FailureCount, ...] = Field(
         default=(),
@@ -631,6 +742,9 @@ class ImageCollectionStatus(Status):
         max_length=63,
         description="With engine Edge: the UID of the PersistentVolumeClaim that contains the "
         "index.",
+    )
+    previous: PreviousModel | None = Field(
+        default=None, description="What answered before the last change of the model."
     )
     run: RunStatus | None = Field(default=None, description="The last ingestion run.")
     last_duplicate_scan: DuplicateScanStatus | None = Field(

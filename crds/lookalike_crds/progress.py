@@ -32,6 +32,11 @@ class RunState(StrEnum):
     def ended(self) -> bool:
         return self in {self.COMPLETED, self.COMPLETED_WITH_ERRORS, self.FAILED}
 
+    @property
+    def went_through(self) -> bool:
+        """To its end: what it could do is done."""
+        return self in {self.COMPLETED, self.COMPLETED_WITH_ERRORS}
+
 
 class Counts(BaseModel):
     """Images of one source."""
@@ -121,6 +126,19 @@ class ByCause(BaseModel):
         return f"{counted}: {self.cause} (such as {_shorten(self.example, _SHORTEST_TEXT)})"
 
 
+class GateResult(BaseModel):
+    """What was measured of a new model before it answers (`spec.model.gate`)."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    passed: bool
+    queries: int
+    overlap: float | None = Field(default=None, description="With the former model's results.")
+    recall: float | None = None
+    latency_factor: float | None = Field(default=None, description="Of embedding a query.")
+    told: str = Field(description="The figures, each with what was asked.")
+
+
 class Progress(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
@@ -141,6 +159,9 @@ class Progress(BaseModel):
     updated_at: datetime
     pid: int
     documents: int | None = Field(default=None, description="In the index; known at the end.")
+    gate: GateResult | None = Field(
+        default=None, description="Of a run that fills the index of a changed model."
+    )
     bytes: int = Field(default=0, description="Of the images that were read.")
     seconds: dict[str, float] = Field(
         default_factory=dict, description="By stage: list, fetch, decode, embed, write."
@@ -211,6 +232,8 @@ _MOST_CAUSES = 200
 OTHER_CAUSES = "other causes"
 OTHERS = "+others"
 """Stands for the sources that had no room of their own. No source can have this name."""
+CARRIED = "+carried"
+"""Stands for documents that no source brought, embedded again from the index of a former model."""
 
 
 class RunResult(BaseModel):
@@ -228,6 +251,9 @@ class RunResult(BaseModel):
         default_factory=dict, description="Of a partition: its own images alone."
     )
     documents: int | None = Field(default=None, description="In the index at the end.")
+    gate: GateResult | None = Field(
+        default=None, description="Of a run that fills the index of a changed model."
+    )
     index_name: str | None = Field(
         default=None, description="None: it failed before it had read its configuration."
     )
@@ -269,7 +295,9 @@ class RunResult(BaseModel):
         bare = short.model_copy(update={"warnings": []})
         # Those with failures and changes are worth their room most.
         by_worth = sorted(
-            bare.sources, key=lambda n: (-bare.sources[n].failed, -bare.sources[n].new)
+            bare.sources,
+            # Whether a changed model may answer depends on what was carried over.
+            key=lambda n: (n != CARRIED, -bare.sources[n].failed, -bare.sources[n].new),
         )
         for count in range(len(by_worth) - 1, -1, -1):
             kept = set(by_worth[:count])

@@ -4,8 +4,10 @@
 
 Until the swap, a failure leaves everything as it was. A collection with a different model has a
 different index, which has to be filled before it is searched. It is kept in `Service.filling`,
-where ingestion finds it, and the former index answers until `finish` – unless there is nothing to
-fill the new one from. `lookalike_crds.config_changes` defines which change requires what.
+where ingestion finds it, and the former index answers until `finish` – unless it holds nothing.
+What is stored in the former index while ingestion fills the new one is carried over by `finish`,
+which knows the time from which on ingestion may have missed it. `lookalike_crds.config_changes`
+defines which change requires what.
 """
 
 from __future__ import annotations
@@ -21,15 +23,16 @@ from typing import Any
 from lookalike_crds.config import CollectionConfig, ServingConfig, light_of, with_light
 from lookalike_crds.config_changes import Work, needs_restart, place_of, work_of
 from lookalike_crds.failures import INDEX_UNAVAILABLE
+from lookalike_serving.catching_up import CatchingUp
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch
-from lookalike_serving.indexes.left_behind import only_here
 from lookalike_serving.machine.edge_places import MANIFEST
 from lookalike_serving.service import CollectionState, Failure, Service
 from lookalike_serving.together import to_its_end
 
 log = logging.getLogger("lookalike.service")
 
+_MOST_NAMED = 5
 GRACE_SECONDS = 5.0
 """Delay before closing what running requests may still use."""
 
@@ -68,27 +71,50 @@ class Adoption:
             await to_its_end(self._swap(change))
             return service.config
 
-    async def finish(self, collection: str, *, leave_behind: bool = False) -> ServingConfig:
+    async def finish(
+        self, collection: str, *, since: str, leave_behind: bool = False
+    ) -> ServingConfig:
         """The new index is filled: it answers from now on. The configuration that is in force.
 
-        Raises IndexMismatch if documents that no source can bring again were stored in the one
-        before in the meantime, KeyError if nothing is being filled.
+        `since`: the moment before the run that filled it (RFC 3339, UTC): what was stored, changed
+        or deleted from then on is carried over here. `leave_behind`: even if a document cannot be
+        embedded again. Raises IndexMismatch if one cannot and that is not meant, KeyError if
+        nothing is being filled.
         """
         async with self._changing:
             service = self._service
             state, before = service.filling[collection], service.collections.get(collection)
-            if before is not None and not leave_behind:
-                await _check_uploads(before, state.config)
-            service.config = _with_collection(service.config, state.config)
+            if before is not None:
+                lost = await CatchingUp(service, before, state).until_level(since)
+                if lost and not leave_behind:
+                    raise _cannot_carry(collection, lost)
+            service.config = without_filling(
+                _with_collection(service.config, state.config), collection
+            )
             service.collections[collection] = service.filling.pop(collection)
             service.failures.pop(collection, None)
-            self._close_unused(() if before is None else (before,))
+            if before is not None:
+                # Requests that began before this moment still write into the former index.
+                self._later(self._closed_level(before, state, since), before.config.index.path)
+            self._close_unused(())
             return service.config
+
+    async def _closed_level(
+        self, before: CollectionState, state: CollectionState, since: str
+    ) -> None:
+        """Carry over what arrived at the last moment, and close the former index."""
+        try:
+            lost = await CatchingUp(self._service, before, state).what_arrived(since)
+            if lost:
+                log.error("%s", _cannot_carry(before.name, lost))
+        finally:
+            await before.index.close()
 
     async def abandon(self, collection: str) -> None:
         """Stop filling the index; what it contains stays on disk."""
         async with self._changing:
             state = self._service.filling.pop(collection, None)
+            self._service.config = without_filling(self._service.config, collection)
             self._close_unused(() if state is None else (state,))
 
     async def _swap(self, change: _Change) -> None:
@@ -128,6 +154,14 @@ class Adoption:
         task = asyncio.ensure_future(close())
         self._closing[task] = frees
         task.add_done_callback(lambda done: self._closing.pop(done, None))
+
+    async def close_now(self) -> None:
+        """Close at once what is about to be closed, without the grace."""
+        waiting = list(self._closing)
+        for task in waiting:
+            task.cancel()
+        if waiting:
+            await asyncio.wait(waiting)
 
     async def _until_free(self, paths: Iterable[Path | None]) -> None:
         """What is about to be closed is awaited before it is opened again."""
@@ -201,14 +235,17 @@ class _Change:
                 )
             state = replace(under_way, config=config)
         else:
-            state = await self._opening(config)
-        if config.sources:
+            # Nothing is left behind: every document is carried over before it answers.
+            state = await self._opening(config, leave_behind=True)
+        if config.sources or await live.index.count():
             self._filling[config.name] = state
             self._states[config.name] = live
         else:
             self._states[config.name] = state
 
-    async def _opening(self, config: CollectionConfig) -> CollectionState:
+    async def _opening(
+        self, config: CollectionConfig, *, leave_behind: bool | None = None
+    ) -> CollectionState:
         path = config.index.path
         makes = path is not None and not (path / MANIFEST).exists()
         used = (*self._service.collections.values(), *self._service.filling.values())
@@ -217,7 +254,9 @@ class _Change:
             for each in used
             if each.config.index.path is not None
         }
-        state = await self._service.open(config, beside, leave_behind=self._leave_behind)
+        if leave_behind is None:
+            leave_behind = self._leave_behind
+        state = await self._service.open(config, beside, leave_behind=leave_behind)
         self._opened.append((state, makes))
         return state
 
@@ -241,6 +280,8 @@ class _Change:
         in_force = self._wanted
         for name in self._filling:
             in_force = _with_collection(in_force, service.collections[name].config)
+        filling = tuple(state.config for state in self._filling.values())
+        in_force = in_force.model_copy(update={"filling": filling})
         service.config = in_force
         service.collections.clear()
         service.collections.update(self._states)
@@ -288,11 +329,16 @@ def _with_collection(config: ServingConfig, collection: CollectionConfig) -> Ser
     return config.model_copy(update={"collections": collections})
 
 
-async def _check_uploads(before: CollectionState, after: CollectionConfig) -> None:
-    lost = await before.index.count(only_here(after.sources))
-    if lost:
-        raise IndexMismatch(
-            f"{lost} documents that no source can provide again were stored in collection "
-            f"{after.name} while it was being embedded again, so its former model keeps "
-            "answering: delete them, or leave them behind with `lookalike apply --yes`"
-        )
+def without_filling(config: ServingConfig, collection: str) -> ServingConfig:
+    """A copy in which no index is filled for the collection."""
+    filling = tuple(each for each in config.filling if each.name != collection)
+    return config.model_copy(update={"filling": filling})
+
+
+def _cannot_carry(collection: str, lost: list[str]) -> IndexMismatch:
+    some = ", ".join(lost[:_MOST_NAMED]) + (", …" if len(lost) > _MOST_NAMED else "")
+    return IndexMismatch(
+        f"{len(lost)} documents of collection {collection} ({some}) that were stored while it was "
+        "being embedded again cannot be embedded by its new model: delete them, or leave them "
+        f"behind with `lookalike switch {collection}`"
+    )

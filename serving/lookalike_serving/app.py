@@ -112,9 +112,11 @@ class Retriever:
         wanted = ServingConfig.model_validate_json(config)
         return await self._changed(lambda by: by.take(wanted, leave_behind=leave_behind))
 
-    async def finish(self, collection: str, leave_behind: bool) -> dict[str, Any]:
+    async def finish(self, collection: str, since: str, leave_behind: bool) -> dict[str, Any]:
         """A collection's new index is filled: see `Adoption.finish`."""
-        return await self._changed(lambda by: by.finish(collection, leave_behind=leave_behind))
+        return await self._changed(
+            lambda by: by.finish(collection, since=since, leave_behind=leave_behind)
+        )
 
     async def _changed(
         self, change: Callable[[Adoption], Awaitable[ServingConfig]]

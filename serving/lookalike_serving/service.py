@@ -59,6 +59,7 @@ from lookalike_serving.index.open import open_index, open_payload_index
 from lookalike_serving.index.protocol import Index, IndexFailure, Query, Vector
 from lookalike_serving.index.unfit import retyped_warnings
 from lookalike_serving.indexes.hashes import StoredHashes, check_installed
+from lookalike_serving.indexes.left_behind import Kept, remove_former
 from lookalike_serving.indexes.remembered import remember, remembered
 from lookalike_serving.indexes.superseded import check_nothing_left
 from lookalike_serving.machine.cpus import usable_cpus
@@ -156,6 +157,8 @@ class Service:
         self._reopening: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._remembering: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[None] | None = None
+        """Opens the indexes that are to be filled."""
 
     @classmethod
     async def start(cls, config: ServingConfig, config_file: Path | None = None) -> Service:
@@ -172,11 +175,13 @@ class Service:
         if service.failures or service._batches is None:
             service._reopening = asyncio.create_task(service._reopen())
         service._remembering = asyncio.create_task(service._remember())
+        if config.filling or config.removed:
+            service._opening = asyncio.create_task(service._follow_filling())
         return service
 
     async def close(self) -> None:
         """Stop models, close indexes (an Edge index gives its lock back), drop connections."""
-        for task in (self._reopening, self._following, self._remembering):
+        for task in (self._reopening, self._following, self._remembering, self._opening):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -221,6 +226,9 @@ class Service:
         Raises ValueError if a retriever searches a collection that is not served.
         """
         self.config = with_light(self.config, light)
+        changes = self._filling_differs() or self.config.removed
+        if changes and (self._opening is None or self._opening.done()):
+            self._opening = asyncio.create_task(self._follow_filling())
 
     def retriever(self, name: str) -> RetrieverConfig:
         """The retriever's config. Raises Problem 404 if there is none."""
@@ -319,6 +327,43 @@ class Service:
             except (IndexFailure, OSError) as failure:
                 self.batches_failure = Failure.of(failure)
                 log.error("the store of batch records is not open: %s", failure)
+
+    def _filling_differs(self) -> bool:
+        """Whether other indexes are being filled than the configuration says."""
+        wanted = {each.name: each.index.name for each in self.config.filling}
+        return wanted != {name: state.config.index.name for name, state in self.filling.items()}
+
+    async def _follow_filling(self) -> None:
+        """Open the indexes that the configuration says are to be filled, and close others.
+
+        One that cannot be opened is tried again, and answers "unavailable" to ingestion until then.
+        """
+        tries = 0
+        while self._filling_differs():
+            for name, state in list(self.filling.items()):
+                if all(each.index.name != state.config.index.name for each in self.config.filling):
+                    del self.filling[name]
+                    await state.index.close()
+            tries += 1
+            for wanted in self.config.filling:
+                if wanted.name in self.filling:
+                    continue
+                try:
+                    opened = await self.open(wanted, leave_behind=True)
+                except (ModelError, IndexFailure, OSError) as failure:
+                    log.error("the new index of %s is not open: %s", wanted.name, failure)
+                    continue
+                if wanted in self.config.filling and wanted.name not in self.filling:
+                    self.filling[wanted.name] = opened
+                else:  # it has changed in the meantime
+                    await opened.index.close()
+            if self._filling_differs():
+                await asyncio.sleep(_REOPENING.after(tries))
+        for index in self.config.removed:
+            try:
+                await remove_former(self.config, index)
+            except (Kept, IndexFailure, OSError) as failure:
+                log.warning("index %s is not deleted: %s", index.name, failure)
 
     def _report(self, collection: str, failure: Failure) -> None:
         if self.failures.get(collection) != failure:

@@ -96,9 +96,8 @@ def test_files_that_say_the_same_change_nothing(run: RunDirectory) -> None:
             "that is complete",
         ),
         (
-            {"model": TIMM, "sources": "[]"},
-            "continues with the model Timm resnet50.a1_in1k and an index of its own, which is "
-            "empty at first",
+            {"model": "{ gate: { minRecall: 0.8 }, keepPrevious: 1d }"},
+            "at once: what spec.model asks of the next change of the model",
         ),
         (
             {"sources": "[{ name: pictures, volume: { path: /others } }]"},
@@ -199,10 +198,20 @@ def test_a_collection_that_is_gone_loses_what_it_holds(run: RunDirectory) -> Non
     assert step.loses == ()
 
 
-def test_another_model_loses_what_no_source_can_bring_again(run: RunDirectory) -> None:
+def test_another_model_loses_nothing(run: RunDirectory) -> None:
     [step] = planned(run, shop(), shop(model=TIMM), {"shop": (7, 1)})
-    assert "1 document that no source can provide again stays in the former index" in step.lines
-    assert step.loses == ("1 document of collection shop that no source can provide again",)
+    assert (
+        "1 document that no source can provide again is embedded from the stored images"
+        in step.lines
+    )
+    assert step.loses == ()
+    [step] = planned(run, shop(sources="[]"), shop(model=TIMM, sources="[]"), {"shop": (7, 7)})
+    assert "the model Demo answers until that is complete" in step.lines[0]
+    [step] = planned(run, shop(sources="[]"), shop(model=TIMM, sources="[]"), {"shop": (0, 0)})
+    assert step.lines == (
+        "continues with the model Timm resnet50.a1_in1k and an index of its own, which is empty "
+        "at first",
+    )
 
 
 def test_every_changed_setting_of_a_retriever_is_told_also_one_that_is_left_out_again(

@@ -21,6 +21,7 @@ from tests.support.servers import api_of, listening
 
 from lookalike_crds.config import (
     AccessConfig,
+    CarryOver,
     CollectionConfig,
     HttpConfig,
     IngestionConfig,
@@ -110,7 +111,9 @@ class Place:
     def images(self) -> Path:
         return self.folder / "images"
 
-    def config(self, *sources: dict[str, Any], **ingestion: Any) -> IngestionConfig:
+    def config(
+        self, *sources: dict[str, Any], carry: CarryOver | None = None, **ingestion: Any
+    ) -> IngestionConfig:
         given = sources or ({"name": "disk", "volume": {"path": str(self.images)}},)
         specs = tuple(SourceSpec.model_validate(source) for source in given)
         secrets = self.folder / "secrets"
@@ -124,11 +127,14 @@ class Place:
             internal_token_file=self.folder / "token",
             secrets_dir=secrets,
             progress_file=self.folder / "progress.json",
+            carry=carry,
         )
 
-    def ingest(self, *sources: dict[str, Any], **ingestion: Any) -> Progress:
+    def ingest(
+        self, *sources: dict[str, Any], carry: CarryOver | None = None, **ingestion: Any
+    ) -> Progress:
         """Run to the end in this process; what the progress file says then."""
-        config = self.config(*sources, **ingestion)
+        config = self.config(*sources, carry=carry, **ingestion)
         with ProgressWriter(config.progress_file, self.collection.name) as writer:
             asyncio.run(run(config, writer))
         return self.progress()

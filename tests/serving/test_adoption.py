@@ -12,8 +12,9 @@ import pytest
 import pytest_asyncio
 from tests.support import configs
 from tests.support.configs import edge, retriever, serving_config
+from tests.support.pictures import encoded, plain
 
-from lookalike_crds.config import CollectionConfig, ServingConfig
+from lookalike_crds.config import CollectionConfig, ServingConfig, light_of
 from lookalike_crds.image_collection import (
     FieldSpec,
     FieldType,
@@ -25,14 +26,20 @@ from lookalike_crds.image_collection import (
 from lookalike_crds.ownership import IndexOwner
 from lookalike_serving import service as service_module
 from lookalike_serving.adoption import Adoption
+from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.layout import Origin, payload
+from lookalike_serving.documents.stored import find_document, remove_document
+from lookalike_serving.documents.upload import store_document
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
+from lookalike_serving.images import ImageFile
+from lookalike_serving.images.holders import holder_of
 from lookalike_serving.index.filters.operators import condition
 from lookalike_serving.index.filters.tree import unindexed_keys
-from lookalike_serving.index.protocol import IndexMismatch, Point
+from lookalike_serving.index.protocol import IndexMismatch, IndexUnavailable, Point
 from lookalike_serving.service import Service
 
+LATER = "9999-01-01T00:00:00.000Z"
 ID = "00000000-0000-0000-0000-00000000000{}"
 
 
@@ -79,6 +86,11 @@ async def store(service: Service, name: str, number: int, source: str | None = N
     origin = Origin(f"d{number}", "file:///d.jpg", source=source)
     point = Point(ID.format(number), vector, payload({"price": 9}, origin))
     await state.index.upsert([point])
+
+
+async def upload(service: Service, name: str) -> None:
+    image = ImageFile.of(encoded(plain("black", (64, 60 + len(name)))))
+    await store_document(service, "shop", image, {"name": name}, name)
 
 
 async def answers(service: Service, name: str) -> bool:
@@ -164,21 +176,62 @@ async def test_another_index_answers_once_it_is_filled(
     assert await service.collections["shop"].index.count() == 1
     new = service.filling["shop"]
     await new.index.upsert([Point(ID.format(2), np.ones(new.embedder.info.dimension), {"a": 1})])
-    assert await adoption.finish("shop") == config(tmp_path, later)
+    assert in_force.filling == (later,)
+    assert await adoption.finish("shop", since=LATER) == config(tmp_path, later)
     assert service.collections["shop"].index is new.index
     assert not service.filling
 
 
-async def test_what_is_filled_waits_for_documents_that_were_uploaded_meanwhile(
+async def test_what_was_uploaded_meanwhile_is_in_the_new_index_when_it_answers(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    await upload(service, "kept")
+    await upload(service, "deleted")
+    await adoption.take(config(tmp_path, collection(tmp_path, "shop", "shop-00000002")))
+    await upload(service, "late")
+    await remove_document(service, "shop", "deleted")
+    new = service.filling["shop"].index
+    await adoption.finish("shop", since="")
+    assert service.collections["shop"].index is new
+    assert await new.count() == 2
+    late = await find_document(service, "shop", "late", with_vector=True)
+    assert late.metadata == {"name": "late"}
+    assert late.vector is not None
+    image = late.origin.image
+    assert await service.images.get(image)
+    old = holder_of("shop-00000001", point_id("shop", "late"))
+    assert not await service.images.release(image, old), "the new index holds the image, too"
+
+
+async def test_what_arrives_at_the_last_moment_is_carried_over_too(
+    service: Service, tmp_path: Path
+) -> None:
+    adoption = Adoption(service, grace_seconds=3600)
+    await upload(service, "first")
+    await adoption.take(config(tmp_path, collection(tmp_path, "shop", "shop-00000002")))
+    before = service.collections["shop"]
+    await adoption.finish("shop", since="")
+    # A request that began before the switch still has the former index.
+    now = service.collections["shop"]
+    service.collections["shop"] = before
+    await upload(service, "last")
+    service.collections["shop"] = now
+    await adoption.close_now()
+    assert await now.index.count() == 2
+    with pytest.raises(IndexUnavailable):
+        await before.index.count()
+
+
+async def test_what_is_filled_waits_for_documents_that_cannot_be_embedded_again(
     service: Service, adoption: Adoption, tmp_path: Path
 ) -> None:
     later = collection(tmp_path, "shop", "shop-00000002", sources=("pictures",))
     await adoption.take(config(tmp_path, later))
     await store(service, "shop", 1)
-    with pytest.raises(IndexMismatch, match="1 documents that no source can provide again"):
-        await adoption.finish("shop")
+    with pytest.raises(IndexMismatch, match=r"1 documents of collection shop \(d1\)"):
+        await adoption.finish("shop", since="")
     assert service.collections["shop"].config.index.name == "shop-00000001"
-    await adoption.finish("shop", leave_behind=True)
+    await adoption.finish("shop", since="", leave_behind=True)
     assert service.collections["shop"].config.index.name == "shop-00000002"
 
 
@@ -194,16 +247,35 @@ async def test_going_back_while_another_index_is_filled_changes_nothing(
     assert list(service.filling) == ["shop"]
 
 
-async def test_uploads_are_not_left_behind_unasked(
+async def test_uploads_answer_until_they_are_in_the_new_index(
     service: Service, adoption: Adoption, tmp_path: Path
 ) -> None:
     await store(service, "shop", 1)
     later = collection(tmp_path, "shop", "shop-00000002")
-    with pytest.raises(IndexMismatch, match="1 documents of collection shop"):
-        await adoption.take(config(tmp_path, later))
+    in_force = await adoption.take(config(tmp_path, later))
+    assert in_force.filling == (later,)
     assert await service.collections["shop"].index.count() == 1
-    await adoption.take(config(tmp_path, later), leave_behind=True)
-    assert await service.collections["shop"].index.count() == 0
+
+
+async def test_an_empty_collection_continues_with_its_new_index_at_once(
+    service: Service, adoption: Adoption, tmp_path: Path
+) -> None:
+    later = config(tmp_path, collection(tmp_path, "shop", "shop-00000002"))
+    assert await adoption.take(later) == later
+    assert service.collections["shop"].config.index.name == "shop-00000002"
+
+
+async def test_a_restarted_service_opens_what_is_being_filled(tmp_path: Path) -> None:
+    later = collection(tmp_path, "shop", "shop-00000002")
+    service = await Service.start(config(tmp_path, collection(tmp_path, "shop"), filling=(later,)))
+    while "shop" not in service.filling:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    assert service.collections["shop"].config.index.name == "shop-00000001"
+    assert service.filling["shop"].config == later
+    service.take(light_of(config(tmp_path, collection(tmp_path, "shop"))))
+    while service.filling:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    await service.close()
 
 
 @pytest.mark.parametrize("at", ["first", "last"])

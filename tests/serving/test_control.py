@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,12 @@ from tests.support import configs
 from tests.support.configs import serving_config
 
 from lookalike_crds.config import CollectionConfig, IngestionConfig, ServingConfig
+from lookalike_crds.progress import CARRIED, Counts, ItemError, Progress
 from lookalike_crds.source_kinds import VolumeSource
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.local import control
 from lookalike_serving.local.control import Control
+from lookalike_serving.local.formers import Formers
 from lookalike_serving.machine.rundir import (
     IngestionPhase,
     IngestionState,
@@ -33,7 +36,7 @@ class Replica:
 
     def __init__(self) -> None:
         self.in_force: list[str] = []
-        self.finished: list[tuple[str, bool]] = []
+        self.finished: list[tuple[str, str, bool]] = []
         self.filling: list[str] = []
         self.refuses: str | None = None
         self.hold: asyncio.Event | None = None
@@ -50,10 +53,14 @@ class Replica:
         if self.refuses:
             return {"refused": self.refuses}
         self.in_force.append(config)
-        return {"config": config, "filling": self.filling}
+        told = ServingConfig.model_validate_json(config)
+        told = told.model_copy(
+            update={"filling": tuple(beside(c) for c in told.collections if c.name in self.filling)}
+        )
+        return {"config": told.model_dump_json(by_alias=True), "filling": self.filling}
 
-    async def _finish(self, collection: str, leave_behind: bool) -> dict[str, Any]:
-        self.finished.append((collection, leave_behind))
+    async def _finish(self, collection: str, since: str, leave_behind: bool) -> dict[str, Any]:
+        self.finished.append((collection, since, leave_behind))
         self.filling = []
         return {"config": self.in_force[-1], "filling": []}
 
@@ -113,6 +120,15 @@ class Server:
 
 def collection(run: RunDirectory, name: str) -> CollectionConfig:
     return configs.collection(run.data_dir, name, sources=("pictures",))
+
+
+def beside(config: CollectionConfig) -> CollectionConfig:
+    """The same collection with another index."""
+    path = config.index.path
+    assert path is not None
+    name = f"{config.name}-later"
+    index = config.index.model_copy(update={"name": name, "path": path.with_name(name)})
+    return config.model_copy(update={"index": index})
 
 
 def serving(run: RunDirectory, *names: str) -> ServingConfig:
@@ -237,22 +253,93 @@ async def test_a_disk_that_takes_nothing_leaves_the_former_configuration(
 
 async def test_a_filled_index_answers_once_its_ingestion_has_ended(server: Server) -> None:
     server.replica.filling = ["shop"]
-    question = server.question("shop", folder="/others", leave_behind=True)
+    question = server.question("shop", folder="/others")
     assert (await server.ask(question))["filling"] == ["shop"]
+    filling = IngestionConfig.model_validate_json(server.run.ingestion_config("shop").read_bytes())
+    assert filling.carry is not None
+    assert filling.carry.index == "shop"
+    assert filling.collection.index.name == "shop-later"
+    leave_progress(server)
     ended = await ending(server, IngestionState("shop", IngestionPhase.INCOMPLETE))
     assert ended.phase is IngestionPhase.INCOMPLETE
-    assert server.replica.finished == [("shop", True)]
+    assert ended.held is None
+    assert server.replica.finished == [("shop", "2026-05-01T12:00:00.000Z", False)]
+    usual = IngestionConfig.model_validate_json(server.run.ingestion_config("shop").read_bytes())
+    assert usual.carry is None
+    [former] = Formers(server.run).all().values()
+    assert former.collection.index.name == "shop"
+
+
+async def test_documents_that_cannot_be_carried_wait_for_a_person(server: Server) -> None:
+    server.replica.filling = ["shop"]
+    await server.ask(server.question("shop", folder="/others"))
+    error = ItemError(source=CARRIED, key="mug-1", cause="its image is not stored")
+    leave_progress(server, sources={CARRIED: Counts(listed=3, new=2, failed=1)}, errors=[error])
+    ended = await ending(server, IngestionState("shop", IngestionPhase.INCOMPLETE))
+    assert ended.held is not None
+    assert "1 documents (mug-1) cannot be embedded" in ended.held
+    assert server.replica.finished == []
+    server.ingestions.added.clear()
+    assert await server.ask({"ask": "switch", "collection": "shop"}) == {
+        "filling": [],
+        "ingesting": [],
+    }
+    assert server.replica.finished == [("shop", "2026-05-01T12:00:00.000Z", True)]
+
+
+async def test_only_a_filled_index_can_be_told_to_answer(server: Server) -> None:
+    told = await server.ask({"ask": "switch", "collection": "shop"})
+    assert "no other index of collection 'shop' is being filled" in told["refused"]
+    server.replica.filling = ["shop"]
+    await server.ask(server.question("shop", folder="/others"))
+    told = await server.ask({"ask": "switch", "collection": "shop"})
+    assert "still being embedded again" in told["refused"]
+
+
+async def test_a_change_is_taken_back_while_the_former_index_is_kept(server: Server) -> None:
+    nothing = await server.ask({"ask": "rollback", "collection": "shop"})
+    assert "no index of a former model of collection 'shop' is kept" in nothing["refused"]
+    was = collection(server.run, "shop")
+    Formers(server.run).keep(beside(was), was)
+    server.replica.filling = ["shop"]
+    answer = await server.ask({"ask": "rollback", "collection": "shop"})
+    assert answer == {"filling": ["shop"], "ingesting": ["shop"]}
+    wanted = ServingConfig.model_validate_json(server.replica.in_force[-1])
+    assert wanted.collections[0].index.name == "shop-later"
+
+
+async def test_an_index_whose_time_has_passed_is_deleted(server: Server) -> None:
+    was = collection(server.run, "shop")
+    folder = beside(was).index.path
+    assert folder is not None
+    (folder / "shard-0").mkdir(parents=True)
+    formers = Formers(server.run)
+    formers.keep(beside(was), was.model_copy(update={"keep_previous": "1h"}))
+    assert await formers.delete_expired() == []
+    formers.keep(beside(was), was.model_copy(update={"keep_previous": "0"}))
+    assert await formers.delete_expired() == ["shop-later"]
+    assert not folder.exists()
+    assert formers.all() == {}
 
 
 async def test_an_index_that_could_not_be_filled_does_not_answer(server: Server) -> None:
     server.replica.filling = ["shop"]
     await server.ask(server.question("shop", folder="/others"))
     failed = IngestionState("shop", IngestionPhase.FAILED, error="no picture could be read")
-    assert await ending(server, failed) == failed
+    ended = await ending(server, failed)
+    assert ended.held is not None
+    assert "no picture could be read" in ended.held
     assert server.replica.finished == []
     server.ingestions.added.clear()
     again = await server.ask(server.question("shop", folder="/others"))
     assert again["ingesting"] == ["shop"], "nothing would fill it any more"
+
+
+def leave_progress(server: Server, **changes: Any) -> None:
+    """What the run that fills the index of `shop` reports."""
+    at = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    made = Progress(collection="shop", started_at=at, updated_at=at, pid=1, **changes)
+    server.run.progress_file("shop").write_text(made.model_dump_json())
 
 
 async def ending(server: Server, state: IngestionState) -> IngestionState:

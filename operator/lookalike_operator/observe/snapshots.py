@@ -29,7 +29,7 @@ from lookalike_operator.observe.secrets import SecretKey, Secrets
 from lookalike_operator.observe.store import Store
 from lookalike_operator.plan.addresses import address_problem, asked_urls
 from lookalike_operator.plan.duplicate_scans import is_asked
-from lookalike_operator.plan.indexes import alias_of, index_of, observed_index
+from lookalike_operator.plan.indexes import alias_of, effective, index_of, observed_index
 from lookalike_operator.plan.model import (
     CollectionFacts,
     CollectionSnapshot,
@@ -156,7 +156,8 @@ class Observer:
                 name, error="spec.index.qdrant names no server: set url, urls or serviceRef"
             )
         sources = tuple(source.name for source in spec.sources)
-        changes = index_of(snapshot, spec) != name
+        wanted = effective(snapshot.meta, spec, snapshot.status)
+        changes = index_of(snapshot, wanted) != name
         return await self.qdrant.facts(
             server,
             name,

@@ -16,10 +16,12 @@ from lookalike_crds.image_collection import (
     Engine,
     ImageCollectionSpec,
     ImageCollectionStatus,
+    PreviousModel,
     RunStatus,
 )
 from lookalike_crds.naming import described
 from lookalike_crds.ownership import is_anothers
+from lookalike_crds.switching import Held
 from lookalike_operator.plan import (
     claims,
     collection_conditions,
@@ -28,6 +30,7 @@ from lookalike_operator.plan import (
     cron_job,
     duplicate_scans,
     indexes,
+    model_change,
 )
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.collection_conditions import Situation
@@ -45,6 +48,7 @@ from lookalike_operator.plan.model import (
     Plan,
     ref_of,
 )
+from lookalike_operator.plan.model_change import Carried, gate_status
 from lookalike_operator.plan.names import FINALIZER, PAUSED, Owner, index_claim, index_owner
 from lookalike_operator.plan.progress import SHOWN_SECONDS, progress_of
 from lookalike_operator.plan.runs import (
@@ -73,6 +77,9 @@ def plan_collection(snapshot: CollectionSnapshot) -> Plan:
         return plan_deletion(snapshot, owner)
     if snapshot.meta.annotations.get(PAUSED) == "true":
         return _told(snapshot, replace(_nothing(snapshot), paused=True), Plan(hands_off=True))
+    if snapshot.spec is not None:
+        asked = indexes.effective(snapshot.meta, snapshot.spec, snapshot.status)
+        snapshot = replace(snapshot, spec=asked)
     spec = snapshot.spec
     in_the_way = obstacle(snapshot, owner)
     if spec is None or in_the_way is not None:
@@ -95,8 +102,10 @@ class _Work:
     owner: Owner
     claim: claims.Claim | None
     objects: tuple[Manifest, ...]
+    carry: Carried | None
+    """What the wanted run carries documents over from."""
     run: Run | None
-    """None: no sources."""
+    """None: there are no sources, and nothing is carried over."""
     outcome: Outcome | None
     """Of the wanted run's live Job."""
     waiting: Cause | None
@@ -107,7 +116,10 @@ class _Work:
         claim = None
         if spec.index.engine is Engine.EDGE:
             claim = claims.index(owner, spec, live_claim(snapshot))
-        run = wanted_run(snapshot, spec, owner) if spec.sources else None
+        carry = model_change.carried(snapshot, spec)
+        run = None
+        if spec.sources or carry is not None:
+            run = wanted_run(snapshot, spec, owner, carries=carry is not None)
         outcome = None
         waiting = None
         if run is not None and run.recorded is None:
@@ -115,8 +127,10 @@ class _Work:
                 outcome = outcome_of(run.live, snapshot.pods)
             else:
                 waiting = why_not_started(snapshot, spec, live_claim(snapshot))
-        objects = _objects(snapshot, spec, owner, claim)
-        return cls(snapshot, spec, owner, claim, objects, run, outcome, waiting)
+                if waiting is None and carry is not None:
+                    waiting = model_change.why_not_carried_yet(snapshot, carry)
+        objects = _objects(snapshot, spec, owner, claim, carry)
+        return cls(snapshot, spec, owner, claim, objects, carry, run, outcome, waiting)
 
     def plan(self) -> Plan:
         once, keep = self._jobs()
@@ -161,16 +175,24 @@ class _Work:
         ):
             alias = indexes.alias_of(self.snapshot.meta)
             ops.append(IndexOp(IndexAction.POINT_ALIAS, facts.name, (alias,)))
-        return tuple(ops)
+        return (*ops, *model_change.removal(self.snapshot, self.spec))
 
     def active(self) -> tuple[str, str, str]:
         """(index, model in words, model whole) that answers queries from now on."""
         meta, spec, status = self.snapshot.meta, self.spec, self.snapshot.status
         name, model = indexes.active(meta, spec, status)
         wanted = indexes.index_of(self.snapshot, spec)
-        if name != wanted and (self.run is None or self._filled() or self._is_taken()):
+        may = self.run is None or (self._filled() and self.held() is None)
+        if name != wanted and (may or self._is_taken()):
             name, model = wanted, spec.model
         return name, described(model), indexes.stored(model)
+
+    def held(self) -> Held | None:
+        """Why the index that the wanted run has filled does not answer."""
+        name = indexes.active(self.snapshot.meta, self.spec, self.snapshot.status)[0]
+        if name == indexes.index_of(self.snapshot, self.spec) or not self._filled():
+            return None
+        return model_change.held(self.snapshot, self.spec, self.run_status())
 
     def _is_taken(self) -> bool:
         """The index that the status names is another collection's."""
@@ -218,7 +240,16 @@ class _Work:
             finished_at=outcome.finished_at,
             progress=progress,
             failures=outcome.failures,
+            not_carried=outcome.not_carried,
+            not_carried_documents=outcome.not_carried_documents,
+            gate=gate_status(outcome.gate),
         )
+
+    def _previous(self) -> PreviousModel | None:
+        """What the status keeps of the former model."""
+        is_level = self.carry is not None and self.carry.late and self._filled()
+        name = self.active()[0]
+        return model_change.previous_after(self.snapshot, self.spec, name, is_level=is_level)
 
     def _events(self) -> tuple[Event, ...]:
         ended = duplicate_scans.event(self.snapshot)
@@ -242,8 +273,20 @@ class _Work:
                 Event(
                     "Normal",
                     "ModelChanged",
-                    f"queries are now answered by {model} from index {name}; index {before} of "
-                    "the former model stays: `lookalike gc` deletes it",
+                    f"queries are now answered by {model} from index {name}"
+                    f"{model_change.passed(self.run_status())}; "
+                    f"{model_change.kept(self.snapshot.meta, self._previous(), name)}",
+                )
+            )
+        if model_change.expires(self.snapshot, self.spec):
+            previous = self.snapshot.status.previous
+            assert previous is not None
+            events.append(
+                Event(
+                    "Normal",
+                    "FormerIndexDeleted",
+                    f"index {previous.index} of the former model was kept until "
+                    f"{previous.until} and is deleted",
                 )
             )
         if self.run is not None and self.run.refills and self._starts():
@@ -278,7 +321,9 @@ class _Work:
         claim = live_claim(self.snapshot)
         if claim is not None and (seconds := claims.explained_in(claim, self.snapshot.now)):
             return seconds
-        return None if facts is None else _AT_REST_SECONDS
+        left = model_change.seconds_left(self.snapshot.status, self.snapshot.now)
+        at_rest = None if facts is None else _AT_REST_SECONDS
+        return min((each for each in (left, at_rest) if each is not None), default=None)
 
     def situation(self) -> Situation:
         snapshot, spec = self.snapshot, self.spec
@@ -299,6 +344,7 @@ class _Work:
                 "active_model_spec": whole,
                 "index_name": name,
                 "index_volume": self._volume(),
+                "previous": self._previous(),
                 "run": self.run_status(),
                 "last_duplicate_scan": duplicate_scans.reported(snapshot),
             }
@@ -314,6 +360,8 @@ class _Work:
             waiting=self.waiting,
             refused_object=conflicts.refusal(snapshot.refused),
             scheduled=scheduled[-1] if scheduled else None,
+            held=self.held(),
+            is_late=self.carry is not None and self.carry.late,
         )
 
     def _volume(self) -> str | None:
@@ -344,16 +392,19 @@ def _objects(
     spec: ImageCollectionSpec,
     owner: Owner,
     claim: claims.Claim | None,
+    carry: Carried | None,
 ) -> tuple[Manifest, ...]:
     objects = [] if claim is None else [claim.manifest]
-    if not spec.sources:
+    if not spec.sources and carry is None:
         return tuple(objects)
     gateway = gateway_of(snapshot)
     name = gateway.meta.name if gateway is not None else None
     meta, settings = snapshot.meta, snapshot.settings
     index = indexes.index_of(snapshot, spec)
     scheduled = [source for source in spec.sources if source.schedule is not None]
-    configs = {file_of(None): ingestion_config(meta, spec, spec.sources, name, settings, index)}
+    over = None if carry is None or gateway is None else carry.over
+    whole = ingestion_config(meta, spec, spec.sources, name, settings, index, over)
+    configs = {file_of(None): whole}
     for source in scheduled:
         configs[file_of(source.name)] = ingestion_config(
             meta, spec, (source,), name, settings, index

@@ -15,6 +15,7 @@ from lookalike_crds.image_collection import (
 from lookalike_crds.lost import what_was_lost
 from lookalike_crds.naming import described
 from lookalike_crds.qdrant_versions import OLDEST, SINCE, lacking, parsed, too_old, written
+from lookalike_crds.switching import Held
 from lookalike_operator.plan import indexes
 from lookalike_operator.plan.causes import Cause, claim_cause, refused_pod, worst
 from lookalike_operator.plan.conditions import Judged, judged
@@ -48,6 +49,10 @@ class Situation:
     """What the API server refuses."""
     scheduled: Outcome | None = None
     """Of the last scheduled run."""
+    held: Held | None = None
+    """Why the index of a changed model is filled and does not answer."""
+    is_late: bool = False
+    """The wanted run takes what was stored during a change of the model."""
     obstacle: Cause | None = None
     paused: bool = False
 
@@ -135,6 +140,8 @@ def _ready(
 def _model(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollectionSpec) -> Judged:
     name = described(spec.model)
     run = situation.run
+    if situation.held is not None:
+        return judged("ModelReady", False, situation.held.reason, situation.held.message)
     if run is not None and run.state == "Failed":
         kind = by_reason(run.reason)
         if kind.part is Part.MODEL:
@@ -271,10 +278,15 @@ def _edge_index(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
 def _ingested(
     snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollectionSpec
 ) -> Judged:
-    if not spec.sources:
+    if not spec.sources and (situation.run is None or situation.is_late):
         return judged(
             "Ingested", True, "NoSources", "the spec has no sources: documents are only uploaded"
         )
+    if situation.is_late and (situation.waiting is not None or _is_under_way(situation.run)):
+        # Everything that was there before the change answers.
+        cause = situation.waiting
+        told = "documents that were stored during the change of the model are carried over"
+        return judged("Ingested", True, "Settling", told if cause is None else cause.message)
     if situation.waiting is not None:
         return judged("Ingested", False, situation.waiting.reason, situation.waiting.message)
     run = situation.run
@@ -303,10 +315,16 @@ def _ingested(
             total = sum(source.ingested for source in situation.status.sources)
             count = f"{len(spec.sources)} sources" if len(spec.sources) > 1 else "1 source"
             told = f"{total} images from {count} are indexed"
+            if not spec.sources:
+                told = "every document is embedded by the model"
             # What its errors were is reported by `Degraded`; this is what to know of a good run.
             if run.state == "Completed" and run.message:
                 told += f"; {run.message}"
             return judged("Ingested", True, run.state, told)
+
+
+def _is_under_way(run: RunStatus | None) -> bool:
+    return run is not None and run.state == "Running"
 
 
 def _job_of(snapshot: CollectionSnapshot, run: RunStatus) -> Manifest | None:

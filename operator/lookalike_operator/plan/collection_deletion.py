@@ -48,6 +48,7 @@ def plan_deletion(snapshot: CollectionSnapshot, owner: Owner) -> Plan:
             (
                 indexes.active(snapshot.meta, spec, snapshot.status)[0],
                 indexes.index_of(snapshot, spec),
+                *indexes.kept(snapshot.status),
             )
         )
     )

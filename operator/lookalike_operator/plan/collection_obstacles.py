@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from lookalike_crds.image_collection import Engine, ImageCollectionSpec
-from lookalike_crds.naming import described
-from lookalike_operator.plan import indexes, places, pod_policy
+from lookalike_crds.image_collection import Engine
+from lookalike_operator.plan import places, pod_policy
 from lookalike_operator.plan.addresses import address_problem
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.model import CollectionSnapshot
@@ -27,28 +26,4 @@ def obstacle(snapshot: CollectionSnapshot, owner: Owner) -> Cause | None:
             "NoQdrantAddress",
             "spec.index.qdrant: names no server: write url, urls or serviceRef, or engine: Edge",
         )
-    if (not_allowed := address_problem(snapshot.meta, spec, snapshot.settings)) is not None:
-        return not_allowed
-    return _would_lose_uploads(snapshot, spec)
-
-
-def _would_lose_uploads(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> Cause | None:
-    """Another model over documents that no source could provide to the new index.
-
-    For an Edge index, only its serving pod can read this, and reports the same.
-    """
-    if spec.index.engine is Engine.EDGE:
-        return None
-    name, model = indexes.active(snapshot.meta, spec, snapshot.status)
-    facts = snapshot.index
-    if name == indexes.index_of(snapshot, spec) or facts is None:
-        return None
-    if not facts.only_here:
-        return None
-    return Cause(
-        "ModelChangeNeedsSources",
-        f"{facts.only_here} documents were embedded by {described(model)}, and no source of the "
-        f"spec contains them, so {described(spec.model)} cannot embed them: revert spec.model, "
-        "and upload to a second collection; or declare the source that provided them; or delete "
-        "those documents",
-    )
+    return address_problem(snapshot.meta, spec, snapshot.settings)

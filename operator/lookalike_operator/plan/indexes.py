@@ -1,8 +1,8 @@
 """Which index a collection has, which it is to have, and which one is served in the meantime.
 
-A different model has a different index. On a Qdrant server, the new index is filled before it is
-searched: until then, `status.indexName` and `status.activeModelSpec` say what is served. An Edge
-index is filled through the pod that serves it, so it is served at once.
+A different model has a different index. The new index is filled before it is searched: until then,
+`status.indexName` and `status.activeModelSpec` say what is served. Afterwards `status.previous`
+says what was served before, for as long as a rollback is possible.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lookalike_crds.image_collection import (
 from lookalike_crds.naming import index_name
 from lookalike_crds.ownership import is_anothers
 from lookalike_operator.plan.model import CollectionFacts, CollectionSnapshot, IndexFacts, Meta
-from lookalike_operator.plan.names import index_owner
+from lookalike_operator.plan.names import ROLLBACK, index_owner
 
 
 def wanted_index(meta: Meta, spec: ImageCollectionSpec, model: ModelSpec | None = None) -> str:
@@ -87,16 +87,36 @@ def active(
 ) -> tuple[str, ModelSpec]:
     """(index name, model) that Retrievers serve now, by the status."""
     wanted = index_for_spec(meta, spec, status)
-    if spec.index.engine is Engine.EDGE or status.index_name in (None, wanted):
-        return wanted, spec.model
-    model = _stored_model(status)
+    if status.index_name in (None, wanted):
+        return wanted, spec.model.alone
+    model = model_of(status.active_model_spec)
     if model is None or status.index_name not in _names(meta, spec, model):
-        return wanted, spec.model
+        return wanted, spec.model.alone
     return status.index_name or wanted, model
 
 
 def active_of(collection: CollectionFacts) -> tuple[str, ModelSpec]:
-    return active(collection.meta, collection.spec, collection.status)
+    meta, status = collection.meta, collection.status
+    return active(meta, effective(meta, collection.spec, status), status)
+
+
+def effective(
+    meta: Meta, spec: ImageCollectionSpec, status: ImageCollectionStatus
+) -> ImageCollectionSpec:
+    """The spec, with the former model in it if an annotation takes the change of the model back.
+
+    Everything follows from that as if somebody had set spec.model back. The former model has
+    answered before, so no gate is asked of it.
+    """
+    taken_back = meta.annotations.get(ROLLBACK)
+    if taken_back is None or taken_back not in names_for(meta, spec):
+        return spec
+    if status.index_name == taken_back:
+        kept = status.previous if status.previous and not status.previous.removed else None
+        former = None if kept is None else model_of(kept.model_spec)
+    else:
+        former = model_of(status.active_model_spec)
+    return spec if former is None else spec.model_copy(update={"model": former})
 
 
 def observed_index(snapshot: CollectionSnapshot) -> str | None:
@@ -104,7 +124,14 @@ def observed_index(snapshot: CollectionSnapshot) -> str | None:
     spec = snapshot.spec
     if spec is None or spec.index.engine is Engine.EDGE:
         return None
-    return active(snapshot.meta, spec, snapshot.status)[0]
+    meta, status = snapshot.meta, snapshot.status
+    return active(meta, effective(meta, spec, status), status)[0]
+
+
+def kept(status: ImageCollectionStatus) -> tuple[str, ...]:
+    """The index of the former model, for as long as it is kept."""
+    previous = status.previous
+    return () if previous is None or previous.removed else (previous.index,)
 
 
 def alias_of(meta: Meta) -> str:
@@ -114,13 +141,16 @@ def alias_of(meta: Meta) -> str:
 
 def stored(model: ModelSpec) -> str:
     """A model as `status.activeModelSpec` holds it."""
-    return model.model_dump_json(by_alias=True, exclude_none=True)
+    # What is asked of a change of the model says nothing of the model.
+    asked = {"gate", "keep_previous"}
+    return model.model_dump_json(by_alias=True, exclude_none=True, exclude=asked)
 
 
-def _stored_model(status: ImageCollectionStatus) -> ModelSpec | None:
-    if status.active_model_spec is None:
+def model_of(stored_spec: str | None) -> ModelSpec | None:
+    """A model that `stored` has written; None if there is none that this version can read."""
+    if stored_spec is None:
         return None
     try:
-        return ModelSpec.model_validate_json(status.active_model_spec)
+        return ModelSpec.model_validate_json(stored_spec)
     except ValidationError:
         return None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from lookalike_crds.config import CollectionConfig, IngestionConfig
+from lookalike_crds.config import CarryOver, CollectionConfig, IngestionConfig
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec
 from lookalike_crds.progress import PROGRESS_PORT_VARIABLE, RUN_VARIABLE
 from lookalike_crds.sources import SourceSpec
@@ -46,23 +46,27 @@ def ingestion_config(
     gateway: str | None,
     settings: Settings,
     index: str,
+    carry: CarryOver | None = None,
 ) -> IngestionConfig:
     """One run over `sources`, into the index with that name.
 
-    `gateway`: the Retriever that holds the index; only engine Edge needs one.
+    `gateway`: the Retriever that holds the index, or, with `carry`, reads stored images; only
+    engine Edge and `carry` need one.
     """
     edge = spec.index.engine is Engine.EDGE
+    through = gateway is not None and (edge or carry is not None)
     place = index_config(index, meta, spec, settings)
     return IngestionConfig(
         collection=CollectionConfig(
             name=meta.name,
-            model=spec.model,
+            model=spec.model.alone,
             vector=spec.vector,
             index=place,
             books=None if edge else records_on_server(meta.namespace, place, settings),
             fields=spec.fields,
             duplicates=spec.duplicates,
             sources=tuple(source.name for source in spec.sources),
+            gate=None if carry is None else spec.model.gate,
         ),
         sources=tuple(places.in_pod(meta.name, source) for source in sources),
         # Pods are the workers here; how they are made is not their business.
@@ -70,8 +74,11 @@ def ingestion_config(
             update={"parallelism": None, "resources": None, "pod_template": None}
         ),
         data_dir=Path(places.DATA),
-        gateway_url=(service_url(gateway, meta.namespace, settings) if edge and gateway else None),
-        internal_token_file=Path(places.INTERNAL_TOKEN) if edge else None,
+        gateway_url=(
+            service_url(gateway, meta.namespace, settings) if gateway and through else None
+        ),
+        internal_token_file=Path(places.INTERNAL_TOKEN) if edge or through else None,
+        carry=carry,
         buckets=places.buckets(spec),
         secrets_dir=Path(places.SOURCE_SECRETS) if any(s.kind.secrets for s in sources) else None,
         progress_file=Path(_PROGRESS),

@@ -71,5 +71,10 @@ def _used(
 ) -> frozenset[str | None]:
     """Every name that the collection's index may have, by its spec and by its status."""
     return frozenset(
-        (status.index_name, indexes.active(meta, spec, status)[0], *indexes.names_for(meta, spec))
+        (
+            status.index_name,
+            *indexes.kept(status),
+            indexes.active(meta, spec, status)[0],
+            *indexes.names_for(meta, spec),
+        )
     )

@@ -24,7 +24,16 @@ from lookalike_crds.image_collection import (
     RunStatus,
     SourceStatus,
 )
-from lookalike_crds.progress import OTHERS, Counts, RunResult, RunState, summed_up, total_of
+from lookalike_crds.progress import (
+    CARRIED,
+    OTHERS,
+    Counts,
+    GateResult,
+    RunResult,
+    RunState,
+    summed_up,
+    total_of,
+)
 from lookalike_operator.plan.causes import job_cause, last_line, worst
 from lookalike_operator.plan.conditions import parsed, timestamp
 from lookalike_operator.plan.indexes import index_of
@@ -39,6 +48,7 @@ _LOST_AFTER = timedelta(seconds=60)
 """An index that is not there so soon after its run may be one that was looked for before it."""
 _LONGEST_MESSAGE = 1000
 _LONGEST_CODE, _MOST_CODES = 64, 64
+_MOST_DOCUMENTS = 16
 _PARTITION = "batch.kubernetes.io/job-completion-index"
 
 
@@ -55,6 +65,12 @@ class Outcome:
     finished_at: str | None = None
     failed_by: Mapping[str, int] = field(default_factory=dict)
     """Entries that failed, by the code of their cause."""
+    not_carried: int | None = None
+    """Documents of a former model's index that could not be embedded again; None: it carried
+    none over."""
+    not_carried_documents: tuple[str, ...] = ()
+    """The ids of some of them."""
+    gate: GateResult | None = None
 
     @property
     def failures(self) -> tuple[FailureCount, ...]:
@@ -92,8 +108,14 @@ def gateway_of(snapshot: CollectionSnapshot) -> RetrieverFacts | None:
     return min(staying, key=lambda each: each.meta.age, default=None)
 
 
-def wanted_run(snapshot: CollectionSnapshot, spec: ImageCollectionSpec, owner: Owner) -> Run:
-    """Pure: the same snapshot asks for the same run."""
+def wanted_run(
+    snapshot: CollectionSnapshot,
+    spec: ImageCollectionSpec,
+    owner: Owner,
+    *,
+    carries: bool = False,
+) -> Run:
+    """Pure: the same snapshot asks for the same run. `carries`: documents of another index, too."""
     base = _base(snapshot, spec)
     last = snapshot.status.run
     times = _times_refilled(base, last)
@@ -107,7 +129,9 @@ def wanted_run(snapshot: CollectionSnapshot, spec: ImageCollectionSpec, owner: O
         snapshot.settings,
         run=id,
         gateway=(
-            gateway.meta.name if gateway is not None and spec.index.engine is Engine.EDGE else None
+            gateway.meta.name
+            if gateway is not None and (carries or spec.index.engine is Engine.EDGE)
+            else None
         ),
     )
     name = job["metadata"]["name"]
@@ -123,6 +147,9 @@ def _base(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> str:
         # Another claim of the same name is another, empty index.
         _claim_uid(snapshot, spec),
     ]
+    if snapshot.status.previous is not None:
+        # After a change of the model, one more run takes what was stored meanwhile.
+        what.append(snapshot.status.previous.index)
     return digest_of(what, 12)
 
 
@@ -226,7 +253,16 @@ def outcome_of(job: Manifest, pods: Iterable[Manifest]) -> Outcome:
     failed_by: Counter[str] = Counter()
     for result in _one_for_each_partition(own):
         failed_by.update(result.failed_by)
-    return replace(_outcome_of(job, own), failed_by=dict(failed_by))
+    results = _one_for_each_partition(own)
+    carried = [r.sources[CARRIED] for r in results if CARRIED in r.sources]
+    named = [e.key for r in results for e in r.errors if e.source == CARRIED]
+    return replace(
+        _outcome_of(job, own),
+        failed_by=dict(failed_by),
+        not_carried=total_of(carried).failed if carried else None,
+        not_carried_documents=tuple(named[:_MOST_DOCUMENTS]),
+        gate=next((r.gate for r in results if r.gate is not None), None),
+    )
 
 
 def _outcome_of(job: Manifest, own: list[Manifest]) -> Outcome:
@@ -347,7 +383,7 @@ def source_statuses(
         at = outcome.finished_at or timestamp(now)
         for name, counts in outcome.sources.items():
             old = known.get(name)
-            if name == OTHERS or (old is not None and _later(old.last_run, at)):
+            if name in (OTHERS, CARRIED) or (old is not None and _later(old.last_run, at)):
                 continue
             known[name] = SourceStatus(
                 name=name,

@@ -13,12 +13,17 @@ from lookalike_crds.config import (
     RetrieverConfig,
     ServingConfig,
 )
-from lookalike_crds.image_collection import DEFAULT_GRPC_PORT, Engine, ImageCollectionSpec
+from lookalike_crds.image_collection import (
+    DEFAULT_GRPC_PORT,
+    Engine,
+    ImageCollectionSpec,
+    ModelSpec,
+)
 from lookalike_crds.naming import joined
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.retriever import AccessMode, AccessSpec, RetrieverSpec
 from lookalike_operator.plan import claims, places
-from lookalike_operator.plan.indexes import active_of
+from lookalike_operator.plan.indexes import active_of, effective, index_for_spec, model_of
 from lookalike_operator.plan.model import CollectionFacts, Meta, Settings
 from lookalike_operator.plan.names import index_owner
 from lookalike_operator.plan.secrets import API_KEYS
@@ -55,6 +60,16 @@ def serving_config(
         keeps_uploads=mode is not None,
         image_roots=tuple(Path(root) for root in dict.fromkeys(roots)),
         buckets=tuple(dict.fromkeys(buckets)),
+        filling=tuple(
+            beside
+            for each in _in_order(spec, collections)
+            if (beside := _beside(each, settings)) is not None
+        ),
+        removed=tuple(
+            gone
+            for each in _in_order(spec, collections)
+            if (gone := _removed(each, settings)) is not None
+        ),
         sources=tuple(
             changing
             for each in _in_order(spec, collections)
@@ -143,7 +158,37 @@ def _in_order(
 
 
 def _collection(collection: CollectionFacts, settings: Settings) -> CollectionConfig:
-    name, model = active_of(collection)
+    return _with_index(collection, *active_of(collection), settings)
+
+
+def _beside(collection: CollectionFacts, settings: Settings) -> CollectionConfig | None:
+    """The other index of an Edge collection whose model changes, which ingestion reaches through
+    the pod: the one that is filled, or, until it has been read once more, the former one."""
+    if collection.spec.index.engine is not Engine.EDGE:
+        return None
+    meta, status = collection.meta, collection.status
+    spec = effective(meta, collection.spec, status)
+    active, wanted = active_of(collection)[0], index_for_spec(meta, spec, status)
+    if active != wanted:
+        return _with_index(collection, wanted, spec.model.alone, settings)
+    previous = status.previous
+    former = None if previous is None else model_of(previous.model_spec)
+    if previous is None or former is None or previous.level or previous.removed:
+        return None
+    return _with_index(collection, previous.index, former, settings)
+
+
+def _removed(collection: CollectionFacts, settings: Settings) -> IndexConfig | None:
+    """The Edge index of a former model that is no longer kept."""
+    meta, spec, previous = collection.meta, collection.spec, collection.status.previous
+    if spec.index.engine is not Engine.EDGE or previous is None or not previous.removed:
+        return None
+    return index_config(previous.index, meta, spec, settings)
+
+
+def _with_index(
+    collection: CollectionFacts, name: str, model: ModelSpec, settings: Settings
+) -> CollectionConfig:
     return CollectionConfig(
         name=collection.meta.name,
         model=model,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from enum import Enum
 
 from lookalike_crds.failures import FAILURES
+from lookalike_crds.switching import GATE_NOT_PASSED, NOT_CARRIED
 from lookalike_operator.plan.model import QDRANT_UNAVAILABLE
 
 
@@ -34,7 +35,8 @@ WHO_ACTS: Mapping[str, Who] = {
     "GatewayApiMissing": Who.PERSON,
     "EdgeSingleReplica": Who.PERSON,
     "IndexInUse": Who.PERSON,
-    "ModelChangeNeedsSources": Who.PERSON,
+    NOT_CARRIED: Who.PERSON,
+    GATE_NOT_PASSED: Who.PERSON,
     "NameTaken": Who.PERSON,
     "SecretNotFound": Who.PERSON,
     "ConfigMapNotFound": Who.PERSON,
@@ -81,6 +83,7 @@ WHO_ACTS: Mapping[str, Who] = {
     "JobSuspended": Who.ITSELF,
     "WaitingForIndex": Who.ITSELF,
     "WaitingForRetriever": Who.ITSELF,
+    "Settling": Who.ITSELF,
 }
 
 

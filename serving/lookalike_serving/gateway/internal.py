@@ -58,7 +58,11 @@ def internal_router(app: FastAPI) -> APIRouter:
             log.error("the internal token in %s cannot be read: %s", path, failure)
             return None
 
-    router = bulk_router(index_of, token)
+    async def image(address: str, holder: str) -> bytes:
+        service: Service = app.state.service
+        return await service.images.held(address, holder)
+
+    router = bulk_router(index_of, token, image)
 
     @router.get("/{name}/last-duplicate-scan")
     async def last_duplicate_scan(name: str, request: Request) -> Response:

@@ -77,6 +77,16 @@ class ImageStore:
         data = await self._reader.read(uri)
         return data, MEDIA_TYPES.get(sniff(data).format or "", _UNKNOWN_MEDIA_TYPE)
 
+    async def held(self, uri: str, holder: str) -> bytes:
+        """The image for a further document that shows it: an upload stays until both let go.
+
+        Raises ImageError.
+        """
+        upload = _upload_path(self._folder, uri)
+        if upload is not None:
+            await asyncio.to_thread(_hold, upload, holder, uri)
+        return await self._reader.read(uri)
+
     async def release(self, uri: str, holder: str) -> bool:
         """The document `holder` no longer shows the image; whether that removed an upload.
 
@@ -144,6 +154,15 @@ class ImageStore:
             return False
         self._thumbnails.forget(uri)
         return True
+
+
+def _hold(upload: Path, holder: str, uri: str) -> None:
+    """Raises ImageError if there is no such upload."""
+
+    def missing() -> None:
+        raise not_found(uri)
+
+    hold(upload, holder, missing)
 
 
 class _Uploads:

@@ -19,8 +19,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from lookalike_serving.failures import kind_of
+from lookalike_serving.images import ImageError
 from lookalike_serving.index import wire
-from lookalike_serving.index.protocol import Index, IndexFailure, IndexRefused
+from lookalike_serving.index.protocol import Index, IndexFailure, IndexRefused, Query
 
 OPTIMIZE_ANSWER_SECONDS = 10.0
 """`optimize` may take minutes; a proxy between would give up. So it answers after this long,
@@ -41,15 +42,20 @@ class _Refusal(Exception):
 
 
 def bulk_router(
-    indexes: Callable[[str, str | None], Index | None], token: Callable[[], str | None]
+    indexes: Callable[[str, str | None], Index | None],
+    token: Callable[[], str | None],
+    image: Callable[[str, str], Awaitable[bytes]] | None = None,
 ) -> APIRouter:
-    """The route. `indexes` finds an open index by collection and name; `token`: the one to demand.
+    """The route. `indexes` finds an open index by collection and name; `token`: the one to demand;
+    `image`: reads an image by its address, and keeps it for a holder.
 
     Where there is no token the route is off: it would let anyone rewrite the index.
     """
     router = APIRouter(prefix="/internal/v1/collections", include_in_schema=False)
     optimizations = _Optimizations()
     operations: dict[str, _Operation] = {**_OPERATIONS, "optimize": optimizations.join}
+    if image is not None:
+        operations["image"] = _reading(image)
 
     @router.post("/{name}/points/{operation}")
     async def bulk(
@@ -77,6 +83,19 @@ def bulk_router(
             return _respond(kind_of(failure).status, _error(type(failure).__name__, str(failure)))
 
     return router
+
+
+def _reading(image: Callable[[str, str], Awaitable[bytes]]) -> _Operation:
+    """Answers with an image, or with why there is none, which concerns that document alone."""
+
+    async def read(index: Index, body: bytes) -> dict[str, Any]:
+        asked = wire.parse(wire.Image, body)
+        try:
+            return {"data": await image(asked.address, asked.holder)}
+        except ImageError as error:
+            return {"code": str(error.code), "message": error.message}
+
+    return read
 
 
 def not_authorised(request: Request, token: str | None) -> tuple[int, str] | None:
@@ -156,6 +175,14 @@ async def _count(index: Index, body: bytes) -> int:
     return await index.count(wire.decode_filter(wire.parse(wire.Count, body).filter))
 
 
+async def _query(index: Index, body: bytes) -> list[str]:
+    asked = wire.parse(wire.Nearest, body)
+    vector = wire.decode_vector(asked.vector)
+    filter = wire.decode_filter(asked.filter)
+    hits = await index.query(Query(vector, asked.limit, filter=filter, with_payload=False))
+    return [hit.id for hit in hits]
+
+
 async def _info(index: Index, body: bytes) -> dict[str, Any]:
     wire.parse(wire.Empty, body)
     return asdict(await index.info())
@@ -170,6 +197,7 @@ _OPERATIONS: dict[str, _Operation] = {
     "scroll": _scroll,
     "count": _count,
     "info": _info,
+    "query": _query,
 }
 
 

@@ -63,6 +63,26 @@ async def open_index(
     )
 
 
+async def open_existing(config: IndexConfig, *, patience_seconds: float) -> Index:
+    """An index on a Qdrant server that is only read, whatever model it was made for. Raises
+    IndexFailure."""
+    from lookalike_serving.index.qdrant import QdrantIndex
+    from lookalike_serving.index.qdrant_client import CredentialFiles
+    from lookalike_serving.index.qdrant_connection import connected
+
+    connection = connected(
+        list(_addresses(config)),
+        config.grpc_port,
+        CredentialFiles(config.api_key_file, config.ca_file),
+        patience_seconds=patience_seconds,
+    )
+    try:
+        return await QdrantIndex.existing(connection, config.name)
+    except BaseException:
+        await connection.close()
+        raise
+
+
 async def open_payload_index(
     config: IndexConfig, *, patience_seconds: float | None = None
 ) -> Index:

@@ -143,6 +143,19 @@ class QdrantIndex:
         return index
 
     @classmethod
+    async def existing(cls, connection: Connection, name: str) -> QdrantIndex:
+        """An index that is only read: it is neither made nor changed. `close` closes the
+        connection. Raises IndexFailure."""
+        await connection.read_versions()
+        info = await connection.call(
+            f"reading collection {name}", lambda client: client.get_collection(name)
+        )
+        made_for = (info.config.metadata or {}).get(METADATA) or {}
+        dimension, distance = made_for.get("dimension"), made_for.get("distance")
+        vector = VectorSpec() if distance is None else VectorSpec(distance=Distance(distance))
+        return cls(connection, Wanted(name, vector, dimension, None, ()))
+
+    @classmethod
     async def open_with(cls, connection: Connection, wanted: Wanted) -> QdrantIndex:
         """Like `open`, over a connection of the caller's, which `close` then closes."""
         index = cls(connection, wanted)

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 from lookalike_crds.backoff import Backoff
+from lookalike_serving.images import Code, ImageError
 from lookalike_serving.index import wire
 from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import (
@@ -28,6 +29,7 @@ from lookalike_serving.index.protocol import (
     Page,
     Point,
     Record,
+    Vector,
 )
 
 RETRY_SECONDS = 60.0
@@ -132,6 +134,28 @@ class RemoteIndex:
 
     async def info(self) -> IndexInfo:
         return IndexInfo(**await self._ask("info"))
+
+    async def nearest(self, vector: Vector, limit: int, filter: Filter | None = None) -> list[str]:
+        """The ids of the nearest points, the best first. `limit` at most 1,000."""
+        found = await self._ask(
+            "query",
+            vector=wire.encode_vector(vector),
+            limit=limit,
+            filter=wire.encode_filter(filter),
+        )
+        return [str(each) for each in found]
+
+    async def image(self, address: str, holder: str) -> bytes:
+        """The image at an address, as the server reads it for its documents.
+
+        An upload stays from then on until `holder` lets go of it (images/holders.py). Raises
+        ImageError.
+        """
+        answer = await self._ask("image", address=address, holder=holder)
+        if "code" in answer:
+            raise ImageError(Code(answer["code"]), str(answer["message"]))
+        data: bytes = answer["data"]
+        return data
 
     async def optimize(self) -> None:
         run = uuid.uuid4().hex

@@ -22,6 +22,7 @@ MEDIA_TYPE = "application/msgpack"
 MAX_BODY_BYTES = 64 * 1024 * 1024
 MAX_IDS = 100_000
 MAX_PAGE = 10_000
+MAX_NEAREST = 1000
 MAX_DEPTH = 64
 """Of filters: deeper than any that is parsed, where one level may become an And, a Not and more."""
 
@@ -80,6 +81,18 @@ class Scroll(_Selection):
 
 class Count(Body):
     filter: Any = None
+
+
+class Nearest(Body):
+    vector: bytes
+    limit: int = Field(ge=1, le=MAX_NEAREST)
+    filter: Any = None
+
+
+class Image(Body):
+    address: str = Field(min_length=1, max_length=8192)
+    holder: str = Field(pattern=r"^[0-9a-f-]{36}@[A-Za-z0-9._-]{1,255}$")
+    """Becomes the name of a file."""
 
 
 class Optimize(Body):

@@ -11,6 +11,7 @@ while a server runs: its configuration and its locks protect what is in use.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
@@ -37,6 +38,8 @@ from lookalike_serving.machine.edge_places import MANIFEST, unused_folders
 if TYPE_CHECKING:
     from lookalike_serving.index.qdrant_connection import Connection
     from lookalike_serving.index.qdrant_stock import StoredIndex
+
+log = logging.getLogger("lookalike.service")
 
 _SOURCE = f"{RESERVED}.source"
 
@@ -129,6 +132,23 @@ async def drop(
     release_index(config.data_dir / "images", index.name)
     forget(config.data_dir, index.name)
     folder.drop()
+
+
+async def remove_former(config: ServingConfig, index: IndexConfig) -> None:
+    """Delete the Edge index of a former model, with the images that only it uses, if it is there.
+
+    Raises Kept if the configuration uses it, IndexFailure if it is open in a process.
+    """
+    if index.path is None or not index.path.exists():
+        return
+    used = {each.index.path for each in (*config.collections, *config.filling)}
+    if index.path in used:
+        raise Kept(f"index {index.name} is in use")
+    folder = await EdgeFolder.acquire(index.path, wait_seconds=0)
+    release_index(config.data_dir / "images", index.name)
+    forget(config.data_dir, index.name)
+    folder.drop()
+    log.info("index %s of a former model was deleted", index.name)
 
 
 def check_droppable(index: LeftBehind, *, with_documents: bool) -> None:
@@ -268,7 +288,8 @@ async def _unused_on(
     """Those of this data folder. Indexes of others are not even listed."""
     from lookalike_serving.index.qdrant_stock import stored_indexes
 
-    used = {name for each in config.collections for name in (each.index.name, each.index.adopts)}
+    collections = (*config.collections, *config.filling)
+    used = {name for each in collections for name in (each.index.name, each.index.adopts)}
     return [
         stored
         for stored in await stored_indexes(

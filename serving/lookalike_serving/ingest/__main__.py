@@ -212,6 +212,7 @@ def _result_of(config: IngestionConfig, progress: ProgressWriter) -> RunResult:
         message=made.message,
         sources=made.sources,
         documents=made.documents,
+        gate=made.gate,
         index_name=config.collection.index.name,
         failed_by=made.failed_by,
         errors=made.errors,

@@ -175,6 +175,24 @@ class Accounts:
         ]
         await self._books.settle(gone)
 
+    # -- the other partitions ----------------------------------------------------------------------
+
+    async def until_others_end(self) -> None:
+        """Return when every other partition of the run has gone through.
+
+        One that fails is tried again by its Job, or the Job ends this one, too.
+        """
+        if self._books is None:
+            return
+        left = {index for index in range(self._partition.count) if index != self._partition.index}
+        while left:
+            for index in sorted(left):
+                part = await self._books.run_part(self._run, index)
+                if part is not None and part.state.went_through:
+                    left.discard(index)
+            if left:
+                await asyncio.sleep(_EVERY_SECONDS)
+
     # -- deletions ---------------------------------------------------------------------------------
 
     async def deletions_of(self, points: Sequence[str]) -> dict[str, Deletion]:

@@ -27,7 +27,7 @@ from lookalike_crds.failures import (
 )
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.moments import now_text
-from lookalike_crds.progress import ByCause, RunState
+from lookalike_crds.progress import CARRIED, ByCause, Counts, RunState
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.books.record import Scope
 from lookalike_serving.books.store import Books
@@ -40,8 +40,11 @@ from lookalike_serving.images import ImageFetcher
 from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.filters.equality import Equals
 from lookalike_serving.index.protocol import IndexFailure, IndexRefused, PointStore
+from lookalike_serving.index.remote import RemoteIndex
 from lookalike_serving.ingest.accounts import Accounts
+from lookalike_serving.ingest.carrying import Carrying
 from lookalike_serving.ingest.dispatch import DELETED, Dispatch
+from lookalike_serving.ingest.gate import Gate
 from lookalike_serving.ingest.ids import held, prefixed, taken
 from lookalike_serving.ingest.ledger import Ledger
 from lookalike_serving.ingest.listing import (
@@ -65,7 +68,13 @@ from lookalike_serving.ingest.sources import (
     SourceError,
     open_source,
 )
-from lookalike_serving.ingest.store import open_books, open_remote, open_store
+from lookalike_serving.ingest.store import (
+    open_books,
+    open_former,
+    open_images,
+    open_remote,
+    open_store,
+)
 from lookalike_serving.ingest.versions import Change, change, fingerprint
 from lookalike_serving.ingest.work import Failure, Task
 from lookalike_serving.ingest.worker import rewrite_payload
@@ -130,6 +139,14 @@ async def run(
             ending.push_async_callback(workers.close)
             if isinstance(lister, Together):
                 ending.push_async_callback(lister.close)
+            former, gate = None, None
+            if config.carry is not None and not only_failed:
+                before, images = await open_former(config), open_images(config)
+                ending.push_async_callback(before.close)
+                ending.push_async_callback(images.close)
+                parts = partition or WHOLE
+                former = Carrying(before, store, parts, progress, accounts, workers)
+                gate = gate_of(config, before, store, images, fetcher, embedder)
             one = Run(
                 config,
                 progress,
@@ -141,8 +158,14 @@ async def run(
                 partition or WHOLE,
                 lister,
                 only_failed=only_failed,
+                former=former,
             )
-            return await one.go()
+            state = await one.go()
+            if gate is not None and state.went_through and (partition or WHOLE).first:
+                await accounts.until_others_end()
+                progress.progress.gate = await gate.measure()
+                progress.write(now=True)
+            return state
 
 
 async def _driver_store(config: IngestionConfig) -> tuple[PointStore, Embedder | None]:
@@ -156,6 +179,22 @@ async def _driver_store(config: IngestionConfig) -> tuple[PointStore, Embedder |
         random_weights_for_benchmarks=config.random_weights_for_benchmarks,
     )
     return await open_store(config, embedder.info), embedder
+
+
+def gate_of(
+    config: IngestionConfig,
+    former: PointStore,
+    store: PointStore,
+    images: RemoteIndex,
+    fetcher: ImageFetcher,
+    embedder: Embedder | None,
+) -> Gate | None:
+    """What is to be measured before the index that a run fills answers."""
+    asked, carry = config.collection.gate, config.carry
+    if asked is None or carry is None:
+        return None
+    reader = for_sources(fetcher, config.buckets)
+    return Gate(config, carry, asked, former, store, images, reader, embedder)
 
 
 class Run:
@@ -174,7 +213,10 @@ class Run:
         lister: Lister,
         *,
         only_failed: bool,
+        former: Carrying | None = None,
     ) -> None:
+        """`former`: of a run that fills an index while another one answers."""
+        self._former = former
         self._began = now_text("milliseconds")
         self._accounts = accounts
         self._lister = lister
@@ -206,6 +248,8 @@ class Run:
 
     async def go(self) -> RunState:
         listed: list[SourceSpec] = []
+        if self._former is not None:
+            await self._former.drop_deleted(self._config.collection.sources or ())
         for spec in self._config.sources:
             try:
                 await self._source(spec)
@@ -217,7 +261,10 @@ class Run:
         self._progress.progress.listed_all = True
         self._progress.enter(RunState.RUNNING)
         await self._workers.finish()
-        await self._accounts.settle_gone(spec.name for spec in listed)
+        if self._former is not None:
+            await self._former.carry(self._ledger, self._trusted(listed))
+            await self._workers.finish()
+        await self._accounts.settle_gone([*(spec.name for spec in listed), CARRIED])
         unbalanced = self._check_balance()
         for spec in listed:
             if spec.delete_missing and not self._only_failed and spec.name not in unbalanced:
@@ -225,8 +272,14 @@ class Run:
         self._progress.enter(RunState.OPTIMIZING)
         await self._store.optimize()
         self._progress.progress.documents = await self._store.count()
-        failed = self._progress.failed
-        usable = self._progress.progress.total.usable
+        carried = self._progress.progress.sources.get(CARRIED, Counts())
+        failed = self._progress.failed - carried.failed
+        usable = self._progress.progress.total.usable - carried.usable
+        if carried.failed:
+            self._notes.append(
+                f"{carried.failed} documents cannot be embedded by the new model, the last: "
+                f"{self._progress.last_error}"
+            )
         nothing = bool(failed) and not usable and not self._only_failed
         failure = None
         # One share of several may hold nothing but a few bad images: its Job judges by all shares.
@@ -429,6 +482,14 @@ class Run:
         assert task.item.version is not None
         mark = fingerprint(task.item, task.item.version)
         await rewrite_payload(self._store, self._collection, self._checker, task, mark)
+
+    def _trusted(self, listed: Sequence[SourceSpec]) -> set[str]:
+        """The sources whose documents go if their listing no longer has them."""
+        return {
+            spec.name
+            for spec in listed
+            if spec.delete_missing and not self._listings[spec.name].hidden
+        }
 
     async def _delete_missing(self, spec: SourceSpec) -> None:
         """Delete the documents that this source no longer lists, if its listing can be trusted."""

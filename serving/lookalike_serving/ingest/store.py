@@ -6,7 +6,7 @@ from lookalike_crds.config import IngestionConfig
 from lookalike_crds.image_collection import Engine
 from lookalike_serving.books import BULK_NAME
 from lookalike_serving.embed.protocol import EmbedderInfo
-from lookalike_serving.index.open import open_index, open_payload_index
+from lookalike_serving.index.open import open_existing, open_index, open_payload_index
 from lookalike_serving.index.protocol import IndexFailure, PointStore
 from lookalike_serving.index.remote import RemoteIndex
 
@@ -19,11 +19,26 @@ def open_remote(config: IngestionConfig) -> RemoteIndex:
     return _remote(config, config.collection.index.name)
 
 
-def _remote(config: IngestionConfig, index: str) -> RemoteIndex:
+async def open_former(config: IngestionConfig) -> PointStore:
+    """The index that answers while this run fills another. Raises IndexFailure."""
+    assert config.carry is not None
+    on_server = config.carry.on_server
+    if on_server is not None:
+        return await open_existing(on_server, patience_seconds=GATEWAY_WAIT_SECONDS)
+    return _remote(config, config.carry.index)
+
+
+def open_images(config: IngestionConfig) -> RemoteIndex:
+    """Reads images of documents through the server, which has the uploads. Raises IndexFailure if
+    no server is known."""
+    return _remote(config, None)
+
+
+def _remote(config: IngestionConfig, index: str | None) -> RemoteIndex:
     if config.gateway_url is None or config.internal_token_file is None:
         raise IndexFailure(
-            f"collection {config.collection.name}: an Edge index is written through the server "
-            "that holds it: gateway_url and internal_token_file must be set"
+            f"collection {config.collection.name}: its index and its stored images are reached "
+            "through the server that holds them: gateway_url and internal_token_file must be set"
         )
     token = config.internal_token_file.read_text("utf-8-sig").strip()
     return RemoteIndex(

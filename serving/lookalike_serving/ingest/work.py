@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from lookalike_crds.progress import ByCause
 from lookalike_serving.documents.layout import Origin
+from lookalike_serving.index.protocol import Record
 from lookalike_serving.ingest.sources import Item
 
 
@@ -20,6 +21,9 @@ class Task:
     deleted: str | None = None
     """Somebody deleted the document when its image had this version (`sha256:…`): it stays away
     unless the image is another one. None: it was not deleted."""
+    carried: Record | None = None
+    """The document as another index has it, which is to be embedded again. None: a source lists
+    it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from lookalike_crds.moments import now_text
 from lookalike_crds.progress import ByCause
 from lookalike_crds.source_kinds import UrlsSource
 from lookalike_serving.documents.build import document, look
+from lookalike_serving.documents.carrying import carried
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.documents.metadata import MetadataChecker
@@ -30,15 +31,17 @@ from lookalike_serving.embed.results import ImageFacts
 from lookalike_serving.images import Code, ImageError, ImageFetcher, ImageFile, exif
 from lookalike_serving.images.decode import general
 from lookalike_serving.images.fetch import Validators
+from lookalike_serving.images.holders import holder_of
 from lookalike_serving.images.patience import HostLimits
 from lookalike_serving.images.reader import Reader, for_sources
-from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore
+from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore, Record
+from lookalike_serving.index.remote import RemoteIndex
 from lookalike_serving.ingest.pictured import with_exif
 from lookalike_serving.ingest.sources import Caution, Labels
 from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.rows import BadRow, RowReader, SkippedRow
 from lookalike_serving.ingest.stopwatch import Stopwatch
-from lookalike_serving.ingest.store import open_store
+from lookalike_serving.ingest.store import open_images, open_store
 from lookalike_serving.ingest.versions import (
     Change,
     change,
@@ -114,6 +117,8 @@ class Worker:
         self._batch = batch
         self._within = within is not None
         self._store: PointStore | None = None
+        self._images: RemoteIndex | None = None
+        """Of a run that carries documents over: the server, which reads their images."""
         if within is not None:
             self._embedder, self._store = within
         else:
@@ -267,6 +272,8 @@ class Worker:
 
     async def close(self) -> None:
         await self._fetcher.close()
+        if self._images is not None:
+            await self._images.close()
         if self._within:
             return
         self._embedder.close()
@@ -276,6 +283,8 @@ class Worker:
     async def _prepared(self, task: Task) -> _Prepared:
         """The document as it should be, unless its bytes turn out to be the stored ones."""
         item, stored = task.item, task.stored
+        if task.carried is not None:
+            return await self._carried(task, task.carried)
         if item.labels is not None and stored is not None:
             what = change(item, task.source, stored, hashed=self._hashed)
             if what is Change.METADATA:  # the image is the same
@@ -359,6 +368,23 @@ class Worker:
             self._store, self._collection, self._checker, described, mark, labels=kept
         )
         return _Rewritten(task, told)
+
+    async def _carried(self, task: Task, record: Record) -> _Ready:
+        """A document of the former index; the server, which has the uploads, reads its image."""
+        if self._images is None:
+            self._images = open_images(self._config)
+        with self._fetching:
+            holder = holder_of(self._config.collection.index.name, record.id)
+            data = await self._images.image(task.item.uri, holder)
+        self._read += len(data)
+        point = await carried(
+            record,
+            data,
+            self._embedder,
+            hashed=self._hashed,
+            max_pixels=self._config.fetch.max_pixels,
+        )
+        return _Ready(task, point, ())
 
     def _known(self, task: Task) -> Validators:
         """What is to be asked of the server of an image: empty unless its bytes can be spared."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from lookalike_crds.config import HttpConfig, ServingConfig
+from lookalike_crds.config import ServingConfig
 from lookalike_crds.failures import INDEX_UNAVAILABLE
 from lookalike_crds.moments import now_text
 from lookalike_serving.local import cluster
@@ -102,7 +102,7 @@ class Server:
             pid=pid,
             identity=processes.identity(pid) or "",
             phase=Phase.STARTING,
-            url=address_of(config.http),
+            url=config.http.local_url,
             started_at=now_text(),
             config_digest=digest_of(config_path),
             versions={"lookalike": version("lookalike"), "ray": version("ray")},
@@ -151,8 +151,12 @@ class Server:
         self._wait_until_ready()
         for collection in ingestion_configs:
             self._run.progress_file(collection).unlink(missing_ok=True)
+        control = None
         if self._takes_changes:
-            Control(self._run, ray_address, ingestions, self._note_change).start()
+            control = Control(
+                self._run, ray_address, ingestions, self._note_change, self._note_answer
+            )
+            control.start()
         self._change(
             phase=Phase.READY,
             ray_address=ray_address,
@@ -160,7 +164,10 @@ class Server:
         )
         log.info("ready at %s", self._state.url)
         for collection, path in ingestion_configs.items():
-            ingestions.add(collection, path)
+            if control is None:
+                ingestions.add(collection, path)
+            else:
+                ingestions.add(collection, path, control.ended)
         while True:
             time.sleep(3600)
 
@@ -240,6 +247,17 @@ class Server:
             self._state = replace(self._state.with_ingestions(names, waiting), config_digest=digest)
             self._run.write_state(self._state)
 
+    def _note_answer(self, collection: str) -> None:
+        """Nothing holds the new index of a collection back any more."""
+        with self._changes:
+            ended = tuple(
+                replace(each, held=None) if each.collection == collection else each
+                for each in self._state.ingestions
+            )
+            digest = digest_of(self._config_path)
+            self._state = replace(self._state, ingestions=ended, config_digest=digest)
+            self._run.write_state(self._state)
+
     def _note_ingestion(self, ingestion: IngestionState) -> None:
         with self._changes:
             self._state = self._state.with_ingestion(ingestion)
@@ -269,12 +287,6 @@ def _follow(parent: Parent) -> None:
     while os.read(parent.pipe, 1):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-def address_of(http: HttpConfig) -> str:
-    """The address at which this machine reaches the server, also for a wildcard address."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(http.host, http.host)
-    return f"http://[{host}]:{http.port}" if ":" in host else f"http://{host}:{http.port}"
 
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))

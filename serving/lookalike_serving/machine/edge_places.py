@@ -23,7 +23,8 @@ def indexes_of(data_dir: Path) -> Path:
 
 def unused_folders(config: ServingConfig) -> list[Path]:
     """The indexes that are next to those of the configuration and that it does not name."""
-    configured = (config.batches_index, *(each.index for each in config.collections))
+    collections = (*config.collections, *config.filling)
+    configured = (config.batches_index, *(each.index for each in collections))
     used = {index.path for index in configured if index.path is not None}
     places = dict.fromkeys([indexes_of(config.data_dir), *(path.parent for path in sorted(used))])
     return [

@@ -56,6 +56,8 @@ class IngestionState:
     pid: int | None = None
     error: str | None = None
     """For FAILED and INCOMPLETE: the last line of its log."""
+    held: str | None = None
+    """Of a run that filled the index of a changed model: why the former model keeps answering."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +167,11 @@ class RunDirectory:
         """The rendered ingestion config of each collection, ordered by name."""
         found = sorted(self.path.glob("ingest-*.json"))
         return {path.stem.removeprefix("ingest-"): path for path in found}
+
+    @property
+    def formers(self) -> Path:
+        """Which indexes of former models are kept, and until when."""
+        return self.path / "formers.json"
 
     @property
     def control_socket(self) -> Path:

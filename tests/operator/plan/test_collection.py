@@ -17,15 +17,12 @@ from tests.operator.plan.known import (
     collection,
     condition,
     kinds,
-    named,
     pod,
-    result,
     searching,
     told,
 )
 from tests.operator.plan.moments import after, done, ingested, on_server, status_of
 
-from lookalike_crds.progress import RunState
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.model import (
     CollectionSnapshot,
@@ -99,39 +96,7 @@ def test_a_claim_that_nothing_was_ever_written_to_is_no_loss() -> None:
     assert told(plan_collection(replace(first, children=(other,))), "Degraded")[0] == "False"
 
 
-# -- another model ---------------------------------------------------------------------------------
-
-
-def test_another_model_is_ingested_beside_the_old_one_and_served_when_complete() -> None:
-    full = ingested(on_server(PHOTOS, VIT))
-    old = full.status.index_name
-    changed = replace(full, spec=on_server(PHOTOS, OTHER).spec)
-    plan = plan_collection(changed)
-    assert len(plan.once) == 1
-    assert plan.status["indexName"] == old
-    assert plan.status["activeModel"] == "OpenClip ViT-B-32 laion2b_s34b_b79k"
-    assert '"ViT-L-14"' in named(plan, "ConfigMap")["data"]["ingestion.json"]
-    # The old run's Job goes.
-    assert plan.keep == ()
-    complete = done(after(replace(changed, children=()), plan))
-    plan = plan_collection(complete)
-    assert plan.status["indexName"] != old
-    assert plan.status["activeModel"] == "OpenClip ViT-L-14 laion2b_s32b_b82k"
-    changed_events = [event for event in plan.events if event.reason == "ModelChanged"]
-    assert len(changed_events) == 1
-    assert str(old) in changed_events[0].message
-    settled = plan_collection(replace(complete, status=status_of(plan)))
-    assert settled.status["indexName"] == plan.status["indexName"]
-    assert not [event for event in settled.events if event.reason == "ModelChanged"]
-
-
-def test_while_the_new_model_fails_the_old_one_stays() -> None:
-    full = ingested(on_server(PHOTOS, VIT))
-    changed = replace(full, spec=on_server(PHOTOS, OTHER).spec)
-    running = after(replace(changed, children=()), plan_collection(changed))
-    plan = plan_collection(done(running, result(RunState.FAILED, "no weights"), "Failed"))
-    assert plan.status["indexName"] == full.status.index_name
-    assert told(plan, "Stalled") == ("True", "IngestionFailed")
+# -- another model (more in test_model_change.py) --------------------------------------------------
 
 
 def test_going_back_to_the_old_model_is_no_new_index() -> None:
@@ -168,22 +133,6 @@ def test_precision_alone_changes_no_index() -> None:
     plan = plan_collection(replace(full, spec=on_server(PHOTOS, precise).spec))
     assert plan.once == ()
     assert plan.status["indexName"] == full.status.index_name
-
-
-@pytest.mark.parametrize("sources", [{}, PHOTOS], ids=["uploads-alone", "beside-a-source"])
-def test_uploads_are_not_lost_to_another_model(sources: dict[str, Any]) -> None:
-    snapshot = on_server(VIT, sources)
-    snapshot = replace(snapshot, status=status_of(plan_collection(snapshot)))
-    assert snapshot.index is not None
-    told_by_server = replace(snapshot.index, only_here=3)
-    changed = replace(snapshot, spec=on_server(OTHER, sources).spec, index=told_by_server)
-    plan = plan_collection(changed)
-    assert plan.hands_off
-    assert told(plan, "Stalled") == ("True", "ModelChangeNeedsSources")
-    assert plan.status["indexName"] == snapshot.status.index_name
-    assert "3 documents were embedded by" in condition(plan, "Stalled")["message"]
-    without = replace(changed, index=replace(told_by_server, only_here=0))
-    assert told(plan_collection(without), "Stalled")[0] == "False"
 
 
 # -- the index on a server -------------------------------------------------------------------------
