@@ -10,6 +10,7 @@ from pathlib import Path
 from chart import ROOT
 
 from lookalike_crds.failures import FAILURES
+from lookalike_crds.switching import GATE_NOT_PASSED, NOT_CARRIED
 
 OPERATOR = ROOT / "operator" / "lookalike_operator"
 PAGE = ROOT / "docs" / "troubleshooting.md"
@@ -26,6 +27,8 @@ _PASSED_ON = {
     *("ApiKeyRefused", "CertificateRefused", "QdrantUnavailable"),
     # Of what is missing.
     *("SecretNotFound", "ConfigMapNotFound"),
+    # Of a filled index that does not answer.
+    *(NOT_CARRIED, GATE_NOT_PASSED),
     # The states of a run, and why one failed.
     *("Completed", "CompletedWithErrors"),
     *(row.reason for row in FAILURES if row.reason),
