@@ -33,7 +33,7 @@ from lookalike_operator.observe.secrets import Secrets
 from lookalike_operator.observe.snapshots import Observer
 from lookalike_operator.observe.store import Store
 from lookalike_operator.plan.collection import plan_collection
-from lookalike_operator.plan.model import Key, Manifest, Settings
+from lookalike_operator.plan.model import Key, Manifest, Meta, RetrieverFacts, Settings
 from lookalike_operator.plan.names import MANAGED_BY, OPERATOR
 from lookalike_operator.plan.retriever import plan_retriever
 from lookalike_operator.process import Operator
@@ -53,6 +53,10 @@ def rests(verdict: Verdict) -> bool:
     """Nothing failed, and nothing is to be looked at soon."""
     soon = verdict.again is not None and verdict.again <= SOON_SECONDS
     return not soon and verdict.failure is None
+
+
+async def _no_scan(meta: Meta, gateway: RetrieverFacts) -> None:
+    """Nobody scans these collections for duplicates."""
 
 
 class ByHand:
@@ -83,6 +87,7 @@ class ByHand:
             samples=lambda meta, spec: samples(Prometheus(None), meta, spec),
             apis=frozenset,
             ray_features=RaySchema(cluster).features,
+            duplicate_scan=_no_scan,
             now=lambda: self.now(),
         )
         executor = Executor(
