@@ -20,6 +20,7 @@ from tests.support.configs import collection, serving_config
 from tests.support.servers import serving
 
 from lookalike import Lookalike
+from lookalike_crds.image_collection import DuplicatesSpec
 from lookalike_serving.demo.catalogue import render_catalogue
 from lookalike_serving.duplicates.compare import Picture
 from lookalike_serving.images import decode_image
@@ -32,7 +33,9 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         pictures, copies = _pictures(Path(folder) / "catalogue", asked.documents)
-        config = serving_config(Path(folder), collection(Path(folder), "photos"))
+        config = serving_config(
+            Path(folder), collection(Path(folder), "photos", duplicates=DuplicatesSpec())
+        )
         with serving(config) as url, Lookalike(url, timeout=600) as client:
             for id, data in pictures.items():
                 client.documents.upload("photos", data, document_id=id)
