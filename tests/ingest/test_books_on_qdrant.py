@@ -21,6 +21,8 @@ from lookalike_serving.books.store import Books
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.index.open import open_index, open_payload_index
+from lookalike_serving.ingest import run as driver
+from lookalike_serving.ingest import worker
 from lookalike_serving.ingest.partition import Partition
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run
@@ -101,6 +103,18 @@ def test_pods_of_a_run_share_its_records(
     assert (two.counts.unchanged, two.counts.skipped, two.counts.failed) == (5, 1, 2)
     assert two.counts.left == 0
     assert failed == {"image-not-an-image": 2}
+
+    # With nothing to do, no pod loads the model.
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the model was loaded")
+
+    for module in (driver, worker):
+        monkeypatch.setattr(module, "load_embedder", refuse)
+    monkeypatch.setenv("LOOKALIKE_RUN", "job-3")
+    for name in ("broken2.png", "broken3.png"):
+        (images / name).unlink()
+    counts = [ingest(config, index) for index in range(2)]
+    assert sum(each.unchanged for each in counts) == 5
 
 
 async def _delete(config: IngestionConfig, document_id: str) -> None:

@@ -16,8 +16,8 @@ from lookalike_serving.index.protocol import Index, IndexFailure
 async def open_index(
     collection: CollectionConfig,
     *,
-    dimension: int,
-    fingerprint: str,
+    dimension: int | None,
+    fingerprint: str | None,
     patience_seconds: float | None = None,
 ) -> Index:
     """The collection's index, created if it is missing.
@@ -25,7 +25,9 @@ async def open_index(
     `patience_seconds`: how long a server that goes away is waited for; None: the moment
     that a search may wait.
 
-    `dimension` and `fingerprint` are those of the collection's embedder (`EmbedderInfo`). Raises
+    `dimension` and `fingerprint` are those of the collection's embedder (`EmbedderInfo`). Of an
+    index on a Qdrant server they may be None if it is there: then they are what it was made for, by
+    a model of the same name, and IndexMismatch is raised if there is none. Raises
     IndexMismatch if the stored index was made for others or is another's, IndexUnavailable where
     the engine cannot be reached or another process keeps the Edge folder open.
     """

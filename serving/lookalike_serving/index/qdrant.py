@@ -47,6 +47,7 @@ from lookalike_serving.index.qdrant_collection import (
     METADATA,
     Wanted,
     adopted,
+    as_made,
     ensure_collection,
     former_of,
     types_of,
@@ -106,7 +107,8 @@ class QdrantIndex:
         model: str | None = None,
     ) -> QdrantIndex:
         """Open the collection `name`, or make it. `addresses`: of one server's nodes, the one to be
-        preferred first. `vector` and `dimension` None: payloads only; `grpc_port` None: REST alone.
+        preferred first. `vector` and `dimension` None: payloads only; `dimension` and `fingerprint`
+        alone None: those that the collection was made for; `grpc_port` None: REST alone.
 
         `owner` and `model`, in words, are written into it. Where there is an index `adopts` that is
         nobody else's, that one is used instead. Raises IndexMismatch if the collection is another
@@ -163,6 +165,11 @@ class QdrantIndex:
         found = await connection.call(
             f"opening collection {wanted.name}", lambda client: adopted(client, wanted)
         )
+        if found.vector is not None and found.fingerprint is None:
+            missing = found
+            found = await connection.call(
+                f"opening collection {wanted.name}", lambda client: as_made(client, missing)
+            )
         index._take(found)
         await index._ensure()
         return index

@@ -94,6 +94,21 @@ async def adopted(client: AsyncQdrantClient, wanted: Wanted) -> Wanted:
     return replace(wanted, name=wanted.adopts)
 
 
+async def as_made(client: AsyncQdrantClient, wanted: Wanted) -> Wanted:
+    """With the dimension and the model's fingerprint that the collection has.
+
+    Raises IndexMismatch if it is not there, or a model of another name made it.
+    """
+    stored = None
+    if await client.collection_exists(wanted.name):
+        stored = ((await client.get_collection(wanted.name)).config.metadata or {}).get(METADATA)
+    if not isinstance(stored, dict) or stored.get("model") != wanted.model:
+        raise IndexMismatch(
+            f"collection {wanted.name} has not been made yet, or not with the model {wanted.model}"
+        )
+    return replace(wanted, dimension=stored["dimension"], fingerprint=stored["fingerprint"])
+
+
 async def ensure_collection(
     client: AsyncQdrantClient, wanted: Wanted, where: str, *, local: bool
 ) -> None:

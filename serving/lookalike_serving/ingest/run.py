@@ -39,7 +39,7 @@ from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.filters.equality import Equals
-from lookalike_serving.index.protocol import IndexFailure, IndexRefused, PointStore
+from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexRefused, PointStore
 from lookalike_serving.index.remote import RemoteIndex
 from lookalike_serving.ingest.accounts import Accounts
 from lookalike_serving.ingest.carrying import Carrying
@@ -72,6 +72,7 @@ from lookalike_serving.ingest.store import (
     open_books,
     open_former,
     open_images,
+    open_made_store,
     open_remote,
     open_store,
 )
@@ -169,9 +170,13 @@ async def run(
 
 
 async def _driver_store(config: IngestionConfig) -> tuple[PointStore, Embedder | None]:
-    """The index, and the model where it had to be loaded to know the index's dimension."""
+    """The index, and the model if it had to be loaded to make the index."""
     if config.collection.index.engine is Engine.EDGE:
         return open_remote(config), None
+    try:
+        return await open_made_store(config), None
+    except IndexMismatch:
+        pass  # it is to be made, or the model tells more precisely what is wrong
     embedder = await asyncio.to_thread(
         load_embedder,
         config.collection.model,

@@ -62,6 +62,17 @@ async def open_store(config: IngestionConfig, info: EmbedderInfo) -> PointStore:
     )
 
 
+async def open_made_store(config: IngestionConfig) -> PointStore:
+    """The index on a Qdrant server as it was made, so that no model is needed. Raises IndexMismatch
+    if it has not been made yet, or by a model of another name."""
+    return await open_index(
+        config.collection,
+        dimension=None,
+        fingerprint=None,
+        patience_seconds=GATEWAY_WAIT_SECONDS,
+    )
+
+
 async def open_books(config: IngestionConfig) -> PointStore | None:
     """Where the collection's records are. None: nowhere, as the config has it. Raises
     IndexFailure."""
