@@ -7,6 +7,7 @@ import csv
 import io
 import os
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from random import Random
 from typing import Any
 from urllib.parse import quote
@@ -20,8 +21,11 @@ from tests.support.configs import collection, serving_config
 from tests.support.servers import api_of, client_of
 
 from lookalike_crds.config import ServingConfig
+from lookalike_serving.duplicates.verdicts import Sensitivity, Verdict
 from lookalike_serving.scans.pictures import Pictures
+from lookalike_serving.scans.record import Keep, Order, Rule
 from lookalike_serving.scans.runner import scans_of
+from lookalike_serving.scans.starting import begin
 from lookalike_serving.service import Service
 
 NAMES = ("astronaut.png", "chelsea.png", "coffee.png")
@@ -237,6 +241,33 @@ async def test_a_pair_that_a_person_dismissed_is_in_no_group(
     assert again.status_code == 404
     scan = await scanned(client, keep=keep)
     assert pair[1] in (await groups(client, scan["scan_id"]))[pair[0]]
+
+
+async def test_a_scan_of_a_schedule_deletes_what_the_spec_names_and_nothing_else(
+    client: httpx.AsyncClient,
+) -> None:
+    service = service_of(client)
+    order = Order(
+        "c" * 32,
+        "photos",
+        datetime.now(UTC),
+        sensitivity=Sensitivity.BALANCED,
+        keep=Keep(Rule.FOLDERS, folders=("originals/",)),
+        delete=(Verdict.EXACT,),
+    )
+    await begin(await scans_of(service, "photos"), order, service.collection("photos").config)
+    client.app.state.scans.look()  # type: ignore[attr-defined]
+    told = await ended(client, order.id)
+    assert (told["state"], told["deleted"]) == ("COMPLETED", 1)
+    documents = "/v1/collections/photos/documents"
+    there = {each["document_id"] for each in (await client.get(documents)).json()["items"]}
+    gone = "copies/same-pixels.tif"
+    assert there == pictures().keys() - {gone}
+    listed = (await client.get("/v1/collections/photos")).json()
+    assert listed["last_duplicate_scan"]["deleted"] == 1
+    await client.post(
+        documents, files={"image": (gone, pictures()[gone])}, data={"document_id": gone}
+    )
 
 
 async def test_filters_and_a_cancellation(client: httpx.AsyncClient) -> None:
