@@ -84,16 +84,41 @@ def agreement(query: Pixels, document: Pixels, homography: Homography) -> Agreem
 
     None if they share too little to tell: too few pixels.
     """
+    here, there = _Shrinking(query), _Shrinking(document)
     for _ in range(_ROUNDS):
-        canvas = _Canvas.between(query, document, homography)
+        canvas = _Canvas.between(here, there, homography)
         if canvas is None:
             return None
         moved = canvas.laid_again()
         if moved is None:
             break
         homography = moved
-    canvas = _Canvas.between(query, document, homography)
+    canvas = _Canvas.between(here, there, homography)
     return None if canvas is None else canvas.measured(homography)
+
+
+class _Shrinking:
+    """A picture, and the smaller one that was last made of it: canvases of one comparison need
+    nearly the same size."""
+
+    def __init__(self, picture: Pixels) -> None:
+        self.picture = picture
+        self._smaller = picture
+        self._scale = 1.0
+
+    def at(self, scale: float) -> Pixels:
+        """The picture as it is sampled at this scale: made smaller, if there would be fewer
+        pixels."""
+        if scale >= _AS_IT_IS:
+            return self.picture
+        if not 0.97 < scale / self._scale < 1.03:
+            made = cv2.resize(self.picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            self._smaller, self._scale = np.asarray(made, np.uint8), scale
+        return self._smaller
+
+
+_AS_IT_IS = 0.8
+"""From this scale on, a picture is sampled without being made smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,17 +136,19 @@ class _Canvas:
     to_document: Homography
 
     @classmethod
-    def between(cls, query: Pixels, document: Pixels, homography: Homography) -> _Canvas | None:
+    def between(
+        cls, query: _Shrinking, document: _Shrinking, homography: Homography
+    ) -> _Canvas | None:
         polygon = overlap(homography)
         if polygon is None:
             return None
         shown = mapped(homography, polygon)
         (left, top), (right, bottom) = shown.min(axis=0).clip(0, 1), shown.max(axis=0).clip(0, 1)
-        high, wide = document.shape[:2]
+        high, wide = document.picture.shape[:2]
         pixels = np.array([(right - left) * wide, (bottom - top) * high])
         if not np.isfinite(pixels).all() or pixels.min() < 8:
             return None
-        in_query = max(1e-9, area(polygon) * query.shape[0] * query.shape[1])
+        in_query = max(1e-9, area(polygon) * query.picture[..., 0].size)
         in_document = max(1e-9, area(shown) * wide * high)
         scale = min(1.0, (in_query / in_document) ** 0.5, _CANVAS / pixels.max())
         width, height = (int(each) for each in np.floor(pixels * scale))
@@ -132,8 +159,8 @@ class _Canvas:
         )
         to_query = np.linalg.inv(homography) @ to_document
         shrunk = scale * (in_document / in_query) ** 0.5
-        there, inside_document = _drawn(document, to_document, (width, height), scale)
-        here, inside_query = _drawn(query, to_query, (width, height), shrunk)
+        there, inside_document = _drawn(document.at(scale), to_document, (width, height))
+        here, inside_query = _drawn(query.at(shrunk), to_query, (width, height))
         return cls(here, there, inside_document & inside_query, to_query, to_document)
 
     def laid_again(self) -> Homography | None:
@@ -240,14 +267,9 @@ class _Blocks:
 
 
 def _drawn(
-    picture: Pixels, matrix: NDArray[np.float64], size: tuple[int, int], scale: float
+    picture: Pixels, matrix: NDArray[np.float64], size: tuple[int, int]
 ) -> tuple[Pixels, NDArray[np.bool_]]:
-    """A picture on the canvas, and where the canvas shows it. `scale`: of its pixels, below 1 if
-    there are fewer on the canvas: then it is made smaller before it is sampled."""
-    if scale < 0.8:
-        picture = np.asarray(
-            cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
-        )
+    """A picture on the canvas, and where the canvas shows it."""
     height, width = picture.shape[:2]
     # Places are of corners, samples of the pixels' middles.
     half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
@@ -272,10 +294,11 @@ def _blocks(values: Values) -> Values:
 
 def _same_brightness(here: Values, there: Values, mask: NDArray[np.bool_]) -> float:
     """Part of the pixels that are equally bright, once contrast and brightness are the same."""
-    a, b = here[mask], there[mask]
+    # Every third pixel: both are smoothed, so its neighbours say the same.
+    a, b = here[mask][::3], there[mask][::3]
     usable = (a > _CLIPPED[0]) & (a < _CLIPPED[1])
     a, b = a[usable], b[usable]
-    if len(a) < 64:
+    if len(a) < 22:
         return 1.0
     kept = np.ones(len(a), bool)
     apart = np.zeros(len(a), np.float32)
@@ -317,9 +340,12 @@ def _hues(here: Pixels, there: Pixels, alike: NDArray[np.bool_]) -> tuple[float,
 
 def _colours(picture: Pixels) -> tuple[Values, NDArray[np.bool_]]:
     """(each block's mean colour without its white pixels, whether the block has others)."""
-    pixels = _blocks(picture.astype(np.float32))
-    counted = (pixels.min(axis=3) < _BRIGHTEST).astype(np.float32)
-    weight = counted.sum(axis=2)
-    total = (pixels * counted[..., None]).sum(axis=2)
-    means = total / np.maximum(weight, 1.0)[..., None]
-    return means, weight >= _LEAST_PAINTED * _BLOCK * _BLOCK
+    rows, columns = picture.shape[0] // _BLOCK, picture.shape[1] // _BLOCK
+    cut = picture[: rows * _BLOCK, : columns * _BLOCK]
+    counted = (cut.min(axis=2) < _BRIGHTEST).astype(np.float32)
+    size = (columns, rows)
+    # Each pixel of the smaller picture is the mean of a block.
+    weight = cv2.resize(counted, size, interpolation=cv2.INTER_AREA)
+    painted = cv2.resize(cut * counted[..., None], size, interpolation=cv2.INTER_AREA)
+    means = painted / np.maximum(weight, 1 / _BLOCK**2)[..., None]
+    return np.asarray(means, np.float32), np.asarray(weight >= _LEAST_PAINTED)

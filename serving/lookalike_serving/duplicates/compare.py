@@ -38,7 +38,7 @@ from lookalike_serving.duplicates.hashes import (
     compare_hashes,
     scaled,
 )
-from lookalike_serving.duplicates.keypoints import MAX_ASKED, VIEW_SIDE, Keypoints, keypoints
+from lookalike_serving.duplicates.keypoints import MAX_ASKED, Keypoints, keypoints
 from lookalike_serving.duplicates.thresholds import FEW_INLIERS, UNCOLOURED, UNCOVERED, Thresholds
 from lookalike_serving.duplicates.verdicts import (
     WHOLE,
@@ -50,6 +50,8 @@ from lookalike_serving.duplicates.verdicts import (
     Verdict,
 )
 
+VIEW_SIDE = 512
+"""The longer side, pixels, of the picture that is laid upon another one."""
 _SAME = 0.8
 """Part of the blocks that agree in what shows the same thing."""
 _MOST_INVERTED = 0.1
@@ -57,30 +59,36 @@ _LEAST_BLOCKS = 6
 """With texture. Fewer do not show that two pictures are the same: a sky is like a sky."""
 
 
-class Picture:
-    """A picture as it is compared; what costs time is made when it is first needed, and kept."""
+class StoredPicture:
+    """The picture of a document whose hashes are known. Its keypoints are made when they are first
+    needed, and kept."""
 
-    def __init__(self, pixels: Pixels, known: Keypoints | None = None) -> None:
-        """`pixels` upright, at full size; not kept. `known`: its keypoints, if they were stored."""
-        self.height, self.width = pixels.shape[:2]
-        self.hashed = HashedPicture(pixels)
+    def __init__(self, pixels: Pixels, hashes: Hashes, width: int, height: int) -> None:
+        """`pixels` upright, not kept: at full size, or scaled down to `VIEW_SIDE` or more. `width`,
+        `height`: at full size."""
+        self.hashes = hashes
+        self.width, self.height = width, height
         self.view: Pixels = np.ascontiguousarray(scaled(pixels, VIEW_SIDE))
-        if known is not None:
-            self.__dict__["keypoints"] = known
-
-    @property
-    def hashes(self) -> Hashes:
-        return self.hashed.hashes
-
-    @property
-    def variants(self) -> tuple[Variant, ...]:
-        """Hashes to look for in an index of stored ones."""
-        return self.hashed.variants
 
     @cached_property
     def keypoints(self) -> Keypoints:
         """As of a document."""
         return keypoints(self.view)
+
+
+class Picture(StoredPicture):
+    """A picture that is asked about, or of which nothing is known yet."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        """`pixels` upright, at full size; not kept."""
+        self.hashed = HashedPicture(pixels)
+        height, width = pixels.shape[:2]
+        super().__init__(pixels, self.hashed.hashes, width, height)
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """Hashes to look for in an index of stored ones."""
+        return self.hashed.variants
 
     @cached_property
     def asked(self) -> Keypoints:
@@ -100,7 +108,7 @@ class _Laid:
 
 def compare(
     query: Picture,
-    document: Picture,
+    document: StoredPicture,
     thresholds: Thresholds,
     *,
     cosine: float | None = None,
@@ -167,10 +175,15 @@ def _similar(cosine: float | None, similar_from: float | None, evidence: Evidenc
 
 
 def _laid(
-    query: Picture, document: Picture, near: HashMatch | None, thresholds: Thresholds
+    query: Picture, document: StoredPicture, near: HashMatch | None, thresholds: Thresholds
 ) -> Iterator[_Laid]:
-    """Every way in which one picture may lie in the other."""
-    for fit in fits(query.asked, document.keypoints):
+    """Every way in which one picture may lie in the other: first what hashes propose, which takes
+    no keypoints."""
+    if near is not None and (near.pdq <= thresholds.pdq or near.phash <= thresholds.phash):
+        told = agreement(query.view, document.view, proposed(near))
+        if told is not None:
+            yield _Laid(told.homography, told, None)
+    for fit in fits(query.asked, document.keypoints, thresholds.inliers):
         if (
             fit.inliers >= thresholds.inliers
             and fit.inlier_ratio >= thresholds.inlier_ratio
@@ -179,11 +192,6 @@ def _laid(
             told = agreement(query.view, document.view, fit.homography)
             if told is not None:
                 yield _Laid(told.homography, told, fit)
-    if near is None or (near.pdq > thresholds.pdq and near.phash > thresholds.phash):
-        return
-    told = agreement(query.view, document.view, proposed(near))
-    if told is not None:
-        yield _Laid(told.homography, told, None)
 
 
 def proposed(match: HashMatch) -> Homography:
@@ -234,7 +242,7 @@ def _confidence(laid: _Laid, near: HashMatch | None) -> float:
 
 def _evidence(
     query: Picture,
-    document: Picture,
+    document: StoredPicture,
     near: HashMatch | None,
     cosine: float | None,
     laid: _Laid | None,
@@ -283,7 +291,7 @@ def _corners(places: NDArray[np.float64]) -> Corners:
     return a, b, c, d
 
 
-def transform_of(laid: _Laid, query: Picture, document: Picture) -> Transform:
+def transform_of(laid: _Laid, query: Picture, document: StoredPicture) -> Transform:
     """What was done to the document, read from the homography and from the colours."""
     homography, told = laid.homography, laid.agreement
     polygon = overlap(homography)

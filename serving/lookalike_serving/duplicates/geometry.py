@@ -42,28 +42,29 @@ class Fit:
     """Part of the smaller picture's area that the inliers span."""
 
 
-def fits(query: Keypoints, document: Keypoints) -> list[Fit]:
-    """The best fit of the query as it is, and of the query mirrored, most inliers first."""
-    if min(len(query), len(document)) < _LEAST_PAIRS:
+def fits(query: Keypoints, document: Keypoints, least: int = 0) -> list[Fit]:
+    """The best fit of the query as it is, and of the query mirrored, most inliers first.
+
+    `least`: inliers of a fit that matters; what cannot have so many is not looked for.
+    """
+    least = max(least, _LEAST_PAIRS)
+    if min(len(query), len(document)) < least:
         return []
-    there = document.unit
+    similar = query.both_ways @ document.unit.T
     found = [
-        _fit(query, document, similar, mirrored)
-        for mirrored, similar in (
-            (False, query.unit @ there.T),
-            (True, query.unit_mirrored @ there.T),
+        _fit(query, document, pairs, mirrored)
+        for mirrored, pairs in (
+            (False, _pairs(similar[: len(query)])),
+            (True, _pairs(similar[len(query) :])),
         )
+        if len(pairs) >= least
     ]
     return sorted((each for each in found if each is not None), key=lambda fit: -fit.inliers)
 
 
 def _fit(
-    query: Keypoints, document: Keypoints, similar: NDArray[np.float32], mirrored: bool
+    query: Keypoints, document: Keypoints, pairs: NDArray[np.intp], mirrored: bool
 ) -> Fit | None:
-    """`similar`: (n, m) cosines of descriptors."""
-    pairs = _pairs(similar)
-    if len(pairs) < _LEAST_PAIRS:
-        return None
     source = query.places[pairs[:, 0]].astype(np.float64)
     target = document.places[pairs[:, 1]].astype(np.float64)
     if mirrored:  # a homography that mirrors is found as one that does not, of the mirrored query
@@ -97,20 +98,21 @@ def _fit(
 
 
 def _pairs(similar: NDArray[np.float32]) -> NDArray[np.intp]:
-    """(k, 2): query and document keypoints that are each other's nearest, and clearly so."""
-    count = similar.shape[1]
+    """(k, 2): query and document keypoints that are each other's nearest, and clearly so.
+
+    `similar`: (n, m) cosines of descriptors.
+    """
     rows = np.arange(len(similar))
     best = similar.argmax(axis=1)
-    first = similar[rows, best]
-    if count > 1:
-        second = np.partition(similar, count - 2, axis=1)[:, count - 2]
-    else:
-        second = np.full_like(first, -1.0)
+    (mutual,) = np.nonzero(similar.argmax(axis=0)[best] == rows)
+    best = best[mutual]
+    others = similar[mutual]
+    first = others[np.arange(len(mutual)), best]
+    others[np.arange(len(mutual)), best] = -1.0
+    second = others.max(axis=1)
     # Distances of unit vectors from their cosines.
     clear = (2 - 2 * first) < _RATIO**2 * (2 - 2 * second)
-    mutual = similar.argmax(axis=0)[best] == rows
-    (kept,) = np.nonzero(clear & mutual)
-    return np.stack([kept, best[kept]], axis=1)
+    return np.stack([mutual[clear], best[clear]], axis=1)
 
 
 def sane(matrix: NDArray[np.float64], size: tuple[int, int]) -> bool:

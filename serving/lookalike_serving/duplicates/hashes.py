@@ -312,15 +312,17 @@ def _box(values: NDArray[np.float32], window: int, axis: int) -> NDArray[np.floa
     if window <= 1:
         return values
     ahead = (window + 2) // 2 - 1
-    size = values.shape[axis]
-    ends = np.minimum(np.arange(size) + ahead + 1, size)
-    starts = np.maximum(np.arange(size) + ahead + 1 - window, 0)
-    sums = np.cumsum(values, axis=axis, dtype=np.float64)
-    zero = np.zeros_like(np.take(sums, [0], axis=axis))
-    sums = np.concatenate([zero, sums], axis=axis)
-    shape = (-1, 1) if axis == 0 else (1, -1)
-    total = np.take(sums, ends, axis=axis) - np.take(sums, starts, axis=axis)
-    return np.asarray(total / (ends - starts).reshape(shape), np.float32)
+    size = (window, 1) if axis == 1 else (1, window)
+    anchor = tuple(max(0, length - 1 - ahead) if length > 1 else 0 for length in size)
+    height, width = values.shape
+    ones = np.ones((1, width) if axis == 1 else (height, 1), np.float32)
+    sums, counts = (
+        cv2.boxFilter(
+            each, cv2.CV_64F, size, anchor=anchor, normalize=False, borderType=cv2.BORDER_CONSTANT
+        )
+        for each in (values, ones)
+    )
+    return np.asarray(sums / counts, np.float32)
 
 
 def _quality(small: NDArray[np.float32]) -> int:

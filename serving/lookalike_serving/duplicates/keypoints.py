@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import cv2
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from lookalike_serving.duplicates.hashes import Pixels, scaled
 
-VIEW_SIDE = 512
+KEYPOINT_SIDE = 512
 """The longer side, pixels, of the picture in which keypoints are looked for."""
 MAX_KEYPOINTS = 400
 """Of a document."""
@@ -31,30 +31,30 @@ _HEAD = struct.Struct("<BHHH")
 _VERSION = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Keypoints:
     """The clearest ones of every part of a picture."""
 
     places: NDArray[np.float32]
-    """(n, 2): x, y in pixels of the view."""
+    """(n, 2): x, y in pixels of the picture of `KEYPOINT_SIDE`."""
     descriptors: NDArray[np.uint8]
     """(n, 128): RootSIFT, times 255."""
     width: int
     height: int
-    """Of the view."""
+    """Of that picture."""
 
     def __len__(self) -> int:
         return len(self.places)
 
-    @property
+    @cached_property
     def unit(self) -> NDArray[np.float32]:
         """(n, 128): descriptors of length 1."""
         return _unit(self.descriptors)
 
-    @property
-    def unit_mirrored(self) -> NDArray[np.float32]:
-        """The same of the mirrored picture."""
-        return _unit(self.descriptors[:, _mirror()])
+    @cached_property
+    def both_ways(self) -> NDArray[np.float32]:
+        """(2 n, 128): the same of the picture, and then of the mirrored picture."""
+        return np.concatenate([self.unit, self.unit[:, _mirror()]])
 
     def packed(self) -> bytes:
         """132 bytes for each keypoint."""
@@ -85,7 +85,7 @@ _SUBPIXELS = 64
 
 def keypoints(pixels: Pixels, most: int = MAX_KEYPOINTS) -> Keypoints:
     """Of a picture, or of its view. About 70 ms of processor time."""
-    view = scaled(pixels, VIEW_SIDE)
+    view = scaled(pixels, KEYPOINT_SIDE)
     height, width = view.shape[:2]
     # Evened out, so that there are keypoints in fog and in shadow, too.
     grey = cv2.createCLAHE(2.0, (8, 8)).apply(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY))
