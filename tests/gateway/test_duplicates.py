@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 from tests.duplicates.pictures import edited, photograph
 from tests.gateway.conftest import Gateway
-from tests.support.configs import collection, serving_config
+from tests.support.configs import collection, retriever, serving_config
 
 from lookalike_crds.config import ServingConfig
 from lookalike_crds.image_collection import DuplicatesSpec, Sensitivity
 from lookalike_serving.documents.ids import point_id
+from lookalike_serving.indexes import hashes
 
 NAMES = ("astronaut.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg")
 
@@ -38,6 +39,10 @@ def config(folder: Path) -> ServingConfig:
         collection(folder, "strict", duplicates=DuplicatesSpec(sensitivity=Sensitivity.STRICT)),
         collection(folder, "plain"),
         collection(folder, "uploads", duplicates=DuplicatesSpec()),
+        collection(folder, "dismissed", duplicates=DuplicatesSpec()),
+        collection(folder, "deleted", duplicates=DuplicatesSpec()),
+        collection(folder, "searched", duplicates=DuplicatesSpec()),
+        retrievers=(retriever("both", "hashed", "searched"),),
     )
 
 
@@ -223,3 +228,133 @@ async def test_documents_of_before_are_counted_until_they_are_stored_again(
     fresh = type(state.hashes)(state.index)
     coverage = await fresh.ready()
     assert coverage.documents - coverage.hashed == 1
+
+
+async def dismiss(client: httpx.AsyncClient, **body: object) -> httpx.Response:
+    return await client.post("/v1/collections/dismissed/duplicates/dismissals", json=body)
+
+
+async def found(client: httpx.AsyncClient, pixels: np.ndarray) -> list[str]:
+    told = await ask(client, "dismissed", png(pixels), similar=False)
+    return [match["document_id"] for match in told["matches"]]
+
+
+async def test_a_dismissed_document_is_never_found_for_that_picture_again(
+    client: httpx.AsyncClient,
+) -> None:
+    url = "/v1/collections/dismissed/duplicates/dismissals"
+    pixels = photograph("chelsea.png")
+    await upload(client, "dismissed", pixels, document_id="cat")
+    copy = edited(pixels, "grey")
+    told = await ask(client, "dismissed", png(copy), similar=False)
+    assert [match["document_id"] for match in told["matches"]] == ["cat"]
+    content = told["content_hash"]
+    said = await dismiss(client, documents=["cat"], content_hash=content)
+    assert said.status_code == 201, said.text
+    assert await found(client, copy) == []
+    assert await found(client, edited(pixels, "cropped")) == ["cat"]  # another picture
+    stored = await upload(client, "dismissed", copy, document_id="grey", on_duplicate="reject")
+    assert stored.status_code == 201, stored.text
+    (listed,) = (await client.get(url)).json()["items"]
+    assert (listed["documents"], listed["content_hash"]) == (["cat"], content)
+    # It was said about the image that the document had.
+    await upload(client, "dismissed", edited(pixels, "jpeg"), document_id="cat")
+    assert set(await found(client, copy)) == {"cat", "grey"}
+    # Of two documents it holds for the picture of either.
+    assert (await dismiss(client, documents=["cat", "grey"])).status_code == 201
+    assert await found(client, copy) == ["grey"]
+    taken = await client.delete(url, params={"document": ["grey", "cat"]})
+    assert taken.status_code == 204
+    assert set(await found(client, copy)) == {"cat", "grey"}
+    wanted = {"document": "cat", "content_hash": content}
+    assert (await client.delete(url, params=wanted)).status_code == 204
+    assert (await client.delete(url, params=wanted)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"documents": ["a"]},
+        {"documents": ["a", "a"]},
+        {"documents": ["a", "b"], "content_hash": "0" * 32},
+    ],
+)
+async def test_a_dismissal_is_about_two_pictures(
+    client: httpx.AsyncClient, body: dict[str, object]
+) -> None:
+    assert (await dismiss(client, **body)).status_code == 422
+
+
+async def test_without_opencv_every_way_in_says_what_to_install(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashes, "can_compare", lambda: False)
+    image = base64.b64encode(png(photograph("coffee.png"))).decode()
+    asked = await client.post("/v1/collections/uploads/duplicates", json={"image": image})
+    scan = await client.post("/v1/collections/uploads/duplicate-scans", json={})
+    stored = await upload(client, "uploads", photograph("moon.png"), on_duplicate="reject")
+    for answer in (asked, scan, stored):
+        assert (answer.status_code, answer.json()["code"]) == (501, "duplicates-not-installed")
+
+
+async def test_hashes_of_deleted_documents_leave_the_memory(
+    client: httpx.AsyncClient, gateway: Gateway
+) -> None:
+    state = gateway.service.collection("deleted")
+    points = {name: point_id("deleted", name) for name in ("a", "b", "c")}
+    for name, picture in zip(points, NAMES, strict=False):
+        await upload(client, "deleted", photograph(picture), document_id=name)
+    assert (await state.hashes.ready()).hashed == 3
+    await client.delete("/v1/collections/deleted/documents/a")
+    assert (await state.hashes.ready()).hashed == 2
+    told = await ask(client, "deleted", png(photograph(NAMES[2])), similar=False)
+    assert [match["document_id"] for match in told["matches"]] == ["c"]  # which took the place of a
+    await state.index.delete([points["b"]])  # by another process: found by reading again
+    state.hashes._read_at = 0.0
+    assert (await state.hashes.ready()).hashed == 1
+
+
+async def search(client: httpx.AsyncClient, pixels: np.ndarray, **asked: object) -> httpx.Response:
+    query = {"type": "image", "value": base64.b64encode(png(pixels)).decode()}
+    body = {"queries": [query], "mode": "copies", **asked}
+    return await client.post("/v1/retrievers/both/search", json=body)
+
+
+async def test_a_search_for_copies_returns_them_alone_with_their_regions(
+    client: httpx.AsyncClient, filled: set[str]
+) -> None:
+    await fill(client, "hashed", filled)
+    await upload(client, "searched", photograph("coffee.png"), document_id="c", metadata='{"n": 1}')
+    copy = edited(photograph("coffee.png"), "cropped")
+    answer = await search(client, copy, include=["metadata", "collection"])
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    assert {(r["collection"], r["document_id"], r["verdict"]) for r in results} == {
+        ("hashed", "coffee.png", "copy"),
+        ("searched", "c", "copy"),
+    }
+    assert all(len(r["evidence"]["region"]["query"]) == 4 and r["score"] > 0.5 for r in results)
+    assert [r["metadata"] for r in results if r["collection"] == "searched"] == [{"n": 1}]
+    filtered = await search(client, copy, filters={"n": 1})
+    assert [r["document_id"] for r in filtered.json()["results"]] == ["c"]
+    nothing = await search(client, photograph("coins.png"))
+    assert nothing.json()["results"] == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"group_by": "n"},
+        {"rerank": [{"type": "Diversity"}]},
+        {"explain": True},
+        {"queries": [{"type": "text", "value": "a cup"}]},
+        {"include": ["vector"]},
+    ],
+    ids=lambda asked: next(iter(asked)),
+)
+async def test_what_means_nothing_in_a_search_for_copies_is_refused(
+    client: httpx.AsyncClient, asked: dict[str, object]
+) -> None:
+    answer = await search(client, photograph("coffee.png"), **asked)
+    assert answer.status_code == 422
+    assert next(iter(asked)) in answer.text

@@ -127,6 +127,23 @@ def test_a_picture_that_is_there_is_told_and_refused(client: Lookalike) -> None:
     assert "'red/1'" in refused.value.detail
 
 
+def test_copies_are_searched_for_and_dismissed(client: Lookalike) -> None:
+    def found() -> list[str]:
+        query = drawn("red")
+        results = client.retrievers.search("similarity-retriever", query, mode="copies")
+        assert all(each.evidence is not None for each in results)
+        return [each.document_id for each in results]
+
+    assert found() == ["red/1"]
+    content = client.collections.duplicates("catalogue", drawn("red")).content_hash
+    client.collections.dismiss("catalogue", "red/1", content_hash=content)
+    assert found() == []
+    (noted,) = client.collections.dismissals("catalogue")
+    assert (noted.documents, noted.content_hash) == (("red/1",), content)
+    client.collections.lift_dismissal("catalogue", "red/1", content_hash=content)
+    assert found() == ["red/1"]
+
+
 def test_the_picture_of_a_result_can_be_fetched(client: Lookalike) -> None:
     stored = client.documents.image("catalogue", "red/1")
     small = client.documents.thumbnail("catalogue", "red/1", size=64)

@@ -19,6 +19,7 @@ from lookalike._methods import (
 from lookalike._operations import (
     batches,
     collections,
+    dismissing,
     documents,
     duplicate_scans,
     duplicates,
@@ -48,6 +49,9 @@ class Collections(Resource):
     get = blocking(collections.get)
     facets = blocking(facets.of_collection)
     duplicates = blocking(duplicates.of_image)
+    dismiss = blocking(dismissing.dismiss)
+    dismissals = iterating(dismissing.listing)
+    lift_dismissal = blocking(dismissing.lift)
     list = iterating(collections.listing)
     runs = iterating(ingestion.runs)
     failures = iterating(ingestion.failures)
@@ -59,6 +63,9 @@ class AsyncCollections(AsyncResource):
     get = awaiting(collections.get)
     facets = awaiting(facets.of_collection)
     duplicates = awaiting(duplicates.of_image)
+    dismiss = awaiting(dismissing.dismiss)
+    dismissals = iterating_async(dismissing.listing)
+    lift_dismissal = awaiting(dismissing.lift)
     list = iterating_async(collections.listing)
     runs = iterating_async(ingestion.runs)
     failures = iterating_async(ingestion.failures)

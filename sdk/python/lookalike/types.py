@@ -84,6 +84,10 @@ class SearchResult(Answered):
     distance: float | None = None
     """The Euclidean distance, if the distance of the collection is Euclid."""
     vector: list[float] | None = None
+    verdict: Literal["exact", "copy"] | None = None
+    """With mode copies."""
+    evidence: Evidence | None = None
+    """With mode copies: what the verdict rests on, and the region that both pictures show."""
     explanation: dict[str, Any] | None = None
 
 
@@ -214,9 +218,21 @@ class Duplicates(Answered):
     """The matches: exact, then copies, then similar pictures."""
 
     matches: tuple[DuplicateMatch, ...]
+    content_hash: str | None = None
+    """Of the picture's pixels: names it in `client.collections.dismiss`."""
     hashes: HashCoverage | None = None
     took_ms: float = 0.0
     warnings: tuple[str, ...] = ()
+
+
+class Dismissal(Answered):
+    """What a person has said: that two documents, or a document and a picture, are no copies of
+    each other."""
+
+    documents: tuple[str, ...]
+    content_hash: str | None = None
+    """Of the picture that the one document is no copy of."""
+    dismissed_at: datetime
 
 
 class SearchResults(Answered):

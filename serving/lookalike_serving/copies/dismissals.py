@@ -1,4 +1,5 @@
-"""What a person has said: these two documents are not duplicates.
+"""What a person has said: these two documents are not duplicates, or: this document is no copy of
+that picture, which is no document.
 
 A dismissal is about two pictures. It holds, whatever model or sensitivity finds them alike, until
 the image of one of the documents is another one.
@@ -7,8 +8,9 @@ the image of one of the documents is another one.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from lookalike_serving.books.record import Kind, Scope
 from lookalike_serving.books.store import records_of
@@ -19,12 +21,14 @@ from lookalike_serving.service import Service
 
 @dataclass(frozen=True, slots=True)
 class Dismissal:
-    documents: tuple[str, str]
-    """Ids, in order."""
-    images: tuple[str, str]
+    documents: tuple[str, ...]
+    """Ids, in order: two, or one and a picture."""
+    images: tuple[str, ...]
     """`image_of` each, when it was said."""
     dismissed_at: str
     """RFC 3339, UTC."""
+    content_hash: str | None = None
+    """The picture's, in hexadecimal digits; None between two documents."""
 
 
 def image_of(origin: Origin) -> str:
@@ -45,23 +49,57 @@ class Dismissals:
 
     async def note(self, dismissal: Dismissal) -> None:
         payload = {"dismissal": json.dumps(asdict(dismissal))}
-        await self._index().upsert([Point(self._id(*dismissal.documents), None, payload)])
+        id = self._id(dismissal.documents, dismissal.content_hash)
+        await self._index().upsert([Point(id, None, payload)])
 
-    async def lift(self, one: str, other: str) -> bool:
-        """Whether there was one for these documents."""
-        id = self._id(*sorted((one, other)))
+    async def lift(self, documents: Sequence[str], content_hash: str | None = None) -> bool:
+        """Whether there was one for these documents, or for this one and the picture."""
+        id = self._id(documents, content_hash)
         there = await self._index().retrieve([id], with_payload=False)
         await self._index().delete([id])
         return bool(there)
 
     async def all(self) -> AsyncIterator[Dismissal]:
         async for _, payload in records_of(self._index(), self._scope, Kind.DISMISSAL):
-            told = json.loads(payload["dismissal"])
-            (a, b), (one, other) = told["documents"], told["images"]
-            yield Dismissal((a, b), (one, other), told["dismissed_at"])
+            yield _read(payload)
 
-    def _id(self, one: str, other: str) -> str:
-        return self._scope.id(Kind.DISMISSAL, one, other)
+    async def dismissed(
+        self, content_hash: str, candidates: Sequence[Origin], same: Sequence[Origin] = ()
+    ) -> set[str]:
+        """Ids of the candidates of which it was said, and still holds, that they are no copies of
+        this picture, or of one of the documents that are the `same` picture."""
+        asked: dict[str, tuple[Origin, ...]] = {}
+        for candidate in candidates:
+            asked[self._id((candidate.document_id,), content_hash)] = (candidate,)
+            for each in same:
+                if each.document_id != candidate.document_id:
+                    pair = sorted((candidate, each), key=lambda origin: origin.document_id)
+                    asked[self._id([one.document_id for one in pair], None)] = tuple(pair)
+        if not asked:
+            return set()
+        known = {each.document_id for each in same}
+        found: set[str] = set()
+        for record in await self._index().retrieve(list(asked)):
+            about = asked[record.id]
+            if _read(record.payload).images == tuple(image_of(each) for each in about):
+                found.update({each.document_id for each in about} - known)
+        return found
+
+    def _id(self, documents: Sequence[str], content_hash: str | None) -> str:
+        named = sorted(documents)
+        if content_hash is not None:
+            named += ["", content_hash]  # no document has an empty id
+        return self._scope.id(Kind.DISMISSAL, *named)
+
+
+def _read(payload: dict[str, Any]) -> Dismissal:
+    told = json.loads(payload["dismissal"])
+    return Dismissal(
+        tuple(told["documents"]),
+        tuple(told["images"]),
+        told["dismissed_at"],
+        told.get("content_hash"),
+    )
 
 
 async def dismissals_of(service: Service, collection: str) -> Dismissals:

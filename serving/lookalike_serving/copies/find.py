@@ -3,9 +3,11 @@
     picture -> hashes, embedding -> candidates -> the image of each -> verdict, best first
 
 Candidates are few, however large the collection is: the documents whose hashes are nearest, and the
-nearest by embedding. Each is compared by its image, which is read from where it is kept; pictures
-that were compared lately are still at hand. A candidate whose image cannot be read is `exact` if
-its stored hash says so, and is otherwise left out, and the answer says how many were.
+nearest by embedding. They are compared in this order, until as many copies are found as are asked
+for: equal hashes need no image, near ones no keypoints. The image of a candidate is read from where
+it is kept; pictures that were compared lately are still at hand. A candidate whose image cannot be
+read is `exact` if its stored hash says so, and is otherwise left out, and the answer says how many
+were. Documents of which a person has said that they are not copies of the picture are left out.
 """
 
 from __future__ import annotations
@@ -18,16 +20,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lookalike_serving.copies.dismissals import dismissals_of
+from lookalike_serving.documents.layout import Origin
 from lookalike_serving.documents.stored import FoundDocument, read_record
 from lookalike_serving.duplicates.verdicts import Comparison, Sensitivity, Verdict
 from lookalike_serving.images import ImageError
 from lookalike_serving.images.decode import decode_image
+from lookalike_serving.index.filters.tree import And, Filter, HasId
 from lookalike_serving.index.protocol import Query, Record, Vector
-from lookalike_serving.indexes.hashes import Coverage, check_installed
+from lookalike_serving.indexes.hashes import Coverage, NearHash, check_comparing
 from lookalike_serving.service import CollectionState, Service
 
 if TYPE_CHECKING:
-    from lookalike_serving.duplicates.compare import Picture
+    from lookalike_serving.duplicates.compare import Picture, StoredPicture
     from lookalike_serving.duplicates.thresholds import Thresholds
 
 log = logging.getLogger("lookalike.copies")
@@ -37,6 +42,8 @@ BY_HASH = 10
 BY_PART = 3
 """For each part of the picture, if nothing else was found: see parts.py."""
 MAX_TOP_K = 100
+_AT_ONCE = 4
+"""Candidates that are read and compared beside each other."""
 _RADIUS = 47
 """Bits of PDQ. Larger ones propose what the pixels then refuse."""
 _SECONDS = 15.0
@@ -58,6 +65,8 @@ class Match:
 class FoundCopies:
     matches: tuple[Match, ...]
     """Strongest first."""
+    content_hash: str
+    """Of the picture's pixels, in hexadecimal digits."""
     coverage: Coverage
     warnings: tuple[str, ...]
 
@@ -71,53 +80,72 @@ async def find_copies(
     top_k: int,
     similar: bool = True,
     but: str | None = None,
+    filter: Filter | None = None,
 ) -> FoundCopies:
     """Documents that are this image, copies of it, or – if asked for – similar to it.
 
-    `but`: the point of a document that is left out.
+    `but`: the point of a document that is left out. `filter`: only documents that match.
     Raises Problem 404 or 503, ImageError, ModelError, PackageMissing, IndexFailure.
     """
     from lookalike_serving.duplicates.thresholds import THRESHOLDS
 
     state = service.collection(collection)
-    check_installed()
-    max_pixels = service.config.fetch.max_pixels
-    embedded, picture = await asyncio.gather(
+    check_comparing()
+    embedded, (picture, coverage, near) = await asyncio.gather(
         state.embedder.embed_image_timed(data),
-        service.in_thread(_picture, data, max_pixels, asked=True),
+        _hashed(service, state, data),
     )
-    coverage = await state.hashes.ready()
-    near, hits = await asyncio.gather(
-        service.in_thread(state.hashes.search, picture.hashed, _RADIUS, BY_HASH + 1),
-        state.index.query(
-            Query(
-                embedded.vector,
-                limit=max(BY_EMBEDDING, top_k if similar else 0) + 1,
-                with_payload=False,
-            )
-        ),
+    hits = await state.index.query(
+        Query(
+            embedded.vector,
+            limit=max(BY_EMBEDDING, top_k if similar else 0) + 1,
+            filter=filter,
+            with_payload=False,
+        )
     )
+    near = await _matching(state, near, filter)
     by_hash = {each.id: each.distance for each in near if each.id != but}
     by_embedding = [hit.id for hit in hits if hit.id != but]
     ids = list(dict.fromkeys([*by_hash, *by_embedding]))
     candidates = await _read(state, ids, embedded.vector)
+    content = picture.hashes.content
+    dismissals = await dismissals_of(service, collection)
+
+    async def not_dismissed(some: list[_Candidate]) -> list[_Candidate]:
+        same = [each.document.origin for each in candidates if each.has(content)]
+        gone = await dismissals.dismissed(
+            content.hex(), [each.document.origin for each in some], same
+        )
+        return [each for each in some if each.document.origin.document_id not in gone]
+
+    candidates = await not_dismissed(candidates)
     compared = set([*by_hash][:BY_HASH]) | set(by_embedding[:BY_EMBEDDING])
     similar_from = await _similar_from(state) if similar else None
     told = await _compared(
-        service, picture, candidates, compared, THRESHOLDS[sensitivity], similar_from
+        service, picture, candidates, compared, THRESHOLDS[sensitivity], similar_from, top_k
     )
     copied = any(match.comparison.verdict is not Verdict.SIMILAR for match in told.matches)
     if not copied and sensitivity is not Sensitivity.STRICT:
-        more = await _by_parts(state, picture, {*ids, *((but,) if but else ())})
+        more = await not_dismissed(
+            await _by_parts(state, picture, {*ids, *((but,) if but else ())}, filter)
+        )
         told = told.and_also(
             await _compared(
-                service, picture, more, {each.id for each in more}, THRESHOLDS[sensitivity], None
+                service,
+                picture,
+                more,
+                {each.id for each in more},
+                THRESHOLDS[sensitivity],
+                None,
+                top_k,
             )
         )
     matches = sorted(told.matches, key=lambda match: match.comparison.order, reverse=True)
     warnings = [*(embedded.image.warnings if embedded.image else ()), *told.warnings]
     warnings += _on_coverage(state, coverage)
-    return FoundCopies(tuple(matches[:top_k]), coverage, tuple(dict.fromkeys(warnings)))
+    return FoundCopies(
+        tuple(matches[:top_k]), content.hex(), coverage, tuple(dict.fromkeys(warnings))
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +153,13 @@ class _Candidate:
     id: str
     document: FoundDocument
     cosine: float | None
+
+    def has(self, content: bytes) -> bool:
+        """Whether its pixels are known to be these."""
+        from lookalike_serving.duplicates.hashes import Hashes
+
+        hashes = Hashes.read(self.document.origin.copies)
+        return hashes is not None and hashes.content == content
 
 
 async def _read(state: CollectionState, ids: Sequence[str], vector: Vector) -> list[_Candidate]:
@@ -137,7 +172,21 @@ async def _read(state: CollectionState, ids: Sequence[str], vector: Vector) -> l
     ]
 
 
-async def _by_parts(state: CollectionState, picture: Picture, known: set[str]) -> list[_Candidate]:
+async def _matching(
+    state: CollectionState, near: list[NearHash], filter: Filter | None
+) -> list[NearHash]:
+    """Those whose documents match."""
+    if filter is None or not near:
+        return near
+    ids = HasId(tuple(each.id for each in near))
+    page = await state.index.scroll(filter=And((ids, filter)), limit=len(near), with_payload=False)
+    there = {record.id for record in page.records}
+    return [each for each in near if each.id in there]
+
+
+async def _by_parts(
+    state: CollectionState, picture: Picture, known: set[str], filter: Filter | None
+) -> list[_Candidate]:
     """Further candidates: the nearest ones to parts of the picture."""
     from lookalike_serving.duplicates.parts import parts
 
@@ -149,7 +198,9 @@ async def _by_parts(state: CollectionState, picture: Picture, known: set[str]) -
         for each in await state.embedder.embed_images(views)
         if not isinstance(each, Exception)
     ]
-    queries = [Query(vector, limit=BY_PART, with_payload=False) for vector in vectors]
+    queries = [
+        Query(vector, limit=BY_PART, filter=filter, with_payload=False) for vector in vectors
+    ]
     near = await state.index.query_batch(queries)
     found = dict.fromkeys(hit.id for hits in near for hit in hits if hit.id not in known)
     records = await state.index.retrieve([*found], with_payload=True)
@@ -176,42 +227,51 @@ async def _compared(
     compared: set[str],
     thresholds: Thresholds,
     similar_from: float | None,
+    enough: int,
 ) -> _Compared:
-    """The verdicts on candidates; those of `compared` by their pixels."""
+    """The verdicts on candidates; those of `compared` by their pixels, a few at a time, until
+    `enough` of them are copies."""
     from lookalike_serving.duplicates.compare import compare, compare_stored
 
-    unread: list[str] = []
-    late = 0
-    matches: list[Match] = []
-    ends = asyncio.get_running_loop().time() + _SECONDS
-    for candidate in candidates:
-        alone = compare_stored(
+    def alone(candidate: _Candidate) -> Comparison:
+        return compare_stored(
             picture,
             candidate.document.origin.copies,
             cosine=candidate.cosine,
             similar_from=similar_from,
         )
-        told = alone
-        if alone.exact or candidate.id not in compared:
-            pass
-        elif asyncio.get_running_loop().time() > ends:
-            late += 1
-        else:
-            try:
-                there = await _stored_picture(service, candidate.document)
-            except ImageError as error:
-                unread.append(f"{candidate.document.origin.document_id} ({error.code})")
+
+    async def by_pixels(candidate: _Candidate) -> Comparison:
+        there = await _stored_picture(service, candidate.document)
+        return await service.in_thread(
+            compare,
+            picture,
+            there,
+            thresholds,
+            cosine=candidate.cosine,
+            similar_from=similar_from,
+        )
+
+    told = {each.id: alone(each) for each in candidates}
+    open_ = [each for each in candidates if each.id in compared and not told[each.id].exact]
+    unread: list[str] = []
+    late = 0
+    ends = asyncio.get_running_loop().time() + _SECONDS
+    for start in range(0, len(open_), _AT_ONCE):
+        if sum(each.verdict in _COPIES for each in told.values()) >= enough:
+            break
+        if asyncio.get_running_loop().time() > ends:
+            late = len(open_) - start
+            break
+        some = open_[start : start + _AT_ONCE]
+        results = await asyncio.gather(*map(by_pixels, some), return_exceptions=True)
+        for candidate, result in zip(some, results, strict=True):
+            if isinstance(result, ImageError):
+                unread.append(f"{candidate.document.origin.document_id} ({result.code})")
+            elif isinstance(result, BaseException):
+                raise result
             else:
-                told = await service.in_thread(
-                    compare,
-                    picture,
-                    there,
-                    thresholds,
-                    cosine=candidate.cosine,
-                    similar_from=similar_from,
-                )
-        if told.verdict is not None:
-            matches.append(Match(candidate.document, told))
+                told[candidate.id] = result
     warnings = []
     if unread:
         shown = ", ".join(unread[:3])
@@ -223,29 +283,61 @@ async def _compared(
         warnings.append(
             f"{late} candidates were not compared, since the others took {_SECONDS:g} seconds"
         )
+    matches = [
+        Match(each.document, told[each.id])
+        for each in candidates
+        if told[each.id].verdict is not None
+    ]
     return _Compared(matches, warnings)
 
 
-async def _stored_picture(service: Service, document: FoundDocument) -> Picture:
+_COPIES = (Verdict.EXACT, Verdict.COPY)
+
+
+async def _hashed(
+    service: Service, state: CollectionState, data: bytes
+) -> tuple[Picture, Coverage, list[NearHash]]:
+    """The picture, and the documents whose hashes are near. If there are none, keypoints are to
+    decide, and are made while the model embeds the picture. Raises ImageError."""
+    picture = await service.in_thread(_picture, data, service.config.fetch.max_pixels)
+    coverage = await state.hashes.ready()
+    near = await service.in_thread(state.hashes.search, picture.hashed, _RADIUS, BY_HASH + 1)
+    if not near:
+        await service.in_thread(lambda: picture.asked)
+    return picture, coverage, near
+
+
+def _picture(data: bytes, max_pixels: int) -> Picture:
+    """Blocks. Raises ImageError."""
+    from lookalike_serving.duplicates.compare import Picture
+
+    return Picture(decode_image(data, max_pixels=max_pixels).pixels)
+
+
+async def _stored_picture(service: Service, document: FoundDocument) -> StoredPicture:
     """The picture of a document. Raises ImageError."""
     origin = document.origin
     key = f"{origin.image}\x00{origin.fingerprint}\x00{origin.sha256}"
-    known: Picture | None = service.pictures.get(key)
+    known: StoredPicture | None = service.pictures.get(key)
     if known is not None:
         return known
     data, _ = await service.images.get(origin.image)
-    made = await service.in_thread(_picture, data, service.config.fetch.max_pixels, asked=False)
+    made = await service.in_thread(_made, data, origin, service.config.fetch.max_pixels)
     service.pictures[key] = made
     return made
 
 
-def _picture(data: bytes, max_pixels: int, *, asked: bool) -> Picture:
-    """Blocks. `asked`: with the keypoints of a query. Raises ImageError."""
-    from lookalike_serving.duplicates.compare import Picture
+def _made(data: bytes, origin: Origin, max_pixels: int) -> StoredPicture:
+    """Blocks. If its hashes are stored, only as many pixels are decoded as are compared. Raises
+    ImageError."""
+    from lookalike_serving.duplicates.compare import VIEW_SIDE, StoredPicture
+    from lookalike_serving.duplicates.hashes import Hashes
 
-    picture = Picture(decode_image(data, max_pixels=max_pixels).pixels)
-    _ = picture.asked if asked else picture.keypoints
-    return picture
+    hashes = Hashes.read(origin.copies)
+    if hashes is None or origin.width is None or origin.height is None:
+        return _picture(data, max_pixels)
+    pixels = decode_image(data, min_side=VIEW_SIDE, max_pixels=max_pixels).pixels
+    return StoredPicture(pixels, hashes, origin.width, origin.height)
 
 
 def _cosine(a: Vector, b: Vector | None) -> float | None:

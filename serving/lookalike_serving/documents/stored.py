@@ -100,6 +100,7 @@ async def remove_document(
         if not forget and may_come_back(state, found.origin):
             await books.note_deletions({point: deletion_of(found.origin)})
         await state.index.delete([point])
+        state.hashes.forget([point])
         await service.images.release(found.origin.image, holder_of(state.config.index.name, point))
 
 
@@ -129,6 +130,7 @@ async def remove_documents(
                 }
             )
         await state.index.delete(list(found))
+        state.hashes.forget(found)
         for point, origin in found.items():
             await service.images.release(origin.image, holder_of(state.config.index.name, point))
         deleted += len(found)

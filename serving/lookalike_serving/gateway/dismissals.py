@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from lookalike_crds.failures import NOT_FOUND
 from lookalike_crds.moments import now_text
@@ -23,27 +23,47 @@ from lookalike_serving.problems import Problem, wrong
 
 router = APIRouter(tags=["duplicates"])
 _PATH = "/v1/collections/{collection}/duplicates/dismissals"
+ContentHash = Annotated[str, StringConstraints(pattern="^[0-9a-f]{32}$")]
 _Id = Annotated[str, Field(json_schema_extra=DOCUMENT_ID)]
 
 
 class DismissalRequest(BaseModel):
-    """Two documents that are not duplicates of each other."""
+    """Two documents that are not duplicates of each other; or one document and the picture of a
+    question, of which it is no copy."""
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"documents": ["a.jpg", "b.jpg"]}]},
+        json_schema_extra={
+            "examples": [{"documents": ["a.jpg", "b.jpg"]}],
+            "oneOf": [
+                {"properties": {"documents": {"minItems": 2}, "content_hash": {"type": "null"}}},
+                {
+                    "properties": {
+                        "documents": {"maxItems": 1},
+                        "content_hash": {"type": "string"},
+                    },
+                    "required": ["content_hash"],
+                },
+            ],
+        },
     )
 
     documents: list[_Id] = Field(
-        min_length=2,
+        min_length=1,
         max_length=2,
-        description="Their ids.",
+        description="Ids of two documents; of one, with `content_hash`.",
         json_schema_extra={"uniqueItems": True},
+    )
+    content_hash: ContentHash | None = Field(
+        default=None, description="Of the picture, as the answer to the question says it."
     )
 
 
 class DismissalView(BaseModel):
     documents: list[str]
+    content_hash: str | None = Field(
+        default=None, description="Of the picture that the one document is no copy of."
+    )
     dismissed_at: str = Field(description="RFC 3339, UTC.")
 
 
@@ -62,13 +82,15 @@ class DismissalList(BaseModel):
 )
 async def dismiss(collection: CollectionName, request: Request) -> Response:
     asked = await read_json(request, DismissalRequest)
-    one, other = sorted(ids.asked(id, f"documents[{at}]") for at, id in enumerate(asked.documents))
-    if one == other:
+    named = sorted(ids.asked(id, f"documents[{at}]") for at, id in enumerate(asked.documents))
+    if len(named) == 2 and named[0] == named[1]:
         raise wrong("documents", "names one document twice: name two")
+    if len(named) + (asked.content_hash is not None) != 2:
+        raise wrong("documents", "name two documents, or one document and a content_hash")
     service = service_of(request)
-    found = [await find_document(service, collection, id) for id in (one, other)]
-    images = image_of(found[0].origin), image_of(found[1].origin)
-    dismissal = Dismissal((one, other), images, now_text("milliseconds"))
+    found = [await find_document(service, collection, id) for id in named]
+    images = tuple(image_of(each.origin) for each in found)
+    dismissal = Dismissal(tuple(named), images, now_text("milliseconds"), asked.content_hash)
     await (await dismissals_of(service, collection)).note(dismissal)
     return json_response(request, _json(dismissal), 201)
 
@@ -95,16 +117,23 @@ async def lift(
     collection: CollectionName,
     request: Request,
     document: Annotated[
-        list[_Id], Query(min_length=2, max_length=2, description="The ids of the two documents.")
+        list[_Id],
+        Query(
+            min_length=1,
+            max_length=2,
+            description="The ids of the two documents; of one, with content_hash.",
+        ),
     ],
+    content_hash: Annotated[ContentHash | None, Query(description="Of the picture.")] = None,
 ) -> Response:
-    one, other = (ids.asked(id, "document") for id in document)
+    named = sorted(ids.asked(id, "document") for id in document)
     dismissals = await dismissals_of(service_of(request), collection)
-    if not await dismissals.lift(one, other):
-        raise Problem(NOT_FOUND, f"Nobody said of {one!r} and {other!r} that they are different.")
+    if not await dismissals.lift(named, content_hash):
+        pair = " and ".join(map(repr, [*named, *([] if content_hash is None else [content_hash])]))
+        raise Problem(NOT_FOUND, f"Nobody said of {pair} that they are different.")
     return Response(status_code=204)
 
 
 def _json(dismissal: Dismissal) -> dict[str, object]:
     told = asdict(dismissal)
-    return {"documents": told["documents"], "dismissed_at": told["dismissed_at"]}
+    return {name: told[name] for name in DismissalView.model_fields if told[name] is not None}

@@ -167,7 +167,7 @@ _FORM = form(
     responses={
         200: {"model": Document, "description": "Replaced"},
         201: {"model": Document, "description": "Created"},
-        **problems(400, 404, 409, 412, 413, 415, 422, 503, 507),
+        **problems(400, 404, 409, 412, 413, 415, 422, 501, 503, 507),
     },
     openapi_extra=json_or_multipart(UploadRequest, _FORM),
 )

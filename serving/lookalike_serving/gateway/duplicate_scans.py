@@ -13,7 +13,6 @@ from fastapi import APIRouter, FastAPI, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from lookalike_crds.failures import (
-    DUPLICATES_NOT_INSTALLED,
     NOT_FOUND,
     REPORT_NOT_REVIEWED,
     SCAN_NOT_COMPLETE,
@@ -36,7 +35,7 @@ from lookalike_serving.gateway.openapi import json_body, problems
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import CollectionName, PositionCursor
 from lookalike_serving.index.filters.parse import parse_filters
-from lookalike_serving.indexes.hashes import can_compare
+from lookalike_serving.indexes.hashes import check_comparing
 from lookalike_serving.problems import Problem, wrong
 from lookalike_serving.scans.apply import Choice, apply
 from lookalike_serving.scans.record import (
@@ -82,12 +81,7 @@ async def create_scan(collection: CollectionName, request: Request) -> Response:
     service = service_of(request)
     state = service.collection(collection)
     asked = await read_json(request, ScanRequest)
-    if not can_compare():
-        raise Problem(
-            DUPLICATES_NOT_INSTALLED,
-            "Scans for duplicates need OpenCV: install lookalike[duplicates], or use the serving "
-            "image.",
-        )
+    check_comparing()
     parse_filters(asked.filters, state.config.fields)
     store = await scans_of(service, collection)
     order = Order(

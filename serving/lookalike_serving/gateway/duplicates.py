@@ -124,6 +124,9 @@ class HashCoverage(BaseModel):
 
 class DuplicatesAnswer(BaseModel):
     matches: list[DuplicateMatch] = Field(description="exact, then copy, then similar.")
+    content_hash: str = Field(
+        description="Of the picture's pixels: names it when a match is dismissed."
+    )
     hashes: HashCoverage
     took_ms: float
     warnings: list[str]
@@ -145,7 +148,10 @@ _FORM = form(
     "/v1/collections/{collection}/duplicates",
     summary="Find the documents that are this picture, copies of it, or similar to it",
     response_model=None,
-    responses={200: {"model": DuplicatesAnswer}, **problems(400, 404, 413, 415, 422, 502, 503)},
+    responses={
+        200: {"model": DuplicatesAnswer},
+        **problems(400, 404, 413, 415, 422, 501, 502, 503),
+    },
     openapi_extra=json_or_multipart(DuplicatesRequest, _FORM),
 )
 async def find_duplicates(collection: CollectionName, request: Request) -> Response:
@@ -178,6 +184,7 @@ def told(service: Service, collection: str, found: FoundCopies) -> dict[str, Any
     coverage = found.coverage
     return {
         "matches": [match_json(service, collection, match) for match in found.matches],
+        "content_hash": found.content_hash,
         "hashes": {"documents": coverage.documents, "hashed": coverage.hashed},
     }
 

@@ -23,10 +23,12 @@ from uuid import UUID
 
 import numpy as np
 
+from lookalike_crds.failures import DUPLICATES_NOT_INSTALLED
 from lookalike_crds.payload_indexes import RESERVED
 from lookalike_serving.duplicates.hamming import nearest, no_codes, with_room
 from lookalike_serving.embed.protocol import PackageMissing
 from lookalike_serving.index.protocol import Index, IndexFailure, Point
+from lookalike_serving.problems import Problem
 
 if TYPE_CHECKING:
     from lookalike_serving.duplicates.hashes import HashedPicture, Hashes
@@ -61,6 +63,16 @@ def check_installed() -> None:
         )
 
 
+def check_comparing() -> None:
+    """Raises Problem 501 if pictures cannot be compared here."""
+    if not can_compare():
+        raise Problem(
+            DUPLICATES_NOT_INSTALLED,
+            "Finding copies and duplicates needs OpenCV: install lookalike[duplicates], or use the "
+            "serving image.",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """Of how many documents there are hashes."""
@@ -92,6 +104,8 @@ class StoredHashes:
         self._read_at = 0.0
         self._compared_at = 0.0
         self._documents = 0
+        self._seen: set[int] = set()
+        """Documents that were there since the present reading began."""
         self.deciding = asyncio.Lock()
         """Held while it is decided whether a new picture is there already."""
         self.similar_from: float | None = None
@@ -118,8 +132,15 @@ class StoredHashes:
         if not self._read_at and self._reading is None:
             return  # nobody has asked yet
         for point in points:
+            if self._reading is not None:
+                self._seen.add(UUID(point.id).int)
             own = point.payload.get(RESERVED)
             self._note(point.id, own.get(_KEY) if isinstance(own, dict) else None)
+
+    def forget(self, ids: Iterable[str]) -> None:
+        """Documents were deleted."""
+        for id in ids:
+            self._drop(UUID(id).int)
 
     def search(self, picture: HashedPicture, radius: int, limit: int) -> list[NearHash]:
         """The documents whose hashes are near, equal pixels first. About 20 ms for a million."""
@@ -148,7 +169,13 @@ class StoredHashes:
                 for place, distance in near.items():
                     found[place] = min(distance, found.get(place, radius))
         best = sorted(found.items(), key=lambda each: each[1])[:limit]
-        return [NearHash(str(UUID(int=self._ids[place])), distance) for place, distance in best]
+        with self._lock:
+            # A place may hold another document by now: whoever asks looks at what it names.
+            return [
+                NearHash(str(UUID(int=self._ids[place])), distance)
+                for place, distance in best
+                if place < len(self._ids)
+            ]
 
     async def _is_old(self, now: float) -> bool:
         if not self._read_at or now - self._read_at > _ANEW_AFTER:
@@ -160,23 +187,28 @@ class StoredHashes:
 
     async def _read(self) -> None:
         documents, after = 0, None
+        self._seen = set()
         try:
             while True:
                 page = await self._index.scroll(limit=_PAGE, after=after, with_payload=(_STORED,))
                 documents += len(page.records)
                 for record in page.records:
+                    self._seen.add(UUID(record.id).int)
                     own = record.payload.get(RESERVED)
                     stored = own.get(_KEY) if isinstance(own, dict) else None
                     self._note(record.id, stored)
                 after = page.next
                 if after is None:
                     break
+            for gone in [key for key in self._places if key not in self._seen]:
+                self._drop(gone)
             self._documents = documents
             self._read_at = self._compared_at = time.monotonic()
         except IndexFailure as failure:
             log.warning("the hashes of documents could not be read: %s", failure)
         finally:
             self._reading = None
+            self._seen = set()
 
     def _note(self, id: str, stored: object) -> None:
         hashes = _parsed(stored)
@@ -184,8 +216,8 @@ class StoredHashes:
         with self._lock:
             place = self._places.get(key)
             if hashes is None:
-                if place is not None:  # it has none any more: nothing is near to it
-                    self._codes[:, place] = _FAR
+                if place is not None:  # it has none any more
+                    self._remove(key)
                 return
             if place is None:
                 place = len(self._ids)
@@ -197,6 +229,20 @@ class StoredHashes:
             if hashes.flat:  # its perceptual hashes say nothing
                 row[_WHOLE] = row[_MIDDLE] = _FAR
             self._codes[:, place] = row
+
+    def _drop(self, key: int) -> None:
+        with self._lock:
+            if key in self._places:
+                self._remove(key)
+
+    def _remove(self, key: int) -> None:
+        """The last one takes its place, so that there are no gaps. The lock is held."""
+        place = self._places.pop(key)
+        last = self._ids.pop()
+        if last != key:
+            self._codes[:, place] = self._codes[:, len(self._ids)]
+            self._ids[place] = last
+            self._places[last] = place
 
 
 _FAR = np.uint64(0)

@@ -208,7 +208,7 @@ class ScanRun:
         collection = self._scan.order.collection
         async for each in (await dismissals_of(self._service, collection)).all():
             numbers = [self._numbers.get(point_id(collection, id)) for id in each.documents]
-            if (a := numbers[0]) is None or (b := numbers[1]) is None:
+            if len(numbers) < 2 or (a := numbers[0]) is None or (b := numbers[1]) is None:
                 continue
             if ((await self._row(a)).picture, (await self._row(b)).picture) == each.images:
                 self._dismissed.add((min(a, b), max(a, b)))

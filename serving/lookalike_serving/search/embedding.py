@@ -286,7 +286,7 @@ async def _load_images(
     for position, query in queries:
         if query.type is QueryType.IMAGE:
             at = f"queries[{position}].value"
-            loading[position] = _query_bytes(service, str(query.value), parts, at)
+            loading[position] = query_bytes(service, str(query.value), parts, at)
         elif position in documents and any(
             _stored_vector(target, targets, documents[position]) is None for target in targets
         ):
@@ -296,9 +296,7 @@ async def _load_images(
     return dict(zip(loading, await together(list(loading.values())), strict=True))
 
 
-async def _query_bytes(
-    service: Service, value: str, parts: Mapping[str, bytes], path: str
-) -> bytes:
+async def query_bytes(service: Service, value: str, parts: Mapping[str, bytes], path: str) -> bytes:
     """The bytes of a part of the multipart request, or of a caller's URL, data URL or base64.
 
     Never of a file of this machine. Raises ImageError, Problem 422.

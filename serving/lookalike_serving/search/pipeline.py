@@ -18,11 +18,12 @@ from lookalike_serving.index.unfit import unfit_warnings
 from lookalike_serving.search import grouping
 from lookalike_serving.search.candidates import Candidate, traced
 from lookalike_serving.search.combine import CombinedQuery, combine
+from lookalike_serving.search.copies import search_copies
 from lookalike_serving.search.embedding import EmbeddedRequest, embed_queries
 from lookalike_serving.search.facets import count_facets
 from lookalike_serving.search.fusion import fuse
 from lookalike_serving.search.plan import SearchPlan, Target, plan_search
-from lookalike_serving.search.request import SearchRequest
+from lookalike_serving.search.request import Mode, SearchRequest
 from lookalike_serving.search.rerank import extra_filters, rerank
 from lookalike_serving.search.respond import respond
 from lookalike_serving.search.timing import Stopwatch
@@ -45,6 +46,8 @@ async def search(
     Raises Problem (wrong request, closed collection), ImageError (a query that is no image) and
     IndexFailure.
     """
+    if request.mode is Mode.COPIES:
+        return await search_copies(service, retriever, request, parts, clock)
     plan = plan_search(service, retriever, request)
     embedded = await embed_queries(service, plan, parts, clock)
     queries = {

@@ -31,6 +31,11 @@ class QueryType(StrEnum):
     DOCUMENT = "document"
 
 
+class Mode(StrEnum):
+    SIMILAR = "similar"
+    COPIES = "copies"
+
+
 class QueryPart(Strict):
     """One thing to look for. Several are combined by their weights."""
 
@@ -98,6 +103,24 @@ class SearchRequest(Strict):
         extra="forbid",
         protected_namespaces=(),
         json_schema_extra={
+            # What `mode: copies` takes (copies.py).
+            "anyOf": [
+                {"properties": {"mode": {"const": "similar"}}},
+                {
+                    "properties": {
+                        "queries": {
+                            "maxItems": 1,
+                            "items": {"properties": {"type": {"const": "image"}}},
+                        },
+                        "rerank": {"type": "null"},
+                        "group_by": {"type": "null"},
+                        "facets": {"type": "null"},
+                        "include": {"items": {"not": {"const": "vector"}}},
+                        "exact": {"const": False},
+                        "explain": {"const": False},
+                    }
+                },
+            ],
             "examples": [
                 {
                     "queries": [{"type": "text", "value": "red striped mug"}],
@@ -120,11 +143,19 @@ class SearchRequest(Strict):
                     "include": ["metadata.price", "image_url"],
                     "explain": True,
                 },
-            ]
+            ],
         },
     )
 
     queries: list[QueryPart] = Field(min_length=1, max_length=MAX_QUERIES)
+    mode: Mode = Field(
+        default=Mode.SIMILAR,
+        description="similar: what looks like the queries. copies: only documents that are the "
+        "picture of the one image query, or a copy of it, with the evidence and the region that "
+        "both show; the score is the confidence. With copies, rerank, group_by, facets, exact and "
+        "explain are refused, and the retriever's defaults for re-ranking and min_score do not "
+        "apply.",
+    )
     filters: Any = Field(
         default=None,
         description="Nested `{AND|OR|NOT: [{key, operator, value}]}`, or `{field: value}`, or "
@@ -226,6 +257,14 @@ class SearchResult(BaseModel):
     image_url: str | None = None
     thumbnail_url: str | None = None
     vector: list[float] | None = None
+    verdict: str | None = Field(
+        default=None, description="With mode copies: exact, if the pixels are the same, or copy."
+    )
+    evidence: dict[str, Any] | None = Field(
+        default=None,
+        description="With mode copies: what the verdict rests on, as "
+        "/v1/collections/{collection}/duplicates returns it.",
+    )
     explanation: Explanation | None = None
 
 

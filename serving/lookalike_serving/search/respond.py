@@ -10,7 +10,7 @@ from lookalike_serving.documents.links import image_path, thumbnail_path
 from lookalike_serving.search.candidates import Candidate
 from lookalike_serving.search.combine import CombinedQuery, similarities
 from lookalike_serving.search.facets import Counted
-from lookalike_serving.search.plan import SearchPlan
+from lookalike_serving.search.plan import Include, SearchPlan
 from lookalike_serving.search.timing import Stopwatch
 
 _DIGITS = 7
@@ -30,7 +30,17 @@ def respond(
     base = (public_url or "").rstrip("/")
     with clock.stage("respond"):
         results = [_result(c, plan, queries[c.collection], base) for c in candidates]
-    answer: dict[str, Any] = {
+    answer = timed(results, clock, warnings)
+    if counted is not None:
+        answer |= {"total": counted.total, "facets": counted.facets}
+    return answer
+
+
+def timed(
+    results: list[dict[str, Any]], clock: Stopwatch, warnings: Sequence[str]
+) -> dict[str, Any]:
+    """Results with how long they took."""
+    return {
         "results": results,
         "took_ms": round(clock.total() * 1000, 3),
         "stages": [
@@ -39,9 +49,24 @@ def respond(
         ],
         "warnings": list(warnings),
     }
-    if counted is not None:
-        answer |= {"total": counted.total, "facets": counted.facets}
-    return answer
+
+
+def described(
+    collection: str, document_id: str, payload: dict[str, Any], include: Include, base: str
+) -> dict[str, Any]:
+    """What a result says about its document."""
+    told: dict[str, Any] = {}
+    if include.collection:
+        told["collection"] = collection
+    if include.all_metadata:
+        told["metadata"] = metadata_of(payload)
+    elif include.metadata_keys:
+        told["metadata"] = _picked(payload, include.metadata_keys)
+    if include.image_url:
+        told["image_url"] = base + image_path(collection, document_id)
+    if include.thumbnail_url:
+        told["thumbnail_url"] = base + thumbnail_path(collection, document_id)
+    return told
 
 
 def _picked(payload: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
@@ -72,16 +97,7 @@ def _result(
     }
     if include.distance and hit.distance is not None:
         result["distance"] = round(hit.distance, _DIGITS)
-    if include.collection:
-        result["collection"] = candidate.collection
-    if include.all_metadata:
-        result["metadata"] = metadata_of(hit.payload)
-    elif include.metadata_keys:
-        result["metadata"] = _picked(hit.payload, include.metadata_keys)
-    if include.image_url:
-        result["image_url"] = base + image_path(candidate.collection, candidate.document_id)
-    if include.thumbnail_url:
-        result["thumbnail_url"] = base + thumbnail_path(candidate.collection, candidate.document_id)
+    result |= described(candidate.collection, candidate.document_id, hit.payload, include, base)
     if include.vector and hit.vector is not None:
         result["vector"] = hit.vector.tolist()
     if plan.request.explain:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from lookalike._arguments import mapping, plain
 from lookalike._exchange import Answer, Call, Operation, Request, call
@@ -20,6 +20,7 @@ def search(
     retriever_id: str,
     queries: Queries,
     *,
+    mode: Literal["similar", "copies"] | None = None,
     filters: Filters | None = None,
     top_k: int | None = None,
     min_score: float | None = None,
@@ -36,6 +37,8 @@ def search(
         array; a list of these; or written out, with weights: `[{"type": "image", "value":
         "photo.jpg"}, {"type": "text", "value": "in blue", "weight": 0.5}]`. A text is words, unless
         it is an address or ends as image files do (".jpg").
+    mode: `"copies"` returns only documents that are the picture of the one image query, or copies
+        of it, with `verdict` and `evidence`; the score is the confidence.
     filters: `{"AND": [{"key": "status", "operator": "eq", "value": "active"}]}` or
         `{"status": "active", "price": {"lt": 20}}`.
     top_k: number of results, 1 to 1000. Default: that of the retriever.
@@ -55,6 +58,7 @@ def search(
     """
     body: dict[str, Any] = {"queries": wire_queries(queries)}
     optional = {
+        "mode": mode,
         "filters": None if filters is None else mapping(filters, "filters", _FILTERS),
         "top_k": top_k,
         "min_score": min_score,
