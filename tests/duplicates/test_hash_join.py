@@ -42,6 +42,9 @@ def test_tables_find_the_same_pairs(
     assert len(found) >= least * len(expected)
     assert set(found[:, 2].tolist()) == {away}
     assert np.array_equal(found, near(codes, None, 31))
+    few = near(codes[:40], codes, 31)
+    assert len(few) >= least * 80
+    assert set(few[few[:, 0] != few[:, 1], 2].tolist()) == {away}
     across = near(codes[:400], codes[2600:], 31)
     assert {a for a, b, _ in across.tolist() if a == b} == {a for a, b, _ in across.tolist()}
     assert len(across) >= least * 400

@@ -8,6 +8,7 @@ import pytest
 from lookalike_crds.image_collection import Distance
 from lookalike_serving.duplicates.hash_join import positions
 from lookalike_serving.duplicates.hashes import Hashes, Position
+from lookalike_serving.scans import candidates as module
 from lookalike_serving.scans.candidates import HashColumns, candidates, nearest_from
 
 RANDOM = np.random.default_rng(3)
@@ -56,6 +57,28 @@ def test_pairs_of_documents_with_earlier_results_are_left_out() -> None:
     assert pairs(made, [], [False, False, True, False, False]) == [(0, 2)]
     # The newcomer has the pixels of one that stands for both.
     assert pairs(made, [], [False, False, False, False, True]) == [(0, 2), (0, 4)]
+
+
+@pytest.mark.parametrize(
+    ("position", "middle"),
+    [
+        *((each, False) for each in Position),
+        (Position.UPRIGHT, True),
+        (Position.MIRRORED, True),
+    ],
+)
+@pytest.mark.parametrize("newer", [0, 1])
+def test_joining_the_fresh_ones_alone_proposes_what_joining_all_does(
+    position: Position, middle: bool, newer: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = hashes(1)
+    part = np.frombuffer(one.middle_pdq if middle else one.pdq, np.uint64)[None]
+    made = columns(one, hashes(2, positions(part, position).tobytes()), hashes(3), hashes(4))
+    fresh = [each == newer for each in range(4)]
+    monkeypatch.setattr(module, "_FEW", 0)
+    assert pairs(made, [], fresh) == [(0, 1)]
+    monkeypatch.setattr(module, "_FEW", 1)
+    assert pairs(made, [], fresh) == [(0, 1)]
 
 
 @pytest.mark.parametrize("distance", list(Distance))

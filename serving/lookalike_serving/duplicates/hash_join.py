@@ -5,7 +5,8 @@ chosen bits (locality-sensitive hashing by bit sampling: Indyk and Motwani, 1998
 `d` of 256 bits different are equal in `k` chosen bits with probability (1 - d/256)^k, and one such
 table after the other is made until pairs at the very radius are found with a probability of
 `_RECALL`. With k = log2 n, a table compares about n pairs of different pictures. The distance of
-every pair that is found is exact, and the tables are the same in every run.
+every pair that is found is exact, and the tables are the same in every run. If few are joined with
+many, the tables are made for the few, and of the many only those in a bucket of one are sorted.
 
 Only the hash of the upright picture is stored, and those of its other seven positions follow from
 its bits: a mirrored picture has the same frequencies with other signs, a turned one has them
@@ -37,6 +38,8 @@ _RECALL = 0.98
 _MOST_TABLES = 128
 _MOST_IN_BUCKET = 64
 """Hashes with which one is compared in a table. Hashes that more share hang together anyway."""
+_SIEVE_BITS = 22
+"""Of a key, by which the many are sifted before they are sorted: 4 MB."""
 _ROWS = 256
 _SEED = 20
 
@@ -56,8 +59,8 @@ def positions(codes: Codes, position: Position) -> Codes:
 
 
 def near(left: Codes, right: Codes | None, radius: int) -> Pairs:
-    """The pairs of rows within `radius` bits. `right` None: of `left` with itself, each pair once
-    and the smaller row first."""
+    """The pairs of rows within `radius` bits, of few with many as (few, many). `right` None: of
+    `left` with itself, each pair once and the smaller row first."""
     same = right is None
     other = left if right is None else right
     if len(left) == 0 or len(other) == 0:
@@ -88,7 +91,8 @@ def _each_with_each(left: Codes, right: Codes, radius: int, *, same: bool) -> Pa
 
 def _by_tables(left: Codes, right: Codes, radius: int, *, same: bool) -> Pairs:
     random = np.random.default_rng(_SEED)
-    count, tables = tables_for(max(len(left), len(right)), radius)
+    # Four buckets for each of the few: the many that fall into none cost nothing more.
+    count, tables = tables_for(len(left) if same else min(4 * len(left), len(right)), radius)
     known = np.zeros(0, np.uint64)
     for _ in range(tables):
         masks = _masks(random.choice(_BITS, count, replace=False))
@@ -123,7 +127,7 @@ def _in_same_bucket(
         first = np.arange(1, len(keys) + 1)
         last = np.searchsorted(keys, keys, "right")
     else:
-        theirs, their_keys = _sorted(right, masks, odd)
+        theirs, their_keys = _sorted(right, masks, odd, among=keys)
         first = np.searchsorted(their_keys, keys, "left")
         last = np.searchsorted(their_keys, keys, "right")
     counts = np.minimum(last - first, _MOST_IN_BUCKET)
@@ -133,14 +137,20 @@ def _in_same_bucket(
     return (np.minimum(a, b), np.maximum(a, b)) if same else (a, b)
 
 
-def _sorted(codes: Codes, masks: Codes, odd: Codes) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """(rows, their keys), by key."""
+def _sorted(
+    codes: Codes, masks: Codes, odd: Codes, among: NDArray[np.uint32] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """(rows, their keys), by key; of those whose keys are `among` these, and some others."""
     mixed = np.zeros(len(codes), np.uint64)
     for word in range(4):
         if masks[word]:
             mixed ^= (codes[:, word] & masks[word]) * odd[word]
     mixed &= np.uint64(0xFFFFFFFF00000000)
     mixed |= np.arange(len(codes), dtype=np.uint64)
+    if among is not None:
+        there = np.zeros(1 << _SIEVE_BITS, bool)
+        there[among >> np.uint32(32 - _SIEVE_BITS)] = True
+        mixed = mixed[there[mixed >> np.uint64(64 - _SIEVE_BITS)]]
     mixed.sort()
     return (mixed & np.uint64(0xFFFFFFFF)).astype(np.int64), (mixed >> np.uint64(32)).astype(
         np.uint32

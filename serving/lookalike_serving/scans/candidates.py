@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_crds.image_collection import Distance
-from lookalike_serving.duplicates.hash_join import POSITION_BITS, near, positions
+from lookalike_serving.duplicates.hash_join import POSITION_BITS, Codes, Pairs, near, positions
 from lookalike_serving.duplicates.hashes import Hashes, Position
 from lookalike_serving.index.protocol import Vector
 
 _MOST_BY_HASH = 50
 """Nearest hashes that a document is compared with."""
+_FEW = 0.2
+"""Share of the documents up to which joining the fresh ones with all of them is faster."""
 _LEAST_SAMPLE = 20
 _LAID = (
     Position.MIRRORED,
@@ -91,29 +93,55 @@ def candidates(
     numbers = np.arange(len(stands))
     equal = np.stack([stands, numbers], axis=1)[stands != numbers]
     proposed = np.array(list(neighbours), np.int64).reshape(-1, 2)
-    found = np.concatenate([_by_hash(columns, stands, radius), stands[proposed]])
     # With the same pixels, one that is fresh makes all of them fresh: any may stand for the others.
     as_one = fresh.copy()
     np.logical_or.at(as_one, stands, fresh)
+    found = np.concatenate([_by_hash(columns, stands, as_one, radius), stands[proposed]])
     found = found[as_one[found].any(axis=1)]
     equal = equal[fresh[equal].any(axis=1)]
     both = np.sort(np.concatenate([equal, found]), axis=1)
     return np.unique(both[both[:, 0] != both[:, 1]], axis=0)
 
 
-def _by_hash(columns: HashColumns, stands: NDArray[np.int64], radius: int) -> NDArray[np.int64]:
+def _by_hash(
+    columns: HashColumns, stands: NDArray[np.int64], fresh: NDArray[np.bool_], radius: int
+) -> NDArray[np.int64]:
+    """(m, 2): pairs whose hashes are near; those of two that are not fresh may be missing."""
     chosen = np.flatnonzero((columns.usable == 2) & (stands == np.arange(len(stands))))
     words = columns.words[chosen]
     whole, middle = np.ascontiguousarray(words[:, 2:6]), np.ascontiguousarray(words[:, 6:10])
-    mirrored = positions(whole, Position.MIRRORED)
-    joined = [near(whole, None, radius)]
-    laid = radius + POSITION_BITS
-    joined += [near(positions(whole, each), whole, laid) for each in _LAID]
-    joined += [near(whole, middle, radius), near(mirrored, middle, laid)]
-    found = np.concatenate(joined)
+    new = np.flatnonzero(fresh[chosen])
+    few = len(new) <= _FEW * len(chosen)
+    found = _few_with_all(whole, middle, new, radius) if few else _all(whole, middle, radius)
     found[:, :2] = np.sort(found[:, :2], axis=1)
     found = found[found[:, 0] != found[:, 1]]
     return chosen[_nearest(found)]
+
+
+def _all(whole: Codes, middle: Codes, radius: int) -> Pairs:
+    laid = radius + POSITION_BITS
+    joined = [near(whole, None, radius)]
+    joined += [near(positions(whole, each), whole, laid) for each in _LAID]
+    joined += [near(whole, middle, radius)]
+    joined += [near(positions(whole, Position.MIRRORED), middle, laid)]
+    return np.concatenate(joined)
+
+
+def _few_with_all(whole: Codes, middle: Codes, new: NDArray[np.int64], radius: int) -> Pairs:
+    """The pairs of all that have a row of `new`."""
+    laid = radius + POSITION_BITS
+    ours, inner = whole[new], middle[new]
+    joined = [near(ours, whole, radius)]
+    # Here each of a pair is asked for on its own, so one may have to be turned either way.
+    for each in (*_LAID, Position.TURNED_LEFT):
+        joined.append(near(positions(ours, each), whole, laid))
+    joined += [near(ours, middle, radius), near(inner, whole, radius)]
+    joined += [near(positions(ours, Position.MIRRORED), middle, laid)]
+    # A whole that is near to the middle if mirrored is near to the mirrored middle.
+    joined += [near(positions(inner, Position.MIRRORED), whole, laid)]
+    found = np.concatenate(joined)
+    found[:, 0] = new[found[:, 0]]
+    return found
 
 
 def _nearest(found: NDArray[np.int64]) -> NDArray[np.int64]:
