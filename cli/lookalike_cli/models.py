@@ -121,6 +121,7 @@ def _print_one(known: Known) -> None:
     from lookalike_cli.printing import console, table
 
     made = table("", "")
+    made.show_header = False
     zero_shot = (
         known.zero_shot and f"{known.zero_shot:.1f} % of ImageNet ({known.zero_shot_source})"
     )

@@ -418,6 +418,7 @@ def test_models_shows_one_in_full_with_its_yaml(lookalike: Command) -> None:
     assert ran.code == 0
     assert "model: { provider: Timm, name: resnet50.a1_in1k }" in ran.out
     assert "none: pictures are found by pictures alone" in ran.out
+    assert ran.out.splitlines()[1].split()[0] == "use"
     ran = lookalike("models", "nothing")
     assert ran.code == 2
     assert "no model 'nothing' in the list: Demo, tf_efficientnet_lite0" in ran.err
