@@ -116,7 +116,10 @@ async def _copied(
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    connection = writer.get_extra_info("socket")
+    try:
+        connection = writer.get_extra_info("socket")
+    except AttributeError:  # Python 3.11, of a TLS connection that has already been lost
+        return
     if connection is not None:
         # Lingering for no time: closing sends RST, not FIN.
         with contextlib.suppress(OSError):
