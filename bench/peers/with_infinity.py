@@ -2,16 +2,18 @@
 
     python with_infinity.py folder DIR | s3 URL  --model FOLDER [--batch 32]
 
-From a bucket, infinity fetches the images itself, by their http:// addresses. Prints
+Objects of a bucket are fetched by 32 threads, since infinity refuses addresses on loopback. Prints
 {"images", "seconds"} of everything after one image that is embedded first: starting is not counted.
 """
 
 import argparse
 import asyncio
+import io
 import json
 import time
 import urllib.request
 import xml.etree.ElementTree as ElementTree
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from infinity_emb import AsyncEmbeddingEngine, EngineArgs
@@ -53,12 +55,11 @@ async def main(things: list) -> None:
     waiting: list[asyncio.Task] = []
     engine = AsyncEmbeddingEngine.from_args(args)
     async with engine:
-        await engine.image_embed(images=things[:1] if given.place == "s3" else opened(things[:1]))
+        await engine.image_embed(images=opened(things[:1]))
         started = time.perf_counter()
 
         async def embedded(some: list) -> list:
-            images = some if given.place == "s3" else await asyncio.to_thread(opened, some)
-            vectors, _ = await engine.image_embed(images=images)
+            vectors, _ = await engine.image_embed(images=await asyncio.to_thread(opened, some))
             return vectors
 
         for at in range(0, len(things) + 2 * given.batch, given.batch):
@@ -80,9 +81,15 @@ async def main(things: list) -> None:
     print(json.dumps({"images": done, "seconds": time.perf_counter() - started}))
 
 
-def opened(paths: list[Path]) -> list[Image.Image]:
-    return [Image.open(path).convert("RGB") for path in paths]
+def opened(some: list) -> list[Image.Image]:
+    return list(FETCHING.map(image, some))
 
 
+def image(one: Path | str) -> Image.Image:
+    file = one if isinstance(one, Path) else io.BytesIO(urllib.request.urlopen(one).read())
+    return Image.open(file).convert("RGB")
+
+
+FETCHING = ThreadPoolExecutor(32)
 folder = given.place == "folder"
 asyncio.run(main(sorted(Path(given.where).iterdir()) if folder else addresses()))
