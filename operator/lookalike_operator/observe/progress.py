@@ -1,8 +1,4 @@
-"""How far ingestion pods are: each says so on a port of its own (lookalike_serving.ingest).
-
-No answer is an answer, too: a pod that still starts, an older image, a NetworkPolicy. What a pod
-says is kept for as long as it may be shown, so that no number of looks asks more often.
-"""
+"""How far ingestion pods are: each says so on a port of its own (lookalike_serving.ingest)."""
 
 from __future__ import annotations
 
@@ -10,18 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-import httpx
-from pydantic import ValidationError
-
 from lookalike_crds.progress import WorkerProgress
+from lookalike_operator.observe.answers import Answers
 from lookalike_operator.plan.ingestion_pod import CONTAINER
 from lookalike_operator.plan.model import Manifest
 from lookalike_operator.plan.places import PROGRESS_PORT
 from lookalike_operator.plan.progress import SHOWN_SECONDS
-
-_MOST_BYTES = 4096
-_MOST_KEPT = 20_000
-_AT_ONCE = 16
 
 
 class Progresses:
@@ -33,15 +23,10 @@ class Progresses:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._port = port
-        self._timeout = timeout
-        self._clock = clock
-        self._client: httpx.AsyncClient | None = None
-        self._gate = asyncio.Semaphore(_AT_ONCE)
-        self._kept: dict[str, tuple[float, WorkerProgress | None]] = {}
+        self._answers = Answers(WorkerProgress, SHOWN_SECONDS, timeout=timeout, clock=clock)
 
     async def close(self) -> None:
-        if self._client is not None:
-            await self._client.aclose()
+        await self._answers.close()
 
     async def of(self, pods: Iterable[Manifest]) -> Mapping[str, WorkerProgress]:
         """By the names of those that run and answer. Never raises."""
@@ -51,35 +36,11 @@ class Progresses:
 
     async def _told(self, pod: Manifest) -> WorkerProgress | None:
         uid = pod["metadata"]["uid"]
-        kept = self._kept.get(uid)
-        # A little sooner than it is shown again: a look may come early.
-        if kept is not None and self._clock() - kept[0] < SHOWN_SECONDS - 5:
-            return kept[1]
-        async with self._gate:
-            said = await self._ask(str(pod["status"]["podIP"]))
-        if len(self._kept) >= _MOST_KEPT:
-            self._kept.clear()
-        self._kept[uid] = (self._clock(), said)
-        return said
-
-    async def _ask(self, address: str) -> WorkerProgress | None:
-        if self._client is None:
-            # The pod itself is meant, whatever proxy leads out of the cluster.
-            self._client = httpx.AsyncClient(trust_env=False)
+        if (kept := self._answers.kept(uid)) is not None:
+            return kept.told
+        address = str(pod["status"]["podIP"])
         host = f"[{address}]" if ":" in address else address
-        body = b""
-        try:
-            async with (
-                asyncio.timeout(self._timeout),
-                self._client.stream("GET", f"http://{host}:{self._port}/") as answer,
-            ):
-                async for chunk in answer.aiter_raw():
-                    body += chunk
-                    if len(body) > _MOST_BYTES:
-                        return None
-            return WorkerProgress.model_validate_json(body)
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ValidationError):
-            return None
+        return await self._answers.ask(uid, f"http://{host}:{self._port}/")
 
 
 def _runs(pod: Manifest) -> bool:

@@ -134,6 +134,16 @@ def kept(status: ImageCollectionStatus) -> tuple[str, ...]:
     return () if previous is None or previous.removed else (previous.index,)
 
 
+def unsettled(status: ImageCollectionStatus) -> tuple[str, ModelSpec] | None:
+    """(index name, model) of the former model, until the present index has what was stored in its
+    own during the change."""
+    previous = status.previous
+    if previous is None or previous.level or previous.removed:
+        return None
+    model = model_of(previous.model_spec)
+    return None if model is None else (previous.index, model)
+
+
 def alias_of(meta: Meta) -> str:
     """The name under which others find the active index on the server."""
     return f"{meta.namespace}.{meta.name}"

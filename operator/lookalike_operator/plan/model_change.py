@@ -51,11 +51,10 @@ def carried(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> Carried 
     name, model = indexes.active(meta, spec, status)
     late = False
     if name == indexes.index_of(snapshot, spec):
-        previous = status.previous
-        former = None if previous is None else indexes.model_of(previous.model_spec)
-        if previous is None or former is None or previous.level or previous.removed:
+        former = indexes.unsettled(status)
+        if former is None:
             return None
-        name, model, late = previous.index, former, True
+        (name, model), late = former, True
     elif not _holds_documents(snapshot, name) or _sources_have_all(snapshot):
         return None
     on_server = None

@@ -250,10 +250,10 @@ def lacks_pods(job: Manifest) -> bool:
 def outcome_of(job: Manifest, pods: Iterable[Manifest]) -> Outcome:
     """The state of a Job. Counts of partitions are added up."""
     own = pods_of(job, pods)
-    failed_by: Counter[str] = Counter()
-    for result in _one_for_each_partition(own):
-        failed_by.update(result.failed_by)
     results = _one_for_each_partition(own)
+    failed_by: Counter[str] = Counter()
+    for result in results:
+        failed_by.update(result.failed_by)
     carried = [r.sources[CARRIED] for r in results if CARRIED in r.sources]
     named = [e.key for r in results for e in r.errors if e.source == CARRIED]
     return replace(

@@ -23,7 +23,7 @@ from lookalike_crds.naming import joined
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.retriever import AccessMode, AccessSpec, RetrieverSpec
 from lookalike_operator.plan import claims, places
-from lookalike_operator.plan.indexes import active_of, effective, index_for_spec, model_of
+from lookalike_operator.plan.indexes import active_of, effective, index_for_spec, unsettled
 from lookalike_operator.plan.model import CollectionFacts, Meta, Settings
 from lookalike_operator.plan.names import index_owner
 from lookalike_operator.plan.secrets import API_KEYS
@@ -171,11 +171,8 @@ def _beside(collection: CollectionFacts, settings: Settings) -> CollectionConfig
     active, wanted = active_of(collection)[0], index_for_spec(meta, spec, status)
     if active != wanted:
         return _with_index(collection, wanted, spec.model.alone, settings)
-    previous = status.previous
-    former = None if previous is None else model_of(previous.model_spec)
-    if previous is None or former is None or previous.level or previous.removed:
-        return None
-    return _with_index(collection, previous.index, former, settings)
+    former = unsettled(status)
+    return None if former is None else _with_index(collection, *former, settings)
 
 
 def _removed(collection: CollectionFacts, settings: Settings) -> IndexConfig | None:
