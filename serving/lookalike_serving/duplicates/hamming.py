@@ -9,14 +9,8 @@ tables of substrings (multi-index hashing) at this radius; `bench/hamming.py` ha
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Hashable, Sequence
-from typing import Generic, NamedTuple, TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
-
-K = TypeVar("K", bound=Hashable)
 
 _FIRST_WORD = 20
 """Most bits of the first 64 in which a hash may differ. At 47 of 256 bits, these differ in 12 on
@@ -24,77 +18,6 @@ average, and in more than 20 with a probability of .0009 (hypergeometric)."""
 _START = 1024
 _AT_ONCE = 1 << 15
 """Hashes that are read for all queries before the next are: they fit into a core's cache."""
-
-
-class Near(NamedTuple, Generic[K]):
-    key: K
-    distance: int
-
-
-class HammingIndex(Generic[K]):
-    """Hashes by key. Safe for threads; searches run beside each other.
-
-    A key may hold several hashes (the whole picture, its middle): they count as one.
-    """
-
-    def __init__(self, words: int) -> None:
-        """`words`: 64-bit words of one hash: 4 for PDQ, 1 for pHash."""
-        # By word, so that a search reads the first one in one go.
-        self._codes = no_codes(words)
-        self._keys: list[K | None] = []
-        self._places: dict[K, list[int]] = {}
-        self._free: list[int] = []
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        """Keys."""
-        return len(self._places)
-
-    @property
-    def memory(self) -> int:
-        """Bytes of the hashes alone."""
-        return self._codes.nbytes
-
-    def put(self, key: K, hashes: Sequence[bytes]) -> None:
-        """Hold these hashes for `key`, instead of what it had."""
-        rows = [np.frombuffer(each, np.uint64) for each in hashes]
-        with self._lock:
-            self._remove(key)
-            self._places[key] = [self._add(key, row) for row in rows]
-
-    def remove(self, key: K) -> None:
-        with self._lock:
-            self._remove(key)
-
-    def _add(self, key: K, row: NDArray[np.uint64]) -> int:
-        if self._free:
-            place = self._free.pop()
-            self._keys[place] = key
-        else:
-            place = len(self._keys)
-            self._codes = with_room(self._codes, place)
-            self._keys.append(key)
-        self._codes[:, place] = row
-        return place
-
-    def _remove(self, key: K) -> None:
-        for place in self._places.pop(key, ()):
-            self._keys[place] = None
-            self._free.append(place)
-
-    def search(self, queries: NDArray[np.uint64], radius: int) -> list[Near[K]]:
-        """All keys with a hash within `radius` bits of one of the queries, nearest first.
-
-        `queries`: (n, words), or (words,) for one.
-        """
-        with self._lock:  # for the moment in which it might be replaced
-            codes = self._codes[:, : len(self._keys)]
-        found: dict[K, int] = {}
-        for place, away in nearest(codes, queries, radius).items():
-            key = self._keys[place]
-            if key is not None and away < found.get(key, radius + 1):
-                found[key] = away
-        return [Near(key, away) for key, away in sorted(found.items(), key=lambda each: each[1])]
 
 
 def no_codes(words: int) -> NDArray[np.uint64]:

@@ -63,9 +63,8 @@ class HashColumns:
         return np.frombuffer(bytes(self._rows), np.uint64).reshape(-1, _ROW // 8)
 
 
-def representatives(columns: HashColumns) -> NDArray[np.int64]:
+def _representatives(contents: NDArray[np.uint64], usable: NDArray[np.uint8]) -> NDArray[np.int64]:
     """(n,): for each document the first one with the same pixels, which is mostly itself."""
-    contents, usable = columns.words[:, :2], columns.usable
     first = np.arange(len(usable))
     order = np.lexsort((first, contents[:, 1], contents[:, 0]))
     order = order[usable[order] > 0]
@@ -89,33 +88,32 @@ def candidates(
     `neighbours`: by embedding. `fresh`: (n,), the documents without earlier results; a pair of
     others is left out. Of documents with the same pixels, the first stands for all.
     """
-    stands = representatives(columns)
+    words, usable = columns.words, columns.usable
+    stands = _representatives(words[:, :2], usable)
     numbers = np.arange(len(stands))
     equal = np.stack([stands, numbers], axis=1)[stands != numbers]
     proposed = np.array(list(neighbours), np.int64).reshape(-1, 2)
     # With the same pixels, one that is fresh makes all of them fresh: any may stand for the others.
     as_one = fresh.copy()
     np.logical_or.at(as_one, stands, fresh)
-    found = np.concatenate([_by_hash(columns, stands, as_one, radius), stands[proposed]])
+    chosen = np.flatnonzero((usable == 2) & (stands == numbers))
+    near_hashes = chosen[_by_hash(words[chosen], as_one[chosen], radius)]
+    found = np.concatenate([near_hashes, stands[proposed]])
     found = found[as_one[found].any(axis=1)]
     equal = equal[fresh[equal].any(axis=1)]
     both = np.sort(np.concatenate([equal, found]), axis=1)
     return np.unique(both[both[:, 0] != both[:, 1]], axis=0)
 
 
-def _by_hash(
-    columns: HashColumns, stands: NDArray[np.int64], fresh: NDArray[np.bool_], radius: int
-) -> NDArray[np.int64]:
+def _by_hash(words: NDArray[np.uint64], fresh: NDArray[np.bool_], radius: int) -> NDArray[np.int64]:
     """(m, 2): pairs whose hashes are near; those of two that are not fresh may be missing."""
-    chosen = np.flatnonzero((columns.usable == 2) & (stands == np.arange(len(stands))))
-    words = columns.words[chosen]
     whole, middle = np.ascontiguousarray(words[:, 2:6]), np.ascontiguousarray(words[:, 6:10])
-    new = np.flatnonzero(fresh[chosen])
-    few = len(new) <= _FEW * len(chosen)
+    new = np.flatnonzero(fresh)
+    few = len(new) <= _FEW * len(words)
     found = _few_with_all(whole, middle, new, radius) if few else _all(whole, middle, radius)
     found[:, :2] = np.sort(found[:, :2], axis=1)
     found = found[found[:, 0] != found[:, 1]]
-    return chosen[_nearest(found)]
+    return _nearest(found)
 
 
 def _all(whole: Codes, middle: Codes, radius: int) -> Pairs:

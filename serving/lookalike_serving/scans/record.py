@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
 
 from lookalike_crds.image_collection import DuplicateScanStatus
+from lookalike_crds.moments import utc_text
 from lookalike_serving.duplicates.verdicts import Sensitivity, Verdict
 
 PAGE = 512
@@ -163,7 +164,7 @@ def status_of(scan: Scan) -> DuplicateScanStatus:
     return DuplicateScanStatus(
         id=scan.order.id,
         state=_REPORTED[progress.state],
-        time=ended.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+        time=utc_text(ended, "seconds"),
         scanned=progress.done,
         groups=progress.groups,
         documents=progress.duplicates,

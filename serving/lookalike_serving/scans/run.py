@@ -18,7 +18,6 @@ import logging
 import time
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -84,6 +83,8 @@ class ScanRun:
         self._fresh: list[int] = []
         self._near: list[tuple[int, str]] = []
         self._pairs: dict[tuple[int, int], Pair] = {}
+        self._kept: list[Pair] = []
+        """Of the pairs, those of an earlier scan."""
         self._dismissed: set[tuple[int, int]] = set()
         """Pairs of which a person has said that they are no duplicates."""
         self._unreadable: set[int] = set()
@@ -196,7 +197,8 @@ class ScanRun:
             await asyncio.wait([working], timeout=_BEAT_SECONDS)
             await self._beat()
         found = working.result()
-        for pair in self._earlier.pairs():
+        self._kept = self._earlier.pairs()
+        for pair in self._kept:
             self._pairs[pair.key] = pair
         await self._read_dismissals()
         self._times.clear()
@@ -232,8 +234,9 @@ class ScanRun:
                 return
         number = -(-len(found) // PICTURES)
         # So that the next scan finds them after what this one has checked.
-        for kept in _some(self._earlier.pairs(), PICTURES):
-            await self._store.save_checked(id, number, Checked(tuple(kept)))
+        for start in range(0, len(self._kept), PICTURES):
+            some = Checked(tuple(self._kept[start : start + PICTURES]))
+            await self._store.save_checked(id, number, some)
             number += 1
 
     async def _checked(self, some: NDArray[np.int64]) -> Checked:
@@ -380,11 +383,6 @@ class ScanRun:
             return None
         (began, before), (now, done) = self._times[0], self._times[-1]
         return (done - before) / max(1e-6, now - began)
-
-
-def _some(pairs: list[Pair], most: int) -> Iterator[list[Pair]]:
-    for start in range(0, len(pairs), most):
-        yield pairs[start : start + most]
 
 
 def _named(group: Group) -> bytes:
