@@ -37,7 +37,7 @@ def checked(text: str) -> str:
         return text
     for (name, low, high, names), field in zip(_FIELDS, text.split(), strict=True):
         for part in field.split(","):
-            if not _fits(part, low, high, names):
+            if _range(part, low, high, names) is None:
                 raise ValueError(
                     f"{part!r} is no {name}: write numbers from {low} to {high}, *, ranges (1-5) "
                     "or steps (*/15)"
@@ -77,44 +77,33 @@ def _days_before(now: datetime) -> Iterator[datetime]:
 
 
 def _values(field: str, low: int, high: int, names: list[str]) -> set[int]:
+    """Raises ValueError if a part is none of these."""
     found: set[int] = set()
     for part in field.split(","):
-        first, last, step = _parsed(part)
-        if first in ("*", "?"):
-            begin, end = low, high
-        else:
-            begin = _known(first, low, names)
-            end = _known(last, low, names) if last else (high if step else begin)
-        found.update(range(begin, end + 1, int(step or 1)))
+        values = _range(part, low, high, names)
+        if values is None:
+            raise ValueError(f"{part!r} is no part of a cron expression")
+        found.update(values)
     return found
 
 
-def _parsed(part: str) -> tuple[str, str | None, str | None]:
+def _range(part: str, low: int, high: int, names: list[str]) -> range | None:
+    """The values that a part of a field names, from `low` to `high`; None if it is none."""
     found = _PART.fullmatch(part)
     if found is None:
-        raise ValueError(f"{part!r} is no part of a cron expression")
+        return None
     first, last, step = found.groups()
-    return first, last, step
-
-
-def _known(text: str, low: int, names: list[str]) -> int:
-    number = _number(text, low, names)
-    if number is None:
-        raise ValueError(f"{text!r} is no part of a cron expression")
-    return number
-
-
-def _fits(part: str, low: int, high: int, names: list[str]) -> bool:
-    found = _PART.fullmatch(part)
-    if found is None:
-        return False
-    first, last, step = found.groups()
-    if step is not None and int(step) == 0:
-        return False
+    begin: int | None
+    end: int | None
     if first in ("*", "?"):
-        return last is None
-    begin, end = _number(first, low, names), _number(last or first, low, names)
-    return begin is not None and end is not None and low <= begin <= end <= high
+        begin, end = (low, high) if last is None else (None, None)
+    else:
+        begin = _number(first, low, names)
+        end = _number(last, low, names) if last else (high if step else begin)
+    stride = int(step) if step else 1
+    if begin is None or end is None or not low <= begin <= end <= high or stride == 0:
+        return None
+    return range(begin, end + 1, stride)
 
 
 def _number(text: str, low: int, names: list[str]) -> int | None:
