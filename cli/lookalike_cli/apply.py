@@ -198,10 +198,10 @@ def _in_force(run: RunDirectory) -> Configuration:
     from pydantic import ValidationError
 
     from lookalike_cli.apply_plan import Configuration
-    from lookalike_crds.config import IngestionConfig, ServingConfig
+    from lookalike_crds.config import IngestionConfig
 
     try:
-        serving = ServingConfig.model_validate_json(run.serving_config.read_bytes())
+        serving = run.read_serving_config()
         ingestions = {
             name: IngestionConfig.model_validate_json(path.read_bytes())
             for name, path in run.ingestion_configs().items()

@@ -191,7 +191,7 @@ def beside_former(rendered: Rendered, run: RunDirectory) -> Rendered:
 def _served_before(run: RunDirectory) -> tuple[CollectionConfig, ...]:
     """What answered in the last server of this data directory; nothing if that is not known."""
     try:
-        return ServingConfig.model_validate_json(run.serving_config.read_bytes()).collections
+        return run.read_serving_config().collections
     except (OSError, ValidationError):
         return ()
 

@@ -67,9 +67,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     counted = Calls()
     labels, head = client._Client.labels, client._Client.head
 
-    def asked(self: Any, key: str, kinds: Any) -> Any:
+    def asked(self: Any, key: str) -> Any:
         counted.labels += 1
-        return labels(self, key, kinds)
+        return labels(self, key)
 
     def looked(self: Any, key: str) -> Any:
         counted.heads += 1

@@ -39,7 +39,6 @@ _NOT_OF_THE_SERVICE = {
     "lookalike_serving.documents.ids.BadDocumentId",
     # Of commands on this machine, which the command line tells.
     "lookalike_serving.indexes.left_behind.Kept",
-    "lookalike_serving.ingest.judgments.WrongJudgments",
     "lookalike_serving.machine.rundir.DataDirInUse",
 }
 

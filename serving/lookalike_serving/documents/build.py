@@ -69,6 +69,17 @@ def _hashes(data: bytes, max_pixels: int) -> str:
     return HashedPicture(decode_image(data, max_pixels=max_pixels).pixels).hashes.stored()
 
 
+def image_facts(seen: Seen) -> dict[str, Any]:
+    """What an Origin says of the image itself."""
+    return {
+        "sha256": seen.file.sha256,
+        "width": seen.facts.width,
+        "height": seen.facts.height,
+        "format": seen.facts.format,
+        "bytes": len(seen.file.data),
+    }
+
+
 def document(
     collection: str,
     document_id: str,
@@ -95,11 +106,7 @@ def document(
         image=image,
         source=source,
         fingerprint=fingerprint,
-        sha256=seen.file.sha256,
-        width=seen.facts.width,
-        height=seen.facts.height,
-        format=seen.facts.format,
-        bytes=len(seen.file.data),
+        **image_facts(seen),
         exif=exif,
         labels=labels,
         etag=validators.etag,

@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lookalike_serving.documents.build import look
+from lookalike_serving.documents.build import image_facts, look
 from lookalike_serving.documents.layout import RESERVED, Origin, payload, split
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.images import ImageFile
@@ -107,16 +107,7 @@ async def carried(
     metadata, origin = split(record.payload)
     if origin.sha256 != seen.file.sha256:
         # Its address shows another image now: what is stored about the image follows it.
-        origin = replace(
-            origin,
-            sha256=seen.file.sha256,
-            width=seen.facts.width,
-            height=seen.facts.height,
-            format=seen.facts.format,
-            bytes=len(seen.file.data),
-            etag=None,
-            last_modified=None,
-        )
+        origin = replace(origin, **image_facts(seen), etag=None, last_modified=None)
     origin = replace(origin, copies=seen.hashes)
     return Point(record.id, seen.vector, payload(metadata, origin))
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from lookalike_crds.config import CollectionConfig
+from lookalike_crds.image_collection import DuplicateScanStatus
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.ingestion import Ingestion, under_way
 from lookalike_serving.gateway.listing import CURSOR, LIMIT, page_by_name
@@ -25,20 +26,6 @@ router = APIRouter(tags=["collections"])
 class CollectionField(BaseModel):
     name: str
     type: str
-
-
-class LastDuplicateScan(BaseModel):
-    id: str
-    state: str = Field(description="Completed, Failed or Cancelled.")
-    time: str = Field(description="RFC 3339: when it ended.")
-    scanned: int = Field(description="Documents that were scanned.")
-    groups: int
-    documents: int = Field(description="Duplicates: documents of groups without the kept ones.")
-    bytes: int = Field(description="Of the images of the duplicates.")
-    deleted: int | None = Field(
-        default=None, description="Documents that the scan deleted, if the spec asks for it."
-    )
-    message: str | None = Field(default=None, description="Why the scan failed.")
 
 
 class Collection(BaseModel):
@@ -72,7 +59,7 @@ class Collection(BaseModel):
     ingestion: Ingestion | None = Field(
         default=None, description="Progress of an ingestion that runs on this machine."
     )
-    last_duplicate_scan: LastDuplicateScan | None = Field(
+    last_duplicate_scan: DuplicateScanStatus | None = Field(
         default=None, description="The last duplicate scan that ended."
     )
 

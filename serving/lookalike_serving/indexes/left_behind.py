@@ -128,10 +128,7 @@ async def drop(
     if folder.path not in unused_folders(config):
         folder.release()
         raise Kept(f"index {index.name} is in use, or has been deleted")
-    # First what depends on it: if this is interrupted, the next attempt does it again.
-    release_index(config.data_dir / "images", index.name)
-    forget(config.data_dir, index.name)
-    folder.drop()
+    _drop_folder(folder, config, index.name)
 
 
 async def remove_former(config: ServingConfig, index: IndexConfig) -> None:
@@ -145,10 +142,16 @@ async def remove_former(config: ServingConfig, index: IndexConfig) -> None:
     if index.path in used:
         raise Kept(f"index {index.name} is in use")
     folder = await EdgeFolder.acquire(index.path, wait_seconds=0)
-    release_index(config.data_dir / "images", index.name)
-    forget(config.data_dir, index.name)
-    folder.drop()
+    _drop_folder(folder, config, index.name)
     log.info("index %s of a former model was deleted", index.name)
+
+
+def _drop_folder(folder: EdgeFolder, config: ServingConfig, name: str) -> None:
+    """Delete an Edge index, first what depends on it: if this is interrupted, the next attempt does
+    it again."""
+    release_index(config.data_dir / "images", name)
+    forget(config.data_dir, name)
+    folder.drop()
 
 
 def check_droppable(index: LeftBehind, *, with_documents: bool) -> None:

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from lookalike_crds.config import CarryOver, IngestionConfig
 from lookalike_crds.image_collection import GateSpec, ModelSpec
+from lookalike_crds.judgments import Judgment, WrongJudgments, read_judgments
 from lookalike_crds.progress import GateResult
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.layout import RESERVED, split
@@ -36,10 +37,11 @@ from lookalike_serving.images import ImageError
 from lookalike_serving.images.decode import decode_image
 from lookalike_serving.images.holders import holder_of
 from lookalike_serving.images.reader import Reader
+from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import Index, PointStore, Query, Vector
 from lookalike_serving.index.remote import RemoteIndex
-from lookalike_serving.ingest.judgments import Judgment, WrongJudgments, read_judgments
+from lookalike_serving.problems import Problem
 
 _BEST = 10
 """How many results of a query are compared, and at most the best of so many documents each."""
@@ -123,27 +125,32 @@ class Gate:
         judgments = await asyncio.to_thread(read_judgments, file)
         if len(judgments) > self._spec.queries:
             judgments = random.Random(_SEED).sample(judgments, self._spec.queries)
-        return [await self._of(each) for each in judgments]
+        return [await self._of(each, file) for each in judgments]
 
-    async def _of(self, judgment: Judgment) -> _Asked:
+    async def _of(self, judgment: Judgment, file: Path) -> _Asked:
         """Raises WrongJudgments."""
         name = self._config.collection.name
+        try:
+            filter = parse_filters(judgment.filters)
+        except Problem as problem:
+            raise WrongJudgments(file, f"line {judgment.line}: {problem}") from None
         relevant = frozenset(point_id(name, each) for each in judgment.relevant)
         match judgment.kind:
             case "document":
                 point = point_id(name, judgment.value)
-                return _Asked(None, point, relevant, judgment.filter)
+                return _Asked(None, point, relevant, filter)
             case "text":
-                return _Asked(judgment.value, None, relevant, judgment.filter)
+                return _Asked(judgment.value, None, relevant, filter)
             case "image":
                 try:
                     if "://" in judgment.value:
                         data = await self._reader.read(judgment.value)
                     else:
                         data = await asyncio.to_thread(Path(judgment.value).read_bytes)
-                    return _Asked(await self._pixels(data), None, relevant, judgment.filter)
+                    return _Asked(await self._pixels(data), None, relevant, filter)
                 except (OSError, ImageError) as error:
-                    raise WrongJudgments(f"image {judgment.value}: {error}") from None
+                    told = f"line {judgment.line}: image {judgment.value}: {error}"
+                    raise WrongJudgments(file, told) from None
 
     async def _sampled(self) -> list[_Asked]:
         """Documents of both indexes, chosen evenly and the same ones each time."""

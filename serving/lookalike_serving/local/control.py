@@ -82,7 +82,7 @@ class Control:
         self._answers = answers
         self._changing = asyncio.Lock()
         self._formers = Formers(run)
-        self._filling = {each.name for each in _serving(run).filling}
+        self._filling = {each.name for each in run.read_serving_config().filling}
         """The collections whose new index is being filled."""
         self._held: dict[str, str] = {}
         """Of those that are filled: why they do not answer."""
@@ -184,7 +184,7 @@ class Control:
 
     async def _back(self, name: str) -> dict[str, Any]:
         """The former model is to answer again, as soon as its index has what came since."""
-        serving = _serving(self._run)
+        serving = self._run.read_serving_config()
         if name in self._filling:
             raise Refused(
                 f"the former model of collection {name} still answers: `lookalike apply` with its "
@@ -304,7 +304,8 @@ class Control:
             if name not in self._filling:
                 return None  # another change has cancelled it meanwhile
             made = _progress(self._run.progress_file(name))
-            new = next(each for each in _serving(self._run).filling if each.name == name)
+            filling = self._run.read_serving_config().filling
+            new = next(each for each in filling if each.name == name)
             held = why_held(
                 made.sources.get(CARRIED),
                 tuple(each.key for each in made.errors if each.source == CARRIED),
@@ -318,7 +319,7 @@ class Control:
             return held.message
 
     async def _finish(self, name: str, *, leave_behind: bool = False) -> None:
-        before = _serving(self._run)
+        before = self._run.read_serving_config()
         since = _since(self._run.progress_file(name))
         taken = await self._replica.finish.remote(name, since, leave_behind)
         if "refused" in taken:
@@ -348,10 +349,6 @@ class Control:
             return
         usual = config.model_copy(update={"carry": None})
         write_atomically(path, usual.model_dump_json(indent=2, by_alias=True).encode())
-
-
-def _serving(run: RunDirectory) -> ServingConfig:
-    return ServingConfig.model_validate_json(run.serving_config.read_bytes())
 
 
 def _since(progress: Path) -> str:

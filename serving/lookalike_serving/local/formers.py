@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
-from lookalike_crds.config import CollectionConfig, ServingConfig
+from lookalike_crds.config import CollectionConfig
 from lookalike_crds.image_collection import KEEP_PREVIOUS
 from lookalike_crds.naming import described
 from lookalike_crds.switching import kept_for
@@ -86,11 +86,11 @@ class Formers:
         expired = {name: each for name, each in self.all().items() if each.until <= now}
         if not expired:
             return []
-        unused = {each.name: each for each in await left_behind(self._serving())}
+        unused = {each.name: each for each in await left_behind(self._run.read_serving_config())}
         for name, former in expired.items():
             index = former.collection.index.name
             if index in unused:
-                await drop(unused[index], self._serving, with_documents=True)
+                await drop(unused[index], self._run.read_serving_config, with_documents=True)
                 deleted.append(index)
                 log.info(
                     "index %s of the former model %s of collection %s was deleted: it was kept "
@@ -102,9 +102,6 @@ class Formers:
                 )
             self._write({key: each for key, each in self.all().items() if key != name})
         return deleted
-
-    def _serving(self) -> ServingConfig:
-        return ServingConfig.model_validate_json(self._run.serving_config.read_bytes())
 
     def _write(self, formers: dict[str, Former]) -> None:
         text = _File(formers).model_dump_json(indent=2, by_alias=True)

@@ -20,9 +20,12 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lookalike_serving.machine.files import write_atomically
+
+if TYPE_CHECKING:
+    from lookalike_crds.config import ServingConfig
 
 _LOCK_POLL_SECONDS = 0.1
 
@@ -141,6 +144,13 @@ class RunDirectory:
     @property
     def serving_config(self) -> Path:
         return self.path / "serving.json"
+
+    def read_serving_config(self) -> ServingConfig:
+        """What the server answers with, or the last one did. Raises OSError, ValidationError."""
+        # Imported here: most commands only look for the server, and start without pydantic.
+        from lookalike_crds.config import ServingConfig
+
+        return ServingConfig.model_validate_json(self.serving_config.read_bytes())
 
     @property
     def server_log(self) -> Path:

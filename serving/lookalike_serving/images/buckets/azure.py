@@ -81,8 +81,8 @@ class _Client:
     def head(self, key: str) -> Listed:
         return self._listed(self._lists.get_blob_client(key).get_blob_properties())
 
-    def labels(self, key: str, kinds: LabelKinds) -> Mapping[str, str]:
-        blob = self._lists.get_blob_client(key)
+    def labels(self, key: str) -> Mapping[str, str]:
+        blob, kinds = self._lists.get_blob_client(key), self._kinds
         user_metadata = blob.get_blob_properties().metadata if kinds.user_metadata else None
         return chosen(kinds, user_metadata, blob.get_blob_tags() if kinds.tags else None)
 

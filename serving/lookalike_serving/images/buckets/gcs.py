@@ -92,9 +92,9 @@ class _Client:
         found = self._bucket.get_blob(key, **_PATIENCE)
         return None if found is None else self._listed(found)
 
-    def labels(self, key: str, kinds: LabelKinds) -> Mapping[str, str]:
+    def labels(self, key: str) -> Mapping[str, str]:
         found = self._bucket.get_blob(key, **_PATIENCE)
-        return chosen(kinds, None if found is None else found.metadata, None)
+        return chosen(self._kinds, None if found is None else found.metadata, None)
 
     def read(self, key: str, part: Range | None) -> bytes:
         within = {"start": part.start, "end": part.start + part.length - 1} if part else {}

@@ -56,8 +56,11 @@ def open_bucket(bucket: Bucket, kinds: LabelKinds) -> ObjectStore:
 class _Client:
     """A listing tells no labels: `labels` asks for those of one object."""
 
-    def __init__(self, bucket: Bucket, lists: Any, reads: S3Store, *, anonymous: bool) -> None:
+    def __init__(
+        self, bucket: Bucket, lists: Any, reads: S3Store, kinds: LabelKinds, *, anonymous: bool
+    ) -> None:
         self._bucket = bucket
+        self._kinds = kinds
         self._lists = lists
         """botocore's client."""
         self.reads = reads
@@ -80,8 +83,8 @@ class _Client:
         told = self._lists.head_object(**self._asks, Key=key)
         return _listed({"Key": key, "Size": told["ContentLength"], **told})
 
-    def labels(self, key: str, kinds: LabelKinds) -> Mapping[str, str]:
-        user_metadata, tags = None, None
+    def labels(self, key: str) -> Mapping[str, str]:
+        user_metadata, tags, kinds = None, None, self._kinds
         if kinds.user_metadata:
             user_metadata = self._lists.head_object(**self._asks, Key=key).get("Metadata")
         if kinds.tags:
@@ -142,15 +145,15 @@ def _of_this_machine(bucket: Bucket, error: failures.BotoCoreError) -> BucketErr
     return bucket_error(bucket, None, None, str(error), kind=kind)
 
 
-def _opened(bucket: Bucket, secret: Mapping[str, str] | None, _: LabelKinds) -> _Client:
+def _opened(bucket: Bucket, secret: Mapping[str, str] | None, kinds: LabelKinds) -> _Client:
     """Raises BucketError."""
     try:
-        return _client(bucket, secret)
+        return _client(bucket, secret, kinds)
     except failures.BotoCoreError as error:
         raise _of_this_machine(bucket, error) from None
 
 
-def _client(bucket: Bucket, secret: Mapping[str, str] | None) -> _Client:
+def _client(bucket: Bucket, secret: Mapping[str, str] | None, kinds: LabelKinds) -> _Client:
     session = botocore.session.Session()
     if secret is not None and secret.keys() != {CA}:
         if not secret.get("AWS_ACCESS_KEY_ID") or not secret.get("AWS_SECRET_ACCESS_KEY"):
@@ -208,7 +211,7 @@ def _client(bucket: Bucket, secret: Mapping[str, str] | None) -> _Client:
         retry_config=rust_store.RETRIES,
         **given,
     )
-    return _Client(bucket, lists, reads, anonymous=anonymous)
+    return _Client(bucket, lists, reads, kinds, anonymous=anonymous)
 
 
 def _endpoint_of_environment() -> str | None:

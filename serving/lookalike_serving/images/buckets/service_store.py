@@ -76,7 +76,9 @@ class Client(Protocol):
 
     def head(self, key: str) -> Listed | None: ...
 
-    def labels(self, key: str, kinds: LabelKinds) -> Mapping[str, str]: ...
+    def labels(self, key: str) -> Mapping[str, str]:
+        """Those of the kinds that the client was made for."""
+        ...
 
     def read(self, key: str, part: Range | None) -> bytes: ...
 
@@ -95,7 +97,6 @@ class ServiceStore:
         make: Callable[[Bucket, Mapping[str, str] | None, LabelKinds], Client],
     ) -> None:
         self._bucket = bucket
-        self._kinds = kinds
         self._opened: Opened[Client] = Opened(
             bucket, lambda declared, secret: make(declared, secret, kinds)
         )
@@ -152,7 +153,7 @@ class ServiceStore:
         return None
 
     async def labels(self, key: str) -> Mapping[str, str]:
-        return await self._asked(key, None, lambda client: client.labels(key, self._kinds))
+        return await self._asked(key, None, lambda client: client.labels(key))
 
     async def read(self, key: str, most: int) -> bytes:
         async def quick(client: Client) -> bytes:
