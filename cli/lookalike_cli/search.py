@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from lookalike_cli.failure import ExitCode, Failure
 from lookalike_cli.options import DEFAULT_DATA_DIR, ApiKey, DataDir, Output, OutputFormat, Url
+from lookalike_crds.min_score import AUTO
 
 if TYPE_CHECKING:
     from lookalike import SearchResults
@@ -48,7 +50,11 @@ def search(
         int | None, typer.Option("--top-k", "-k", min=1, max=1000, help="Number of results.")
     ] = None,
     min_score: Annotated[
-        float | None, typer.Option(help="Omit results with a lower score.")
+        str | None,
+        typer.Option(
+            metavar="NUMBER|auto",
+            help="Omit results with a lower score; auto: than what `calibrate --save` found.",
+        ),
     ] = None,
     retriever: Annotated[
         str | None, typer.Option(help="Retriever to search, if the server has several.")
@@ -75,18 +81,36 @@ def search(
             'nothing to search for: give words ("red mug"), --image or --document', ExitCode.USAGE
         )
     filters = parse_filters(filter or ())
+    lowest = _lowest(min_score)
     with connect(url, data_dir, api_key) as client:
         name = retriever or only(
             [r.name for r in client.retrievers.list()], "retriever", "--retriever"
         )
         results = client.retrievers.search(
-            name, queries, filters=filters, top_k=top_k, min_score=min_score
+            name, queries, filters=filters, top_k=top_k, min_score=lowest
         )
         if save_grid is not None:
             from lookalike_cli.grid import save_results
 
             save_results(client, results, save_grid)
     _print(results, output, save_grid)
+
+
+def _lowest(text: str | None) -> float | Literal["auto"] | None:
+    """Raises Failure."""
+    if text is None or text == AUTO:
+        return AUTO if text == AUTO else None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise Failure(
+            f"--min-score is {text!r}: write a number, or auto for the threshold that `lookalike "
+            "calibrate --save` finds",
+            ExitCode.USAGE,
+        )
+    return number
 
 
 def _print(results: SearchResults, output: Output, saved: Path | None) -> None:

@@ -229,6 +229,13 @@ NOTHING_TO_RETRY = _refused(
     "The batch has no failed items.",
     "Nothing needs to be done: all items are stored.",
 )
+SCORES_CHANGED = _refused(
+    "scores-changed",
+    409,
+    "A calibration was measured with scores of another scale than the retriever has now: a model, "
+    "a collection, a weight, the fusion or the re-ranking stages have changed.",
+    "Calibrate again.",
+)
 DUPLICATE = _refused(
     "duplicate",
     409,

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from lookalike_crds.base import Condition, SecretKeyRef, Spec, Status
 from lookalike_crds.image_collection import ResourceList, StorageSpec
+from lookalike_crds.min_score import MinScore
 from lookalike_crds.names import HostName, Name, ObjectName
 from lookalike_crds.stages import Stage
 
@@ -36,9 +37,11 @@ class SearchSpec(Spec):
     """Defaults of every search; a request may say otherwise. Taken over without a restart."""
 
     top_k: int = Field(default=10, ge=1, le=1000, description="How many results a search returns.")
-    min_score: float | None = Field(
+    min_score: MinScore | None = Field(
         default=None,
-        description="Results with a lower score are left out. A higher score is better.",
+        description="Results with a lower score are left out. A higher score is better. A number, "
+        "or auto: the threshold for the kind of query that `lookalike calibrate --save` found. "
+        "Without one, no result is left out, and answers have a warning.",
     )
     fusion: Fusion = Field(
         default=Fusion.WEIGHTED,

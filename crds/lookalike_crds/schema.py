@@ -2,9 +2,10 @@
 
 A structural schema has no references, no unions and no nulls, so: references are written out, an
 optional value loses its null, one of several object types becomes one object with all their
-fields and a rule for each, and a value of several scalar types is left open. Nested defaults
-are written out in full, since the API server checks rules on a default before it fills it. A
-field of no type is invisible to rules: that it is required is checked in Python alone.
+fields and a rule for each, a value that is a number or a fixed word has bounds instead of a type,
+and a value of several other scalar types is left open. Nested defaults are written out in full,
+since the API server checks rules on a default before it fills it. A field of no type is invisible
+to rules: that it is required is checked in Python alone.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ class _Converter:
                 return self._bare(options[0], key)
             if all("$ref" in o for o in options):
                 return self._union([self._reference(o["$ref"]) for o in options])
-            return {"x-kubernetes-preserve-unknown-fields": True}
+            return {"x-kubernetes-preserve-unknown-fields": True, **_number_or_word(options)}
         result: Schema = {k: schema[k] for k in _KEPT if k in schema}
         if "const" in schema:
             result["type"] = "string"
@@ -178,6 +179,22 @@ class _Converter:
             },
             **({"x-kubernetes-validations": rules} if rules else {}),
         }
+
+
+def _number_or_word(options: list[Schema]) -> Schema:
+    """What refuses everything but a number and fixed words; empty if the options are others.
+
+    Such a value has no type. `x-kubernetes-int-or-string` would refuse 0.5.
+    """
+    words = [option["const"] for option in options if "const" in option]
+    if len(words) != len(options) - 1 or all(o.get("type") != "number" for o in options):
+        return {}
+    return {
+        "pattern": f"^({'|'.join(words)})$",  # holds for whatever is no text
+        "not": {"enum": [True, False, [], {}]},
+        "maxItems": 0,
+        "maxProperties": 0,
+    }
 
 
 def _lowered(text: str) -> str:

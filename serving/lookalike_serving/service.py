@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-from cachetools import LRUCache
+from cachetools import LRUCache, TTLCache
 
 from lookalike_crds.backoff import Backoff
 from lookalike_crds.config import (
@@ -73,6 +73,8 @@ _REMEMBER_SECONDS = 60.0
 _LOCK_STRIPES = 256
 _REMEMBERED_PICTURES = 64
 """Of about 700 KiB each."""
+CALIBRATION_SECONDS = 10.0
+"""How long a calibration is used before it is read again: another pod may have stored a new one."""
 _REMEMBERED_TEXTS = 1024
 """Recent text queries whose vectors are kept: paging and filtering repeat the same text."""
 
@@ -143,6 +145,8 @@ class Service:
         """Collections that are about to be opened, which the background does not try."""
         self.pictures: LRUCache[str, Any] = LRUCache(_REMEMBERED_PICTURES)
         """Pictures of documents that were compared lately: see copies/find.py."""
+        self.calibrations: TTLCache[str, Any] = TTLCache(1024, CALIBRATION_SECONDS)
+        """Of retrievers, as they were read last: see search/calibration.py."""
         self.lost: dict[str, str] = {}
         """Reports about collections whose index had documents and was empty when it was opened."""
         self._batches: Index | None = None

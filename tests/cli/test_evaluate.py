@@ -136,8 +136,9 @@ def test_calibrate_finds_the_score_that_parts_right_from_wrong(
     arguments = ("-f", file, "--precision", "1", "--url", server)
     ran = lookalike("calibrate", *arguments, "-o", "json")
     assert ran.code == 0, ran.err
-    document, text = ran.json
-    assert (document["queries"], text["queries"], text["count"]) == ("document", "text", 3)
+    image, text = ran.json
+    assert (image["queries"], text["queries"], text["count"]) == ("image", "text", 3)
+    assert text["pairs"] == 3 * 6
     found = text["threshold"]
     assert (found["precision"], found["low"], found["high"]) == (1, 1, 1)
     with Lookalike(server) as client:
@@ -159,3 +160,39 @@ def test_calibrate_says_if_no_score_is_good_enough(
     assert ran.code == 1
     assert "no score gives it" in ran.out
     assert "no score gives a wanted precision" in ran.err
+
+
+def test_a_saved_calibration_is_what_auto_means(
+    lookalike: Command, server: str, tmp_path: Path
+) -> None:
+    before = lookalike("search", "red", "--min-score", "auto", "--url", server)
+    assert before.code == 4
+    assert "has no calibration: measure one with `lookalike calibrate --save`" in before.err
+    words = [{"text": colour, "relevant": of(colour)} for colour in COLOURS]
+    file = written(tmp_path, *words)
+    several = ("-f", file, "--save", "--precision", 1, "--precision", 0.5, "--url", server)
+    ran = lookalike("calibrate", *several)
+    assert ran.code == 2
+    assert "name one --precision" in ran.err
+    ran = lookalike("calibrate", "-f", file, "--save", "--precision", 1, "--url", server)
+    assert ran.code == 0, ran.err
+    assert "saved for text queries of retriever r" in ran.err
+    measured = lookalike("calibrate", "-f", file, "--precision", 1, "--url", server, "-o", "json")
+    with Lookalike(server) as client:
+        kept = client.retrievers.calibration("r")
+        assert (kept.holds, kept.basis, kept.thresholds[0].wanted) == (True, "judgments", 1)
+        for colour in COLOURS:
+            found = client.retrievers.search("r", colour, min_score="auto")
+            assert {each.document_id for each in found} <= set(of(colour))
+            assert found.min_score == kept.thresholds[0].min_score
+            exactly = measured.json[0]["threshold"]["min_score"]
+            assert found.min_score == pytest.approx(exactly, abs=2e-6)
+        after = lookalike("search", "red", "--min-score", "auto", "--url", server, "-o", "json")
+        assert after.json["min_score"] == kept.thresholds[0].min_score
+        client.retrievers.delete_calibration("r")
+
+
+def test_a_wrong_cut_off_is_refused_before_anything_is_searched(lookalike: Command) -> None:
+    ran = lookalike("search", "red", "--min-score", "automatic")
+    assert ran.code == 2
+    assert "--min-score is 'automatic': write a number, or auto" in ran.err

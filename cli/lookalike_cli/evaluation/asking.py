@@ -54,6 +54,11 @@ class Asked:
     conditions: Sequence[str] | None
     retriever: str | None
 
+    @property
+    def basis(self) -> str:
+        """What is taken as relevant, in words."""
+        return "judgments" if self.same is None else f"documents with the same {self.same}"[:256]
+
 
 @dataclass(frozen=True, slots=True)
 class Session:

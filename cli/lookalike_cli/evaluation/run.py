@@ -89,7 +89,8 @@ def scored(
         relevant = _relevant(judgment, found)
         results = tuple((each.score, each.document_id in relevant) for each in found)
         total = max(judgment.total or 0, len(relevant))
-        return Scored(str(judgment.query["type"]), results, total)
+        kind = "text" if judgment.query["type"] == "text" else "image"
+        return Scored(kind, results, total)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(one, judgments))

@@ -20,7 +20,7 @@ class Scored:
     """The results of one query."""
 
     kind: str
-    """text, image or document."""
+    """text or image; image also for documents, whose scores have the same scale."""
     results: tuple[tuple[float, bool], ...]
     """The score of each result and whether it is relevant, best first."""
     total: int

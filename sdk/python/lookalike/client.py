@@ -36,6 +36,9 @@ class Retrievers(Resource):
     facets = blocking(facets.of_retriever)
     get = blocking(retrievers.get)
     list = iterating(retrievers.listing)
+    calibration = blocking(retrievers.calibration)
+    save_calibration = blocking(retrievers.save_calibration)
+    delete_calibration = blocking(retrievers.delete_calibration)
 
 
 class AsyncRetrievers(AsyncResource):
@@ -43,6 +46,9 @@ class AsyncRetrievers(AsyncResource):
     facets = awaiting(facets.of_retriever)
     get = awaiting(retrievers.get)
     list = iterating_async(retrievers.listing)
+    calibration = awaiting(retrievers.calibration)
+    save_calibration = awaiting(retrievers.save_calibration)
+    delete_calibration = awaiting(retrievers.delete_calibration)
 
 
 class Collections(Resource):

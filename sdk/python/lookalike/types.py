@@ -242,6 +242,8 @@ class SearchResults(Answered):
     took_ms: float = 0.0
     stages: tuple[StageTime, ...] = ()
     warnings: tuple[str, ...] = ()
+    min_score: float | None = None
+    """The score below which results were left out, if there is one."""
     total: int | None = None
     """With `facets`: documents that match the filters, whatever their score."""
     facets: tuple[Facet, ...] = ()
@@ -320,6 +322,44 @@ class Retriever(Answered):
     collections: tuple[SearchedCollection, ...] = ()
     search: dict[str, Any] = {}
     """Its defaults: top_k, min_score, fusion, stages."""
+    scores: str | None = None
+    """A digest of all that the scale of the scores follows from; None while a collection is not
+    open."""
+
+
+class CalibratedThreshold(Answered):
+    """The lowest score with which the wanted share of the results is relevant."""
+
+    queries: str
+    """text, image (also documents and vectors), or both: text together with any of these."""
+    min_score: float
+    wanted: float
+    """The share of relevant results that was wanted, 0 to 1."""
+    precision: float
+    """The share that was measured; `low` and `high` bound its 95 % confidence interval."""
+    low: float
+    high: float
+    recall: float
+    """The share of the relevant documents that were found."""
+    empty: float
+    """The share of the queries that had no result left."""
+    count: int
+    """Queries that it was measured with."""
+    pairs: int
+    """Results that were judged."""
+
+
+class Calibration(Answered):
+    """What `min_score="auto"` stands for."""
+
+    thresholds: tuple[CalibratedThreshold, ...]
+    basis: str
+    """What was taken as relevant, in words."""
+    made_at: datetime
+    holds: bool
+    """Whether it is used."""
+    changed: tuple[str, ...] = ()
+    """What has changed since it was made, so that it is not used."""
 
 
 class Model(Answered):

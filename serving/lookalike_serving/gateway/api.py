@@ -17,6 +17,7 @@ from lookalike_serving.batches import schemas
 from lookalike_serving.gateway import (
     batches,
     books,
+    calibrations,
     collections,
     dismissals,
     documents,
@@ -51,6 +52,7 @@ BODIES = (
     documents.UploadRequest,
     documents.UploadForm,
     documents.PatchRequest,
+    calibrations.CalibrationRequest,
     dismissals.DismissalRequest,
     duplicates.DuplicatesRequest,
     duplicates.DuplicatesForm,
@@ -108,6 +110,7 @@ def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool
         events,
         collections,
         retrievers,
+        calibrations,
         models,
         health,
         batches,

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from lookalike_crds.config import RetrieverConfig
+from lookalike_serving.gateway.calibrations import scores_of
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.listing import CURSOR, LIMIT, page_by_name
 from lookalike_serving.gateway.openapi import problems
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import RetrieverName
+from lookalike_serving.service import Service
 
 router = APIRouter(tags=["retrievers"])
 
@@ -24,7 +26,7 @@ class SearchedCollection(BaseModel):
 
 class SearchDefaults(BaseModel):
     top_k: int
-    min_score: float | None
+    min_score: float | Literal["auto"] | None
     fusion: str = Field(description="Weighted or RRF.")
     stages: list[dict[str, Any]] = Field(description="Re-ranking stages, in order.")
 
@@ -35,6 +37,10 @@ class Retriever(BaseModel):
     name: str
     collections: list[SearchedCollection]
     search: SearchDefaults
+    scores: str | None = Field(
+        description="A digest of all that the scale of the scores follows from: models, "
+        "collections, weights, fusion, stages. null while a collection is not open."
+    )
 
 
 class RetrieverList(BaseModel):
@@ -51,7 +57,8 @@ class RetrieverList(BaseModel):
 async def list_retrievers(
     request: Request, limit: int = LIMIT, cursor: str | None = CURSOR
 ) -> Response:
-    items = {name: _told(each) for name, each in service_of(request).retrievers.items()}
+    service = service_of(request)
+    items = {name: _told(service, each) for name, each in service.retrievers.items()}
     return json_response(request, page_by_name(items, limit, cursor))
 
 
@@ -62,12 +69,14 @@ async def list_retrievers(
     responses={200: {"model": Retriever}, **problems(404)},
 )
 async def get_retriever(retriever: RetrieverName, request: Request) -> Response:
-    return json_response(request, _told(service_of(request).retriever(retriever)))
+    service = service_of(request)
+    return json_response(request, _told(service, service.retriever(retriever)))
 
 
-def _told(retriever: RetrieverConfig) -> dict[str, Any]:
+def _told(service: Service, retriever: RetrieverConfig) -> dict[str, Any]:
     return {
         "name": retriever.name,
         "collections": [each.model_dump(mode="json") for each in retriever.collections],
         "search": retriever.search.model_dump(mode="json"),
+        "scores": scores_of(service, retriever),
     }

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from lookalike_crds.config import RetrieverConfig
+from lookalike_crds.min_score import AUTO
 from lookalike_serving.copies.find import MAX_TOP_K, FoundCopies, Match, find_copies
 from lookalike_serving.copies.upload import sensitivity_of
 from lookalike_serving.documents.layout import RESERVED, payload
 from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.problems import wrong
+from lookalike_serving.search.cut_off import CutOff
 from lookalike_serving.search.embedding import query_bytes
 from lookalike_serving.search.plan import Include, fields_of, unindexed_warnings
 from lookalike_serving.search.request import QueryType, SearchRequest
@@ -40,7 +42,7 @@ async def search_copies(
     Raises Problem (wrong request, closed collection, no OpenCV), ImageError, ModelError and
     IndexFailure.
     """
-    _check(request)
+    cut = _checked(request)
     states = [service.collection(each.name) for each in retriever.collections]
     tree = parse_filters(request.filters, fields_of(states))
     top_k = min(request.top_k or retriever.search.top_k, MAX_TOP_K)
@@ -66,7 +68,7 @@ async def search_copies(
         (state.name, match)
         for state, each in zip(states, found, strict=True)
         for match in each.matches
-        if request.min_score is None or match.comparison.confidence >= request.min_score
+        if cut.min_score is None or match.comparison.confidence >= cut.min_score
     ]
     told.sort(key=lambda each: each[1].comparison.order, reverse=True)
     base = (service.config.http.public_url or "").rstrip("/")
@@ -78,8 +80,8 @@ async def search_copies(
     return timed(results, clock, list(dict.fromkeys(warnings)))
 
 
-def _check(request: SearchRequest) -> None:
-    """Raises Problem 422."""
+def _checked(request: SearchRequest) -> CutOff:
+    """The lowest confidence that is wanted. Raises Problem 422."""
     for name in _REFUSED:
         if getattr(request, name) not in (None, False):
             raise wrong(name, "has no meaning with mode copies: leave it out, or use mode similar")
@@ -87,6 +89,9 @@ def _check(request: SearchRequest) -> None:
         raise wrong("queries", "mode copies takes one query, of type image")
     if request.include is not None and "vector" in request.include:
         raise wrong("include", "vector is not available with mode copies: leave it out")
+    if request.min_score == AUTO:
+        raise wrong("min_score", "is a number with mode copies: the score is the confidence")
+    return CutOff(request.min_score)
 
 
 def _result(collection: str, match: Match, include: Include, base: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from lookalike_serving.search import grouping
 from lookalike_serving.search.candidates import Candidate, traced
 from lookalike_serving.search.combine import CombinedQuery, combine
 from lookalike_serving.search.copies import search_copies
+from lookalike_serving.search.cut_off import cut_off
 from lookalike_serving.search.embedding import EmbeddedRequest, embed_queries
 from lookalike_serving.search.facets import count_facets
 from lookalike_serving.search.fusion import fuse
@@ -49,6 +50,7 @@ async def search(
     if request.mode is Mode.COPIES:
         return await search_copies(service, retriever, request, parts, clock)
     plan = plan_search(service, retriever, request)
+    cut = await cut_off(service, retriever, request)
     embedded = await embed_queries(service, plan, parts, clock)
     queries = {
         target.name: combine(embedded.queries[target.name], target.distance)
@@ -56,16 +58,13 @@ async def search(
         if embedded.queries[target.name]
     }
     ranked, warnings = await _ranked(service, plan, embedded, queries, clock)
-    kept = [c for c in ranked if plan.min_score is None or c.score >= plan.min_score]
+    kept = [candidate for candidate in ranked if cut.keeps(candidate)]
     if plan.filter is not None and queries and not ranked:
         for target in plan.targets:
             index, fields = target.state.index, target.state.config.fields
             warnings += await unfit_warnings(index, target.name, plan.filter, fields)
     if ranked and not kept:
-        best = max(candidate.score for candidate in ranked)
-        warnings.append(
-            f"no result reaches min_score {plan.min_score:g}: the best score was {best:.4g}"
-        )
+        warnings.append(cut.unreached(ranked))
     counted = None
     if plan.facets is not None:
         with clock.stage("facets"):
@@ -77,9 +76,10 @@ async def search(
         plan,
         queries,
         clock,
-        [*plan.warnings, *embedded.warnings, *warnings],
+        [*plan.warnings, *cut.warnings, *embedded.warnings, *warnings],
         service.config.http.public_url,
         counted,
+        min_score=cut.min_score,
     )
 
 

@@ -75,7 +75,6 @@ class SearchPlan:
     targets: tuple[Target, ...]
     filter: Filter | None
     top_k: int
-    min_score: float | None
     fusion: Fusion
     stages: tuple[Stage[Any], ...]
     include: Include
@@ -102,7 +101,6 @@ def plan_search(service: Service, retriever: RetrieverConfig, request: SearchReq
         targets=targets,
         filter=tree,
         top_k=top_k,
-        min_score=defaults.min_score if request.min_score is None else request.min_score,
         fusion=defaults.fusion,
         stages=stages,
         include=include,

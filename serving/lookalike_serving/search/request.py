@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
+from lookalike_crds.min_score import MinScore
 from lookalike_crds.stages import STAGES, StageSpec, as_requested, name_of
 from lookalike_serving.index.filters.operators import OPERATORS
 from lookalike_serving.index.filters.values import KEY_PATTERN, MAX_KEY
@@ -115,6 +116,7 @@ class SearchRequest(Strict):
                         "rerank": {"type": "null"},
                         "group_by": {"type": "null"},
                         "facets": {"type": "null"},
+                        "min_score": {"type": ["number", "null"]},
                         "include": {"items": {"not": {"const": "vector"}}},
                         "exact": {"const": False},
                         "explain": {"const": False},
@@ -174,8 +176,10 @@ class SearchRequest(Strict):
         le=MAX_TOP_K,
         description="Number of results. Default: that of the retriever.",
     )
-    min_score: float | None = Field(
-        default=None, allow_inf_nan=False, description="Leaves out what scores less."
+    min_score: MinScore | None = Field(
+        default=None,
+        description="Leaves out what scores less. A number, or auto: the threshold for this kind "
+        "of query that `lookalike calibrate --save` found. Default: that of the retriever.",
     )
     rerank: list[RequestedStage] | None = Field(
         default=None,
@@ -273,6 +277,9 @@ class SearchResponse(BaseModel):
     took_ms: float
     stages: list[StageTime]
     warnings: list[str]
+    min_score: float | None = Field(
+        default=None, description="The score below which results were left out, if there is one."
+    )
     total: int | None = Field(
         default=None,
         description="If facets are requested: the number of documents that match the filters, "

@@ -25,12 +25,16 @@ def respond(
     warnings: Sequence[str],
     public_url: str | None,
     counted: Counted | None = None,
+    *,
+    min_score: float | None = None,
 ) -> dict[str, Any]:
     """The whole answer. Image addresses are absolute where the service knows its public URL."""
     base = (public_url or "").rstrip("/")
     with clock.stage("respond"):
         results = [_result(c, plan, queries[c.collection], base) for c in candidates]
     answer = timed(results, clock, warnings)
+    if min_score is not None:
+        answer["min_score"] = min_score
     if counted is not None:
         answer |= {"total": counted.total, "facets": counted.facets}
     return answer

@@ -71,6 +71,21 @@ async def test_the_refusal_says_what_to_write(cluster: Cluster, namespace: str) 
         await cluster.create(retriever(namespace, "0shop"), dry_run=True)
 
 
+@pytest.mark.parametrize("value", [0.25, 1, -3, "auto"])
+async def test_a_cut_off_is_a_number_or_auto(cluster: Cluster, namespace: str, value: Any) -> None:
+    manifest = retriever(namespace, "shop", search={"minScore": value})
+    assert fits(manifest)
+    assert await is_taken(cluster, manifest)
+
+
+@pytest.mark.parametrize("value", ["automatic", "0.5", True, False, [], [1], {}, {"a": 1}])
+async def test_no_cut_off_is_anything_else(cluster: Cluster, namespace: str, value: Any) -> None:
+    manifest = retriever(namespace, "shop", search={"minScore": value})
+    assert not fits(manifest)
+    with pytest.raises(ApiError, match=r"spec\.search\.minScore"):
+        await cluster.create(manifest, dry_run=True)
+
+
 # Everything that a name can become part of.
 _BUSY: tuple[dict[str, Any], ...] = (
     {"ingestion": {"parallelism": 1000}, "deletionPolicy": "Retain"},

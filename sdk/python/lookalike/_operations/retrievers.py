@@ -11,7 +11,14 @@ from lookalike._operations import paths
 from lookalike._operations.facets import Fields, wire_fields
 from lookalike._operations.pages import Pages
 from lookalike._queries import wire_queries
-from lookalike.types import Filters, Queries, Retriever, SearchResults
+from lookalike.types import (
+    CalibratedThreshold,
+    Calibration,
+    Filters,
+    Queries,
+    Retriever,
+    SearchResults,
+)
 
 _FILTERS = '{"status": "active"}'
 
@@ -23,7 +30,7 @@ def search(
     mode: Literal["similar", "copies"] | None = None,
     filters: Filters | None = None,
     top_k: int | None = None,
-    min_score: float | None = None,
+    min_score: float | Literal["auto"] | None = None,
     rerank: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
     group_by: str | None = None,
     include: str | Sequence[str] | None = None,
@@ -42,7 +49,8 @@ def search(
     filters: `{"AND": [{"key": "status", "operator": "eq", "value": "active"}]}` or
         `{"status": "active", "price": {"lt": 20}}`.
     top_k: number of results, 1 to 1000. Default: that of the retriever.
-    min_score: omits results with a lower score.
+    min_score: omits results with a lower score; `"auto"`: than the calibrated threshold for this
+        kind of query. `results.min_score` is what was used.
     rerank: stages that replace those of the retriever, in order:
         `[{"type": "Diversity"}]`; `[]` for none.
     group_by: keep the best document of each value of this metadata key.
@@ -83,6 +91,46 @@ def get(retriever_id: str) -> Operation[Retriever]:
 def listing() -> Pages[Retriever]:
     """Every retriever of the server."""
     return Pages("/v1/retrievers", {}, _retriever)
+
+
+def calibration(retriever_id: str) -> Operation[Calibration]:
+    """The thresholds that `min_score="auto"` stands for. Raises NotFound if there are none."""
+    request = Request("GET", _calibration(retriever_id))
+    return (yield from call(Call(request, _told)))
+
+
+def save_calibration(
+    retriever_id: str,
+    thresholds: Sequence[CalibratedThreshold | Mapping[str, Any]],
+    *,
+    scores: str,
+    basis: str,
+) -> Operation[Calibration]:
+    """Store thresholds that were measured, in place of earlier ones.
+
+    scores: `Retriever.scores` from before they were measured. basis: what was taken as relevant.
+
+    Raises APIError with status 409 if the scores have changed since, by another model, weight or
+    stage.
+    """
+    given = [each if isinstance(each, Mapping) else each.model_dump() for each in thresholds]
+    body = {"scores": scores, "basis": basis, "thresholds": plain(given, "thresholds")}
+    request = Request("PUT", _calibration(retriever_id), json=body)
+    return (yield from call(Call(request, _told)))
+
+
+def delete_calibration(retriever_id: str) -> Operation[None]:
+    """Forget the thresholds. Raises NotFound if there are none."""
+    request = Request("DELETE", _calibration(retriever_id))
+    return (yield from call(Call(request, lambda answer: None, done_already=404)))
+
+
+def _calibration(retriever_id: str) -> str:
+    return f"{paths.retriever(retriever_id)}/calibration"
+
+
+def _told(answer: Answer) -> Calibration:
+    return Calibration.model_validate(answer.json())
 
 
 def _stages(rerank: Any) -> list[Any]:

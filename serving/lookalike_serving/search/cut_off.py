@@ -1,0 +1,104 @@
+"""The score below which results are left out: a number, or the calibrated one for `auto`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lookalike_crds.config import RetrieverConfig
+from lookalike_crds.min_score import AUTO
+from lookalike_serving.index.protocol import IndexFailure
+from lookalike_serving.problems import Problem, wrong
+from lookalike_serving.search.calibration import (
+    Calibration,
+    Calibrations,
+    QueryKind,
+    changed,
+    kind_of,
+    scale_of,
+)
+from lookalike_serving.search.candidates import Candidate
+from lookalike_serving.search.request import SearchRequest
+from lookalike_serving.service import Service
+
+_NAMES: dict[QueryKind, str] = {
+    "text": "text queries",
+    "image": "image queries",
+    "both": "queries of text and image together",
+}
+_REMEDY = "measure one with `lookalike calibrate --save`"
+
+
+@dataclass(frozen=True, slots=True)
+class CutOff:
+    """None if no result is left out."""
+
+    min_score: float | None
+    calibrated: QueryKind | None = None
+    """The kind of query that `min_score` was calibrated for."""
+    warnings: tuple[str, ...] = ()
+
+    def keeps(self, candidate: Candidate) -> bool:
+        return self.min_score is None or candidate.score >= self.min_score
+
+    def unreached(self, ranked: Sequence[Candidate]) -> str:
+        """Why nothing is left of these."""
+        best = max(candidate.score for candidate in ranked)
+        told = f"min_score {self.min_score:g}"
+        if self.calibrated is not None:
+            told = f"the calibrated min_score {self.min_score:.4g} for {_NAMES[self.calibrated]}"
+        return f"no result reaches {told}: the best score was {best:.4g}"
+
+
+async def cut_off(service: Service, retriever: RetrieverConfig, request: SearchRequest) -> CutOff:
+    """Raises Problem 422 if the request says auto and no calibration holds, and Problem 503 or
+    IndexFailure if it cannot be read. If only the retriever says auto, the search goes on without a
+    cut-off, with a warning.
+    """
+    asked = request.min_score
+    said = retriever.search.min_score if asked is None else asked
+    if said != AUTO:
+        return CutOff(said)
+    try:
+        calibration = await Calibrations(service).read(retriever.name)
+    except (Problem, IndexFailure) as failure:
+        if asked == AUTO:
+            raise
+        return _without(f"the calibration cannot be read: {failure}")
+    kind = kind_of(request.queries)
+    reason = _unusable(service, retriever, request, calibration, kind)
+    if reason is not None:
+        if asked == AUTO:
+            raise wrong("min_score", f"is auto, but {reason}")
+        return _without(reason)
+    threshold = None if calibration is None else calibration.of(kind)
+    return CutOff(None if threshold is None else threshold.min_score, kind)
+
+
+def _unusable(
+    service: Service,
+    retriever: RetrieverConfig,
+    request: SearchRequest,
+    calibration: Calibration | None,
+    kind: QueryKind,
+) -> str | None:
+    """Why no calibrated threshold holds for a request; None if one does."""
+    if calibration is None:
+        return f"retriever {retriever.name!r} has no calibration: {_REMEDY}"
+    if stale := changed(calibration, scale_of(service, retriever)):
+        return (
+            f"the calibration of {calibration.made_at} no longer holds, since this has changed: "
+            f"{', '.join(stale)}. Calibrate again: {_REMEDY}"
+        )
+    if changed(calibration, scale_of(service, retriever, request.rerank)):
+        return (
+            "the calibration holds for the re-ranking stages of the retriever, and the request "
+            "has others: leave out rerank, or write a number"
+        )
+    if calibration.of(kind) is None:
+        return f"the calibration has no threshold for {_NAMES[kind]}: {_REMEDY}"
+    return None
+
+
+def _without(reason: str) -> CutOff:
+    return CutOff(None, warnings=(f"min_score auto leaves nothing out: {reason}",))
