@@ -93,7 +93,7 @@ def test_pydantics_words_are_told_in_ours() -> None:
     assert [p.message for p in said] == [
         "has 0 entries: write at least 1",
         "write a number up to 1000",
-        "write a number",
+        "write a number, or auto for the threshold that `lookalike calibrate --save` finds",
     ]
 
 

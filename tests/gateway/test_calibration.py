@@ -139,9 +139,7 @@ async def test_a_calibration_of_other_scores_is_not_used(
         search=SearchSpec(stages=(DiversityStage(),)),
     )
     others = tuple(each for each in before.retrievers if each.name != "shop")
-    gateway.service.take(
-        light_of(before).model_copy(update={"retrievers": (*others, changed)})
-    )
+    gateway.service.take(light_of(before).model_copy(update={"retrievers": (*others, changed)}))
     try:
         refused = await search(client, min_score="auto")
         assert refused.status_code == 422

@@ -445,7 +445,7 @@ async def test_the_embedding_model_is_checked(client: httpx.AsyncClient) -> None
             "'mars' is not searched",
         ),
         ({"queries": [*text(), *text(weight=-1)]}, "queries", "cancel"),
-        ({"queries": text(), "min_score": "high"}, "min_score", "valid number"),
+        ({"queries": text(), "min_score": "high"}, "min_score", "write a number, or auto"),
         ({"queries": text(), "include": ["everything"]}, "include[0]", "pattern"),
         ({"queries": text(), "rerank": [{"type": "magic"}]}, "rerank[0]", "'Diversity', 'Boost'"),
         (

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from lookalike_crds.config import CollectionConfig, RetrieverConfig
+from lookalike_crds.config import RetrieverConfig
 from lookalike_crds.retriever import Fusion
 from lookalike_serving.books.record import Kind, Scope
 from lookalike_serving.index.protocol import Point
