@@ -13,6 +13,7 @@ from tests.support.pictures import drawn, encoded
 from tests.support.servers import serving
 
 from lookalike import Lookalike
+from lookalike_cli.evaluation.edits import EDITS
 
 COLOURS = ("red", "blue", "green")
 
@@ -115,7 +116,7 @@ def test_judgments_or_a_field_are_named(lookalike: Command) -> None:
     for arguments in ([], ["-f", "judgments.jsonl", "--same", "product"]):
         ran = lookalike("evaluate", *arguments)
         assert ran.code == 2
-        assert "name a file of judgments (-f), or a metadata field (--same)" in ran.err
+        assert "name a file of judgments (-f), a metadata field (--same), or --edited" in ran.err
 
 
 def test_filters_of_a_judgment_and_of_the_command_hold_together(
@@ -180,15 +181,15 @@ def test_a_saved_calibration_is_what_auto_means(
     measured = lookalike("calibrate", "-f", file, "--precision", 1, "--url", server, "-o", "json")
     with Lookalike(server) as client:
         kept = client.retrievers.calibration("r")
-        assert (kept.holds, kept.basis, kept.thresholds[0].wanted) == (True, "judgments", 1)
+        assert (kept.holds, kept.basis, kept.thresholds["text"].wanted) == (True, "judgments", 1)
         for colour in COLOURS:
             found = client.retrievers.search("r", colour, min_score="auto")
             assert {each.document_id for each in found} <= set(of(colour))
-            assert found.min_score == kept.thresholds[0].min_score
+            assert found.min_score == kept.thresholds["text"].min_score
             exactly = measured.json[0]["threshold"]["min_score"]
             assert found.min_score == pytest.approx(exactly, abs=2e-6)
         after = lookalike("search", "red", "--min-score", "auto", "--url", server, "-o", "json")
-        assert after.json["min_score"] == kept.thresholds[0].min_score
+        assert after.json["min_score"] == kept.thresholds["text"].min_score
         client.retrievers.delete_calibration("r")
 
 
@@ -196,3 +197,21 @@ def test_a_wrong_cut_off_is_refused_before_anything_is_searched(lookalike: Comma
     ran = lookalike("search", "red", "--min-score", "automatic")
     assert ran.code == 2
     assert "--min-score is 'automatic': write a number, or auto" in ran.err
+
+
+def test_edited_copies_need_no_judgments_and_say_so(lookalike: Command, server: str) -> None:
+    arguments = ("--edited", "--k", 1, "--url", server)
+    ran = lookalike("evaluate", *arguments, "-o", "json")
+    assert ran.code == 0, ran.err
+    assert "nobody has judged these results: a query is an edited copy" in ran.err
+    assert ran.json["basis"] == "self-supervised: edited copies of stored pictures"
+    groups = {each["group"]: each["queries"] for each in ran.json["groups"]}
+    assert groups == {"all": 6, **{f"edit: {name}": 1 for name in EDITS}}
+    assert ran.json["groups"][0]["index"]["reciprocal_rank"]["value"] > 0.5
+    query, *_ = ran.json["queries"]
+    assert query["query"]["value"].endswith(f", {query['edit']}"), "no bytes of pictures"
+    table = lookalike("evaluate", *arguments, "--sample", 2)
+    assert "Relevant: self-supervised: edited copies of stored pictures" in table.out
+    ran = lookalike("calibrate", "--edited", "--precision", 0.5, "--url", server, "-o", "json")
+    assert (ran.json[0]["queries"], ran.json[0]["count"]) == ("image", 6)
+    assert ran.json[0]["basis"].startswith("self-supervised")

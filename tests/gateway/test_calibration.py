@@ -47,16 +47,16 @@ async def _without(client: httpx.AsyncClient) -> AsyncIterator[None]:
         await client.delete(_PATH.format(name))
 
 
-def threshold(min_score: float, queries: str = "text", **changes: Any) -> dict[str, Any]:
+def threshold(min_score: float) -> dict[str, Any]:
     measured = {"precision": 0.91, "low": 0.8, "high": 1.0, "recall": 0.7, "empty": 0.1}
-    asked = {"queries": queries, "min_score": min_score, "wanted": 0.9, "count": 40, "pairs": 400}
-    return asked | measured | changes
+    return {"min_score": min_score, "wanted": 0.9, "count": 40, "pairs": 400, **measured}
 
 
 async def stored(
-    client: httpx.AsyncClient, *thresholds: dict[str, Any], retriever: str = "shop"
+    client: httpx.AsyncClient, retriever: str = "shop", **min_scores: float
 ) -> httpx.Response:
     scores = (await client.get(f"/v1/retrievers/{retriever}")).json()["scores"]
+    thresholds = {kind: threshold(each) for kind, each in min_scores.items()}
     body = {"scores": scores, "basis": "judgments", "thresholds": thresholds}
     return await client.put(_PATH.format(retriever), json=body)
 
@@ -75,7 +75,7 @@ async def test_the_threshold_of_the_kind_of_query_is_used(client: httpx.AsyncCli
     first, second, *_ = await best(client)
     image, *_ = await best(client, _DOCUMENT)
     of_text, of_image = (first + second) / 2, image / 2
-    answer = await stored(client, threshold(of_text), threshold(of_image, "image"))
+    answer = await stored(client, text=of_text, image=of_image)
     assert answer.status_code == 200, answer.text
     assert answer.json()["holds"] is True
     assert (await client.get(_PATH.format("shop"))).json() == answer.json()
@@ -92,7 +92,7 @@ async def test_the_threshold_of_the_kind_of_query_is_used(client: httpx.AsyncCli
 
 async def test_an_empty_answer_says_why(client: httpx.AsyncClient) -> None:
     first, *_ = await best(client)
-    await stored(client, threshold(first + 0.125))
+    await stored(client, text=first + 0.125)
     answer = (await search(client, min_score="auto")).json()
     assert answer["results"] == []
     assert answer["warnings"] == [
@@ -121,7 +121,7 @@ async def test_without_a_calibration_a_request_is_refused_and_a_retriever_warns(
 async def test_the_default_of_a_retriever_is_overruled_by_a_number(
     client: httpx.AsyncClient,
 ) -> None:
-    await stored(client, threshold(2.0), retriever="asking")
+    await stored(client, "asking", text=2.0)
     assert (await client.get("/v1/retrievers/asking")).json()["search"]["min_score"] == "auto"
     assert (await search(client, "asking")).json()["results"] == []
     answer = (await search(client, "asking", min_score=-1)).json()
@@ -131,7 +131,7 @@ async def test_the_default_of_a_retriever_is_overruled_by_a_number(
 async def test_a_calibration_of_other_scores_is_not_used(
     client: httpx.AsyncClient, gateway: Gateway
 ) -> None:
-    await stored(client, threshold(2.0))
+    await stored(client, text=2.0)
     before = gateway.service.config
     changed = RetrieverConfig(
         name="shop",
@@ -157,12 +157,13 @@ async def test_a_calibration_of_other_scores_is_not_used(
 async def test_what_was_measured_with_other_scores_is_not_stored(
     client: httpx.AsyncClient,
 ) -> None:
-    body = {"scores": "0" * 16, "basis": "judgments", "thresholds": [threshold(0.2)]}
+    body = {"scores": "0" * 16, "basis": "judgments", "thresholds": {"text": threshold(0.2)}}
     answer = await client.put(_PATH.format("shop"), json=body)
     assert (answer.status_code, answer.json()["code"]) == (409, "scores-changed")
-    answer = await stored(client, threshold(0.2), threshold(0.3))
-    assert (answer.status_code, answer.json()["errors"][0]["path"]) == (422, "thresholds")
-    answer = await stored(client, threshold(0.2), retriever="ranks")
+    answer = await stored(client, sound=0.2)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["path"].startswith("thresholds")
+    answer = await stored(client, "ranks", text=0.2)
     assert answer.status_code == 422
     assert "RRF, whose scores follow from ranks" in answer.json()["detail"]
 
@@ -199,7 +200,7 @@ async def test_a_search_does_not_fail_because_records_cannot_be_read(
 async def test_a_calibration_is_still_there_after_a_restart(
     client: httpx.AsyncClient, gateway: Gateway, config: ServingConfig
 ) -> None:
-    made = (await stored(client, threshold(0.2))).json()
+    made = (await stored(client, text=0.2)).json()
     await gateway.service.close()
     async for again in running(config):
         assert (await again.client.get(_PATH.format("shop"))).json() == made

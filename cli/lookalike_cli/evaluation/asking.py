@@ -32,8 +32,16 @@ Same = Annotated[
         "each other, and are searched for by each other."
     ),
 ]
+Edited = Annotated[
+    bool,
+    typer.Option(
+        "--edited",
+        help="Without a file: search with edited copies of stored pictures (cropped, mirrored, "
+        "darker, …). Only the document that was edited is relevant.",
+    ),
+]
 Sample = Annotated[
-    int, typer.Option(min=1, max=100_000, help="With --same: at most so many queries.")
+    int, typer.Option(min=1, max=100_000, help="With --same or --edited: at most so many queries.")
 ]
 Conditions = Annotated[
     list[str] | None,
@@ -50,6 +58,7 @@ class Asked:
 
     file: Path | None
     same: str | None
+    edited: bool
     sample: int
     conditions: Sequence[str] | None
     retriever: str | None
@@ -57,7 +66,28 @@ class Asked:
     @property
     def basis(self) -> str:
         """What is taken as relevant, in words."""
-        return "judgments" if self.same is None else f"documents with the same {self.same}"[:256]
+        if self.edited:
+            return "self-supervised: edited copies of stored pictures"
+        if self.same is not None:
+            return f"self-supervised: documents with the same {self.same}"[:256]
+        return "judgments"
+
+    @property
+    def caution(self) -> str | None:
+        """What the figures do not say, if nobody has judged anything."""
+        if self.edited:
+            return (
+                "nobody has judged these results: a query is an edited copy of a stored picture, "
+                "and only that document is relevant. The figures and thresholds are about copies, "
+                "and say nothing about other pictures of the same thing: for these, use judgments "
+                "(-f) or --same"
+            )
+        if self.same is not None:
+            return (
+                f"nobody has judged these results: documents with the same {self.same} count as "
+                "relevant, and all others as not relevant"
+            )
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +123,14 @@ def session(
     from lookalike_cli.connection import connect, only
     from lookalike_cli.evaluation import judgments
     from lookalike_cli.filters import parse_filters
+    from lookalike_cli.printing import notice
 
-    if (asked.file is None) == (asked.same is None):
-        raise Failure("name a file of judgments (-f), or a metadata field (--same)", ExitCode.USAGE)
+    if sum((asked.file is not None, asked.same is not None, asked.edited)) != 1:
+        raise Failure(
+            "name a file of judgments (-f), a metadata field (--same), or --edited to search with "
+            "edited copies of stored pictures",
+            ExitCode.USAGE,
+        )
     read = None if asked.file is None else judgments.read(asked.file)
     filters = parse_filters(asked.conditions or ())
     with connect(url, data_dir, api_key) as client:
@@ -103,21 +138,40 @@ def session(
             [each.name for each in client.retrievers.list()], "retriever", "--retriever"
         )
         if read is None:
-            read = _from_metadata(client, name, str(asked.same), asked.sample, filters)
+            read = _self_supervised(client, name, asked, filters)
+        if asked.caution is not None:
+            notice(asked.caution)
         yield Session(client, name, read, filters)
 
 
-def _from_metadata(
-    client: Lookalike, retriever: str, field: str, sample: int, filters: Mapping[str, Any] | None
+def _self_supervised(
+    client: Lookalike, retriever: str, asked: Asked, filters: Mapping[str, Any] | None
 ) -> list[Judgment]:
+    """Judgments from what is stored. Raises Failure."""
+    from lookalike import APIError
+    from lookalike_cli.evaluation.edits import edited_copies, sampled
     from lookalike_cli.evaluation.judgments import same_value
+    from lookalike_cli.printing import notice
 
     collections = client.retrievers.get(retriever).collections
     if len(collections) != 1:
         raise Failure(
-            f"retriever {retriever} searches several collections: --same takes one with a single "
-            "collection; otherwise write judgments into a file",
+            f"retriever {retriever} searches several collections: --same and --edited take one "
+            "with a single collection; otherwise write judgments into a file",
             ExitCode.USAGE,
         )
     name = collections[0].name
-    return same_value(client.documents.list(name, filters=filters, limit=1000), field, sample)
+    documents = client.documents.list(name, filters=filters, limit=1000)
+    if asked.same is not None:
+        return same_value(documents, asked.same, asked.sample)
+
+    def image(id: str) -> bytes | None:
+        try:
+            return client.documents.image(name, id)
+        except APIError:
+            return None
+
+    judgments, without = edited_copies(sampled(documents, asked.sample), image)
+    if without:
+        notice(f"{without} documents of the sample have no picture that can be read: left out")
+    return judgments

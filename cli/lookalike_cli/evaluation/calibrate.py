@@ -12,6 +12,7 @@ import typer
 from lookalike_cli.evaluation.asking import (
     Asked,
     Conditions,
+    Edited,
     File,
     Same,
     Sample,
@@ -29,7 +30,9 @@ lookalike calibrate -f judgments.jsonl
 
 lookalike calibrate -f judgments.jsonl --precision 0.95 --output json
 
-lookalike calibrate --same product_id --precision 0.9 --save"""
+lookalike calibrate --same product_id --precision 0.9 --save
+
+lookalike calibrate --edited"""
 
 _FEW = 30
 _WANTED = (0.5, 0.8, 0.9, 0.95)
@@ -39,6 +42,7 @@ _WANTED_TO_SAVE = 0.9
 def calibrate(
     file: File = None,
     same: Same = None,
+    edited: Edited = False,
     sample: Sample = 200,
     filter: Conditions = None,
     precision: Annotated[
@@ -65,7 +69,7 @@ def calibrate(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     api_key: ApiKey = None,
 ) -> None:
-    """Find the min_score below which results are mostly wrong, from judgments or from metadata.
+    """Find the min_score below which results are mostly wrong, from judgments or stored pictures.
 
     Prints the lowest min_score that gives each wanted precision, with its 95 % confidence interval,
     the share of the relevant documents that are still found, and the share of the queries that get
@@ -73,12 +77,12 @@ def calibrate(
     collections or the re-ranking stages change. Exit code 1 if no score gives any wanted precision.
     """
     from lookalike_cli.evaluation import run
-    from lookalike_cli.printing import notice, print_json
+    from lookalike_cli.printing import console, notice, print_json
 
     if save and len(set(precision or ())) > 1:
         raise Failure("--save stores one threshold: name one --precision", ExitCode.USAGE)
     wanted = sorted(set(precision or ((_WANTED_TO_SAVE,) if save else _WANTED)))
-    asked = Asked(file, same, sample, filter, retriever)
+    asked = Asked(file, same, edited, sample, filter, retriever)
     with session(asked, url, data_dir, api_key) as at:
         scores = at.client.retrievers.get(at.retriever).scores
         with at.progress() as done:
@@ -90,8 +94,9 @@ def calibrate(
             if count < _FEW:
                 notice(f"only {count} {kind} queries: the thresholds may be far off; use more")
         if output is Output.JSON:
-            print_json([row.as_json() for row in rows])
+            print_json([{**row.as_json(), "basis": asked.basis} for row in rows])
         else:
+            console().print(f"Relevant: {asked.basis}", markup=False)
             _print(rows)
         found = [row for row in rows if row.threshold is not None]
         if not found:
@@ -169,9 +174,8 @@ def _save(at: Session, found: Sequence[_Row], scores: str | None, basis: str) ->
 
     saved = at.client.retrievers.save_calibration(
         at.retriever,
-        [
-            {
-                "queries": row.kind,
+        {
+            row.kind: {
                 "wanted": row.wanted,
                 "count": row.queries,
                 "pairs": row.pairs,
@@ -180,11 +184,11 @@ def _save(at: Session, found: Sequence[_Row], scores: str | None, basis: str) ->
             }
             for row in found
             if row.threshold is not None
-        ],
+        },
         scores=scores or "",
         basis=basis,
     )
-    kinds = " and ".join(each.queries for each in saved.thresholds)
+    kinds = " and ".join(saved.thresholds)
     notice(
         f"saved for {kinds} queries of retriever {at.retriever}: searches with min_score auto use "
         "it, and so do all searches if the Retriever has spec.search.minScore: auto"

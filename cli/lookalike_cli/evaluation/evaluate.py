@@ -9,6 +9,7 @@ import typer
 from lookalike_cli.evaluation.asking import (
     Asked,
     Conditions,
+    Edited,
     File,
     Same,
     Sample,
@@ -23,12 +24,15 @@ lookalike evaluate -f judgments.jsonl
 
 lookalike evaluate -f judgments.jsonl --filter status=active --output json
 
-lookalike evaluate --same product_id --sample 500"""
+lookalike evaluate --same product_id --sample 500
+
+lookalike evaluate --edited --sample 100"""
 
 
 def evaluate(
     file: File = None,
     same: Same = None,
+    edited: Edited = False,
     sample: Sample = 200,
     filter: Conditions = None,
     k: Annotated[int, typer.Option("--k", min=1, max=1000, help="The k of P@k, R@k, nDCG@k.")] = 10,
@@ -41,17 +45,17 @@ def evaluate(
     data_dir: DataDir = DEFAULT_DATA_DIR,
     api_key: ApiKey = None,
 ) -> None:
-    """Measure how good the results of a retriever are, from judgments or from metadata.
+    """Measure how good the results of a retriever are, from judgments or stored pictures.
 
     Prints P@k, R@k, mAP, nDCG@k and MRR with 95 % confidence intervals, for all queries and for
-    each language and filter of the judgments. Each query is also answered by exact search, which
-    shows what the approximate index costs.
+    each language, filter and edit. Each query is also answered by exact search, which shows what
+    the approximate index costs.
     """
     from lookalike_cli.evaluation import report, run
     from lookalike_cli.printing import console, notice, print_json
 
     depth = max(k, depth)
-    asked = Asked(file, same, sample, filter, retriever)
+    asked = Asked(file, same, edited, sample, filter, retriever)
     with session(asked, url, data_dir, api_key) as at:
         with at.progress() as done:
             judged = run.judge(
@@ -68,8 +72,9 @@ def evaluate(
     for warning in list(dict.fromkeys(w for each in judged for w in each.warnings))[:10]:
         notice(warning)
     if output is Output.JSON:
-        print_json(report.as_json(judged, k, depth))
+        print_json(report.as_json(judged, k, depth, asked.basis))
         return
+    console().print(f"Relevant: {asked.basis}", markup=False)
     console().print(report.as_table(judged, k))
     console().print("The queries with the lowest nDCG:")
     for each in report.worst(judged):

@@ -28,10 +28,19 @@ class Judgment:
     """The metadata field and value that make a document relevant, instead of its id."""
     total: int | None = None
     """How many documents are relevant, if it is more than are in `relevant`."""
+    edit: str | None = None
+    """What was done to the stored picture that is searched with."""
+    label: str | None = None
+    """What the query is called instead of its value."""
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """The query, for people: without the bytes of a picture."""
+        return self.query if self.label is None else {**self.query, "value": self.label}
 
     @property
     def shown(self) -> str:
-        value = self.query["value"]
+        value = self.asked["value"]
         return str(value) if self.query["type"] == "text" else f"{self.query['type']} {value}"
 
 

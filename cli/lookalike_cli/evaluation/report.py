@@ -1,4 +1,4 @@
-"""The figures of an evaluation: of all queries, and of each language and each filter."""
+"""The figures of an evaluation: of all queries, and of each language, filter and edit."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ class Row:
 
 
 def rows(judged: Sequence[Judged]) -> list[Row]:
-    """One of all queries, then one of each language and filter if there are several."""
+    """One of all queries, then one of each language, filter and edit."""
     made = [_row("all", judged)]
     for label, key in (
         ("language", lambda each: each.judgment.language),
         ("filters", lambda each: _text(each.judgment.filters)),
+        ("edit", lambda each: each.judgment.edit),
     ):
         groups: dict[str, list[Judged]] = {}
         for each in judged:
@@ -60,8 +61,10 @@ def worst(judged: Sequence[Judged]) -> list[Judged]:
     return sorted(judged, key=lambda each: each.figures.ndcg)[:_WORST]
 
 
-def as_json(judged: Sequence[Judged], k: int, depth: int) -> dict[str, Any]:
+def as_json(judged: Sequence[Judged], k: int, depth: int, basis: str) -> dict[str, Any]:
+    """`basis`: what was taken as relevant, in words."""
     return {
+        "basis": basis,
         "k": k,
         "depth": depth,
         "groups": [
@@ -76,9 +79,10 @@ def as_json(judged: Sequence[Judged], k: int, depth: int) -> dict[str, Any]:
         ],
         "queries": [
             {
-                "query": each.judgment.query,
+                "query": each.judgment.asked,
                 "language": each.judgment.language,
                 "filters": each.judgment.filters,
+                "edit": each.judgment.edit,
                 "figures": asdict(each.figures),
                 "exact": asdict(each.exact),
                 "overlap": each.overlap,

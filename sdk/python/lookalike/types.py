@@ -330,8 +330,6 @@ class Retriever(Answered):
 class CalibratedThreshold(Answered):
     """The lowest score with which the wanted share of the results is relevant."""
 
-    queries: str
-    """text, image (also documents and vectors), or both: text together with any of these."""
     min_score: float
     wanted: float
     """The share of relevant results that was wanted, 0 to 1."""
@@ -352,7 +350,9 @@ class CalibratedThreshold(Answered):
 class Calibration(Answered):
     """What `min_score="auto"` stands for."""
 
-    thresholds: tuple[CalibratedThreshold, ...]
+    thresholds: dict[str, CalibratedThreshold]
+    """By kind of query: text, image (also documents and vectors), or both, which is text together
+    with any of these."""
     basis: str
     """What was taken as relevant, in words."""
     made_at: datetime

@@ -33,6 +33,10 @@ from lookalike_serving.service import Service
 
 router = APIRouter(tags=["retrievers"])
 _PATH = "/v1/retrievers/{retriever}/calibration"
+_KINDS = (
+    "For each kind of query. image: also stored documents and vectors. both: text together with "
+    "any of these."
+)
 
 
 def _share(description: str) -> Any:
@@ -42,10 +46,6 @@ def _share(description: str) -> Any:
 class CalibratedThreshold(Strict):
     """The lowest score with which the wanted share of the results is relevant."""
 
-    queries: QueryKind = Field(
-        description="The kind of query that it is for. image: also stored documents and vectors. "
-        "both: text together with any of these."
-    )
     min_score: float = Field(allow_inf_nan=False, description="What `min_score: auto` stands for.")
     wanted: float = _share("The share of relevant results that was wanted.")
     precision: float = _share("The share that was measured with `min_score`.")
@@ -66,9 +66,8 @@ class CalibrationRequest(Strict):
                 {
                     "scores": "0f4be8a5a4c0d6f1",
                     "basis": "judgments",
-                    "thresholds": [
-                        {
-                            "queries": "text",
+                    "thresholds": {
+                        "text": {
                             "min_score": 0.243,
                             "wanted": 0.9,
                             "precision": 0.91,
@@ -79,7 +78,7 @@ class CalibrationRequest(Strict):
                             "count": 120,
                             "pairs": 12000,
                         }
-                    ],
+                    },
                 }
             ]
         }
@@ -92,13 +91,11 @@ class CalibrationRequest(Strict):
     basis: str = Field(
         min_length=1, max_length=256, description="What was taken as relevant, in words."
     )
-    thresholds: list[CalibratedThreshold] = Field(
-        min_length=1, max_length=3, description="One for each kind of query."
-    )
+    thresholds: dict[QueryKind, CalibratedThreshold] = Field(min_length=1, description=_KINDS)
 
 
 class CalibrationView(BaseModel):
-    thresholds: list[CalibratedThreshold]
+    thresholds: dict[QueryKind, CalibratedThreshold] = Field(description=_KINDS)
     basis: str
     made_at: str = Field(description="RFC 3339, UTC.")
     holds: bool = Field(description="Whether `min_score: auto` uses it.")
@@ -135,10 +132,6 @@ async def put_calibration(retriever: RetrieverName, request: Request) -> Respons
     service = service_of(request)
     config = service.retriever(retriever)
     asked = await read_json(request, CalibrationRequest)
-    kinds = [each.queries for each in asked.thresholds]
-    for kind in kinds:
-        if kinds.count(kind) > 1:
-            raise wrong("thresholds", f"has two for {kind!r}: write one for each kind of query")
     _check_comparable(config)
     scale = scale_of(service, config)
     if asked.scores != digest(scale):
@@ -148,7 +141,7 @@ async def put_calibration(retriever: RetrieverName, request: Request) -> Respons
             "weight or stage has changed since `scores` was read. Calibrate again.",
         )
     made = Calibration(
-        tuple(Threshold(**each.model_dump()) for each in asked.thresholds),
+        {kind: Threshold(**each.model_dump()) for kind, each in asked.thresholds.items()},
         asked.basis,
         now_text(),
         scale,
@@ -175,7 +168,7 @@ def told(calibration: Calibration, now: Scale) -> dict[str, Any]:
     """In the shape of CalibrationView."""
     differing = changed(calibration, now)
     return {
-        "thresholds": [asdict(each) for each in calibration.thresholds],
+        "thresholds": {kind: asdict(each) for kind, each in calibration.thresholds.items()},
         "basis": calibration.basis,
         "made_at": calibration.made_at,
         "holds": not differing,

@@ -31,7 +31,6 @@ Scale = Mapping[str, str]
 class Threshold:
     """For one kind of query. Shares are 0 to 1."""
 
-    queries: QueryKind
     min_score: float
     wanted: float
     """The precision that was asked for."""
@@ -52,15 +51,12 @@ class Threshold:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    thresholds: tuple[Threshold, ...]
+    thresholds: Mapping[QueryKind, Threshold]
     basis: str
     """What was taken as relevant, in words."""
     made_at: str
     """RFC 3339, UTC."""
     scale: Scale
-
-    def of(self, kind: QueryKind) -> Threshold | None:
-        return next((each for each in self.thresholds if each.queries == kind), None)
 
 
 def kind_of(queries: Sequence[QueryPart]) -> QueryKind:
@@ -144,7 +140,7 @@ def _id(retriever: str) -> str:
 
 def _read(payload: Mapping[str, Any]) -> Calibration:
     told = json.loads(payload["calibration"])
-    thresholds = tuple(Threshold(**each) for each in told["thresholds"])
+    thresholds = {kind: Threshold(**each) for kind, each in told["thresholds"].items()}
     return Calibration(thresholds, told["basis"], told["made_at"], told["scale"])
 
 

@@ -71,7 +71,7 @@ async def cut_off(service: Service, retriever: RetrieverConfig, request: SearchR
         if asked == AUTO:
             raise wrong("min_score", f"is auto, but {reason}")
         return _without(reason)
-    threshold = None if calibration is None else calibration.of(kind)
+    threshold = None if calibration is None else calibration.thresholds.get(kind)
     return CutOff(None if threshold is None else threshold.min_score, kind)
 
 
@@ -95,8 +95,9 @@ def _unusable(
             "the calibration holds for the re-ranking stages of the retriever, and the request "
             "has others: leave out rerank, or write a number"
         )
-    if calibration.of(kind) is None:
-        return f"the calibration has no threshold for {_NAMES[kind]}: {_REMEDY}"
+    if kind not in calibration.thresholds:
+        remedy = "write a number" if kind == "both" else _REMEDY
+        return f"the calibration has no threshold for {_NAMES[kind]}: {remedy}"
     return None
 
 

@@ -101,19 +101,24 @@ def calibration(retriever_id: str) -> Operation[Calibration]:
 
 def save_calibration(
     retriever_id: str,
-    thresholds: Sequence[CalibratedThreshold | Mapping[str, Any]],
+    thresholds: Mapping[str, CalibratedThreshold | Mapping[str, Any]],
     *,
     scores: str,
     basis: str,
 ) -> Operation[Calibration]:
     """Store thresholds that were measured, in place of earlier ones.
 
+    thresholds: by kind of query: text, image (also documents and vectors), or both, which is text
+        together with any of these.
     scores: `Retriever.scores` from before they were measured. basis: what was taken as relevant.
 
     Raises APIError with status 409 if the scores have changed since, by another model, weight or
     stage.
     """
-    given = [each if isinstance(each, Mapping) else each.model_dump() for each in thresholds]
+    given = {
+        kind: each if isinstance(each, Mapping) else each.model_dump()
+        for kind, each in thresholds.items()
+    }
     body = {"scores": scores, "basis": basis, "thresholds": plain(given, "thresholds")}
     request = Request("PUT", _calibration(retriever_id), json=body)
     return (yield from call(Call(request, _told)))
