@@ -696,6 +696,17 @@ INGESTION_BUSY = FailureKind(
     concerns_all=True,
     exits=RunExit.BUSY,
 )
+RAY_UNAVAILABLE = FailureKind(
+    "ray-unavailable",
+    Part.SERVICE,
+    503,
+    Retry.LATER,
+    "The Ray cluster of an ingestion cannot be joined, or has no room for what the run needs.",
+    "Start the cluster that the detail names, or add nodes to it.",
+    reason="RayUnavailable",
+    retry_after=5,
+    concerns_all=True,
+)
 STOPPED = FailureKind(
     "stopped",
     Part.SERVICE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ from lookalike_crds.base import (
     Status,
 )
 from lookalike_crds.names import FieldName, Name, ServiceName
+from lookalike_crds.quantities import amount
 from lookalike_crds.sources import SourceSpec
 
 
@@ -356,14 +358,75 @@ class ResourceList(Spec):
     )
 
 
+GPU = "nvidia.com/gpu"
+
+
+class IngestionRuntime(StrEnum):
+    JOB = "Job"
+    RAY = "Ray"
+
+
+class EmbeddersSpec(Spec):
+    """The Ray actors that run the model."""
+
+    min_replicas: int = Field(
+        default=1, ge=1, le=1000, description="How many run at least while images are embedded."
+    )
+    max_replicas: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="How many run at most. Another one starts while batches wait for the model, "
+        "and one ends after half a minute without work. If unset: on a cluster minReplicas; "
+        "otherwise one per GPU of the Ray cluster if resources ask for GPUs, or one per CPU.",
+    )
+    resources: ResourceList | None = Field(
+        default=None,
+        description="The resources of one of them. With GPUs in limits, each gets its own pod with "
+        "these GPUs; without, they run on the CPUs of the pods that decode.",
+    )
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs one of them reserves."""
+        return self._reserves(GPU, 0)
+
+    @property
+    def cpus(self) -> int:
+        """How many CPUs one of them computes with, if it has no GPU."""
+        return max(1, self._reserves("cpu", 1))
+
+    def _reserves(self, resource: str, unset: int) -> int:
+        if self.resources is None:
+            return unset
+        asked = self.resources.requests.get(resource) or self.resources.limits.get(resource)
+        found = None if asked is None else amount(asked)
+        return unset if found is None else math.ceil(found)
+
+
+class RayIngestionSpec(Spec):
+    """Ingestion on a Ray cluster."""
+
+    embedders: EmbeddersSpec = EmbeddersSpec()
+
+
 class IngestionSpec(Spec):
     """How images become vectors."""
 
+    runtime: IngestionRuntime = Field(
+        default=IngestionRuntime.JOB,
+        description="What runs an ingestion. Job: pods that each decode and embed their own share "
+        "of the images. Ray: CPUs of a Ray cluster decode, and hand pixels of the size that the "
+        "model needs to actors that embed them, which pays if few GPUs are fed by many CPUs. On a "
+        "cluster, this is a RayJob and needs KubeRay.",
+    )
     parallelism: int | None = Field(
         default=None,
         ge=1,
         le=1000,
-        description="How many workers ingest in parallel; one per CPU if unset.",
+        description="How many workers ingest in parallel; one per CPU if unset. With runtime Ray: "
+        "how many nodes of the Ray cluster decode, each with all its CPUs; on one machine all of "
+        "them if unset, on a cluster one.",
     )
     resources: ResourceList | None = Field(
         default=None, description="On a cluster: the resources of one worker's container."
@@ -381,6 +444,9 @@ class IngestionSpec(Spec):
         default=None,
         description="A PodTemplateSpec that is merged into the ingestion pods: node selectors, "
         "tolerations, volumes, additional containers.",
+    )
+    ray: RayIngestionSpec | None = Field(
+        default=None, description="With runtime Ray: how the work is divided."
     )
 
 

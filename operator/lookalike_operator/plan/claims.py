@@ -15,11 +15,11 @@ from lookalike_crds.image_collection import (
     ImageCollectionSpec,
     StorageSpec,
 )
+from lookalike_crds.quantities import amount
 from lookalike_crds.retriever import AccessMode, RetrieverSpec
 from lookalike_operator.plan.conditions import parsed
 from lookalike_operator.plan.model import CollectionFacts, Manifest
 from lookalike_operator.plan.names import Component, Owner, data_claim, index_claim
-from lookalike_operator.plan.quantity import amount
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from lookalike_crds.quantities import amount
 from lookalike_operator.plan.model import Manifest
 from lookalike_operator.plan.pod_template import MERGE_KEYS
-from lookalike_operator.plan.quantity import amount
 
 _AMOUNTS = frozenset({"requests", "limits", "sizeLimit", "storage"})
 _SELECTING = frozenset(

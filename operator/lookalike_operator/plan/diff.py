@@ -9,12 +9,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lookalike_crds.quantities import amount
 from lookalike_operator.plan import places
 from lookalike_operator.plan.changes import Change, Changes
 from lookalike_operator.plan.compare import Difference, differences
 from lookalike_operator.plan.model import Manifest, ObjectRef, Plan, ref_of
 from lookalike_operator.plan.names import TEMPLATE_DIGEST
-from lookalike_operator.plan.quantity import amount
 
 GPU = "nvidia.com/gpu"
 _UPGRADE_MINUTES = 10

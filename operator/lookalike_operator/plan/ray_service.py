@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lookalike_crds.config import ServingConfig, heavy_digest, heavy_of, light_of
+from lookalike_crds.quantities import amount
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_crds.retriever import RetrieverSpec
 from lookalike_operator.plan import places, serving_pod
@@ -31,7 +32,6 @@ from lookalike_operator.plan.pod_template import (
     merged,
     with_pod_template,
 )
-from lookalike_operator.plan.quantity import amount
 
 API = "ray.io/v1/RayService"
 TOKEN_AUTHENTICATION = f"{API}:authOptions"

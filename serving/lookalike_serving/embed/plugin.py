@@ -97,7 +97,7 @@ class PluginEmbedder:
         self._images: Callable[[Any], Any] = model.embed_images
         self._texts: Callable[[Any], Any] | None = getattr(model, "embed_texts", None)
         self._left_out: Callable[[str], Any] | None = getattr(model, "left_out", None)
-        self._preprocessing = Preprocessing(
+        self.preprocessing = Preprocessing(
             height=size,
             width=size,
             mean=(0.0, 0.0, 0.0),
@@ -112,10 +112,10 @@ class PluginEmbedder:
             provider=Provider.PLUGIN,
             name=name,
             weights=spec.weights,
-            fingerprint=fingerprint(Provider.PLUGIN, name, content, self._preprocessing),
+            fingerprint=fingerprint(Provider.PLUGIN, name, content, self.preprocessing),
             dimension=self._dimension,
             image_size=size,
-            min_side=self._preprocessing.min_side,
+            min_side=self.preprocessing.min_side,
             device="cpu",
             precision=Precision.FP32,
             distance_hint=Distance.COSINE,
@@ -131,7 +131,7 @@ class PluginEmbedder:
         return self._info
 
     def preprocess(self, image: Pixels, box: Box | None = None) -> Tensor:
-        return self._preprocessing(image, box)
+        return self.preprocessing(image, box)
 
     def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors:
         if not batch:

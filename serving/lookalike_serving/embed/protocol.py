@@ -86,6 +86,13 @@ class EmbedderInfo:
     """How the parts of a picture are combined into one vector, if the provider says it."""
 
 
+class Preprocess(Protocol):
+    """What `Embedder.preprocess` does. It can be pickled and used by a process without the
+    model."""
+
+    def __call__(self, image: Pixels, box: Box | None = None) -> Tensor: ...
+
+
 class Embedder(Protocol):
     @property
     def info(self) -> EmbedderInfo: ...

@@ -58,7 +58,7 @@ class TorchEmbedder:
         self._encode_image = encode_image
         self._text = text
         self._tokenizing = threading.Lock()  # a fast tokenizer serves one thread at a time
-        self._preprocessing = preprocessing
+        self.preprocessing = preprocessing
         self._info = info
         self._dtype = dtype
         self._layout = layout
@@ -75,7 +75,7 @@ class TorchEmbedder:
 
     def preprocess(self, image: Pixels, box: Box | None = None) -> Tensor:
         """(h, w, 3) uint8 -> (3, s, s) uint8."""
-        return self._preprocessing(image, box)
+        return self.preprocessing(image, box)
 
     def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors:
         """(n, d) float32, L2-normalised. Raises ModelError if a number is not finite."""

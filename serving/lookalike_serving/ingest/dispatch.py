@@ -6,10 +6,13 @@ import asyncio
 
 from lookalike_crds.config import IngestionConfig
 from lookalike_crds.failures import TOO_MANY_FAILURES
+from lookalike_crds.image_collection import IngestionRuntime
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.ingest.accounts import Accounts
-from lookalike_serving.ingest.pool import LocalPool, Pool, RayPool
+from lookalike_serving.ingest.on_ray.pipeline import Pipeline
+from lookalike_serving.ingest.on_ray.workers import Workers
+from lookalike_serving.ingest.pool import LocalPool, Pool
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.work import Task
 
@@ -47,17 +50,20 @@ class Dispatch:
         self._progress = progress
         self._embedder = embedder
         self._alone = alone
+        self._apart = config.ingestion.runtime is IngestionRuntime.RAY and not alone
         self._waiting: list[Task] = []
         self._pool = pool
         self._under_way: set[asyncio.Task[None]] = set()
 
     async def add(self, task: Task) -> None:
         self._waiting.append(task)
+        # Pools are made on this thread: Ray's handles belong to the event loop that awaits them.
+        if self._pool is None and self._apart:
+            self._pool = Pipeline(self._config)
         if self._pool is None and self._alone and len(self._waiting) >= _TASKS_AT_ONCE:
             self._pool = LocalPool(self._config, self._embedder)
         if self._pool is None and len(self._waiting) > SMALL_RUN:
-            # On this thread: Ray's handles belong to the event loop that awaits them.
-            self._pool = RayPool(self._config)
+            self._pool = Workers(self._config)
         while self._pool is not None and len(self._waiting) >= _TASKS_AT_ONCE:
             await self._send()
 

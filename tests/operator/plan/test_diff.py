@@ -20,10 +20,10 @@ from tests.operator.plan.known import (
     said_of_changes,
 )
 
+from lookalike_crds.quantities import amount
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.compare import differences
 from lookalike_operator.plan.model import RetrieverSnapshot
-from lookalike_operator.plan.quantity import amount
 from lookalike_operator.plan.retriever import plan_retriever
 
 GPU = {"limits": {"nvidia.com/gpu": "2"}}

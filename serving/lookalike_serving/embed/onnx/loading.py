@@ -215,8 +215,12 @@ class OnnxEmbedder:
     def info(self) -> EmbedderInfo:
         return self._info
 
+    @property
+    def preprocessing(self) -> Preprocessing:
+        return self._image.preprocessing
+
     def preprocess(self, image: Pixels, box: Box | None = None) -> Tensor:
-        return self._image.preprocessing(image, box)
+        return self.preprocessing(image, box)
 
     def embed_pixels(self, batch: Sequence[Tensor]) -> Vectors:
         """(n, d) float32, L2-normalised. Raises ModelError."""

@@ -1,0 +1,14 @@
+"""Ingestion whose model runs apart from decoding: `ingestion.runtime: Ray`.
+
+    driver: keys -> decoders, one for each CPU: fetch, decode, preprocess
+                        -> pixels of the size that the model needs, through Ray's object store
+                    -> embedders, as many as the decoders keep busy: vectors
+                    -> the decoder writes the documents, and tells the driver what came of its keys
+
+A decoder is the worker of every other run, whose model happens to be somewhere else. So sources,
+results and accounts are those of a Job.
+
+`join`, `pipeline`: the driver's side. `decoding`: an actor that is such a worker. `embedding`: the
+actors with the model, and the one that hands batches to them. `remote_embedder`: the model as a
+decoder sees it.
+"""
