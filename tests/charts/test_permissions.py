@@ -39,6 +39,7 @@ PERMISSIONS: dict[tuple[str, str], set[str]] = {
     ("gateway.networking.k8s.io", "httproutes"): OWN,
     ("monitoring.coreos.com", "servicemonitors"): OWN,
     ("ray.io", "rayservices"): OWN,
+    ("ray.io", "rayjobs"): OWN,
     ("events.k8s.io", "events"): {"list", "create"},
     LEASES: {"get", "list", "create", "update", "delete"},
 }

@@ -337,6 +337,30 @@ EXAMPLES: tuple[Example, ...] = (
         False,
     ),
     Example(
+        "ray-with-runtime-ray",
+        "ImageCollection",
+        {"ingestion": {"runtime": "Ray", "ray": {"embedders": {"maxReplicas": 2}}}},
+        True,
+    ),
+    Example("ray-with-runtime-ray", "ImageCollection", {"ingestion": {"ray": {}}}, False),
+    Example(
+        "embedders-bounds",
+        "ImageCollection",
+        {"ingestion": {"runtime": "Ray", "ray": {"embedders": {"minReplicas": 2}}}},
+        True,
+    ),
+    Example(
+        "embedders-bounds",
+        "ImageCollection",
+        {
+            "ingestion": {
+                "runtime": "Ray",
+                "ray": {"embedders": {"minReplicas": 3, "maxReplicas": 2}},
+            }
+        },
+        False,
+    ),
+    Example(
         "one-pod-on-a-volume-of-one-node",
         "Retriever",
         _retriever(serving={"replicas": 3, "storage": {"size": "20Gi"}}),

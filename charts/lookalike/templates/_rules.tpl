@@ -37,7 +37,7 @@ Secrets are read by name and created, never listed, changed or deleted.
   resources: [servicemonitors]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [ray.io]
-  resources: [rayservices]
+  resources: [rayservices, rayjobs]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]

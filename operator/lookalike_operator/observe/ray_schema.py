@@ -12,7 +12,7 @@ from typing import Any
 
 from lookalike_operator.cluster import ApiError, Cluster
 from lookalike_operator.kinds import RAY_SERVICE
-from lookalike_operator.plan.ray_service import TOKEN_AUTHENTICATION
+from lookalike_operator.plan.ray_cluster import TOKEN_AUTHENTICATION
 
 _WITH_TOKENS = ("spec", "rayClusterConfig", "authOptions")
 

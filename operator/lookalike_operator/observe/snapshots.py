@@ -11,7 +11,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from lookalike_crds.image_collection import DuplicateScanStatus, Engine, ImageCollectionSpec
+from lookalike_crds.image_collection import (
+    DuplicateScanStatus,
+    Engine,
+    ImageCollectionSpec,
+    IngestionRuntime,
+)
 from lookalike_crds.progress import WorkerProgress
 from lookalike_crds.retriever import RetrieverSpec, Runtime
 from lookalike_operator.kinds import RAY_SERVICE
@@ -107,8 +112,10 @@ class Observer:
         )
         if spec is None:
             return snapshot
+        on_ray = spec.ingestion.runtime is IngestionRuntime.RAY
         return replace(
             snapshot,
+            apis=await self._ray_apis(snapshot.apis) if on_ray else snapshot.apis,
             missing_secrets=await self.secrets.missing(_secrets_of(meta, spec)),
             progress=await self.progress(pods),
             duplicate_scan=await self._last_scan(snapshot, spec),
@@ -200,18 +207,20 @@ class Observer:
         if spec is None:
             return snapshot
         samples, idle = await self.samples(meta, spec)
-        apis = snapshot.apis
-        if spec.serving.runtime is Runtime.KUBE_RAY and RAY_SERVICE.api in apis:
-            apis |= await self.ray_features()
+        on_ray = spec.serving.runtime is Runtime.KUBE_RAY
         return replace(
             snapshot,
             missing_secrets=await self.secrets.missing(_secrets_for(meta, spec, collections)),
             samples=samples,
             idle_seconds=idle,
-            apis=apis,
+            apis=await self._ray_apis(snapshot.apis) if on_ray else snapshot.apis,
         )
 
     # -- both --------------------------------------------------------------------------------------
+
+    async def _ray_apis(self, apis: frozenset[str]) -> frozenset[str]:
+        """With what the installed KubeRay can do, if there is one."""
+        return apis | await self.ray_features() if RAY_SERVICE.api in apis else apis
 
     def _children(self, key: Key) -> tuple[
         tuple[Manifest, ...], tuple[Manifest, ...], dict[ObjectRef, tuple[Written, ...]]

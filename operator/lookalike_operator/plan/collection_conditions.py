@@ -19,6 +19,7 @@ from lookalike_crds.switching import Held
 from lookalike_operator.plan import indexes
 from lookalike_operator.plan.causes import Cause, claim_cause, refused_pod, worst
 from lookalike_operator.plan.conditions import Judged, judged
+from lookalike_operator.plan.ingestion_ray_job import KIND as RAY_JOB_KIND
 from lookalike_operator.plan.model import CollectionSnapshot, Manifest
 from lookalike_operator.plan.names import PAUSED, RUN_NOW
 from lookalike_operator.plan.progress import told, workers_of
@@ -328,7 +329,7 @@ def _is_under_way(run: RunStatus | None) -> bool:
 
 
 def _job_of(snapshot: CollectionSnapshot, run: RunStatus) -> Manifest | None:
-    jobs = (child for child in snapshot.children if child["kind"] == "Job")
+    jobs = (child for child in snapshot.children if child["kind"] in ("Job", RAY_JOB_KIND))
     return next((job for job in jobs if job["metadata"]["name"] == run.job), None)
 
 
@@ -339,7 +340,8 @@ def _is_suspended(job: Manifest | None) -> bool:
 
 def _under_way(snapshot: CollectionSnapshot, run: RunStatus) -> str:
     """How far a run is. Nothing in it changes more often than the progress in the status does."""
-    said, job = f"Job {run.job} is in progress", _job_of(snapshot, run)
+    job = _job_of(snapshot, run)
+    said = f"{'Job' if job is None else job['kind']} {run.job} is in progress"
     workers = 1 if job is None else workers_of(job)
     if job is not None and workers > 1:
         through = int((job.get("status") or {}).get("succeeded") or 0)

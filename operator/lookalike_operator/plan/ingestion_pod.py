@@ -31,7 +31,8 @@ from lookalike_operator.plan.serving_config import (
 
 CONTAINER = "ingestion"
 _PROGRESS = f"{places.DATA}/run/ingestion.json"
-_TERMINATION_LOG = "/dev/termination-log"
+TERMINATION_LOG = "/dev/termination-log"
+PROGRESS = {"name": "progress", "containerPort": places.PROGRESS_PORT}
 _GRACE_SECONDS = 60
 _JOB_UID = "metadata.labels['batch.kubernetes.io/controller-uid']"
 """What all pods of one Job have in common, and those of no other."""
@@ -100,46 +101,70 @@ def ingestion_template(
     labels: Mapping[str, str],
 ) -> dict[str, Any]:
     """PodTemplateSpec of an ingestion Job whose pods are numbered from 0 to parallelism - 1."""
-    own_labels = {**owner.labels(Component.INGESTION), **labels}
-    mounted = _mounts(owner, spec, gateway)
-    container: dict[str, Any] = {
-        "name": CONTAINER,
-        "image": settings.serving_image,
-        "imagePullPolicy": settings.image_pull_policy,
+    mounted = mounts(owner, spec, gateway)
+    resources = serving_pod.resources(spec.ingestion.resources, _REQUESTS)
+    container = {
+        **ingestion_container(settings, mounted, resources),
         "command": ["python", "-m", "lookalike_serving.ingest"],
         "args": [
             "--config",
             f"{places.CONFIG}/{file}",
             "--result",
-            _TERMINATION_LOG,
+            TERMINATION_LOG,
             "--partition",
             f"$(JOB_COMPLETION_INDEX)/{workers(spec)}",
         ],
-        "env": [
-            *serving_pod.environment(),
-            {"name": PROGRESS_PORT_VARIABLE, "value": str(places.PROGRESS_PORT)},
-            {"name": RUN_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": _JOB_UID}}},
-        ],
-        "ports": [{"name": "progress", "containerPort": places.PROGRESS_PORT}],
-        "resources": serving_pod.resources(spec.ingestion.resources, _REQUESTS),
+        "env": [*serving_pod.environment(), *run_environment(_JOB_UID)],
+        "ports": [PROGRESS],
+        "terminationMessagePath": TERMINATION_LOG,
+    }
+    template = pod_template(owner, [container], mounted, labels)
+    template["spec"]["restartPolicy"] = "Never"
+    return with_pod_template(template, spec.ingestion.pod_template, template["metadata"]["labels"])
+
+
+def ingestion_container(
+    settings: Settings, mounted: list[places.Mount], resources: dict[str, Any]
+) -> dict[str, Any]:
+    """The container of an ingestion pod, without a command."""
+    return {
+        "name": CONTAINER,
+        "image": settings.serving_image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "env": serving_pod.environment(),
+        "resources": resources,
         "securityContext": container_security(),
-        "terminationMessagePath": _TERMINATION_LOG,
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [mount.volume_mount for mount in mounted],
     }
-    template = {
-        "metadata": {"labels": own_labels},
+
+
+def run_environment(run: str) -> list[dict[str, Any]]:
+    """Of the process that goes through a run; `run`: the field that names it."""
+    return [
+        {"name": PROGRESS_PORT_VARIABLE, "value": str(places.PROGRESS_PORT)},
+        {"name": RUN_VARIABLE, "valueFrom": {"fieldRef": {"fieldPath": run}}},
+    ]
+
+
+def pod_template(
+    owner: Owner,
+    containers: list[dict[str, Any]],
+    mounted: list[places.Mount],
+    labels: Mapping[str, str],
+) -> dict[str, Any]:
+    """PodTemplateSpec of an ingestion pod, without what the user adds to it."""
+    return {
+        "metadata": {"labels": {**owner.labels(Component.INGESTION), **labels}},
         "spec": {
-            "restartPolicy": "Never",
             "terminationGracePeriodSeconds": _GRACE_SECONDS,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": pod_security(),
-            "containers": [container],
+            "containers": containers,
             "volumes": [mount.volume for mount in mounted],
         },
     }
-    return with_pod_template(template, spec.ingestion.pod_template, own_labels)
 
 
 def workers(spec: ImageCollectionSpec) -> int:
@@ -147,12 +172,13 @@ def workers(spec: ImageCollectionSpec) -> int:
     return spec.ingestion.parallelism or 1
 
 
-def _mounts(owner: Owner, spec: ImageCollectionSpec, gateway: str | None) -> list[places.Mount]:
-    mounts = [
+def mounts(owner: Owner, spec: ImageCollectionSpec, gateway: str | None) -> list[places.Mount]:
+    """What an ingestion pod mounts."""
+    found = [
         places.config_map("config", ingestion_config_map(owner.name)),
         places.empty("data", places.DATA),
         places.empty("tmp", places.TMP),
     ]
     if gateway is not None:
-        mounts.append(places.secret("internal", places.INTERNAL, internal_secret(gateway)))
-    return places.unique([*mounts, *places.qdrant(spec), *places.sources(owner.name, spec)])
+        found.append(places.secret("internal", places.INTERNAL, internal_secret(gateway)))
+    return places.unique([*found, *places.qdrant(spec), *places.sources(owner.name, spec)])

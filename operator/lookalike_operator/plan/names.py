@@ -24,6 +24,8 @@ KIND = "lookalike.dev/kind"
 NAME = "lookalike.dev/name"
 RUN = "lookalike.dev/run"
 """On Jobs and their pods: the id of the run."""
+RAY_JOB = "lookalike.dev/ray-job"
+"""On RayJobs and their pods: the name of the RayJob."""
 CLIENT = "lookalike.dev/client"
 """On pods of others: they may reach a service behind `access.networkPolicy`."""
 
@@ -45,6 +47,7 @@ _LONGEST_JOB = LONGEST - len("-999")
 """The pods of an Indexed Job are hosts of its name and their number, which must be labels."""
 _LONGEST_CRON_JOB = _LONGEST_JOB - len("-12345678")
 """The Jobs of a CronJob have its name and the minute since 1970."""
+_LONGEST_RAY_JOB = 47
 _LONGEST_RAY_SERVICE = 41
 """KubeRay adds suffixes to it for clusters, services and pods."""
 
@@ -180,6 +183,10 @@ def ingestion_config_map(collection: str) -> str:
 
 def ingestion_job(collection: str, attempt: str) -> str:
     return fitted(collection, f"-ingest-{attempt}", longest=_LONGEST_JOB)
+
+
+def ingestion_ray_job(collection: str, attempt: str) -> str:
+    return fitted(collection, f"-ingest-{attempt}", longest=_LONGEST_RAY_JOB)
 
 
 def cron_job(collection: str, source: str) -> str:

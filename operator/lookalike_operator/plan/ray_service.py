@@ -9,15 +9,13 @@ running cluster. Ray's autoscaler adds and removes workers for the replicas that
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any
 
 from lookalike_crds.config import ServingConfig, heavy_digest, heavy_of, light_of
-from lookalike_crds.quantities import amount
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_crds.retriever import RetrieverSpec
-from lookalike_operator.plan import places, serving_pod
+from lookalike_operator.plan import places, ray_cluster, serving_pod
 from lookalike_operator.plan.model import CollectionFacts, Manifest, Settings
 from lookalike_operator.plan.names import (
     CONFIG_DIGEST,
@@ -26,32 +24,15 @@ from lookalike_operator.plan.names import (
     Owner,
     ray_service,
 )
-from lookalike_operator.plan.pod_template import (
-    container_security,
-    digest_of,
-    merged,
-    with_pod_template,
-)
+from lookalike_operator.plan.pod_template import digest_of, merged, with_pod_template
+from lookalike_operator.plan.ray_cluster import AUTHENTICATION
 
 API = "ray.io/v1/RayService"
-TOKEN_AUTHENTICATION = f"{API}:authOptions"
-"""Among the APIs of a snapshot: the installed KubeRay creates tokens, and uses them with Ray."""
 APPLICATION = "lookalike"
 GROUP_NAME = "serving"
 
-_AUTHENTICATION = {"mode": "token"}
-"""KubeRay creates a Secret for each cluster, gives its token to the head, the workers and the
-autoscaler, and uses it for the dashboard itself."""
-_AUTOSCALER_IDENTITY = "autoscaler-identity"
-_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-
 _MOST_WORKERS = 1000
 """The bound of spec.serving.replicas: KubeRay hands a changed one to no running cluster."""
-_WORKER_IDLE_SECONDS = 60
-_HEAD_RESOURCES = {
-    "requests": {"cpu": "500m", "memory": "2Gi"},
-    "limits": {"memory": "4Gi"},
-}
 _LEAVE_SECONDS = 10
 _LEAVE = (
     "for pid in /proc/[0-9]*; do"
@@ -106,8 +87,8 @@ def serving_ray_service(
 
 def wants_token(spec: RetrieverSpec) -> bool:
     """Whether this Ray cluster is to answer only who has its token. Only `rayCluster` says no."""
-    options = merged({"authOptions": _AUTHENTICATION}, spec.serving.ray_cluster)["authOptions"]
-    return isinstance(options, Mapping) and options.get("mode") == _AUTHENTICATION["mode"]
+    options = merged({"authOptions": AUTHENTICATION}, spec.serving.ray_cluster)["authOptions"]
+    return isinstance(options, Mapping) and options.get("mode") == AUTHENTICATION["mode"]
 
 
 def _without_replicas(cluster: dict[str, Any]) -> dict[str, Any]:
@@ -158,11 +139,7 @@ def _actor(spec: RetrieverSpec) -> dict[str, Any]:
 
 def _cpus(spec: RetrieverSpec) -> int:
     """Whole CPUs of a worker."""
-    wanted = serving_pod.resources(spec.serving.resources)
-    for part in ("limits", "requests"):
-        if (found := amount(wanted.get(part, {}).get("cpu"))) is not None:
-            return max(1, math.ceil(found))
-    return 1
+    return ray_cluster.cpus(serving_pod.resources(spec.serving.resources))
 
 
 def _cluster(
@@ -181,26 +158,8 @@ def _cluster(
     ]
     return {
         "rayVersion": settings.ray_version,
-        "authOptions": dict(_AUTHENTICATION),
-        "enableInTreeAutoscaling": True,
-        "autoscalerOptions": {
-            "version": "v2",
-            "idleTimeoutSeconds": _WORKER_IDLE_SECONDS,
-            "upscalingMode": "Default",
-            # It may change the Ray cluster: not with an image of somebody else's choice.
-            "image": settings.serving_image,
-            "imagePullPolicy": settings.image_pull_policy,
-            "securityContext": container_security(),
-            "env": serving_pod.environment(),
-            "resources": {
-                "requests": {"cpu": "100m", "memory": "512Mi"},
-                "limits": {"memory": "512Mi"},
-            },
-            "volumeMounts": [
-                *(m.volume_mount for m in mounted if m.name == "tmp"),
-                {"name": _AUTOSCALER_IDENTITY, "mountPath": _SERVICE_ACCOUNT, "readOnly": True},
-            ],
-        },
+        "authOptions": dict(AUTHENTICATION),
+        **ray_cluster.autoscaling(settings, [m.volume_mount for m in mounted if m.name == "tmp"]),
         "headGroupSpec": {
             # No replica lands on the head, or a worker without one would never be Ready.
             "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "dashboard-host": "0.0.0.0"},
@@ -236,13 +195,11 @@ def _template(
     container["env"] = serving_pod.environment(RAY_SERVE_ENVIRONMENT)
     container["lifecycle"] = {"preStop": {"exec": {"command": ["sh", "-c", _LEAVE]}}}
     if head:
-        container["resources"] = _HEAD_RESOURCES
+        container["resources"] = ray_cluster.HEAD_RESOURCES
         container["ports"] = [
             # KubeRay makes no Service without a port of this name at the head.
             {"name": "serve", "containerPort": places.PORT, "protocol": "TCP"},
-            {"name": "gcs-server", "containerPort": 6379, "protocol": "TCP"},
-            {"name": "dashboard", "containerPort": 8265, "protocol": "TCP"},
-            {"name": "client", "containerPort": 10001, "protocol": "TCP"},
+            *ray_cluster.HEAD_PORTS,
         ]
     else:
         container["ports"].append(
@@ -251,7 +208,7 @@ def _template(
     pod = serving_pod.pod_spec([container], mounted)
     if head:
         # Ray's autoscaler, beside the head, asks the API server for workers; nobody else does.
-        pod["volumes"] = [*pod["volumes"], _autoscaler_identity()]
+        pod["volumes"] = [*pod["volumes"], ray_cluster.autoscaler_identity()]
     template = {
         "metadata": {
             "labels": labels,
@@ -263,36 +220,4 @@ def _template(
         "spec": pod,
     }
     override = spec.serving.pod_template
-    return with_pod_template(template, _for_head(override) if head else override, labels)
-
-
-def _autoscaler_identity() -> dict[str, Any]:
-    """What Kubernetes would mount into every container of the pod, for the autoscaler alone."""
-    namespace = {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}
-    sources: list[dict[str, Any]] = [
-        {"serviceAccountToken": {"path": "token", "expirationSeconds": 3607}},
-        {
-            "configMap": {
-                "name": "kube-root-ca.crt",
-                "items": [{"key": "ca.crt", "path": "ca.crt"}],
-            }
-        },
-        {"downwardAPI": {"items": [{"path": "namespace", **namespace}]}},
-    ]
-    return {"name": _AUTOSCALER_IDENTITY, "projected": {"sources": sources}}
-
-
-def _for_head(override: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The head answers no queries, so what places serving pods (on GPU nodes, for example) is not
-    applied to it."""
-    if override is None:
-        return None
-    kept = {k: v for k, v in override.get("spec", {}).items() if k not in _PLACING}
-    containers = [
-        {k: v for k, v in container.items() if k != "resources"}
-        for container in kept.get("containers") or ()
-    ]
-    return {**override, "spec": {**kept, **({"containers": containers} if containers else {})}}
-
-
-_PLACING = frozenset({"nodeSelector", "affinity", "tolerations", "topologySpreadConstraints"})
+    return with_pod_template(template, ray_cluster.for_head(override) if head else override, labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.retriever import RetrieverSpec, Runtime
-from lookalike_operator.plan import network_policy, pod_policy, ray_service
+from lookalike_operator.plan import network_policy, pod_policy, ray_cluster, ray_service
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.claims import edge_collections
 from lookalike_operator.plan.model import CollectionFacts, RetrieverSnapshot
@@ -57,7 +57,7 @@ def obstacle(snapshot: RetrieverSnapshot, owner: Owner) -> Cause | None:
 
 def _open_ray(snapshot: RetrieverSnapshot, spec: RetrieverSpec) -> Cause | None:
     """Anyone who can connect to a Ray cluster without a token can run code in it."""
-    if ray_service.wants_token(spec) and ray_service.TOKEN_AUTHENTICATION not in snapshot.apis:
+    if ray_service.wants_token(spec) and ray_cluster.TOKEN_AUTHENTICATION not in snapshot.apis:
         return Cause(
             "KubeRayTooOld",
             "the installed KubeRay does not know authOptions, so Ray would run any code for "

@@ -21,6 +21,7 @@ from lookalike_crds.image_collection import (
     Engine,
     FailureCount,
     ImageCollectionSpec,
+    IngestionRuntime,
     RunStatus,
     SourceStatus,
 )
@@ -38,8 +39,10 @@ from lookalike_operator.plan.causes import job_cause, last_line, worst
 from lookalike_operator.plan.conditions import parsed, timestamp
 from lookalike_operator.plan.indexes import index_of
 from lookalike_operator.plan.ingestion_job import ingestion_job_manifest
+from lookalike_operator.plan.ingestion_ray_job import KIND as RAY_JOB_KIND
+from lookalike_operator.plan.ingestion_ray_job import as_job, ingestion_ray_job_manifest
 from lookalike_operator.plan.model import CollectionSnapshot, Manifest, RetrieverFacts
-from lookalike_operator.plan.names import RUN, RUN_NOW, Owner, index_claim
+from lookalike_operator.plan.names import RAY_JOB, RUN, RUN_NOW, Owner, index_claim
 from lookalike_operator.plan.pod_template import digest_of
 
 State = Literal["Running", "Completed", "CompletedWithErrors", "Failed"]
@@ -123,7 +126,9 @@ def wanted_run(
     count = (times or 0) + lost
     id = f"{base}-{count}" if count else base
     gateway = gateway_of(snapshot)
-    job = ingestion_job_manifest(
+    on_ray = spec.ingestion.runtime is IngestionRuntime.RAY
+    build = ingestion_ray_job_manifest if on_ray else ingestion_job_manifest
+    job = build(
         owner,
         spec,
         snapshot.settings,
@@ -194,8 +199,12 @@ def _ended(last: RunStatus | None, id: str, job: str) -> RunStatus | None:
 
 
 def own_jobs(snapshot: CollectionSnapshot, owner: Owner) -> list[Manifest]:
-    """Jobs that the operator made, not those of its CronJobs."""
-    return [c for c in snapshot.children if c["kind"] == "Job" and owner.owns(c)]
+    """Jobs and RayJobs that the operator made, not those of its CronJobs."""
+    return [
+        as_job(child) if child["kind"] == RAY_JOB_KIND else child
+        for child in snapshot.children
+        if child["kind"] in ("Job", RAY_JOB_KIND) and owner.owns(child)
+    ]
 
 
 def scheduled_jobs(snapshot: CollectionSnapshot, owner: Owner) -> list[Manifest]:
@@ -210,6 +219,9 @@ def run_label(job: Manifest) -> str:
 
 def pods_of(job: Manifest, pods: Iterable[Manifest]) -> list[Manifest]:
     uid, name = job["metadata"].get("uid"), job["metadata"]["name"]
+    if job["kind"] == RAY_JOB_KIND:
+        labels = ((pod, pod["metadata"].get("labels") or {}) for pod in pods)
+        return [pod for pod, each in labels if each.get(RAY_JOB) == name]
     return [
         pod
         for pod in pods
@@ -278,6 +290,12 @@ def _outcome_of(job: Manifest, own: list[Manifest]) -> Outcome:
         for c in (job.get("status") or {}).get("conditions") or ()
         if c.get("status") == "True"
     }
+    gave_up = [r for r in best if r.state is RunState.FAILED]
+    if "Complete" in conditions and gave_up and len(gave_up) == len(best):
+        # A RayJob whose run is not to be tried again.
+        failure, message = _why_failed(own, results)
+        finished = conditions["Complete"].get("lastTransitionTime")
+        return Outcome("Failed", _cut(message or ""), failure, sources, documents, finished)
     if "Complete" in conditions:
         total = total_of(sources.values())
         if total.failed and not total.usable:

@@ -17,7 +17,7 @@ from lookalike_operator.plan.model import Manifest, Written
 from lookalike_operator.plan.names import OPERATOR
 
 _CONTROLLERS = "kube-controller-manager"
-_LEFT_ALONE = frozenset({"PersistentVolumeClaim", "RayService"})
+_LEFT_ALONE = frozenset({"PersistentVolumeClaim", "RayService", "RayJob"})
 """Binder and KubeRay complete their specs."""
 
 

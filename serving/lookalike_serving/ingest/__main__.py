@@ -5,6 +5,9 @@ It ends with one of `lookalike_crds.failures.RunExit`: for what it failed decide
 With `--result` the code is 0 as well if some images or sources failed, which the result tells, and
 1 if another run of the collection is under way.
 
+With `--result -`, the result is a line on standard output, for a Ray job that is tried again if it
+ends with another code than 0: so it ends with 0 as well if another attempt would fail again.
+
 The last line on standard error says why. A cluster's Job reads `--result /dev/termination-log`,
 which Kubernetes keeps with the pod (`lookalike_crds.progress.RunResult`). With
 LOOKALIKE_PROGRESS_PORT it answers on that port how far it is (`WorkerProgress`, beside it).
@@ -38,12 +41,14 @@ from lookalike_crds.failures import (
     RunExit,
 )
 from lookalike_crds.progress import RunResult, RunState, summed_up
+from lookalike_crds.ray_job import result_line
 from lookalike_serving.failures import kind_of
 from lookalike_serving.ingest.partition import Partition
 
 if TYPE_CHECKING:
     from lookalike_serving.ingest.progress import ProgressWriter
 
+_STANDARD_OUTPUT = Path("-")
 _STOPPED = "stopped before its end: run it again to go on"
 
 log = logging.getLogger("lookalike.ingest")
@@ -84,6 +89,8 @@ def main() -> RunExit:
     if result is not None:
         # A Job knows success and failure alone, and tries again what may succeed.
         as_job = {RunExit.WITH_ERRORS: RunExit.COMPLETE, RunExit.BUSY: RunExit.TRY_AGAIN}
+        if result == _STANDARD_OUTPUT:
+            as_job[RunExit.GIVE_UP] = RunExit.COMPLETE
         return as_job.get(code, code)
     return code
 
@@ -223,6 +230,9 @@ def _result_of(config: IngestionConfig, progress: ProgressWriter) -> RunResult:
 
 def _write(path: Path, result: RunResult) -> None:
     """In place: the file Kubernetes reads is one that cannot be replaced."""
+    if path == _STANDARD_OUTPUT:
+        print(result_line(result), flush=True)
+        return
     try:
         path.write_bytes(result.to_json())
     except OSError as error:

@@ -11,7 +11,7 @@ from lookalike_operator.cluster import Cluster
 from lookalike_operator.errors import ApiError
 from lookalike_operator.kinds import Kind
 from lookalike_operator.observe.ray_schema import RaySchema
-from lookalike_operator.plan.ray_service import TOKEN_AUTHENTICATION
+from lookalike_operator.plan.ray_cluster import TOKEN_AUTHENTICATION
 
 
 class Server:

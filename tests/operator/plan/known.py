@@ -43,6 +43,7 @@ ALL_APIS = frozenset(
     {
         "ray.io/v1/RayService",
         "ray.io/v1/RayService:authOptions",
+        "ray.io/v1/RayJob",
         "gateway.networking.k8s.io/v1/HTTPRoute",
         "monitoring.coreos.com/v1/ServiceMonitor",
     }

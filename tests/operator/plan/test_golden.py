@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from tests.operator.plan.known import (
+    ALL_APIS,
     EDGE,
     OTHER,
     PHOTOS,
@@ -83,6 +84,20 @@ CASES: dict[str, CollectionSnapshot | RetrieverSnapshot] = {
             },
         },
         VIT,
+    ),
+    "collection-ray": collection(
+        QDRANT,
+        PHOTOS,
+        VIT,
+        {
+            "ingestion": {
+                "runtime": "Ray",
+                "parallelism": 4,
+                "resources": {"requests": {"cpu": "8", "memory": "16Gi"}},
+                "ray": {"embedders": {"maxReplicas": 2, "resources": GPU}},
+            },
+        },
+        apis=ALL_APIS,
     ),
     "retriever-edge": retriever(collections=(facts(EDGE, PHOTOS),)),
     "retriever-qdrant": retriever(

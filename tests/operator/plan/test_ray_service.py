@@ -28,7 +28,7 @@ from tests.operator.plan.known import (
 from lookalike_crds.config import ServingConfig
 from lookalike_crds.retriever import RetrieverStatus
 from lookalike_operator.plan.model import Manifest, Plan, RetrieverSnapshot, Sample
-from lookalike_operator.plan.ray_service import TOKEN_AUTHENTICATION
+from lookalike_operator.plan.ray_cluster import TOKEN_AUTHENTICATION
 from lookalike_operator.plan.retriever import plan_retriever
 
 GPU = {"limits": {"cpu": "2500m", "nvidia.com/gpu": "1"}}
