@@ -49,6 +49,15 @@ def ingest(
         list[Path] | None,
         typer.Option("--file", "-f", help="With --dry-run: the YAML. This needs no server."),
     ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="HOST:PORT",
+            help="Work on the Ray cluster at this address, of which this machine is a node. "
+            "Default: the server's own Ray.",
+        ),
+    ] = None,
     data_dir: DataDir = DEFAULT_DATA_DIR,
     output: OutputFormat = Output.TEXT,
 ) -> None:
@@ -62,18 +71,30 @@ def ingest(
     if file:
         _dry_run(file, collection or [], output)
         return
-    ingest_again(data_dir, collection or [], output)
+    ingest_again(data_dir, collection or [], output, ray_address=ray_address)
 
 
 def ingest_again(
-    data_dir: Path, collections: list[str], output: Output, *, only_failed: bool = False
+    data_dir: Path,
+    collections: list[str],
+    output: Output,
+    *,
+    only_failed: bool = False,
+    ray_address: str | None = None,
 ) -> None:
     """Read the sources of these collections, or of all if none is named. Ends the command with the
-    exit code of the result. `only_failed`: try again only what failed before."""
+    exit code of the result. `only_failed`: try again only what failed before. `ray_address`: of
+    another Ray cluster than the server's own."""
     from lookalike_cli.printing import print_json
+    from lookalike_serving.machine.processes import MARK
 
     run, configs = _configs(data_dir, collections)
-    reports = [_ingest(run, name, path, only_failed) for name, path in configs.items()]
+    more = ["--only-failed"] if only_failed else []
+    environment = _environment(run)
+    if ray_address is not None:
+        more += ["--ray-address", ray_address]
+        environment = {**os.environ, MARK: run.mark}  # its token, if it has one, is the caller's
+    reports = [_ingest(run, name, path, more, environment) for name, path in configs.items()]
     if output is Output.JSON:
         print_json(reports)
     outcomes = {report["outcome"] for report in reports}
@@ -126,14 +147,19 @@ def _configs(data_dir: Path, names: list[str]) -> tuple[RunDirectory, dict[str, 
     return run, {name: known[name] for name in names} if names else known
 
 
-def _ingest(run: RunDirectory, collection: str, config: Path, only_failed: bool) -> dict[str, Any]:
-    """Run one ingestion, showing how it goes; returns its report."""
+def _ingest(
+    run: RunDirectory,
+    collection: str,
+    config: Path,
+    more: list[str],
+    environment: dict[str, str],
+) -> dict[str, Any]:
+    """Run one ingestion, showing how it goes; returns its report. `more`: further arguments."""
     from lookalike_cli.following import following, read_progress, summary
     from lookalike_cli.printing import notice, notices
     from lookalike_cli.server_process import last_lines
 
     log = run.ingestion_log(collection)
-    more = ["--only-failed"] if only_failed else []
     started_at = time.time()
     with log.open("wb") as file, following(run, notices()) as shown:
         child = subprocess.Popen(
@@ -141,7 +167,7 @@ def _ingest(run: RunDirectory, collection: str, config: Path, only_failed: bool)
             stdin=subprocess.DEVNULL,
             stdout=file,
             stderr=file,
-            env=_environment(run),
+            env=environment,
             start_new_session=True,  # Ctrl-C is ours to pass on
         )
         try:

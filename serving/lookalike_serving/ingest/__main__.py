@@ -78,6 +78,8 @@ def main() -> RunExit:
         where = ".".join(str(part) for part in first["loc"])
         told = f"{path} is not an ingestion config: {where}: {first['msg']}"
         return _fail(INVALID_CONFIG, told, result)
+    if arguments.ray_address:
+        config = config.model_copy(update={"ray_address": arguments.ray_address})
     try:
         with _alone(config):
             code = _ingest(config, arguments.partition, result, only_failed=arguments.only_failed)
@@ -111,6 +113,12 @@ def _arguments() -> argparse.Namespace:
         "--only-failed",
         action="store_true",
         help="try again what failed before, and leave everything else as it is",
+    )
+    parser.add_argument(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="the Ray cluster to join, of which this machine is a node; `auto`: the one that runs "
+        "here. Default: as the config says, or RAY_ADDRESS, or a Ray of its own",
     )
     return parser.parse_args()
 
