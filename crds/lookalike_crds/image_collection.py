@@ -206,6 +206,14 @@ class VectorSpec(Spec):
     on_disk: bool = Field(
         default=False, description="If true, the original vectors stay on disk, which saves memory."
     )
+    recall_target: float = Field(
+        default=0.999,
+        ge=0.5,
+        le=1,
+        description="The share of the true nearest neighbours that a search must find. Each time "
+        "the index is built, the cheapest search settings that reach it are found by measurement. "
+        "A higher value makes searches slower.",
+    )
 
 
 DEFAULT_GRPC_PORT = 6334

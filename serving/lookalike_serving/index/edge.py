@@ -186,6 +186,7 @@ class EdgeIndex:
         )
 
     async def query(self, query: Query) -> list[Hit]:
+        self._store.recent.append(query.vector)
         return await self._store.call(ShardEngine.query, query)
 
     async def query_batch(self, queries: Sequence[Query]) -> list[list[Hit]]:
@@ -239,6 +240,7 @@ class EdgeIndex:
             distance=self._store.manifest.distance,
             payload_indexes=state.payload_indexes,
             status=self._store.status(state),
+            tuning=state.tuning,
             former_types=self._store.manifest.former_types,
         )
 

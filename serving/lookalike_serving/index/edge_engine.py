@@ -6,6 +6,7 @@ its own (`edge_process.py`). The caller checks the values (`edge.py`).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +46,10 @@ from lookalike_serving.index.protocol import (
     ValueCounts,
 )
 from lookalike_serving.index.scores import engine_threshold, score_of
-from lookalike_serving.index.tuning import oversampling
+from lookalike_serving.index.tuning import EF, Tuning, decoded, oversampling
 from lookalike_serving.index.values import checked_path, checked_vector
 
+_MOST_PARAMS = 1_000
 StoredPoint = tuple[str, Any, dict[str, Any]]
 """(id, vector as a list of floats or {} for none, payload), all checked."""
 
@@ -66,6 +68,17 @@ class ShardPlace:
     def path(self) -> Path:
         return self.folder / f"shard-{self.manifest.generation}"
 
+    @property
+    def tuning_file(self) -> Path:
+        """Among Edge's own files, so that it counts and goes with them."""
+        return self.path / "lookalike-tuning.json"
+
+    def tuning(self) -> Tuning | None:
+        try:
+            return decoded(json.loads(self.tuning_file.read_bytes()))
+        except (OSError, ValueError):  # none has been measured, or its file is damaged
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class ShardState:
@@ -73,26 +86,31 @@ class ShardState:
     indexed_vectors: int
     payload_indexes: dict[str, str]
     """Key -> FieldType value."""
+    tuning: Tuning | None
 
 
 class ShardEngine:
     """One open shard. Its methods hold Python's interpreter lock until they return."""
 
-    def __init__(self, shard: edge.EdgeShard, place: ShardPlace) -> None:
+    def __init__(
+        self, shard: edge.EdgeShard, place: ShardPlace, tuning: Tuning | None = None
+    ) -> None:
         self._shard = shard
+        self._tuning = tuning
         self._path = place.folder
         self._fields = place.fields or ()
         self._dimension = place.manifest.dimension
         self._distance = Distance(place.manifest.distance or Distance.COSINE)
-        self._oversampling = oversampling(place.vector)
-        self._tuned = self._params(None, exact=False)
+        self._oversampling = oversampling(place.vector) if tuning is None else tuning.oversampling
+        self._tuned: dict[int, edge.SearchParams] = {}
+        """By the number of results."""
         if place.fields is not None:
             self.take_fields(place.fields)
 
     @classmethod
     def load(cls, place: ShardPlace) -> ShardEngine:
         """Open the shard with today's settings. Raises IndexFailure."""
-        return cls(load_shard(place.path, place.manifest, place.vector), place)
+        return cls(load_shard(place.path, place.manifest, place.vector), place, place.tuning())
 
     # Writing
 
@@ -255,7 +273,6 @@ class ShardEngine:
             if min_score > 1 and self._distance is Distance.EUCLID:
                 return None
             min_score = engine_threshold(self._distance, min_score)
-        usual = query.ef is None and not query.exact
         return edge.QueryRequest(
             query.limit,
             query.offset,
@@ -264,11 +281,20 @@ class ShardEngine:
             with_payload=_payload_selector(query.with_payload),
             filter=None if query.filter is None else self._compiled(query.filter),
             score_threshold=min_score,
-            params=self._tuned if usual else self._params(query.ef, query.exact),
+            params=self._params(query),
         )
 
-    def _params(self, ef: int | None, exact: bool) -> edge.SearchParams:
-        return edge_settings.search_params(ef, exact, self._oversampling)
+    def _params(self, query: Query) -> edge.SearchParams:
+        if query.ef is not None or query.exact:
+            oversampled = query.oversampling or self._oversampling
+            return edge_settings.search_params(query.ef or EF, query.exact, oversampled)
+        top = query.limit + query.offset
+        if (params := self._tuned.get(top)) is None:
+            ef = EF if self._tuning is None else self._tuning.beam(top)
+            params = edge_settings.search_params(ef, False, self._oversampling)
+            if len(self._tuned) < _MOST_PARAMS:
+                self._tuned[top] = params
+        return params
 
     def _hits(self, points: list[edge.ScoredPoint], query: Query) -> list[Hit]:
         if self._distance is not Distance.EUCLID and not query.with_vector:
@@ -300,6 +326,7 @@ class ShardEngine:
             points=info.points_count,
             indexed_vectors=info.indexed_vectors_count,
             payload_indexes={key: t.value for key, t in types.items() if t is not None},
+            tuning=self._tuning,
         )
 
     def close(self) -> None:

@@ -3,9 +3,10 @@
 It copies the shard in SOURCE to TARGET while it is written to, again and again what has changed
 in the meantime, until that is little, and says `nearly`. Then it waits for a line, the word that
 nothing is written for now, copies the rest and says `copied`: writes wait only for that. It then
-optimises the copy, syncs and closes it and exits with 0. It dies with its parent, process PARENT,
+optimises the copy, measures search settings with it if the rest of its input asks for that, syncs
+and closes it and exits with 0. It dies with its parent, process PARENT,
 where the kernel can arrange that (Linux), and optimises at low priority: queries come first. Run
-as a file, it imports Edge and nothing else of the service, so that it starts at once.
+as a file, it imports nothing of the service before it is optimised, so that it starts at once.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ def copy_beside_writes(source: Path, target: Path) -> None:
             if copy.update() <= _FEW_BYTES:
                 break
     print("nearly", flush=True)
-    if not sys.stdin.readline():
+    if not sys.stdin.buffer.readline():
         sys.exit(1)
     copy.update(last=True)
     print("copied", flush=True)
@@ -184,6 +185,11 @@ def main(source: Path, target: Path, parent: int) -> None:
     shard = edge.EdgeShard.load(str(target))
     shard.optimize()
     shard.flush()
+    if tuned_for := sys.stdin.buffer.read():
+        # Not before: the service's modules take a second to import.
+        from lookalike_serving.index.edge_tuning import tune
+
+        tune(shard, tuned_for)
     shard.close()
     _sync(target)
 

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,9 @@ from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
 from lookalike_serving.index.edge_optimize import ShardOptimizer
 from lookalike_serving.index.edge_process import ShardProcess
 from lookalike_serving.index.edge_shard import check_without_points, create_shard
-from lookalike_serving.index.protocol import IndexFailure, IndexFull, IndexUnavailable
+from lookalike_serving.index.edge_tuning import tuned_for
+from lookalike_serving.index.protocol import IndexFailure, IndexFull, IndexUnavailable, Vector
+from lookalike_serving.index.recall import QUERIES
 from lookalike_serving.index.tuning import STORED_AS
 from lookalike_serving.machine.disk import (
     LAST_RESERVE,
@@ -126,6 +129,8 @@ class EdgeStore:
         """Held while the manifest is written."""
         self._optimizing = asyncio.Lock()
         self._optimizer: ShardOptimizer | None = None
+        self.recent: deque[Vector] = deque(maxlen=QUERIES)
+        """Vectors that were searched for: search settings are measured with them."""
         self._housekeeping: asyncio.Task[None] | None = None
 
     @classmethod
@@ -350,7 +355,9 @@ class EdgeStore:
                 self._touched = set()
                 await loop.run_in_executor(waiting, self._optimizer.copy_rest)
                 self._gate.set()
-                await loop.run_in_executor(waiting, self._optimizer.wait_finished)
+                await loop.run_in_executor(
+                    waiting, self._optimizer.wait_finished, self._tuned_for(generation + 1)
+                )
                 await self._take_over()
             finally:
                 if self._optimizer is not None:
@@ -358,6 +365,10 @@ class EdgeStore:
                 self._optimizer, self._touched = None, None
                 self._gate.set()
         await asyncio.to_thread(self._folder.remove_leftovers, self.manifest.generation)
+
+    def _tuned_for(self, generation: int) -> bytes:
+        manifest = self.manifest.model_copy(update={"generation": generation})
+        return tuned_for(ShardPlace(self.path, manifest, self._vector, None), self.recent)
 
     def _make_room(self, source: Path) -> None:
         self._folder.remove_leftovers(self.manifest.generation)

@@ -21,6 +21,7 @@ from lookalike_crds import failures
 from lookalike_crds.failures import FailureKind
 from lookalike_serving.index.filters.ranges import End
 from lookalike_serving.index.filters.tree import Filter
+from lookalike_serving.index.tuning import Tuning
 
 Vector = NDArray[np.float32]
 
@@ -98,7 +99,9 @@ class Query:
     min_score: float | None = None
     offset: int = 0
     ef: int | None = None
-    """HNSW beam width; the engine's tuned default where None."""
+    """HNSW beam width; None: what the index has found for itself, or the engine's default."""
+    oversampling: float | None = None
+    """Quantised candidates for each result, to be scored again in full; None as for `ef`."""
     exact: bool = False
     with_payload: bool | tuple[str, ...] = True
     """True: all; False: none; names: just these keys (dots for nested)."""
@@ -115,6 +118,8 @@ class IndexInfo:
     """Key -> FieldType value."""
     status: str
     """`green`, `yellow` (optimising) or `grey` (waits for an optimisation)."""
+    tuning: Tuning | None = None
+    """Of the search settings; None if none has been measured."""
     former_types: dict[str, list[str]] = field(default_factory=dict)
     """Field -> types that it had before: its documents may hold values of these."""
 

@@ -50,13 +50,16 @@ from lookalike_serving.index.qdrant_collection import (
     as_made,
     ensure_collection,
     former_of,
+    note_tuning,
+    tuning_of,
     types_of,
 )
 from lookalike_serving.index.qdrant_connection import Connection, connected
 from lookalike_serving.index.qdrant_errors import CollectionLost
 from lookalike_serving.index.qdrant_filters import NeedsNewer, compile_filter
+from lookalike_serving.index.recall import tuned
 from lookalike_serving.index.scores import engine_threshold, score_of
-from lookalike_serving.index.tuning import EF, oversampling
+from lookalike_serving.index.tuning import EF, Tuning, oversampling
 from lookalike_serving.index.values import (
     checked_id,
     checked_path,
@@ -84,7 +87,7 @@ class QdrantIndex:
         self._take(wanted)
         self._where = connection.where
         self._distance = Distance.COSINE if wanted.vector is None else wanted.vector.distance
-        self._tuned = self._params(None, exact=False)
+        self._tuning: Tuning | None = None
 
     @classmethod
     async def open(
@@ -188,7 +191,7 @@ class QdrantIndex:
 
     async def _ensure(self) -> None:
         where, local = self._where, self._connection.is_local
-        await self._connection.call(
+        self._tuning = await self._connection.call(
             f"opening collection {self._name}",
             lambda client: ensure_collection(client, self._wanted, where, local=local),
         )
@@ -409,21 +412,22 @@ class QdrantIndex:
             score_threshold=engine_threshold(self._distance, query.min_score),
             with_payload=_payload_selector(query.with_payload),
             with_vector=query.with_vector,
-            params=self._tuned
-            if query.ef is None and not query.exact
-            else self._params(query.ef, query.exact),
+            params=self._params(query),
         )
 
-    def _params(self, ef: int | None, exact: bool) -> models.SearchParams | None:
+    def _params(self, query: Query) -> models.SearchParams | None:
         if self._connection.is_local:
             return None  # local mode is always exact, and warns of parameters
-        if exact:
+        if query.exact:
             ignored = models.QuantizationSearchParams(ignore=True)
             return models.SearchParams(exact=True, quantization=ignored)
+        ef, usual = EF, oversampling(self._wanted.vector)
+        if (tuning := self._tuning) is not None:
+            ef, usual = tuning.beam(query.limit + query.offset), tuning.oversampling
         rescored = models.QuantizationSearchParams(
-            rescore=True, oversampling=oversampling(self._wanted.vector)
+            rescore=True, oversampling=query.oversampling or usual
         )
-        return models.SearchParams(hnsw_ef=ef or EF, quantization=rescored)
+        return models.SearchParams(hnsw_ef=query.ef or ef, quantization=rescored)
 
     def _hit(self, point: models.ScoredPoint, query: Query) -> Hit:
         score, distance = score_of(self._distance, point.score)
@@ -439,6 +443,7 @@ class QdrantIndex:
         points = await self.count()
         info = await self._call("reading", lambda client: client.get_collection(self._name))
         types = types_of(info)
+        self._tuning = tuning_of(info)
         return IndexInfo(
             points=points,
             indexed_vectors=info.indexed_vectors_count or 0,
@@ -446,13 +451,31 @@ class QdrantIndex:
             distance=None if self._wanted.vector is None else self._distance.value,
             payload_indexes={key: t.value for key, t in types.items() if t is not None},
             status=info.status.value,
+            tuning=self._tuning,
             former_types=former_of((info.config.metadata or {}).get(METADATA) or {}),
         )
 
     # Upkeep
 
     async def optimize(self) -> None:
-        """Wait until the server, which optimises by itself, has caught up."""
+        """Wait until the server, which optimises by itself, has caught up, and measure search
+        settings if none suit."""
+        await self._wait_optimized()
+        if self._wanted.vector is not None and not self._connection.is_local:
+            await self._tune(self._wanted.vector)
+
+    async def _tune(self, vector: VectorSpec) -> None:
+        info = await self.info()
+        if info.indexed_vectors == 0 or (
+            info.tuning is not None and info.tuning.suits(vector, info.points)
+        ):
+            return
+        found = await tuned(self, vector, info.points)
+        if found is not None:
+            await self._call("writing to", lambda each: note_tuning(each, self._name, found))
+            self._tuning = found
+
+    async def _wait_optimized(self) -> None:
         while True:
             doing = "waiting for the optimisation of"
             info = await self._call(doing, lambda client: client.get_collection(self._name))

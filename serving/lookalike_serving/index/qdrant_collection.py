@@ -25,9 +25,13 @@ from lookalike_crds.payload_indexes import (
     remembered,
 )
 from lookalike_serving.index.protocol import IndexMismatch
-from lookalike_serving.index.tuning import QUANTILE, STORED_AS
+from lookalike_serving.index.tuning import QUANTILE, STORED_AS, Tuning, decoded
 
 METADATA = "lookalike"
+_TUNING = "tuning"
+_OPTIMIZERS = models.OptimizersConfigDiff(default_segment_number=2, max_segment_size=5_000_000)
+"""Few graphs of many vectors, as Qdrant's guide has it for throughput: each is searched by every
+query. Two, since a server merges while it is written to. KB."""
 
 _SCHEMAS = {
     FieldType.KEYWORD: models.PayloadSchemaType.KEYWORD,
@@ -111,8 +115,9 @@ async def as_made(client: AsyncQdrantClient, wanted: Wanted) -> Wanted:
 
 async def ensure_collection(
     client: AsyncQdrantClient, wanted: Wanted, where: str, *, local: bool
-) -> None:
-    """Make the collection, or check it and bring its settings up to date.
+) -> Tuning | None:
+    """Make the collection, or check it and bring its settings up to date; the search settings that
+    were measured of it.
 
     Raises IndexMismatch if it was made for something else, or is another's. `local`: the client
     runs qdrant-client's local mode, which has neither payload indexes nor HNSW.
@@ -151,7 +156,7 @@ async def ensure_collection(
         # Before the payload indexes are made for other types.
         await client.update_collection(wanted.name, metadata={METADATA: signed})
     if local:
-        return
+        return None
     if stored.get("settings") != wanted.settings and wanted.vector is not None:
         signed["settings"] = wanted.settings
         await _apply_settings(client, wanted.name, wanted.vector, signed)
@@ -165,6 +170,19 @@ async def ensure_collection(
         await client.create_payload_index(
             wanted.name, path, field_schema=_payload_schema(field.type), wait=True
         )
+    return decoded(stored.get(_TUNING))
+
+
+def tuning_of(info: models.CollectionInfo) -> Tuning | None:
+    """The search settings that were measured of the collection."""
+    return decoded(((info.config.metadata or {}).get(METADATA) or {}).get(_TUNING))
+
+
+async def note_tuning(client: AsyncQdrantClient, name: str, tuning: Tuning) -> None:
+    """For every process that searches the collection."""
+    stored = ((await client.get_collection(name)).config.metadata or {}).get(METADATA) or {}
+    metadata = {METADATA: {**stored, _TUNING: tuning.encode()}}
+    await client.update_collection(name, metadata=metadata)
 
 
 def types_of(info: models.CollectionInfo) -> dict[str, FieldType | None]:
@@ -209,6 +227,7 @@ async def _create(client: AsyncQdrantClient, wanted: Wanted) -> None:
         ),
         hnsw_config=_hnsw(wanted.vector),
         quantization_config=_quantization(wanted.vector),
+        optimizers_config=_OPTIMIZERS,
         shard_number=wanted.shards,
         replication_factor=wanted.replication_factor,
         metadata=wanted.metadata,
@@ -221,6 +240,7 @@ async def _apply_settings(
     await client.update_collection(
         name,
         hnsw_config=_hnsw(vector),
+        optimizers_config=_OPTIMIZERS,
         vectors_config={"": models.VectorParamsDiff(on_disk=vector.on_disk)},  # "": the unnamed one
         quantization_config=_quantization(vector) or models.Disabled.DISABLED,
         metadata={METADATA: stored},
