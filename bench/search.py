@@ -1,11 +1,14 @@
 """The index beside the bare engine and beside exact search, on synthetic clustered vectors.
 
-    python bench/search.py [--points 100000] [--million] [--sweep] [--ingest 10000 [--rate 1000]]
+    python bench/search.py [--points 100000] [--million] [--sweep] [--filters]
+                           [--ingest 10000 [--rate 1000]]
 
 What is measured, through `open_index` as the service uses it: recall@10 against exact search in
 float32; latency and searches a second of `Index.query` beside `EdgeShard.query` with the same
 settings on the same shard, each from a NumPy vector to read-out ids, scores and payloads, taking
-turns. Goals: recall >= .999, throughput >= .95 of
+turns. The search settings are those that the index has found for itself. `--filters`: recall under
+filters that 1 %, .1 % and .01 % of the points meet, and under one that only neighbours, or only
+strangers, of the query meet. Goals: recall >= .999, throughput >= .95 of
 the bare engine's.
 
 Vectors are 5,000 random centres plus noise of .8 a component, normalised – harder than
@@ -32,16 +35,25 @@ import qdrant_edge as edge
 from numpy.typing import NDArray
 
 from lookalike_crds.config import CollectionConfig, IndexConfig
-from lookalike_crds.image_collection import Engine, ModelSpec, Quantization, VectorSpec
+from lookalike_crds.image_collection import (
+    Engine,
+    FieldSpec,
+    FieldType,
+    ModelSpec,
+    Quantization,
+    VectorSpec,
+)
 from lookalike_serving.index import Point, Query, open_index
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.edge_settings import search_params
+from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.index.tuning import EF, oversampling
 
 DIMENSION = 512
 CENTRES, NOISE = 5_000, 0.8
 TOP = 10
 QUERIES = 1_000
+FILTERED = 100
 ROUNDS = 3
 BATCH = 32
 WRITTEN_AT_ONCE = 250
@@ -49,28 +61,35 @@ _CHUNK = 20_000
 RECALL_GOAL, THROUGHPUT_GOAL = 0.999, 0.95
 
 VECTOR = VectorSpec(quantization=Quantization.SCALAR)
+FIELDS = tuple(FieldSpec(name=name, type=FieldType.INTEGER) for name in ("share", "centre"))
 Matrix = NDArray[np.float32]
 
 
 def cache(points: int) -> Path:
     """The folder for what is made of `points` vectors; another one if the vectors change."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = root / "lookalike" / "bench" / f"search-{points}x{DIMENSION}-{CENTRES}-{NOISE}"
+    folder = root / "lookalike" / "bench" / f"search-{points}x{DIMENSION}-{CENTRES}-{NOISE}-fields"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def clustered(count: int, seed: int) -> Iterator[Matrix]:
     """`count` vectors in chunks of (n, 512) float32, L2-normalised."""
+    return (chunk for chunk, _ in with_centres(count, seed))
+
+
+def with_centres(count: int, seed: int) -> Iterator[tuple[Matrix, NDArray[np.int64]]]:
+    """The same with (n,) the number of the centre that each lies at."""
     centres = np.random.default_rng(0).standard_normal((CENTRES, DIMENSION), dtype=np.float32)
     rng = np.random.default_rng(seed)
     for start in range(0, count, _CHUNK):
         n = min(_CHUNK, count - start)
         chunk = rng.standard_normal((n, DIMENSION), dtype=np.float32)
         chunk *= NOISE
-        chunk += centres[rng.integers(0, CENTRES, n)]
+        at = rng.integers(0, CENTRES, n)
+        chunk += centres[at]
         chunk /= np.linalg.norm(chunk, axis=1, keepdims=True)
-        yield chunk
+        yield chunk, at
 
 
 def exact_neighbours(points: int, queries: Matrix) -> NDArray[np.int64]:
@@ -101,6 +120,12 @@ def point_id(row: int) -> str:
     return str(uuid.UUID(int=row))
 
 
+def payload(row: int, centre: int) -> dict[str, object]:
+    """`share` is spread evenly over 10,000 values, and independent of the vector."""
+    share = row * 2_654_435_761 % 2**32 * 10_000 >> 32
+    return {"kind": f"kind-{row % 20}", "price": row % 500, "share": share, "centre": centre}
+
+
 async def built(points: int, fresh: bool) -> EdgeIndex:
     """The index of `points` vectors, from the cache where it is complete."""
     folder = cache(points) / "index"
@@ -110,6 +135,7 @@ async def built(points: int, fresh: bool) -> EdgeIndex:
         name="bench",
         model=ModelSpec(),
         vector=VECTOR,
+        fields=FIELDS,
         index=IndexConfig(engine=Engine.EDGE, name="bench", path=folder),
     )
     index = await open_index(collection, dimension=DIMENSION, fingerprint="synthetic")
@@ -119,11 +145,11 @@ async def built(points: int, fresh: bool) -> EdgeIndex:
         return index
     started = time.perf_counter()
     row = 0
-    for chunk in clustered(points, seed=1):
+    for chunk, centres in with_centres(points, seed=1):
         await index.upsert(
             [
-                Point(point_id(row + n), vector, {"kind": f"kind-{n % 20}", "price": n % 500})
-                for n, vector in enumerate(chunk)
+                Point(point_id(row + n), vector, payload(row + n, int(centre)))
+                for n, (vector, centre) in enumerate(zip(chunk, centres, strict=True))
             ]
         )
         row += len(chunk)
@@ -202,6 +228,14 @@ def bare(shard: edge.EdgeShard, params: edge.SearchParams, vectors: Matrix) -> N
         [(str(hit.id), hit.score, hit.payload) for hit in hits]
 
 
+async def settings(index: EdgeIndex) -> tuple[int, bool, float]:
+    """What the index searches with, as `search_params` takes it."""
+    tuning = (await index.info()).tuning
+    if tuning is None:
+        return EF, False, oversampling(VECTOR)
+    return tuning.beam(TOP), False, tuning.oversampling
+
+
 async def side_by_side(
     index: EdgeIndex, shard: edge.EdgeShard, queries: Matrix, batch: int
 ) -> tuple[Figures, Figures, list[list[str]]]:
@@ -210,7 +244,7 @@ async def side_by_side(
     Turn by turn, so that both see the same machine; who goes first alternates, and the two never
     ask the same thing in one turn: the second would find its nodes in the CPU's caches.
     """
-    params = search_params(EF, False, oversampling(VECTOR))
+    params = search_params(*await settings(index))
     starts = range(0, len(queries) - batch + 1, batch)
     mine, its = [], []
     answers: list[list[str]] = []
@@ -240,13 +274,24 @@ def recall(answers: list[list[str]], truth: NDArray[np.int64]) -> float:
     return float(np.mean(found)) / TOP
 
 
-async def measure(points: int, fresh: bool, sweep: bool, ingest: int, rate: float) -> bool:
+def segments(index: EdgeIndex, points: int) -> int:
+    shard = cache(points) / "index" / f"shard-{index._store.manifest.generation}"
+    return len(list((shard / "segments").iterdir()))
+
+
+async def measure(
+    points: int, fresh: bool, sweep: bool, filters: bool, ingest: int, rate: float
+) -> bool:
     """Print the figures for one size; whether they reach the goals."""
-    print(f"{points:,} x {DIMENSION}, scalar quantisation, ef {EF}, top {TOP}")
+    print(f"{points:,} x {DIMENSION}, scalar quantisation, top {TOP}")
     queries = np.concatenate(list(clustered(QUERIES, seed=2)))
     truth = exact_neighbours(points, queries)
     index = await built(points, fresh)
     shard = same_shard(index, points)
+    if (tuning := (await index.info()).tuning) is not None:
+        print(f"  found: {tuning}; segments: {segments(index, points)}")
+    if filters:
+        await print_filters(index)
     if sweep:
         await print_sweep(shard, queries, truth)
     await side_by_side(index, shard, queries[:200], 1)  # warms the page cache
@@ -262,6 +307,41 @@ async def measure(points: int, fresh: bool, sweep: bool, ingest: int, rate: floa
         await print_ingestion(index, points, queries, ingest, rate)
     await index.close()
     return good
+
+
+def _below(share: int) -> dict[str, object]:
+    return {"key": "share", "operator": "lt", "value": share}
+
+
+def _at(centres: list[int]) -> dict[str, object]:
+    return {"key": "centre", "operator": "in", "value": centres}
+
+
+async def print_filters(index: EdgeIndex) -> None:
+    """Recall and latency under filters, beside exact search under the same."""
+    vectors, centres = next(with_centres(FILTERED, seed=2))
+    near = [[(int(c) + n) % CENTRES for n in range(CENTRES // 100)] for c in centres]
+    far = [[(int(c) + CENTRES // 2 + n) % CENTRES for n in range(CENTRES // 100)] for c in centres]
+    chosen: dict[str, list[dict[str, object]]] = {
+        "1 %": [_below(100)] * FILTERED,
+        ".1 %": [_below(10)] * FILTERED,
+        ".01 %": [_below(1)] * FILTERED,
+        "1 %, neighbours": [_at(each) for each in near],
+        "1 %, strangers": [_at(each) for each in far],
+        "50 %": [_below(5_000)] * FILTERED,
+    }
+    print(f"  {'filter':<18} recall@{TOP}    ms   (mean of {FILTERED} queries)")
+    for name, conditions in chosen.items():
+        shares, seconds = [], 0.0
+        for vector, condition in zip(vectors, conditions, strict=True):
+            parsed = parse_filters(condition, FIELDS)
+            exact = await index.query(Query(vector, TOP, parsed, exact=True))
+            started = time.perf_counter()
+            found = await index.query(Query(vector, TOP, parsed))
+            seconds += time.perf_counter() - started
+            wanted = {hit.id for hit in exact}
+            shares.append(len(wanted & {hit.id for hit in found}) / max(1, len(wanted)))
+        print(f"    {name:<18} {np.mean(shares):.4f}  {seconds / FILTERED * 1e3:8.2f}")
 
 
 async def print_ingestion(
@@ -360,6 +440,7 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=100_000)
     parser.add_argument("--million", action="store_true", help="1,000,000 points as well")
     parser.add_argument("--fresh", action="store_true", help="build the indexes anew")
+    parser.add_argument("--filters", action="store_true", help="print recall under filters")
     parser.add_argument("--sweep", action="store_true", help="print recall over ef, oversampling")
     parser.add_argument(
         "--ingest", type=int, default=0, metavar="N", help="search while N points are written"
@@ -370,7 +451,16 @@ def main() -> None:
     arguments = parser.parse_args()
     sizes = [arguments.points] + ([1_000_000] if arguments.million else [])
     reached = [
-        asyncio.run(measure(n, arguments.fresh, arguments.sweep, arguments.ingest, arguments.rate))
+        asyncio.run(
+            measure(
+                n,
+                arguments.fresh,
+                arguments.sweep,
+                arguments.filters,
+                arguments.ingest,
+                arguments.rate,
+            )
+        )
         for n in sizes
     ]
     if not all(reached):

@@ -777,6 +777,26 @@ class DuplicateScanStatus(Status):
     )
 
 
+class SearchSettingsStatus(Status):
+    """Search settings that were found by measurement after the index was built."""
+
+    recall: float = Field(
+        ge=0,
+        le=1,
+        description="With these settings, the share of the true ten nearest neighbours that are "
+        "found.",
+    )
+    recall_target: float = Field(ge=0, le=1, description="The share that was asked for.")
+    ef: int = Field(ge=1, description="The beam width (ef) for ten results.")
+    oversampling: float = Field(
+        ge=1,
+        description="How many quantised candidates are scored again with the original vectors for "
+        "each result.",
+    )
+    queries: int = Field(ge=0, description="The number of queries that were measured.")
+    measured_at: str = Field(max_length=64, description="RFC 3339: when they were measured.")
+
+
 class ImageCollectionStatus(Status):
     """What the operator last saw."""
 
@@ -824,4 +844,8 @@ class ImageCollectionStatus(Status):
     last_duplicate_scan: DuplicateScanStatus | None = Field(
         default=None,
         description="The last duplicate scan that ended, as a serving pod reported it.",
+    )
+    search_settings: SearchSettingsStatus | None = Field(
+        default=None,
+        description="The search settings that were measured last, as a serving pod reported them.",
     )

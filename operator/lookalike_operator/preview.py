@@ -88,7 +88,7 @@ async def preview(
         settings=replace(settings, cluster_id=cluster.identity),
         secrets=Secrets(cluster),
         progress=_no_progress,
-        duplicate_scan=_no_scan,
+        report=_no_report,
         refused_pods=explanations.refused_pods,
         unprovisioned=explanations.unprovisioned,
         qdrant=qdrant,
@@ -183,7 +183,7 @@ def _newer(after: Manifest) -> dict[str, Any]:
     return {**after, "metadata": {**meta, "resourceVersion": str(version)}}
 
 
-async def _no_scan(collection: Meta, retriever: RetrieverFacts) -> None:
+async def _no_report(collection: Meta, retriever: RetrieverFacts) -> None:
     """Serving pods are asked by the operator, from inside of the cluster."""
 
 

@@ -34,12 +34,12 @@ from lookalike_operator.engine.routing import concerned, patience
 from lookalike_operator.engine.workers import Verdict, Workers
 from lookalike_operator.kinds import CHILDREN
 from lookalike_operator.metrics import Metrics
-from lookalike_operator.observe.duplicate_scans import DuplicateScans
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.progress import Progresses
 from lookalike_operator.observe.prometheus import Prometheus
 from lookalike_operator.observe.qdrant import Qdrant
 from lookalike_operator.observe.ray_schema import RaySchema
+from lookalike_operator.observe.reports import Reports
 from lookalike_operator.observe.said import Explanations
 from lookalike_operator.observe.scaling import samples
 from lookalike_operator.observe.secrets import Secrets
@@ -98,14 +98,14 @@ class Operator:
         self._own = OwnResources(cluster, self.store, settings.namespaces)
         explanations = Explanations(cluster)
         secrets = Secrets(cluster)
-        self._duplicate_scans = DuplicateScans(secrets.value, settings.plan)
+        self._reports = Reports(secrets.value, settings.plan)
         observer = Observer(
             store=self.store,
             memory=self.memory,
             settings=replace(settings.plan, cluster_id=cluster.identity),
             secrets=secrets,
             progress=self._progresses.of,
-            duplicate_scan=self._duplicate_scans.last,
+            report=self._reports.of,
             refused_pods=explanations.refused_pods,
             unprovisioned=explanations.unprovisioned,
             qdrant=self._qdrant,
@@ -219,7 +219,7 @@ class Operator:
         await self._qdrant.close()
         await self._prometheus.close()
         await self._progresses.close()
-        await self._duplicate_scans.close()
+        await self._reports.close()
         await self.cluster.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:

@@ -11,12 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from lookalike_crds.image_collection import (
-    DuplicateScanStatus,
-    Engine,
-    ImageCollectionSpec,
-    IngestionRuntime,
-)
+from lookalike_crds.collection_report import CollectionReport
+from lookalike_crds.image_collection import Engine, ImageCollectionSpec, IngestionRuntime
 from lookalike_crds.progress import WorkerProgress
 from lookalike_crds.retriever import RetrieverSpec, Runtime
 from lookalike_operator.kinds import RAY_SERVICE
@@ -33,7 +29,6 @@ from lookalike_operator.observe.resources import (
 from lookalike_operator.observe.secrets import SecretKey, Secrets
 from lookalike_operator.observe.store import Store
 from lookalike_operator.plan.addresses import address_problem, asked_urls
-from lookalike_operator.plan.duplicate_scans import is_asked
 from lookalike_operator.plan.indexes import alias_of, effective, index_of, observed_index
 from lookalike_operator.plan.model import (
     CollectionFacts,
@@ -71,8 +66,8 @@ class Observer:
     samples: Samples
     progress: Callable[[Iterable[Manifest]], Awaitable[Mapping[str, WorkerProgress]]]
     """Of pods: those of ingestion that run and answer."""
-    duplicate_scan: Callable[[Meta, RetrieverFacts], Awaitable[DuplicateScanStatus | None]]
-    """The last one of a collection, as the pods of a Retriever report it."""
+    report: Callable[[Meta, RetrieverFacts], Awaitable[CollectionReport | None]]
+    """Of a collection, by the pods of a Retriever."""
     refused_pods: Said
     unprovisioned: Callable[[Iterable[Manifest], datetime], Awaitable[Mapping[str, str]]]
     """As `Said`, as of a moment."""
@@ -118,7 +113,7 @@ class Observer:
             apis=await self._ray_apis(snapshot.apis) if on_ray else snapshot.apis,
             missing_secrets=await self.secrets.missing(_secrets_of(meta, spec)),
             progress=await self.progress(pods),
-            duplicate_scan=await self._last_scan(snapshot, spec),
+            report=await self._report(snapshot),
             refused_pods=await self.refused_pods(children),
             unprovisioned=await self.unprovisioned(children, snapshot.now),
             index=await self._index(snapshot, spec),
@@ -136,13 +131,11 @@ class Observer:
             ca=None if ca is None else await self.secrets.value(ca),
         )
 
-    async def _last_scan(
-        self, snapshot: CollectionSnapshot, spec: ImageCollectionSpec
-    ) -> DuplicateScanStatus | None:
+    async def _report(self, snapshot: CollectionSnapshot) -> CollectionReport | None:
         gateway = gateway_of(snapshot)
-        if not is_asked(spec) or gateway is None or not gateway.available:
+        if gateway is None or not gateway.available:
             return None
-        return await self.duplicate_scan(snapshot.meta, gateway)
+        return await self.report(snapshot.meta, gateway)
 
     async def _index(
         self, snapshot: CollectionSnapshot, spec: ImageCollectionSpec

@@ -31,6 +31,7 @@ from lookalike_operator.plan import (
     duplicate_scans,
     indexes,
     model_change,
+    search_settings,
 )
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.collection_conditions import Situation
@@ -305,9 +306,9 @@ class _Work:
 
     def _requeue_after(self) -> float | None:
         seconds = self._changes_within()
-        if duplicate_scans.is_asked(self.spec) and gateway_of(self.snapshot) is not None:
-            asked = duplicate_scans.ASKED_SECONDS
-            return asked if seconds is None else min(asked, seconds)
+        if duplicate_scans.is_awaited(self.spec) and gateway_of(self.snapshot) is not None:
+            awaited = duplicate_scans.AWAITED_SECONDS
+            return awaited if seconds is None else min(awaited, seconds)
         return seconds
 
     def _changes_within(self) -> float | None:
@@ -347,6 +348,7 @@ class _Work:
                 "previous": self._previous(),
                 "run": self.run_status(),
                 "last_duplicate_scan": duplicate_scans.reported(snapshot),
+                "search_settings": search_settings.reported(snapshot),
             }
         )
         return Situation(

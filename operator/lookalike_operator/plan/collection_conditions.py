@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lookalike_crds.failures import INDEX_MISMATCH, Part, by_reason
 from lookalike_crds.image_collection import (
@@ -16,7 +16,7 @@ from lookalike_crds.lost import what_was_lost
 from lookalike_crds.naming import described
 from lookalike_crds.qdrant_versions import OLDEST, SINCE, lacking, parsed, too_old, written
 from lookalike_crds.switching import Held
-from lookalike_operator.plan import indexes
+from lookalike_operator.plan import indexes, search_settings
 from lookalike_operator.plan.causes import Cause, claim_cause, refused_pod, worst
 from lookalike_operator.plan.conditions import Judged, judged
 from lookalike_operator.plan.ingestion_ray_job import KIND as RAY_JOB_KIND
@@ -211,7 +211,16 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
             f"; Qdrant {facts.version} lacks the filters {' and '.join(lacks)}, which are refused: "
             f"upgrade it to {newest}"
         )
-    return judged("IndexReady", True, "IndexExists", answers)
+    return _measured(situation, judged("IndexReady", True, "IndexExists", answers))
+
+
+def _measured(situation: Situation, found: Judged) -> Judged:
+    """How well an index is searched is told with the condition that it is there."""
+    settings = situation.status.search_settings
+    message = found.message + search_settings.in_words(settings)
+    if search_settings.below_target(settings):
+        return judged("IndexReady", True, "RecallBelowTarget", message)
+    return replace(found, message=message)
 
 
 def _lost(
@@ -260,7 +269,8 @@ def _edge_index(snapshot: CollectionSnapshot, situation: Situation) -> Judged:
     name = situation.claim["metadata"]["name"]
     cause = claim_cause(situation.claim, snapshot.unprovisioned.get(name))
     if cause is None:
-        return judged("IndexReady", True, "ClaimBound", f"PersistentVolumeClaim {name} is bound")
+        bound = judged("IndexReady", True, "ClaimBound", f"PersistentVolumeClaim {name} is bound")
+        return _measured(situation, bound)
     message = cause.message
     if not cause.stuck and not snapshot.retrievers:
         message += (

@@ -5,23 +5,27 @@ from __future__ import annotations
 from lookalike_crds.image_collection import DuplicateScanStatus, ImageCollectionSpec
 from lookalike_operator.plan.model import CollectionSnapshot, Event
 
-ASKED_SECONDS = 60.0
-"""How often a serving pod is asked, for collections with spec.duplicates."""
+AWAITED_SECONDS = 60.0
+"""How often collections with spec.duplicates are reconciled for the end of a scan."""
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
-def is_asked(spec: ImageCollectionSpec) -> bool:
+def is_awaited(spec: ImageCollectionSpec) -> bool:
     return spec.duplicates is not None
 
 
 def reported(snapshot: CollectionSnapshot) -> DuplicateScanStatus | None:
     """What the status says: what was told last."""
-    return snapshot.duplicate_scan or snapshot.status.last_duplicate_scan
+    return _told_now(snapshot) or snapshot.status.last_duplicate_scan
+
+
+def _told_now(snapshot: CollectionSnapshot) -> DuplicateScanStatus | None:
+    return None if snapshot.report is None else snapshot.report.last_duplicate_scan
 
 
 def event(snapshot: CollectionSnapshot) -> Event | None:
     """The end of a scan, once."""
-    scan, before = snapshot.duplicate_scan, snapshot.status.last_duplicate_scan
+    scan, before = _told_now(snapshot), snapshot.status.last_duplicate_scan
     if scan is None or (before is not None and before.id == scan.id):
         return None
     if scan.state == "Failed":

@@ -15,8 +15,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
+from lookalike_crds.collection_report import CollectionReport
 from lookalike_crds.image_collection import (
-    DuplicateScanStatus,
     ImageCollectionSpec,
     ImageCollectionStatus,
 )
@@ -225,8 +225,8 @@ class CollectionSnapshot:
     """Pods of its Jobs."""
     progress: Mapping[str, WorkerProgress] = field(default_factory=dict)
     """Ingestion pod that runs and answers -> how far it is."""
-    duplicate_scan: DuplicateScanStatus | None = None
-    """The last one that ended, if a serving pod told of one."""
+    report: CollectionReport | None = None
+    """Of a serving pod; None if none answered."""
     refused_pods: Mapping[str, str] = field(default_factory=dict)
     """Job that has none -> why the API server takes none."""
     unprovisioned: Mapping[str, str] = field(default_factory=dict)

@@ -287,6 +287,22 @@ class LastDuplicateScan(Answered):
     message: str | None = None
 
 
+class SearchSettings(Answered):
+    """Found by measurement after the index was built."""
+
+    recall: float
+    """The share of the true ten nearest neighbours that are found with them."""
+    recall_target: float
+    ef: int
+    """The beam width for ten results."""
+    oversampling: float
+    """Quantised candidates that are scored again in full for each result."""
+    queries: int
+    """With how many it was measured."""
+    measured_at: str
+    """RFC 3339."""
+
+
 class Collection(Answered):
     name: str
     state: str = "Ready"
@@ -309,6 +325,8 @@ class Collection(Answered):
     warnings: tuple[str, ...] = ()
     """Whether the index has lost its documents, or the type of a field was changed after documents
     were stored."""
+    search_settings: SearchSettings | None = None
+    """None if none have been measured: the index is too small to need any."""
     last_duplicate_scan: LastDuplicateScan | None = None
 
 

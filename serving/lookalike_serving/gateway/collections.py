@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from lookalike_crds.config import CollectionConfig
-from lookalike_crds.image_collection import DuplicateScanStatus
+from lookalike_crds.image_collection import DuplicateScanStatus, SearchSettingsStatus
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.ingestion import Ingestion, under_way
 from lookalike_serving.gateway.listing import CURSOR, LIMIT, page_by_name
@@ -16,6 +16,7 @@ from lookalike_serving.gateway.openapi import problems
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import CollectionName
 from lookalike_serving.index.protocol import IndexFailure
+from lookalike_serving.index.tuning import below_target
 from lookalike_serving.index.unfit import retyped_warnings
 from lookalike_serving.scans.record import status_of
 from lookalike_serving.together import together
@@ -53,11 +54,15 @@ class Collection(BaseModel):
     warnings: list[str] = Field(
         default=[],
         description="Reports that the index has lost its documents, until there are documents "
-        "again, or that the type of a field was changed after documents were "
-        "stored, until these are written again.",
+        "again, that the type of a field was changed after documents were stored, until these are "
+        "written again, or that searches find fewer of the nearest neighbours than asked for.",
     )
     ingestion: Ingestion | None = Field(
         default=None, description="Progress of an ingestion that runs on this machine."
+    )
+    search_settings: SearchSettingsStatus | None = Field(
+        default=None,
+        description="The search settings that were found by measurement after the index was built.",
     )
     last_duplicate_scan: DuplicateScanStatus | None = Field(
         default=None, description="The last duplicate scan that ended."
@@ -125,6 +130,10 @@ async def _told(request: Request, config: CollectionConfig) -> dict[str, Any]:
             warnings.append(service.lost[config.name])
     except IndexFailure as failure:
         return told | {"state": "Unavailable", "reason": str(failure)}
+    if info.tuning is not None:
+        told["search_settings"] = info.tuning.status().model_dump()
+        if not info.tuning.reached:
+            warnings.append(below_target(info.tuning))
     return told | {
         "state": "Ready",
         "documents": info.points,

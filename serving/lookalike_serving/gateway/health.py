@@ -13,7 +13,7 @@ from lookalike_serving.answering import CANARY_SECONDS, silent_parts
 from lookalike_serving.gateway.auth import may_see_reasons
 from lookalike_serving.gateway.context import metrics_of, request_id_of, service_of
 from lookalike_serving.gateway.responses import json_response, problem_response
-from lookalike_serving.index.protocol import IndexFailure
+from lookalike_serving.index.protocol import IndexFailure, IndexInfo
 from lookalike_serving.problems import Problem, Wrong
 from lookalike_serving.service import Service
 
@@ -72,19 +72,21 @@ async def metrics(request: Request) -> Response:
     service, told = service_of(request), metrics_of(request)
     told.read_only.set(service.read_only is not None)
     for config in service.config.collections:
-        points = await _documents(service, config.name)
-        told.open.labels(config.name).set(points is not None)
-        if points is not None:
-            told.documents.labels(config.name).set(points)
+        info = await _info(service, config.name)
+        told.open.labels(config.name).set(info is not None)
+        if info is not None:
+            told.documents.labels(config.name).set(info.points)
+            if info.tuning is not None:
+                told.recall.labels(config.name).set(info.tuning.recall)
     return Response(told.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
-async def _documents(service: Service, name: str) -> int | None:
+async def _info(service: Service, name: str) -> IndexInfo | None:
     state = service.collections.get(name)
     if state is None:
         return None
     try:
         async with asyncio.timeout(CANARY_SECONDS):
-            return (await state.index.info()).points
+            return await state.index.info()
     except (IndexFailure, TimeoutError):
         return None

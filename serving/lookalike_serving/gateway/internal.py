@@ -1,5 +1,5 @@
 """Routes for other parts of Lookalike: the bulk route of index/bulk.py, through which ingestion
-writes the Edge indexes of this service, and the last duplicate scan, for which the operator asks.
+writes the Edge indexes of this service, and what the operator asks to know of a collection.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import logging
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 
+from lookalike_crds.collection_report import CollectionReport
 from lookalike_serving.books import BULK_NAME
 from lookalike_serving.documents.replaced import releasing
 from lookalike_serving.index.bulk import bulk_router, not_authorised
@@ -64,15 +65,20 @@ def internal_router(app: FastAPI) -> APIRouter:
 
     router = bulk_router(index_of, token, image)
 
-    @router.get("/{name}/last-duplicate-scan")
-    async def last_duplicate_scan(name: str, request: Request) -> Response:
-        """404 if none has ended, as far as this process has seen."""
+    @router.get("/{name}/report")
+    async def report(name: str, request: Request) -> Response:
+        """A CollectionReport, as far as this process knows."""
         if (refusal := not_authorised(request, token())) is not None:
             return PlainTextResponse(refusal[1], refusal[0])
+        if (state := app.state.service.collections.get(name)) is None:
+            return PlainTextResponse(f"collection {name!r} is not open", 404)
         scan = app.state.scans.ended.get(name)
-        if scan is None:
-            return PlainTextResponse("no duplicate scan has ended", 404)
-        told = status_of(scan).model_dump_json(by_alias=True, exclude_none=True)
-        return Response(told, media_type="application/json")
+        tuning = (await state.index.info()).tuning
+        told = CollectionReport(
+            last_duplicate_scan=None if scan is None else status_of(scan),
+            search_settings=None if tuning is None else tuning.status(),
+        )
+        answer = told.model_dump_json(by_alias=True, exclude_none=True)
+        return Response(answer, media_type="application/json")
 
     return router

@@ -79,6 +79,13 @@ class Metrics:
         self.documents = Gauge(
             "lookalike_documents", "Documents stored.", ("collection",), registry=self.registry
         )
+        self.recall = Gauge(
+            "lookalike_index_recall",
+            "Share of the true ten nearest neighbours that searches find, as measured after the "
+            "index was built.",
+            ("collection",),
+            registry=self.registry,
+        )
         self.open = Gauge(
             "lookalike_collection_open",
             "1 if a collection answers, 0 if it does not.",

@@ -185,7 +185,9 @@ async def _query(index: Index, body: bytes) -> list[str]:
 
 async def _info(index: Index, body: bytes) -> dict[str, Any]:
     wire.parse(wire.Empty, body)
-    return asdict(await index.info())
+    info = asdict(await index.info())
+    del info["tuning"]  # nobody asks for it here, and clients of earlier releases do not know it
+    return info
 
 
 _OPERATIONS: dict[str, _Operation] = {

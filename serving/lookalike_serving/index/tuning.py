@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from lookalike_crds.image_collection import Quantization, VectorSpec
+from lookalike_crds.image_collection import Quantization, SearchSettingsStatus, VectorSpec
 
 EF = 128
 """HNSW beam width of an index that has measured none: recall@10 .999 with rescoring in segments of
@@ -72,11 +72,30 @@ class Tuning:
         steps = max(0, top - NARROW) / (WIDE - NARROW)
         return round(self.ef + steps * (self.wide_ef - self.ef))
 
+    def status(self) -> SearchSettingsStatus:
+        return SearchSettingsStatus(
+            recall=round(self.recall, 5),
+            recall_target=self.recall_target,
+            ef=self.ef,
+            oversampling=self.oversampling,
+            queries=self.queries,
+            measured_at=self.measured_at,
+        )
+
     def encode(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     def write(self) -> str:
         return json.dumps(self.encode())
+
+
+def below_target(tuning: Tuning) -> str:
+    """What to tell of an index whose recall no search settings raise to the target."""
+    return (
+        f"searches find {tuning.recall:.4f} of the nearest neighbours, and "
+        f"spec.vector.recallTarget is {tuning.recall_target:g}: raise spec.vector.hnsw.m and "
+        "efConstruct, or lower the target"
+    )
 
 
 def decoded(stored: Any) -> Tuning | None:

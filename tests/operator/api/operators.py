@@ -55,8 +55,8 @@ def rests(verdict: Verdict) -> bool:
     return not soon and verdict.failure is None
 
 
-async def _no_scan(meta: Meta, gateway: RetrieverFacts) -> None:
-    """Nobody scans these collections for duplicates."""
+async def _no_report(meta: Meta, gateway: RetrieverFacts) -> None:
+    """No serving pod runs here."""
 
 
 class ByHand:
@@ -87,7 +87,7 @@ class ByHand:
             samples=lambda meta, spec: samples(Prometheus(None), meta, spec),
             apis=frozenset,
             ray_features=RaySchema(cluster).features,
-            duplicate_scan=_no_scan,
+            report=_no_report,
             now=lambda: self.now(),
         )
         executor = Executor(

@@ -7,9 +7,10 @@ from typing import Any
 
 from tests.operator.plan.known import EDGE, collection, retriever, searching
 
+from lookalike_crds.collection_report import CollectionReport
 from lookalike_crds.image_collection import DuplicateScanStatus, ImageCollectionStatus
 from lookalike_operator.plan.collection import plan_collection
-from lookalike_operator.plan.duplicate_scans import ASKED_SECONDS
+from lookalike_operator.plan.duplicate_scans import AWAITED_SECONDS
 from lookalike_operator.plan.model import CollectionSnapshot
 from lookalike_operator.plan.serving_config import serving_config
 
@@ -32,7 +33,13 @@ def scan(**changes: Any) -> DuplicateScanStatus:
 
 def snapshot(told: DuplicateScanStatus | None, before: Any = None) -> CollectionSnapshot:
     status = ImageCollectionStatus(last_duplicate_scan=before)
-    return collection(EDGE, NIGHTLY, retrievers=(searching(),), duplicate_scan=told, status=status)
+    return collection(
+        EDGE,
+        NIGHTLY,
+        retrievers=(searching(),),
+        report=CollectionReport(last_duplicate_scan=told),
+        status=status,
+    )
 
 
 def test_the_end_of_a_scan_is_in_the_status_and_an_event_once() -> None:
@@ -70,7 +77,7 @@ def test_deletions_and_failures_are_told() -> None:
 
 
 def test_only_collections_with_duplicates_are_asked_about() -> None:
-    assert plan_collection(snapshot(None)).requeue_after == ASKED_SECONDS
+    assert plan_collection(snapshot(None)).requeue_after == AWAITED_SECONDS
     plain = collection(EDGE, retrievers=(searching(),))
     assert plan_collection(plain).requeue_after is None
     alone = replace(snapshot(None), retrievers=())

@@ -1,25 +1,26 @@
-"""The last duplicate scan of a collection, as the serving pods of its Retriever report it.
+"""What the serving pods of a Retriever report of a collection: they have its index open.
 
-Scans run in serving pods, where the index is. If none answers, the status stays as it was.
+Duplicate scans run there, and search settings are measured there. If none answers, the status
+stays as it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from lookalike_crds.image_collection import DuplicateScanStatus
+from lookalike_crds.collection_report import CollectionReport
 from lookalike_operator.observe.answers import Answers
 from lookalike_operator.observe.secrets import SecretKey
-from lookalike_operator.plan.duplicate_scans import ASKED_SECONDS
 from lookalike_operator.plan.model import Meta, RetrieverFacts, Settings
 from lookalike_operator.plan.names import internal_secret
 from lookalike_operator.plan.secrets import INTERNAL_TOKEN
 from lookalike_operator.plan.serving_config import service_url
 
 _TIMEOUT_SECONDS = 2.0
+_SHOWN_SECONDS = 60.0
 
 
-class DuplicateScans:
+class Reports:
     """`secret`: the value of a key of a Secret; None if there is none."""
 
     def __init__(
@@ -27,12 +28,12 @@ class DuplicateScans:
     ) -> None:
         self._secret = secret
         self._settings = settings
-        self._answers = Answers(DuplicateScanStatus, ASKED_SECONDS, timeout=_TIMEOUT_SECONDS)
+        self._answers = Answers(CollectionReport, _SHOWN_SECONDS, timeout=_TIMEOUT_SECONDS)
 
     async def close(self) -> None:
         await self._answers.close()
 
-    async def last(self, collection: Meta, retriever: RetrieverFacts) -> DuplicateScanStatus | None:
+    async def of(self, collection: Meta, retriever: RetrieverFacts) -> CollectionReport | None:
         """Never raises for what the pods do or say."""
         if (kept := self._answers.kept(collection.uid)) is not None:
             return kept.told
@@ -47,4 +48,4 @@ class DuplicateScans:
 
 def path(collection: str) -> str:
     """Of the route that the serving pods have for this."""
-    return f"/internal/v1/collections/{collection}/last-duplicate-scan"
+    return f"/internal/v1/collections/{collection}/report"

@@ -1,4 +1,4 @@
-"""The last duplicate scan, asked of a serving pod as the operator asks it."""
+"""What a serving pod reports of a collection, asked as the operator asks it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.support.servers import serving
 
 from lookalike_crds.config import AccessConfig
 from lookalike_crds.retriever import RetrieverSpec
-from lookalike_operator.observe import duplicate_scans
-from lookalike_operator.observe.duplicate_scans import DuplicateScans
+from lookalike_operator.observe import reports
+from lookalike_operator.observe.reports import Reports
 from lookalike_operator.plan.model import Meta, RetrieverFacts, Settings
 from lookalike_serving.scans.record import Control, Order, Progress, Scan, ScanState
 from lookalike_serving.scans.runner import ScanRunner
@@ -49,22 +49,22 @@ async def test_a_pod_tells_of_the_last_scan_to_who_has_the_token(
     )
     asked: list[str] = []
     with serving(config) as url:
-        monkeypatch.setattr(duplicate_scans, "service_url", lambda *_: url)
+        monkeypatch.setattr(reports, "service_url", lambda *_: url)
 
         async def told(token: str | None, **changes: Any) -> Any:
             async def secret(key: Any) -> str | None:
                 asked.append(str(key))
                 return token
 
-            scans = DuplicateScans(secret, SETTINGS)
+            asking = Reports(secret, SETTINGS)
             try:
-                first = await scans.last(replace(PHOTOS, **changes), SEARCH)
-                assert await scans.last(replace(PHOTOS, **changes), SEARCH) == first
+                first = await asking.of(replace(PHOTOS, **changes), SEARCH)
+                assert await asking.of(replace(PHOTOS, **changes), SEARCH) == first
                 return first
             finally:
-                await scans.close()
+                await asking.close()
 
-        found = await told("secret")
+        found = (await told("secret")).last_duplicate_scan
         assert found.model_dump(exclude_none=True) == {
             "id": "a" * 32,
             "state": "Completed",

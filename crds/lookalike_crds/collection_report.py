@@ -1,0 +1,16 @@
+"""What serving pods tell the operator of a collection."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from lookalike_crds.image_collection import DuplicateScanStatus, SearchSettingsStatus
+
+
+class CollectionReport(BaseModel):
+    """`None`: nothing is known of it. Pods of another release may say more, or less."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    last_duplicate_scan: DuplicateScanStatus | None = None
+    search_settings: SearchSettingsStatus | None = None
