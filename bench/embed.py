@@ -1,10 +1,14 @@
-"""What embedding costs, stage by stage: ViT-B/32 with random weights, on this machine.
+"""What embedding costs: every way to compute a model, stage by stage, and beside infinity-emb.
 
-    python bench/embed.py [--quick]
+    python bench/embed.py [--quick] [--parts ways stages texts front start peer http]
 
-Images a second by precision and batch, decoding and preprocessing a thread, texts with the
-context cut to their length against the full one, and the batched front under load against the
-bare model. Ratios are what to compare between machines; the rest is for orientation.
+`ways`: images and texts a second in batches of 1, 8 and 32, by engine and number format, with
+ratios to the way that is taken before anything is measured. `stages`: decoding and preprocessing on
+one thread. `texts`: contexts cut to their length beside full ones. `front`: the batched front under
+load. `start`: seconds until a model of local weights is loaded, in a new process. `peer`: the same
+model in infinity-emb, called in its process; `http`: 16 clients that embed texts, each of the two
+servers in turn. All with a ViT-B/32 of random weights: its speed is that of the trained one. Ratios
+are what to compare between machines; the rest is for orientation.
 """
 
 from __future__ import annotations
@@ -15,6 +19,8 @@ import io
 import logging
 import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -25,49 +31,181 @@ import open_clip
 import simplejpeg
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
+from embed_peers import in_infinity, infinity_server, serving_texts
+from ingest_peers import cache as cache_folder
+from load import closed_loop
 from lookalike_crds.image_collection import ModelSpec, Precision, Provider
 from lookalike_serving.embed import BatchedEmbedder, Embedder, load_embedder
+from lookalike_serving.embed.execution.remembered import machine
+from lookalike_serving.embed.execution.samples import sample_images, sample_texts
+from lookalike_serving.embed.execution.source import SourceProvider, both
+from lookalike_serving.embed.execution.tune import AGREES
+from lookalike_serving.embed.execution.ways import ChosenBy
 from lookalike_serving.embed.open_clip.text import full_context, text_encoder
+from lookalike_serving.embed.registry import provider_of
 from lookalike_serving.images import decode_image
 
 TEXTS = ["a red striped mug", "shoes", "blue canvas bag with leather straps", "an old oak chair"]
 
 
+PARTS = ("ways", "stages", "texts", "front", "start", "peer", "http")
+SIZES = (1, 8, 32)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
-    seconds = 0.5 if parser.parse_args().quick else 3.0
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    given = parser.parse_args()
+    seconds = 0.5 if given.quick else 3.0
     logging.disable(logging.WARNING)  # open_clip says each time that the weights are random
     with tempfile.TemporaryDirectory() as cache:
         print(f"ViT-B-32, random weights; {os.cpu_count()} CPUs, torch {torch.__version__}")
-        models = {p: load(p, Path(cache)) for p in (Precision.FP32, Precision.BF16)}
-        auto = load(Precision.AUTO, Path(cache))
-        print(f"on {auto.info.device}; Auto measured, and chose {auto.info.precision}\n")
+        print(machine("cpu"))
+        model = load(Path(cache))
+        execution = model.info.execution
+        print(f"on {model.info.device}; estimated to be fastest: {execution}\n")
         file = photo(1280, 960)
-        pictures(models, file, seconds)
-        stages(auto, file, seconds)
-        texts(seconds)
-        asyncio.run(front(auto, file, 64 if seconds < 1 else 256))
+        rates: Rates = {}
+        if "ways" in given.parts:
+            rates = ways(Path(cache), model, file, seconds)
+        if "stages" in given.parts:
+            stages(model, file, seconds)
+        if "texts" in given.parts:
+            texts(seconds)
+        if "front" in given.parts:
+            asyncio.run(front(model, file, 64 if seconds < 1 else 256))
+        if "start" in given.parts:
+            start()
+        if "peer" in given.parts:
+            peer(rates or measured(model, file, seconds), seconds)
+        if "http" in given.parts:
+            over_http(Path(cache), 160 if seconds < 1 else 640)
 
 
-def load(precision: Precision, cache: Path) -> Embedder:
-    spec = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32", precision=precision)
+def load(cache: Path) -> Embedder:
+    spec = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32")
     return load_embedder(spec, cache, random_weights_for_benchmarks=True)
 
 
-def pictures(models: dict[Precision, Embedder], file: bytes, seconds: float) -> None:
-    print("images/s        " + "".join(f"batch {n:<6}" for n in (1, 8, 32)))
-    rates: dict[Precision, list[float]] = {}
-    for precision, model in models.items():
-        tensor = model.preprocess(decode_image(file).pixels)
-        rates[precision] = [
-            n / spent(lambda n=n, t=tensor, m=model: m.embed_pixels([t] * n), seconds)
-            for n in (1, 8, 32)
-        ]
-        print(f"  {precision:<14}" + "".join(f"{rate:<12.1f}" for rate in rates[precision]))
-    ratios = [b / a for a, b in zip(*rates.values(), strict=True)]
-    print("  BF16 / FP32   " + "".join(f"{ratio:<12.2f}" for ratio in ratios) + "\n")
+Rates = dict[str, tuple[float, ...]]
+"""Images and texts a second in batches of `SIZES`."""
+
+
+def measured(model: Embedder, file: bytes, seconds: float) -> Rates:
+    tensor = model.preprocess(decode_image(file).pixels)
+    return {
+        "images": tuple(
+            n / spent(lambda n=n: model.embed_pixels([tensor] * n), seconds) for n in SIZES
+        ),
+        "texts": tuple(
+            n / spent(lambda n=n: model.embed_texts([*TEXTS * 8][:n]), seconds) for n in SIZES
+        ),
+    }
+
+
+def ways(cache: Path, today: Embedder, file: bytes, seconds: float) -> Rates:
+    """Measure each way; the rates of the best of each kind."""
+    provider = provider_of(ModelSpec(provider=Provider.OPEN_CLIP)).provider()
+    assert isinstance(provider, SourceProvider)
+    spec = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32")
+    source = provider.read(spec, cache, random_weights=True)
+    base = measured(today, file, seconds)
+    samples = [today.preprocess(each) for each in sample_images()]
+    sizes = "".join(f"{f'batch {n}':>14}" for n in SIZES)
+    print(f"{'items/s, and x of today':<28}{sizes}")
+    print(f"{'today':<28}" + "".join(f"{rate:>14.1f}" for rate in base["images"]) + "   images")
+    print(f"{'':<28}" + "".join(f"{rate:>14.1f}" for rate in base["texts"]) + "   texts")
+    best = dict(base)
+    exact = None
+    found = source.ways()
+    for way in found.available:
+        try:
+            made = source.copy().embedder(both(way, source, ChosenBy.SPEC))
+            rates = measured(made, file, seconds)
+        except Exception as error:
+            print(f"{way!s:<28}cannot run here: {type(error).__name__}")
+            continue
+        vectors = [made.embed_pixels(samples), made.embed_texts(sample_texts())]
+        exact = exact or vectors
+        for kind, some, others in zip(rates, vectors, exact, strict=True):
+            cosine = float((some * others).sum(axis=1).min())
+            told = "".join(
+                f"{f'{rate:.1f} ({rate / then:.2f})':>14}"
+                for rate, then in zip(rates[kind], base[kind], strict=True)
+            )
+            name = str(way) if kind == "images" else ""
+            print(f"{name:<28}{told}   {kind}, cosine {cosine:.5f}")
+            if cosine >= AGREES:
+                best[kind] = tuple(map(max, zip(best[kind], rates[kind], strict=True)))
+    for engine, remedy in found.missing.items():
+        print(f"{engine:<28}not installed: {remedy}")
+    for kind, goal in (("images", "batch 32: goal 1.2 x of today with AMX or AVX512-BF16"),):
+        print(f"best of {kind} in batches of 32: {best[kind][2] / base[kind][2]:.2f} x ({goal})")
+    print()
+    return best
+
+
+def start() -> None:
+    """Seconds from the start of a process to a loaded model."""
+    weights = cache_folder() / "random-vit-b-32" / "open_clip.safetensors"
+    if not weights.exists():
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        save_file(open_clip.create_model("ViT-B-32").state_dict(), weights)
+    program = (
+        "import time, sys, pathlib\n"
+        "from lookalike_crds.image_collection import ModelSpec\n"
+        "from lookalike_serving.embed.load import load_embedder\n"
+        "began = time.perf_counter()\n"
+        "spec = ModelSpec(provider='OpenClip', name='ViT-B-32', weights=sys.argv[1])\n"
+        "load_embedder(spec, pathlib.Path(sys.argv[2]))\n"
+        "print(time.perf_counter() - began)\n"
+    )
+    with tempfile.TemporaryDirectory() as cache:
+        print("start from local weights          seconds   of these to load the model")
+        for name in ("first, hashing the file", "again"):
+            began = time.perf_counter()
+            done = subprocess.run(
+                [sys.executable, "-c", program, str(weights), cache],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            took = time.perf_counter() - began
+            print(f"  {name:<32}{took:<10.1f}{float(done.stdout.split()[-1]):.1f} (goal 5)")
+    print()
+
+
+def peer(ours: Rates, seconds: float) -> None:
+    print("infinity-emb 0.0.78: items/s, and how many times as fast this is")
+    rates = in_infinity(SIZES, seconds)
+    if isinstance(rates, str):
+        print(f"  {rates}\n")
+        return
+    for kind, theirs in rates.items():
+        told = "".join(
+            f"{f'{rate:.1f} ({mine / rate:.2f})':>14}"
+            for rate, mine in zip(theirs, ours[kind], strict=True)
+        )
+        print(f"  {kind:<26}{told}")
+    print()
+
+
+def over_http(cache: Path, requests: int) -> None:
+    """Texts of 16 clients: a search over an empty collection here, an embedding there."""
+    print("texts over HTTP, 16 clients: requests/s")
+    with serving_texts(cache / "http") as ours, infinity_server() as theirs:
+        rates: dict[str, list[float]] = {"ours": [], "infinity": []}
+        for turn in range(3):
+            for name, (url, path, body) in (("ours", ours), ("infinity", theirs)):
+                first = 1_000_000 * (turn + 1) + (0 if name == "ours" else 500_000)
+                closed_loop(url, path, lambda i, b=body, f=first: b(f - 1 - i), 16, 32)
+                load = closed_loop(url, path, lambda i, b=body, f=first: b(f + i), 16, requests)
+                rates[name].append(load.per_second)
+    mine, other = (statistics.median(rates[name]) for name in ("ours", "infinity"))
+    print(f"  {mine:.0f}/s beside {other:.0f}/s of infinity-emb: {mine / other:.2f} x (goal 3)\n")
 
 
 def stages(model: Embedder, file: bytes, seconds: float) -> None:

@@ -13,8 +13,10 @@ from lookalike_cli.options import DEFAULT_DATA_DIR, ApiKey, DataDir, Output, Out
 
 if TYPE_CHECKING:
     from lookalike import Model
+    from lookalike.types import Execution
     from lookalike_serving.embed.catalogue import Known
 
+_UNITS = "milliseconds for each image or text in batches of 1 and of 8"
 EXAMPLES = """Examples:
 
 lookalike models
@@ -59,6 +61,10 @@ def models(
     if loaded is not None:
         console().print("Loaded by the server:")
         console().print(_loaded_table(loaded))
+        for model in loaded:
+            if model.execution is not None and model.execution.trials:
+                console().print(f"Measured for {model.name}, {_UNITS}:", markup=False)
+                console().print(_trials_table(model.execution))
     console().print("Worth knowing (`lookalike models NAME` shows one in full):", markup=False)
     console().print(_known_table(CATALOGUE))
 
@@ -107,14 +113,54 @@ def _loaded_table(loaded: list[Model]) -> Any:
     from lookalike_cli.printing import shown, table
 
     made = table(
-        "name", "provider", "weights", "dimension", "device", "precision", "collections", "it",
+        "name", "provider", "weights", "dimension", "device", "runs on", "collections", "it",
         right=("dimension",),
     )  # fmt: skip
     for each in loaded:
         facts = (each.name, each.provider, each.weights, each.dimension, each.device)
         collections = ", ".join(each.collections)
-        made.add_row(*map(shown, (*facts, each.precision, collections, each.ability)))
+        made.add_row(*map(shown, (*facts, _runs_on(each), collections, each.ability)))
     return made
+
+
+def _runs_on(model: Model) -> str | None:
+    execution = model.execution
+    if execution is None:
+        return model.precision
+    image, text = (
+        None if way is None else f"{way.engine} {way.precision}"
+        for way in (execution.image, execution.text)
+    )
+    told = image if text in (None, image) else f"{image}, texts {text}"
+    by = {"Spec": "as asked", "Estimate": "estimated", "Measurement": "measured"}
+    return f"{told} ({by.get(execution.chosen_by or '', execution.chosen_by)})"
+
+
+def _trials_table(execution: Execution) -> Any:
+    from lookalike_cli.printing import table
+
+    numbers = ("image, 1", "image, 8", "text, 1", "text, 8", "cosine")
+    made = table("way", *numbers, "chosen", right=numbers)
+    for each in execution.trials:
+        chosen = [
+            kind
+            for kind, way in (("images", execution.image), ("texts", execution.text))
+            if way == each.way
+        ]
+        cosines = [c for c in (each.image_cosine, each.text_cosine) if c is not None]
+        made.add_row(
+            f"{each.way.engine} {each.way.precision}",
+            *_two(each.image_ms),
+            *_two(each.text_ms),
+            f"{min(cosines):.5f}" if cosines else "",
+            each.left_out or ", ".join(chosen),
+        )
+    return made
+
+
+def _two(took: tuple[float, ...]) -> tuple[str, str]:
+    first, second, *_ = (*(f"{ms:.1f}" for ms in took), "", "")
+    return first, second
 
 
 def _print_one(known: Known) -> None:

@@ -48,6 +48,7 @@ from lookalike_crds.lost import what_was_lost
 from lookalike_serving.books.record import Scope
 from lookalike_serving.books.store import Books
 from lookalike_serving.embed.batching import BatchedEmbedder
+from lookalike_serving.embed.execution.background import Tuning
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.failures import kind_of
@@ -71,6 +72,8 @@ log = logging.getLogger("lookalike.service")
 _REOPENING = Backoff(base=2.0, cap=60.0)
 _REMEMBER_SECONDS = 60.0
 _LOCK_STRIPES = 256
+_TUNING_AFTER = 30.0
+"""Seconds after a model is loaded until it is measured, if it has to be."""
 _REMEMBERED_PICTURES = 64
 """Of about 700 KiB each."""
 CALIBRATION_SECONDS = 10.0
@@ -155,6 +158,7 @@ class Service:
         self._books: dict[IndexConfig, Index] = {}
         """The indexes of records that are not stored with the batches."""
         self._opening_books = asyncio.Lock()
+        self._tunings: list[Tuning] = []
         self._canaries: dict[str, Vector] = {}
         self._threads = ThreadPoolExecutor(max(2, usable_cpus()), "service")
         self._document_locks = [asyncio.Lock() for _ in range(_LOCK_STRIPES)]
@@ -191,6 +195,9 @@ class Service:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         await self._remember_now()
+        for tuning in self._tunings:
+            await asyncio.to_thread(tuning.close)
+        self._tunings.clear()
         for embedder in self.models.values():
             await asyncio.to_thread(embedder.close)
         for state in (*self.collections.values(), *self.filling.values()):
@@ -414,6 +421,14 @@ class Service:
                 text_cache=_REMEMBERED_TEXTS,
             )
             self.models[collection.model] = embedder
+            tuning = Tuning(
+                embedder,
+                collection.model,
+                self.config.data_dir / "weights",
+                random_weights=self.config.random_weights_for_benchmarks,
+            )
+            tuning.start(after=_TUNING_AFTER)
+            self._tunings.append(tuning)
         return embedder
 
     async def _look_for_loss(self, collection: CollectionConfig, index: Index) -> None:

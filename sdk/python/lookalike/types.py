@@ -380,6 +380,38 @@ class Calibration(Answered):
     """What has changed since it was made, so that it is not used."""
 
 
+class Way(Answered):
+    """A way to compute a tower of a model."""
+
+    engine: str
+    """torch, torch.compile, onnxruntime or openvino."""
+    precision: str
+
+
+class Trial(Answered):
+    """What was measured of one way."""
+
+    way: Way
+    image_ms: tuple[float, ...] = ()
+    """Milliseconds for each image in batches of 1 and of 8."""
+    text_ms: tuple[float, ...] = ()
+    image_cosine: float | None = None
+    """The least cosine to the vectors in FP32."""
+    text_cosine: float | None = None
+    left_out: str | None = None
+    """Why it was not measured, or not completely."""
+
+
+class Execution(Answered):
+    """How a model computes."""
+
+    image: Way
+    text: Way | None = None
+    chosen_by: str | None = None
+    """Spec, Estimate or Measurement."""
+    trials: tuple[Trial, ...] = ()
+
+
 class Model(Answered):
     """An embedding model that the server has loaded."""
 
@@ -392,6 +424,9 @@ class Model(Answered):
     image_size: int | None = None
     device: str | None = None
     precision: str | None = None
+    """The number format of the image tower."""
+    execution: Execution | None = None
+    """How it computes; None if the provider gives no choice."""
     pooling: str | None = None
     supports_text: bool | None = None
     ability: str | None = None

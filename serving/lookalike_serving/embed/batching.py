@@ -35,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_crds.failures import TOO_MANY_REQUESTS
+from lookalike_serving.embed.execution.ways import Execution
 from lookalike_serving.embed.protocol import (
     Embedder,
     EmbedderInfo,
@@ -122,6 +123,7 @@ class BatchedEmbedder:
         text_cache: int = 0,
     ) -> None:
         self._embedder = embedder
+        self._info = embedder.info
         self._max_batch = max_batch
         self._max_waiting = max_waiting
         self._max_pixels = max_pixels
@@ -149,7 +151,20 @@ class BatchedEmbedder:
 
     @property
     def info(self) -> EmbedderInfo:
-        return self._embedder.info
+        return self._info
+
+    def continue_with(self, embedder: Embedder) -> None:
+        """From the next batch on, compute with another embedder of the same model.
+
+        Usable from any thread. Raises ValueError if the vectors of both cannot be compared.
+        """
+        if embedder.info.fingerprint != self._info.fingerprint:
+            raise ValueError(f"{embedder.info.name} is another model than {self._info.name}")
+        self._embedder, self._info = embedder, embedder.info
+
+    def tell(self, execution: Execution) -> None:
+        """What was measured, if that changes nothing about how it computes."""
+        self._info = replace(self._info, execution=execution)
 
     def unknown_words(self, text: str) -> list[str]:
         return self._embedder.unknown_words(text)

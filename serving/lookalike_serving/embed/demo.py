@@ -74,13 +74,12 @@ def load_demo(folder: Path | None = None) -> Embedder:
         text=TextTower(
             model.encode_text,
             demo.tokenizer,
-            demo.tokenizer.unknown_words,
-            demo.tokenizer.understands,
-            demo.tokenizer.left_out,
+            unknown_words=demo.tokenizer.unknown_words,
+            understands=demo.tokenizer.understands,
+            left_out=demo.tokenizer.left_out,
         ),
         preprocessing=preprocessing,
         info=info,
-        dtype=torch.float32,
         layout=layout,
     )
     embedder.embed_texts(["warm"])  # the first call of a tower takes much longer than the next

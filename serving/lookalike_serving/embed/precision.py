@@ -1,8 +1,8 @@
-"""Which number format a model runs in: as configured, or as measured.
+"""A quick estimate of the number format that a model is fastest in.
 
 No table of processors says whether bfloat16 pays: with AMX it is four times as fast as
-float32, without it may be slower by ten. So `Auto` times both on one small batch when the
-model loads, about a second, and remembers the answer for the process.
+float32, without it may be slower by ten. So both are timed on one small batch when a model loads
+of which nothing is known yet: about a second. The process remembers the answer.
 
 On a CPU, the processor time of one thread is compared: servers start when a machine is busiest, and
 the elapsed time then says more about other processes than about the model.
@@ -19,50 +19,30 @@ import torch
 from torch import nn
 
 from lookalike_crds.image_collection import Precision
-from lookalike_serving.embed.layout import layout_of, turn_weights
-
-DTYPES = {
-    Precision.FP32: torch.float32,
-    Precision.BF16: torch.bfloat16,
-    Precision.FP16: torch.float16,
-}
+from lookalike_serving.embed.layout import layout_of
 
 _BATCH = 2
 _ROUNDS = 3
 _ENOUGH_SECONDS = 2.0  # seconds of measuring; one round is enough for a model that takes this long
 _WORTH_IT = 1.1  # bfloat16 must win by this factor: below it, float32's exactness is free
-_MUST_AGREE = 0.99  # least cosine between both precisions' vectors
+_MUST_AGREE = 0.999  # least cosine between both precisions' vectors
 
 _measured: dict[tuple[str, str, int], Precision] = {}
 
 
-def settle(
-    model: nn.Module,
-    visual: nn.Module,
-    wanted: Precision,
-    device: torch.device,
-    size: tuple[int, int],
-    name: str,
+def quickest(
+    visual: nn.Module, device: torch.device, size: tuple[int, int], name: str
 ) -> Precision:
-    """Move `model` to `device` in the wanted precision, in place; returns the precision.
-
-    `visual` is its image tower, or all of it: laid out as `layout_of` says, the model's weights
-    as `turn_weights` does.
+    """FP32 or BF16, whichever the image tower `visual`, in FP32 and on the CPU, is faster in.
 
     `size` is the (height, width) of the images it reads. `name` says which measurements of
     this process can be used again.
     """
-    model.to(device)
-    visual.to(memory_format=layout_of(visual))
-    if wanted is Precision.AUTO:
-        key = (name, device.type, torch.get_num_threads())
-        if key not in _measured:
-            _measured[key] = _measure(visual, device, size)
-        wanted = _measured[key]
-    model.to(DTYPES[wanted])
-    if wanted is Precision.FP32 and device.type == "cpu":
-        turn_weights(model)
-    return wanted
+    key = (name, device.type, torch.get_num_threads())
+    if key not in _measured:
+        visual.to(device).to(memory_format=layout_of(visual))
+        _measured[key] = _measure(visual, device, size)
+    return _measured[key]
 
 
 def _measure(visual: nn.Module, device: torch.device, size: tuple[int, int]) -> Precision:

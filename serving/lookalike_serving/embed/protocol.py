@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from lookalike_crds import failures
 from lookalike_crds.failures import FailureKind
 from lookalike_crds.image_collection import Distance
+from lookalike_serving.embed.execution.ways import Execution
 
 Pixels = NDArray[np.uint8]
 """(h, w, 3) uint8 RGB, as decoded."""
@@ -82,6 +83,10 @@ class EmbedderInfo:
     supports_text: bool
     ability: str
     """What the model can and cannot do, as half a sentence whose subject is the model."""
+    execution: Execution | None = None
+    """How it computes; None if the provider gives no choice."""
+    bytes: int = 0
+    """Of its weights in memory, in FP32; 0 if it is not known."""
     pooling: str | None = None
     """How the parts of a picture are combined into one vector, if the provider says it."""
 

@@ -14,7 +14,7 @@ from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import Box, EmbedderInfo, ModelError, Pixels, Tensor, Vectors
 
 Encoder = Callable[[torch.Tensor], torch.Tensor]
-"""(n, 3, s, s) normalised images, or (n, context) token ids -> (n, d); of any length."""
+"""(n, 3, s, s) float32 normalised images, or (n, context) token ids -> (n, d); of any length."""
 Tokenizer = Callable[[list[str]], torch.Tensor]
 """Texts -> (n, context) int64."""
 
@@ -27,12 +27,18 @@ def _knows_some(text: str) -> bool:
     return True
 
 
+def _whole(tokens: torch.Tensor) -> torch.Tensor:
+    return tokens
+
+
 @dataclass(frozen=True, slots=True)
 class TextTower:
     """How a model reads words. The defaults are for tokenizers that can represent any text."""
 
     encode: Encoder
     tokenizer: Tokenizer
+    cut: Encoder = _whole
+    """Leaves away the columns of tokens that `encode` does not need."""
     unknown_words: Callable[[str], list[str]] = _knows_all
     understands: Callable[[str], bool] = _knows_some
     left_out: Callable[[str], str] | None = None
@@ -52,7 +58,6 @@ class TorchEmbedder:
         text: TextTower | None,
         preprocessing: Preprocessing,
         info: EmbedderInfo,
-        dtype: torch.dtype,
         layout: torch.memory_format = torch.contiguous_format,
     ) -> None:
         self._encode_image = encode_image
@@ -60,7 +65,6 @@ class TorchEmbedder:
         self._tokenizing = threading.Lock()  # a fast tokenizer serves one thread at a time
         self.preprocessing = preprocessing
         self._info = info
-        self._dtype = dtype
         self._layout = layout
         self._context: int | None = None
         self._device = torch.device(info.device)
@@ -84,7 +88,7 @@ class TorchEmbedder:
         with torch.inference_mode():
             pixels = torch.from_numpy(np.stack(batch)).to(self._device)
             pixels = pixels.contiguous(memory_format=self._layout)
-            images = pixels.float().mul_(self._scale).add_(self._shift).to(self._dtype)
+            images = pixels.float().mul_(self._scale).add_(self._shift)
             return self._unit(self._encode_image(images))
 
     def embed_texts(self, texts: Sequence[str]) -> Vectors:
@@ -94,7 +98,8 @@ class TorchEmbedder:
         if not texts:
             return np.zeros((0, self._info.dimension), np.float32)
         with torch.inference_mode():
-            return self._unit(self._text.encode(self._tokens(texts).to(self._device)))
+            tokens = self._text.cut(self._tokens(texts)).to(self._device)
+            return self._unit(self._text.encode(tokens))
 
     def unknown_words(self, text: str) -> list[str]:
         return self._text.unknown_words(text) if self._text is not None else []

@@ -143,7 +143,17 @@ class _Models(Collector):
             "Images and texts that were refused because too many were in progress.",
             labels=("model",),
         )
+        execution = GaugeMetricFamily(
+            "lookalike_model_execution_info",
+            "1 for the engine and number format that a tower of the model computes with.",
+            labels=("model", "kind", "engine", "precision", "chosen_by"),
+        )
         for embedder in list(self._models.values()):
+            if (chosen := embedder.info.execution) is not None:
+                for kind, way in (("image", chosen.image), ("text", chosen.text)):
+                    if way is not None:
+                        facts = (way.engine, way.precision, chosen.chosen_by.value)
+                        execution.add_metric((embedder.info.name, kind, *facts), 1)
             name, stats = embedder.info.name, embedder.stats
             for kind, figures in (("image", stats.images), ("text", stats.texts)):
                 made = figures.batch_sizes
@@ -157,4 +167,4 @@ class _Models(Collector):
                 waiting.add_metric((name, kind), figures.waiting)
                 seconds.add_metric((name, kind), figures.model_seconds)
             refused.add_metric((name,), stats.overloaded)
-        return (sizes, waiting, seconds, refused)
+        return (sizes, waiting, seconds, refused, execution)

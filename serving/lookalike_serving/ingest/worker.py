@@ -25,6 +25,7 @@ from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.documents.metadata import MetadataChecker
 from lookalike_serving.embed.batching import BatchedEmbedder
+from lookalike_serving.embed.execution.background import Tuning
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
 from lookalike_serving.embed.results import ImageFacts
@@ -54,6 +55,10 @@ from lookalike_serving.ingest.versions import (
 from lookalike_serving.ingest.work import Failure, LeftOut, Outcome, Task
 
 log = logging.getLogger("lookalike.ingest")
+
+
+_TUNING_AFTER = 120.0
+"""Seconds of work after which it pays to measure how the model computes fastest."""
 
 
 class _Ready(NamedTuple):
@@ -116,6 +121,7 @@ class Worker:
         self._checker = MetadataChecker(config.collection.fields)
         self._batch = batch
         self._within = within is not None
+        self._tuning: Tuning | None = None
         self._store: PointStore | None = None
         self._images: RemoteIndex | None = None
         """Of a run that carries documents over: the server, which reads their images."""
@@ -135,6 +141,14 @@ class Worker:
                 max_pixels=config.fetch.max_pixels,
                 threads=threads,
             )
+            self._tuning = Tuning(
+                self._embedder,
+                config.collection.model,
+                config.data_dir / "weights",
+                random_weights=config.random_weights_for_benchmarks,
+                threads=threads,
+            )
+            self._tuning.start(after=_TUNING_AFTER)
         self._config = config
         self._fetching, self._writing = Stopwatch(), Stopwatch()
         self._told: dict[str, float] = {}
@@ -276,6 +290,8 @@ class Worker:
             await self._images.close()
         if self._within:
             return
+        if self._tuning is not None:
+            await asyncio.to_thread(self._tuning.close)
         self._embedder.close()
         if self._store is not None:
             await self._store.close()

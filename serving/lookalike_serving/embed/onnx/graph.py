@@ -6,18 +6,25 @@ not state – which output is the vector – a run with zeros tells. An error sa
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
+import torch
 from numpy.typing import NDArray
 
+from lookalike_serving.embed.execution.source import Ways
+from lookalike_serving.embed.execution.towers import (
+    INSTALL,
+    OPENVINO_NAMES,
+    openvino_precisions,
+)
+from lookalike_serving.embed.execution.ways import ONNX_RUNTIME, OPENVINO, Way
 from lookalike_serving.embed.protocol import ModelError
-from lookalike_serving.machine.cpus import usable_cpus
 
 TYPES: dict[str, Any] = {
     "tensor(float)": np.float32,
@@ -35,28 +42,95 @@ _VECTORS = (
     "pooler_output",
 )
 """Names of the output that is the vector, if several have its shape."""
-CPU = "CPUExecutionProvider"
-_ACCELERATED = ("CUDAExecutionProvider", "OpenVINOExecutionProvider")
-_RUNS = 3
+_SUFFIX = "ExecutionProvider"
+_ACCELERATED = ("CUDA", "OpenVINO")
+_OPENVINO_TYPES = {
+    "f32": "tensor(float)",
+    "f16": "tensor(float16)",
+    "u8": "tensor(uint8)",
+    "i64": "tensor(int64)",
+    "i32": "tensor(int32)",
+}
 
-log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """An input or output; a dimension that may vary is None or a name."""
+
+    name: str
+    type: str
+    shape: tuple[int | str | None, ...]
+
+
+class Session(Protocol):
+    """A graph, loaded by an engine."""
+
+    inputs: list[Node]
+    outputs: list[Node]
+
+    def run(self, outputs: list[str], given: dict[str, Any]) -> list[NDArray[Any]]: ...
+
+
+class OnnxRuntimeSession:
+    def __init__(self, file: Path, provider: str) -> None:
+        """`provider`: CPU, CUDA, OpenVINO."""
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        self._session = ort.InferenceSession(str(file), options, providers=[f"{provider}{_SUFFIX}"])
+        if f"{provider}{_SUFFIX}" not in self._session.get_providers():
+            raise ModelError(f"ONNX Runtime falls back to the CPU: {provider} does not work here")
+        self.inputs = [Node(n.name, n.type, tuple(n.shape)) for n in self._session.get_inputs()]
+        self.outputs = [Node(n.name, n.type, tuple(n.shape)) for n in self._session.get_outputs()]
+
+    def run(self, outputs: list[str], given: dict[str, Any]) -> list[NDArray[Any]]:
+        return list(self._session.run(outputs, given))
+
+
+class OpenVinoSession:
+    def __init__(self, file: Path, precision: str) -> None:
+        """`precision`: f32, bf16, f16: what it computes in, whatever the graph's types are."""
+        import openvino
+
+        self._compiled = openvino.Core().compile_model(
+            str(file),
+            "CPU",
+            {
+                "INFERENCE_PRECISION_HINT": precision,
+                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+                "PERFORMANCE_HINT": "LATENCY",
+            },
+        )
+        self.inputs = [_node_of(each) for each in self._compiled.inputs]
+        self.outputs = [_node_of(each) for each in self._compiled.outputs]
+
+    def run(self, outputs: list[str], given: dict[str, Any]) -> list[NDArray[Any]]:
+        results = self._compiled(given)
+        return [np.array(results[name]) for name in outputs]
+
+
+def _node_of(port: Any) -> Node:
+    kind = port.get_element_type().get_type_name()
+    shape = tuple(
+        None if each.is_dynamic else each.get_length() for each in port.get_partial_shape()
+    )
+    return Node(port.get_any_name(), _OPENVINO_TYPES.get(kind, kind), shape)
 
 
 class Graph:
-    def __init__(self, file: Path, engine: str, threads: int | None = None) -> None:
-        """Raises ModelError if the file is no graph that ONNX Runtime can run."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads or usable_cpus()
-        options.log_severity_level = 3
-        self.file, self.engine = file, engine
+    def __init__(self, file: Path, way: Way) -> None:
+        """Raises ModelError if the file is no graph that the engine can run."""
+        self.file, self.way = file, way
         try:
-            self.session = ort.InferenceSession(str(file), options, providers=[engine])
+            self.session = _session(file, way)
+        except ModelError:
+            raise
         except Exception as error:
             raise ModelError(
                 f"{file} cannot be read as an ONNX graph ({_one_line(error)}): check that the file "
                 "is whole, with the files of its tensors beside it"
             ) from None
-        self.inputs = self.session.get_inputs()
+        self.inputs = self.session.inputs
         self._output: str | None = None
 
     @property
@@ -64,13 +138,13 @@ class Graph:
         """Its inputs and outputs in words."""
         told = "; ".join(
             f"{what} {', '.join(_told(each) for each in nodes)}"
-            for what, nodes in (("inputs", self.inputs), ("outputs", self.session.get_outputs()))
+            for what, nodes in (("inputs", self.inputs), ("outputs", self.session.outputs))
         )
         return f"found in {self.file}: {told}"
 
     def settle(self, example: Mapping[str, Any], n: int) -> int:
         """Find the output that is the vector, by a run with n examples; its dimension."""
-        names = [each.name for each in self.session.get_outputs()]
+        names = [each.name for each in self.session.outputs]
         results = dict(zip(names, self._run(names, example), strict=True))
         fitting = [k for k, v in results.items() if v.ndim == 2 and len(v) == n]
         preferred = [name for name in _VECTORS if name in fitting] or fitting
@@ -98,34 +172,27 @@ class Graph:
             raise ModelError(f"the graph cannot run ({_one_line(error)}; {self.found})") from error
 
 
-def graphs_of(file: Path) -> dict[str, Graph]:
-    """The graph on each engine that ONNX Runtime has here. Raises ModelError for the CPU alone:
-    an engine may be installed for hardware that is not there."""
-    graphs: dict[str, Graph] = {}
-    for engine in ort.get_available_providers():
-        if engine in _ACCELERATED:
-            try:
-                graphs[engine] = Graph(file, engine)
-            except ModelError as error:
-                log.warning("%s is left out: %s", engine, error)
-    return {**graphs, CPU: Graph(file, CPU)}
+def ways() -> Ways:
+    """What a graph can be run with here. The CPU comes first: it is always there."""
+    found = [Way(ONNX_RUNTIME, "as exported")]
+    there = [each.removesuffix(_SUFFIX) for each in ort.get_available_providers()]
+    found += [
+        Way(f"{ONNX_RUNTIME} {each}", "as exported") for each in _ACCELERATED if each in there
+    ]
+    if find_spec("openvino") is None:
+        return Ways(tuple(found), {OPENVINO: INSTALL[OPENVINO]})
+    found += [Way(OPENVINO, each) for each in openvino_precisions()]
+    return Ways(tuple(found))
 
 
-def fastest(graphs: Mapping[str, Graph], given: Mapping[str, Any]) -> Graph:
-    """The graph on the engine that took the least time. Each is settled already."""
-    if len(graphs) == 1:
-        return next(iter(graphs.values()))
-    took: dict[str, float] = {}
-    for engine, graph in graphs.items():
-        graph.vectors(given)
-        start = time.perf_counter()
-        for _ in range(_RUNS):
-            graph.vectors(given)
-        took[engine] = (time.perf_counter() - start) / _RUNS
-    best = min(took, key=lambda engine: took[engine])
-    told = ", ".join(f"{engine} {1000 * seconds:.1f} ms" for engine, seconds in took.items())
-    log.info("%s runs on %s (%s)", graphs[best].file.name, best, told)
-    return graphs[best]
+def device_of(way: Way) -> str:
+    return "cuda" if way.engine.endswith(" CUDA") else "cpu"
+
+
+def _session(file: Path, way: Way) -> Session:
+    if way.engine == OPENVINO:
+        return OpenVinoSession(file, OPENVINO_NAMES[way.precision])
+    return OnnxRuntimeSession(file, way.engine.removeprefix(ONNX_RUNTIME).strip() or "CPU")
 
 
 def _told(node: Any) -> str:

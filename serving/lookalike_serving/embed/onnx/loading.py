@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ import numpy as np
 
 from lookalike_crds.image_collection import Distance, ModelSpec, Provider
 from lookalike_serving.embed import context
+from lookalike_serving.embed.execution.source import Source, Ways
+from lookalike_serving.embed.execution.ways import Execution, Way
 from lookalike_serving.embed.fingerprint import fingerprint
 from lookalike_serving.embed.onnx.files import PREPROCESSOR, Files, files_of, parts_of
-from lookalike_serving.embed.onnx.graph import CPU, TYPES, Graph, fastest, graphs_of
+from lookalike_serving.embed.onnx.graph import TYPES, Graph, device_of, ways
 from lookalike_serving.embed.onnx.preparation import EXAMPLE, preparation
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import (
@@ -28,22 +32,27 @@ from lookalike_serving.embed.protocol import (
 )
 from lookalike_serving.embed.weights import content_hash
 
+log = logging.getLogger(__name__)
+
 _PIXELS = (np.float32, np.float16, np.uint8)
 _TOKENS = (np.int64, np.int32)
 _CONTEXT = 77
 _LONGEST = 8192
 
 
-def load_onnx(spec: ModelSpec, cache_dir: Path) -> OnnxEmbedder:
+def read_onnx(spec: ModelSpec, cache_dir: Path) -> OnnxSource:
     """Raises ModelError, which says what was found in a graph that does not fit."""
     files = files_of(spec)
-    image = ImageTower(files)
-    text = TextTower(files, image.dimension) if files.text is not None else None
+    reference = ways().available[0]
+    image = ImageTower(files, reference)
+    text = TextTower(files, image.dimension, reference) if files.text is not None else None
     name = spec.name or files.image.stem
     digest = hashlib.sha256()
+    size = 0
     for graph in filter(None, (files.image, files.text)):
         for part in parts_of(graph):
             digest.update(f"{part.name} {content_hash(part, cache_dir)}\n".encode())
+            size += part.stat().st_size
     if files.tokenizer is not None and text is not None:
         digest.update(content_hash(files.tokenizer, cache_dir).encode())
     by_words = "finds pictures by picture and by words"
@@ -55,22 +64,80 @@ def load_onnx(spec: ModelSpec, cache_dir: Path) -> OnnxEmbedder:
         dimension=image.dimension,
         image_size=max(image.preprocessing.height, image.preprocessing.width),
         min_side=image.preprocessing.min_side,
-        device=image.graph.engine.removesuffix("ExecutionProvider").lower(),
+        device="cpu",
         precision=np.dtype(image.type).name,
         distance_hint=Distance.COSINE,
         logit_scale=None,
         supports_text=text is not None,
         ability=by_words if text else "finds similar pictures; knows no words",
+        bytes=size,
     )
-    return OnnxEmbedder(info, image, text)
+    return OnnxSource(files, info, image, text)
+
+
+@dataclass(slots=True)
+class OnnxSource(Source):
+    """Graphs that were checked; the CPU's are loaded already."""
+
+    files: Files
+    info: EmbedderInfo
+    image: ImageTower
+    text: TextTower | None
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        return self.info.name
+
+    @property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        return self.info.fingerprint
+
+    @property
+    def device(self) -> str:  # type: ignore[override]
+        return "cuda" if any(device_of(way) == "cuda" for way in ways().available) else "cpu"
+
+    @property
+    def reads_texts(self) -> bool:  # type: ignore[override]
+        return self.text is not None
+
+    @property
+    def size(self) -> int:  # type: ignore[override]
+        return self.info.bytes
+
+    def ways(self) -> Ways:
+        return ways()
+
+    def estimate(self) -> Way:
+        """The GPU if there is one that works."""
+        for way in ways().available:
+            if device_of(way) == "cuda":
+                try:
+                    ImageTower(self.files, way)
+                except ModelError as error:
+                    log.warning("%s is left out: %s", way, error)
+                else:
+                    return way
+        return ways().available[0]
+
+    def embedder(self, execution: Execution) -> OnnxEmbedder:
+        image, text = self.image, self.text
+        if execution.image != image.graph.way:
+            image = ImageTower(self.files, execution.image)
+        if text is not None and execution.text not in (None, text.graph.way):
+            assert execution.text is not None
+            text = TextTower(self.files, image.dimension, execution.text)
+        device = device_of(execution.image)
+        return OnnxEmbedder(replace(self.info, device=device, execution=execution), image, text)
+
+    def copy(self) -> OnnxSource:
+        return self
 
 
 class ImageTower:
     """(n, 3, h, w) uint8 -> (n, d)."""
 
-    def __init__(self, files: Files) -> None:
-        graphs = graphs_of(files.image)
-        first = next(iter(graphs.values()))
+    def __init__(self, files: Files, way: Way) -> None:
+        self.graph = first = Graph(files.image, way)
         if len(first.inputs) != 1:
             raise ModelError(
                 f"an image graph has one input ({first.found}): export the image part alone; a "
@@ -105,9 +172,7 @@ class ImageTower:
                 )
         n = self.batch or 2
         example = {self.input: self._laid_out(np.zeros((n, 3, height, width), np.uint8))}
-        dimensions = [graph.settle(example, n) for graph in graphs.values()]
-        self.dimension = dimensions[0]
-        self.graph = fastest(graphs, example)
+        self.dimension = first.settle(example, n)
 
     def _prepared(self, files: Files, size: list[Any], graph: Graph) -> Preprocessing:
         if files.preprocessor is not None:
@@ -137,12 +202,12 @@ class ImageTower:
 class TextTower:
     """Texts -> (n, d)."""
 
-    def __init__(self, files: Files, dimension: int) -> None:
+    def __init__(self, files: Files, dimension: int, way: Way) -> None:
         from tokenizers import Tokenizer
 
         assert files.text is not None
         assert files.tokenizer is not None
-        self.graph = Graph(files.text, CPU)
+        self.graph = Graph(files.text, way)
         self.inputs = {each.name: TYPES.get(each.type) for each in self.graph.inputs}
         shapes = [list(each.shape) for each in self.graph.inputs]
         kinds = [_kind(name) for name in self.inputs]

@@ -10,24 +10,29 @@ import torch
 
 from lookalike_crds.image_collection import Distance, ModelSpec, Provider
 from lookalike_serving.embed.device import best_device
+from lookalike_serving.embed.execution.torch_source import TorchSource
+from lookalike_serving.embed.execution.towers import Part
 from lookalike_serving.embed.fingerprint import fingerprint
-from lookalike_serving.embed.layout import layout_of
-from lookalike_serving.embed.open_clip.text import text_encoder
+from lookalike_serving.embed.open_clip.text import (
+    causal_tower,
+    full_context,
+    text_encoder,
+    text_weights,
+)
 from lookalike_serving.embed.open_clip.text_config import text_configuration
 from lookalike_serving.embed.open_clip.weights import FOLDER, Weights, known_architecture, locate
-from lookalike_serving.embed.precision import DTYPES, settle
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
 from lookalike_serving.embed.provider import failed_import
-from lookalike_serving.embed.torch_embedder import TextTower, Tokenizer, TorchEmbedder
+from lookalike_serving.embed.torch_embedder import TextTower, Tokenizer
 from lookalike_serving.embed.weights import content_hash, unfit
 
 _BENCHMARK_MODEL = "ViT-B-32"
 _BENCHMARK_SEED = 20240229
 
 
-def load_open_clip(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> TorchEmbedder:
-    """Build and warm the model that `spec` names.
+def read_open_clip(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> TorchSource:
+    """Build the model that `spec` names.
 
     With `random_weights` a spec without weights gets seeded random ones: for speed work alone.
     Raises ModelError, or WeightsNotFound.
@@ -46,35 +51,44 @@ def load_open_clip(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) ->
 
     preprocessing = Preprocessing.from_open_clip(open_clip.get_model_preprocess_cfg(model))
     scale = float(model.logit_scale.exp().mean()) if hasattr(model, "logit_scale") else None
-    device = best_device()
     size = (preprocessing.height, preprocessing.width)
-    precision = settle(model, model.visual, spec.precision, device, size, f"{name}@{content}")
     info = EmbedderInfo(
         provider=Provider.OPEN_CLIP,
         name=name,
         weights=said,
         fingerprint=fingerprint(Provider.OPEN_CLIP, name, content, preprocessing),
-        dimension=_dimension(model, device, DTYPES[precision], size),
+        dimension=_dimension(model, size),
         image_size=max(size),
         min_side=preprocessing.min_side,
-        device=str(device),
-        precision=precision,
+        device=str(best_device()),
+        precision="FP32",
         distance_hint=Distance.COSINE,
         logit_scale=scale,
         supports_text=True,
         ability="finds pictures by picture and by words",
     )
     tokenizer = _tokenizer(architecture, cache_dir)
-    embedder = TorchEmbedder(
-        encode_image=model.encode_image,
-        text=TextTower(text_encoder(model), tokenizer),
+    causal = causal_tower(model)
+    example = tokenizer(["a red mug", "blue"])
+
+    def parts(model: Any) -> tuple[Part, Part]:
+        causal = causal_tower(model)
+        images = torch.zeros(2, 3, *size)
+        image = Part("image", model.visual, model.encode_image, images, varies=(0,))
+        if causal is None:
+            text = Part("text", text_weights(model), full_context(model), example, varies=(0,))
+        else:
+            text = Part("text", text_weights(model), causal.read, example, varies=(0, 1))
+        return image, text
+
+    return TorchSource(
+        model=model,
+        parts=parts,
+        text=TextTower(text_encoder(model), tokenizer, *((causal.cut,) if causal else ())),
         preprocessing=preprocessing,
         info=info,
-        dtype=DTYPES[precision],
-        layout=layout_of(model.visual),
+        cache_dir=cache_dir,
     )
-    embedder.embed_texts(["warm"])  # the first call of a tower costs a multiple of the next
-    return embedder
 
 
 def _random(name: str) -> Any:
@@ -139,9 +153,7 @@ def _tokenizer(architecture: str, cache_dir: Path) -> Tokenizer:
     return tokenizer
 
 
-def _dimension(model: Any, device: torch.device, dtype: torch.dtype, size: tuple[int, int]) -> int:
-    """Asked of the model itself: configurations name it in too many places. Warms it, too."""
+def _dimension(model: Any, size: tuple[int, int]) -> int:
+    """Asked of the model itself: configurations name it in too many places."""
     with torch.inference_mode():
-        return int(
-            model.encode_image(torch.zeros(1, 3, *size, device=device, dtype=dtype)).shape[1]
-        )
+        return int(model.encode_image(torch.zeros(1, 3, *size)).shape[1])

@@ -38,13 +38,20 @@ class CausalTower:
     eos_id: int
     """Read by pool type `eos` alone."""
 
+    def cut(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Without the padding behind the longest text."""
+        return tokens[:, : int(self._end(tokens).max()) + 1]
+
     def __call__(self, tokens: torch.Tensor) -> torch.Tensor:
-        length = int(self._end(tokens).max()) + 1
-        tokens = tokens[:, :length]
+        return self.read(self.cut(tokens))
+
+    def read(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Of tokens that are cut."""
+        length = tokens.shape[1]
         dtype = self.transformer.get_cast_dtype()
         x = self.token_embedding(tokens).to(dtype) + self.positional_embedding[:length].to(dtype)
         # A mask of another type than the values sends attention down a path ten times slower.
-        x = self.transformer(x, attn_mask=self.mask[:length, :length].to(dtype))
+        x = self.transformer(x, attn_mask=self.mask[:length, :length].to(x.device, dtype))
         pooled = text_global_pool(
             self.ln_final(x), tokens, self.pool_type, eos_token_id=self.eos_id
         )
@@ -63,7 +70,7 @@ class CausalTower:
 
 
 def text_encoder(model: Any) -> TextEncoder:
-    """The quickest right way to run `model`'s text tower; `model` must be settled on a device."""
+    """The quickest right way to run `model`'s text tower with torch."""
     return causal_tower(model) or full_context(model)
 
 
@@ -72,6 +79,19 @@ def full_context(model: Any) -> TextEncoder:
         return torch.as_tensor(model.encode_text(tokens))
 
     return encode
+
+
+def text_weights(model: Any) -> nn.Module:
+    """The parameters of `model`'s text tower, without those of its image tower."""
+    if isinstance(tower := getattr(model, "text", None), nn.Module):
+        return tower
+    holder = nn.Module()
+    for name, module in model.named_children():
+        if name != "visual":
+            holder.add_module(name, module)
+    for name, parameter in model.named_parameters(recurse=False):
+        holder.register_parameter(name, parameter)
+    return holder
 
 
 def causal_tower(model: Any) -> CausalTower | None:

@@ -17,14 +17,13 @@ from torch import nn
 
 from lookalike_crds.image_collection import Distance, ModelSpec, Provider
 from lookalike_serving.embed.device import best_device
+from lookalike_serving.embed.execution.torch_source import TorchSource
+from lookalike_serving.embed.execution.towers import Part
 from lookalike_serving.embed.fingerprint import fingerprint
-from lookalike_serving.embed.layout import layout_of
-from lookalike_serving.embed.precision import DTYPES, settle
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
 from lookalike_serving.embed.provider import failed_import
 from lookalike_serving.embed.timm.weights import Weights, known_architecture, locate
-from lookalike_serving.embed.torch_embedder import TorchEmbedder
 from lookalike_serving.embed.weights import content_hash, unfit
 
 if TYPE_CHECKING:
@@ -33,8 +32,8 @@ if TYPE_CHECKING:
 _BENCHMARK_SEED = 20240229
 
 
-def load_timm(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> TorchEmbedder:
-    """Build and warm the model that `spec` names.
+def read_timm(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> TorchSource:
+    """Build the model that `spec` names.
 
     With `random_weights` a spec without weights gets seeded random ones: a baseline, no model.
     Raises ModelError, or WeightsNotFound.
@@ -52,34 +51,28 @@ def load_timm(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Torc
     model.eval().requires_grad_(False)
 
     preprocessing = Preprocessing.from_timm(resolve_model_data_config(model))
-    device = best_device()
     size = (preprocessing.height, preprocessing.width)
-    dimension = _dimension(model, size, name)
-    precision = settle(model, model, spec.precision, device, size, f"{name}@{content}")
     info = EmbedderInfo(
         provider=Provider.TIMM,
         name=name,
         weights=said,
         fingerprint=fingerprint(Provider.TIMM, name, content, preprocessing),
-        dimension=dimension,
+        dimension=_dimension(model, size, name),
         image_size=max(size),
         min_side=preprocessing.min_side,
-        device=str(device),
-        precision=precision,
+        device=str(best_device()),
+        precision="FP32",
         distance_hint=Distance.COSINE,
         logit_scale=None,
         supports_text=False,
         ability="finds similar photographs; knows no words",
         pooling=_pooling(model),
     )
-    return TorchEmbedder(
-        encode_image=model,
-        text=None,
-        preprocessing=preprocessing,
-        info=info,
-        dtype=DTYPES[precision],
-        layout=layout_of(model),
-    )
+
+    def parts(model: nn.Module) -> tuple[Part, None]:
+        return Part("image", model, model, torch.zeros(2, 3, *size), varies=(0,)), None
+
+    return TorchSource(model, parts, None, preprocessing, info, cache_dir)
 
 
 def _build(weights: Weights) -> nn.Module:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from lookalike_crds.image_collection import ModelSpec
+from lookalike_serving.embed.execution.source import Source, SourceProvider
 from lookalike_serving.embed.naming import SUFFIXES, check_file
-from lookalike_serving.embed.protocol import Embedder
-from lookalike_serving.embed.provider import ModelProvider
 from lookalike_serving.embed.timm import packages
 
 
-class Timm(ModelProvider):
+class Timm(SourceProvider):
     needs: ClassVar[tuple[str, ...]] = ("timm",)
     install: ClassVar[str] = "pip install 'lookalike[photos,serving]'"
 
@@ -29,7 +28,7 @@ class Timm(ModelProvider):
             if not place.is_dir():
                 check_file(str(name), place)
 
-    def load(self, spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Embedder:
-        from lookalike_serving.embed.timm.loading import load_timm
+    def read(self, spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Source:
+        from lookalike_serving.embed.timm.loading import read_timm
 
-        return load_timm(spec, cache_dir, random_weights=random_weights)
+        return read_timm(spec, cache_dir, random_weights=random_weights)
