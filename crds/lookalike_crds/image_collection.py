@@ -112,6 +112,17 @@ class GateSpec(Spec):
     )
 
 
+class ModelCacheSpec(Spec):
+    """Where pods keep fetched weights, and what was measured of the model."""
+
+    claim: ResourceName = Field(
+        description="The PersistentVolumeClaim, in the namespace of the collection, that serving "
+        "pods and ingestion pods share. Pods on several nodes need the access mode ReadWriteMany. "
+        "Of a Retriever whose collections name several claims, the one whose name comes first is "
+        "used.",
+    )
+
+
 class ModelSpec(Spec):
     """The embedding model. Another one means another index: all images are embedded again."""
 
@@ -149,6 +160,12 @@ class ModelSpec(Spec):
         "any label. If it is unset, the repository's default branch is used when the weights are "
         "first fetched, and kept from then on.",
     )
+    cache: ModelCacheSpec | None = Field(
+        default=None,
+        description="A volume on which weights are kept, so that they are fetched once and another "
+        "pod fetches nothing. If it is unset, each pod fetches them. On one machine the data folder "
+        "keeps them, and this has no effect.",
+    )
     gate: GateSpec | None = Field(
         default=None,
         description="What has to be measured of a changed model before it answers queries. Below "
@@ -166,8 +183,8 @@ class ModelSpec(Spec):
 
     @property
     def alone(self) -> ModelSpec:
-        """The model itself, without what is asked of a change to it."""
-        return self.model_copy(update={"gate": None, "keep_previous": KEEP_PREVIOUS})
+        """The model itself, without where it is kept and what is asked of a change to it."""
+        return self.model_copy(update={"cache": None, "gate": None, "keep_previous": KEEP_PREVIOUS})
 
 
 class HnswSpec(Spec):

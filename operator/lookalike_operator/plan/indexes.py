@@ -151,8 +151,8 @@ def alias_of(meta: Meta) -> str:
 
 def stored(model: ModelSpec) -> str:
     """A model as `status.activeModelSpec` holds it."""
-    # What is asked of a change of the model says nothing of the model.
-    asked = {"gate", "keep_previous"}
+    # Where it is kept, and what is asked of a change of it, say nothing of the model.
+    asked = {"cache", "gate", "keep_previous"}
     return model.model_dump_json(by_alias=True, exclude_none=True, exclude=asked)
 
 

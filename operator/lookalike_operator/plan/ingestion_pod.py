@@ -177,6 +177,7 @@ def mounts(owner: Owner, spec: ImageCollectionSpec, gateway: str | None) -> list
     found = [
         places.config_map("config", ingestion_config_map(owner.name)),
         places.empty("data", places.DATA),
+        *places.weights([spec]),
         places.empty("tmp", places.TMP),
     ]
     if gateway is not None:

@@ -24,6 +24,8 @@ INTERNAL = "/etc/lookalike-internal"
 INTERNAL_TOKEN = f"{INTERNAL}/token"
 QDRANT_SECRETS = "/etc/lookalike-qdrant"
 QDRANT_CONFIG_MAPS = "/etc/lookalike-qdrant-ca"
+WEIGHTS = f"{DATA}/weights"
+"""Where every pod looks for fetched weights: in its data folder."""
 INDEXES = "/var/lib/lookalike-indexes"
 SOURCES = "/var/lib/lookalike-sources"
 SOURCE_SECRETS = "/etc/lookalike-sources"
@@ -79,6 +81,12 @@ def claim(name: str, path: str, claim: str, *, read_only: bool = False) -> Mount
     # Read-only at the mount alone: a volume that is read-only as a whole could not be shared with
     # a pod on the same node that writes to it.
     return Mount(name, path, (("persistentVolumeClaim", {"claimName": claim}),), read_only)
+
+
+def weights(specs: Iterable[ImageCollectionSpec]) -> list[Mount]:
+    """The volume on which the models' weights are kept, if one is named."""
+    claims = {each.model.cache.claim for each in specs if each.model.cache is not None}
+    return [claim("weights", WEIGHTS, min(claims))] if claims else []
 
 
 def index(collection: str) -> Mount:

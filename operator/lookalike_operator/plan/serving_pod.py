@@ -44,6 +44,7 @@ def mounts(
         places.secret("api-keys", places.API_KEYS, keys),
         places.secret("internal", places.INTERNAL, internal_secret(owner.name)),
         data,
+        *places.weights(each.spec for each in collections),
         places.empty("tmp", places.TMP),
         *(places.index(each.meta.name) for each in claims.edge_collections(collections)),
     ]

@@ -1,8 +1,9 @@
 """Weights in a bucket: `s3://bucket/key`, `gs://bucket/key`, `az://container@account/key`.
 
-They are read in parts into the cache folder, with the credentials of the environment or the pod's
-own identity. What was fetched once is kept, as with the hub: a new object under the same key must
-not change vectors between two restarts.
+They are read in parts into the cache folder (`fetching`), with the credentials of the environment
+or the pod's own identity. What was fetched once is kept, as with the hub: a new object under the
+same key must not change vectors between two restarts. An object `key.sha256` beside it, as
+`sha256sum` writes it, tells the digest that it must have.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import uuid
+import re
 from pathlib import Path
 
 from lookalike_crds.buckets import SCHEMES, Bucket, object_address
 from lookalike_crds.failures import BUCKET_UNREACHABLE
+from lookalike_serving.embed.fetching import PART, Remote, fetch, only_one
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound, WeightsUnreachable
 from lookalike_serving.images import ImageError
 from lookalike_serving.images.buckets import BucketError, ObjectStore, open_store
 
-_PART = 32 * 1024 * 1024
-_AT_ONCE = 4
+_PART = PART
+_LONGEST_DIGEST = 4096
 _SCHEMES = tuple(f"{scheme}://" for scheme in SCHEMES)
 
 
@@ -61,11 +63,10 @@ def fetched(said: str, cache_dir: Path) -> Path:
     bucket = Bucket(
         scheme=found.scheme, name=name, account=account if found.scheme == "az" else None
     )
-    part = file.with_name(f"{file.name}.{uuid.uuid4().hex}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        asyncio.run(_download(open_store(bucket), found.key, part))
-        part.replace(file)
+        with only_one(file, said):
+            if not file.is_file():
+                asyncio.run(_download(open_store(bucket), found.key, said, file))
     except BucketError as error:
         unreachable = error.failure_kind is BUCKET_UNREACHABLE
         failure = WeightsUnreachable if unreachable else WeightsNotFound
@@ -75,22 +76,35 @@ def fetched(said: str, cache_dir: Path) -> Path:
             f"spec.model.weights {said!r} cannot be read ({error.code}): correct the bucket and "
             "the key"
         ) from None
-    finally:
-        part.unlink(missing_ok=True)
     return file
 
 
-async def _download(store: ObjectStore, key: str, to: Path) -> None:
-    """Download in parts, a few at once. Raises BucketError, ImageError, OSError."""
+async def _download(store: ObjectStore, key: str, said: str, to: Path) -> None:
+    """Raises BucketError, ImageError, OSError, ModelError."""
     size = await store.size(key)
-    room = asyncio.Semaphore(_AT_ONCE)
-    with to.open("wb") as file:
+    look = await store.look(key)
+    remote = Remote(
+        said=said,
+        version=look.version if look is not None else "",
+        size=size,
+        read_range=lambda start, length: store.read_range(key, start, length),
+        sha256=await _digest(store, key),
+    )
+    try:
+        await fetch(remote, to, part=_PART)
+    except ExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
-        async def part(start: int) -> None:
-            async with room:
-                data = await store.read_range(key, start, min(_PART, size - start))
-                await asyncio.to_thread(os.pwrite, file.fileno(), data, start)
 
-        await asyncio.gather(*(part(start) for start in range(0, size, _PART)))
-        file.flush()
-        os.fsync(file.fileno())
+async def _digest(store: ObjectStore, key: str) -> str | None:
+    """What the object beside it says, if there is one."""
+    try:
+        said = await store.read(f"{key}.sha256", _LONGEST_DIGEST)
+    except ImageError:
+        return None
+    digest = said.decode("ascii", "replace").split()[:1]
+    if not digest or not re.fullmatch("[0-9a-fA-F]{64}", digest[0]):
+        raise ModelError(
+            f"{key}.sha256 holds no SHA-256: write it with sha256sum, or remove the object"
+        )
+    return digest[0].lower()

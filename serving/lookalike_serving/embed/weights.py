@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import socket
 import urllib.request
 from collections.abc import Iterable
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 from huggingface_hub import constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError
 
+from lookalike_serving.embed.fetching import Damaged
 from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
 from lookalike_serving.embed.provider import failed_import
 
@@ -75,7 +77,7 @@ class Hub:
         except EntryNotFoundError:
             if not is_online():
                 raise
-        return Path(download())
+        return verified(Path(download()), self.cache_dir)
 
     def fetch_tokenizer(self) -> None:
         """The files of the tokenizer, if the model has its own."""
@@ -88,12 +90,33 @@ class Hub:
         )
 
 
+def verified(file: Path, cache_dir: Path) -> Path:
+    """`file` again, as the hub's client has just fetched it.
+
+    The client checks its size. It stores a large file under the SHA-256 that the hub tells, so this
+    compares the two. Raises Damaged, and removes the file, if they differ.
+    """
+    stored = file.resolve()
+    if not re.fullmatch("[0-9a-f]{64}", stored.name):
+        return file  # a small file, whose name is no digest of its content
+    if (found := content_hash(file, cache_dir)) != stored.name:
+        stored.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
+        raise Damaged(
+            f"{file.name} has the SHA-256 {found}, and the hub announced {stored.name}: it was "
+            "damaged on its way, and is removed; try again"
+        )
+    return file
+
+
 def first_of(hub: Hub, candidates: Iterable[str], what: str) -> Path:
     """The first of `candidates` that the repository has."""
     failure: Exception | None = None
     for candidate in candidates:
         try:
             return hub.fetch(candidate)
+        except Damaged:
+            raise
         except Exception as error:
             failure = error
     assert failure is not None
