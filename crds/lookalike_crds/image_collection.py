@@ -163,8 +163,8 @@ class ModelSpec(Spec):
     cache: ModelCacheSpec | None = Field(
         default=None,
         description="A volume on which weights are kept, so that they are fetched once and another "
-        "pod fetches nothing. If it is unset, each pod fetches them. On one machine the data folder "
-        "keeps them, and this has no effect.",
+        "pod fetches nothing. If it is unset, each pod fetches them. With `lookalike up` it has no "
+        "effect: the data folder keeps them.",
     )
     gate: GateSpec | None = Field(
         default=None,

@@ -1,9 +1,9 @@
 """Fetch a large file in parts, once: resumed after a cut, verified, and by one process at a time.
 
-    file                 whole and verified, or not there
-    file.part            what has arrived, at its place
-    file.part.json       which version it is of, and which parts have arrived
-    file.lock            locked by the process that fetches
+    FILE              whole and verified, or not there
+    FILE.part         what has arrived, at its place
+    FILE.part.json    which version it is of, and which parts have arrived
+    FILE.lock         locked by the process that fetches
 
 Several pods that share a folder fetch once: the others wait for the lock, and then find the file.
 The kernel gives up the lock of a process that is killed, and the next one continues where it was.
