@@ -1,9 +1,9 @@
 """Fetch a large file in parts, once: resumed after a cut, verified, and by one process at a time.
 
     FILE              whole and verified, or not there
-    FILE.part         what has arrived, at its place
-    FILE.part.json    which version it is of, and which parts have arrived
-    FILE.lock         locked by the process that fetches
+    FILE + .part      what has arrived, at its place
+    FILE + .part.json which version it is of, and which parts have arrived
+    FILE + .lock      locked by the process that fetches
 
 Several pods that share a folder fetch once: the others wait for the lock, and then find the file.
 The kernel gives up the lock of a process that is killed, and the next one continues where it was.
@@ -52,7 +52,7 @@ class Remote:
 
 
 class Damaged(WeightsUnreachable):
-    """What arrived is not what was announced. It is removed: another attempt begins anew."""
+    """What arrived is not what was announced. It is removed, so another attempt is a new one."""
 
 
 @contextlib.contextmanager

@@ -88,8 +88,8 @@ class Tuning:
         free = free_memory()
         if free is not None and free < (needed := _COPIES * size + _ASIDE):
             log.warning(
-                "%s is not measured: that needs about %d MB of memory, and %d MB are free. It goes "
-                "on with %s. Raise the memory limit, or set spec.model.precision",
+                "%s is not measured: that needs about %d MB of memory, and %d MB are free. It "
+                "keeps %s. Raise the memory limit, or set spec.model.precision",
                 name, needed // 1_000_000, free // 1_000_000, self._embedder.info.execution,
             )  # fmt: skip
             return None

@@ -28,7 +28,7 @@ def run(source: Source, asked: Way | None, cache_dir: Path) -> Embedder:
         except Exception as error:
             # Such as an engine that was removed, or a file of its that is damaged.
             log.warning(
-                "%s cannot run on %s, which was measured to be fastest (%s): it is estimated anew",
+                "%s cannot run on %s, which was measured to be fastest (%s): it is estimated again",
                 source.name, known, " ".join(str(error).split())[:300],
             )  # fmt: skip
         else:
