@@ -25,7 +25,7 @@ from lookalike_cli import (
     version,
 )
 from lookalike_cli.cluster import describe, logs, plan
-from lookalike_cli.evaluation import calibrate, evaluate
+from lookalike_cli.evaluation import calibrate, compare_models, evaluate
 
 app = typer.Typer(
     name="lookalike",
@@ -48,6 +48,7 @@ app.command("rollback", epilog=changing.ROLLBACK_EXAMPLES)(changing.rollback)
 app.command("search", epilog=search.EXAMPLES)(search.search)
 app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)
+app.command("compare-models", epilog=compare_models.EXAMPLES)(compare_models.compare_models)
 app.command("models", epilog=models.EXAMPLES)(models.models)
 app.command("duplicates", epilog=duplicates.EXAMPLES)(duplicates.duplicates)
 app.command("status", epilog=status.EXAMPLES)(status.status)

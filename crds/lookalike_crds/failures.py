@@ -58,7 +58,8 @@ class CommandExit(_Exit):
     INCOMPLETE = (
         5,
         "The command did it in part: some images or sources could not be read (`ingest`, `up "
-        "--wait`), or could not be if they were ingested now (`ingest --dry-run`).",
+        "--wait`), or could not be if they were ingested now (`ingest --dry-run`); some models "
+        "could not be loaded (`compare-models`).",
     )
     UNCONFIRMED = (
         6,

@@ -215,3 +215,29 @@ def test_edited_copies_need_no_judgments_and_say_so(lookalike: Command, server: 
     ran = lookalike("calibrate", "--edited", "--precision", 0.5, "--url", server, "-o", "json")
     assert (ran.json[0]["queries"], ran.json[0]["count"]) == ("image", 6)
     assert ran.json[0]["basis"].startswith("self-supervised")
+
+
+def test_a_page_shows_the_worst_queries_with_their_pictures(
+    lookalike: Command, server: str, tmp_path: Path
+) -> None:
+    (tmp_path / "red.png").write_bytes(encoded(drawn("red", side=100)))
+    file = written(
+        tmp_path,
+        {"text": "<b>green</b>", "relevant": ["blue-1"]},
+        {"image": "red.png", "relevant": ["red-1"]},
+        {"document": "red-1", "relevant": ["red-2"]},
+    )
+    made = tmp_path / "page.html"
+    ran = lookalike("evaluate", "-f", file, "--k", 2, "--url", server, "--html", made)
+    assert ran.code == 0, ran.err
+    page = made.read_text()
+    assert 'src="http' not in page, "it needs nothing but itself"
+    assert "&lt;b&gt;green&lt;/b&gt;" in page
+    assert "<b>green" not in page
+    assert page.count('<figure class="query">') == 3
+    assert page.count('<figure class="right">') == 2
+    assert page.count('<figure class="missed">') == 1, "blue-1 is not among the first two"
+    assert page.index("nDCG 0.000") < page.index("nDCG 1.000")
+    ran = lookalike("evaluate", "-f", file, "--url", server, "--html", tmp_path / "no" / "page")
+    assert ran.code == 1
+    assert "cannot be written: No such file or directory" in ran.err

@@ -72,6 +72,15 @@ class Asked:
             return f"self-supervised: documents with the same {self.same}"[:256]
         return "judgments"
 
+    def check(self, file_option: str) -> None:
+        """Raises Failure unless exactly one thing says what is relevant."""
+        if sum((self.file is not None, self.same is not None, self.edited)) != 1:
+            raise Failure(
+                f"name a file of judgments ({file_option}), a metadata field (--same), or --edited "
+                "to search with edited copies of stored pictures",
+                ExitCode.USAGE,
+            )
+
     @property
     def caution(self) -> str | None:
         """What the figures do not say, if nobody has judged anything."""
@@ -125,12 +134,7 @@ def session(
     from lookalike_cli.filters import parse_filters
     from lookalike_cli.printing import notice
 
-    if sum((asked.file is not None, asked.same is not None, asked.edited)) != 1:
-        raise Failure(
-            "name a file of judgments (-f), a metadata field (--same), or --edited to search with "
-            "edited copies of stored pictures",
-            ExitCode.USAGE,
-        )
+    asked.check("-f")
     read = None if asked.file is None else judgments.read(asked.file)
     filters = parse_filters(asked.conditions or ())
     with connect(url, data_dir, api_key) as client:

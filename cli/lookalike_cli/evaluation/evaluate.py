@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from lookalike_cli.evaluation.asking import (
     Searched,
     session,
 )
+from lookalike_cli.failure import Failure
 from lookalike_cli.options import DEFAULT_DATA_DIR, ApiKey, DataDir, Output, OutputFormat, Url
 
 EXAMPLES = """Examples:
@@ -26,7 +28,7 @@ lookalike evaluate -f judgments.jsonl --filter status=active --output json
 
 lookalike evaluate --same product_id --sample 500
 
-lookalike evaluate --edited --sample 100"""
+lookalike evaluate --edited --sample 100 --html evaluation.html"""
 
 
 def evaluate(
@@ -39,6 +41,10 @@ def evaluate(
     depth: Annotated[
         int, typer.Option(min=1, max=1000, help="Results of each query that mAP and MRR consider.")
     ] = 100,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Also write a page with the figures and the worst queries as pictures."),
+    ] = None,
     retriever: Searched = None,
     output: OutputFormat = Output.TEXT,
     url: Url = None,
@@ -64,6 +70,15 @@ def evaluate(
             )  # fmt: skip
         searched = [each.name for each in at.client.retrievers.get(at.retriever).collections]
         absent = run.absent(at.client, searched, judged)
+        if html is not None:
+            from lookalike_cli.evaluation.page import page
+
+            made = page(at.client, searched, judged, k, asked.basis)
+            try:
+                html.write_text(made, "utf-8")
+            except OSError as error:
+                raise Failure(f"--html: {html} cannot be written: {error.strerror}") from None
+            notice(f"written: {html}")
     if absent:
         notice(
             f"{len(absent)} relevant documents of the judgments do not exist, such as "

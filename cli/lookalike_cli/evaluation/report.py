@@ -56,9 +56,9 @@ def _text(filters: Any) -> str | None:
     return json.dumps(filters, sort_keys=True, ensure_ascii=False) if filters else None
 
 
-def worst(judged: Sequence[Judged]) -> list[Judged]:
+def worst(judged: Sequence[Judged], count: int = _WORST) -> list[Judged]:
     """The queries with the lowest nDCG, the lowest first."""
-    return sorted(judged, key=lambda each: each.figures.ndcg)[:_WORST]
+    return sorted(judged, key=lambda each: each.figures.ndcg)[:count]
 
 
 def as_json(judged: Sequence[Judged], k: int, depth: int, basis: str) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class Judged:
     """Share of the first k results of exact search that are among the first k of the index."""
     results: tuple[str, ...]
     """The ids of the first k."""
+    right: frozenset[str]
+    """Those of them that are relevant."""
     not_found: tuple[str, ...]
     """The ids of relevant documents that exact search did not find, at any rank."""
     warnings: tuple[str, ...]
@@ -57,12 +59,14 @@ def judge(
         exact = client.retrievers.search(retriever, [judgment.query], exact=True, **asked)
         done()
         first, ideal = _ids(found)[:k], _ids(exact)[:k]
+        relevant = _relevant(judgment, found)
         return Judged(
             judgment,
             _figures(judgment, found, k, depth),
             _figures(judgment, exact, k, depth),
             len(set(first) & set(ideal)) / len(ideal) if ideal else 1.0,
             tuple(first),
+            frozenset(first) & relevant.keys(),
             tuple(sorted(judgment.relevant.keys() - set(_ids(exact)))),
             tuple(found.warnings),
         )
