@@ -49,7 +49,7 @@ def _explained(error: BaseException) -> tuple[str, ExitCode]:
         return f"{error}. {remedy}", ExitCode.UNREACHABLE
     if isinstance(error, APIError):
         lines = [error.detail, *(f"  {e.path}: {e.message}" for e in error.errors[1:])]
-        return "\n".join(lines), command_exit(error.status)
+        return "\n".join(lines), command_exit(error.status, error.code)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}", ExitCode.FAILED

@@ -45,8 +45,8 @@ class CommandExit(_Exit):
     OK = 0, "The command did what was asked."
     FAILED = (
         1,
-        "What was asked could not be done: a file is invalid, a server does not start, an "
-        "ingestion failed.",
+        "What was asked could not be done: a file or a picture is missing or invalid, a server does "
+        "not start, an ingestion failed.",
     )
     USAGE = 2, "The command line is wrong."
     UNREACHABLE = 3, "No server answers, or it is not ready."
@@ -136,7 +136,7 @@ class FailureKind:
     @property
     def command_exit(self) -> CommandExit:
         """The exit code of `lookalike` if a server answers with it."""
-        return command_exit(self.status)
+        return command_exit(self.status, self.code)
 
     @property
     def batch(self) -> str:
@@ -146,11 +146,15 @@ class FailureKind:
         return "waits, then halts" if self.retry is Retry.LATER else "halts"
 
 
-def command_exit(status: int) -> CommandExit:
+def command_exit(status: int, code: str | None = None) -> CommandExit:
     """The exit code of `lookalike` if a server answers with an HTTP error.
 
-    502, 503 and 504 say that a server, or a part that it needs, does not answer now.
+    502, 503 and 504 say that a server, or a part that it needs, does not answer now. A picture that
+    cannot be used is like a file that is not there, whoever notices it first.
     """
+    row = _BY_CODE.get(code) if code is not None else None
+    if row is not None and row.part is Part.IMAGE and status < 500:
+        return CommandExit.FAILED
     return CommandExit.UNREACHABLE if status in (502, 503, 504) else CommandExit.REFUSED
 
 

@@ -11,6 +11,15 @@ from PIL import Image
 from scripted_server import Reply, scripted
 
 REFUSAL = Reply(status=404, body={"title": "Not found", "status": 404, "detail": "no such thing"})
+NO_PICTURE = Reply(
+    status=422,
+    body={
+        "title": "Unprocessable Content",
+        "status": 422,
+        "detail": "image: no picture",
+        "code": "image-not-an-image",
+    },
+)
 NOT_READY = Reply(
     status=503, body={"title": "Unavailable", "status": 503, "detail": "it is starting"}
 )
@@ -50,6 +59,10 @@ def _files(lookalike: Command, tmp_path: Path) -> None:
         (1, "ingest --dry-run -f shoes.yaml -c others"),
         (1, "apply -f broken.yaml"),
         (1, "apply -f nowhere.yaml"),
+        (1, "duplicates nowhere.png -c c --url {refusing}"),
+        (1, "duplicates shoes.yaml -c c --url {no_picture}"),
+        (1, "search --image nowhere.png --retriever r --url {refusing}"),
+        (1, "search --image shoes.yaml --retriever r --url {no_picture}"),
         (2, "apply"),
         (3, "apply -f shoes.yaml"),
         (2, "delete"),
@@ -83,10 +96,14 @@ def test_a_command_ends_as_the_docs_say(lookalike: Command, code: int, command: 
         socket.socket() as closed,
         scripted(REFUSAL) as refusing,
         scripted(*[NOT_READY] * 9) as not_ready,
+        scripted(NO_PICTURE) as no_picture,
     ):
         closed.bind(("127.0.0.1", 0))
         arguments = command.format(
-            closed=closed.getsockname()[1], refusing=refusing.url, not_ready=not_ready.url
+            closed=closed.getsockname()[1],
+            refusing=refusing.url,
+            not_ready=not_ready.url,
+            no_picture=no_picture.url,
         )
         ran = lookalike(*arguments.split())
     assert ran.code == code, ran.out + ran.err
