@@ -45,8 +45,8 @@ class CommandExit(_Exit):
     OK = 0, "The command did what was asked."
     FAILED = (
         1,
-        "What was asked could not be done: a file or a picture is missing or invalid, a server does "
-        "not start, an ingestion failed.",
+        "What was asked could not be done: a file or a picture is missing or invalid, a server "
+        "does not start, an ingestion failed.",
     )
     USAGE = 2, "The command line is wrong."
     UNREACHABLE = 3, "No server answers, or it is not ready."
