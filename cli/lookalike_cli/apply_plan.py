@@ -177,7 +177,7 @@ def _sources(before: IngestionConfig | None, after: IngestionConfig | None) -> I
 
 def _read_as(config: IngestionConfig, source: SourceSpec) -> list[dict[str, Any]]:
     collection = config.collection
-    return what_is_read([source], collection.fields, hashed=collection.duplicates is not None)
+    return what_is_read([source], collection.fields, collection.duplicates)
 
 
 def _retrievers(before: ServingConfig, after: ServingConfig) -> Iterator[Step]:

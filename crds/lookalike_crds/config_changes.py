@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from lookalike_crds.config import CollectionConfig, IndexConfig, IngestionConfig, ServingConfig
-from lookalike_crds.image_collection import FieldSpec
+from lookalike_crds.image_collection import DuplicatesSpec, FieldSpec
 from lookalike_crds.sources import MetadataMapping, SourceSpec
 
 
@@ -46,18 +46,22 @@ def place_of(index: IndexConfig) -> tuple[Any, ...]:
 
 
 def what_is_read(
-    sources: Iterable[SourceSpec], fields: Iterable[FieldSpec], *, hashed: bool = False
+    sources: Iterable[SourceSpec],
+    fields: Iterable[FieldSpec],
+    duplicates: DuplicatesSpec | None = None,
 ) -> list[dict[str, Any]]:
     """Equal where the sources need not be read again: when they are read is another matter.
 
     Fields say how the metadata that a source brings is read: a text as a number or a date, and
-    which values do not fit. `hashed`: images that have no hashes are read to get them.
+    which values do not fit. `duplicates`: images that lack the hashes or features that it asks for
+    are read to get them.
     """
     types = {field.name: field.type.value for field in fields}
     return [
         source.model_dump(mode="json", exclude={"schedule"}, exclude_defaults=True)
         | ({"types": types} if types and _brings_metadata(source) else {})
-        | ({"hashed": True} if hashed else {})
+        | ({"hashed": True} if duplicates is not None else {})
+        | ({"features": True} if duplicates is not None and duplicates.features else {})
         for source in sorted(sources, key=lambda source: source.name)
     ]
 
@@ -77,7 +81,7 @@ def is_read_again(before: IngestionConfig | None, after: IngestionConfig) -> boo
 
 def _what_is_read(config: IngestionConfig) -> list[dict[str, Any]]:
     collection = config.collection
-    return what_is_read(config.sources, collection.fields, hashed=collection.duplicates is not None)
+    return what_is_read(config.sources, collection.fields, collection.duplicates)
 
 
 def needs_restart(before: ServingConfig, after: ServingConfig) -> str | None:

@@ -540,6 +540,12 @@ class DuplicatesSpec(Spec):
         description="How much evidence a copy needs, unless a request sets it. Strict is for "
         "deleting, Balanced for reviewing, Loose for finding any trace.",
     )
+    features: bool = Field(
+        default=False,
+        description="Also keeps what two pictures are compared by: keypoints and a small view of "
+        "every image, about 50 KB each, beside the collection's records. Questions and scans then "
+        "open no images. Images that are stored already get theirs when they are ingested again.",
+    )
     schedule: Schedule | None = Field(
         default=None,
         description="A cron expression (UTC): when the whole collection is scanned for duplicates. "

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 
+from lookalike_serving.books.record import KeptFeatures
+from lookalike_serving.documents.build import Kept
 from lookalike_serving.documents.carrying import Behind, behind, carried, gone
 from lookalike_serving.documents.layout import split
 from lookalike_serving.documents.replaced import releasing
@@ -73,13 +75,17 @@ class CatchingUp:
         holder = holder_of(self._after.config.index.name, record.id)
         try:
             data = await service.images.held(origin.image, holder)
-            point = await carried(
+            point, seen = await carried(
                 record,
                 data,
                 self._after.embedder,
-                hashed=self._after.config.duplicates is not None,
+                kept=Kept.by(self._after.config.duplicates),
                 max_pixels=service.config.fetch.max_pixels,
             )
+            if seen.features is not None:
+                books = await service.books(self._after.name)
+                kept = KeptFeatures(seen.file.sha256, seen.features)
+                await books.note_features({point.id: kept})
             await self._index.upsert([point])
         except (ImageError, IndexRefused) as failure:
             name = origin.document_id

@@ -16,7 +16,6 @@ from tests.duplicates.pictures import EDITS, NAMES, Pixels, edited, photograph
 from tests.support.pictures import drawn
 
 from lookalike_serving.duplicates.compare import Picture, compare
-from lookalike_serving.duplicates.keypoints import Keypoints
 from lookalike_serving.duplicates.thresholds import THRESHOLDS
 from lookalike_serving.duplicates.verdicts import Sensitivity, Verdict
 
@@ -149,16 +148,6 @@ def test_evidence_is_json() -> None:
     shown = json.loads(json.dumps(told.evidence.as_json()))
     assert shown["transform"]["edits"]
     assert len(shown["region"]["query"]) == 4
-
-
-def test_keypoints_are_stored_and_read_again() -> None:
-    kept = document("coffee.png").keypoints
-    again = Keypoints.unpack(kept.packed())
-    assert again is not None
-    assert np.abs(again.places - kept.places).max() <= 1 / 64
-    assert np.array_equal(again.descriptors, kept.descriptors)
-    assert Keypoints.unpack(kept.packed()[:-1]) is None
-    assert Keypoints.unpack(b"") is None
 
 
 SHAPES = st.tuples(st.integers(1, 90), st.integers(1, 90))

@@ -41,6 +41,7 @@ def config(folder: Path) -> ServingConfig:
         collection(folder, "uploads", duplicates=DuplicatesSpec()),
         collection(folder, "dismissed", duplicates=DuplicatesSpec()),
         collection(folder, "deleted", duplicates=DuplicatesSpec()),
+        collection(folder, "featured", duplicates=DuplicatesSpec(features=True)),
         collection(folder, "searched", duplicates=DuplicatesSpec()),
         retrievers=(retriever("both", "hashed", "searched"),),
     )
@@ -112,7 +113,7 @@ async def test_another_picture_is_neither(client: httpx.AsyncClient, filled: set
     told = await ask(client, "hashed", png(photograph("coins.png")), similar=False)
     assert told["matches"] == []
     assert told["warnings"] == []
-    assert told["hashes"] == {"documents": len(NAMES), "hashed": len(NAMES)}
+    assert told["hashes"]["documents"] == told["hashes"]["hashed"] == len(NAMES)
 
 
 async def test_a_collection_without_hashes_says_so(
@@ -312,6 +313,26 @@ async def test_hashes_of_deleted_documents_leave_the_memory(
     await state.index.delete([points["b"]])  # by another process: found by reading again
     state.hashes._read_at = 0.0
     assert (await state.hashes.ready()).hashed == 1
+
+
+async def test_copies_are_told_by_features_without_opening_an_image(
+    client: httpx.AsyncClient, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await upload(client, "featured", photograph("rocket.jpg"), document_id="rocket")
+    books = await gateway.service.books("featured")
+    point = point_id("featured", "rocket")
+    shown = (await client.get("/v1/collections/featured/documents/rocket")).json()
+    assert await books.features_of(point, shown["sha256"]) is not None
+    assert await books.features_of(point, "of an image that was there before") is None
+    monkeypatch.setattr(gateway.service.images, "get", None)  # opening one would fail
+    cropped = png(edited(photograph("rocket.jpg"), "cropped"))
+    told = await ask(client, "featured", cropped, similar=False)
+    assert [(m["document_id"], m["verdict"]) for m in told["matches"]] == [("rocket", "copy")]
+    assert told["warnings"] == []
+    assert told["hashes"]["featured"] == 1
+    assert 20_000 < told["hashes"]["feature_bytes"] < 80_000
+    await client.delete("/v1/collections/featured/documents/rocket")
+    assert await books.features_of(point, shown["sha256"]) is None
 
 
 async def search(client: httpx.AsyncClient, pixels: np.ndarray, **asked: object) -> httpx.Response:

@@ -147,7 +147,7 @@ def wanted_run(
 def _base(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> str:
     what = [
         index_of(snapshot, spec),
-        what_is_read(spec.sources, spec.fields, hashed=spec.duplicates is not None),
+        what_is_read(spec.sources, spec.fields, spec.duplicates),
         snapshot.meta.annotations.get(RUN_NOW),
         # Another claim of the same name is another, empty index.
         _claim_uid(snapshot, spec),

@@ -3,8 +3,9 @@
 An id says the kind of record and the collection that it is of, so that the records of one kind lie
 next to each other in the engine's order, and reading them needs neither a filter nor a sort:
 
-    3 calibration of a retriever | 8 run | 9 failure | a deletion | b listing | c change |
-    d duplicate scan | e part of one | f a dismissed pair of duplicates          4 bits
+    3 calibration of a retriever | 7 features of an image | 8 run | 9 failure | a deletion |
+    b listing | c change | d duplicate scan | e part of one |
+    f a dismissed pair of duplicates                          4 bits
     the collection, or the retriever                          44 bits, a hash of name and owner
     the record                                                80 bits, a hash of what it is about
 """
@@ -32,6 +33,7 @@ _SCOPE_BITS, _OWN_BITS = 44, 80
 
 class Kind(Enum):
     CALIBRATION = 3
+    FEATURES = 7
     RUN = 8
     FAILURE = 9
     DELETION = 10
@@ -120,6 +122,16 @@ class Changed:
     """When the process that looks at them last said so."""
     keys: tuple[tuple[str, str], ...]
     """(source, key)"""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptFeatures:
+    """What a document's image is compared by. Whatever model embeds it, they are the same."""
+
+    image: str
+    """SHA-256 of the image that they are of, in hexadecimal digits."""
+    features: str
+    """As `Features.stored` writes them."""
 
 
 @dataclass(frozen=True, slots=True)

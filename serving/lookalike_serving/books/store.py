@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 from lookalike_serving.books.record import (
@@ -12,6 +12,7 @@ from lookalike_serving.books.record import (
     Changed,
     Deletion,
     FailedEntry,
+    KeptFeatures,
     Kind,
     Run,
     RunPart,
@@ -126,6 +127,27 @@ class Books:
         """Forget that documents were deleted, by their point ids."""
         for some in _chunks([self._scope.id(Kind.DELETION, point) for point in points]):
             await self._index().delete(some)
+
+    # -- features ----------------------------------------------------------------------------------
+
+    async def note_features(self, features: Mapping[str, KeptFeatures]) -> None:
+        """By the point id of each document."""
+        points = [Point(self._features_id(id), None, asdict(each)) for id, each in features.items()]
+        await self._index().upsert(points)
+
+    async def features_of(self, point: str, image: str | None) -> str | None:
+        """Those of a document's image; None if there are none, or of an earlier image only."""
+        for record in await self._index().retrieve([self._features_id(point)]):
+            if record.payload.get("image") == image:
+                return str(record.payload["features"])
+        return None
+
+    async def forget_features(self, points: Iterable[str]) -> None:
+        for some in _chunks([self._features_id(point) for point in points]):
+            await self._index().delete(some)
+
+    def _features_id(self, point: str) -> str:
+        return self._scope.id(Kind.FEATURES, point)
 
     # -- runs --------------------------------------------------------------------------------------
 

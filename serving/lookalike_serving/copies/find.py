@@ -4,22 +4,24 @@
 
 Candidates are few, however large the collection is: the documents whose hashes are nearest, and the
 nearest by embedding. They are compared in this order, until as many copies are found as are asked
-for: equal hashes need no image, near ones no keypoints. The image of a candidate is read from where
-it is kept; pictures that were compared lately are still at hand. A candidate whose image cannot be
-read is `exact` if its stored hash says so, and is otherwise left out, and the answer says how many
-were. Documents of which a person has said that they are not copies of the picture are left out.
+for: equal hashes need no image, near ones no keypoints. A candidate is compared by its features, or
+else by its image, which is read from where it is kept; pictures that were compared lately are still
+at hand. A candidate whose image cannot be read is `exact` if its stored hash says so, and is
+otherwise left out, and the answer says how many were. Documents of which a person has said that
+they are not copies of the picture are left out.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lookalike_serving.books.store import Books
 from lookalike_serving.copies.dismissals import dismissals_of
 from lookalike_serving.documents.layout import Origin
 from lookalike_serving.documents.stored import FoundDocument, read_record
@@ -121,8 +123,13 @@ async def find_copies(
     candidates = await not_dismissed(candidates)
     compared = set([*by_hash][:BY_HASH]) | set(by_embedding[:BY_EMBEDDING])
     similar_from = await _similar_from(state) if similar else None
+    books = await service.books(collection)
+
+    async def stored(candidate: _Candidate) -> StoredPicture:
+        return await _stored_picture(service, books, candidate)
+
     told = await _compared(
-        service, picture, candidates, compared, THRESHOLDS[sensitivity], similar_from, top_k
+        service, stored, picture, candidates, compared, THRESHOLDS[sensitivity], similar_from, top_k
     )
     copied = any(match.comparison.verdict is not Verdict.SIMILAR for match in told.matches)
     if not copied and sensitivity is not Sensitivity.STRICT:
@@ -132,6 +139,7 @@ async def find_copies(
         told = told.and_also(
             await _compared(
                 service,
+                stored,
                 picture,
                 more,
                 {each.id for each in more},
@@ -222,6 +230,7 @@ class _Compared:
 
 async def _compared(
     service: Service,
+    stored: Callable[[_Candidate], Awaitable[StoredPicture]],
     picture: Picture,
     candidates: Sequence[_Candidate],
     compared: set[str],
@@ -242,7 +251,7 @@ async def _compared(
         )
 
     async def by_pixels(candidate: _Candidate) -> Comparison:
-        there = await _stored_picture(service, candidate.document)
+        there = await stored(candidate)
         return await service.in_thread(
             compare,
             picture,
@@ -314,23 +323,40 @@ def _picture(data: bytes, max_pixels: int) -> Picture:
     return Picture(decode_image(data, max_pixels=max_pixels).pixels)
 
 
-async def _stored_picture(service: Service, document: FoundDocument) -> StoredPicture:
-    """The picture of a document. Raises ImageError."""
-    origin = document.origin
+async def _stored_picture(service: Service, books: Books, candidate: _Candidate) -> StoredPicture:
+    """The picture of a document: by its features, or else by its image. Raises ImageError."""
+    origin = candidate.document.origin
     key = f"{origin.image}\x00{origin.fingerprint}\x00{origin.sha256}"
     known: StoredPicture | None = service.pictures.get(key)
     if known is not None:
         return known
-    data, _ = await service.images.get(origin.image)
-    made = await service.in_thread(_made, data, origin, service.config.fetch.max_pixels)
+    made = None
+    if origin.features is not None:
+        made = _kept(await books.features_of(candidate.id, origin.sha256), origin)
+    if made is None:
+        data, _ = await service.images.get(origin.image)
+        made = await service.in_thread(_made, data, origin, service.config.fetch.max_pixels)
     service.pictures[key] = made
     return made
+
+
+def _kept(features: str | None, origin: Origin) -> StoredPicture | None:
+    """None if they cannot be used."""
+    from lookalike_serving.duplicates.compare import StoredPicture
+    from lookalike_serving.duplicates.features import Features
+    from lookalike_serving.duplicates.hashes import Hashes
+
+    kept, hashes = Features.read(features), Hashes.read(origin.copies)
+    if kept is None or hashes is None or origin.width is None or origin.height is None:
+        return None
+    return StoredPicture(kept, hashes, origin.width, origin.height)
 
 
 def _made(data: bytes, origin: Origin, max_pixels: int) -> StoredPicture:
     """Blocks. If its hashes are stored, only as many pixels are decoded as are compared. Raises
     ImageError."""
-    from lookalike_serving.duplicates.compare import VIEW_SIDE, StoredPicture
+    from lookalike_serving.duplicates.compare import StoredPicture
+    from lookalike_serving.duplicates.features import VIEW_SIDE
     from lookalike_serving.duplicates.hashes import Hashes
 
     hashes = Hashes.read(origin.copies)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
+from lookalike_crds.image_collection import DuplicatesSpec
 from lookalike_crds.moments import now_text
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.layout import Origin, payload
@@ -24,6 +25,18 @@ from lookalike_serving.index.protocol import Point, Vector
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """What a collection keeps of each picture, so that copies of it are found."""
+
+    hashes: bool = False
+    features: bool = False
+
+    @classmethod
+    def by(cls, spec: DuplicatesSpec | None) -> Self:
+        return cls() if spec is None else cls(hashes=True, features=spec.features)
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """An image that was decoded and embedded."""
 
@@ -32,6 +45,8 @@ class Seen:
     facts: ImageFacts
     hashes: str | None = None
     """`Hashes.stored()`, if the collection keeps them."""
+    features: str | None = None
+    """`Features.stored()`, if they were asked for."""
 
     @property
     def format(self) -> str:
@@ -49,24 +64,29 @@ class Document:
 
 
 async def look(
-    file: ImageFile, embedder: BatchedEmbedder, *, hashed: bool = False, max_pixels: int
+    file: ImageFile, embedder: BatchedEmbedder, *, kept: Kept = Kept(), max_pixels: int
 ) -> Seen:
     """Decode and embed an image. Raises ImageError, Overloaded, ModelError.
 
-    `hashed`: also make the hashes that copies are found by. The image is then decoded once more, at
-    full size: the model sees a smaller one.
+    `kept`: also make the hashes and features that copies are found by. The image is then decoded
+    once more, at full size: the model sees a smaller one.
     """
     embedded = await embedder.embed_image_timed(file.data)
     assert embedded.image is not None
-    hashes = await asyncio.to_thread(_hashes, file.data, max_pixels) if hashed else None
-    return Seen(file, embedded.vector, embedded.image, hashes)
+    hashes = features = None
+    if kept.hashes:
+        hashes, features = await asyncio.to_thread(_kept, file.data, kept, max_pixels)
+    return Seen(file, embedded.vector, embedded.image, hashes, features)
 
 
-def _hashes(data: bytes, max_pixels: int) -> str:
+def _kept(data: bytes, kept: Kept, max_pixels: int) -> tuple[str, str | None]:
     # Here, since it needs OpenCV, which only collections with duplicates ask for.
+    from lookalike_serving.duplicates.features import Features
     from lookalike_serving.duplicates.hashes import HashedPicture
 
-    return HashedPicture(decode_image(data, max_pixels=max_pixels).pixels).hashes.stored()
+    pixels = decode_image(data, max_pixels=max_pixels).pixels
+    hashes = HashedPicture(pixels).hashes.stored()
+    return hashes, Features.of(pixels).stored() if kept.features else None
 
 
 def image_facts(seen: Seen) -> dict[str, Any]:
@@ -94,11 +114,13 @@ def document(
     validators: Validators = Validators(),
     duplicate_of: str | None = None,
     before: Origin | None = None,
+    features: int | None = None,
 ) -> Document:
     """The document with this id, as of now.
 
     `metadata` is as it was checked; `image` is where the image is kept; `before` is what is stored
-    under the id so far: the document keeps the time at which it was created.
+    under the id so far: the document keeps the time at which it was created. `features`: the size
+    of their record if they were not made again.
     """
     now = now_text("milliseconds")
     origin = Origin(
@@ -112,6 +134,7 @@ def document(
         etag=validators.etag,
         last_modified=validators.last_modified,
         copies=seen.hashes,
+        features=features if seen.features is None else len(seen.features),
         duplicate_of=duplicate_of,
         created_at=(before.created_at if before is not None else None) or now,
         updated_at=now,

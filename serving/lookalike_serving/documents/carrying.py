@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lookalike_serving.documents.build import image_facts, look
+from lookalike_serving.documents.build import Kept, Seen, image_facts, look
 from lookalike_serving.documents.layout import RESERVED, Origin, payload, split
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.images import ImageFile
@@ -97,19 +97,24 @@ async def gone(
 
 
 async def carried(
-    record: Record, data: bytes, embedder: BatchedEmbedder, *, hashed: bool, max_pixels: int
-) -> Point:
+    record: Record, data: bytes, embedder: BatchedEmbedder, *, kept: Kept, max_pixels: int
+) -> tuple[Point, Seen]:
     """The document of the former index, as the new model sees its image.
 
-    Raises ImageError, Overloaded, ModelError.
+    Features that are kept of the same image stay: they do not depend on the model. Raises
+    ImageError, Overloaded, ModelError.
     """
-    seen = await look(ImageFile.of(data), embedder, hashed=hashed, max_pixels=max_pixels)
     metadata, origin = split(record.payload)
+    file = ImageFile.of(data)
+    if origin.features is not None and origin.sha256 == file.sha256:
+        kept = replace(kept, features=False)
+    seen = await look(file, embedder, kept=kept, max_pixels=max_pixels)
     if origin.sha256 != seen.file.sha256:
         # Its address shows another image now: what is stored about the image follows it.
-        origin = replace(origin, **image_facts(seen), etag=None, last_modified=None)
-    origin = replace(origin, copies=seen.hashes)
-    return Point(record.id, seen.vector, payload(metadata, origin))
+        origin = replace(origin, **image_facts(seen), features=None, etag=None, last_modified=None)
+    features = origin.features if seen.features is None else len(seen.features)
+    origin = replace(origin, copies=seen.hashes, features=features)
+    return Point(record.id, seen.vector, payload(metadata, origin)), seen
 
 
 def _origins(records: Iterable[Record]) -> dict[str, Origin]:
@@ -135,4 +140,7 @@ def _says_more(before: Origin, after: Origin) -> bool:
 def _copied(before: Record, after: Origin) -> dict[str, Any]:
     """The payload of the former index, with what only the new one knows of the image."""
     metadata, origin = split(before.payload)
-    return payload(metadata, replace(origin, copies=after.copies or origin.copies))
+    kept = replace(
+        origin, copies=after.copies or origin.copies, features=after.features or origin.features
+    )
+    return payload(metadata, kept)

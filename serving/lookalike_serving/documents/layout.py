@@ -45,6 +45,9 @@ class Origin:
     the source does not ask for them."""
     copies: str | None = None
     """Hashes by which copies of the image are found (`duplicates/hashes.py`)."""
+    features: int | None = None
+    """Bytes of the record in the collection's books by which the image is compared without being
+    opened (`duplicates/features.py`). None: there is none."""
     duplicate_of: str | None = None
     """Id of the document whose picture was there when this one was uploaded as a copy of it."""
     etag: str | None = None

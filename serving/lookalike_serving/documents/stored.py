@@ -101,6 +101,8 @@ async def remove_document(
             await books.note_deletions({point: deletion_of(found.origin)})
         await state.index.delete([point])
         state.hashes.forget([point])
+        if found.origin.features is not None:
+            await books.forget_features([point])
         await service.images.release(found.origin.image, holder_of(state.config.index.name, point))
 
 
@@ -131,6 +133,7 @@ async def remove_documents(
             )
         await state.index.delete(list(found))
         state.hashes.forget(found)
+        await books.forget_features(p for p, origin in found.items() if origin.features is not None)
         for point, origin in found.items():
             await service.images.release(origin.image, holder_of(state.config.index.name, point))
         deleted += len(found)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lookalike_crds.failures import ALREADY_THERE
+from lookalike_serving.books.record import KeptFeatures
 from lookalike_serving.documents import ids
-from lookalike_serving.documents.build import Seen, document, look
+from lookalike_serving.documents.build import Kept, Seen, document, look
 from lookalike_serving.documents.layout import Origin, split
 from lookalike_serving.documents.metadata import checked_metadata
 from lookalike_serving.images import ImageFile
@@ -63,7 +64,7 @@ async def store_document(
     seen = await look(
         image,
         state.embedder,
-        hashed=state.config.duplicates is not None,
+        kept=Kept.by(state.config.duplicates),
         max_pixels=service.config.fetch.max_pixels,
     )
     stored = await _write(service, state, document_id, seen, checked, only_new, duplicate_of)
@@ -99,6 +100,10 @@ async def _write(
             before=before,
             duplicate_of=duplicate_of,
         )
+        if seen.features is not None:  # before the document that says so
+            books = await service.books(state.name)
+            kept = KeptFeatures(seen.file.sha256, seen.features)
+            await books.note_features({point: kept})
         try:
             await index.upsert([made.point])
         except (IndexFull, IndexRefused):
@@ -109,6 +114,8 @@ async def _write(
         state.hashes.note([made.point])
         if before is not None and replaces:
             await images.release(before.image, holder)
+        if before is not None and before.features and seen.features is None:
+            await (await service.books(state.name)).forget_features([point])
     return StoredDocument(document_id, not existing, metadata, made.origin)
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_serving.duplicates.agreement import Agreement, agreement
+from lookalike_serving.duplicates.features import VIEW_SIDE, Features
 from lookalike_serving.duplicates.geometry import (
     Fit,
     Homography,
@@ -50,8 +51,6 @@ from lookalike_serving.duplicates.verdicts import (
     Verdict,
 )
 
-VIEW_SIDE = 512
-"""The longer side, pixels, of the picture that is laid upon another one."""
 _SAME = 0.8
 """Part of the blocks that agree in what shows the same thing."""
 _MOST_INVERTED = 0.1
@@ -63,17 +62,35 @@ class StoredPicture:
     """The picture of a document whose hashes are known. Its keypoints are made when they are first
     needed, and kept."""
 
-    def __init__(self, pixels: Pixels, hashes: Hashes, width: int, height: int) -> None:
-        """`pixels` upright, not kept: at full size, or scaled down to `VIEW_SIDE` or more. `width`,
-        `height`: at full size."""
+    def __init__(self, seen: Pixels | Features, hashes: Hashes, width: int, height: int) -> None:
+        """`seen`: its features, or its pixels, upright, which are not kept: at full size, or scaled
+        down to `VIEW_SIDE` or more. `width`, `height`: at full size."""
         self.hashes = hashes
         self.width, self.height = width, height
-        self.view: Pixels = np.ascontiguousarray(scaled(pixels, VIEW_SIDE))
+        self._seen = seen
+        if not isinstance(seen, Features):
+            self._seen = np.ascontiguousarray(scaled(seen, VIEW_SIDE))
+
+    @cached_property
+    def view(self) -> Pixels:
+        return self._seen.view() if isinstance(self._seen, Features) else self._seen
 
     @cached_property
     def keypoints(self) -> Keypoints:
         """As of a document."""
+        if isinstance(self._seen, Features):
+            return self._seen.keypoints()
         return keypoints(self.view)
+
+    @property
+    def asked(self) -> Keypoints:
+        """As of a query."""
+        return self.keypoints
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        """Its hashes as of a query, in all positions."""
+        return HashedPicture(self.view).variants
 
 
 class Picture(StoredPicture):
@@ -85,9 +102,8 @@ class Picture(StoredPicture):
         height, width = pixels.shape[:2]
         super().__init__(pixels, self.hashed.hashes, width, height)
 
-    @property
+    @cached_property
     def variants(self) -> tuple[Variant, ...]:
-        """Hashes to look for in an index of stored ones."""
         return self.hashed.variants
 
     @cached_property
@@ -107,7 +123,7 @@ class _Laid:
 
 
 def compare(
-    query: Picture,
+    query: StoredPicture,
     document: StoredPicture,
     thresholds: Thresholds,
     *,
@@ -175,7 +191,7 @@ def _similar(cosine: float | None, similar_from: float | None, evidence: Evidenc
 
 
 def _laid(
-    query: Picture, document: StoredPicture, near: HashMatch | None, thresholds: Thresholds
+    query: StoredPicture, document: StoredPicture, near: HashMatch | None, thresholds: Thresholds
 ) -> Iterator[_Laid]:
     """Every way in which one picture may lie in the other: first what hashes propose, which takes
     no keypoints."""
@@ -241,7 +257,7 @@ def _confidence(laid: _Laid, near: HashMatch | None) -> float:
 
 
 def _evidence(
-    query: Picture,
+    query: StoredPicture,
     document: StoredPicture,
     near: HashMatch | None,
     cosine: float | None,
@@ -291,7 +307,7 @@ def _corners(places: NDArray[np.float64]) -> Corners:
     return a, b, c, d
 
 
-def transform_of(laid: _Laid, query: Picture, document: StoredPicture) -> Transform:
+def transform_of(laid: _Laid, query: StoredPicture, document: StoredPicture) -> Transform:
     """What was done to the document, read from the homography and from the colours."""
     homography, told = laid.homography, laid.agreement
     polygon = overlap(homography)

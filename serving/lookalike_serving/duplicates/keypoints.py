@@ -7,7 +7,6 @@ compared with one extraction.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -27,8 +26,6 @@ MAX_ASKED = 800
 _GRID = 8
 _CONTRAST = 0.006
 """Below OpenCV's 0.04, which finds nothing in fog; the clearest keypoints are taken in any case."""
-_HEAD = struct.Struct("<BHHH")
-_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -55,32 +52,6 @@ class Keypoints:
     def both_ways(self) -> NDArray[np.float32]:
         """(2 n, 128): the same of the picture, and then of the mirrored picture."""
         return np.concatenate([self.unit, self.unit[:, _mirror()]])
-
-    def packed(self) -> bytes:
-        """132 bytes for each keypoint."""
-        places = np.round(self.places * _SUBPIXELS).astype("<u2")
-        head = _HEAD.pack(_VERSION, self.width, self.height, len(self))
-        return head + places.tobytes() + self.descriptors.tobytes()
-
-    @classmethod
-    def unpack(cls, packed: bytes) -> Keypoints | None:
-        """None for what another version wrote, or what is damaged."""
-        if len(packed) < _HEAD.size:
-            return None
-        version, width, height, count = _HEAD.unpack_from(packed)
-        if version != _VERSION or len(packed) != _HEAD.size + count * (4 + 128):
-            return None
-        places = np.frombuffer(packed, "<u2", count * 2, _HEAD.size).reshape(-1, 2)
-        descriptors = np.frombuffer(packed, np.uint8, count * 128, _HEAD.size + count * 4)
-        return cls(
-            (places / np.float32(_SUBPIXELS)).astype(np.float32),
-            descriptors.reshape(-1, 128),
-            width,
-            height,
-        )
-
-
-_SUBPIXELS = 64
 
 
 def keypoints(pixels: Pixels, most: int = MAX_KEYPOINTS) -> Keypoints:

@@ -120,6 +120,8 @@ class DuplicateMatch(BaseModel):
 class HashCoverage(BaseModel):
     documents: int
     hashed: int = Field(description="Documents that have hashes.")
+    featured: int = Field(description="Documents that have features, so that no image is opened.")
+    feature_bytes: int = Field(description="Mean size of the features of one image, as stored.")
 
 
 class DuplicatesAnswer(BaseModel):
@@ -185,7 +187,12 @@ def told(service: Service, collection: str, found: FoundCopies) -> dict[str, Any
     return {
         "matches": [match_json(service, collection, match) for match in found.matches],
         "content_hash": found.content_hash,
-        "hashes": {"documents": coverage.documents, "hashed": coverage.hashed},
+        "hashes": {
+            "documents": coverage.documents,
+            "hashed": coverage.hashed,
+            "featured": coverage.featured,
+            "feature_bytes": round(coverage.feature_bytes / max(1, coverage.featured)),
+        },
     }
 
 

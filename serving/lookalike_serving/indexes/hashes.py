@@ -15,6 +15,7 @@ import contextlib
 import logging
 import threading
 import time
+from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("lookalike.hashes")
 
-_KEY = "copies"
-_STORED = f"{RESERVED}.{_KEY}"
+_KEY, _SIZE = "copies", "features"
+_STORED = f"{RESERVED}.{_KEY}", f"{RESERVED}.{_SIZE}"
 _PAGE = 1000
 _PATIENCE = 2.0
 """Seconds that a question waits for the first reading."""
@@ -81,6 +82,10 @@ class Coverage:
     documents: int
     complete: bool
     """False while they are being read."""
+    featured: int = 0
+    """Of how many there are features as well."""
+    feature_bytes: int = 0
+    """Of all of these together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,8 @@ class StoredHashes:
         self._index = index
         self._codes = no_codes(_WORDS)
         self._ids: list[int] = []
+        self._sizes = array("I")
+        """Bytes of each document's features."""
         self._places: dict[int, int] = {}
         self._lock = threading.Lock()
         self._reading: asyncio.Task[None] | None = None
@@ -125,7 +132,15 @@ class StoredHashes:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(reading), _PATIENCE)
         complete = self._reading is None
-        return Coverage(len(self._places), max(self._documents, len(self._places)), complete)
+        hashed = len(self._places)
+        sizes = np.frombuffer(self._sizes, np.uint32) if hashed else np.zeros(0, np.uint32)
+        return Coverage(
+            hashed,
+            max(self._documents, hashed),
+            complete,
+            int(np.count_nonzero(sizes)),
+            int(sizes.sum()),
+        )
 
     def note(self, points: Iterable[Point]) -> None:
         """Documents were written."""
@@ -134,8 +149,7 @@ class StoredHashes:
         for point in points:
             if self._reading is not None:
                 self._seen.add(UUID(point.id).int)
-            own = point.payload.get(RESERVED)
-            self._note(point.id, own.get(_KEY) if isinstance(own, dict) else None)
+            self._note(point.id, point.payload.get(RESERVED))
 
     def forget(self, ids: Iterable[str]) -> None:
         """Documents were deleted."""
@@ -190,13 +204,11 @@ class StoredHashes:
         self._seen = set()
         try:
             while True:
-                page = await self._index.scroll(limit=_PAGE, after=after, with_payload=(_STORED,))
+                page = await self._index.scroll(limit=_PAGE, after=after, with_payload=_STORED)
                 documents += len(page.records)
                 for record in page.records:
                     self._seen.add(UUID(record.id).int)
-                    own = record.payload.get(RESERVED)
-                    stored = own.get(_KEY) if isinstance(own, dict) else None
-                    self._note(record.id, stored)
+                    self._note(record.id, record.payload.get(RESERVED))
                 after = page.next
                 if after is None:
                     break
@@ -211,7 +223,9 @@ class StoredHashes:
             self._seen = set()
 
     def _note(self, id: str, stored: object) -> None:
-        hashes = _parsed(stored)
+        """`stored`: Lookalike's own part of the payload."""
+        own = stored if isinstance(stored, dict) else {}
+        hashes = _parsed(own.get(_KEY))
         key = UUID(id).int
         with self._lock:
             place = self._places.get(key)
@@ -223,12 +237,14 @@ class StoredHashes:
                 place = len(self._ids)
                 self._codes = with_room(self._codes, place)
                 self._ids.append(key)
+                self._sizes.append(0)
                 self._places[key] = place
             packed = hashes.content[:8] + hashes.pdq + hashes.middle_pdq
             row = np.frombuffer(packed, np.uint64).copy()
             if hashes.flat:  # its perceptual hashes say nothing
                 row[_WHOLE] = row[_MIDDLE] = _FAR
             self._codes[:, place] = row
+            self._sizes[place] = own.get(_SIZE) or 0
 
     def _drop(self, key: int) -> None:
         with self._lock:
@@ -238,8 +254,9 @@ class StoredHashes:
     def _remove(self, key: int) -> None:
         """The last one takes its place, so that there are no gaps. The lock is held."""
         place = self._places.pop(key)
-        last = self._ids.pop()
+        last, size = self._ids.pop(), self._sizes.pop()
         if last != key:
+            self._sizes[place] = size
             self._codes[:, place] = self._codes[:, len(self._ids)]
             self._ids[place] = last
             self._places[last] = place

@@ -96,6 +96,11 @@ class Accounts:
         except Exception as failure:
             log.warning("the record of this run could not be written: %s", failure)
 
+    @property
+    def kept(self) -> bool:
+        """Whether there are records."""
+        return self._books is not None
+
     # -- failures ----------------------------------------------------------------------------------
 
     def lists(self, source: str, key: str) -> bool:
@@ -203,6 +208,11 @@ class Accounts:
         """Documents that were deleted are in again, since their object has changed."""
         if self._books is not None and points:
             await self._books.lift(points)
+
+    async def forget_features(self, points: Sequence[str]) -> None:
+        """Of documents that were deleted, by point id."""
+        if self._books is not None and points:
+            await self._books.forget_features(points)
 
     # ----------------------------------------------------------------------------------------------
 

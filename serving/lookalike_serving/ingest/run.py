@@ -15,7 +15,7 @@ import logging
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lookalike_crds.config import IngestionConfig
@@ -31,6 +31,7 @@ from lookalike_crds.progress import CARRIED, ByCause, Counts, RunState
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.books.record import Scope
 from lookalike_serving.books.store import Books
+from lookalike_serving.documents.build import Kept
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.layout import RESERVED, Origin, split
 from lookalike_serving.documents.metadata import MetadataChecker
@@ -227,7 +228,9 @@ class Run:
         self._lister = lister
         self._only_failed = only_failed
         self._config = config
-        self._hashed = config.collection.duplicates is not None
+        self._kept = Kept.by(config.collection.duplicates)
+        if not accounts.kept:  # features would be asked for in vain, run by run
+            self._kept = replace(self._kept, features=False)
         self._workers = workers
         self._partition = partition
         self._listings: dict[str, _Listing] = {}
@@ -452,7 +455,7 @@ class Run:
                 self._progress.pass_over(source, DELETED, item.key)
                 self._accounts.brought_in(source, item.key)  # it does not fail any more
                 continue
-            match change(item, source, before, hashed=self._hashed):
+            match change(item, source, before, self._kept):
                 case Change.NONE:
                     counts.unchanged += 1
                     self._accounts.brought_in(source, item.key)
@@ -520,16 +523,19 @@ class Run:
             page = await self._store.scroll(
                 filter=mine, limit=_PAGE, after=after, with_payload=(RESERVED,)
             )
-            points = (
-                (r.id, origin.image)
+            found = {
+                r.id: origin
                 for r in page.records
                 if self._partition.has(r.id)
                 # Its image may have come after the listing had passed it.
                 and ((origin := split(r.payload)[1]).updated_at or "") < self._began
-            )
-            gone = self._ledger.missing(points)
+            }
+            gone = self._ledger.missing((id, origin.image) for id, origin in found.items())
             if gone:
                 await self._store.delete(gone)
+                await self._accounts.forget_features(
+                    [id for id in gone if found[id].features is not None]
+                )
                 counts.deleted += len(gone)
                 self._progress.write()
             if page.next is None:

@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from enum import Enum
 
+from lookalike_serving.documents.build import Kept
 from lookalike_serving.documents.layout import Origin
 from lookalike_serving.ingest.sources import Item, Labels
 
@@ -62,21 +63,25 @@ def image_part(stored: Origin) -> str:
     return stored.image_version or ""
 
 
-def must_be_read(item: Item, stored: Origin, *, hashed: bool) -> bool:
+def must_be_read(item: Item, stored: Origin, kept: Kept) -> bool:
     """Whether the picture is to tell something that it was not asked for before.
 
-    `hashed`: the collection keeps hashes of its pictures.
+    `kept`: what the collection keeps of each picture.
     """
-    return (item.exif and stored.exif is None) or (hashed and stored.copies is None)
+    return (
+        (item.exif and stored.exif is None)
+        or (kept.hashes and stored.copies is None)
+        or (kept.features and stored.features is None)
+    )
 
 
-def change(item: Item, source: str, stored: Origin | None, *, hashed: bool = False) -> Change:
+def change(item: Item, source: str, stored: Origin | None, kept: Kept = Kept()) -> Change:
     """What is to be done about an item, as far as listing tells."""
     if stored is None or stored.source != source:
         return Change.IMAGE
     if item.version is None:
         return Change.UNKNOWN
-    if image_part(stored) != item.version or must_be_read(item, stored, hashed=hashed):
+    if image_part(stored) != item.version or must_be_read(item, stored, kept):
         return Change.IMAGE
     same = stored.fingerprint == fingerprint(item, item.version) and _has_labels(item, stored)
     return Change.NONE if same else Change.METADATA

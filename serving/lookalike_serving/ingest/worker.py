@@ -19,10 +19,12 @@ from lookalike_crds.failures import INTERNAL
 from lookalike_crds.moments import now_text
 from lookalike_crds.progress import ByCause
 from lookalike_crds.source_kinds import UrlsSource
-from lookalike_serving.documents.build import document, look
+from lookalike_serving.books.record import KeptFeatures, Scope
+from lookalike_serving.books.store import Books
+from lookalike_serving.documents.build import Kept, Seen, document, look
 from lookalike_serving.documents.carrying import carried
 from lookalike_serving.documents.ids import point_id
-from lookalike_serving.documents.layout import Origin, payload
+from lookalike_serving.documents.layout import Origin, payload, split
 from lookalike_serving.documents.metadata import MetadataChecker
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.execution.background import Tuning
@@ -42,7 +44,7 @@ from lookalike_serving.ingest.sources import Caution, Labels
 from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.rows import BadRow, RowReader, SkippedRow
 from lookalike_serving.ingest.stopwatch import Stopwatch
-from lookalike_serving.ingest.store import open_images, open_store
+from lookalike_serving.ingest.store import open_books, open_images, open_store
 from lookalike_serving.ingest.versions import (
     Change,
     change,
@@ -68,6 +70,8 @@ class _Ready(NamedTuple):
     point: Point
     warnings: tuple[ByCause, ...]
     """What it lacks."""
+    features: KeptFeatures | None = None
+    """To be written with it."""
 
 
 class _Unchanged(NamedTuple):
@@ -99,6 +103,14 @@ class _LeftOut(NamedTuple):
 _Prepared = _Ready | _Unchanged | _Rewritten | _Deleted | _LeftOut
 
 
+class Within(NamedTuple):
+    """What a worker uses of the service that it works in, and leaves open."""
+
+    embedder: BatchedEmbedder
+    store: PointStore
+    books: Books
+
+
 class Worker:
     """Holds the model and a connection to the index. Lives in one event loop."""
 
@@ -108,16 +120,15 @@ class Worker:
         *,
         threads: int | None,
         embedder: Embedder | None = None,
-        within: tuple[BatchedEmbedder, PointStore] | None = None,
+        within: Within | None = None,
     ) -> None:
         """Loads the model if it is not given: seconds. `threads`: the model's CPU threads.
 
-        `within`: the model and the index of the service that it works in, which it leaves open.
-        Raises ModelError.
+        `within`: works in a service. Raises ModelError.
         """
         batch = config.ingestion.batch_size
         self._collection = config.collection.name
-        self._hashed = config.collection.duplicates is not None
+        self._kept = Kept.by(config.collection.duplicates)
         self._checker = MetadataChecker(config.collection.fields)
         self._batch = batch
         self._within = within is not None
@@ -125,8 +136,12 @@ class Worker:
         self._store: PointStore | None = None
         self._images: RemoteIndex | None = None
         """Of a run that carries documents over: the server, which reads their images."""
+        self._books: Books | None = None
+        self._books_store: PointStore | None = None
+        """Where they are, if it was opened here."""
+        self._opening = asyncio.Lock()
         if within is not None:
-            self._embedder, self._store = within
+            self._embedder, self._store, self._books = within
         else:
             loaded = embedder or load_embedder(
                 config.collection.model,
@@ -207,9 +222,9 @@ class Worker:
         ready: list[_Ready] = []
 
         async def write() -> None:
-            for task, _, warnings in await self._written(ready, failures):
-                (updated if task.stored else new)[task.source] += 1
-                told.extend(warnings)
+            for each in await self._written(ready, failures):
+                (updated if each.task.stored else new)[each.task.source] += 1
+                told.extend(each.warnings)
             ready.clear()
 
         try:
@@ -274,6 +289,7 @@ class Worker:
         assert self._store is not None
         try:
             with self._writing:
+                await self._write_features(ready)
                 await self._store.upsert([each.point for each in ready])
         except IndexRefused as refused:
             if len(ready) == 1:
@@ -284,8 +300,46 @@ class Worker:
             return [in_ for each in ready for in_ in await self._written([each], failures)]
         return list(ready)
 
+    async def _write_features(self, ready: Sequence[_Ready]) -> None:
+        """Before the documents that say so. Those of an image that is no longer there go."""
+        made = {each.point.id: each.features for each in ready if each.features is not None}
+        if made:
+            assert self._books is not None
+            await self._books.note_features(made)
+        gone = [
+            each.point.id
+            for each in ready
+            if each.task.stored is not None
+            and each.task.stored.features is not None
+            and split(each.point.payload)[1].features is None
+        ]
+        if gone and (books := await self._opened_books()) is not None:
+            await books.forget_features(gone)
+
+    async def _opened_books(self) -> Books | None:
+        """None: no records are kept."""
+        async with self._opening:
+            if self._books is None and self._books_store is None:
+                self._books_store = store = await open_books(self._config)
+                if store is not None:
+                    self._books = Books(lambda: store, Scope.of(self._config.collection))
+        return self._books
+
+    async def _to_be_kept(self, point: str, image: str) -> tuple[Kept, int | None]:
+        """(what is to be made of an image, the size of its features if they are there already):
+        whatever model saw the image before, its features are the same."""
+        if not self._kept.features:
+            return self._kept, None
+        books = await self._opened_books()
+        known = None if books is None else await books.features_of(point, image)
+        if books is None or known is not None:
+            return replace(self._kept, features=False), None if known is None else len(known)
+        return self._kept, None
+
     async def close(self) -> None:
         await self._fetcher.close()
+        if self._books_store is not None:
+            await self._books_store.close()
         if self._images is not None:
             await self._images.close()
         if self._within:
@@ -302,7 +356,7 @@ class Worker:
         if task.carried is not None:
             return await self._carried(task, task.carried)
         if item.labels is not None and stored is not None:
-            what = change(item, task.source, stored, hashed=self._hashed)
+            what = change(item, task.source, stored, self._kept)
             if what is Change.METADATA:  # the image is the same
                 return await self._relabelled(task, item.labels, stored)
         known = self._known(task)
@@ -325,17 +379,15 @@ class Worker:
             item.version is None
             and stored is not None
             and image_part(stored) == version
-            and not must_be_read(item, stored, hashed=self._hashed)
+            and not must_be_read(item, stored, self._kept)
         ):
             if stored.fingerprint != mark or _validators_of(stored) != validators:
                 await self._rewrite(task, mark, validators)
             return _Unchanged(task)
-        seen = await look(
-            file,
-            self._embedder,
-            hashed=self._hashed,
-            max_pixels=self._config.fetch.max_pixels,
+        kept, features = await self._to_be_kept(
+            point_id(self._collection, item.document_id), file.sha256
         )
+        seen = await look(file, self._embedder, kept=kept, max_pixels=self._config.fetch.max_pixels)
         taken, left_out = _exif(file.data, seen.facts) if item.exif else ({}, ())
         said, labels, cautions = await self._labelled(task)
         metadata, misfits = with_exif(said, taken, self._checker)
@@ -351,9 +403,11 @@ class Worker:
             labels=labels,
             validators=validators,
             before=stored,
+            features=features,
         )
         lost = (*seen.facts.warnings, *left_out, *misfits)
-        return _Ready(task, made.point, (*(_lost(task, each) for each in lost), *cautions))
+        warnings = (*(_lost(task, each) for each in lost), *cautions)
+        return _Ready(task, made.point, warnings, _kept_features(seen))
 
     async def _labelled(self, task: Task) -> tuple[dict[str, Any], str | None, tuple[ByCause, ...]]:
         """(metadata with the labels of the object, the labels as they are kept, what was left out).
@@ -393,14 +447,17 @@ class Worker:
             holder = holder_of(self._config.collection.index.name, record.id)
             data = await self._images.image(task.item.uri, holder)
         self._read += len(data)
-        point = await carried(
+        if self._kept.features:
+            await self._opened_books()
+        kept = self._kept if self._books is not None else replace(self._kept, features=False)
+        point, seen = await carried(
             record,
             data,
             self._embedder,
-            hashed=self._hashed,
+            kept=kept,
             max_pixels=self._config.fetch.max_pixels,
         )
-        return _Ready(task, point, ())
+        return _Ready(task, point, (), _kept_features(seen))
 
     def _known(self, task: Task) -> Validators:
         """What is to be asked of the server of an image: empty unless its bytes can be spared."""
@@ -410,7 +467,7 @@ class Worker:
             and item.version is None
             and task.deleted is None
             and (stored.source, stored.image) == (task.source, item.uri)
-            and not must_be_read(item, stored, hashed=self._hashed)
+            and not must_be_read(item, stored, self._kept)
         )
         return _validators_of(stored) if spared and stored is not None else Validators()
 
@@ -427,6 +484,10 @@ class Worker:
     async def _rewrite(self, task: Task, mark: str, validators: Validators) -> None:
         assert self._store is not None
         await rewrite_payload(self._store, self._collection, self._checker, task, mark, validators)
+
+
+def _kept_features(seen: Seen) -> KeptFeatures | None:
+    return None if seen.features is None else KeptFeatures(seen.file.sha256, seen.features)
 
 
 def _validators_of(stored: Origin) -> Validators:

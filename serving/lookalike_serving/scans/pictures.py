@@ -10,7 +10,8 @@ from typing import ParamSpec, TypeVar
 
 from cachetools import LRUCache
 
-from lookalike_serving.duplicates.compare import Picture, compare, exact
+from lookalike_serving.duplicates.compare import Picture, StoredPicture, compare, exact
+from lookalike_serving.duplicates.features import Features
 from lookalike_serving.duplicates.hashes import Hashes
 from lookalike_serving.duplicates.thresholds import Thresholds
 from lookalike_serving.duplicates.verdicts import Verdict
@@ -24,28 +25,36 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Read = Callable[[str], Awaitable[bytes]]
 """The bytes of an image by its address. Raises ImageError."""
+FeaturesOf = Callable[[Scanned], Awaitable[str | None]]
+"""What is kept of a document's image. Raises IndexFailure."""
 
 
 class Pictures:
     """`max_pixels`: of an image. Searches go on meanwhile: one thread does all of it."""
 
-    def __init__(self, read: Read, thresholds: Thresholds, max_pixels: int) -> None:
+    def __init__(
+        self, read: Read, features_of: FeaturesOf, thresholds: Thresholds, max_pixels: int
+    ) -> None:
         self._read = read
+        self._features_of = features_of
         self._thresholds = thresholds
         self._max_pixels = max_pixels
         self._thread = ThreadPoolExecutor(1, "duplicate scan")
-        self._kept: LRUCache[str, Picture] = LRUCache(_KEPT)
+        self._kept: LRUCache[str, StoredPicture] = LRUCache(_KEPT)
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def picture(self, document: Scanned) -> Picture:
-        """Raises ImageError."""
+    async def picture(self, document: Scanned) -> StoredPicture:
+        """By its features, or else by its image. Raises ImageError."""
         found = self._kept.get(document.point)
+        if found is None and document.features:
+            stored = await self._features_of(document)
+            found = await self.in_thread(_by_features, document, stored)
         if found is None:
             data = await self._read(document.image)
             found = await self.in_thread(self._made, data)
-            self._kept[document.point] = found
+        self._kept[document.point] = found
         return found
 
     async def compared(self, a: tuple[int, Scanned], b: tuple[int, Scanned]) -> Pair | None:
@@ -73,6 +82,16 @@ class Pictures:
         picture = Picture(decode_image(data, max_pixels=self._max_pixels).pixels)
         _ = picture.hashes, picture.variants  # here, and not where they are needed
         return picture
+
+
+def _by_features(document: Scanned, stored: str | None) -> StoredPicture | None:
+    """None if they cannot be used."""
+    features, hashes = Features.read(stored), Hashes.read(document.hashes)
+    if features is None or hashes is None:
+        return None
+    picture = StoredPicture(features, hashes, document.width, document.height)
+    _ = picture.variants
+    return picture
 
 
 def same_pixels(a: Scanned, b: Scanned) -> bool:

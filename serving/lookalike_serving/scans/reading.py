@@ -159,6 +159,7 @@ class Reading:
             created_at=origin.created_at or "",
             value=value,
             hashes=origin.copies,
+            features=origin.features is not None,
         )
 
 

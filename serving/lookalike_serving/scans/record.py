@@ -200,6 +200,8 @@ class Scanned:
     """Of the field that the rule looks at."""
     hashes: str | None = None
     """As `Hashes.stored` writes them; None if the image could not be read."""
+    features: bool = False
+    """Whether there are features, by which it is compared without its image."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,7 +72,9 @@ class ScanRun:
         self._service = service
         self._stopped = asyncio.Event()
         self._thresholds = THRESHOLDS[scan.order.sensitivity]
-        self._pictures = Pictures(self._read, self._thresholds, service.config.fetch.max_pixels)
+        self._pictures = Pictures(
+            self._read, self._features_of, self._thresholds, service.config.fetch.max_pixels
+        )
         self._earlier = EarlierScan(store, scan.order.basis)
         self._starts: list[int] = []
         """Number of the first document of each page."""
@@ -276,6 +278,10 @@ class ScanRun:
     async def _read(self, address: str) -> bytes:
         data, _ = await self._service.images.get(address)
         return data
+
+    async def _features_of(self, document: Scanned) -> str | None:
+        books = await self._service.books(self._scan.order.collection)
+        return await books.features_of(document.point, document.picture)
 
     # -- groups ------------------------------------------------------------------------------------
 

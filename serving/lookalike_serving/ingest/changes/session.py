@@ -32,7 +32,7 @@ from lookalike_serving.ingest.partition import WHOLE
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.sources import KeyedSource, Seen, open_source
 from lookalike_serving.ingest.work import Outcome, Task
-from lookalike_serving.ingest.worker import Worker
+from lookalike_serving.ingest.worker import Within, Worker
 from lookalike_serving.service import CollectionState, Service
 
 _BATCH = max(2, os.cpu_count() or 1)
@@ -89,7 +89,9 @@ class Session:
         self._fetcher = ImageFetcher(service.config.fetch)
         stack.push_async_callback(self._fetcher.close)
         self._store = releasing(state, service.images)
-        self._worker = Worker(self._config, threads=None, within=(state.embedder, self._store))
+        self._worker = Worker(
+            self._config, threads=None, within=Within(state.embedder, self._store, self._books)
+        )
         stack.push_async_callback(self._worker.close)
         self._progress = stack.enter_context(ProgressWriter(self._config.progress_file, state.name))
         self._progress.progress.state = RunState.RUNNING

@@ -63,6 +63,7 @@ class SomeKeys(Run):
             points = await self._at_its_id(spec, gone, gone.document_id)
             if points or spec.metadata.document_id is None:
                 await self._store.delete(points)
+                await self._accounts.forget_features(points)
                 counts.deleted += len(points)
                 return
         mine = Equals(f"{RESERVED}.source", spec.name)
@@ -76,7 +77,9 @@ class SomeKeys(Run):
             )
             if not page.records:
                 return
-            await self._store.delete([record.id for record in page.records])
+            points = [record.id for record in page.records]
+            await self._store.delete(points)
+            await self._accounts.forget_features(points)
             counts.deleted += len(page.records)
 
     async def _at_its_id(self, spec: SourceSpec, gone: Gone, document_id: str) -> list[str]:
