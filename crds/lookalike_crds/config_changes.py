@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 
 from lookalike_crds.config import CollectionConfig, IndexConfig, IngestionConfig, ServingConfig
-from lookalike_crds.image_collection import DuplicatesSpec, FieldSpec
+from lookalike_crds.image_collection import DuplicatesSpec, FieldSpec, OnIngest
 from lookalike_crds.sources import MetadataMapping, SourceSpec
 
 
@@ -60,10 +60,17 @@ def what_is_read(
     return [
         source.model_dump(mode="json", exclude={"schedule"}, exclude_defaults=True)
         | ({"types": types} if types and _brings_metadata(source) else {})
-        | ({"hashed": True} if duplicates is not None else {})
-        | ({"features": True} if duplicates is not None and duplicates.features else {})
+        | ({} if duplicates is None else _asked_of_copies(duplicates))
         for source in sorted(sources, key=lambda source: source.name)
     ]
+
+
+def _asked_of_copies(spec: DuplicatesSpec) -> dict[str, Any]:
+    return (
+        {"hashed": True}
+        | ({"features": True} if spec.features else {})
+        | ({} if spec.on_ingest is OnIngest.ALLOW else {"onIngest": spec.on_ingest.value})
+    )
 
 
 def _brings_metadata(source: SourceSpec) -> bool:

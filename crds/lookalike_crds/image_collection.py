@@ -486,6 +486,12 @@ class DuplicateVerdict(StrEnum):
     COPY = "Copy"
 
 
+class OnIngest(StrEnum):
+    ALLOW = "Allow"
+    LINK = "Link"
+    REJECT = "Reject"
+
+
 class KeepRule(StrEnum):
     LARGEST = "Largest"
     OLDEST = "Oldest"
@@ -539,6 +545,12 @@ class DuplicatesSpec(Spec):
         default=Sensitivity.BALANCED,
         description="How much evidence a copy needs, unless a request sets it. Strict is for "
         "deleting, Balanced for reviewing, Loose for finding any trace.",
+    )
+    on_ingest: OnIngest = Field(
+        default=OnIngest.ALLOW,
+        description="What is done with an image of a source that is a copy of another document. "
+        "Allow stores it. Link stores it with duplicate_of, the id of that document. Reject skips "
+        "it. Link and Reject need index.engine Edge.",
     )
     features: bool = Field(
         default=False,

@@ -27,6 +27,7 @@ from lookalike_crds.image_collection import (
     KeepRule,
     KeepSpec,
     ModelSpec,
+    OnIngest,
     Precision,
     Provider,
     QdrantProtocol,
@@ -101,6 +102,20 @@ RULES: tuple[Rule, ...] = (
             d.action is not DuplicatesAction.DELETE
             or DuplicateVerdict.COPY not in d.verdicts
             or d.sensitivity is Sensitivity.STRICT
+        ),
+    ),
+    Rule(
+        "copies-are-decided-where-the-index-is",
+        ImageCollectionSpec,
+        "!has(self.duplicates) || !has(self.duplicates.onIngest)"
+        " || self.duplicates.onIngest == 'Allow'"
+        " || (has(self.index) && has(self.index.engine) && self.index.engine == 'Edge')",
+        "duplicates.onIngest Link and Reject need index.engine Edge, where one process decides "
+        "about all images: set it to Allow, and let scans find copies",
+        lambda c: (
+            c.duplicates is None
+            or c.duplicates.on_ingest is OnIngest.ALLOW
+            or c.index.engine is Engine.EDGE
         ),
     ),
     Rule(

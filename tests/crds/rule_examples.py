@@ -119,6 +119,20 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     *(
         Example(
+            "copies-are-decided-where-the-index-is",
+            "ImageCollection",
+            {"duplicates": {"onIngest": on_ingest}, **more},
+            holds,
+        )
+        for on_ingest, more, holds in (
+            ("Reject", {"index": {"engine": "Edge"}}, True),
+            ("Allow", {}, True),
+            ("Link", {}, False),
+            ("Reject", {"index": {"engine": "Qdrant"}}, False),
+        )
+    ),
+    *(
+        Example(
             "copies-are-deleted-strictly",
             "ImageCollection",
             {"duplicates": {"action": "Delete", "schedule": "@daily", **more}},

@@ -83,23 +83,32 @@ async def find_copies(
     similar: bool = True,
     but: str | None = None,
     filter: Filter | None = None,
+    within: CollectionState | None = None,
+    vector: Vector | None = None,
 ) -> FoundCopies:
     """Documents that are this image, copies of it, or – if asked for – similar to it.
 
-    `but`: the point of a document that is left out. `filter`: only documents that match.
+    `but`: the point of a document that is left out. `filter`: only documents that match. `within`:
+    the collection with an index that does not answer yet. `vector`: of the image, if it is known.
     Raises Problem 404 or 503, ImageError, ModelError, PackageMissing, IndexFailure.
     """
     from lookalike_serving.duplicates.thresholds import THRESHOLDS
 
-    state = service.collection(collection)
+    state = within or service.collection(collection)
     check_comparing()
-    embedded, (picture, coverage, near) = await asyncio.gather(
-        state.embedder.embed_image_timed(data),
-        _hashed(service, state, data),
-    )
+    lost: tuple[str, ...] = ()
+    if vector is None:
+        embedded, (picture, coverage, near) = await asyncio.gather(
+            state.embedder.embed_image_timed(data),
+            _hashed(service, state, data),
+        )
+        vector = embedded.vector
+        lost = embedded.image.warnings if embedded.image else ()
+    else:
+        picture, coverage, near = await _hashed(service, state, data)
     hits = await state.index.query(
         Query(
-            embedded.vector,
+            vector,
             limit=max(BY_EMBEDDING, top_k if similar else 0) + 1,
             filter=filter,
             with_payload=False,
@@ -109,7 +118,7 @@ async def find_copies(
     by_hash = {each.id: each.distance for each in near if each.id != but}
     by_embedding = [hit.id for hit in hits if hit.id != but]
     ids = list(dict.fromkeys([*by_hash, *by_embedding]))
-    candidates = await _read(state, ids, embedded.vector)
+    candidates = await _read(state, ids, vector)
     content = picture.hashes.content
     dismissals = await dismissals_of(service, collection)
 
@@ -149,7 +158,7 @@ async def find_copies(
             )
         )
     matches = sorted(told.matches, key=lambda match: match.comparison.order, reverse=True)
-    warnings = [*(embedded.image.warnings if embedded.image else ()), *told.warnings]
+    warnings = [*lost, *told.warnings]
     warnings += _on_coverage(state, coverage)
     return FoundCopies(
         tuple(matches[:top_k]), content.hex(), coverage, tuple(dict.fromkeys(warnings))

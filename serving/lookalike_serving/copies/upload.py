@@ -10,6 +10,7 @@ turns in this process, so that of two copies that arrive together only one is th
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
@@ -17,11 +18,14 @@ from lookalike_crds.failures import DUPLICATE
 from lookalike_crds.image_collection import DuplicatesSpec
 from lookalike_serving.copies.find import Match, find_copies
 from lookalike_serving.documents import ids
+from lookalike_serving.documents.layout import payload, split
+from lookalike_serving.documents.replaced import releasing
 from lookalike_serving.documents.upload import StoredDocument, store_document
 from lookalike_serving.duplicates.verdicts import Sensitivity
 from lookalike_serving.images import ImageFile
+from lookalike_serving.index.protocol import Decision, Point
 from lookalike_serving.problems import Problem
-from lookalike_serving.service import Service
+from lookalike_serving.service import CollectionState, Service
 
 
 class OnDuplicate(StrEnum):
@@ -74,6 +78,39 @@ async def store_checked(
             only_new=only_new,
             duplicate_of=None if first is None else first.document.origin.document_id,
         )
+
+
+async def write_checked(
+    service: Service, state: CollectionState, point: Point, image: bytes, *, reject: bool
+) -> Decision:
+    """Write a document that ingestion brings, after a look at what is there: by the rule of
+    uploads, and taking turns with them.
+
+    `point`: as it is to be written, with its vector. `reject`: a copy is not written. Raises what
+    `find_copies` does, and IndexFailure.
+    """
+    async with state.hashes.deciding:
+        found = await find_copies(
+            service,
+            state.name,
+            image,
+            sensitivity=sensitivity_of(state.config.duplicates),
+            top_k=1,
+            similar=False,
+            but=point.id,
+            within=state,
+            vector=point.vector,
+        )
+        first = found.matches[0].document.origin.document_id if found.matches else None
+        there = None if first is None else ids.point_id(state.name, first)
+        if first is not None and reject:
+            return Decision(first, there, written=False)
+        if first is not None:
+            metadata, origin = split(point.payload)
+            linked = payload(metadata, replace(origin, duplicate_of=first))
+            point = replace(point, payload=linked)
+        await releasing(state, service.images).upsert([point])
+        return Decision(first, there)
 
 
 def _told(collection: str, match: Match) -> str:

@@ -11,11 +11,21 @@ from fastapi.responses import PlainTextResponse
 
 from lookalike_crds.collection_report import CollectionReport
 from lookalike_serving.books import BULK_NAME
+from lookalike_serving.copies.upload import write_checked
 from lookalike_serving.documents.replaced import releasing
+from lookalike_serving.embed.batching import Overloaded
+from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.index.bulk import bulk_router, not_authorised
-from lookalike_serving.index.protocol import Index, IndexUnavailable
+from lookalike_serving.index.protocol import (
+    Decision,
+    Index,
+    IndexRefused,
+    IndexUnavailable,
+    Point,
+)
+from lookalike_serving.problems import Problem
 from lookalike_serving.scans.record import status_of
-from lookalike_serving.service import Service
+from lookalike_serving.service import CollectionState, Service
 
 log = logging.getLogger("lookalike.gateway")
 
@@ -27,6 +37,10 @@ def internal_router(app: FastAPI) -> APIRouter:
         service: Service = app.state.service
         if index == BULK_NAME:
             return books_of(service, name)
+        state = state_of(service, name, index)
+        return None if state is None else releasing(state, service.images)
+
+    def state_of(service: Service, name: str, index: str | None) -> CollectionState | None:
         state = service.filling.get(name)
         if state is None or state.config.index.name != index:
             if name in service.failures:
@@ -39,7 +53,19 @@ def internal_router(app: FastAPI) -> APIRouter:
             raise IndexUnavailable(
                 f"collection {name!r} is served with index {state.config.index.name}, not {index}"
             )
-        return releasing(state, service.images)
+        return state
+
+    async def decide(
+        name: str, index: str | None, point: Point, image: bytes, reject: bool
+    ) -> Decision:
+        service: Service = app.state.service
+        state = state_of(service, name, index)
+        if state is None:
+            raise IndexRefused(f"this server has no collection {name!r}")
+        try:
+            return await write_checked(service, state, point, image, reject=reject)
+        except (ModelError, Overloaded, Problem) as failure:
+            raise IndexUnavailable(str(failure)) from failure
 
     def books_of(service: Service, name: str) -> Index | None:
         if all(each.name != name for each in service.config.collections):
@@ -63,7 +89,7 @@ def internal_router(app: FastAPI) -> APIRouter:
         service: Service = app.state.service
         return await service.images.held(address, holder)
 
-    router = bulk_router(index_of, token, image)
+    router = bulk_router(index_of, token, image, decide)
 
     @router.get("/{name}/report")
     async def report(name: str, request: Request) -> Response:

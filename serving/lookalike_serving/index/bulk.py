@@ -14,6 +14,7 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -21,13 +22,22 @@ from fastapi import APIRouter, Request, Response
 from lookalike_serving.failures import kind_of
 from lookalike_serving.images import ImageError
 from lookalike_serving.index import wire
-from lookalike_serving.index.protocol import Index, IndexFailure, IndexRefused, Query
+from lookalike_serving.index.protocol import (
+    Decision,
+    Index,
+    IndexFailure,
+    IndexRefused,
+    Point,
+    Query,
+)
 
 OPTIMIZE_ANSWER_SECONDS = 10.0
 """`optimize` may take minutes; a proxy between would give up. So it answers after this long,
 done or not, and the client asks again."""
 _FORGET_SECONDS = 600.0
 
+Decide = Callable[[str, str | None, Point, bytes, bool], Awaitable[Decision]]
+"""(collection, index, point, its image, whether a copy is left out)"""
 _Operation = Callable[[Index, bytes], Awaitable[Any]]
 
 
@@ -45,9 +55,11 @@ def bulk_router(
     indexes: Callable[[str, str | None], Index | None],
     token: Callable[[], str | None],
     image: Callable[[str, str], Awaitable[bytes]] | None = None,
+    decide: Decide | None = None,
 ) -> APIRouter:
     """The route. `indexes` finds an open index by collection and name; `token`: the one to demand;
-    `image`: reads an image by its address, and keeps it for a holder.
+    `image`: reads an image by its address, and keeps it for a holder; `decide`: writes a document,
+    of a collection and index, unless it is a copy.
 
     Where there is no token the route is off: it would let anyone rewrite the index.
     """
@@ -68,6 +80,8 @@ def bulk_router(
             if found is None:
                 raise _Refusal(404, f"this server has no collection {name!r}")
             run = operations.get(operation)
+            if operation == "decide" and decide is not None:
+                run = partial(_deciding, partial(decide, name, index))
             if run is None:
                 raise _Refusal(
                     404,
@@ -96,6 +110,16 @@ def _reading(image: Callable[[str, str], Awaitable[bytes]]) -> _Operation:
             return {"code": str(error.code), "message": error.message}
 
     return read
+
+
+async def _deciding(
+    decide: Callable[[Point, bytes, bool], Awaitable[Decision]], index: Index, body: bytes
+) -> dict[str, Any]:
+    asked = wire.parse(wire.Decide, body)
+    try:
+        return asdict(await decide(asked.point.point(), asked.image, asked.reject))
+    except ImageError as error:
+        return {"code": str(error.code), "message": error.message}
 
 
 def not_authorised(request: Request, token: str | None) -> tuple[int, str] | None:

@@ -159,6 +159,17 @@ class Spread:
     """False: the engine only estimates some of them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What became of a document that was to be written unless it is a copy of another one."""
+
+    copy_of: str | None = None
+    """Id of the document that it is a copy of."""
+    point: str | None = None
+    """The point of that one."""
+    written: bool = True
+
+
 class PointStore(Protocol):
     """One collection's points: what ingestion needs. Safe to use from many coroutines at once."""
 

@@ -20,6 +20,7 @@ from lookalike_serving.images import Code, ImageError
 from lookalike_serving.index import wire
 from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import (
+    Decision,
     IndexFailure,
     IndexFull,
     IndexInfo,
@@ -156,6 +157,19 @@ class RemoteIndex:
             raise ImageError(Code(answer["code"]), str(answer["message"]))
         data: bytes = answer["data"]
         return data
+
+    async def decide(self, point: Point, image: bytes, *, reject: bool) -> Decision:
+        """Write a point unless its image is a copy of a document (`copies/upload.py`). Raises
+        ImageError."""
+        sent = {
+            "id": point.id,
+            "vector": wire.encode_vector(point.vector),
+            "payload": point.payload,
+        }
+        answer = await self._ask("decide", point=sent, image=image, reject=reject)
+        if "code" in answer:
+            raise ImageError(Code(answer["code"]), str(answer["message"]))
+        return Decision(**answer)
 
     async def optimize(self) -> None:
         run = uuid.uuid4().hex

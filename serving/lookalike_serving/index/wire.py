@@ -95,6 +95,15 @@ class Image(Body):
     """Becomes the name of a file."""
 
 
+class Decide(Body):
+    """A document that is to be written unless it is a copy, with its image."""
+
+    point: WirePoint
+    image: bytes = Field(min_length=1)
+    reject: bool
+    """Whether a copy is left out; else it is written with the document that it is a copy of."""
+
+
 class Optimize(Body):
     run: str = Field(min_length=1, max_length=64)
     """Names one call of `RemoteIndex.optimize`, which asks until its run is done."""

@@ -10,12 +10,13 @@ import asyncio
 import json
 import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lookalike_crds.config import IngestionConfig
 from lookalike_crds.failures import INTERNAL
+from lookalike_crds.image_collection import OnIngest
 from lookalike_crds.moments import now_text
 from lookalike_crds.progress import ByCause
 from lookalike_crds.source_kinds import UrlsSource
@@ -37,7 +38,14 @@ from lookalike_serving.images.fetch import Validators
 from lookalike_serving.images.holders import holder_of
 from lookalike_serving.images.patience import HostLimits
 from lookalike_serving.images.reader import Reader, for_sources
-from lookalike_serving.index.protocol import IndexFailure, IndexRefused, Point, PointStore, Record
+from lookalike_serving.index.protocol import (
+    Decision,
+    IndexFailure,
+    IndexRefused,
+    Point,
+    PointStore,
+    Record,
+)
 from lookalike_serving.index.remote import RemoteIndex
 from lookalike_serving.ingest.pictured import with_exif
 from lookalike_serving.ingest.sources import Caution, Labels
@@ -56,6 +64,9 @@ from lookalike_serving.ingest.versions import (
 )
 from lookalike_serving.ingest.work import Failure, LeftOut, Outcome, Task
 
+REJECTED = "copies of other documents, which duplicates.onIngest rejects"
+LINKED = "stored as copies of other documents, as duplicates.onIngest says"
+
 log = logging.getLogger("lookalike.ingest")
 
 
@@ -72,6 +83,8 @@ class _Ready(NamedTuple):
     """What it lacks."""
     features: KeptFeatures | None = None
     """To be written with it."""
+    image: bytes | None = None
+    """If it is to be decided whether it is a copy."""
 
 
 class _Unchanged(NamedTuple):
@@ -109,6 +122,8 @@ class Within(NamedTuple):
     embedder: BatchedEmbedder
     store: PointStore
     books: Books
+    decide: Callable[[Point, bytes, bool], Awaitable[Decision]]
+    """Writes a document unless it is a copy; True: a copy is left out."""
 
 
 class Worker:
@@ -131,7 +146,9 @@ class Worker:
         self._kept = Kept.by(config.collection.duplicates)
         self._checker = MetadataChecker(config.collection.fields)
         self._batch = batch
-        self._within = within is not None
+        self._within = within
+        spec = config.collection.duplicates
+        self._on_ingest = OnIngest.ALLOW if spec is None else spec.on_ingest
         self._tuning: Tuning | None = None
         self._store: PointStore | None = None
         self._images: RemoteIndex | None = None
@@ -141,7 +158,7 @@ class Worker:
         """Where they are, if it was opened here."""
         self._opening = asyncio.Lock()
         if within is not None:
-            self._embedder, self._store, self._books = within
+            self._embedder, self._store, self._books, _ = within
         else:
             loaded = embedder or load_embedder(
                 config.collection.model,
@@ -221,8 +238,22 @@ class Worker:
         waiting = [asyncio.ensure_future(prepared(task)) for task in tasks]
         ready: list[_Ready] = []
 
+        def leave_out(task: Task, caution: Caution) -> None:
+            source, key = task.source, task.item.key
+            skipped[source] += 1
+            left_out.append(LeftOut(source, key, caution.cause, caution.example(key)))
+
         async def write() -> None:
-            for each in await self._written(ready, failures):
+            written = await self._written([each for each in ready if each.image is None], failures)
+            for each in ready:
+                if each.image is None:
+                    continue
+                decided = await self._decided(each, each.image, failures)
+                if isinstance(decided, _LeftOut):
+                    leave_out(*decided)
+                elif decided is not None:
+                    written.append(decided)
+            for each in written:
                 (updated if each.task.stored else new)[each.task.source] += 1
                 told.extend(each.warnings)
             ready.clear()
@@ -241,10 +272,7 @@ class Worker:
                     skipped_keys.append(result.task.item.key)
                     continue
                 if isinstance(result, _LeftOut):
-                    source, key = result.task.source, result.task.item.key
-                    skipped[source] += 1
-                    caution = result.caution
-                    left_out.append(LeftOut(source, key, caution.cause, caution.example(key)))
+                    leave_out(*result)
                     continue
                 if isinstance(result, _Rewritten):
                     updated[result.task.source] += 1
@@ -300,6 +328,36 @@ class Worker:
             return [in_ for each in ready for in_ in await self._written([each], failures)]
         return list(ready)
 
+    async def _decided(
+        self, ready: _Ready, image: bytes, failures: list[Failure]
+    ) -> _Ready | _LeftOut | None:
+        """Write a document unless it is a copy that is not wanted. None: it failed."""
+        task, reject = ready.task, self._on_ingest is OnIngest.REJECT
+        try:
+            with self._writing:
+                await self._write_features([ready])
+                decision = await self._decide(ready.point, image, reject)
+                if not decision.written and task.stored is None and ready.features is not None:
+                    assert self._books is not None
+                    await self._books.forget_features([ready.point.id])
+        except (IndexRefused, ImageError) as error:
+            told = error.message if isinstance(error, ImageError) else str(error)
+            failures.append(Failure(task.source, task.item.key, told, error.failure_kind.code))
+            return None
+        if decision.copy_of is None:
+            return ready
+        caution = Caution(REJECTED if reject else LINKED, f"a copy of {decision.copy_of}")
+        if reject:
+            return _LeftOut(task, caution)
+        linked = caution.counted(task.source, task.item.key)
+        return ready._replace(warnings=(*ready.warnings, linked))
+
+    async def _decide(self, point: Point, image: bytes, reject: bool) -> Decision:
+        if self._within is not None:
+            return await self._within.decide(point, image, reject)
+        assert isinstance(self._store, RemoteIndex)  # onIngest needs an Edge index
+        return await self._store.decide(point, image, reject=reject)
+
     async def _write_features(self, ready: Sequence[_Ready]) -> None:
         """Before the documents that say so. Those of an image that is no longer there go."""
         made = {each.point.id: each.features for each in ready if each.features is not None}
@@ -342,7 +400,7 @@ class Worker:
             await self._books_store.close()
         if self._images is not None:
             await self._images.close()
-        if self._within:
+        if self._within is not None:
             return
         if self._tuning is not None:
             await asyncio.to_thread(self._tuning.close)
@@ -384,6 +442,7 @@ class Worker:
             if stored.fingerprint != mark or _validators_of(stored) != validators:
                 await self._rewrite(task, mark, validators)
             return _Unchanged(task)
+        same = stored is not None and stored.sha256 == file.sha256
         kept, features = await self._to_be_kept(
             point_id(self._collection, item.document_id), file.sha256
         )
@@ -404,10 +463,14 @@ class Worker:
             validators=validators,
             before=stored,
             features=features,
+            duplicate_of=stored.duplicate_of if same and stored is not None else None,
         )
         lost = (*seen.facts.warnings, *left_out, *misfits)
         warnings = (*(_lost(task, each) for each in lost), *cautions)
-        return _Ready(task, made.point, warnings, _kept_features(seen))
+        decided = self._on_ingest is not OnIngest.ALLOW and not same
+        return _Ready(
+            task, made.point, warnings, _kept_features(seen), file.data if decided else None
+        )
 
     async def _labelled(self, task: Task) -> tuple[dict[str, Any], str | None, tuple[ByCause, ...]]:
         """(metadata with the labels of the object, the labels as they are kept, what was left out).

@@ -21,9 +21,11 @@ from lookalike_crds.image_collection import IngestionSpec
 from lookalike_crds.progress import RunState
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.books.store import Books
+from lookalike_serving.copies.upload import write_checked
 from lookalike_serving.documents.replaced import releasing
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.images.reader import for_sources
+from lookalike_serving.index.protocol import Decision, Point
 from lookalike_serving.ingest.accounts import Accounts
 from lookalike_serving.ingest.changes.some_keys import SomeKeys
 from lookalike_serving.ingest.dispatch import Dispatch
@@ -89,9 +91,12 @@ class Session:
         self._fetcher = ImageFetcher(service.config.fetch)
         stack.push_async_callback(self._fetcher.close)
         self._store = releasing(state, service.images)
-        self._worker = Worker(
-            self._config, threads=None, within=Within(state.embedder, self._store, self._books)
-        )
+
+        async def decide(point: Point, image: bytes, reject: bool) -> Decision:
+            return await write_checked(service, state, point, image, reject=reject)
+
+        within = Within(state.embedder, self._store, self._books, decide)
+        self._worker = Worker(self._config, threads=None, within=within)
         stack.push_async_callback(self._worker.close)
         self._progress = stack.enter_context(ProgressWriter(self._config.progress_file, state.name))
         self._progress.progress.state = RunState.RUNNING
