@@ -283,6 +283,27 @@ async def test_filters_and_a_cancellation(client: httpx.AsyncClient) -> None:
     assert (await client.get(f"{SCANS}/{'0' * 32}")).status_code == 404
 
 
+async def test_decisions_are_kept_with_the_scan(client: httpx.AsyncClient) -> None:
+    scan = await scanned(client)
+    where = f"{SCANS}/{scan['scan_id']}/groups"
+    [group, *_] = (await client.get(f"{where}?limit=1")).json()["items"]
+    first, second, *_ = [each["document_id"] for each in group["members"]]
+    own = f"{where}/{group['group']}/decisions"
+    told = await client.put(own, json={"decisions": {first: "delete", second: "keep"}})
+    assert told.status_code == 200, told.text
+    await client.put(own, json={"decisions": {second: None}})
+    [again, *_] = (await client.get(f"{where}?limit=1")).json()["items"]
+    made = {each["document_id"]: each.get("decision") for each in again["members"]}
+    assert (made[first], made[second]) == ("delete", None)
+    keeper = group["keeper"]["document_id"]
+    wrong = await client.put(own, json={"decisions": {keeper: "delete"}})
+    assert (wrong.status_code, keeper in wrong.text) == (422, True)
+    none = await client.put(f"{where}/999/decisions", json={"decisions": {}})
+    assert none.status_code == 404
+    metrics = (await client.get("/metrics")).text
+    assert 'lookalike_duplicate_scans_total{collection="photos",state="completed"}' in metrics
+
+
 async def test_a_report_is_applied_once_it_was_looked_at(client: httpx.AsyncClient) -> None:
     keep = {"rule": "folders", "folders": ["originals/"]}
     scan = await scanned(client, keep=keep)

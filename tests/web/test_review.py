@@ -73,6 +73,9 @@ def test_from_a_scan_to_the_deletion_of_what_was_decided(open_page, address):
     page.keyboard.press("ArrowLeft")
     expect(page.locator(".review-acts [aria-pressed=true]")).to_contain_text("Keep both")
 
+    page = open_page("review?collection=photos", address=address)  # the decisions are still there
+    expect(page.locator("#sum")).to_contain_text("3 pictures of 4 decided; 1 to delete")
+    names = page.locator(".review-pictures strong")
     page.get_by_role("button", name="Delete 1 picture").click()
     question = page.get_by_role("dialog", name=re.compile("^Delete 1 picture of"))
     question.get_by_role("button", name="Delete").click()

@@ -527,6 +527,8 @@ class DuplicateMember(SeenDocument):
     keeper_is: str
     """Which of the two the keeper is in the evidence: `query` or `document`."""
     evidence: dict[str, Any]
+    decision: str | None = None
+    """What a person decided about it: delete, keep or dismissed."""
 
 
 class DuplicateGroup(Answered):

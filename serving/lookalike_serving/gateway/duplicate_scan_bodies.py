@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -131,6 +132,25 @@ class ScanList(BaseModel):
     next_cursor: str | None = None
 
 
+class Decision(StrEnum):
+    """What a person decided about a document of a group."""
+
+    DELETE = "delete"
+    KEEP = "keep"
+    DISMISSED = "dismissed"
+    """It is not a duplicate, as a dismissal says."""
+
+
+class DecisionsRequest(BaseModel):
+    """What was decided about documents of a group. Others keep their decisions."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decisions: dict[Annotated[str, Field(json_schema_extra=DOCUMENT_ID)], Decision | None] = Field(
+        max_length=10_000, description="By document id. Null takes a decision back."
+    )
+
+
 class SeenDocument(BaseModel):
     """A document as the scan saw it."""
 
@@ -149,6 +169,9 @@ class MemberView(SeenDocument):
         description="Which of the two the keeper is in the evidence: `query` or `document`."
     )
     evidence: dict[str, Any]
+    decision: Decision | None = Field(
+        default=None, description="What a person decided about it, in an answer before."
+    )
 
 
 class GroupView(BaseModel):
@@ -267,7 +290,7 @@ def _document_json(document: Scanned) -> dict[str, Any]:
     return {name: getattr(document, name) for name in SeenDocument.model_fields}
 
 
-def group_json(group: Group) -> dict[str, Any]:
+def group_json(group: Group, decided: Mapping[str, str]) -> dict[str, Any]:
     return {
         "group": group.number,
         "keeper": _document_json(group.keeper),
@@ -279,10 +302,15 @@ def group_json(group: Group) -> dict[str, Any]:
                 "confidence": member.confidence,
                 "keeper_is": member.keeper_is,
                 "evidence": member.evidence,
+                **_decision(decided.get(member.document.document_id)),
             }
             for member in group.members
         ],
     }
+
+
+def _decision(made: str | None) -> dict[str, str]:
+    return {} if made is None else {"decision": made}
 
 
 async def groups_csv(groups: AsyncIterator[Group]) -> AsyncIterator[str]:

@@ -22,7 +22,9 @@ from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.duplicate_scan_bodies import (
     AppliedView,
     ApplyRequest,
+    DecisionsRequest,
     GroupList,
+    GroupView,
     ScanList,
     ScanRequest,
     ScanView,
@@ -56,6 +58,7 @@ _SCAN = _SCANS + "/{scan_id}"
 async def _running(app: FastAPI) -> AsyncIterator[None]:
     """Entered after the app's own lifespan has put its service in place."""
     runner = app.state.scans = ScanRunner(app.state.service)
+    app.state.metrics.watch_scans(runner.counts)
     runner.start()
     try:
         yield
@@ -152,12 +155,46 @@ async def list_groups(
     store, scan = await _complete(request, collection, scan_id)
     first = int(cursor) if cursor else 0
     groups = await store.groups(scan_id, first, limit)
+    decided = await store.decided(scan_id, [group.number for group in groups])
     more = first + limit < scan.progress.groups
     told = {
-        "items": [group_json(group) for group in groups],
+        "items": [group_json(group, decided.get(group.number, {})) for group in groups],
         "next_cursor": str(first + limit) if more else None,
     }
     return json_response(request, told)
+
+
+@router.put(
+    _SCAN + "/groups/{group}/decisions",
+    summary="Keep what was decided about documents of a group",
+    response_model=None,
+    responses={200: {"model": GroupView}, **problems(404, 409, 415, 422, 503, 507)},
+    openapi_extra=json_body(DecisionsRequest),
+)
+async def decide(
+    collection: CollectionName,
+    scan_id: ScanId,
+    group: Annotated[int, Path(ge=0)],
+    request: Request,
+) -> Response:
+    asked = await read_json(request, DecisionsRequest)
+    store, _ = await _complete(request, collection, scan_id)
+    service = service_of(request)
+    found = await store.groups(scan_id, group, 1)
+    if not found:
+        raise Problem(NOT_FOUND, f"Scan {scan_id} has no group {group}.")
+    members = {each.document.document_id for each in found[0].members}
+    for id in asked.decisions:
+        if id not in members:
+            raise wrong("decisions", f"{id!r} is no member of group {group}")
+    async with service.document_lock(collection, f"{scan_id} {group}"):
+        decided = (await store.decided(scan_id, [group])).get(group, {})
+        decided |= {id: made.value for id, made in asked.decisions.items() if made is not None}
+        for id, made in asked.decisions.items():
+            if made is None:
+                decided.pop(id, None)
+        await store.save_decided(scan_id, group, decided)
+    return json_response(request, group_json(found[0], decided))
 
 
 @router.get(

@@ -108,6 +108,10 @@ class Metrics:
         """Also report these models, each as it is when the metrics are read."""
         self.registry.register(_Models(models))
 
+    def watch_scans(self, ended: Mapping[tuple[str, str], int]) -> None:
+        """Also report the duplicate scans that ended, by (collection, state)."""
+        self.registry.register(_Scans(ended))
+
     def observe_stages(self, seconds: Mapping[str, float]) -> None:
         for stage, spent in seconds.items():
             self.stages.labels(stage).observe(spent)
@@ -115,6 +119,23 @@ class Metrics:
     def exposition(self) -> bytes:
         """The text format."""
         return generate_latest(self.registry)
+
+
+class _Scans(Collector):
+    """Read from the counts of the process that runs them."""
+
+    def __init__(self, ended: Mapping[tuple[str, str], int]) -> None:
+        self._ended = ended
+
+    def collect(self) -> Iterable[Metric]:
+        scans = CounterMetricFamily(
+            "lookalike_duplicate_scans",
+            "Duplicate scans that ended in this process.",
+            labels=("collection", "state"),
+        )
+        for (collection, state), count in list(self._ended.items()):
+            scans.add_metric((collection, state), count)
+        return (scans,)
 
 
 class _Models(Collector):

@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import logging
 import uuid
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -52,6 +53,8 @@ class ScanRunner:
         self._since = datetime.now(UTC)
         self.ended: dict[str, Scan] = {}
         """The last scan that ended, by collection, as far as this process has seen."""
+        self.counts: Counter[tuple[str, str]] = Counter()
+        """Scans that ended in this process, by collection and state."""
 
     def start(self) -> None:
         self._supervisor = asyncio.create_task(self._supervise(), name="duplicate scans")
@@ -100,7 +103,9 @@ class ScanRunner:
 
                 await ScanRun(free[-1], store, self._service, self._owner).go()
                 await store.drop_old()
-                self._note(config.name, await store.scans())
+                scans = await store.scans()
+                self._note(config.name, scans)
+                self._count(config.name, scans, free[-1].order.id)
                 return True
         return False
 
@@ -109,6 +114,11 @@ class ScanRunner:
         ended = [scan for scan in scans if not scan.state.active]
         if ended:
             self.ended[collection] = ended[0]
+
+    def _count(self, collection: str, scans: Sequence[Scan], id: str) -> None:
+        state = next((scan.state for scan in scans if scan.order.id == id), None)
+        if state is not None and not state.active:
+            self.counts[collection, state.value.lower()] += 1
 
     def _free(self, scan: Scan) -> bool:
         if not scan.state.active:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
@@ -108,6 +109,18 @@ class ScanStore:
                 yield group
             first += _CHUNK
 
+    async def decided(self, id: str, groups: Sequence[int]) -> dict[int, dict[str, str]]:
+        """What a person has decided about the documents of some groups: by the number of the group,
+        then by document id."""
+        ids = {self._part(id, "decided", number): number for number in groups}
+        found = await self._index().retrieve(list(ids)) if ids else []
+        return {ids[each.id]: json.loads(each.payload["decided"]) for each in found}
+
+    async def save_decided(self, id: str, number: int, decided: dict[str, str]) -> None:
+        """All of a group."""
+        payload = {"decided": json.dumps(decided)}
+        await self._index().upsert([Point(self._part(id, "decided", number), None, payload)])
+
     async def drop_old(self) -> None:
         """Keep the last `KEPT`, and those that have not ended."""
         for scan in (await self.scans())[KEPT:]:
@@ -123,6 +136,9 @@ class ScanStore:
                 if not await self._index().retrieve(ids, with_payload=False):
                     break
                 await self._index().delete(ids)
+                if kind == "group":
+                    decided = range(number, number + _CHUNK)
+                    await self._index().delete([self._part(id, "decided", n) for n in decided])
                 number += _CHUNK
         await self._index().delete([self._id(id)])
 

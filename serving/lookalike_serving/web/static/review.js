@@ -33,7 +33,7 @@ let decided = new Map();
 const place = byId("review");
 const say = (message) => { byId("status").textContent = message; };
 const scans = () => `v1/collections/${encodeURIComponent(collection)}/duplicate-scans`;
-const json = (body) => ({ method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+const json = (body, method = "POST") => ({ method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
 const ask = async (path, options) => (await api.send(path, options)).json();
 const counted = (count, one) => `${count.toLocaleString()} ${one}${count === 1 ? "" : "s"}`;
 
@@ -95,6 +95,7 @@ async function more() {
   const query = new URLSearchParams({ limit: String(PAGE), ...(cursor ? { cursor } : {}) });
   const page = await ask(`${scans()}/${scan.scan_id}/groups?${query}`);
   groups.push(...page.items);
+  for (const each of page.items.flatMap((group) => group.members)) if (each.decision) decided.set(each.document_id, each.decision);
   cursor = page.next_cursor;
 }
 
@@ -145,6 +146,7 @@ async function decide(act) {
   const { document_id: id } = group.members[member];
   try {
     if (act === "dismissed") await api.send(`v1/collections/${encodeURIComponent(collection)}/duplicates/dismissals`, json({ documents: [group.keeper.document_id, id] }));
+    await store(group, { [id]: act });
   } catch (problem) { return say(inWords(problem)); }
   decided.set(id, act);
   await step(1);
@@ -165,8 +167,13 @@ async function step(by) {
   place.focus({ preventScroll: true });
 }
 
+/** What was decided is kept with the scan: whoever opens the page again goes on from there. */
+const store = (group, decisions) => api.send(`${scans()}/${scan.scan_id}/groups/${group.group}/decisions`, json({ decisions }, "PUT"));
+
 async function deleteRest() {
-  for (const each of groups[at].members) if (!decided.has(each.document_id)) decided.set(each.document_id, "delete");
+  const rest = groups[at].members.map((each) => each.document_id).filter((id) => !decided.has(id));
+  try { await store(groups[at], Object.fromEntries(rest.map((id) => [id, "delete"]))); } catch (problem) { return say(inWords(problem)); }
+  for (const id of rest) decided.set(id, "delete");
   member = groups[at].members.length - 1;
   await step(1);
 }
