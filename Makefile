@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast test-slow lint format generate check-generated lock \
-        bench bench-quality bench-search bench-facets bench-buckets bench-http bench-decode bench-ingest bench-listing bench-memory bench-attack \
+        bench bench-quality bench-search bench-facets bench-buckets bench-http bench-decode bench-ingest bench-ingest-ray bench-listing bench-memory bench-attack \
         bench-duplicates bench-duplicate-scans bench-duplicates-scale bench-operator bench-frames kill-ingestion kill-scans train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
@@ -125,6 +125,9 @@ bench-decode: install ## Decoding for a model: images/s of a core, and how near 
 
 bench-ingest: install ## Ingestion beside its ideal rate
 	$(BIN)/python bench/ingest.py
+
+bench-ingest-ray: install ## Ingestion on Ray beside a Job, and how many cores feed one GPU
+	$(BIN)/python bench/ingest_ray.py
 
 kill-ingestion: install ## Kill ingestion 100 times, and read 1,000 damaged files (seeded; long)
 	LOOKALIKE_KILLS=100 LOOKALIKE_MUTANTS=1000 LOOKALIKE_AWAY=60 $(BIN)/pytest -q \

@@ -137,7 +137,7 @@ def serve(config: str) -> None:
 class Server:
     """The service in a process of its own, on loopback."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, model: ModelSpec) -> None:
         with socket.socket() as s:
             s.bind(("127.0.0.1", 0))
             self.port = s.getsockname()[1]
@@ -145,7 +145,7 @@ class Server:
         self.token.write_text("a token for this run alone")
         self.collection = CollectionConfig(
             name="bench",
-            model=MODEL,
+            model=model,
             vector=VectorSpec(),
             index=IndexConfig(engine=Engine.EDGE, name="bench", path=root / "index"),
         )
@@ -183,10 +183,15 @@ def source_of(place: str, where: str) -> SourceSpec:
 
 
 def pipeline(
-    root: Path, spec: SourceSpec, partition: Partition | None
+    root: Path,
+    spec: SourceSpec,
+    partition: Partition | None,
+    *,
+    model: ModelSpec = MODEL,
+    ingestion: IngestionSpec = IngestionSpec(batch_size=BATCH),
 ) -> tuple[float, float, dict[str, float]]:
     """(images a second once it works, seconds until then, seconds by stage) of one whole run."""
-    server = Server(root)
+    server = Server(root, model)
     secrets = root / "secrets"
     (secrets / "keys").mkdir(parents=True)
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -197,7 +202,7 @@ def pipeline(
         sources=(spec,),
         buckets=() if bucket is None else (bucket,),
         secrets_dir=secrets,
-        ingestion=IngestionSpec(batch_size=BATCH),
+        ingestion=ingestion,
         data_dir=root / "data",
         gateway_url=f"http://127.0.0.1:{server.port}",
         internal_token_file=server.token,
