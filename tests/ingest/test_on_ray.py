@@ -16,6 +16,7 @@ from tests.ingest.conftest import Place
 from lookalike_crds.failures import RunExit
 from lookalike_crds.progress import RunState
 from lookalike_serving.documents.ids import point_id
+from lookalike_serving.ingest.on_ray.joining import RayUnavailable, join
 from lookalike_serving.ingest.partition import WHOLE
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run
@@ -108,3 +109,21 @@ def test_other_nodes_take_up_what_a_lost_node_had(place, paint, nodes) -> None:
     some = names[::20]
     ours, jobs = (vectors(place, [f"{of}/{name}" for name in some]) for of in ("ray", "job"))
     np.testing.assert_allclose(ours, jobs, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [("ray://head:10001", "write host:port"), ("127.0.0.1:1", "RAY_AUTH_MODE=token")],
+)
+def test_a_cluster_that_cannot_be_joined_is_named_with_the_remedy(
+    address: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    def refuses(**_: object) -> None:
+        raise ConnectionError("nobody answers")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", refuses)
+    with pytest.raises(RayUnavailable, match=f"{address}.*{told}"):
+        join(address)

@@ -49,7 +49,9 @@ class Bounds:
     least: int
     most: int
     cpus: int
+    """For its computing."""
     gpus: int
+    reserved_cpus: int
 
     def __str__(self) -> str:
         return f"{self.gpus} GPU" if self.gpus else f"{self.cpus} CPU"
@@ -117,7 +119,7 @@ class Embedders:
         self._config = config
         self._bounds = bounds
         self._kind = ray.remote(
-            num_cpus=0 if bounds.gpus else bounds.cpus,
+            num_cpus=bounds.reserved_cpus,
             num_gpus=bounds.gpus,
             scheduling_strategy="SPREAD",
         )(EmbedderActor)

@@ -64,6 +64,7 @@ def _join(address: str) -> None:
         raise RayUnavailable(
             f"Ray address {address!r}: no cluster can be joined there ({_one_line(error)}): start "
             f"one with `ray start --head`, or add this machine with `ray start --address {address}`"
+            "; if the cluster asks for a token, set RAY_AUTH_MODE=token"
         ) from error
 
 

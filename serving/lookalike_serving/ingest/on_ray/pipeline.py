@@ -34,7 +34,9 @@ class Pipeline:
         here = self._on(ray.get_runtime_context().get_node_id(), soft=False)
         self._embedders: Any = ray.remote(
             num_cpus=0, max_concurrency=_CALLS, scheduling_strategy=here
-        )(Embedders).remote(self._config, _bounds(config, ray.cluster_resources()))
+        )(Embedders).remote(
+            self._config, _bounds(config, ray.cluster_resources(), ray.available_resources())
+        )
         self._slots = Slots(self._follow_nodes)
         self._follow_nodes()
 
@@ -78,9 +80,12 @@ class Pipeline:
         return actor.remote(self._config, 1, self._embedders)
 
 
-def _bounds(config: IngestionConfig, there: dict[str, float]) -> Bounds:
+def _bounds(config: IngestionConfig, there: dict[str, float], free: dict[str, float]) -> Bounds:
     """On a cluster whose nodes the autoscaler adds, the spec says both."""
     asked = (config.ingestion.ray or RayIngestionSpec()).embedders
     have = there.get("GPU", 0) // asked.gpus if asked.gpus else there.get("CPU", 1) // asked.cpus
     most = asked.max_replicas or max(asked.min_replicas, int(have))
-    return Bounds(asked.min_replicas, most, asked.cpus, asked.gpus)
+    # Without so many free CPUs, it shares them with what runs there, such as a server.
+    fit = free.get("CPU", 0) >= asked.min_replicas * asked.cpus
+    reserved = asked.cpus if fit and not asked.gpus else 0
+    return Bounds(asked.min_replicas, most, asked.cpus, asked.gpus, reserved)
