@@ -17,8 +17,11 @@ chance (expected), a colour histogram (image -> image), the same network with ra
 rows of a task answer the same queries.
 
 Then the same queries over a harder gallery: with `--among` pictures of every training combination
-added, none relevant. A model that leans towards what it was trained on loses here. Last: what the
+added, none relevant. A model that leans towards what it was trained on loses here. Then: what the
 index loses against exact search.
+
+All texts are English. Last come the languages that the models of `lookalike models` claim, none of
+which is measured here.
 """
 
 from __future__ import annotations
@@ -42,6 +45,7 @@ from lookalike_serving.demo.model import DemoModel, build_like, load_demo_model
 from lookalike_serving.demo.products import COLOURS
 from lookalike_serving.demo.render import render
 from lookalike_serving.documents.ids import point_id
+from lookalike_serving.embed.catalogue import CATALOGUE
 from lookalike_serving.index import Point, Query, open_index
 
 Vectors = NDArray[np.float32]
@@ -177,6 +181,19 @@ def main() -> None:
         report("image->image", "demo model", lambda s: image_to_image(s, whole))
         report("image+text", "demo model", lambda s: image_and_text(s, model, whole))
     asyncio.run(index_loss(gallery, model.sha256))
+    print("Languages: the figures above are of English words and the demo model alone.")
+    print("Claimed by the models' publishers, and not measured here:")
+    for line in claimed_languages():
+        print(f"  {line}")
+
+
+def claimed_languages() -> list[str]:
+    """What the models that are worth knowing are said to read."""
+    by_claim: dict[str, list[str]] = {}
+    for each in CATALOGUE:
+        claim = f"{each.provider}: {each.languages or 'no texts'}"
+        by_claim.setdefault(claim, []).append(each.name or each.provider)
+    return [f"{claim} ({', '.join(names)})" for claim, names in by_claim.items()]
 
 
 async def index_loss(gallery: Vectors, fingerprint: str) -> None:

@@ -10,7 +10,6 @@ import typer
 
 from lookalike_cli.failure import ExitCode, Failure
 from lookalike_cli.options import DEFAULT_DATA_DIR, ApiKey, DataDir, Output, OutputFormat, Url
-from lookalike_crds.min_score import AUTO
 
 if TYPE_CHECKING:
     from lookalike import SearchResults
@@ -98,8 +97,10 @@ def search(
 
 def _lowest(text: str | None) -> float | Literal["auto"] | None:
     """Raises Failure."""
-    if text is None or text == AUTO:
-        return AUTO if text == AUTO else None
+    if text is None:
+        return None
+    if text == "auto":
+        return "auto"
     try:
         number = float(text)
     except ValueError:
