@@ -35,7 +35,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench import duplicate_pictures as pictures
 
 from lookalike_crds.image_collection import ModelSpec, Provider
-from lookalike_serving.duplicates.compare import Picture, compare
+from lookalike_serving.duplicates.compare import Picture, StoredPicture, compare
+from lookalike_serving.duplicates.features import Features
 from lookalike_serving.duplicates.hashes import unpacked
 from lookalike_serving.duplicates.parts import parts
 from lookalike_serving.duplicates.thresholds import THRESHOLDS
@@ -71,6 +72,9 @@ def main() -> None:
     parser.add_argument("--films", type=Path)
     parser.add_argument("--each", type=int, default=40, help="copies of each kind")
     parser.add_argument("--sensitivity", default="balanced", choices=list(Sensitivity))
+    parser.add_argument(
+        "--features", action="store_true", help="documents by their features, not their images"
+    )
     parser.add_argument("--misses", action="store_true", help="list what was missed")
     given = parser.parse_args()
     rng = np.random.default_rng(3)
@@ -85,7 +89,9 @@ def main() -> None:
         embedder = load_embedder(model, Path(folder))
         vectors = embed(embedder, documents)
         asked = embed(embedder, [query.pixels for query in queries])
-    found = measured(documents, queries, vectors, asked, given.sensitivity, embedder)
+    found = measured(
+        documents, queries, vectors, asked, given.sensitivity, embedder, given.features
+    )
     report(queries, *found, given.misses)
 
 
@@ -160,9 +166,15 @@ def measured(
     asked: NDArray[np.float32],
     sensitivity: str,
     embedder: Embedder,
+    by_features: bool,
 ) -> tuple[list[Answers], list[tuple[int, Verdict | None]]]:
     thresholds = THRESHOLDS[Sensitivity(sensitivity)]
-    stored = [Picture(each) for each in documents]
+    stored: list[StoredPicture] = [Picture(each) for each in documents]
+    if by_features:
+        stored = [
+            StoredPicture(Features.of(pixels), each.hashes, each.width, each.height)
+            for pixels, each in zip(documents, stored, strict=True)
+        ]
     for each in stored:
         _ = each.keypoints
     pdq = unpacked([each.hashes.pdq for each in stored])

@@ -5,7 +5,7 @@ view that is laid upon the other picture.
 
 The view is a WebP of quality 85; the descriptors have four bits a number, of which neighbouring
 ones of a picture compress by a quarter. Verdicts by features are those by images in all but a few
-cases at the margin: `make bench-duplicates` compares both.
+cases at the margin: `make bench-duplicates BENCH_ARGS=--features` measures them.
 """
 
 from __future__ import annotations
