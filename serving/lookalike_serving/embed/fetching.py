@@ -33,7 +33,7 @@ _TRIES = 4
 _TELL_SECONDS = 10.0
 _MEGABYTE = 1_000_000
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lookalike.models")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ _SIZE = 224
 _SIZES = range(1, 4097)
 _FITS = {"crop": "shortest", "squash": "squash"}
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lookalike.models")
 
 
 class Plugin(ModelProvider):

@@ -20,7 +20,7 @@ GROUP = "lookalike.embedders"
 OWN = "lookalike"
 """The package whose providers come with Lookalike."""
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lookalike.models")
 
 
 @dataclass(frozen=True, slots=True)

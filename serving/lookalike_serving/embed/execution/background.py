@@ -27,7 +27,7 @@ _ASIDE = 1_000_000_000
 """Bytes that the measuring process needs beside that, for the engines themselves."""
 _LOOK_SECONDS = 10.0
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lookalike.models")
 
 
 class Tuning:

@@ -12,13 +12,14 @@ import logging
 import os
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from lookalike_crds.image_collection import ModelSpec, Precision
 from lookalike_serving.embed.execution.remembered import machine, recall, remember, turn
 from lookalike_serving.embed.execution.source import SourceProvider
 from lookalike_serving.embed.execution.tune import tune
-from lookalike_serving.embed.execution.ways import Execution
+from lookalike_serving.embed.execution.ways import Execution, Trial
 from lookalike_serving.embed.registry import provider_of
 
 OTHERS_TURN = 75
@@ -36,7 +37,7 @@ def main() -> int:
     parser.add_argument("--random-weights", action="store_true")
     given = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
-    logging.getLogger("lookalike_serving").setLevel(logging.INFO)
+    logging.getLogger("lookalike").setLevel(logging.INFO)
     os.nice(_NICE)
     spec = ModelSpec.model_validate_json(given.model)
     return measure(spec, given.cache, given.seconds, random_weights=given.random_weights)
@@ -51,14 +52,18 @@ def measure(spec: ModelSpec, cache_dir: Path, seconds: float, *, random_weights:
 
     torch.set_num_threads(1)
     source = provider.read(spec, cache_dir, random_weights=random_weights)
-    here = machine(source.device)
+    here, ways = machine(source.device), source.ways().available
 
     def told(execution: Execution) -> None:
         known.append(execution)
 
     def over() -> None:
         if known:
-            remember(cache_dir, source.fingerprint, here, known[-1])
+            tried = {each.way for each in known[-1].trials}
+            late = f"it was not ready after {_GRACE * seconds:.0f} s"
+            rest = [Trial(way, left_out=late) for way in ways if way not in tried]
+            found = replace(known[-1], trials=(*known[-1].trials, *rest))
+            remember(cache_dir, source.fingerprint, here, found)
         os._exit(0)
 
     known: list[Execution] = []

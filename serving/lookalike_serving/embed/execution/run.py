@@ -10,7 +10,7 @@ from lookalike_serving.embed.execution.source import Source, both
 from lookalike_serving.embed.execution.ways import TORCH, ChosenBy, Way
 from lookalike_serving.embed.protocol import Embedder
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lookalike.models")
 
 
 def run(source: Source, asked: Way | None, cache_dir: Path) -> Embedder:

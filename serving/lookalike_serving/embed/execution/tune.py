@@ -39,7 +39,7 @@ _HOPELESS = 3.0
 """A way that takes this many times as long as the fastest is not measured to the end."""
 _ROUNDS = 3
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lookalike.models")
 
 
 def tune(

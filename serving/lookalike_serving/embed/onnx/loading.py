@@ -32,7 +32,7 @@ from lookalike_serving.embed.protocol import (
 )
 from lookalike_serving.embed.weights import content_hash
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("lookalike.models")
 
 _PIXELS = (np.float32, np.float16, np.uint8)
 _TOKENS = (np.int64, np.int32)
