@@ -54,6 +54,7 @@ BODIES = (
     documents.PatchRequest,
     calibrations.CalibrationRequest,
     dismissals.DismissalRequest,
+    duplicate_scan_bodies.DecisionsRequest,
     duplicates.DuplicatesRequest,
     duplicates.DuplicatesForm,
     schemas.SubmittedBatch,

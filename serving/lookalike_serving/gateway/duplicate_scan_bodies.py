@@ -146,7 +146,7 @@ class DecisionsRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    decisions: dict[Annotated[str, Field(json_schema_extra=DOCUMENT_ID)], Decision | None] = Field(
+    decisions: dict[str, Decision | None] = Field(
         max_length=10_000, description="By document id. Null takes a decision back."
     )
 
