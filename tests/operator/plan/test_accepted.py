@@ -75,7 +75,7 @@ def test_the_api_server_takes_every_field(
     for manifest in manifests:
         if manifest["kind"] in _ELSEWHERE:
             continue
-        if manifest["kind"] == "RayService":
+        if manifest["kind"] in ("RayService", "RayJob"):
             request.getfixturevalue("kuberay")
         assert differences(manifest, api.apply(manifest)) == []
         tried += 1
@@ -101,10 +101,17 @@ def _templates(documents: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
             case "CronJob":
                 yield document["spec"]["jobTemplate"]["spec"]["template"]
             case "RayService":
-                cluster = document["spec"]["rayClusterConfig"]
-                yield cluster["headGroupSpec"]["template"]
-                for group in cluster["workerGroupSpecs"]:
-                    yield group["template"]
+                yield from _of_cluster(document["spec"]["rayClusterConfig"])
+            case "RayJob":
+                yield document["spec"]["submitterPodTemplate"]
+                if "rayClusterSpec" in document["spec"]:
+                    yield from _of_cluster(document["spec"]["rayClusterSpec"])
+
+
+def _of_cluster(cluster: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield cluster["headGroupSpec"]["template"]
+    for group in cluster["workerGroupSpecs"]:
+        yield group["template"]
 
 
 def test_the_golden_files_have_every_kind_that_the_operator_makes() -> None:
@@ -112,6 +119,6 @@ def test_the_golden_files_have_every_kind_that_the_operator_makes() -> None:
              for d in yaml.safe_load_all(path.read_text())}  # fmt: skip
     assert kinds == {
         "ConfigMap", "CronJob", "Deployment", "HTTPRoute", "Ingress", "Job", "NetworkPolicy",
-        "PersistentVolumeClaim", "PodDisruptionBudget", "RayService", "Secret", "Service",
-        "ServiceMonitor",
+        "PersistentVolumeClaim", "PodDisruptionBudget", "RayJob", "RayService", "Secret",
+        "Service", "ServiceMonitor",
     }  # fmt: skip
