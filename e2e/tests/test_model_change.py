@@ -92,7 +92,7 @@ def _resources(qdrant: Object) -> list[Object]:
             "metadata": {"name": RETRIEVER},
             "spec": {
                 "collections": [{"name": COLLECTION}],
-                "serving": {"storage": {"size": "1Gi", "accessMode": "ReadWriteOnce"}},
+                "serving": {"storage": {"size": "1Gi", "accessMode": "ReadWriteMany"}},
             },
         },
     ]
