@@ -146,6 +146,12 @@ def test_a_model_changes_under_searches_and_only_if_it_is_good(
             return status["activeModel"] != former and "Colours" in status["activeModel"]
 
         until("collection with the new model", changed, 300, told)
+
+        def answers() -> bool:
+            with endpoint.client() as client:
+                return "Colours" in client.get(f"/v1/collections/{COLLECTION}").json()["model"]
+
+        until("answer of the new model", answers, 300, told)
         until_condition(stage.api, stage.retriever(RETRIEVER), "Ready", "True", 300)
         until(f"{SEARCHES} answers", lambda: tally.answered >= SEARCHES or None, 600, told)
     print(f"two changes of the model: {tally.answered:,} answers")
@@ -153,8 +159,6 @@ def test_a_model_changes_under_searches_and_only_if_it_is_good(
     assert endpoint.documents(COLLECTION) == PICTURES + 1
     with endpoint.client() as client:
         assert client.get(f"{documents}/mine/image").content == image
-        model = client.get(f"/v1/collections/{COLLECTION}").json()["model"]
-    assert "Colours" in model
     entry = stage.entries[7]
     found = endpoint.search_by_picture(stage.picture(entry), top_k=1)
     assert found[0]["document_id"] == entry["document_id"]
