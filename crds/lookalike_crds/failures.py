@@ -241,6 +241,12 @@ SCORES_CHANGED = _refused(
     "a collection, a weight, the fusion or the re-ranking stages have changed.",
     "Calibrate again.",
 )
+NOT_CALIBRATED = _refused(
+    "not-calibrated",
+    409,
+    "min_score is auto, and the retriever has no calibration, or one that no longer holds.",
+    "Measure one with `lookalike calibrate --save`, or write a number.",
+)
 DUPLICATE = _refused(
     "duplicate",
     409,

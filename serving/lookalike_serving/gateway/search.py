@@ -48,7 +48,7 @@ _FORM = form(
     response_model=None,
     responses={
         200: {"model": SearchResponse, "description": "Best first"},
-        **problems(400, 404, 413, 415, 422, 503),
+        **problems(400, 404, 409, 413, 415, 422, 503),
     },
     openapi_extra=json_or_multipart(SearchRequest, _FORM),
 )

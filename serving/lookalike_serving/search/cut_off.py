@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lookalike_crds.config import RetrieverConfig
+from lookalike_crds.failures import NOT_CALIBRATED
 from lookalike_crds.min_score import AUTO
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem, wrong
@@ -51,9 +52,9 @@ class CutOff:
 
 
 async def cut_off(service: Service, retriever: RetrieverConfig, request: SearchRequest) -> CutOff:
-    """Raises Problem 422 if the request says auto and no calibration holds, and Problem 503 or
-    IndexFailure if it cannot be read. If only the retriever says auto, the search goes on without a
-    cut-off, with a warning.
+    """Raises Problem 409 if the request says auto and no calibration holds, 422 if one holds but
+    not for this request, and Problem 503 or IndexFailure if it cannot be read. If only the
+    retriever says auto, the search goes on without a cut-off, with a warning.
     """
     asked = request.min_score
     said = retriever.search.min_score if asked is None else asked
@@ -65,31 +66,32 @@ async def cut_off(service: Service, retriever: RetrieverConfig, request: SearchR
         if asked == AUTO:
             raise
         return _without(f"the calibration cannot be read: {failure}")
-    kind = kind_of(request.queries)
-    reason = _unusable(service, retriever, request, calibration, kind)
-    if reason is not None:
+    if calibration is None or (stale := changed(calibration, scale_of(service, retriever))):
+        reason = f"retriever {retriever.name!r} has no calibration: {_REMEDY}"
+        if calibration is not None:
+            reason = (
+                f"the calibration of {calibration.made_at} no longer holds, since this has "
+                f"changed: {', '.join(stale)}. Calibrate again: {_REMEDY}"
+            )
         if asked == AUTO:
-            raise wrong("min_score", f"is auto, but {reason}")
+            raise Problem(NOT_CALIBRATED, f"min_score is auto, but {reason}")
         return _without(reason)
-    threshold = None if calibration is None else calibration.thresholds.get(kind)
-    return CutOff(None if threshold is None else threshold.min_score, kind)
+    kind = kind_of(request.queries)
+    if (other := _other_scores(service, retriever, request, calibration, kind)) is not None:
+        if asked == AUTO:
+            raise wrong("min_score", f"is auto, but {other}")
+        return _without(other)
+    return CutOff(calibration.thresholds[kind].min_score, kind)
 
 
-def _unusable(
+def _other_scores(
     service: Service,
     retriever: RetrieverConfig,
     request: SearchRequest,
-    calibration: Calibration | None,
+    calibration: Calibration,
     kind: QueryKind,
 ) -> str | None:
-    """Why no calibrated threshold holds for a request; None if one does."""
-    if calibration is None:
-        return f"retriever {retriever.name!r} has no calibration: {_REMEDY}"
-    if stale := changed(calibration, scale_of(service, retriever)):
-        return (
-            f"the calibration of {calibration.made_at} no longer holds, since this has changed: "
-            f"{', '.join(stale)}. Calibrate again: {_REMEDY}"
-        )
+    """Why the calibrated thresholds do not hold for a request; None if one does."""
     if changed(calibration, scale_of(service, retriever, request.rerank)):
         return (
             "the calibration holds for the re-ranking stages of the retriever, and the request "
