@@ -78,8 +78,8 @@ _REMEMBERED_PICTURES = 64
 """Of about 700 KiB each."""
 CALIBRATION_SECONDS = 10.0
 """How long a calibration is used before it is read again: another pod may have stored a new one."""
-_REMEMBERED_TEXTS = 1024
-"""Recent text queries whose vectors are kept: paging and filtering repeat the same text."""
+_REMEMBERED_TEXTS, _REMEMBERED_IMAGES = 1024, 256
+"""Recent queries whose vectors are kept: paging and filtering repeat the same text or picture."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -419,6 +419,7 @@ class Service:
                 loaded,
                 max_pixels=self.config.fetch.max_pixels,
                 text_cache=_REMEMBERED_TEXTS,
+                image_cache=_REMEMBERED_IMAGES,
             )
             self.models[collection.model] = embedder
             tuning = Tuning(

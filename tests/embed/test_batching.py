@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from tests.support.pictures import encoded
 
 from lookalike_crds.image_collection import Distance
 from lookalike_serving.embed import (
@@ -498,6 +499,23 @@ async def test_the_longest_unused_text_is_forgotten_first(embedder_of, model):
     for text in ("a", "b", "a", "c", "a", "b"):
         await embedder.embed_text(text)
     assert len(model.calls) == 4  # a, b, c, and b again
+
+
+async def test_remembered_images_are_neither_decoded_nor_embedded_again(embedder_of, model, photo):
+    embedder = embedder_of(image_cache=2)
+    file = encoded(Image.fromarray(photo))
+    first = await embedder.embed_image_timed(file)
+    again = await embedder.embed_image_timed(bytes(bytearray(file)))
+    assert (first.timings.cached, again.timings.cached) == (False, True)
+    assert again.vector.tolist() == first.vector.tolist()
+    assert again.image == first.image
+    assert again.image is not None
+    assert len(model.calls) == 1
+    assert embedder.stats.under_way == 0
+    [of_many] = await embedder.embed_images([file])
+    assert not of_many.timings.cached
+    other = await embedder.embed_image_timed(encoded(Image.fromarray(photo[::-1])))
+    assert not other.timings.cached
 
 
 # --- with a real model --------------------------------------------------------------------

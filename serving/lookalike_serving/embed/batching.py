@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 
 from lookalike_crds.failures import TOO_MANY_REQUESTS
 from lookalike_serving.embed.execution.ways import Execution
+from lookalike_serving.embed.memory import Memory, digest
 from lookalike_serving.embed.protocol import (
     Embedder,
     EmbedderInfo,
@@ -52,7 +53,6 @@ from lookalike_serving.embed.results import (
     Timings,
     Vector,
 )
-from lookalike_serving.embed.text_memory import TextMemory
 from lookalike_serving.images.decode import DEFAULT_MAX_PIXELS, decode_image, is_ordinary
 from lookalike_serving.machine.cpus import usable_cpus
 
@@ -91,6 +91,9 @@ class _Item:
     facts: ImageFacts | None = None
     timings: Timings = _NONE_YET
     answered: bool = False
+    remembered: bool = False
+    """Whether it is an image that may be known already, and is to be known from now on."""
+    digest: str | None = None
     apart: bool = False
     """Whether it is an image that takes long to decode, which ordinary ones must not wait for."""
 
@@ -108,8 +111,9 @@ class BatchedEmbedder:
     """An asynchronous interface to an `Embedder`. Usable from any event loop; close it when done.
 
     `threads` threads decode and preprocess; if it is None, one for each usable CPU, at most 4.
-    `text_cache` is the number of texts whose vectors are remembered; 0, the default, remembers
-    none.
+    `text_cache` and `image_cache` are the numbers of texts and of images whose vectors are
+    remembered; 0, the default, remembers none. Images are known again by the bytes of their files,
+    and only if they are asked for one by one, as queries are.
     """
 
     def __init__(
@@ -121,6 +125,7 @@ class BatchedEmbedder:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         threads: int | None = None,
         text_cache: int = 0,
+        image_cache: int = 0,
     ) -> None:
         self._embedder = embedder
         self._info = embedder.info
@@ -129,7 +134,7 @@ class BatchedEmbedder:
         self._max_pixels = max_pixels
         self._min_side = embedder.info.min_side
         self._shares_processors = embedder.info.device == "cpu"
-        self._memory = TextMemory(text_cache)
+        self._texts, self._images = Memory(text_cache), Memory(image_cache)
 
         # Guards everything below; held only for moments, never while decoding or embedding.
         self._changed = threading.Condition()
@@ -192,13 +197,13 @@ class BatchedEmbedder:
 
     async def embed_image_timed(self, image: bytes | Pixels) -> Embedded:
         """Like `embed_image`, with the timings and what decoding found out."""
-        (item,) = self._submit(_Kind.IMAGE, [image])
+        (item,) = self._submit(_Kind.IMAGE, [image], remembered=True)
         return await item.future
 
     async def embed_text_timed(self, text: str) -> Embedded:
         """Like `embed_text`, with the timings."""
-        if (hit := self._memory.recall(text)) is not None:
-            return Embedded(hit, Timings(cached=True))
+        if (hit := self._texts.recall(text)) is not None:
+            return hit
         (item,) = self._submit(_Kind.TEXT, [text])
         return await item.future
 
@@ -211,11 +216,10 @@ class BatchedEmbedder:
 
     async def embed_texts(self, texts: Sequence[str]) -> list[Embedded | Exception]:
         """Embed many texts, as `embed_images` does."""
-        hits = [self._memory.recall(text) for text in texts]
+        hits = [self._texts.recall(text) for text in texts]
         missing = [text for text, hit in zip(texts, hits, strict=True) if hit is None]
         fresh = iter(await self._all(self._submit(_Kind.TEXT, missing)))
-        known = Timings(cached=True)
-        return [next(fresh) if hit is None else Embedded(hit, known) for hit in hits]
+        return [next(fresh) if hit is None else hit for hit in hits]
 
     @property
     def stats(self) -> Stats:
@@ -239,7 +243,7 @@ class BatchedEmbedder:
                 decode_seconds=self._seconds["decode"],
                 preprocess_seconds=self._seconds["preprocess"],
                 wait_seconds=self._seconds["wait"],
-                cache_hits=self._memory.hits,
+                cache_hits=self._texts.hits + self._images.hits,
             )
 
     def close(self) -> None:
@@ -269,10 +273,15 @@ class BatchedEmbedder:
 
     # --- on the event loop ----------------------------------------------------------------
 
-    def _submit(self, kind: _Kind, sources: Sequence[bytes | Pixels | str]) -> list[_Item]:
+    def _submit(
+        self, kind: _Kind, sources: Sequence[bytes | Pixels | str], *, remembered: bool = False
+    ) -> list[_Item]:
         loop = asyncio.get_running_loop()
         now = time.perf_counter()
-        items = [_Item(kind, source, loop, loop.create_future(), now) for source in sources]
+        items = [
+            _Item(kind, source, loop, loop.create_future(), now, remembered=remembered)
+            for source in sources
+        ]
         with self._changed:
             if self._closed:
                 raise _closed()
@@ -315,6 +324,11 @@ class BatchedEmbedder:
         try:
             start = time.perf_counter()
             if isinstance(item.source, bytes):
+                if item.remembered and self._images.size and item.digest is None:
+                    item.digest = digest(item.source)
+                    if (hit := self._images.recall(item.digest)) is not None:
+                        self._answer(item, hit)
+                        return
                 if not item.apart and not is_ordinary(item.source, self._min_side):
                     item.apart = True
                     self._unusual.submit(self._prepare, item)
@@ -432,9 +446,12 @@ class BatchedEmbedder:
                 model_ms=seconds * 1e3,
                 batch=len(batch),
             )
+            answer = Embedded(vector, timings, item.facts)
             if isinstance(item.source, str):
-                self._memory.remember(item.source, vector)
-            self._answer(item, Embedded(vector, timings, item.facts))
+                self._texts.remember(item.source, answer)
+            elif item.digest is not None:
+                self._images.remember(item.digest, answer)
+            self._answer(item, answer)
 
     def _call(self, batch: list[_Item]) -> NDArray[np.float32]:
         if batch[0].kind is _Kind.TEXT:
