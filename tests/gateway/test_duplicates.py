@@ -358,8 +358,11 @@ async def test_a_search_for_copies_returns_them_alone_with_their_regions(
     assert [r["metadata"] for r in results if r["collection"] == "searched"] == [{"n": 1}]
     filtered = await search(client, copy, filters={"n": 1})
     assert [r["document_id"] for r in filtered.json()["results"]] == ["c"]
-    nothing = await search(client, photograph("coins.png"))
+    nothing = await search(client, photograph("coins.png"), top_k=101)
     assert nothing.json()["results"] == []
+    assert nothing.json()["warnings"] == [
+        "top_k is 101, and mode copies returns 100 results at most"
+    ]
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ async def search_copies(
     cut = _checked(request)
     states = [service.collection(each.name) for each in retriever.collections]
     tree = parse_filters(request.filters, fields_of(states))
-    top_k = min(request.top_k or retriever.search.top_k, MAX_TOP_K)
+    wanted = request.top_k or retriever.search.top_k
+    top_k = min(wanted, MAX_TOP_K)
     include = Include.of(request.include)
     (query,) = request.queries
     data = await query_bytes(service, str(query.value), parts, "queries[0].value")
@@ -77,6 +78,8 @@ async def search_copies(
         *unindexed_warnings(tree, states),
         *(warning for each in found for warning in each.warnings),
     ]
+    if wanted > top_k:
+        warnings.append(f"top_k is {wanted}, and mode copies returns {MAX_TOP_K} results at most")
     return timed(results, clock, list(dict.fromkeys(warnings)))
 
 
