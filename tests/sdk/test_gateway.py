@@ -20,6 +20,7 @@ from lookalike import (
     InvalidRequest,
     Lookalike,
     NotFound,
+    SearchResults,
     Unauthorized,
 )
 from lookalike_crds.config import (
@@ -113,6 +114,20 @@ def test_text_document_and_vector_queries_go_together(client: Lookalike) -> None
     assert results[0].explanation is not None
     assert len(results) == 2
     assert (results.total, results.facets) == (None, ())
+
+
+def test_several_searches_are_asked_at_once(client: Lookalike) -> None:
+    gone = {"queries": [{"type": "document", "value": "gone"}]}
+    searches = [{"queries": "a blue circle", "top_k": 1}, gone, {"queries": [drawn("red")]}]
+    blue, failed, red = client.retrievers.search_batch("similarity-retriever", searches)
+    assert isinstance(blue, SearchResults)
+    assert isinstance(red, SearchResults)
+    assert len(blue) == 1
+    assert red[0].document_id == "red/1"
+    assert isinstance(failed, APIError)
+    assert (failed.status, failed.errors[0].path) == (422, "queries[0].value")
+    with pytest.raises(TypeError, match="topk"):
+        client.retrievers.search_batch("similarity-retriever", [{"queries": "x", "topk": 1}])
 
 
 def test_a_picture_that_is_there_is_told_and_refused(client: Lookalike) -> None:

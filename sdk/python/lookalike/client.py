@@ -33,6 +33,7 @@ from lookalike._transport import AsyncTransport, Settings, Transport
 
 class Retrievers(Resource):
     search = blocking(retrievers.search)
+    search_batch = blocking(retrievers.search_batch)
     facets = blocking(facets.of_retriever)
     get = blocking(retrievers.get)
     list = iterating(retrievers.listing)
@@ -43,6 +44,7 @@ class Retrievers(Resource):
 
 class AsyncRetrievers(AsyncResource):
     search = awaiting(retrievers.search)
+    search_batch = awaiting(retrievers.search_batch)
     facets = awaiting(facets.of_retriever)
     get = awaiting(retrievers.get)
     list = iterating_async(retrievers.listing)

@@ -32,6 +32,7 @@ from lookalike_serving.gateway import (
     openapi,
     retrievers,
     search,
+    search_batch,
 )
 from lookalike_serving.gateway.auth import ApiKeys, Authentication
 from lookalike_serving.gateway.browsers import SafeInBrowsers
@@ -48,6 +49,7 @@ from lookalike_serving.service import Service
 
 BODIES = (
     SearchRequest,
+    search_batch.SearchBatch,
     FacetsRequest,
     documents.UploadRequest,
     documents.UploadForm,
@@ -103,6 +105,7 @@ def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool
     app.state.metrics = Metrics(app.state.traffic)
     for resource in (
         search,
+        search_batch,
         facets,
         documents,
         dismissals,

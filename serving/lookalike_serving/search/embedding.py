@@ -145,7 +145,10 @@ def _wrong_value(query: QueryPart) -> str | None:
     match query.type:
         case QueryType.VECTOR:
             if not isinstance(value, list) or not value:
-                return "a vector query takes a list of numbers"
+                return (
+                    "a vector query takes a list of numbers, or base64 of them as little-endian "
+                    "float32"
+                )
             vector = np.asarray(value, dtype=np.float64)
             if not np.isfinite(vector).all():
                 return f"holds {value[int((~np.isfinite(vector)).argmax())]}: only finite numbers"

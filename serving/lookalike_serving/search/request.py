@@ -7,10 +7,19 @@ since validating our own output a second time would cost more than the index que
 
 from __future__ import annotations
 
+import base64
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    model_validator,
+)
 
 from lookalike_crds.min_score import MinScore
 from lookalike_crds.stages import STAGES, StageSpec, as_requested, name_of
@@ -44,7 +53,8 @@ class QueryPart(Strict):
     value: str | list[float] | None = Field(
         default=None,
         description="image: https URL, data URL, base64, or `part:<name>` of a multipart request. "
-        "text: what the picture shows. vector: numbers of the model's dimension. "
+        "text: what the picture shows. vector: numbers of the model's dimension, or base64 of them "
+        "as little-endian float32. "
         "document: the id of a stored document.",
     )
     weight: float = Field(
@@ -66,6 +76,17 @@ class QueryPart(Strict):
         max_length=63,
         description="document: the collection that contains it, if several contain the id.",
     )
+
+    @model_validator(mode="after")
+    def _numbers_of_base64(self) -> QueryPart:
+        """A text that is no base64 of numbers stays, and is refused where vectors are checked."""
+        if self.type is QueryType.VECTOR and isinstance(self.value, str):
+            try:
+                data = base64.b64decode(self.value, validate=True)
+                self.value = np.frombuffer(data, "<f4").tolist()
+            except ValueError:
+                pass
+        return self
 
 
 _STAGE_NAMES = {name_of(stage).lower(): name_of(stage) for stage in STAGES}

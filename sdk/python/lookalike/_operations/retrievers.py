@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from lookalike._arguments import mapping, plain
-from lookalike._exchange import Answer, Call, Operation, Request, call
+from lookalike._exchange import Answer, Call, Operation, Request, api_error, call
 from lookalike._operations import paths
 from lookalike._operations.facets import Fields, wire_fields
 from lookalike._operations.pages import Pages
 from lookalike._queries import wire_queries
+from lookalike.errors import APIError
 from lookalike.types import (
     CalibratedThreshold,
     Calibration,
@@ -64,22 +67,28 @@ def search(
 
     Raises NotFound for an unknown retriever, InvalidRequest with every wrong part.
     """
-    body: dict[str, Any] = {"queries": wire_queries(queries)}
-    optional = {
-        "mode": mode,
-        "filters": None if filters is None else mapping(filters, "filters", _FILTERS),
-        "top_k": top_k,
-        "min_score": min_score,
-        "rerank": None if rerank is None else _stages(rerank),
-        "group_by": group_by,
-        "include": [include] if isinstance(include, str) else include,
-        "facets": None if facets is None else wire_fields(facets, "facets"),
-        "exact": exact or None,
-        "explain": explain or None,
-    }
-    body.update({name: value for name, value in optional.items() if value is not None})
+    body = _body(
+        queries, mode, filters, top_k, min_score, rerank, group_by, include, facets, exact, explain
+    )
     request = Request("POST", f"{paths.retriever(retriever_id)}/search", json=plain(body, ""))
     return (yield from call(Call(request, _results)))
+
+
+def search_batch(
+    retriever_id: str, searches: Sequence[Mapping[str, Any]]
+) -> Operation[tuple[SearchResults | APIError, ...]]:
+    """Several searches in one request, at most 256.
+
+    searches: of each what `search` takes, as a mapping: `{"queries": "red cup", "top_k": 5}`.
+
+    Returns an answer for each search, in order: its results, or the error that `search` would have
+    raised. Raises NotFound for an unknown retriever, InvalidRequest if a search is not written as
+    it has to be.
+    """
+    body = {"searches": [_body(**{**_DEFAULTS, **each}) for each in searches]}
+    path = f"{paths.retriever(retriever_id)}/search/batch"
+    request = Request("POST", path, json=plain(body, ""))
+    return (yield from call(Call(request, _answers)))
 
 
 def get(retriever_id: str) -> Operation[Retriever]:
@@ -138,14 +147,64 @@ def _told(answer: Answer) -> Calibration:
     return Calibration.model_validate(answer.json())
 
 
+_DEFAULTS: dict[str, Any] = {
+    **dict.fromkeys(("mode", "filters", "top_k", "min_score", "rerank", "group_by", "include")),
+    "facets": None,
+    "exact": False,
+    "explain": False,
+}
+
+
+def _body(
+    queries: Queries,
+    mode: str | None,
+    filters: Filters | None,
+    top_k: int | None,
+    min_score: float | str | None,
+    rerank: Any,
+    group_by: str | None,
+    include: str | Sequence[str] | None,
+    facets: Fields | None,
+    exact: bool,
+    explain: bool,
+) -> dict[str, Any]:
+    body: dict[str, Any] = {"queries": wire_queries(queries)}
+    optional = {
+        "mode": mode,
+        "filters": None if filters is None else mapping(filters, "filters", _FILTERS),
+        "top_k": top_k,
+        "min_score": min_score,
+        "rerank": None if rerank is None else _stages(rerank),
+        "group_by": group_by,
+        "include": [include] if isinstance(include, str) else include,
+        "facets": None if facets is None else wire_fields(facets, "facets"),
+        "exact": exact or None,
+        "explain": explain or None,
+    }
+    body.update({name: value for name, value in optional.items() if value is not None})
+    return body
+
+
 def _stages(rerank: Any) -> list[Any]:
     if isinstance(rerank, str):
         raise TypeError(f'rerank: write a stage as a dict: {{"type": "{rerank}"}}')
     return [rerank] if isinstance(rerank, Mapping) else list(rerank)
 
 
+def _answers(answer: Answer) -> tuple[SearchResults | APIError, ...]:
+    return tuple(
+        api_error(replace(answer, status=problem["status"], content=json.dumps(problem).encode()))
+        if (problem := each.get("problem")) is not None
+        else _found(each, answer)
+        for each in answer.json()["answers"]
+    )
+
+
 def _results(answer: Answer) -> SearchResults:
-    document = answer.json()
+    return _found(answer.json(), answer)
+
+
+def _found(document: Any, answer: Answer) -> SearchResults:
     for result in document["results"]:
         for name in ("image_url", "thumbnail_url"):
             if name in result:
