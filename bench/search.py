@@ -1,6 +1,6 @@
 """The index beside the bare engine and beside exact search, on synthetic clustered vectors.
 
-    python bench/search.py [--points 100000] [--million] [--sweep] [--filters]
+    python bench/search.py [--points 100000] [--million] [--sweep] [--filters] [--callers]
                            [--ingest 10000 [--rate 1000]]
 
 What is measured, through `open_index` as the service uses it: recall@10 against exact search in
@@ -8,7 +8,8 @@ float32; latency and searches a second of `Index.query` beside `EdgeShard.query`
 settings on the same shard, each from a NumPy vector to read-out ids, scores and payloads, taking
 turns. The search settings are those that the index has found for itself. `--filters`: recall under
 filters that 1 %, .1 % and .01 % of the points meet, and under one that only neighbours, or only
-strangers, of the query meet. Goals: recall >= .999, throughput >= .95 of
+strangers, of the query meet. `--callers`: searches a second of 1, 4 and 16 callers, beside the same
+callers if each search is a call of its own. Goals: recall >= .999, throughput >= .95 of
 the bare engine's.
 
 Vectors are 5,000 random centres plus noise of .8 a component, normalised – harder than
@@ -29,6 +30,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import qdrant_edge as edge
@@ -280,7 +282,13 @@ def segments(index: EdgeIndex, points: int) -> int:
 
 
 async def measure(
-    points: int, fresh: bool, sweep: bool, filters: bool, ingest: int, rate: float
+    points: int,
+    fresh: bool,
+    sweep: bool,
+    filters: bool,
+    callers: bool,
+    ingest: int,
+    rate: float,
 ) -> bool:
     """Print the figures for one size; whether they reach the goals."""
     print(f"{points:,} x {DIMENSION}, scalar quantisation, top {TOP}")
@@ -303,6 +311,8 @@ async def measure(
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     print(f"  recall@{TOP} against exact search: {found:.4f} (goal {RECALL_GOAL})")
     print(f"  most memory of the process: {memory:.1f} GB; goals {'reached' if good else 'MISSED'}")
+    if callers:
+        await print_callers(index, queries)
     if ingest:
         await print_ingestion(index, points, queries, ingest, rate)
     await index.close()
@@ -342,6 +352,27 @@ async def print_filters(index: EdgeIndex) -> None:
             wanted = {hit.id for hit in exact}
             shares.append(len(wanted & {hit.id for hit in found}) / max(1, len(wanted)))
         print(f"    {name:<18} {np.mean(shares):.4f}  {seconds / FILTERED * 1e3:8.2f}")
+
+
+async def print_callers(index: EdgeIndex, queries: Matrix) -> None:
+    """Searches a second by how many ask at once, with shared calls of the engine and without."""
+    print("  callers   shared calls/s   own calls/s   ratio")
+    for callers in (1, 4, 16):
+        rates: dict[bool, list[float]] = {True: [], False: []}
+        for round_ in range(2 * ROUNDS):
+            shares = round_ % 2 == 0
+            ask = index.query if shares else index._query
+            rest = iter(queries)
+
+            async def call(ask: Any = ask, rest: Any = rest) -> None:
+                for vector in rest:
+                    await ask(Query(vector, TOP))
+
+            started = time.perf_counter()
+            await asyncio.gather(*(call() for _ in range(callers)))
+            rates[shares].append(len(queries) / (time.perf_counter() - started))
+        shared, own = max(rates[True]), max(rates[False])
+        print(f"    {callers:5}   {shared:14,.0f}   {own:11,.0f}   {shared / own:.2f}")
 
 
 async def print_ingestion(
@@ -441,6 +472,7 @@ def main() -> None:
     parser.add_argument("--million", action="store_true", help="1,000,000 points as well")
     parser.add_argument("--fresh", action="store_true", help="build the indexes anew")
     parser.add_argument("--filters", action="store_true", help="print recall under filters")
+    parser.add_argument("--callers", action="store_true", help="print rates of several callers")
     parser.add_argument("--sweep", action="store_true", help="print recall over ef, oversampling")
     parser.add_argument(
         "--ingest", type=int, default=0, metavar="N", help="search while N points are written"
@@ -457,6 +489,7 @@ def main() -> None:
                 arguments.fresh,
                 arguments.sweep,
                 arguments.filters,
+                arguments.callers,
                 arguments.ingest,
                 arguments.rate,
             )

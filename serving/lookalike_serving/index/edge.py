@@ -20,6 +20,7 @@ from typing import Any
 
 from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
+from lookalike_serving.index.coalescing import Coalescing
 from lookalike_serving.index.edge_counts import EdgeCounts
 from lookalike_serving.index.edge_engine import ShardEngine, StoredPoint
 from lookalike_serving.index.edge_store import SLICE, WRITE_SLICE, EdgeStore
@@ -57,6 +58,7 @@ class EdgeIndex:
         self._store = store
         self._dimension = store.manifest.dimension
         self._counts = EdgeCounts()
+        self._asking = Coalescing(self._query, self._query_slice, _BATCH_SLICE)
 
     @classmethod
     async def open(
@@ -187,15 +189,20 @@ class EdgeIndex:
 
     async def query(self, query: Query) -> list[Hit]:
         self._store.recent.append(query.vector)
+        return await self._asking.ask(query)
+
+    async def _query(self, query: Query) -> list[Hit]:
         return await self._store.call(ShardEngine.query, query)
+
+    async def _query_slice(self, queries: Sequence[Query]) -> list[list[Hit]]:
+        return await self._store.call(ShardEngine.query_batch, queries)
 
     async def query_batch(self, queries: Sequence[Query]) -> list[list[Hit]]:
         answers: list[list[Hit]] = []
         for start in range(0, len(queries), _BATCH_SLICE):
             if start:
                 await asyncio.sleep(0)
-            part = queries[start : start + _BATCH_SLICE]
-            answers += await self._store.call(ShardEngine.query_batch, part)
+            answers += await self._query_slice(queries[start : start + _BATCH_SLICE])
         return answers
 
     async def facet(self, key: str, choice: Choice, filter: Filter | None = None) -> ValueCounts:
