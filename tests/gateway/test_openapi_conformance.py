@@ -60,13 +60,14 @@ def completed(case: Any, image: bytes) -> None:
     if "image" in body:
         body["image"] = Binary(image) if has_file else encoded
     search = body.get("request", {}) if case.media_type == "multipart/form-data" else body
-    for facet in body.get("fields") or (search or {}).get("facets") or ():
-        for option in ("ranges", "buckets", "interval"):
-            facet.pop(option, None)
-        facet |= {"field": "status", "type": "terms"}
-    for query in (search or {}).get("queries") or ():
-        query |= {"value": values[query["type"]], "collection": None, "embedding_model": None}
-        query.pop("weight", None)  # several could cancel one another out
+    for part in (body, search or {}, *body.get("searches", ())):
+        for facet in part.get("fields") or part.get("facets") or ():
+            for option in ("ranges", "buckets", "interval"):
+                facet.pop(option, None)
+            facet |= {"field": "status", "type": "terms"}
+        for query in part.get("queries") or ():
+            query |= {"value": values[query["type"]], "collection": None, "embedding_model": None}
+            query.pop("weight", None)  # several could cancel one another out
     if has_file and search and search.get("queries"):
         search["queries"][0] |= {"type": "image", "value": "part:image"}
     named: set[str] = set()

@@ -23,7 +23,10 @@ KEY_PATTERN = rf"^{_NAME}(\.{_NAME})*$"
 
 KEY: Shape = {"type": "string", "maxLength": MAX_KEY, "pattern": KEY_PATTERN}
 TEXT: Shape = {"type": "string", "minLength": 1, "maxLength": MAX_TEXT}
-NUMBER: Shape = {"type": "number", "minimum": -INTEGERS[-1], "maximum": INTEGERS[-1]}
+NUMBER: Shape = {
+    "type": "number",
+    "description": "If it is written without a fraction and an exponent, at most 64 bits.",
+}
 SCALAR: Shape = {
     "anyOf": [{"type": "string", "maxLength": MAX_TEXT}, NUMBER, {"type": "boolean"}],
 }
