@@ -11,7 +11,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
+
+# How long an example takes says more of what else the machine does than of the code.
+settings.register_profile("lookalike", deadline=None)
+settings.load_profile("lookalike")
 
 SHARING = frozenset({"tests/index", "tests/serving", "tests/web"})
 """Folders with such a server. An API server is none: it is up in seconds, and the tests of one take
