@@ -12,20 +12,22 @@ The kernel gives up the lock of a process that is killed, and the next one conti
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lookalike_serving.embed.protocol import WeightsUnreachable
+from lookalike_serving.machine.disk import free_bytes
+from lookalike_serving.machine.files import write_atomically
+from lookalike_serving.machine.locks import locked
 
 PART = 32 * 1024 * 1024
 _AT_ONCE = 4
@@ -55,24 +57,14 @@ class Damaged(WeightsUnreachable):
     """What arrived is not what was announced. It is removed, so another attempt is a new one."""
 
 
-@contextlib.contextmanager
-def only_one(file: Path, said: str) -> Iterator[None]:
-    """Hold the lock of `file`, waiting for it if another process has it."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(file.with_name(f"{file.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            log.info("%s is being fetched by another process: waiting for it", said)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            # A file system without locks: two processes may fetch the same file, each in full.
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP):
-                raise
-        yield
-    finally:
-        os.close(handle)
+def only_one(file: Path, said: str) -> AbstractContextManager[bool]:
+    """Hold the lock of `file`, waiting for it if another process has it. On a file system without
+    locks, two processes may fetch the same file, each in full."""
+
+    def waits() -> None:
+        log.info("%s is being fetched by another process: waiting for it", said)
+
+    return locked(file.with_name(f"{file.name}.lock"), waits)
 
 
 async def fetch(remote: Remote, file: Path, *, part: int = PART) -> None:
@@ -97,7 +89,8 @@ async def fetch(remote: Remote, file: Path, *, part: int = PART) -> None:
                 await asyncio.to_thread(_put, out.fileno(), data, start)
                 arrived.add(start)
                 # After the data: a note never promises what is not there.
-                _write(notes, {**_identity(remote, part), "arrived": sorted(arrived)})
+                said = {**_identity(remote, part), "arrived": sorted(arrived)}
+                write_atomically(notes, json.dumps(said).encode(), durable=False)
                 progress.add(len(data))
 
         async with asyncio.TaskGroup() as group:
@@ -149,8 +142,7 @@ def _verify(scratch: Path, notes: Path, remote: Remote) -> None:
 
 
 def _check_room(file: Path, needed: int, said: str) -> None:
-    stat = os.statvfs(file.parent)
-    free = stat.f_bavail * stat.f_frsize
+    free = free_bytes(file.parent)
     if free < needed:
         raise OSError(
             errno.ENOSPC,
@@ -178,12 +170,6 @@ def _arrived(notes: Path, scratch: Path, remote: Remote, part: int) -> set[int]:
         }
     except (OSError, ValueError, KeyError, TypeError):
         return set()
-
-
-def _write(notes: Path, said: dict[str, Any]) -> None:
-    scratch = notes.with_suffix(".tmp")
-    scratch.write_text(json.dumps(said), "utf-8")
-    scratch.replace(notes)
 
 
 class _Progress:

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -23,6 +21,8 @@ from typing import Any
 
 from lookalike_serving.embed.execution.ways import ChosenBy, Execution, Trial, Way
 from lookalike_serving.machine.cpus import usable_cpus
+from lookalike_serving.machine.files import write_atomically
+from lookalike_serving.machine.locks import locked
 
 _VERSION = 1
 _ENGINES = ("torch", "onnxruntime", "onnxruntime-gpu", "openvino", "open-clip-torch", "timm")
@@ -57,43 +57,15 @@ def remember(cache_dir: Path, fingerprint: str, machine: str, execution: Executi
     """Raises OSError."""
     file = file_of(cache_dir, fingerprint, machine)
     file.parent.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_suffix(f".{os.getpid()}.tmp")
     said = {"version": _VERSION, "machine": machine, "fingerprint": fingerprint}
-    try:
-        scratch.write_text(json.dumps({**said, **asdict(execution)}, indent=1), "utf-8")
-        scratch.replace(file)
-    finally:
-        scratch.unlink(missing_ok=True)
+    content = json.dumps({**said, **asdict(execution)}, indent=1)
+    write_atomically(file, content.encode(), durable=False)
 
 
-@contextmanager
-def turn(cache_dir: Path, fingerprint: str, machine: str) -> Iterator[bool]:
-    """Whether it is this process that measures: never two at once that share the folder.
-
-    The kernel gives the turn back if the process is killed. A folder that cannot be locked is
-    shared with nobody who could know.
-    """
-    file = file_of(cache_dir, fingerprint, machine).with_suffix(".lock")
-    import fcntl
-
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError:
-        yield True
-        return
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:
-            pass
-        yield True
-    finally:
-        with suppress(OSError):
-            os.close(handle)
+def turn(cache_dir: Path, fingerprint: str, machine: str) -> AbstractContextManager[bool]:
+    """Whether it is this process that measures: never two at once that share the folder. Raises
+    OSError."""
+    return locked(file_of(cache_dir, fingerprint, machine).with_suffix(".lock"))
 
 
 def file_of(cache_dir: Path, fingerprint: str, machine: str) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from lookalike_crds.image_collection import ModelSpec, Precision
 from lookalike_serving.embed.execution.ways import TORCH, ChosenBy, Execution, Way
-from lookalike_serving.embed.protocol import Embedder
+from lookalike_serving.embed.protocol import Embedder, EmbedderInfo
 from lookalike_serving.embed.provider import ModelProvider
 
 
@@ -25,13 +25,30 @@ class Ways:
 class Source(ABC):
     """What a provider has read. `embedder` uses it up; `copy` is for who needs it again."""
 
-    name: str
-    fingerprint: str
-    """As in `EmbedderInfo`."""
-    device: str
-    reads_texts: bool
-    size: int
-    """Bytes of its weights in memory."""
+    info: EmbedderInfo
+    """Without what depends on the way."""
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self.info.fingerprint
+
+    @property
+    def device(self) -> str:
+        """The fastest there is for it."""
+        return self.info.device
+
+    @property
+    def reads_texts(self) -> bool:
+        return self.info.supports_text
+
+    @property
+    def size(self) -> int:
+        """Bytes of its weights in memory."""
+        return self.info.bytes
 
     @abstractmethod
     def ways(self) -> Ways: ...

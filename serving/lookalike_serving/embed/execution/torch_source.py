@@ -45,27 +45,10 @@ class TorchSource(Source):
     """Its `encode` is replaced by the one of the engine, behind `cut`."""
     preprocessing: Preprocessing
     info: EmbedderInfo
-    """Without what depends on the way."""
     cache_dir: Path
 
     @property
-    def name(self) -> str:  # type: ignore[override]
-        return self.info.name
-
-    @property
-    def fingerprint(self) -> str:  # type: ignore[override]
-        return self.info.fingerprint
-
-    @property
-    def device(self) -> str:  # type: ignore[override]
-        return self.info.device
-
-    @property
-    def reads_texts(self) -> bool:  # type: ignore[override]
-        return self.text is not None
-
-    @property
-    def size(self) -> int:  # type: ignore[override]
+    def size(self) -> int:
         return sum(each.numel() * each.element_size() for each in self.model.parameters())
 
     def ways(self) -> Ways:

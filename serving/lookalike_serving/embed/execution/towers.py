@@ -24,12 +24,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from lookalike_serving.embed.execution.sessions import onnx_runtime_session, openvino_model
 from lookalike_serving.embed.execution.ways import COMPILE, ONNX_RUNTIME, OPENVINO, TORCH, Way
 from lookalike_serving.embed.layout import layout_of, turn_weights
 
 Encoder = Callable[[torch.Tensor], torch.Tensor]
 DTYPES = {"FP32": torch.float32, "BF16": torch.bfloat16, "FP16": torch.float16}
-OPENVINO_NAMES = {"FP32": "f32", "BF16": "bf16", "FP16": "f16"}
 INSTALL = {
     OPENVINO: "pip install 'lookalike[openvino]'",
     ONNX_RUNTIME: "pip install 'lookalike[onnx]' onnx",
@@ -123,31 +123,21 @@ def _cast(part: Part, call: Encoder, way: Way) -> Encoder:
 
 
 def _openvino(part: Part, way: Way, place: Path) -> Encoder:
-    import openvino
-
     folder = place / f"{part.name}.openvino"
     if not folder.is_dir():
+        import openvino
+
         with _made(folder) as scratch, _traceable():
             shape = [-1 if n in part.varies else size for n, size in enumerate(part.example.shape)]
             model = openvino.convert_model(
                 Tower(part.weights, part.call), example_input=part.example, input=[shape]
             )
             openvino.save_model(model, scratch / "model.xml", compress_to_fp16=False)
-    compiled = openvino.Core().compile_model(
-        folder / "model.xml",
-        "CPU",
-        {
-            "INFERENCE_PRECISION_HINT": OPENVINO_NAMES[way.precision],
-            "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-            "PERFORMANCE_HINT": "LATENCY",
-        },
-    )
+    compiled = openvino_model(folder / "model.xml", way.precision)
     return lambda given: torch.from_numpy(compiled(given.numpy())[0].copy())
 
 
 def _onnx_runtime(part: Part, place: Path) -> Encoder:
-    import onnxruntime
-
     folder = place / f"{part.name}.onnx"
     if not folder.is_dir():
         with _made(folder) as scratch, _traceable():
@@ -160,12 +150,7 @@ def _onnx_runtime(part: Part, place: Path) -> Encoder:
                 output_names=["vectors"],
                 dynamic_axes={"given": {0: "n"}, "vectors": {0: "n"}},
             )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(
-        str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnx_runtime_session(folder / "model.onnx", "CPUExecutionProvider")
 
     def run(given: torch.Tensor) -> torch.Tensor:
         if part.name == "text":

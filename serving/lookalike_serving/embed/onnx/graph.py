@@ -14,13 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
-import torch
 from numpy.typing import NDArray
 
+from lookalike_serving.embed.execution.sessions import onnx_runtime_session, openvino_model
 from lookalike_serving.embed.execution.source import Ways
 from lookalike_serving.embed.execution.towers import (
     INSTALL,
-    OPENVINO_NAMES,
     openvino_precisions,
 )
 from lookalike_serving.embed.execution.ways import ONNX_RUNTIME, OPENVINO, Way
@@ -74,10 +73,7 @@ class Session(Protocol):
 class OnnxRuntimeSession:
     def __init__(self, file: Path, provider: str) -> None:
         """`provider`: CPU, CUDA, OpenVINO."""
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        options.log_severity_level = 3
-        self._session = ort.InferenceSession(str(file), options, providers=[f"{provider}{_SUFFIX}"])
+        self._session = onnx_runtime_session(file, f"{provider}{_SUFFIX}")
         if f"{provider}{_SUFFIX}" not in self._session.get_providers():
             raise ModelError(f"ONNX Runtime falls back to the CPU: {provider} does not work here")
         self.inputs = [Node(n.name, n.type, tuple(n.shape)) for n in self._session.get_inputs()]
@@ -89,18 +85,7 @@ class OnnxRuntimeSession:
 
 class OpenVinoSession:
     def __init__(self, file: Path, precision: str) -> None:
-        """`precision`: f32, bf16, f16: what it computes in, whatever the graph's types are."""
-        import openvino
-
-        self._compiled = openvino.Core().compile_model(
-            str(file),
-            "CPU",
-            {
-                "INFERENCE_PRECISION_HINT": precision,
-                "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-                "PERFORMANCE_HINT": "LATENCY",
-            },
-        )
+        self._compiled = openvino_model(file, precision)
         self.inputs = [_node_of(each) for each in self._compiled.inputs]
         self.outputs = [_node_of(each) for each in self._compiled.outputs]
 
@@ -191,7 +176,7 @@ def device_of(way: Way) -> str:
 
 def _session(file: Path, way: Way) -> Session:
     if way.engine == OPENVINO:
-        return OpenVinoSession(file, OPENVINO_NAMES[way.precision])
+        return OpenVinoSession(file, way.precision)
     return OnnxRuntimeSession(file, way.engine.removeprefix(ONNX_RUNTIME).strip() or "CPU")
 
 

@@ -85,24 +85,8 @@ class OnnxSource(Source):
     text: TextTower | None
 
     @property
-    def name(self) -> str:  # type: ignore[override]
-        return self.info.name
-
-    @property
-    def fingerprint(self) -> str:  # type: ignore[override]
-        return self.info.fingerprint
-
-    @property
-    def device(self) -> str:  # type: ignore[override]
+    def device(self) -> str:
         return "cuda" if any(device_of(way) == "cuda" for way in ways().available) else "cpu"
-
-    @property
-    def reads_texts(self) -> bool:  # type: ignore[override]
-        return self.text is not None
-
-    @property
-    def size(self) -> int:  # type: ignore[override]
-        return self.info.bytes
 
     def ways(self) -> Ways:
         return ways()
