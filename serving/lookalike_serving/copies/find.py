@@ -340,25 +340,16 @@ async def _stored_picture(service: Service, books: Books, candidate: _Candidate)
     if known is not None:
         return known
     made = None
-    if origin.features is not None:
-        made = _kept(await books.features_of(candidate.id, origin.sha256), origin)
+    if origin.features is not None and origin.width is not None and origin.height is not None:
+        from lookalike_serving.duplicates.compare import StoredPicture
+
+        features = await books.features_of(candidate.id, origin.sha256)
+        made = StoredPicture.kept(features, origin.copies, origin.width, origin.height)
     if made is None:
         data, _ = await service.images.get(origin.image)
         made = await service.in_thread(_made, data, origin, service.config.fetch.max_pixels)
     service.pictures[key] = made
     return made
-
-
-def _kept(features: str | None, origin: Origin) -> StoredPicture | None:
-    """None if they cannot be used."""
-    from lookalike_serving.duplicates.compare import StoredPicture
-    from lookalike_serving.duplicates.features import Features
-    from lookalike_serving.duplicates.hashes import Hashes
-
-    kept, hashes = Features.read(features), Hashes.read(origin.copies)
-    if kept is None or hashes is None or origin.width is None or origin.height is None:
-        return None
-    return StoredPicture(kept, hashes, origin.width, origin.height)
 
 
 def _made(data: bytes, origin: Origin, max_pixels: int) -> StoredPicture:

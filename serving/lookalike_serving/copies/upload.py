@@ -102,15 +102,14 @@ async def write_checked(
             vector=point.vector,
         )
         first = found.matches[0].document.origin.document_id if found.matches else None
-        there = None if first is None else ids.point_id(state.name, first)
         if first is not None and reject:
-            return Decision(first, there, written=False)
+            return Decision(first, written=False)
         if first is not None:
             metadata, origin = split(point.payload)
             linked = payload(metadata, replace(origin, duplicate_of=first))
             point = replace(point, payload=linked)
         await releasing(state, service.images).upsert([point])
-        return Decision(first, there)
+        return Decision(first)
 
 
 def _told(collection: str, match: Match) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from lookalike_crds.image_collection import DuplicatesSpec
 from lookalike_crds.moments import now_text
+from lookalike_serving.books.record import KeptFeatures
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.embed.batching import BatchedEmbedder
@@ -47,6 +48,10 @@ class Seen:
     """`Hashes.stored()`, if the collection keeps them."""
     features: str | None = None
     """`Features.stored()`, if they were asked for."""
+
+    @property
+    def kept_features(self) -> KeptFeatures | None:
+        return None if self.features is None else KeptFeatures(self.file.sha256, self.features)
 
     @property
     def format(self) -> str:

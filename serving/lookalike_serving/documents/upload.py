@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lookalike_crds.failures import ALREADY_THERE
-from lookalike_serving.books.record import KeptFeatures
 from lookalike_serving.documents import ids
 from lookalike_serving.documents.build import Kept, Seen, document, look
 from lookalike_serving.documents.layout import Origin, split
@@ -100,10 +99,8 @@ async def _write(
             before=before,
             duplicate_of=duplicate_of,
         )
-        if seen.features is not None:  # before the document that says so
-            books = await service.books(state.name)
-            kept = KeptFeatures(seen.file.sha256, seen.features)
-            await books.note_features({point: kept})
+        if (kept := seen.kept_features) is not None:  # before the document that says so
+            await (await service.books(state.name)).note_features({point: kept})
         try:
             await index.upsert([made.point])
         except (IndexFull, IndexRefused):

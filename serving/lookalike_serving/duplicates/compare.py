@@ -71,6 +71,14 @@ class StoredPicture:
         if not isinstance(seen, Features):
             self._seen = np.ascontiguousarray(scaled(seen, VIEW_SIDE))
 
+    @classmethod
+    def kept(
+        cls, features: str | None, hashes: str | None, width: int, height: int
+    ) -> StoredPicture | None:
+        """By what is stored of a document, without its image; None if that cannot be used."""
+        seen, known = Features.read(features), Hashes.read(hashes)
+        return None if seen is None or known is None else StoredPicture(seen, known, width, height)
+
     @cached_property
     def view(self) -> Pixels:
         return self._seen.view() if isinstance(self._seen, Features) else self._seen

@@ -101,7 +101,7 @@ class Query:
     ef: int | None = None
     """HNSW beam width; None: what the index has found for itself, or the engine's default."""
     oversampling: float | None = None
-    """Quantised candidates for each result, to be scored again in full; None as for `ef`."""
+    """With `ef`: quantised candidates for each result, to be scored in full; None as there."""
     exact: bool = False
     with_payload: bool | tuple[str, ...] = True
     """True: all; False: none; names: just these keys (dots for nested)."""
@@ -165,8 +165,6 @@ class Decision:
 
     copy_of: str | None = None
     """Id of the document that it is a copy of."""
-    point: str | None = None
-    """The point of that one."""
     written: bool = True
 
 

@@ -22,7 +22,7 @@ from lookalike_crds.progress import ByCause
 from lookalike_crds.source_kinds import UrlsSource
 from lookalike_serving.books.record import KeptFeatures, Scope
 from lookalike_serving.books.store import Books
-from lookalike_serving.documents.build import Kept, Seen, document, look
+from lookalike_serving.documents.build import Kept, document, look
 from lookalike_serving.documents.carrying import carried
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.layout import Origin, payload, split
@@ -469,7 +469,7 @@ class Worker:
         warnings = (*(_lost(task, each) for each in lost), *cautions)
         decided = self._on_ingest is not OnIngest.ALLOW and not same
         return _Ready(
-            task, made.point, warnings, _kept_features(seen), file.data if decided else None
+            task, made.point, warnings, seen.kept_features, file.data if decided else None
         )
 
     async def _labelled(self, task: Task) -> tuple[dict[str, Any], str | None, tuple[ByCause, ...]]:
@@ -520,7 +520,7 @@ class Worker:
             kept=kept,
             max_pixels=self._config.fetch.max_pixels,
         )
-        return _Ready(task, point, (), _kept_features(seen))
+        return _Ready(task, point, (), seen.kept_features)
 
     def _known(self, task: Task) -> Validators:
         """What is to be asked of the server of an image: empty unless its bytes can be spared."""
@@ -547,10 +547,6 @@ class Worker:
     async def _rewrite(self, task: Task, mark: str, validators: Validators) -> None:
         assert self._store is not None
         await rewrite_payload(self._store, self._collection, self._checker, task, mark, validators)
-
-
-def _kept_features(seen: Seen) -> KeptFeatures | None:
-    return None if seen.features is None else KeptFeatures(seen.file.sha256, seen.features)
 
 
 def _validators_of(stored: Origin) -> Validators:

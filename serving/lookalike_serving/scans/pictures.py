@@ -11,7 +11,6 @@ from typing import ParamSpec, TypeVar
 from cachetools import LRUCache
 
 from lookalike_serving.duplicates.compare import Picture, StoredPicture, compare, exact
-from lookalike_serving.duplicates.features import Features
 from lookalike_serving.duplicates.hashes import Hashes
 from lookalike_serving.duplicates.thresholds import Thresholds
 from lookalike_serving.duplicates.verdicts import Verdict
@@ -86,11 +85,9 @@ class Pictures:
 
 def _by_features(document: Scanned, stored: str | None) -> StoredPicture | None:
     """None if they cannot be used."""
-    features, hashes = Features.read(stored), Hashes.read(document.hashes)
-    if features is None or hashes is None:
-        return None
-    picture = StoredPicture(features, hashes, document.width, document.height)
-    _ = picture.variants
+    picture = StoredPicture.kept(stored, document.hashes, document.width, document.height)
+    if picture is not None:
+        _ = picture.variants
     return picture
 
 

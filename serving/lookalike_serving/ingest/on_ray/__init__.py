@@ -8,7 +8,7 @@
 A decoder is the worker of every other run, whose model happens to be somewhere else. So sources,
 results and accounts are those of a Job.
 
-`join`, `pipeline`: the driver's side. `decoding`: an actor that is such a worker. `embedding`: the
-actors with the model, and the one that hands batches to them. `remote_embedder`: the model as a
-decoder sees it.
+`joining`, `pipeline`, `slots`: the driver's side, and the actor that is such a worker. `embedding`:
+the actors with the model, the one that hands batches to them, and the model as a decoder sees it.
+`submit`: the pod that hands the run to a cluster.
 """
