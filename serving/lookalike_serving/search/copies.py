@@ -18,7 +18,6 @@ from lookalike_serving.copies.upload import sensitivity_of
 from lookalike_serving.documents.layout import RESERVED, payload
 from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.problems import wrong
-from lookalike_serving.search.cut_off import CutOff
 from lookalike_serving.search.embedding import query_bytes
 from lookalike_serving.search.plan import Include, fields_of, unindexed_warnings
 from lookalike_serving.search.request import QueryType, SearchRequest
@@ -42,7 +41,7 @@ async def search_copies(
     Raises Problem (wrong request, closed collection, no OpenCV), ImageError, ModelError and
     IndexFailure.
     """
-    cut = _checked(request)
+    least = _checked(request)
     states = [service.collection(each.name) for each in retriever.collections]
     tree = parse_filters(request.filters, fields_of(states))
     wanted = request.top_k or retriever.search.top_k
@@ -69,7 +68,7 @@ async def search_copies(
         (state.name, match)
         for state, each in zip(states, found, strict=True)
         for match in each.matches
-        if cut.min_score is None or match.comparison.confidence >= cut.min_score
+        if least is None or match.comparison.confidence >= least
     ]
     told.sort(key=lambda each: each[1].comparison.order, reverse=True)
     base = (service.config.http.public_url or "").rstrip("/")
@@ -83,7 +82,7 @@ async def search_copies(
     return timed(results, clock, list(dict.fromkeys(warnings)))
 
 
-def _checked(request: SearchRequest) -> CutOff:
+def _checked(request: SearchRequest) -> float | None:
     """The lowest confidence that is wanted. Raises Problem 422."""
     for name in _REFUSED:
         if getattr(request, name) not in (None, False):
@@ -94,7 +93,7 @@ def _checked(request: SearchRequest) -> CutOff:
         raise wrong("include", "vector is not available with mode copies: leave it out")
     if request.min_score == AUTO:
         raise wrong("min_score", "is a number with mode copies: the score is the confidence")
-    return CutOff(request.min_score)
+    return request.min_score
 
 
 def _result(collection: str, match: Match, include: Include, base: str) -> dict[str, Any]:

@@ -66,13 +66,14 @@ async def cut_off(service: Service, retriever: RetrieverConfig, request: SearchR
         if asked == AUTO:
             raise
         return _without(f"the calibration cannot be read: {failure}")
-    if calibration is None or (stale := changed(calibration, scale_of(service, retriever))):
-        reason = f"retriever {retriever.name!r} has no calibration: {_REMEDY}"
-        if calibration is not None:
-            reason = (
-                f"the calibration of {calibration.made_at} no longer holds, since this has "
-                f"changed: {', '.join(stale)}. Calibrate again: {_REMEDY}"
-            )
+    reason = f"retriever {retriever.name!r} has no calibration: {_REMEDY}"
+    if calibration is not None and (stale := changed(calibration, scale_of(service, retriever))):
+        reason = (
+            f"the calibration of {calibration.made_at} no longer holds, since this has changed: "
+            f"{', '.join(stale)}. Calibrate again: {_REMEDY}"
+        )
+        calibration = None
+    if calibration is None:
         if asked == AUTO:
             raise Problem(NOT_CALIBRATED, f"min_score is auto, but {reason}")
         return _without(reason)
@@ -92,7 +93,9 @@ def _other_scores(
     kind: QueryKind,
 ) -> str | None:
     """Why the calibrated thresholds do not hold for a request; None if one does."""
-    if changed(calibration, scale_of(service, retriever, request.rerank)):
+    if request.rerank is not None and changed(
+        calibration, scale_of(service, retriever, request.rerank)
+    ):
         return (
             "the calibration holds for the re-ranking stages of the retriever, and the request "
             "has others: leave out rerank, or write a number"
