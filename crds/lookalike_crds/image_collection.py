@@ -832,6 +832,17 @@ class SearchSettingsStatus(Status):
     queries: int = Field(ge=0, description="The number of queries that were measured.")
     measured_at: str = Field(max_length=64, description="RFC 3339: when they were measured.")
 
+    @property
+    def in_words(self) -> str:
+        """With the remedy if the target was not reached."""
+        told = f"recall {self.recall:.4f} at ef {self.ef}"
+        if self.recall >= self.recall_target:
+            return told
+        return (
+            f"{told}, below the target of {self.recall_target:g}: raise spec.vector.hnsw.m and "
+            "efConstruct, or lower spec.vector.recallTarget"
+        )
+
 
 class ImageCollectionStatus(Status):
     """What the operator last saw."""

@@ -131,11 +131,11 @@ class Observer:
             ca=None if ca is None else await self.secrets.value(ca),
         )
 
-    async def _report(self, snapshot: CollectionSnapshot) -> CollectionReport | None:
+    async def _report(self, snapshot: CollectionSnapshot) -> CollectionReport:
         gateway = gateway_of(snapshot)
         if gateway is None or not gateway.available:
-            return None
-        return await self.report(snapshot.meta, gateway)
+            return CollectionReport()
+        return await self.report(snapshot.meta, gateway) or CollectionReport()
 
     async def _index(
         self, snapshot: CollectionSnapshot, spec: ImageCollectionSpec

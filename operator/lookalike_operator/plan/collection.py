@@ -31,7 +31,6 @@ from lookalike_operator.plan import (
     duplicate_scans,
     indexes,
     model_change,
-    search_settings,
 )
 from lookalike_operator.plan.causes import Cause
 from lookalike_operator.plan.collection_conditions import Situation
@@ -348,7 +347,9 @@ class _Work:
                 "previous": self._previous(),
                 "run": self.run_status(),
                 "last_duplicate_scan": duplicate_scans.reported(snapshot),
-                "search_settings": search_settings.reported(snapshot),
+                "search_settings": (
+                    snapshot.report.search_settings or snapshot.status.search_settings
+                ),
             }
         )
         return Situation(

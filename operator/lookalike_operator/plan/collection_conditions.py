@@ -16,7 +16,7 @@ from lookalike_crds.lost import what_was_lost
 from lookalike_crds.naming import described
 from lookalike_crds.qdrant_versions import OLDEST, SINCE, lacking, parsed, too_old, written
 from lookalike_crds.switching import Held
-from lookalike_operator.plan import indexes, search_settings
+from lookalike_operator.plan import indexes
 from lookalike_operator.plan.causes import Cause, claim_cause, refused_pod, worst
 from lookalike_operator.plan.conditions import Judged, judged
 from lookalike_operator.plan.ingestion_ray_job import KIND as RAY_JOB_KIND
@@ -217,8 +217,10 @@ def _index(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
 def _measured(situation: Situation, found: Judged) -> Judged:
     """How well an index is searched is told with the condition that it is there."""
     settings = situation.status.search_settings
-    message = found.message + search_settings.in_words(settings)
-    if search_settings.below_target(settings):
+    if settings is None:
+        return found
+    message = f"{found.message}; {settings.in_words}"
+    if settings.recall < settings.recall_target:
         return judged("IndexReady", True, "RecallBelowTarget", message)
     return replace(found, message=message)
 

@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from lookalike_crds.image_collection import GPU
 from lookalike_crds.quantities import amount
 from lookalike_operator.plan import places
 from lookalike_operator.plan.changes import Change, Changes
@@ -16,7 +17,6 @@ from lookalike_operator.plan.compare import Difference, differences
 from lookalike_operator.plan.model import Manifest, ObjectRef, Plan, ref_of
 from lookalike_operator.plan.names import TEMPLATE_DIGEST
 
-GPU = "nvidia.com/gpu"
 _UPGRADE_MINUTES = 10
 """Time for a new Ray cluster with its model, and the minute for which KubeRay keeps the old one."""
 _MOST_DIFFERENCES = 4

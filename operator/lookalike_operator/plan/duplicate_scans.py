@@ -16,16 +16,12 @@ def is_awaited(spec: ImageCollectionSpec) -> bool:
 
 def reported(snapshot: CollectionSnapshot) -> DuplicateScanStatus | None:
     """What the status says: what was told last."""
-    return _told_now(snapshot) or snapshot.status.last_duplicate_scan
-
-
-def _told_now(snapshot: CollectionSnapshot) -> DuplicateScanStatus | None:
-    return None if snapshot.report is None else snapshot.report.last_duplicate_scan
+    return snapshot.report.last_duplicate_scan or snapshot.status.last_duplicate_scan
 
 
 def event(snapshot: CollectionSnapshot) -> Event | None:
     """The end of a scan, once."""
-    scan, before = _told_now(snapshot), snapshot.status.last_duplicate_scan
+    scan, before = snapshot.report.last_duplicate_scan, snapshot.status.last_duplicate_scan
     if scan is None or (before is not None and before.id == scan.id):
         return None
     if scan.state == "Failed":

@@ -118,9 +118,8 @@ def ingestion_template(
         "ports": [PROGRESS],
         "terminationMessagePath": TERMINATION_LOG,
     }
-    template = pod_template(owner, [container], mounted, labels)
-    template["spec"]["restartPolicy"] = "Never"
-    return with_pod_template(template, spec.ingestion.pod_template, template["metadata"]["labels"])
+    added = spec.ingestion.pod_template
+    return pod_template(owner, container, mounted, labels, added, restarts=False)
 
 
 def ingestion_container(
@@ -149,22 +148,28 @@ def run_environment(run: str) -> list[dict[str, Any]]:
 
 def pod_template(
     owner: Owner,
-    containers: list[dict[str, Any]],
+    container: dict[str, Any],
     mounted: list[places.Mount],
     labels: Mapping[str, str],
+    added: Mapping[str, Any] | None,
+    *,
+    restarts: bool = True,
 ) -> dict[str, Any]:
-    """PodTemplateSpec of an ingestion pod, without what the user adds to it."""
-    return {
-        "metadata": {"labels": {**owner.labels(Component.INGESTION), **labels}},
+    """PodTemplateSpec of an ingestion pod, with what the user has `added` to it."""
+    own_labels = {**owner.labels(Component.INGESTION), **labels}
+    template = {
+        "metadata": {"labels": own_labels},
         "spec": {
             "terminationGracePeriodSeconds": _GRACE_SECONDS,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "securityContext": pod_security(),
-            "containers": containers,
+            "containers": [container],
             "volumes": [mount.volume for mount in mounted],
+            **({} if restarts else {"restartPolicy": "Never"}),
         },
     }
+    return with_pod_template(template, added, own_labels)
 
 
 def workers(spec: ImageCollectionSpec) -> int:

@@ -27,7 +27,7 @@ from lookalike_operator.plan.ingestion_pod import (
 )
 from lookalike_operator.plan.model import Manifest, Settings
 from lookalike_operator.plan.names import RAY_JOB, RUN, Component, Owner, ingestion_ray_job
-from lookalike_operator.plan.pod_template import digest_of, with_pod_template
+from lookalike_operator.plan.pod_template import digest_of
 
 API = "ray.io/v1/RayJob"
 KIND = "RayJob"
@@ -169,8 +169,7 @@ def _node(
     has it."""
     mounted = mounts(owner, spec, gateway)
     container = ingestion_container(settings, mounted, resources)
-    template = pod_template(owner, [container], mounted, labels)
-    return with_pod_template(template, spec.ingestion.pod_template, template["metadata"]["labels"])
+    return pod_template(owner, container, mounted, labels, spec.ingestion.pod_template)
 
 
 def _head(
@@ -187,9 +186,8 @@ def _head(
         "env": [*serving_pod.environment(), *run_environment(_RUN_LABEL)],
         "ports": [*ray_cluster.HEAD_PORTS, PROGRESS],
     }
-    template = pod_template(owner, [container], mounted, labels)
-    override = ray_cluster.for_head(spec.ingestion.pod_template)
-    return with_pod_template(template, override, template["metadata"]["labels"])
+    added = ray_cluster.for_head(spec.ingestion.pod_template)
+    return pod_template(owner, container, mounted, labels, added)
 
 
 def _submitter(
@@ -206,7 +204,5 @@ def _submitter(
         "args": ["--result", TERMINATION_LOG, "--", *driver],
         "terminationMessagePath": TERMINATION_LOG,
     }
-    template = pod_template(owner, [container], mounted, labels)
-    template["spec"]["restartPolicy"] = "Never"
-    override = ray_cluster.for_head(spec.ingestion.pod_template)
-    return with_pod_template(template, override, template["metadata"]["labels"])
+    added = ray_cluster.for_head(spec.ingestion.pod_template)
+    return pod_template(owner, container, mounted, labels, added, restarts=False)

@@ -225,8 +225,8 @@ class CollectionSnapshot:
     """Pods of its Jobs."""
     progress: Mapping[str, WorkerProgress] = field(default_factory=dict)
     """Ingestion pod that runs and answers -> how far it is."""
-    report: CollectionReport | None = None
-    """Of a serving pod; None if none answered."""
+    report: CollectionReport = field(default_factory=CollectionReport)
+    """Of a serving pod; empty if none answered."""
     refused_pods: Mapping[str, str] = field(default_factory=dict)
     """Job that has none -> why the API server takes none."""
     unprovisioned: Mapping[str, str] = field(default_factory=dict)

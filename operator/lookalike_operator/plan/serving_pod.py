@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lookalike_crds.image_collection import ResourceList
+from lookalike_crds.image_collection import GPU, ResourceList
 from lookalike_crds.retriever import RetrieverSpec
 from lookalike_operator.plan import claims, places
 from lookalike_operator.plan.model import CollectionFacts, Settings
@@ -19,7 +19,6 @@ from lookalike_operator.plan.names import (
 from lookalike_operator.plan.pod_template import container_security, pod_security
 
 CONTAINER = "serving"
-GPU = "nvidia.com/gpu"
 _REQUESTS = {"cpu": "500m", "memory": "1280Mi"}
 """`bench/memory.py` finds 1.20 GB with the demo model: Ray's and Serve's processes .57, the replica
 with torch, model and index .63. A larger model adds its weights."""

@@ -16,7 +16,6 @@ from lookalike_serving.gateway.openapi import problems
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import CollectionName
 from lookalike_serving.index.protocol import IndexFailure
-from lookalike_serving.index.tuning import below_target
 from lookalike_serving.index.unfit import retyped_warnings
 from lookalike_serving.scans.record import status_of
 from lookalike_serving.together import together
@@ -131,9 +130,10 @@ async def _told(request: Request, config: CollectionConfig) -> dict[str, Any]:
     except IndexFailure as failure:
         return told | {"state": "Unavailable", "reason": str(failure)}
     if info.tuning is not None:
-        told["search_settings"] = info.tuning.status().model_dump()
+        settings = info.tuning.status()
+        told["search_settings"] = settings.model_dump()
         if not info.tuning.reached:
-            warnings.append(below_target(info.tuning))
+            warnings.append(settings.in_words)
     return told | {
         "state": "Ready",
         "documents": info.points,

@@ -46,10 +46,9 @@ from lookalike_serving.index.protocol import (
     ValueCounts,
 )
 from lookalike_serving.index.scores import engine_threshold, score_of
-from lookalike_serving.index.tuning import EF, Tuning, decoded, oversampling
+from lookalike_serving.index.tuning import EF, Tuning, decoded, oversampling, usual
 from lookalike_serving.index.values import checked_path, checked_vector
 
-_MOST_PARAMS = 1_000
 StoredPoint = tuple[str, Any, dict[str, Any]]
 """(id, vector as a list of floats or {} for none, payload), all checked."""
 
@@ -102,8 +101,7 @@ class ShardEngine:
         self._dimension = place.manifest.dimension
         self._distance = Distance(place.manifest.distance or Distance.COSINE)
         self._oversampling = oversampling(place.vector) if tuning is None else tuning.oversampling
-        self._tuned: dict[int, edge.SearchParams] = {}
-        """By the number of results."""
+        self._usual = usual(self._params_for, place.vector, tuning)
         if place.fields is not None:
             self.take_fields(place.fields)
 
@@ -288,13 +286,11 @@ class ShardEngine:
         if query.ef is not None or query.exact:
             oversampled = query.oversampling or self._oversampling
             return edge_settings.search_params(query.ef or EF, query.exact, oversampled)
-        top = query.limit + query.offset
-        if (params := self._tuned.get(top)) is None:
-            ef = EF if self._tuning is None else self._tuning.beam(top)
-            params = edge_settings.search_params(ef, False, self._oversampling)
-            if len(self._tuned) < _MOST_PARAMS:
-                self._tuned[top] = params
-        return params
+        return self._usual(query.limit + query.offset)
+
+    @staticmethod
+    def _params_for(ef: int, oversampled: float) -> edge.SearchParams:
+        return edge_settings.search_params(ef, False, oversampled)
 
     def _hits(self, points: list[edge.ScoredPoint], query: Query) -> list[Hit]:
         if self._distance is not Distance.EUCLID and not query.with_vector:

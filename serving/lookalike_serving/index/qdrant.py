@@ -44,13 +44,13 @@ from lookalike_serving.index.protocol import (
 )
 from lookalike_serving.index.qdrant_client import CredentialFiles
 from lookalike_serving.index.qdrant_collection import (
-    METADATA,
     Wanted,
     adopted,
     as_made,
     ensure_collection,
     former_of,
     note_tuning,
+    own_metadata,
     tuning_of,
     types_of,
 )
@@ -59,7 +59,7 @@ from lookalike_serving.index.qdrant_errors import CollectionLost
 from lookalike_serving.index.qdrant_filters import NeedsNewer, compile_filter
 from lookalike_serving.index.recall import tuned
 from lookalike_serving.index.scores import engine_threshold, score_of
-from lookalike_serving.index.tuning import EF, Tuning, oversampling
+from lookalike_serving.index.tuning import Tuning, oversampling, usual
 from lookalike_serving.index.values import (
     checked_id,
     checked_path,
@@ -87,7 +87,7 @@ class QdrantIndex:
         self._take(wanted)
         self._where = connection.where
         self._distance = Distance.COSINE if wanted.vector is None else wanted.vector.distance
-        self._tuning: Tuning | None = None
+        self._take_tuning(None)
 
     @classmethod
     async def open(
@@ -155,7 +155,7 @@ class QdrantIndex:
         info = await connection.call(
             f"reading collection {name}", lambda client: client.get_collection(name)
         )
-        made_for = (info.config.metadata or {}).get(METADATA) or {}
+        made_for = own_metadata(info)
         dimension, distance = made_for.get("dimension"), made_for.get("distance")
         vector = VectorSpec() if distance is None else VectorSpec(distance=Distance(distance))
         return cls(connection, Wanted(name, vector, dimension, None, ()))
@@ -191,10 +191,15 @@ class QdrantIndex:
 
     async def _ensure(self) -> None:
         where, local = self._where, self._connection.is_local
-        self._tuning = await self._connection.call(
+        tuning = await self._connection.call(
             f"opening collection {self._name}",
             lambda client: ensure_collection(client, self._wanted, where, local=local),
         )
+        self._take_tuning(tuning)
+
+    def _take_tuning(self, tuning: Tuning | None) -> None:
+        self._tuning = tuning
+        self._usual = usual(_rescored, self._wanted.vector, tuning)
 
     async def _call(self, doing: str, make: Callable[[AsyncQdrantClient], Awaitable[T]]) -> T:
         doing = f"{doing} collection {self._name}"
@@ -421,13 +426,11 @@ class QdrantIndex:
         if query.exact:
             ignored = models.QuantizationSearchParams(ignore=True)
             return models.SearchParams(exact=True, quantization=ignored)
-        ef, usual = EF, oversampling(self._wanted.vector)
-        if (tuning := self._tuning) is not None:
-            ef, usual = tuning.beam(query.limit + query.offset), tuning.oversampling
-        rescored = models.QuantizationSearchParams(
-            rescore=True, oversampling=query.oversampling or usual
-        )
-        return models.SearchParams(hnsw_ef=query.ef or ef, quantization=rescored)
+        if query.ef is None:
+            return self._usual(query.limit + query.offset)
+        measured = None if self._tuning is None else self._tuning.oversampling
+        oversampled = query.oversampling or measured or oversampling(self._wanted.vector)
+        return _rescored(query.ef, oversampled)
 
     def _hit(self, point: models.ScoredPoint, query: Query) -> Hit:
         score, distance = score_of(self._distance, point.score)
@@ -443,7 +446,8 @@ class QdrantIndex:
         points = await self.count()
         info = await self._call("reading", lambda client: client.get_collection(self._name))
         types = types_of(info)
-        self._tuning = tuning_of(info)
+        if (tuning := tuning_of(info)) != self._tuning:  # another process has measured it
+            self._take_tuning(tuning)
         return IndexInfo(
             points=points,
             indexed_vectors=info.indexed_vectors_count or 0,
@@ -452,7 +456,7 @@ class QdrantIndex:
             payload_indexes={key: t.value for key, t in types.items() if t is not None},
             status=info.status.value,
             tuning=self._tuning,
-            former_types=former_of((info.config.metadata or {}).get(METADATA) or {}),
+            former_types=former_of(own_metadata(info)),
         )
 
     # Upkeep
@@ -473,7 +477,7 @@ class QdrantIndex:
         found = await tuned(self, vector, info.points)
         if found is not None:
             await self._call("writing to", lambda each: note_tuning(each, self._name, found))
-            self._tuning = found
+            self._take_tuning(found)
 
     async def _wait_optimized(self) -> None:
         while True:
@@ -503,6 +507,11 @@ class QdrantIndex:
 
     async def close(self) -> None:
         await self._connection.close()
+
+
+def _rescored(ef: int, oversampled: float) -> models.SearchParams:
+    rescored = models.QuantizationSearchParams(rescore=True, oversampling=oversampled)
+    return models.SearchParams(hnsw_ef=ef, quantization=rescored)
 
 
 def _payload_selector(with_payload: bool | tuple[str, ...]) -> bool | list[str]:

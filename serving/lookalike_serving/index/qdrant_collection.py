@@ -173,14 +173,19 @@ async def ensure_collection(
     return decoded(stored.get(_TUNING))
 
 
+def own_metadata(info: models.CollectionInfo) -> dict[str, Any]:
+    """What Lookalike has noted of the collection; empty if another program made it."""
+    return (info.config.metadata or {}).get(METADATA) or {}
+
+
 def tuning_of(info: models.CollectionInfo) -> Tuning | None:
     """The search settings that were measured of the collection."""
-    return decoded(((info.config.metadata or {}).get(METADATA) or {}).get(_TUNING))
+    return decoded(own_metadata(info).get(_TUNING))
 
 
 async def note_tuning(client: AsyncQdrantClient, name: str, tuning: Tuning) -> None:
     """For every process that searches the collection."""
-    stored = ((await client.get_collection(name)).config.metadata or {}).get(METADATA) or {}
+    stored = own_metadata(await client.get_collection(name))
     metadata = {METADATA: {**stored, _TUNING: tuning.encode()}}
     await client.update_collection(name, metadata=metadata)
 

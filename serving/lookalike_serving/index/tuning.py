@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import lru_cache
+from typing import Any, Literal, TypeVar
 
 from lookalike_crds.image_collection import Quantization, SearchSettingsStatus, VectorSpec
+
+T = TypeVar("T")
 
 EF = 128
 """HNSW beam width of an index that has measured none: recall@10 .999 with rescoring in segments of
@@ -89,13 +93,19 @@ class Tuning:
         return json.dumps(self.encode())
 
 
-def below_target(tuning: Tuning) -> str:
-    """What to tell of an index whose recall no search settings raise to the target."""
-    return (
-        f"searches find {tuning.recall:.4f} of the nearest neighbours, and "
-        f"spec.vector.recallTarget is {tuning.recall_target:g}: raise spec.vector.hnsw.m and "
-        "efConstruct, or lower the target"
-    )
+def usual(
+    make: Callable[[int, float], T], vector: VectorSpec | None, tuning: Tuning | None
+) -> Callable[[int], T]:
+    """An engine's parameters for so many results, as they were measured if they were; each is made
+    once, by `make(ef, oversampling)`."""
+
+    @lru_cache(maxsize=1_000)
+    def params(top: int) -> T:
+        if tuning is None:
+            return make(EF, oversampling(vector))
+        return make(tuning.beam(top), tuning.oversampling)
+
+    return params
 
 
 def decoded(stored: Any) -> Tuning | None:

@@ -30,7 +30,7 @@ def planned(told: SearchSettingsStatus | None, before: SearchSettingsStatus | No
         EDGE,
         retrievers=(searching(),),
         status=status,
-        report=None if told is None else CollectionReport(search_settings=told),
+        report=CollectionReport(search_settings=told),
     )
     objects = plan_collection(snapshot).objects
     [claim] = [each for each in objects if each["kind"] == "PersistentVolumeClaim"]
