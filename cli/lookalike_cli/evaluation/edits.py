@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,7 @@ def edited_copies(
     except ImportError as error:
         raise missing_extra(error.name or str(error)) from None
     made: list[Judgment] = []
-    names: Iterable[str] = cycle(EDITS)
+    names = cycle(EDITS)
     for id in ids:
         try:
             content = image(id)
@@ -101,7 +101,7 @@ def edited_copies(
         except (OSError, ValueError):
             continue
         picture.thumbnail((_SIDE, _SIDE))
-        name = next(iter(names))
+        name = next(names)
         query = {"type": "image", "value": _encoded(EDITS[name](picture))}
         made.append(Judgment(query, {id: 1.0}, edit=name, label=f"{id}, {name}"))
     if not made:

@@ -68,7 +68,17 @@ def search(
     Raises NotFound for an unknown retriever, InvalidRequest with every wrong part.
     """
     body = _body(
-        queries, mode, filters, top_k, min_score, rerank, group_by, include, facets, exact, explain
+        queries,
+        mode=mode,
+        filters=filters,
+        top_k=top_k,
+        min_score=min_score,
+        rerank=rerank,
+        group_by=group_by,
+        include=include,
+        facets=facets,
+        exact=exact,
+        explain=explain,
     )
     request = Request("POST", f"{paths.retriever(retriever_id)}/search", json=plain(body, ""))
     return (yield from call(Call(request, _results)))
@@ -85,7 +95,7 @@ def search_batch(
     raised. Raises NotFound for an unknown retriever, InvalidRequest if a search is not written as
     it has to be.
     """
-    body = {"searches": [_body(**{**_DEFAULTS, **each}) for each in searches]}
+    body = {"searches": [_body(**each) for each in searches]}
     path = f"{paths.retriever(retriever_id)}/search/batch"
     request = Request("POST", path, json=plain(body, ""))
     return (yield from call(Call(request, _answers)))
@@ -147,26 +157,19 @@ def _told(answer: Answer) -> Calibration:
     return Calibration.model_validate(answer.json())
 
 
-_DEFAULTS: dict[str, Any] = {
-    **dict.fromkeys(("mode", "filters", "top_k", "min_score", "rerank", "group_by", "include")),
-    "facets": None,
-    "exact": False,
-    "explain": False,
-}
-
-
 def _body(
     queries: Queries,
-    mode: str | None,
-    filters: Filters | None,
-    top_k: int | None,
-    min_score: float | str | None,
-    rerank: Any,
-    group_by: str | None,
-    include: str | Sequence[str] | None,
-    facets: Fields | None,
-    exact: bool,
-    explain: bool,
+    *,
+    mode: str | None = None,
+    filters: Filters | None = None,
+    top_k: int | None = None,
+    min_score: float | str | None = None,
+    rerank: Any = None,
+    group_by: str | None = None,
+    include: str | Sequence[str] | None = None,
+    facets: Fields | None = None,
+    exact: bool = False,
+    explain: bool = False,
 ) -> dict[str, Any]:
     body: dict[str, Any] = {"queries": wire_queries(queries)}
     optional = {
