@@ -117,7 +117,7 @@ def _lowest(text: str | None) -> float | Literal["auto"] | None:
 def _print(results: SearchResults, output: Output, saved: Path | None) -> None:
     from rich.markup import escape
 
-    from lookalike_cli.printing import console, notice, print_json, shown, table
+    from lookalike_cli.printing import console, counted, notice, print_json, shown, table
 
     if output is Output.JSON:
         print_json(results.model_dump(mode="json", exclude_none=True))
@@ -134,6 +134,6 @@ def _print(results: SearchResults, output: Output, saved: Path | None) -> None:
         values = [shown(result.metadata.get(key)) for key in keys]
         made.add_row(str(rank), f"{result.score:.3f}", shown(result.document_id), *values)
     console().print(made)
-    console().print(f"[dim]{len(results)} results in {results.took_ms:.0f} ms[/dim]")
+    console().print(f"[dim]{counted(len(results), 'result')} in {results.took_ms:.0f} ms[/dim]")
     if saved is not None:
         console().print(f"Pictures: {escape(str(saved))}", soft_wrap=True)

@@ -41,7 +41,7 @@ def test_search_prints_scores_ids_and_metadata(lookalike: Command) -> None:
         assert server.seen[1].path == "/v1/retrievers/shop/search"
         assert server.seen[1].json == {"queries": [{"type": "text", "value": "red mug"}]}
     assert ran.code == 0
-    for shown in ("mug-1", "0.912", "kind", "12.5", '["a"]', "1 results in 3 ms"):
+    for shown in ("mug-1", "0.912", "kind", "12.5", '["a"]', "1 result in 3 ms"):
         assert shown in ran.out
 
 

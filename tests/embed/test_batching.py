@@ -504,8 +504,8 @@ async def test_the_longest_unused_text_is_forgotten_first(embedder_of, model):
 async def test_remembered_images_are_neither_decoded_nor_embedded_again(embedder_of, model, photo):
     embedder = embedder_of(image_cache=2)
     file = encoded(Image.fromarray(photo))
-    first = await embedder.embed_image_timed(file)
-    again = await embedder.embed_image_timed(bytes(bytearray(file)))
+    first = await embedder.embed_image_timed(file, query=True)
+    again = await embedder.embed_image_timed(bytes(bytearray(file)), query=True)
     assert (first.timings.cached, again.timings.cached) == (False, True)
     assert again.vector.tolist() == first.vector.tolist()
     assert again.image == first.image
@@ -514,7 +514,9 @@ async def test_remembered_images_are_neither_decoded_nor_embedded_again(embedder
     assert embedder.stats.under_way == 0
     [of_many] = await embedder.embed_images([file])
     assert not of_many.timings.cached
-    other = await embedder.embed_image_timed(encoded(Image.fromarray(photo[::-1])))
+    document = await embedder.embed_image_timed(file)
+    assert not document.timings.cached
+    other = await embedder.embed_image_timed(encoded(Image.fromarray(photo[::-1])), query=True)
     assert not other.timings.cached
 
 

@@ -111,6 +111,19 @@ def test_other_nodes_take_up_what_a_lost_node_had(place, paint, nodes) -> None:
     np.testing.assert_allclose(ours, jobs, atol=1e-6)
 
 
+def test_a_run_without_an_address_joins_no_cluster_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import ray
+
+    joined: list[object] = []
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda address=None, **_: joined.append(address))
+    join(None)
+    assert joined == ["local"]
+
+
 @pytest.mark.parametrize(
     ("address", "told"),
     [("ray://head:10001", "write host:port"), ("127.0.0.1:1", "RAY_AUTH_MODE=token")],

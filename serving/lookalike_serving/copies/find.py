@@ -99,7 +99,7 @@ async def find_copies(
     lost: tuple[str, ...] = ()
     if vector is None:
         embedded, (picture, coverage, near) = await asyncio.gather(
-            state.embedder.embed_image_timed(data),
+            state.embedder.embed_image_timed(data, query=True),
             _hashed(service, state, data),
         )
         vector = embedded.vector

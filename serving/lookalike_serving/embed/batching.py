@@ -113,7 +113,7 @@ class BatchedEmbedder:
     `threads` threads decode and preprocess; if it is None, one for each usable CPU, at most 4.
     `text_cache` and `image_cache` are the numbers of texts and of images whose vectors are
     remembered; 0, the default, remembers none. Images are known again by the bytes of their files,
-    and only if they are asked for one by one, as queries are.
+    and only if they are queries: documents are embedded once and would drive the queries out.
     """
 
     def __init__(
@@ -195,9 +195,12 @@ class BatchedEmbedder:
         """(d,) of one text. Raises ModelError if the model reads no texts, Overloaded."""
         return (await self.embed_text_timed(text)).vector
 
-    async def embed_image_timed(self, image: bytes | Pixels) -> Embedded:
-        """Like `embed_image`, with the timings and what decoding found out."""
-        (item,) = self._submit(_Kind.IMAGE, [image], remembered=True)
+    async def embed_image_timed(self, image: bytes | Pixels, *, query: bool = False) -> Embedded:
+        """Like `embed_image`, with the timings and what decoding found out.
+
+        `query`: the image may well be sent again, so that its vector is remembered.
+        """
+        (item,) = self._submit(_Kind.IMAGE, [image], remembered=query)
         return await item.future
 
     async def embed_text_timed(self, text: str) -> Embedded:

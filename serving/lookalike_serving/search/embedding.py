@@ -323,7 +323,7 @@ async def _embed(
 ) -> tuple[Vector, tuple[str, ...]]:
     """A query's vector, and what was lost when its image was decoded."""
     if position in images:
-        embedded = await embedder.embed_image_timed(images[position])
+        embedded = await embedder.embed_image_timed(images[position], query=True)
         return embedded.vector, embedded.image.warnings if embedded.image is not None else ()
     if isinstance(query.value, list):
         return np.asarray(query.value, dtype=np.float32), ()

@@ -36,6 +36,7 @@ def join(address: str | None) -> None:
     for left in reversed(range(_RAY_STARTS)):
         try:
             ray.init(
+                "local",  # without it, Ray joins whichever cluster was started here last
                 log_to_driver=False,
                 logging_level="ERROR",
                 include_dashboard=False,
