@@ -22,11 +22,12 @@ from lookalike_serving.books.record import Scope
 from lookalike_serving.images.buckets import Listed
 from lookalike_serving.index.open import open_payload_index
 from lookalike_serving.index.protocol import PointStore
-from lookalike_serving.ingest import listing
-from lookalike_serving.ingest.listing import Together, decoded, encoded
+from lookalike_serving.ingest import together as reading_together
+from lookalike_serving.ingest.listing import decoded, encoded, list_bucket
 from lookalike_serving.ingest.partition import Partition
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run
+from lookalike_serving.ingest.together import Together
 
 KEYS = 2_500
 PAGE = 50
@@ -66,7 +67,7 @@ def listings(store: PointStore, run: str = "job-1") -> Listings:
 
 async def go_through(together: Together, bucket: Any, pause: float = 0.0) -> list[str]:
     found: list[str] = []
-    async for page in together(bucket, "cloud", "", None):
+    async for page in list_bucket(bucket, together, "cloud", "", None):
         found += [each.key for each in page]
         await asyncio.sleep(pause)
     return found
@@ -107,7 +108,7 @@ async def test_when_the_one_that_lists_is_killed_another_goes_on(
     monkeypatch.setattr(first, "end_turn", nothing)
     async with AsyncExitStack() as ending:
         killed = Together(first, silent_seconds=0.5)
-        pages = killed(bucket, "cloud", "", None)  # type: ignore[arg-type]
+        pages = list_bucket(bucket, killed, "cloud", "", None)  # type: ignore[arg-type]
         await anext(pages)
         survivor = Together(second, silent_seconds=0.5)
         going = asyncio.ensure_future(go_through(survivor, bucket))
@@ -121,7 +122,7 @@ async def test_when_the_one_that_lists_is_killed_another_goes_on(
 async def test_one_that_was_asleep_leaves_the_listing_to_the_one_that_took_over(
     store: PointStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(listing, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(reading_together, "BEAT_SECONDS", 0.05)
     bucket = Bucket(Numbered(KEYS * 4))
     sleeper = Together(listings(store))
     going = asyncio.ensure_future(go_through(sleeper, bucket))

@@ -48,13 +48,6 @@ from lookalike_serving.ingest.dispatch import DELETED, Dispatch
 from lookalike_serving.ingest.gate import Gate
 from lookalike_serving.ingest.ids import held, prefixed, taken
 from lookalike_serving.ingest.ledger import Ledger
-from lookalike_serving.ingest.listing import (
-    Lister,
-    Together,
-    forget_ended,
-    list_alone,
-    lister_of,
-)
 from lookalike_serving.ingest.one_behind import OneBehind
 from lookalike_serving.ingest.partition import WHOLE, Partition
 from lookalike_serving.ingest.progress import ProgressWriter
@@ -77,6 +70,7 @@ from lookalike_serving.ingest.store import (
     open_remote,
     open_store,
 )
+from lookalike_serving.ingest.together import Together, forget_ended, together
 from lookalike_serving.ingest.versions import Change, change, fingerprint
 from lookalike_serving.ingest.work import Failure, Task
 from lookalike_serving.ingest.worker import rewrite_payload
@@ -124,11 +118,11 @@ async def run(
             ending.push_async_callback(fetcher.close)
             ending.push_async_callback(store.close)
             books = await open_books(config)
-            lister: Lister = list_alone
+            shared: Together | None = None
             if books is not None:
                 ending.push_async_callback(books.close)
                 ending.push_async_callback(forget_ended, config, books)
-                lister = lister_of(config, books, partition or WHOLE)
+                shared = together(config, books, partition or WHOLE)
             accounts = await ending.enter_async_context(
                 Accounts(
                     None if books is None else Books(lambda: books, Scope.of(config.collection)),
@@ -139,8 +133,8 @@ async def run(
             )
             workers = Dispatch(config, progress, accounts, embedder, alone=partition is not None)
             ending.push_async_callback(workers.close)
-            if isinstance(lister, Together):
-                ending.push_async_callback(lister.close)
+            if shared is not None:
+                ending.push_async_callback(shared.close)
             former, gate = None, None
             if config.carry is not None and not only_failed:
                 before, images = await open_former(config), open_images(config)
@@ -158,7 +152,7 @@ async def run(
                 Path(folder),
                 workers,
                 partition or WHOLE,
-                lister,
+                shared,
                 only_failed=only_failed,
                 former=former,
             )
@@ -216,7 +210,7 @@ class Run:
         scratch: Path,
         workers: Dispatch,
         partition: Partition,
-        lister: Lister,
+        together: Together | None,
         *,
         only_failed: bool,
         former: Carrying | None = None,
@@ -225,7 +219,7 @@ class Run:
         self._former = former
         self._began = now_text("milliseconds")
         self._accounts = accounts
-        self._lister = lister
+        self._together = together
         self._only_failed = only_failed
         self._config = config
         self._kept = Kept.by(config.collection.duplicates)
@@ -316,7 +310,9 @@ class Run:
         config = self._config
         reader = for_sources(self._fetcher, config.buckets)
         fields = config.collection.fields
-        source = open_source(spec, fields, self._scratch, reader, config.secrets_dir, self._lister)
+        source = open_source(
+            spec, fields, self._scratch, reader, config.secrets_dir, self._together
+        )
         await self._take_in(spec, source, self._listed(spec, source))
 
     async def _take_in(

@@ -29,7 +29,6 @@ from lookalike_serving.index.protocol import Decision, Point
 from lookalike_serving.ingest.accounts import Accounts
 from lookalike_serving.ingest.changes.some_keys import SomeKeys
 from lookalike_serving.ingest.dispatch import Dispatch
-from lookalike_serving.ingest.listing import list_alone
 from lookalike_serving.ingest.partition import WHOLE
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.sources import KeyedSource, Seen, open_source
@@ -153,7 +152,7 @@ class Session:
                 Path(scratch),
                 workers,
                 WHOLE,
-                list_alone,
+                None,
                 only_failed=False,
             )
             try:

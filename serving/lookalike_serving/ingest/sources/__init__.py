@@ -17,7 +17,6 @@ from lookalike_crds.source_kinds import (
 )
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.images import Reader
-from lookalike_serving.ingest.listing import Lister, list_alone
 from lookalike_serving.ingest.sources.bucket import open_bucket_source
 from lookalike_serving.ingest.sources.manifest import open_manifest
 from lookalike_serving.ingest.sources.opening import Opening
@@ -36,6 +35,7 @@ from lookalike_serving.ingest.sources.protocol import (
     SourceError,
 )
 from lookalike_serving.ingest.sources.volume import open_volume
+from lookalike_serving.ingest.together import Together
 
 __all__ = [
     "Caution",
@@ -69,10 +69,11 @@ def open_source(
     scratch: Path,
     reader: Reader,
     secrets: Path | None = None,
-    lister: Lister = list_alone,
+    together: Together | None = None,
 ) -> Source:
     """The source that a spec describes. `scratch` is a folder for files that may be thrown away;
-    `secrets` has one folder for each Secret that a source names; `lister` lists its bucket.
+    `secrets` has one folder for each Secret that a source names; `together` shares
+    what is read of its bucket with other processes.
     """
-    opening = Opening(spec.name, spec.metadata, fields, scratch, reader, secrets, lister)
+    opening = Opening(spec.name, spec.metadata, fields, scratch, reader, secrets, together)
     return OPENERS[type(spec.kind)](spec.kind, opening)

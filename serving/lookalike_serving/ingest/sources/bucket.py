@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import posixpath
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -21,7 +21,14 @@ from lookalike_serving.images.buckets import BucketError, Listed, ObjectStore, o
 from lookalike_serving.images.buckets.remote_file import RemoteFile
 from lookalike_serving.images.buckets.rust_store import comes_after
 from lookalike_serving.images.errors import Code
+from lookalike_serving.ingest.listing import list_bucket
 from lookalike_serving.ingest.sources import archives, inventory
+from lookalike_serving.ingest.sources.contents import (
+    Holder,
+    Inside,
+    reading_on,
+    shared_contents,
+)
 from lookalike_serving.ingest.sources.files import SIDECAR, Files, label_kinds
 from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import (
@@ -40,6 +47,8 @@ MAX_TABLE_BYTES = 4 * 1024**3
 
 _ASKED_AT_ONCE = 16
 _ARCHIVED = "is archived ({}): restore it, or change its storage class"
+
+_Read = Callable[[Holder], AsyncIterator[Sequence[Inside]]]
 
 
 def open_bucket_source(spec: BucketSpec, opening: Opening) -> BucketSource:
@@ -76,32 +85,35 @@ class BucketSource:
             for unreadable in files.unreadable():
                 yield unreadable
             root = len(self._bucket.root)
-            async for page in self._pages(store):
-                listed = [each for each in page if isinstance(each, Listed)]
-                beside = await self._sidecars(store, files, listed, self._inventory is None)
-                for found in page:
-                    if isinstance(found, Rejected):
-                        yield found
-                        continue
-                    key = found.key[root:]
-                    if files.is_archive(key):
-                        async for entry in self._members(store, files, key, found):
-                            yield entry
-                    elif (image := self._one(files, key, found, beside)) is not None:
-                        yield image
+            async with self._reading(store, files) as read, aclosing(self._pages(store)) as pages:
+                async for page in pages:
+                    listed = [each for each in page if isinstance(each, Listed)]
+                    beside = await self._sidecars(store, files, listed, self._inventory is None)
+                    for found in page:
+                        if isinstance(found, Rejected):
+                            yield found
+                            continue
+                        key = found.key[root:]
+                        if files.is_archive(key):
+                            async for entry in self._members(files, key, found, read):
+                                yield entry
+                        elif (image := self._one(files, key, found, beside)) is not None:
+                            yield image
             for warning in files.warnings():
                 yield warning
         except BucketError as error:
             told = f"source {self.name}: {error}"
             raise SourceError(told, error.failure_kind) from None
 
-    async def _pages(self, store: ObjectStore) -> AsyncIterator[Sequence[Listed | Rejected]]:
+    async def _pages(self, store: ObjectStore) -> AsyncGenerator[Sequence[Listed | Rejected], None]:
         """Every object, a page at a time. Raises SourceError and BucketError."""
         after = self._spec.start_after
         if self._inventory is None:
             place = f"{self.name} {self._bucket} {self._kinds}"
-            async for page in self._opening.lister(store, place, self._bucket.prefix, after):
-                yield page
+            prefix, together = self._bucket.prefix, self._opening.together
+            async with aclosing(list_bucket(store, together, place, prefix, after)) as pages:
+                async for page in pages:
+                    yield page
             return
         async for found in inventory.objects(self._inventory, self._bucket, self.name):
             yield [
@@ -158,7 +170,8 @@ class BucketSource:
                 if each.found is None:
                     one = files.gone(each.key, self._address(each.key))
                 elif files.is_archive(each.key):
-                    async for entry in self._members(store, files, each.key, each.found):
+                    read = partial(self._read, store, files)
+                    async for entry in self._members(files, each.key, each.found, read):
                         yield entry
                     continue
                 else:
@@ -249,7 +262,7 @@ class BucketSource:
 
         async def one(key: str) -> None:
             async with room:
-                with contextlib.suppress(ImageError):  # it is gone, which reading it tells
+                with suppress(ImageError):  # it is gone, which reading it tells
                     told[key] = await store.labels(key)
 
         wanted = [each.key for each in found if self._kinds and files.is_image(each.key[root:])]
@@ -267,22 +280,52 @@ class BucketSource:
         return self._entry(files, key, found, None if sidecar is None else beside.get(sidecar))
 
     async def _members(
-        self, store: ObjectStore, files: Files, key: str, found: Listed
+        self, files: Files, key: str, found: Listed, read: _Read
     ) -> AsyncIterator[Entry]:
-        """The images of an archive, whose headers are read by ranges."""
+        """The images of an archive."""
         uri = self._bucket.address(found.key)
         if found.archived is not None:
             yield Rejected(legible(key), _ARCHIVED.format(found.archived), uri, hides=True)
             return
+        holder = Holder(found.key, found.version, found.bytes)
+        modified = found.modified.timestamp()
+        async for entry in files.archive(key, uri, found.version, modified, read(holder)):
+            yield entry
+
+    def _read(
+        self, store: ObjectStore, files: Files, holder: Holder
+    ) -> AsyncGenerator[Sequence[Inside], None]:
+        """What is in an archive, of which headers are read by ranges."""
         loop = asyncio.get_running_loop()
 
         def opened() -> BinaryIO:
-            read = partial(store.read_range, found.key)
-            return cast("BinaryIO", RemoteFile(found.bytes, read, loop))
+            read = partial(store.read_range, holder.key)
+            return cast("BinaryIO", RemoteFile(holder.bytes, read, loop))
 
-        modified = found.modified.timestamp()
-        async for entry in files.archive(key, uri, found.version, modified, opened):
-            yield entry
+        return files.read(holder.key, opened)
+
+    @asynccontextmanager
+    async def _reading(self, store: ObjectStore, files: Files) -> AsyncIterator[_Read]:
+        """How archives are read that a listing comes to: by one process for all that share it."""
+        together = self._opening.together
+        read = partial(self._read, store, files)
+        if together is None or not self._spec.archives:
+            yield read
+            return
+        root = len(self._bucket.root)
+
+        async def holders() -> AsyncGenerator[Holder, None]:
+            async with aclosing(self._pages(store)) as pages:
+                async for page in pages:
+                    for each in page:
+                        if isinstance(each, Rejected) or each.archived is not None:
+                            continue
+                        if files.is_archive(each.key[root:]):
+                            yield Holder(each.key, each.version, each.bytes)
+
+        place = f"{self.name} {self._bucket} contents"
+        async with together.sharing(place, reading_on(read, holders)) as shared:
+            yield partial(shared_contents, shared)
 
     def _entry(
         self, files: Files, key: str, found: Listed, beside: bytes | ImageError | None

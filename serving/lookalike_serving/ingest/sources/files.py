@@ -6,9 +6,9 @@ metadata file are joined, and policies are applied here for both.
 
 from __future__ import annotations
 
-import asyncio
 import posixpath
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,10 +18,10 @@ from lookalike_crds.progress import ByCause
 from lookalike_crds.sources import MetadataMapping, OnMisfit
 from lookalike_serving.documents.ids import canonical
 from lookalike_serving.images.buckets import LabelKinds
-from lookalike_serving.images.errors import ImageError
 from lookalike_serving.images.members import Cell, cell_address, member_address
-from lookalike_serving.ingest.sources import archives, parquet
+from lookalike_serving.ingest.sources import archives, contents
 from lookalike_serving.ingest.sources.cells import Reading
+from lookalike_serving.ingest.sources.contents import Broken, Inside, WithoutImages
 from lookalike_serving.ingest.sources.csv_rows import is_text
 from lookalike_serving.ingest.sources.file_facts import FileFacts, Known
 from lookalike_serving.ingest.sources.file_names import IMAGE_SUFFIXES, glob_of, no_image
@@ -44,7 +44,7 @@ from lookalike_serving.ingest.sources.rows import (
 )
 from lookalike_serving.ingest.sources.sidecar import Sidecar
 from lookalike_serving.parquet import BadRow as BadCells
-from lookalike_serving.parquet import Damaged, NoImages
+from lookalike_serving.parquet import ImageRow
 
 _NO_IMAGE_COLUMN = "a Parquet file without a column of bytes holds no images: leave it out of glob"
 
@@ -150,9 +150,19 @@ class Files:
         """Whether a file holds images that are read, and `glob` chooses it."""
         if not self._archives or key == self._table:
             return False
-        if not key.endswith((archives.SUFFIX, *parquet.SUFFIXES)):
+        if not key.endswith(contents.SUFFIXES):
             return False
         return self._matches(canonical(key))
+
+    async def read(
+        self, key: str, opened: Callable[[], BinaryIO]
+    ) -> AsyncGenerator[Sequence[Inside], None]:
+        """What is in a file that holds images. `opened` is called in a thread."""
+        columns = columns_of(self._mapping, self._mapping.key_column)
+        found = contents.contents(key, opened, self._image_column, columns)
+        async with aclosing(found):
+            async for some in found:
+                yield some
 
     async def archive(
         self,
@@ -160,54 +170,40 @@ class Files:
         uri: str,
         version: str,
         modified: float,
-        opened: Callable[[], BinaryIO],
+        inside: AsyncIterator[Sequence[Inside]],
     ) -> AsyncIterator[Item | Rejected | LeftOut]:
-        """What becomes of the images in a file. `opened` is called in a thread."""
-        read = self._members if key.endswith(archives.SUFFIX) else self._rows
-        try:
-            with await asyncio.to_thread(opened) as file:
-                async for entry in read(file, key, uri, version, modified):
+        """What becomes of the images in a file, of which `inside` is what `read` tells."""
+        async for some in inside:
+            for each in some:
+                entry = self._inside(key, uri, version, modified, each)
+                if entry is not None:
                     yield entry
-        except (archives.BadArchive, Damaged, ImageError, OSError) as error:
-            yield Rejected(legible(key), str(error), hides=True)
 
-    async def _members(
-        self, file: BinaryIO, key: str, uri: str, version: str, _: float
-    ) -> AsyncIterator[Item | Rejected | LeftOut]:
-        """Of a tar archive. Raises BadArchive, and what `file` raises."""
-        async for batch in archives.in_batches(archives.members(file)):
-            for member in batch:
-                inner = f"{key}/{member.name}"
-                if isinstance(member, archives.Other):
-                    suffix = posixpath.splitext(member.name)[1].lower()
-                    self._skipped.add(no_image(suffix), inner)
-                    continue
-                start, length = member.start, member.length
-                at = member_address(uri, start, length, member.name)
-                if member.problem is not None:
-                    yield Rejected(legible(inner), member.problem, at, ENTRY_BAD_METADATA)
-                    continue
+    def _inside(
+        self, key: str, uri: str, version: str, modified: float, each: Inside
+    ) -> Item | Rejected | LeftOut | None:
+        match each:
+            case archives.Image(name, start, length):
+                inner = f"{key}/{name}"
+                at = member_address(uri, start, length, name)
+                if each.problem is not None:
+                    return Rejected(legible(inner), each.problem, at, ENTRY_BAD_METADATA)
                 which = f"{version}/{start}-{length}"
-                yield self.entry(inner, at, which, length, member.modified, member.row)
-
-    async def _rows(
-        self, file: BinaryIO, key: str, uri: str, version: str, modified: float
-    ) -> AsyncIterator[Item | Rejected | LeftOut]:
-        """Of a Parquet file. Raises Damaged, and what `file` raises."""
-        columns = columns_of(self._mapping, self._mapping.key_column)
-        found = parquet.image_rows(file, self._image_column, columns)
-        try:
-            async for batch in archives.in_batches(found):
-                for row in batch:
-                    if isinstance(row, BadCells):
-                        yield Rejected(legible(f"{key} {row.place}"), row.cause, hides=True)
-                        continue
-                    at = cell_address(uri, Cell(row.group, row.row, row.column))
-                    which = f"{version}/{row.group}:{row.row}"
-                    inner = f"{key}/{row.group}/{row.row}"
-                    yield self.entry(inner, at, which, None, modified, row.cells, path=key)
-        except NoImages:
-            self._skipped.add(_NO_IMAGE_COLUMN, key)
+                return self.entry(inner, at, which, length, each.modified, each.row)
+            case ImageRow(group, row, column):
+                at = cell_address(uri, Cell(group, row, column))
+                which, inner = f"{version}/{group}:{row}", f"{key}/{group}/{row}"
+                return self.entry(inner, at, which, None, modified, each.cells, path=key)
+            case BadCells(place, cause):
+                return Rejected(legible(f"{key} {place}"), cause, hides=True)
+            case Broken(cause):
+                return Rejected(legible(key), cause, hides=True)
+            case archives.Other(name):
+                suffix = posixpath.splitext(name)[1].lower()
+                self._skipped.add(no_image(suffix), f"{key}/{name}")
+            case WithoutImages():
+                self._skipped.add(_NO_IMAGE_COLUMN, key)
+        return None
 
     def entry(
         self,

@@ -8,7 +8,7 @@ from pathlib import Path
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.sources import MetadataMapping
 from lookalike_serving.images import Reader
-from lookalike_serving.ingest.listing import Lister, list_alone
+from lookalike_serving.ingest.together import Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,5 +24,5 @@ class Opening:
     """Reads bytes by their address."""
     secrets: Path | None = None
     """The folder that has one folder for each Secret that a source names."""
-    lister: Lister = list_alone
-    """Lists buckets."""
+    together: Together | None = None
+    """With the processes that read buckets together with this one."""

@@ -164,7 +164,8 @@ class VolumeSource:
     def _members(files: Files, key: str, path: Path, state: os.stat_result) -> AsyncIterator[Entry]:
         """The images of an archive."""
         opened = partial(_opened, path)
-        return files.archive(key, path.as_uri(), _version(state), state.st_mtime, opened)
+        inside = files.read(key, opened)
+        return files.archive(key, path.as_uri(), _version(state), state.st_mtime, inside)
 
     def _resolved_root(self) -> Path:
         if not self._root.is_dir():
