@@ -19,6 +19,7 @@ from lookalike_cli import (
     init,
     models,
     search,
+    sizing,
     status,
     up,
     validate,
@@ -62,6 +63,7 @@ app.command("restore", epilog=books.DELETIONS_EXAMPLES)(books.restore)
 app.command("down", epilog=down.EXAMPLES)(down.down)
 app.command("gc", epilog=gc.EXAMPLES)(gc.gc)
 app.command("validate", epilog=validate.EXAMPLES)(validate.validate)
+app.command("size", epilog=sizing.EXAMPLES)(sizing.size)
 app.command("plan", epilog=plan.EXAMPLES)(plan.plan)
 app.command("describe", epilog=describe.EXAMPLES)(describe.describe)
 app.command("logs", epilog=logs.EXAMPLES)(logs.logs)

@@ -61,6 +61,7 @@ def test_a_plan_of_something_new_names_every_object_and_makes_none(
     assert told.code == 0, told.err
     assert "+ Retriever default/similarity-retriever" in told.out
     assert "creates Deployment/similarity-retriever" in told.out
+    assert "a million documents of 128 dimensions take about" in told.out
     assert api.get("/apis/lookalike.dev/v1alpha1/retrievers")["items"] == []
 
 

@@ -58,10 +58,20 @@ def plan(
         return await _previews(cluster, chosen, loaded, serving_image)
 
     found = ask(Where(kubeconfig, context, namespace), question)
+    sizes = _sizes(loaded)
     if output is Output.JSON:
-        print_json([{**asdict(each), "key": each.key._asdict()} for each in found])
+        print_json(
+            [
+                {
+                    **asdict(each),
+                    "key": each.key._asdict(),
+                    "index_size": sizes.get((each.key.kind, each.key.name)),
+                }
+                for each in found
+            ]
+        )
     else:
-        _print(found)
+        _print(found, sizes)
     if any(each.refused or each.stalled for each in found):
         raise typer.Exit(ExitCode.FAILED)
 
@@ -132,7 +142,19 @@ def _as_the_operator(image: str, variables: dict[str, Any]) -> Settings:
     )
 
 
-def _print(found: list[Preview]) -> None:
+def _sizes(loaded: Loaded) -> dict[tuple[str, str], str]:
+    """(kind, name) of a collection -> what its index takes, if its model is known."""
+    from lookalike_cli.sizing import per_million
+
+    told = {
+        (each.kind, each.metadata.name): per_million(each.spec)
+        for each in loaded.resources
+        if each.kind == "ImageCollection"
+    }
+    return {key: line for key, line in told.items() if line is not None}
+
+
+def _print(found: list[Preview], sizes: dict[tuple[str, str], str]) -> None:
     from rich.markup import escape
 
     from lookalike_cli.printing import console
@@ -149,5 +171,7 @@ def _print(found: list[Preview]) -> None:
             say(f"    [red]it would not become ready:[/red] {escape(each.stalled)}", soft_wrap=True)
         for line in each.changes:
             say(f"    {escape(line)}", soft_wrap=True)
+        if (size := sizes.get((key.kind, key.name))) and each.changes:
+            say(f"    {escape(size)}", soft_wrap=True)
         if not each.changes and not each.stalled:
             say("    [dim]no change[/dim]")
