@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 PATTERN = r"^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[^\s@=]+(\s+[^\s@=]+){4})$"
@@ -51,29 +51,41 @@ def last_time(text: str, now: datetime) -> datetime | None:
     As a CronJob reads it: if both the day of the month and the day of the week are restricted, a
     day that either of them names is one.
     """
+    now = now.astimezone(UTC)
+    for times in _by_day(text, (_day(now, -days) for days in range(_LONGEST_DAYS))):
+        for at in reversed(times):
+            if at <= now:
+                return at
+    return None
+
+
+def next_time(text: str, now: datetime) -> datetime | None:
+    """The first time of the expression after `now`, in UTC; None if it has none."""
+    now = now.astimezone(UTC)
+    for times in _by_day(text, (_day(now, days) for days in range(_LONGEST_DAYS))):
+        for at in times:
+            if at > now:
+                return at
+    return None
+
+
+def _by_day(text: str, asked: Iterable[datetime]) -> Iterator[list[datetime]]:
+    """The times of each of these days that has any."""
     fields = _NAMED.get(text, text).split()
     minutes, hours, days, months, weekdays = (
         _values(field, low, high, names)
         for field, (_, low, high, names) in zip(fields, _FIELDS, strict=True)
     )
     any_day, any_weekday = (fields[at][0] in "*?" for at in (2, 4))
-    now = now.astimezone(UTC)
-    for day in _days_before(now):
+    for day in asked:
         by_month, by_week = day.day in days, day.isoweekday() % 7 in weekdays
         is_one = by_month and by_week if any_day or any_weekday else by_month or by_week
-        if day.month not in months or not is_one:
-            continue
-        for hour in sorted(hours, reverse=True):
-            for minute in sorted(minutes, reverse=True):
-                at = day.replace(hour=hour, minute=minute)
-                if at <= now:
-                    return at
-    return None
+        if day.month in months and is_one:
+            yield [day.replace(hour=h, minute=m) for h in sorted(hours) for m in sorted(minutes)]
 
 
-def _days_before(now: datetime) -> Iterator[datetime]:
-    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    return (today - timedelta(days=days) for days in range(_LONGEST_DAYS))
+def _day(now: datetime, later: int) -> datetime:
+    return now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=later)
 
 
 def _values(field: str, low: int, high: int, names: list[str]) -> set[int]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from lookalike_crds.cron import last_time
+from lookalike_crds.cron import last_time, next_time
 
 WEDNESDAY = datetime(2026, 3, 4, 3, 20, 30, tzinfo=UTC)
 
@@ -35,3 +35,22 @@ WEDNESDAY = datetime(2026, 3, 4, 3, 20, 30, tzinfo=UTC)
 def test_the_last_time(schedule: str, last: str | None) -> None:
     found = last_time(schedule, WEDNESDAY)
     assert (None if found is None else f"{found:%Y-%m-%d %H:%M}") == last
+
+
+@pytest.mark.parametrize(
+    ("schedule", "next_"),
+    [
+        ("0 3 * * *", "2026-03-05 03:00"),
+        ("*/15 * * * *", "2026-03-04 03:30"),
+        ("0 12 * * sun", "2026-03-08 12:00"),
+        ("0 0 29 2 *", "2028-02-29 00:00"),
+        ("0 0 30 2 *", None),
+    ],
+)
+def test_the_next_time_is_later_than_now_and_the_last_one_once_it_has_come(
+    schedule: str, next_: str | None
+) -> None:
+    found = next_time(schedule, WEDNESDAY)
+    assert (None if found is None else f"{found:%Y-%m-%d %H:%M}") == next_
+    if found is not None:
+        assert last_time(schedule, found) == found

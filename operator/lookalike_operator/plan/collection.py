@@ -16,6 +16,7 @@ from lookalike_crds.image_collection import (
     Engine,
     ImageCollectionSpec,
     ImageCollectionStatus,
+    IngestionRuntime,
     PreviousModel,
     RunStatus,
 )
@@ -62,6 +63,7 @@ from lookalike_operator.plan.runs import (
     source_statuses,
     wanted_run,
 )
+from lookalike_operator.plan.scheduled_ray_job import Scheduled, scheduled_ray_jobs
 from lookalike_operator.plan.waiting import why_not_started
 
 _UNREACHABLE_SECONDS = 30.0
@@ -134,14 +136,25 @@ class _Work:
 
     def plan(self) -> Plan:
         once, keep = self._jobs()
+        scheduled = self._scheduled()
         return Plan(
             objects=self.objects,
-            once=once,
-            keep=keep,
+            once=(*once, *scheduled.once),
+            keep=(*keep, *scheduled.keep),
             index_ops=self._index_ops(),
             events=self._events(),
             requeue_after=self._requeue_after(),
         )
+
+    def _scheduled(self) -> Scheduled:
+        """RayJobs of schedules; CronJobs are among the objects."""
+        place = gateway_of(self.snapshot)
+        name = None if place is None else place.meta.name
+        if self.spec.index.engine is not Engine.EDGE:
+            return scheduled_ray_jobs(self.snapshot, self.spec, self.owner, gateway=None)
+        if name is None:
+            return Scheduled()
+        return scheduled_ray_jobs(self.snapshot, self.spec, self.owner, gateway=name)
 
     def _jobs(self) -> tuple[tuple[Manifest, ...], tuple[ObjectRef, ...]]:
         """(Jobs to create, Jobs to keep). Those of other runs are deleted."""
@@ -304,7 +317,8 @@ class _Work:
         return run is not None and not (run.recorded or run.live or self.waiting)
 
     def _requeue_after(self) -> float | None:
-        seconds = self._changes_within()
+        within = (self._changes_within(), self._scheduled().seconds)
+        seconds = min((each for each in within if each is not None), default=None)
         if duplicate_scans.is_awaited(self.spec) and gateway_of(self.snapshot) is not None:
             awaited = duplicate_scans.AWAITED_SECONDS
             return awaited if seconds is None else min(awaited, seconds)
@@ -414,7 +428,8 @@ def _objects(
         )
     objects.append(config_map.ingestion(owner, configs))
     edge = spec.index.engine is Engine.EDGE
-    if not edge or name is not None:
+    on_ray = spec.ingestion.runtime is IngestionRuntime.RAY
+    if not on_ray and (not edge or name is not None):
         objects += [
             cron_job.source_cron_job(owner, spec, source, settings, gateway=name if edge else None)
             for source in scheduled

@@ -24,7 +24,7 @@ from lookalike_operator.plan.model import (
     Plan,
 )
 from lookalike_operator.plan.names import FINALIZER, Owner
-from lookalike_operator.plan.runs import own_jobs
+from lookalike_operator.plan.runs import own_jobs, scheduled_jobs
 
 GIVE_UP_SECONDS = 300.0
 _AGAIN_SECONDS = 15.0
@@ -54,7 +54,9 @@ def plan_deletion(snapshot: CollectionSnapshot, owner: Owner) -> Plan:
     )
     before, now = snapshot.deletion, snapshot.now
     warnings: tuple[Event, ...] = ()
-    if own_jobs(snapshot, owner) or snapshot.pods:
+    # Those of CronJobs go with them.
+    scheduled = [job for job in scheduled_jobs(snapshot, owner) if owner.owns(job)]
+    if own_jobs(snapshot, owner) or scheduled or snapshot.pods:
         since = before.stopping_since or now
         if _seconds(since, now) < GIVE_UP_SECONDS:
             # An ingestion pod would make the index again. No objects: all children are deleted.

@@ -1,16 +1,16 @@
-"""Scheduled ingestion: a CronJob for each source that has a schedule, over that source alone."""
+"""Scheduled ingestion with runtime Job: a CronJob for each source that has a schedule, over that
+source alone. With runtime Ray see `scheduled_ray_job.py`."""
 
 from __future__ import annotations
 
 from lookalike_crds.image_collection import ImageCollectionSpec
-from lookalike_crds.naming import joined
 from lookalike_crds.sources import SourceSpec
 from lookalike_operator.plan.ingestion_job import job_spec
 from lookalike_operator.plan.ingestion_pod import file_of
 from lookalike_operator.plan.model import Manifest, Settings
-from lookalike_operator.plan.names import RUN, Component, Owner, cron_job
+from lookalike_operator.plan.names import RUN, Component, Owner, cron_job, scheduled_run
 
-_START_WITHIN_SECONDS = 3600
+START_WITHIN_SECONDS = 3600
 """If the controllers were away, a missed run is made up for within this time; several missed runs
 are made up for by one."""
 
@@ -36,7 +36,7 @@ def source_cron_job(
             "schedule": source.schedule,
             "timeZone": "Etc/UTC",
             "concurrencyPolicy": "Forbid",
-            "startingDeadlineSeconds": _START_WITHIN_SECONDS,
+            "startingDeadlineSeconds": START_WITHIN_SECONDS,
             "suspend": spec.suspend,
             "successfulJobsHistoryLimit": 1,
             "failedJobsHistoryLimit": 1,
@@ -48,8 +48,3 @@ def source_cron_job(
             },
         },
     }
-
-
-def scheduled_run(source: str) -> str:
-    """The run label of a source's scheduled Jobs."""
-    return joined("schedule-" + source)

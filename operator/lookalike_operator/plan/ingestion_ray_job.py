@@ -53,14 +53,29 @@ def ingestion_ray_job_manifest(
     gateway: str | None,
 ) -> Manifest:
     """The RayJob of one run over all sources."""
-    attempt = digest_of([run, _spec(owner, spec, settings, gateway, {RUN: run})], 8)
+    file = file_of(None)
+    attempt = digest_of([run, _spec(owner, spec, settings, gateway, {RUN: run}, file)], 8)
+    return ray_job(owner, spec, settings, run=run, attempt=attempt, file=file, gateway=gateway)
+
+
+def ray_job(
+    owner: Owner,
+    spec: ImageCollectionSpec,
+    settings: Settings,
+    *,
+    run: str,
+    attempt: str,
+    file: str,
+    gateway: str | None,
+) -> Manifest:
+    """The RayJob that has `attempt` in its name. `file`: its config in the ConfigMap."""
     name = ingestion_ray_job(owner.name, attempt)
     labels = {RUN: run, RAY_JOB: name}
     return {
         "apiVersion": "ray.io/v1",
         "kind": KIND,
         "metadata": owner.metadata(name, Component.INGESTION, labels=labels),
-        "spec": _spec(owner, spec, settings, gateway, labels),
+        "spec": _spec(owner, spec, settings, gateway, labels, file),
     }
 
 
@@ -87,11 +102,12 @@ def _spec(
     settings: Settings,
     gateway: str | None,
     labels: dict[str, str],
+    file: str,
 ) -> dict[str, Any]:
     """A RayJobSpec. Pods of the Ray cluster go as soon as the run has ended; the submitter stays
     until the RayJob is deleted."""
     driver = ["python", "-m", "lookalike_serving.ingest"]
-    driver += ["--config", f"{places.CONFIG}/{file_of(None)}", "--result", "-"]
+    driver += ["--config", f"{places.CONFIG}/{file}", "--result", "-"]
     command = shlex.join(driver)
     return {
         "submissionMode": "K8sJobMode",

@@ -52,6 +52,9 @@ _LONGEST_RAY_SERVICE = 41
 """KubeRay adds suffixes to it for clusters, services and pods."""
 
 
+_SCHEDULED = "schedule-"
+
+
 class Component(StrEnum):
     SERVING = "serving"
     INGESTION = "ingestion"
@@ -187,6 +190,16 @@ def ingestion_job(collection: str, attempt: str) -> str:
 
 def ingestion_ray_job(collection: str, attempt: str) -> str:
     return fitted(collection, f"-ingest-{attempt}", longest=_LONGEST_RAY_JOB)
+
+
+def scheduled_run(source: str) -> str:
+    """The run label of a source's scheduled Jobs and RayJobs."""
+    return joined(f"{_SCHEDULED}{source}")
+
+
+def is_scheduled(run: str) -> bool:
+    """Whether a run label is of a scheduled run. Other runs are named by digests."""
+    return run.startswith(_SCHEDULED)
 
 
 def cron_job(collection: str, source: str) -> str:

@@ -8,7 +8,7 @@ the last run, so a Job may be deleted once its result is recorded there.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
@@ -42,7 +42,14 @@ from lookalike_operator.plan.ingestion_job import ingestion_job_manifest
 from lookalike_operator.plan.ingestion_ray_job import KIND as RAY_JOB_KIND
 from lookalike_operator.plan.ingestion_ray_job import as_job, ingestion_ray_job_manifest
 from lookalike_operator.plan.model import CollectionSnapshot, Manifest, RetrieverFacts
-from lookalike_operator.plan.names import RAY_JOB, RUN, RUN_NOW, Owner, index_claim
+from lookalike_operator.plan.names import (
+    RAY_JOB,
+    RUN,
+    RUN_NOW,
+    Owner,
+    index_claim,
+    is_scheduled,
+)
 from lookalike_operator.plan.pod_template import digest_of
 
 State = Literal["Running", "Completed", "CompletedWithErrors", "Failed"]
@@ -199,18 +206,22 @@ def _ended(last: RunStatus | None, id: str, job: str) -> RunStatus | None:
 
 
 def own_jobs(snapshot: CollectionSnapshot, owner: Owner) -> list[Manifest]:
-    """Jobs and RayJobs that the operator made, not those of its CronJobs."""
-    return [
-        as_job(child) if child["kind"] == RAY_JOB_KIND else child
-        for child in snapshot.children
-        if child["kind"] in ("Job", RAY_JOB_KIND) and owner.owns(child)
-    ]
+    """Jobs and RayJobs of runs over all sources."""
+    return [job for job in _jobs(snapshot) if owner.owns(job) and not is_scheduled(run_label(job))]
 
 
 def scheduled_jobs(snapshot: CollectionSnapshot, owner: Owner) -> list[Manifest]:
-    """Jobs of the collection's CronJobs, oldest first."""
-    jobs = [c for c in snapshot.children if c["kind"] == "Job" and not owner.owns(c)]
+    """Jobs of the collection's CronJobs and scheduled RayJobs, oldest first."""
+    jobs = [job for job in _jobs(snapshot) if is_scheduled(run_label(job)) or not owner.owns(job)]
     return sorted(jobs, key=lambda job: str(job["metadata"].get("creationTimestamp")))
+
+
+def _jobs(snapshot: CollectionSnapshot) -> Iterator[Manifest]:
+    for child in snapshot.children:
+        if child["kind"] == "Job":
+            yield child
+        elif child["kind"] == RAY_JOB_KIND:
+            yield as_job(child)
 
 
 def run_label(job: Manifest) -> str:

@@ -9,9 +9,8 @@ from tests.operator.plan.known import named
 from tests.operator.plan.moments import SCHEDULED, on_server
 
 from lookalike_operator.plan.collection import plan_collection
-from lookalike_operator.plan.cron_job import scheduled_run
 from lookalike_operator.plan.model import Manifest
-from lookalike_operator.plan.names import RUN
+from lookalike_operator.plan.names import RUN, scheduled_run
 
 
 def _cron_job(*parts: dict[str, Any]) -> Manifest:
