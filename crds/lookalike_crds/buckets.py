@@ -99,6 +99,14 @@ def object_address(address: str) -> ObjectAddress | None:
     return ObjectAddress(scheme, found[2], unquote(found[3], errors="surrogatepass"))
 
 
+def plain_address(address: str) -> str | None:
+    """An object's address without the service that its bucket belongs to, as events tell it."""
+    found = object_address(address)
+    if found is None:
+        return None
+    return written(found.scheme, found.authority.partition("@")[0], found.key)
+
+
 def declared(buckets: Iterable[Bucket], address: ObjectAddress) -> Bucket | None:
     """The bucket that an object may be read from: of several, that with the longest prefix."""
     fitting = [each for each in buckets if each.may_read(address)]

@@ -21,7 +21,7 @@ from tests.support.object_store import S3Server, keys_of_s3
 from lookalike_crds.config import CollectionSources, IndexConfig
 from lookalike_crds.failures import BUCKET_UNREACHABLE
 from lookalike_crds.image_collection import Engine
-from lookalike_crds.sources import SourceSpec
+from lookalike_crds.sources import SourceSpec, buckets_of
 from lookalike_serving.images.buckets import BucketError
 from lookalike_serving.images.buckets.service_store import ServiceStore
 from lookalike_serving.ingest.progress import ProgressWriter
@@ -96,11 +96,11 @@ class Shop:
         self.source = {**self.source, **more}
         secrets = self.place.folder / "secrets"
         spec = SourceSpec.model_validate(self.source)
-        bucket = spec.kind.as_bucket(secrets)
-        assert bucket is not None
         followed = CollectionSources(collection="shop", sources=(spec,), secrets_dir=secrets)
         self.place.restart(
-            buckets=(bucket,), sources=(followed,), retrievers=(retriever("find", "shop"),)
+            buckets=buckets_of((spec,), secrets),
+            sources=(followed,),
+            retrievers=(retriever("find", "shop"),),
         )
 
 

@@ -378,7 +378,9 @@ class Run:
     async def _listed(self, spec: SourceSpec, source: Source) -> AsyncIterator[Entry]:
         """What a source lists; the time that it takes is counted."""
         entries = _listed(source)
-        if self._only_failed and isinstance(source, KeyedSource) and not spec.kind.holds_archives:
+        by_key = isinstance(source, KeyedSource) and spec.kind.has_paths
+        if self._only_failed and by_key and not spec.kind.holds_archives:
+            assert isinstance(source, KeyedSource)
             keys = await self._accounts.failed_keys(spec.name)
             if keys is not None:
                 self._asked = source
@@ -451,7 +453,7 @@ class Run:
                 self._progress.pass_over(source, DELETED, item.key)
                 self._accounts.brought_in(source, item.key)  # it does not fail any more
                 continue
-            match change(item, source, before, self._kept):
+            match self._change(item, source, before):
                 case Change.NONE:
                     counts.unchanged += 1
                     self._accounts.brought_in(source, item.key)
@@ -481,6 +483,9 @@ class Run:
         key = self._asked.key_of(before.image)
         seen = [] if key is None else await self._asked.look([key])
         return next((each.key for each in seen if each.version is not None), None)
+
+    def _change(self, item: Item, source: str, stored: Origin | None) -> Change:
+        return change(item, source, stored, self._kept)
 
     async def _rewrite(self, task: Task) -> None:
         assert task.item.version is not None

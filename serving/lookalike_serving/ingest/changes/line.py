@@ -27,12 +27,13 @@ from typing import NamedTuple
 from lookalike_crds.backoff import Backoff
 from lookalike_crds.config import CollectionSources
 from lookalike_crds.failures import TOO_MANY_REQUESTS
+from lookalike_crds.sources import SourceSpec
 from lookalike_serving.books.record import Changed
 from lookalike_serving.books.store import Books
 from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.ingest.changes.matching import of_collection
-from lookalike_serving.ingest.changes.session import Session
+from lookalike_serving.ingest.changes.session import Brought, Session
 from lookalike_serving.ingest.sources import SourceError
 from lookalike_serving.problems import Problem
 from lookalike_serving.service import Service
@@ -281,21 +282,44 @@ class Line:
             log.warning("collection %s has no source %s any more", self._collection, source)
             return set()
         spec, opened = found
-        seen = await opened.look([key.key for key in taken])
-        brought = await session.bring(spec, opened, seen)
         again: set[Key] = set()
+        if any(opened.goes_through_all(key.key) for key in taken):
+            brought = await self._go_through(session, spec, taken)
+            looked_at = [key.key for key in taken]
+        else:
+            seen = await opened.look([key.key for key in taken])
+            brought = await session.bring(spec, opened, seen)
+            looked_at = [each.key for each in seen]
+            if brought.wrote:
+                now = {each.key: each.version for each in await opened.look(looked_at)}
+                again = {Key(source, s.key) for s in seen if now.get(s.key, s.version) != s.version}
         for key in [Key(source, each) for each in brought.may_pass]:
             if key in taken:
                 self._try_later(key, taken)
-        if brought.wrote:
-            now = {each.key: each.version for each in await opened.look([s.key for s in seen])}
-            again = {Key(source, s.key) for s in seen if now.get(s.key, s.version) != s.version}
         if await self._a_run_wrote_since(began):
-            for each in seen:
-                key = Key(source, each.key)
+            for key in [Key(source, each) for each in looked_at]:
                 if key not in again and key not in self._later:
                     self._after_run[key] = (taken.pop(key, set()), began)
         return again
+
+    async def _go_through(
+        self, session: Session, spec: SourceSpec, taken: dict[Key, set[str]]
+    ) -> Brought:
+        """Look at keys that take going through the whole source, with all others of the source
+        that wait, so that it is done once. Meanwhile these keys stay this process's own."""
+        for key in [key for key in self._waiting if key.source == spec.name]:
+            taken[key] = self._waiting.pop(key)
+        self._looking = set(taken)
+        going = asyncio.ensure_future(session.go_through(spec, [key.key for key in taken]))
+        try:
+            while not going.done():
+                await asyncio.wait({going}, timeout=_HOLD_EVERY.total_seconds())
+                if not going.done():
+                    await self._hold(datetime.now(UTC))
+            return going.result()
+        finally:
+            going.cancel()
+            await asyncio.gather(going, return_exceptions=True)
 
     def _try_later(self, key: Key, taken: dict[Key, set[str]]) -> None:
         """Keep a key whose image could not be read, unless it was tried often enough."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lookalike_crds.buckets import Scheme
+from lookalike_crds.buckets import Bucket, Scheme, written
 from lookalike_crds.config import CollectionSources
+from lookalike_crds.source_kinds import UrlsSource
+from lookalike_crds.sources import SourceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +33,31 @@ def sources_of(
     """(source, key within it) of each source that the object may lie in, and if there is none, why.
 
     A notice does not say at which endpoint its bucket is: of buckets of one name each is looked at.
+    Any manifest may name an object of a declared bucket.
     """
     found: list[tuple[str, str]] = []
     why = "lies in no bucket that a source declares"
+    secrets = collection.secrets_dir
+    buckets = [
+        bucket
+        for source in collection.sources
+        for bucket in (source.kind.as_bucket(secrets), _of_manifest(source))
+        if bucket is not None and _is_of(notice, bucket)
+    ]
     for source in collection.sources:
-        bucket = source.kind.as_bucket(collection.secrets_dir)
-        if bucket is None or bucket.scheme != notice.scheme or bucket.name != notice.bucket:
+        if isinstance(source.kind, UrlsSource):
+            lies = _of_manifest(source)
+            if (
+                lies is not None
+                and lies in buckets
+                and lies.address(notice.key) == (source.kind.address)
+            ):
+                found.append((source.name, source.kind.manifest))
+            elif any(notice.key.startswith(bucket.prefix) for bucket in buckets):
+                found.append((source.name, written(notice.scheme, notice.bucket, notice.key)))
             continue
-        if None not in (notice.account, bucket.account) and notice.account != bucket.account:
+        bucket = source.kind.as_bucket(secrets)
+        if bucket is None or not _is_of(notice, bucket):
             continue
         if not notice.key.startswith(bucket.prefix):
             why = "lies outside of the prefix of every source of its bucket"
@@ -49,6 +68,18 @@ def sources_of(
         else:
             why = "stands for a folder"
     return found, None if found else why
+
+
+def _of_manifest(source: SourceSpec) -> Bucket | None:
+    """The folder of a bucket that the source's manifest lies in, if it has one and it does."""
+    kind = source.kind
+    return kind.manifest_bucket(None) if isinstance(kind, UrlsSource) else None
+
+
+def _is_of(notice: ObjectNotice, bucket: Bucket) -> bool:
+    if (bucket.scheme, bucket.name) != (notice.scheme, notice.bucket):
+        return False
+    return None in (notice.account, bucket.account) or notice.account == bucket.account
 
 
 def of_collection(declared: Iterable[CollectionSources], name: str) -> CollectionSources:

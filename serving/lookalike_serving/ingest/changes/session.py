@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from lookalike_crds.buckets import plain_address
 from lookalike_crds.config import CollectionSources, IngestionConfig
 from lookalike_crds.failures import Retry, by_code
 from lookalike_crds.image_collection import IngestionSpec
@@ -27,6 +28,7 @@ from lookalike_serving.images import ImageFetcher
 from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.protocol import Decision, Point
 from lookalike_serving.ingest.accounts import Accounts
+from lookalike_serving.ingest.changes.apart import BOOKS, POOL, STORE, Errand, go_through
 from lookalike_serving.ingest.changes.some_keys import SomeKeys
 from lookalike_serving.ingest.dispatch import Dispatch
 from lookalike_serving.ingest.partition import WHOLE
@@ -64,6 +66,8 @@ class Session:
         self._books = books
         self._ending = contextlib.AsyncExitStack()
         self._sources: dict[str, KeyedSource] = {}
+        self._accounts: Accounts | None = None
+        """From the first key that is looked at here."""
 
     async def __aenter__(self) -> Self:
         async with contextlib.AsyncExitStack() as opening:
@@ -99,9 +103,6 @@ class Session:
         stack.push_async_callback(self._worker.close)
         self._progress = stack.enter_context(ProgressWriter(self._config.progress_file, state.name))
         self._progress.progress.state = RunState.RUNNING
-        self._accounts = await stack.enter_async_context(
-            Accounts(self._books, self._progress, WHOLE, of_changes=True)
-        )
 
     async def __aexit__(self, *error: object) -> None:
         if error[0] is None:
@@ -136,17 +137,16 @@ class Session:
         Raises SourceError, IndexFailure, ModelError: then keys may be left over.
         """
         self.used_at = datetime.now(UTC)
+        accounts = await self._open_accounts()
         counts = self._progress.counts(spec.name)
         before = (counts.new, counts.updated, counts.deleted)
         with tempfile.TemporaryDirectory(dir=self._scratch) as scratch:
             pool = _Lent(self._worker, spec.name)
-            workers = Dispatch(
-                self._config, self._progress, self._accounts, None, alone=True, pool=pool
-            )
+            workers = Dispatch(self._config, self._progress, accounts, None, alone=True, pool=pool)
             run = SomeKeys(
                 self._config,
                 self._progress,
-                self._accounts,
+                accounts,
                 self._store,
                 self._fetcher,
                 Path(scratch),
@@ -164,6 +164,23 @@ class Session:
         wrote = before != (counts.new, counts.updated, counts.deleted)
         return Brought(wrote, frozenset(pool.may_pass))
 
+    async def go_through(self, spec: SourceSpec, keys: Sequence[str]) -> Brought:
+        """Bring keys for which the whole source is gone through to what is there, in a process of
+        its own: it is a run of its own, too. Raises what `bring` raises."""
+        pool = _Lent(self._worker, spec.name)
+        records = self._service.books_index(self.state.config)
+        lent = {STORE: self._store, BOOKS: records, POOL: pool}
+        wrote = await go_through(Errand(self._config, spec.name, tuple(keys)), lent)
+        self.used_at = datetime.now(UTC)
+        return Brought(wrote, frozenset(pool.may_pass))
+
+    async def _open_accounts(self) -> Accounts:
+        if self._accounts is None:
+            self._accounts = await self._ending.enter_async_context(
+                Accounts(self._books, self._progress, WHOLE, of_changes=True)
+            )
+        return self._accounts
+
 
 class _Lent:
     """The session's worker, as the pool of one batch, which closes its pool."""
@@ -178,11 +195,11 @@ class _Lent:
 
     async def process(self, tasks: Sequence[Task]) -> Outcome:
         outcome = await self._worker.process(tasks)
-        self.may_pass |= {
-            failure.key
-            for failure in outcome.failures
-            if failure.source == self._source and by_code(failure.code).retry is Retry.LATER
-        }
+        named = {task.item.key: plain_address(task.item.uri) for task in tasks}
+        for failure in outcome.failures:
+            if failure.source == self._source and by_code(failure.code).retry is Retry.LATER:
+                # A manifest's key of it is the address.
+                self.may_pass |= {failure.key, named.get(failure.key) or failure.key}
         return outcome
 
     async def close(self) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import replace
 
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.documents.ids import BadDocumentId, checked, point_id
-from lookalike_serving.documents.layout import RESERVED, split
+from lookalike_serving.documents.layout import RESERVED, Origin, split
+from lookalike_serving.images.fetch import Validators
 from lookalike_serving.index.filters.equality import Equals
 from lookalike_serving.index.filters.texts import StartsWith
 from lookalike_serving.index.filters.tree import And, Filter
 from lookalike_serving.ingest.run import Run
-from lookalike_serving.ingest.sources import Entry, Gone, KeyedSource, Seen, SourceError
+from lookalike_serving.ingest.sources import Entry, Gone, Item, KeyedSource, Seen, SourceError
+from lookalike_serving.ingest.versions import Change, fingerprint, image_part
+from lookalike_serving.ingest.work import Task
+from lookalike_serving.ingest.worker import rewrite_payload
 
 _PAGE = 1000
 
@@ -19,20 +24,22 @@ _PAGE = 1000
 class SomeKeys(Run):
     """Made for one call of `bring`: its ledger is of the keys of that call."""
 
+    _rows_alone = False
+
     async def bring(self, spec: SourceSpec, source: KeyedSource, seen: Iterable[Seen]) -> None:
-        """Bring the documents of these keys to what was seen; of all keys of the source if its
-        metadata file is among them.
+        """Bring the documents of these keys to what was seen; of all keys of the source if one
+        that tells of all is among them.
 
         Raises SourceError, IndexFailure, ModelError: keys may be left over.
         """
         gone: list[Gone] = []
         rest = list(seen)
-        if spec.metadata.file is not None and any(
-            each.key == spec.metadata.file and each.version is not None for each in rest
-        ):
+        if any(each.tells_of_all and each.version is not None for each in rest):
             # Any image may have another row: whatever else was told of is in the listing, too.
             rest = [each for each in rest if each.version is None]
+            self._rows_alone = True
             await self._take_in(spec, source, source.list())
+            self._rows_alone = False
         self._asked = source
 
         async def there() -> AsyncIterator[Entry]:
@@ -55,6 +62,20 @@ class SomeKeys(Run):
             if spec.delete_missing:
                 await self._delete(spec, each)
         await self._accounts.flush()
+
+    def _change(self, item: Item, source: str, stored: Origin | None) -> Change:
+        """Where rows alone may have changed, images of which no version is told are not read."""
+        if self._rows_alone and item.version is None and stored is not None:
+            item = replace(item, version=image_part(stored))
+        return super()._change(item, source, stored)
+
+    async def _rewrite(self, task: Task) -> None:
+        if task.item.version is not None or task.stored is None:
+            await super()._rewrite(task)
+            return
+        mark = fingerprint(task.item, image_part(task.stored))
+        validators = Validators(task.stored.etag, task.stored.last_modified)
+        await rewrite_payload(self._store, self._collection, self._checker, task, mark, validators)
 
     async def _delete(self, spec: SourceSpec, gone: Gone) -> None:
         """Delete the documents that the image or archive had brought."""

@@ -120,6 +120,9 @@ class BucketSource:
                 each for each in found if isinstance(each, Rejected) or comes_after(each.key, after)
             ]
 
+    def goes_through_all(self, key: str) -> bool:
+        return key == self._opening.mapping.file
+
     async def look(self, keys: Iterable[str]) -> Sequence[Seen]:
         store = self._opened()
         room = asyncio.Semaphore(_ASKED_AT_ONCE)
@@ -127,7 +130,8 @@ class BucketSource:
         async def one(key: str) -> Seen:
             async with room:
                 found = await store.look(self._bucket.root + key)
-            return Seen(key, None if found is None else found.version, found)
+            version = None if found is None else found.version
+            return Seen(key, version, found, self.goes_through_all(key))
 
         try:
             wanted = dict.fromkeys(keys)

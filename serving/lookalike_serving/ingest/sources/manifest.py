@@ -7,11 +7,11 @@ import os
 import posixpath
 import stat
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urljoin
 
-from lookalike_crds.buckets import object_address, written
+from lookalike_crds.buckets import object_address, plain_address, written
 from lookalike_crds.failures import ENTRY_WITHOUT_IMAGE
 from lookalike_crds.image_collection import FieldSpec
 from lookalike_crds.progress import ByCause
@@ -22,9 +22,11 @@ from lookalike_serving.images.reader import is_remote
 from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import (
     Entry,
+    Gone,
     Item,
     LeftOut,
     Rejected,
+    Seen,
     Skipped,
     SourceError,
     legible,
@@ -54,6 +56,8 @@ class ManifestSource:
 
     An entry that is not found to be an address or a file of the folder is reported by the number of
     its row, never by its text: a manifest may be pointed at any file that the process can read.
+
+    Its keys are the manifest itself, as the source names it, and the plain addresses of objects.
     """
 
     def __init__(
@@ -72,6 +76,31 @@ class ManifestSource:
         self._fields = fields
         self._reader = reader
         self._scratch = scratch
+
+    def goes_through_all(self, key: str) -> bool:
+        return True
+
+    def key_of(self, uri: str) -> str | None:
+        return plain_address(uri)
+
+    async def look(self, keys: Iterable[str]) -> Sequence[Seen]:
+        """Which objects rows name. The objects themselves are not looked at."""
+        wanted = dict.fromkeys(keys)
+        manifest = self._spec.manifest
+        if manifest in wanted:
+            return [Seen(manifest, "?", [], tells_of_all=True)]
+        rows: dict[str, list[Entry]] = {}
+        async for entry in self.list():
+            uri = None if isinstance(entry, ByCause) else entry.uri
+            key = None if uri is None else plain_address(uri)
+            if key in wanted:
+                rows.setdefault(key, []).append(entry)
+        return [Seen(key, "?" if key in rows else None, rows.get(key, [])) for key in wanted]
+
+    async def entries(self, seen: Iterable[Seen]) -> AsyncIterator[Entry | Gone]:
+        for each in seen:
+            for entry in each.found:
+                yield entry
 
     async def list(self) -> AsyncIterator[Entry]:
         spec = self._spec

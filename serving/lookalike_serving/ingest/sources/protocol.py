@@ -146,6 +146,9 @@ class Seen:
     """As listing tells it; None if nothing is there."""
     found: Any = None
     """What the source itself knows of it."""
+    tells_of_all: bool = False
+    """Whether it tells of all images, as a table of metadata and a manifest do, so that any of them
+    may have changed with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +181,12 @@ class Source(Protocol):
 
 @runtime_checkable
 class KeyedSource(Source, Protocol):
-    """A source that can be asked for single keys, which are paths within it."""
+    """A source that can be asked for single keys, which are paths within it; of a manifest, the
+    addresses of the objects that its rows name."""
+
+    def goes_through_all(self, key: str) -> bool:
+        """Whether looking at a key takes going through everything that the source has."""
+        ...
 
     async def look(self, keys: Iterable[str]) -> Sequence[Seen]:
         """What is at some keys now. A key that a listing would not come to is left out.

@@ -94,6 +94,9 @@ class VolumeSource:
         for warning in files.warnings():
             yield warning
 
+    def goes_through_all(self, key: str) -> bool:
+        return key == self._mapping.file
+
     async def look(self, keys: Iterable[str]) -> Sequence[Seen]:
         return await asyncio.to_thread(self._look, tuple(keys))
 
@@ -123,7 +126,8 @@ class VolumeSource:
                 found[key] = Seen(key, "?", (path, None))
             else:
                 if not stat.S_ISDIR(state.st_mode):
-                    found[key] = Seen(key, _version(state), (path, state))
+                    of_all = self.goes_through_all(key)
+                    found[key] = Seen(key, _version(state), (path, state), of_all)
         if any(each.version is None for each in found.values()) and _is_empty(root):
             raise SourceError(
                 f"source {self.name}: {root} is empty, as a disk is that is not mounted: nothing "
