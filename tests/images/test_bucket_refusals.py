@@ -21,7 +21,7 @@ from lookalike_crds.failures import (
     BUCKET_NOT_FOUND,
     FailureKind,
 )
-from lookalike_serving.images.buckets import BucketError, open_store
+from lookalike_serving.images.buckets import BucketError, LabelKinds, open_store
 
 
 class Refusing(BaseHTTPRequestHandler):
@@ -51,6 +51,22 @@ def answer(code: str, message: str, detail: str = "") -> str:
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n'
         f"<Error><Code>{code}</Code><Message>{message}</Message>{more}</Error>"
+    )
+
+
+def photos(scheme: str, endpoint: str, folder: Path) -> Bucket:
+    keys = {"AZURE_STORAGE_SAS_TOKEN": "sv=2021-08-06&se=2020-01-02&sig=abc"}
+    if scheme == "s3":
+        keys = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "none"}
+    secret = write_secret(folder, "keys", **keys) / "keys"
+    return Bucket.model_validate(
+        {
+            "scheme": scheme,
+            "name": "photos",
+            "account": "shop" if scheme == "az" else None,
+            "endpoint": endpoint,
+            "credentials": None if scheme == "gs" else secret,
+        }
     )
 
 
@@ -142,19 +158,7 @@ async def test_each_refusal_is_one_line_that_says_what_to_do(
     remedy: str,
 ) -> None:
     Refusing.answer = (status, body)
-    keys = {"AZURE_STORAGE_SAS_TOKEN": "sv=2021-08-06&se=2020-01-02&sig=abc"}
-    if scheme == "s3":
-        keys = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "none"}
-    folder = write_secret(tmp_path, "keys", **keys) / "keys"
-    where = Bucket.model_validate(
-        {
-            "scheme": scheme,
-            "name": "photos",
-            "account": "shop" if scheme == "az" else None,
-            "endpoint": refusing,
-            "credentials": None if scheme == "gs" else folder,
-        }
-    )
+    where = photos(scheme, refusing, tmp_path)
     with pytest.raises(BucketError) as refused:
         async for _ in open_store(where).list(""):
             pass
@@ -162,6 +166,24 @@ async def test_each_refusal_is_one_line_that_says_what_to_do(
     assert remedy in str(refused.value)
     assert str(refused.value).startswith(str(where))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "code", "remedy"),
+    [
+        ("s3", "AccessDenied", "grant s3:GetObjectTagging, or remove metadata.tags"),
+        ("az", "AuthorizationPermissionMismatch", "with the permission t, or remove metadata.tags"),
+    ],
+)
+async def test_tags_that_may_not_be_read_name_the_permission(
+    refusing: str, tmp_path: Path, scheme: str, code: str, remedy: str
+) -> None:
+    Refusing.answer = (403, answer(code, "Access denied."))
+    store = open_store(photos(scheme, refusing, tmp_path), LabelKinds(tags=True))
+    with pytest.raises(BucketError, match=remedy) as refused:
+        await store.labels("a.jpg")
+    assert refused.value.failure_kind is BUCKET_ACCESS_DENIED
+    assert "Secret keys" in str(refused.value)
 
 
 async def test_a_profile_that_is_not_there_is_told(
