@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from lookalike_crds.image_collection import Distance, FieldSpec, FieldType, Quantization, VectorSpec
+from lookalike_crds.payload_indexes import RESERVED
 from lookalike_serving.index.filters.operators import condition
-from lookalike_serving.index.filters.tree import HasId
+from lookalike_serving.index.filters.ranges import Bound
+from lookalike_serving.index.filters.tree import HasId, Not
 from lookalike_serving.index.protocol import (
     IndexMismatch,
     IndexRefused,
@@ -652,3 +655,14 @@ async def test_fields_may_have_spaces_any_letters_and_dots(engine):
     # The local mode of qdrant-client has no payload indexes.
     indexes = (await again.info()).payload_indexes
     assert not indexes or indexes == {field.name: field.type.value for field in fields}
+
+
+async def test_what_was_written_since_a_moment_is_told_by_lookalikes_own_time(engine):
+    index = await engine.open()
+    times = {1: "2026-05-01T12:00:00.000Z", 2: "2026-05-01T12:00:00.001Z", 3: None}
+    await index.upsert(
+        [point(n, **({RESERVED: {"updated_at": t}} if t else {})) for n, t in times.items()]
+    )
+    moment = datetime(2026, 5, 1, 12, 0, 0, 1000, tzinfo=UTC)
+    later = Not((Bound(f"{RESERVED}.updated_at", "lt", moment),))
+    assert await ids_of(index, filter=later, with_payload=False) == [uid(2), uid(3)]

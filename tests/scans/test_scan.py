@@ -7,7 +7,7 @@ import csv
 import io
 import os
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from random import Random
 from typing import Any
 from urllib.parse import quote
@@ -21,8 +21,10 @@ from tests.support.configs import collection, serving_config
 from tests.support.servers import api_of, client_of
 
 from lookalike_crds.config import ServingConfig
+from lookalike_serving.documents.ids import point_id
 from lookalike_serving.duplicates.verdicts import Sensitivity, Verdict
 from lookalike_serving.scans.pictures import Pictures
+from lookalike_serving.scans.reading import Reading
 from lookalike_serving.scans.record import Keep, Order, Rule
 from lookalike_serving.scans.runner import scans_of
 from lookalike_serving.scans.starting import begin
@@ -181,6 +183,7 @@ async def test_a_scan_that_is_killed_at_random_moments_ends_with_the_same_report
 async def test_a_scan_after_a_change_compares_what_has_changed_and_finds_the_same(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("lookalike_serving.scans.earlier._MARGIN", timedelta(0))
     before = await scanned(client, full=True)
     documents = "/v1/collections/photos/documents"
     new = "copies/half-page.png"
@@ -199,7 +202,16 @@ async def test_a_scan_after_a_change_compares_what_has_changed_and_finds_the_sam
         return await original(self, document)
 
     monkeypatch.setattr(Pictures, "picture", noting)
+    payloads: list[str] = []
+    reading = Reading._scanned
+
+    def noted(self: Any, record: Any) -> Any:
+        payloads.append(record.id)
+        return reading(self, record)
+
+    monkeypatch.setattr(Reading, "_scanned", noted)
     after = await scanned(client)
+    assert payloads == [point_id("photos", new)]
     assert (after["documents"], after["unchanged"]) == (len(pictures()), len(pictures()) - 1)
     assert after["candidates"] < before["candidates"]
     assert new in read

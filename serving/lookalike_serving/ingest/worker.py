@@ -567,7 +567,8 @@ async def rewrite_payload(
     assert task.stored is not None
     item = task.item
     taken = task.stored.exif if item.exif else None
-    same = (task.stored.fingerprint, task.stored.labels) == (mark, labels)
+    was = (task.stored.image, task.stored.fingerprint, task.stored.labels)
+    same = was == (item.uri, mark, labels)
     origin = replace(
         task.stored,
         image=item.uri,

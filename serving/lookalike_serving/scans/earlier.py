@@ -7,18 +7,34 @@ the new one, a page at a time, and never as a whole.
 from __future__ import annotations
 
 from array import array
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from lookalike_serving.scans.record import Page, Pair, Scanned
+from lookalike_serving.scans.record import Keep, Order, Page, Pair, Scanned
 from lookalike_serving.scans.store import ScanStore
+
+_MARGIN = timedelta(hours=1)
+"""Clocks differ, and a write may wait for its index for a while after its time was noted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A document as the earlier scan saw it."""
+
+    document: Scanned
+    number: int
+    """In the earlier scan."""
 
 
 class EarlierScan:
-    """`scan`: its id; None if there is none, so that every document is new."""
+    """The scan that an order builds on; if there is none, every document is new."""
 
-    def __init__(self, store: ScanStore, scan: str | None) -> None:
+    def __init__(self, store: ScanStore, order: Order) -> None:
         self._store = store
-        self._scan = scan
+        self._scan = order.basis
+        self._keep = order.keep
+        self.since: datetime | None = None
+        """What was written later may have changed since; None: everything may have."""
         self._unreadable: set[int] = set()
         self._pairs: list[Pair] = []
         self._page: Page | None = None
@@ -36,27 +52,38 @@ class EarlierScan:
         async for checked in self._store.checked(self._scan):
             self._pairs += checked.pairs
             self._unreadable.update(checked.unreadable)
+        scan = await self._store.scan(self._scan)
+        if scan is not None and _looked_at_the_same(scan.order.keep, self._keep):
+            self.since = (scan.progress.started_at or scan.order.created_at) - _MARGIN
         await self._next_page()
 
-    async def knows(self, document: Scanned, number: int) -> Scanned | None:
-        """What was known of this document, which has `number` in the new scan, if it is unchanged
-        and could be read. To be asked in the order of ids, once for each. Raises IndexFailure."""
+    async def find(self, point: str) -> Known | None:
+        """The document, if the earlier scan saw it, and could read it. To be asked in the order of
+        ids, once for each. Raises IndexFailure."""
         while self._page is not None:
             if self._within == len(self._page.documents):
                 await self._next_page()
                 continue
             there = self._page.documents[self._within]
-            if there.point > document.point:
+            if there.point > point:
                 return None
             self._within += 1
-            at = self._first + self._within - 1
-            if there.point == document.point:
-                same = there.version == document.version and there.hashes is not None
-                if same and at not in self._unreadable:
-                    self._now.append(number)
-                    return there
             self._now.append(-1)
+            if there.point == point:
+                at = self._first + self._within - 1
+                usable = there.hashes is not None and at not in self._unreadable
+                return Known(there, at) if usable else None
         return None
+
+    def keep(self, known: Known, number: int) -> None:
+        """It has not changed, and has this number in the new scan."""
+        self._now[known.number] = number
+
+    async def resume(self, document: Scanned, number: int) -> None:
+        """As it was found by the process that recorded this document of the new scan."""
+        known = await self.find(document.point)
+        if known is not None and known.document.version == document.version:
+            self.keep(known, number)
 
     def pairs(self) -> list[Pair]:
         """What it found of documents that are unchanged, with their numbers in the new scan.
@@ -88,3 +115,8 @@ class EarlierScan:
         assert self._scan is not None
         self._page = await self._store.page(self._scan, self._page_number)
         self._within = 0
+
+
+def _looked_at_the_same(earlier: Keep, now: Keep) -> bool:
+    """Whether the earlier scan recorded the values by which keepers are chosen now."""
+    return now.looks_at is None or now.looks_at == earlier.looks_at

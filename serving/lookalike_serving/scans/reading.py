@@ -1,7 +1,8 @@
 """Reads the documents of a scan, a page at a time: their hashes, and their neighbours by embedding.
 
 What is stored with a document is enough, if the collection keeps hashes. Only the images of
-documents without hashes are read and decoded here.
+documents without hashes are read and decoded here. If there is an earlier scan, only the ids of all
+documents are read, and the payloads of those that were written since.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from lookalike_serving.duplicates.hashes import Hashes
 from lookalike_serving.duplicates.verdicts import Sensitivity
 from lookalike_serving.images import ImageError
 from lookalike_serving.index.facets import value_at
-from lookalike_serving.index.filters.tree import Filter
+from lookalike_serving.index.filters.ranges import Bound
+from lookalike_serving.index.filters.tree import And, Filter, Not
 from lookalike_serving.index.protocol import Index, Query, Record
 from lookalike_serving.scans.apply import version_of
 from lookalike_serving.scans.candidates import nearest_from
-from lookalike_serving.scans.earlier import EarlierScan
+from lookalike_serving.scans.earlier import EarlierScan, Known
 from lookalike_serving.scans.pictures import Pictures
-from lookalike_serving.scans.record import PAGE, PICTURES, Order, Page, Rule, Scanned
+from lookalike_serving.scans.record import PAGE, PICTURES, Order, Page, Scanned
 from lookalike_serving.service import CollectionState
 
 log = logging.getLogger("lookalike.scans")
@@ -34,6 +36,8 @@ NEIGHBOURS = {Sensitivity.STRICT: 3, Sensitivity.BALANCED: 4, Sensitivity.LOOSE:
 with the keeper in the end."""
 _SAMPLE = 512
 """Documents from which it is estimated how near different pictures are."""
+_WRITTEN = 2000
+"""Ids that are read at once."""
 
 
 class Reading:
@@ -53,10 +57,34 @@ class Reading:
         self._earlier = earlier
         self._pictures = pictures
         self._most = NEIGHBOURS[order.sensitivity]
+        field = order.keep.looks_at
+        self._wanted = (RESERVED, field) if field else (RESERVED,)
+        self._written: set[str] | None = None
+        """Points that were written since the earlier scan; None: all may have been."""
 
     @property
     def _index(self) -> Index:
         return self._state.index
+
+    async def open(self) -> None:
+        """To be called once the earlier scan is open. Raises IndexFailure."""
+        since = self._earlier.since
+        if since is None:
+            return
+        # Also those without a time, should another program have written some.
+        later: Filter = Not((Bound(f"{RESERVED}.updated_at", "lt", since),))
+        tree = later if self._tree is None else And((self._tree, later))
+        written: set[str] = set()
+        after: str | None = None
+        while True:
+            page = await self._index.scroll(
+                filter=tree, limit=_WRITTEN, after=after, with_payload=False
+            )
+            written.update(record.id for record in page.records)
+            after = page.next
+            if after is None:
+                break
+        self._written = written
 
     async def nearest_from(self, documents: int) -> float | None:
         """The score from which neighbours are candidates, estimated from the first documents: ids
@@ -73,32 +101,43 @@ class Reading:
 
         Raises IndexFailure.
         """
-        keep = self._order.keep
-        wanted = (RESERVED, keep.field) if keep.rule is Rule.FIELD and keep.field else (RESERVED,)
         hashed = self._state.config.duplicates is not None
         found = await self._index.scroll(
             filter=self._tree,
             limit=PAGE if hashed else PICTURES,
             after=after,
-            with_payload=wanted,
+            with_payload=self._wanted if self._written is None else False,
         )
         documents: list[Scanned] = []
         fresh: list[int] = []
-        for record in found.records:
-            scanned = self._scanned(record)
-            if scanned is None:
-                continue
-            known = await self._earlier.knows(scanned, first + len(documents))
-            if known is None:
+        for scanned, known in await self._seen(found.records):
+            number = first + len(documents)
+            if known is not None and (scanned is None or scanned.version == known.document.version):
+                self._earlier.keep(known, number)
+                documents.append(known.document)
+            elif scanned is not None:
                 fresh.append(len(documents))
-                scanned = await self._with_hashes(scanned)
-            else:
-                scanned = replace(
-                    scanned, hashes=known.hashes, width=known.width, height=known.height
-                )
-            documents.append(scanned)
+                documents.append(await self._with_hashes(scanned))
         near = await self._near([(first + at, documents[at].point) for at in fresh], nearest)
         return Page(tuple(documents), tuple(fresh), near, found.next)
+
+    async def _seen(self, records: Sequence[Record]) -> list[tuple[Scanned | None, Known | None]]:
+        """Of each: what is stored now, and what the earlier scan saw. What is stored was not read
+        if it cannot have changed; neither is there for what is no document."""
+        known = [await self._earlier.find(record.id) for record in records]
+        if self._written is not None:
+            wanted = [
+                record.id
+                for record, there in zip(records, known, strict=True)
+                if there is None or record.id in self._written
+            ]
+            read = await self._index.retrieve(wanted, with_payload=self._wanted) if wanted else []
+            stored = {each.id: self._scanned(each) for each in read}
+        else:
+            stored = {each.id: self._scanned(each) for each in records}
+        return [
+            (stored.get(record.id), there) for record, there in zip(records, known, strict=True)
+        ]
 
     async def _with_hashes(self, document: Scanned) -> Scanned:
         if Hashes.read(document.hashes) is not None:
@@ -145,8 +184,8 @@ class Reading:
         found = read_record(record)
         if found is None:
             return None
-        origin, keep = found.origin, self._order.keep
-        value = _value(found.metadata, keep.field) if keep.rule is Rule.FIELD else None
+        origin, field = found.origin, self._order.keep.looks_at
+        value = _value(found.metadata, field) if field else None
         return Scanned(
             point=record.id,
             document_id=origin.document_id,
@@ -163,6 +202,6 @@ class Reading:
         )
 
 
-def _value(metadata: dict[str, Any], field: str | None) -> Any:
-    found = value_at(metadata, field or "")
+def _value(metadata: dict[str, Any], field: str) -> Any:
+    found = value_at(metadata, field)
     return found if isinstance(found, bool | int | float | str) else None

@@ -7,7 +7,7 @@ A record has three parts, and each has one writer: `Order` (what was asked; writ
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal
@@ -67,6 +67,11 @@ class Keep:
     order: FieldOrder = FieldOrder.HIGHEST
     folders: tuple[str, ...] = ()
     """With `FOLDERS`: what ids begin with, the preferred one first."""
+
+    @property
+    def looks_at(self) -> str | None:
+        """The metadata key whose value is recorded of each document."""
+        return self.field if self.rule is Rule.FIELD else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,11 +273,15 @@ class Checked:
 
 def encode(record: Order | Control | Progress | Page | Checked | Group) -> str:
     """As text: engines have their own ways with nested values, and one value is one write."""
-    told = {name: value for name, value in _plain(asdict(record)).items() if value is not None}
+    told = {name: value for name, value in _plain(record).items() if value is not None}
     return json.dumps(told, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Scanned):  # most of all records: its values are plain as they are
+        return {name: getattr(value, name) for name in _SCANNED}
+    if is_dataclass(value):
+        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, dict):
@@ -280,6 +289,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return value.value if isinstance(value, StrEnum) else value
+
+
+_SCANNED = tuple(Scanned.__dataclass_fields__)
 
 
 def _moment(text: str | None) -> datetime | None:

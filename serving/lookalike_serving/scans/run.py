@@ -75,7 +75,7 @@ class ScanRun:
         self._pictures = Pictures(
             self._read, self._features_of, self._thresholds, service.config.fetch.max_pixels
         )
-        self._earlier = EarlierScan(store, scan.order.basis)
+        self._earlier = EarlierScan(store, scan.order)
         self._starts: list[int] = []
         """Number of the first document of each page."""
         self._numbers: dict[str, int] = {}
@@ -142,6 +142,7 @@ class ScanRun:
         tree = parse_filters(order.filters, state.config.fields)
         reading = Reading(order, state, tree, self._earlier, self._pictures)
         await self._earlier.open()
+        await reading.open()
         after = await self._resume()
         if not self._starts:
             total = await state.index.count(tree)
@@ -164,7 +165,7 @@ class ScanRun:
         after: str | None = None
         while (page := await self._store.page(self._scan.order.id, len(self._starts))) is not None:
             for at, document in enumerate(page.documents):
-                await self._earlier.knows(document, len(self._numbers) + at)
+                await self._earlier.resume(document, len(self._numbers) + at)
             self._take(page)
             after = page.next or ""
             await self._beat()
