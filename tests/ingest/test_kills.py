@@ -30,7 +30,7 @@ from lookalike_crds.sources import SourceSpec
 from lookalike_serving.index.protocol import IndexFull, Point
 from lookalike_serving.index.remote import RemoteIndex
 
-KILLS = int(os.environ.get("LOOKALIKE_KILLS", "4"))
+KILLS = int(os.environ.get("LOOKALIKE_KILLS", "2"))
 AWAY = float(os.environ.get("LOOKALIKE_AWAY", "2"))
 """Seconds that the index is away for."""
 MUTANTS = int(os.environ.get("LOOKALIKE_MUTANTS", "60"))
