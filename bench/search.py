@@ -9,8 +9,8 @@ settings on the same shard, each from a NumPy vector to read-out ids, scores and
 turns. The search settings are those that the index has found for itself. `--filters`: recall under
 filters that 1 %, .1 % and .01 % of the points meet, and under one that only neighbours, or only
 strangers, of the query meet. `--callers`: searches a second of 1, 4 and 16 callers, beside the same
-callers if each search is a call of its own. Goals: recall >= .999, throughput >= .95 of
-the bare engine's.
+callers if each search is a call of its own; and the CPU time of a search by thread. Goals: recall
+>= .999, throughput >= .95 of the bare engine's.
 
 Vectors are 5,000 random centres plus noise of .8 a component, normalised – harder than
 embeddings of real images, whose neighbourhoods are tighter. Data and indexes are kept in the
@@ -25,6 +25,7 @@ import itertools
 import os
 import resource
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -47,6 +48,7 @@ from lookalike_crds.image_collection import (
 )
 from lookalike_serving.index import Point, Query, open_index
 from lookalike_serving.index.edge import EdgeIndex
+from lookalike_serving.index.edge_process import ShardProcess
 from lookalike_serving.index.edge_settings import search_params
 from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.index.tuning import EF, oversampling
@@ -373,6 +375,50 @@ async def print_callers(index: EdgeIndex, queries: Matrix) -> None:
             rates[shares].append(len(queries) / (time.perf_counter() - started))
         shared, own = max(rates[True]), max(rates[False])
         print(f"    {callers:5}   {shared:14,.0f}   {own:11,.0f}   {shared / own:.2f}")
+    await print_threads(index, queries)
+
+
+async def print_threads(index: EdgeIndex, queries: Matrix) -> None:
+    """CPU time of a search in the index's process, and what that process can reach by it.
+
+    One thread holds Python's lock, and the engine's threads share out the searches of one call.
+    Unlike searches a second, this does not depend on what else the machine does.
+    """
+    shard = index._store.shard
+    if not isinstance(shard, ShardProcess) or sys.platform != "linux":
+        return
+    process, rest = shard._process.pid, iter(queries)
+    before = thread_seconds(process)
+
+    async def call() -> None:
+        for vector in rest:
+            await index.query(Query(vector, TOP))
+
+    await asyncio.gather(*(call() for _ in range(16)))
+    spent = {
+        thread: (seconds - before.get(thread, 0.0)) / len(queries)
+        for thread, seconds in thread_seconds(process).items()
+    }
+    locked = spent.pop(str(process))
+    engine = sum(spent.values())
+    print(
+        f"  16 callers, CPU of a search: {locked * 1e3:.3f} ms with Python's lock, "
+        f"{engine * 1e3:.3f} ms in the engine's threads; at most, by that:"
+    )
+    for cores in (2, 4, 8):
+        one, each = 1 / (locked + engine / cores), cores / (locked + engine)
+        print(
+            f"    {cores} cores: {one:,.0f} searches/s; a process for each core {each:,.0f}, "
+            f"{each / one:.2f} times as many"
+        )
+
+
+def thread_seconds(process: int) -> dict[str, float]:
+    """CPU seconds of each thread of a process, by its id."""
+    return {
+        task.name: int((task / "schedstat").read_text().split()[0]) / 1e9
+        for task in Path(f"/proc/{process}/task").iterdir()
+    }
 
 
 async def print_ingestion(
