@@ -12,7 +12,8 @@ from tests.support.pictures import encoded
 
 from lookalike_crds.image_collection import DuplicatesSpec, OnIngest
 from lookalike_crds.progress import Counts, RunState
-from lookalike_serving.ingest.worker import LINKED, REJECTED
+from lookalike_serving.ingest.rejections import REJECTED
+from lookalike_serving.ingest.worker import LINKED
 
 
 def ask_for(place: Place, on_ingest: OnIngest) -> None:
@@ -39,6 +40,8 @@ def test_of_two_copies_in_one_run_one_is_rejected_and_then_linked(place: Place) 
     again = place.ingest()
     assert again.sources["disk"] == Counts(listed=3, unchanged=2, skipped=1)
     assert Counter(each.cause for each in again.skipped) == {REJECTED: 1}
+    assert again.skipped[0].example == f"{second}: a copy of {first}"
+    assert again.bytes == 0  # nothing was read
     listed = httpx.get(f"{place.url}/v1/collections/shop/runs").json()["items"]
     assert [run["sources"][0]["skipped"] for run in listed] == [1, 1]
     ask_for(place, OnIngest.LINK)
@@ -54,3 +57,10 @@ def test_of_two_copies_in_one_run_one_is_rejected_and_then_linked(place: Place) 
     (place.images / second).write_bytes(encoded(Image.fromarray(photograph("chelsea.png"))))
     assert place.ingest().sources["disk"] == Counts(listed=3, unchanged=2, updated=1)
     assert "duplicate_of" not in place.documents()[second]
+    # What was left out comes in once the document that it is a copy of is gone.
+    third = encoded(Image.fromarray(edited(other, "half")))
+    (place.images / "third.png").write_bytes(third)
+    ask_for(place, OnIngest.REJECT)
+    assert place.ingest().sources["disk"] == Counts(listed=4, unchanged=3, skipped=1)
+    httpx.delete(f"{place.url}/v1/collections/shop/documents/{first}").raise_for_status()
+    assert place.ingest().sources["disk"] == Counts(listed=4, unchanged=2, new=1, skipped=1)

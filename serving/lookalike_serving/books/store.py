@@ -14,6 +14,7 @@ from lookalike_serving.books.record import (
     FailedEntry,
     KeptFeatures,
     Kind,
+    Rejection,
     Run,
     RunPart,
     Scope,
@@ -127,6 +128,21 @@ class Books:
         """Forget that documents were deleted, by their point ids."""
         for some in _chunks([self._scope.id(Kind.DELETION, point) for point in points]):
             await self._index().delete(some)
+
+    # -- rejections --------------------------------------------------------------------------------
+
+    async def rejections_of(self, points: Sequence[str]) -> dict[str, Rejection]:
+        """Of images that were left out as copies, by the point id that each would have."""
+        ids = {self._scope.id(Kind.REJECTION, point): point for point in points}
+        found: dict[str, Rejection] = {}
+        for some in _chunks(list(ids)):
+            for record in await self._index().retrieve(some):
+                found[ids[record.id]] = Rejection(**record.payload)
+        return found
+
+    async def note_rejection(self, point: str, rejection: Rejection) -> None:
+        id = self._scope.id(Kind.REJECTION, point)
+        await self._index().upsert([Point(id, None, asdict(rejection))])
 
     # -- features ----------------------------------------------------------------------------------
 

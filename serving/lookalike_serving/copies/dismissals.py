@@ -51,6 +51,14 @@ class Dismissals:
         payload = {"dismissal": json.dumps(asdict(dismissal))}
         id = self._id(dismissal.documents, dismissal.content_hash)
         await self._index().upsert([Point(id, None, payload)])
+        # Images that were left out as copies of these documents are looked at again.
+        again = [
+            id
+            async for id, told in records_of(self._index(), self._scope, Kind.REJECTION)
+            if told["document"] in dismissal.documents
+        ]
+        if again:
+            await self._index().delete(again)
 
     async def lift(self, documents: Sequence[str], content_hash: str | None = None) -> bool:
         """Whether there was one for these documents, or for this one and the picture."""

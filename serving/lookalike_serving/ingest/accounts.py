@@ -18,7 +18,7 @@ from typing import Self
 from lookalike_crds.failures import ENTRY_UNREADABLE, ENTRY_WITHOUT_IMAGE
 from lookalike_crds.moments import now_text
 from lookalike_crds.progress import RUN_VARIABLE, RunState
-from lookalike_serving.books.record import MOST_FAILURES, Deletion, FailedEntry, RunPart
+from lookalike_serving.books.record import MOST_FAILURES, Deletion, FailedEntry, Rejection, RunPart
 from lookalike_serving.books.store import Books
 from lookalike_serving.failures import kind_of
 from lookalike_serving.ingest.partition import Partition
@@ -203,6 +203,10 @@ class Accounts:
     async def deletions_of(self, points: Sequence[str]) -> dict[str, Deletion]:
         """Of the documents that somebody deleted, by point id."""
         return {} if self._books is None else await self._books.deletions_of(points)
+
+    async def rejections_of(self, points: Sequence[str]) -> dict[str, Rejection]:
+        """Of images that were left out as copies of documents, by point id."""
+        return {} if self._books is None else await self._books.rejections_of(points)
 
     async def lift(self, points: Sequence[str]) -> None:
         """Documents that were deleted are in again, since their object has changed."""

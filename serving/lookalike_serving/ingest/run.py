@@ -51,6 +51,7 @@ from lookalike_serving.ingest.ledger import Ledger
 from lookalike_serving.ingest.one_behind import OneBehind
 from lookalike_serving.ingest.partition import WHOLE, Partition
 from lookalike_serving.ingest.progress import ProgressWriter
+from lookalike_serving.ingest.rejections import caution_of, still_rejected
 from lookalike_serving.ingest.sources import (
     Entry,
     Gone,
@@ -437,6 +438,15 @@ class Run:
             id_ for id_, _ in first if (known := stored.get(id_)) is None or known.source != source
         ]
         deleted = await self._accounts.deletions_of(away)
+        versions = {
+            id_: item.version
+            for id_, item in first
+            if item.version is not None
+            and ((known := stored.get(id_)) is None or known.image_version != item.version)
+        }
+        rejected = await still_rejected(
+            self._accounts, self._store, self._config.collection, versions
+        )
         for id_, item in first:
             before = stored.get(id_)
             if before is not None and (other := await self._other_image(item, source, before)):
@@ -465,6 +475,11 @@ class Run:
                         self._progress.fail(Failure(source, item.key, str(refused), code))
                         continue
                     counts.updated += 1
+                    self._accounts.brought_in(source, item.key)
+                case _ if id_ in rejected:
+                    counts.skipped += 1
+                    why = caution_of(rejected[id_].document)
+                    self._progress.pass_over(source, why.cause, why.example(item.key))
                     self._accounts.brought_in(source, item.key)
                 case _:
                     was = None if deletion is None else deletion.version

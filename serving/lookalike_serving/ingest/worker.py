@@ -48,6 +48,7 @@ from lookalike_serving.index.protocol import (
 )
 from lookalike_serving.index.remote import RemoteIndex
 from lookalike_serving.ingest.pictured import with_exif
+from lookalike_serving.ingest.rejections import caution_of, note_rejection
 from lookalike_serving.ingest.sources import Caution, Labels
 from lookalike_serving.ingest.sources.cells import Reading
 from lookalike_serving.ingest.sources.rows import BadRow, RowReader, SkippedRow
@@ -64,7 +65,6 @@ from lookalike_serving.ingest.versions import (
 )
 from lookalike_serving.ingest.work import Failure, LeftOut, Outcome, Task
 
-REJECTED = "copies of other documents, which duplicates.onIngest rejects"
 LINKED = "stored as copies of other documents, as duplicates.onIngest says"
 
 log = logging.getLogger("lookalike.ingest")
@@ -346,11 +346,20 @@ class Worker:
             return None
         if decision.copy_of is None:
             return ready
-        caution = Caution(REJECTED if reject else LINKED, f"a copy of {decision.copy_of}")
         if reject:
-            return _LeftOut(task, caution)
+            await self._remember_rejection(task, ready.point.id, decision.copy_of)
+            return _LeftOut(task, caution_of(decision.copy_of))
+        caution = Caution(LINKED, f"a copy of {decision.copy_of}")
         linked = caution.counted(task.source, task.item.key)
         return ready._replace(warnings=(*ready.warnings, linked))
+
+    async def _remember_rejection(self, task: Task, point: str, document: str) -> None:
+        """If its source tells later whether it is still the same image."""
+        version, books = task.item.version, await self._opened_books()
+        if version is not None and books is not None:
+            assert self._store is not None
+            collection = self._config.collection
+            await note_rejection(books, self._store, collection, point, version, document)
 
     async def _decide(self, point: Point, image: bytes, reject: bool) -> Decision:
         if self._within is not None:
