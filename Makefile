@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast test-slow lint format generate check-generated lock \
         bench bench-quality bench-search bench-facets bench-buckets bench-http bench-decode bench-ingest bench-ingest-ray bench-listing bench-memory bench-attack \
-        bench-duplicates bench-duplicate-scans bench-duplicates-scale bench-operator bench-frames kill-ingestion kill-scans train-demo-model \
+        bench-duplicates bench-duplicate-keypoints bench-duplicate-scans bench-duplicates-scale bench-operator bench-frames kill-ingestion kill-scans train-demo-model \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
 PYTHON ?= python3
@@ -110,6 +110,9 @@ BENCH_PEERS := build/bench-peers
 bench-duplicates: install ## Copies of photographs: recall of each edit, false verdicts, beside peers
 	@test -d $(BENCH_PEERS) || $(BIN)/python -m uv pip install -q --target $(BENCH_PEERS) --no-deps imagehash PyWavelets
 	PYTHONPATH=$(BENCH_PEERS) $(BIN)/python bench/duplicates.py $(BENCH_ARGS)
+
+bench-duplicate-keypoints: install ## SIFT and ORB for finding copies: recall and processor time of each
+	OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 $(BIN)/python bench/duplicate_keypoints.py $(BENCH_ARGS)
 
 bench-duplicates-scale: install ## Hash joins and scans of many documents
 	PYTHONPATH=. $(BIN)/python bench/duplicates_scale.py $(BENCH_ARGS)

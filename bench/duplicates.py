@@ -68,7 +68,7 @@ class Answers:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photographs", type=Path, nargs="*", default=_backgrounds())
+    parser.add_argument("--photographs", type=Path, nargs="*", default=backgrounds())
     parser.add_argument("--films", type=Path)
     parser.add_argument("--each", type=int, default=40, help="copies of each kind")
     parser.add_argument("--sensitivity", default="balanced", choices=list(Sensitivity))
@@ -95,7 +95,7 @@ def main() -> None:
     report(queries, *found, given.misses)
 
 
-def _backgrounds() -> list[Path]:
+def backgrounds() -> list[Path]:
     folder = Path("/usr/share/backgrounds/mate/nature")
     return [folder] if folder.is_dir() else []
 

@@ -76,12 +76,16 @@ def _each_with_each(left: Codes, right: Codes, radius: int, *, same: bool) -> Pa
     for start in range(0, len(left), _ROWS):
         block = left[start : start + _ROWS]
         first = start if same else 0
-        away = np.zeros((len(block), len(right) - first), np.uint16)
-        for word in range(4):
-            away += np.bitwise_count(block[:, word, None] ^ columns[word, first:])
-        rows, others = np.nonzero(away <= radius)
-        distances = away[rows, others]
+        # Two hashes of different pictures are too far apart by half of their words already.
+        half = np.bitwise_count(block[:, 0, None] ^ columns[0, first:])
+        half += np.bitwise_count(block[:, 1, None] ^ columns[1, first:])
+        rows, others = np.nonzero(half <= radius)
+        distances = half[rows, others].astype(np.uint16)
         rows, others = rows + start, others + first
+        for word in (2, 3):
+            distances += np.bitwise_count(left[rows, word] ^ right[others, word])
+        passed = distances <= radius
+        rows, others, distances = rows[passed], others[passed], distances[passed]
         if same:
             later = others > rows
             rows, others, distances = rows[later], others[later], distances[later]

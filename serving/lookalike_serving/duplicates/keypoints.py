@@ -54,14 +54,14 @@ class Keypoints:
         return np.concatenate([self.unit, self.unit[:, _mirror()]])
 
 
-def keypoints(pixels: Pixels, most: int = MAX_KEYPOINTS) -> Keypoints:
+def keypoints(pixels: Pixels, most: int = MAX_KEYPOINTS, side: int = KEYPOINT_SIDE) -> Keypoints:
     """Of a picture, or of its view. About 70 ms of processor time."""
-    view = scaled(pixels, KEYPOINT_SIDE)
+    view = scaled(pixels, side)
     height, width = view.shape[:2]
     # Evened out, so that there are keypoints in fog and in shadow, too.
     grey = cv2.createCLAHE(2.0, (8, 8)).apply(cv2.cvtColor(view, cv2.COLOR_RGB2GRAY))
     sift = cv2.SIFT.create(contrastThreshold=_CONTRAST)
-    chosen = _spread(sift.detect(grey, None), width, height, most)
+    chosen = spread(sift.detect(grey, None), width, height, most)
     if not chosen:
         nothing = np.zeros((0, 2), np.float32), np.zeros((0, 128), np.uint8)
         return Keypoints(*nothing, width, height)
@@ -72,9 +72,7 @@ def keypoints(pixels: Pixels, most: int = MAX_KEYPOINTS) -> Keypoints:
     return Keypoints(places, np.round(root * 255).clip(0, 255).astype(np.uint8), width, height)
 
 
-def _spread(
-    found: Sequence[cv2.KeyPoint], width: int, height: int, most: int
-) -> list[cv2.KeyPoint]:
+def spread(found: Sequence[cv2.KeyPoint], width: int, height: int, most: int) -> list[cv2.KeyPoint]:
     """The clearest ones of every part of the picture, in turn: a line of text would take them all.
 
     Each cell of a grid gives its first, then each its second, and so on.
