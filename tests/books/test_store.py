@@ -22,6 +22,7 @@ from lookalike_serving.books.record import (
     Deletion,
     FailedEntry,
     Kind,
+    Rejection,
     RunPart,
     Scope,
     decode_part,
@@ -29,6 +30,7 @@ from lookalike_serving.books.record import (
     runs_of,
 )
 from lookalike_serving.books.store import Books
+from lookalike_serving.copies.dismissals import Dismissal, Dismissals
 from lookalike_serving.index.open import open_payload_index
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -99,6 +101,20 @@ async def test_deletions_are_found_by_document(both: tuple[Books, Books]) -> Non
     assert {each.document_id for each in (await books.deletions()).items} == {"mug", "upload"}
     await books.lift(["p1"])
     assert [each.document_id for each in (await books.deletions()).items] == ["upload"]
+
+
+async def test_what_was_rejected_as_a_copy_of_a_dismissed_document_is_looked_at_again(
+    both: tuple[Books, Books],
+) -> None:
+    books, other = both
+    made = Rejection("12-34", "mug", "ab" * 32, "Strict")
+    await books.note_rejection("p1", made)
+    await books.note_rejection("p2", replace(made, document="cup"))
+    assert await books.rejections_of(["p1", "p3"]) == {"p1": made}
+    assert await other.rejections_of(["p1"]) == {}
+    said = Dismissal(("mug",), ("ab" * 32,), "2026-01-01", "00ff")
+    await Dismissals(books._index, books._scope).note(said)
+    assert (await books.rejections_of(["p1", "p2"])).keys() == {"p2"}
 
 
 async def test_only_the_last_runs_stay(both: tuple[Books, Books]) -> None:
