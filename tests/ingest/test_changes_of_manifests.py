@@ -11,7 +11,6 @@ from tests.ingest.test_changes import Photo, Shop, photo, shop  # noqa: F401 - f
 from lookalike_crds.config import CollectionSources
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.ingest.changes.matching import ObjectNotice, sources_of
-from lookalike_serving.ingest.sources.bucket import BucketSource
 from lookalike_serving.ingest.sources.manifest import ManifestSource
 
 HEADER = "url,price\n"
@@ -35,6 +34,10 @@ def prices(shop: Shop) -> dict[str, Any]:  # noqa: F811
     return {name: each.get("price") for name, each in shop.metadata().items()}
 
 
+def not_here(source: ManifestSource) -> None:
+    raise AssertionError("the process that serves goes through a source")
+
+
 def test_an_object_that_a_manifest_names_is_read_again(named: Shop, photo: Photo) -> None:  # noqa: F811
     before = named.settled()
     named.put("in/a.jpg", photo(3))
@@ -53,14 +56,25 @@ def test_a_manifest_is_gone_through_apart_and_images_that_it_named_are_not_read_
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Whatever goes through the source, it is not the process that serves.
-    for kind in (ManifestSource, BucketSource):
-        monkeypatch.setattr(kind, "list", None)
+    monkeypatch.setattr(ManifestSource, "list", not_here)
+    started: list[asyncio.subprocess.Process] = []
+    start = asyncio.create_subprocess_exec
+
+    async def starting(*args: Any, **more: Any) -> asyncio.subprocess.Process:
+        process = await start(*args, **more)
+        if not started:
+            process.kill()  # it is started again
+        started.append(process)
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", starting)
     before = named.settled()
     named.put("in/b.jpg", photo(5))  # nobody tells of it
     named.put("in/c.jpg", photo(6))
     named.put("in/list.csv", f"{HEADER}a.jpg,10\nb.jpg,2\nc.jpg,3\n".encode())
     named.tell("in/list.csv")
     assert prices(named) == {"a.jpg": 10, "b.jpg": 2, "c.jpg": 3}
+    assert len(started) == 2
     after = named.settled()
     assert after["b.jpg"] == before["b.jpg"]
     [counts] = named.run()["sources"]
@@ -99,23 +113,3 @@ def test_a_manifest_may_name_any_object_of_a_declared_bucket(
     told, why = sources_of(notice, CollectionSources(collection="shop", sources=specs))
     assert told == found
     assert (why is None) == bool(found)
-
-
-def test_a_process_that_is_killed_is_started_again(
-    named: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started: list[asyncio.subprocess.Process] = []
-    start = asyncio.create_subprocess_exec
-
-    async def starting(*args: Any, **more: Any) -> asyncio.subprocess.Process:
-        process = await start(*args, **more)
-        if not started:
-            process.kill()
-        started.append(process)
-        return process
-
-    monkeypatch.setattr(asyncio, "create_subprocess_exec", starting)
-    named.put("in/list.csv", f"{HEADER}a.jpg,7\nb.jpg,8\n".encode())
-    named.tell("in/list.csv")
-    assert prices(named) == {"a.jpg": 7, "b.jpg": 8}
-    assert len(started) == 2
