@@ -1,6 +1,6 @@
 """Ingestion with runtime Ray beside a Job, and how many cores feed one GPU.
 
-    python bench/ingest_ray.py [--images 192] [--rounds 1] [--gpu-rates 1000 3000 10000]
+    python bench/ingest_ray.py [--images 448] [--rounds 1] [--gpu-rates 1000 3000 10000]
 
 Both read the same JPEGs of 1024 x 768 from a folder of this machine, embed them with ViT-B/32
 (random weights) on its CPUs, and write to an Edge index behind a server in another process. The
@@ -25,6 +25,8 @@ from pathlib import Path
 from ingest import BATCH, MODEL, pictures, pipeline, seconds_alone, source_of
 from lookalike_crds.image_collection import IngestionSpec, ModelSpec, Provider
 from lookalike_serving.embed import load_embedder
+from lookalike_serving.ingest.dispatch import CHUNK
+from lookalike_serving.ingest.on_ray.slots import PER_WORKER
 from lookalike_serving.ingest.partition import Partition
 
 NOTHING = """
@@ -40,13 +42,15 @@ class Nothing:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--images", type=int, default=192)
+    parser.add_argument("--images", type=int, default=448)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--gpu-rates", type=int, nargs="*", default=[1000, 3000, 10_000])
     given = parser.parse_args()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray's workers give way to whatever else the machine does, which a Job does not.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     spec = source_of("folder", str(pictures(given.images)))
-    sample = sorted(pictures(given.images).iterdir())[:160]
+    sample = sorted(pictures(given.images).iterdir())[:64]
     cores = os.cpu_count() or 1
     on_ray = IngestionSpec.model_validate({"runtime": "Ray", "batchSize": BATCH})
     rates: dict[str, list[float]] = {"Job": [], "Ray": [], "feeding": []}
@@ -67,7 +71,12 @@ def main() -> None:
             ):
                 with tempfile.TemporaryDirectory() as root:
                     rate, start_up, _ = pipeline(
-                        Path(root), spec, partition, model=loaded, ingestion=ingestion
+                        Path(root),
+                        spec,
+                        partition,
+                        model=loaded,
+                        ingestion=ingestion,
+                        at_once=1 if partition else cores * PER_WORKER * CHUNK,
                     )
                 rates[name].append(rate)
                 print(f"{name}: {rate:.1f} images/s, the first after {start_up:.1f} s", flush=True)

@@ -95,7 +95,7 @@ def ingest(place: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     loaded = functools.cache(lambda: load_embedder(place.collection.model, place.folder))
     monkeypatch.setattr(worker, "load_embedder", lambda *_, **__: loaded())
-    monkeypatch.setattr(dispatch, "_TASKS_AT_ONCE", 2)
+    monkeypatch.setattr(dispatch, "CHUNK", 2)
     monkeypatch.setattr(running, "LISTED_AT_ONCE", 3)
     return run
 

@@ -18,7 +18,8 @@ from lookalike_serving.ingest.work import Task
 
 SMALL_RUN = 200
 """Up to so many images one process is done before two have started."""
-_TASKS_AT_ONCE = 64
+CHUNK = 64
+"""Tasks that a worker gets at once."""
 DELETED = "somebody deleted the document: it stays away until its image changes, or is restored"
 
 
@@ -60,11 +61,11 @@ class Dispatch:
         # Pools are made on this thread: Ray's handles belong to the event loop that awaits them.
         if self._pool is None and self._apart:
             self._pool = Pipeline(self._config)
-        if self._pool is None and self._alone and len(self._waiting) >= _TASKS_AT_ONCE:
+        if self._pool is None and self._alone and len(self._waiting) >= CHUNK:
             self._pool = LocalPool(self._config, self._embedder)
         if self._pool is None and len(self._waiting) > SMALL_RUN:
             self._pool = Workers(self._config)
-        while self._pool is not None and len(self._waiting) >= _TASKS_AT_ONCE:
+        while self._pool is not None and len(self._waiting) >= CHUNK:
             await self._send()
 
     async def finish(self) -> None:
@@ -95,7 +96,7 @@ class Dispatch:
         assert self._pool is not None
         while len(self._under_way) >= self._pool.capacity:
             await self._wait(all_=False)
-        chunk, self._waiting = self._waiting[:_TASKS_AT_ONCE], self._waiting[_TASKS_AT_ONCE:]
+        chunk, self._waiting = self._waiting[:CHUNK], self._waiting[CHUNK:]
         self._under_way.add(asyncio.create_task(self._process(self._pool, chunk)))
 
     async def _process(self, pool: Pool, chunk: list[Task]) -> None:
