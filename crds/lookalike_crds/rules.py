@@ -220,17 +220,14 @@ RULES: tuple[Rule, ...] = (
     Rule(
         "onnx-weights-are-a-place",
         ModelSpec,
-        "self.provider != 'Onnx' || (has(self.weights) && !self.weights.contains('://')"
+        "self.provider != 'Onnx' || (has(self.weights) && !self.weights.startsWith('http')"
         " && !self.weights.startsWith('hf-hub:'))",
-        "model.weights is required with provider Onnx: the path of an .onnx file, or of a folder "
-        "with one. Weights of a hub or a bucket are to be fetched first",
+        "model.weights is required with provider Onnx: the path of an .onnx file or of a folder "
+        "with one, or a place that `lookalike weights` has written, such as s3://models/vit/. "
+        "Weights of a hub are to be fetched first",
         lambda m: (
             m.provider != Provider.ONNX
-            or (
-                m.weights is not None
-                and "://" not in m.weights
-                and not m.weights.startswith("hf-hub:")
-            )
+            or (m.weights is not None and not m.weights.startswith(("http", "hf-hub:")))
         ),
     ),
     Rule(

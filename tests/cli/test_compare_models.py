@@ -13,8 +13,8 @@ from tests.support.pictures import drawn, encoded
 from tests.support.servers import serving
 
 from lookalike import Lookalike
-from lookalike_cli.evaluation.models import named
 from lookalike_cli.failure import Failure
+from lookalike_cli.model_names import named
 from lookalike_crds.image_collection import ModelSpec, Provider
 
 COLOURS = ("red", "blue", "green")

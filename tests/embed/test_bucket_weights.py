@@ -60,7 +60,7 @@ def test_a_file_is_fetched_in_parts_and_once(
         ("s3://models/none.pt", WeightsNotFound, "correct the bucket and the key"),
         ("s3://no-such-bucket-here/none.pt", WeightsNotFound, "correct the bucket and the key"),
         ("s3://models", ModelError, "names no object"),
-        ("s3://models/folder/", ModelError, "names no object"),
+        ("s3://", ModelError, "names no object"),
         ("az://models/vit.pt", ModelError, "az://models@account/vit.pt"),
         ("s3://models@minio:9000/vit.pt", ModelError, "AWS_ENDPOINT_URL"),
     ],

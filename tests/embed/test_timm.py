@@ -193,7 +193,7 @@ def test_a_hub_that_is_not_reached_is_said_in_one_line(fields, cache_dir):
     error = failure(cache_dir, **fields)
     assert "resnet50.a1_in1k" in str(error)
     assert "no network" in str(error)
-    assert "put the weights on a volume and give their path" in str(error)
+    assert "lookalike weights pull" in str(error)
 
 
 # --- what is refused ----------------------------------------------------------------------

@@ -30,7 +30,6 @@ from lookalike_cli.options import (
 if TYPE_CHECKING:
     from lookalike_cli.evaluation.sample import Sample
     from lookalike_crds.image_collection import Distance, ModelSpec
-    from lookalike_crds.resources import ImageCollection
 
 EXAMPLES = """Examples:
 
@@ -94,8 +93,8 @@ def compare_models(
     """
     from lookalike_cli.connection import connect
     from lookalike_cli.evaluation import judgments as judged
-    from lookalike_cli.evaluation.models import named
     from lookalike_cli.evaluation.sample import Wanted, drawn
+    from lookalike_cli.model_names import collection_in, named
     from lookalike_cli.printing import console, notice, notices, print_json
     from lookalike_cli.rendering import with_resolved_weights
 
@@ -103,7 +102,7 @@ def compare_models(
     asked.check("--judgments")
     if find_spec("numpy") is None:
         raise missing_extra("numpy")
-    resource, folder = _collection(file, collection)
+    resource, folder = collection_in(file, collection)
     name = resource.metadata.name
     current = with_resolved_weights(resource.spec.model.alone, folder)
     texts = [text.strip() for text in models.split(",") if text.strip()]
@@ -153,23 +152,6 @@ def compare_models(
         code = ExitCode.INCOMPLETE if len(failed) < len(rows) else ExitCode.FAILED
         told = ", ".join(row.asked for row in failed)
         raise Failure(f"could not be tried: {told}. The output has the reasons", code)
-
-
-def _collection(files: list[Path], name: str | None) -> tuple[ImageCollection, Path]:
-    """(the collection, the folder of its file). Raises Failure."""
-    from lookalike_cli.connection import only
-    from lookalike_crds.load import load_files
-
-    loaded = load_files(files)
-    if loaded.errors:
-        raise Failure("\n".join(str(each) for each in loaded.errors))
-    there = {each.metadata.name: each for each in loaded.collections}
-    if name is not None and name not in there:
-        raise Failure(f"--collection: the files have no {name!r}", ExitCode.USAGE)
-    if not there:
-        raise Failure("the files describe no ImageCollection: there is nothing to embed")
-    chosen = there[name or only(list(there), "collection", "--collection")]
-    return chosen, loaded.folder_of(chosen)
 
 
 def _tried(

@@ -12,6 +12,8 @@ import asyncio
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lookalike_crds.buckets import SCHEMES, Bucket, object_address
@@ -31,14 +33,21 @@ def in_bucket(said: str | None) -> bool:
     return said is not None and said.startswith(_SCHEMES)
 
 
-def fetched(said: str, cache_dir: Path) -> Path:
-    """The path of the file on this machine, which is fetched if necessary.
+@contextmanager
+def told() -> Iterator[None]:
+    """What buckets raise, as errors of weights. Raises WeightsNotFound, WeightsUnreachable."""
+    try:
+        yield
+    except BucketError as error:
+        unreachable = error.failure_kind is BUCKET_UNREACHABLE
+        failure = WeightsUnreachable if unreachable else WeightsNotFound
+        raise failure(f"spec.model.weights: {error}") from None
 
-    Blocks, so do not call it on an event loop. Raises WeightsNotFound, WeightsUnreachable,
-    ModelError.
-    """
+
+def opened(said: str) -> tuple[ObjectStore, str]:
+    """The bucket of an address, and the key in it. Raises ModelError."""
     found = object_address(said)
-    if found is None or not found.key or found.key.endswith("/"):
+    if found is None:
         raise ModelError(
             f"spec.model.weights {said!r} names no object: write s3://bucket/key, gs://bucket/key "
             "or az://container@account/key"
@@ -55,22 +64,28 @@ def fetched(said: str, cache_dir: Path) -> Path:
             f"spec.model.weights {said!r}: the address of a compatible service is set by the "
             f"environment variable AWS_ENDPOINT_URL; write {found.scheme}://{name}/{found.key}"
         )
-    # The suffix tells the format of the file.
-    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
-    file = cache_dir / "buckets" / f"{digest}-{Path(found.key).name[-100:]}"
-    if file.is_file():
-        return file
     bucket = Bucket(
         scheme=found.scheme, name=name, account=account if found.scheme == "az" else None
     )
+    return open_store(bucket), found.key
+
+
+def fetched(said: str, cache_dir: Path) -> Path:
+    """The path on this machine of one object, which is fetched if necessary.
+
+    Blocks, so do not call it on an event loop. Raises WeightsNotFound, WeightsUnreachable,
+    ModelError.
+    """
+    store, key = opened(said)
+    # The suffix tells the format of the file.
+    digest = hashlib.sha256(said.encode()).hexdigest()[:16]
+    file = cache_dir / "buckets" / f"{digest}-{Path(key).name[-100:]}"
+    if file.is_file():
+        return file
     try:
-        with only_one(file, said):
+        with told(), only_one(file, said):
             if not file.is_file():
-                asyncio.run(_download(open_store(bucket), found.key, said, file))
-    except BucketError as error:
-        unreachable = error.failure_kind is BUCKET_UNREACHABLE
-        failure = WeightsUnreachable if unreachable else WeightsNotFound
-        raise failure(f"spec.model.weights: {error}") from None
+                asyncio.run(_download(store, key, said, file))
     except ImageError as error:
         raise WeightsNotFound(
             f"spec.model.weights {said!r} cannot be read ({error.code}): correct the bucket and "

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from lookalike_crds.image_collection import Distance, ModelSpec, Precision, Provider
 from lookalike_serving.embed.protocol import Embedder, EmbedderInfo, ModelError, WeightsNotFound
-from lookalike_serving.embed.provider import ModelProvider
+from lookalike_serving.embed.provider import ModelFiles, ModelProvider
 
 NAME = "demo-clip"
 
@@ -17,6 +17,9 @@ class Demo(ModelProvider):
 
     def load(self, spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Embedder:
         return load_demo()
+
+    def files(self, spec: ModelSpec, cache_dir: Path) -> ModelFiles:
+        raise ModelError("the Demo model comes with Lookalike: there is nothing to copy")
 
 
 def load_demo(folder: Path | None = None) -> Embedder:

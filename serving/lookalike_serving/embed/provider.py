@@ -7,11 +7,23 @@ that `spec.model.provider` says; those that come with Lookalike are registered i
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 from lookalike_crds.image_collection import ModelSpec
-from lookalike_serving.embed.protocol import Embedder
+from lookalike_serving.embed.protocol import Embedder, ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFiles:
+    """What loading a model reads, as a folder that can be loaded in its place."""
+
+    name: str
+    """With this `spec.model.name`, the folder gives the same vectors."""
+    files: Mapping[str, Path | str]
+    """By path in the folder: a file on this machine, or a text."""
 
 
 class ModelProvider(ABC):
@@ -41,6 +53,16 @@ class ModelProvider(ABC):
         Raises ModelError, or WeightsNotFound if there are no weights. An ImportError is reported
         with the line that installs what is missing; anything else with the provider's name.
         """
+
+    def files(self, spec: ModelSpec, cache_dir: Path) -> ModelFiles:
+        """The files that `load` would read, fetched into `cache_dir` if necessary.
+
+        Raises ModelError, also if there is nothing to copy.
+        """
+        raise ModelError(
+            f"provider {spec.provider} does not tell which files its models consist of: put them "
+            "on a volume or into an image, and name them in spec.model"
+        )
 
 
 def failed_import(error: BaseException) -> ImportError | None:

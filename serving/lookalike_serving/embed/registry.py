@@ -7,6 +7,8 @@ one affects nobody else.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -14,7 +16,7 @@ from pathlib import Path
 
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed.protocol import Embedder, ModelError, PackageMissing
-from lookalike_serving.embed.provider import ModelProvider, failed_import
+from lookalike_serving.embed.provider import ModelFiles, ModelProvider, failed_import
 
 GROUP = "lookalike.embedders"
 OWN = "lookalike"
@@ -73,15 +75,26 @@ class Registered:
 
     def load(self, spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Embedder:
         """Raises ModelError."""
+        with self._telling(f"cannot load {spec.name!r}") as provider:
+            return provider.load(spec, cache_dir, random_weights=random_weights)
+
+    def files(self, spec: ModelSpec, cache_dir: Path) -> ModelFiles:
+        """Raises ModelError."""
+        with self._telling(f"cannot copy {spec.name!r}") as provider:
+            return provider.files(spec, cache_dir)
+
+    @contextmanager
+    def _telling(self, what: str) -> Iterator[ModelProvider]:
+        """The provider, with what it needs imported. Raises ModelError."""
         provider = self.provider()
         try:
             for module in provider.needs:
                 import_module(module)
-            return provider.load(spec, cache_dir, random_weights=random_weights)
+            yield provider
         except (Exception, SystemExit) as error:
             if (missing := failed_import(error)) is not None:
                 raise self._missing(missing, provider.install) from error
-            if (told := self._told(f"cannot load {spec.name!r}", error)) is not None:
+            if (told := self._told(what, error)) is not None:
                 raise told from error
             raise
 

@@ -26,6 +26,7 @@ from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
 from lookalike_serving.embed.provider import failed_import
 
 HUB = "hf-hub:"
+TOKENIZER_FILES = ("*.json", "*.txt", "*.model")
 
 
 def content_hash(file: Path, cache_dir: Path) -> str:
@@ -79,14 +80,16 @@ class Hub:
                 raise
         return verified(Path(download()), self.cache_dir)
 
-    def fetch_tokenizer(self) -> None:
-        """The files of the tokenizer, if the model has its own."""
-        snapshot_download(
-            self.repository,
-            revision=self.revision,
-            cache_dir=str(self.cache_dir),
-            allow_patterns=["*.json", "*.txt", "*.model"],
-            local_files_only=not is_online(),
+    def fetch_tokenizer(self) -> Path:
+        """The folder with the files of the tokenizer, if the model has its own."""
+        return Path(
+            snapshot_download(
+                self.repository,
+                revision=self.revision,
+                cache_dir=str(self.cache_dir),
+                allow_patterns=list(TOKENIZER_FILES),
+                local_files_only=not is_online(),
+            )
         )
 
 
@@ -155,7 +158,8 @@ def unreachable(what: str, cache_dir: Path, error: Exception) -> WeightsUnreacha
         raise missing
     return WeightsUnreachable(
         f"cannot fetch the weights of {what} ({why_unreachable(error)}) and they are not in "
-        f"{cache_dir}: allow access to the hub, or put the weights on a volume and give their path"
+        f"{cache_dir}: allow access to the hub, or copy them by `lookalike weights pull` where it "
+        "can be reached, and name the copy in spec.model.weights"
     )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lookalike_crds.image_collection import ModelSpec, Precision
 from lookalike_serving.embed.execution.ways import TORCH, ChosenBy, Execution, Way
+from lookalike_serving.embed.places.at_hand import at_hand
 from lookalike_serving.embed.protocol import Embedder, EmbedderInfo
 from lookalike_serving.embed.provider import ModelProvider
 
@@ -68,9 +69,16 @@ class Source(ABC):
 class SourceProvider(ModelProvider):
     """A provider whose models can be computed in several ways."""
 
-    @abstractmethod
     def read(self, spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Source:
         """As `load`, without binding the model to a way of computing."""
+        source = self.build(at_hand(spec, cache_dir), cache_dir, random_weights=random_weights)
+        if source.info.weights is not None:  # not the path in the cache folder
+            source.info = replace(source.info, weights=spec.weights or source.info.weights)
+        return source
+
+    @abstractmethod
+    def build(self, spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Source:
+        """As `read`, of weights that are a path or a name."""
 
     def load(self, spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Embedder:
         from lookalike_serving.embed.execution.run import run

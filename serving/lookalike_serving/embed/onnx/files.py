@@ -8,6 +8,7 @@ from pathlib import Path
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed.naming import check_file
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
+from lookalike_serving.embed.provider import ModelFiles
 
 IMAGE_GRAPHS = ("vision_model.onnx", "visual.onnx", "image.onnx", "model.onnx")
 TEXT_GRAPHS = ("text_model.onnx", "textual.onnx", "text.onnx")
@@ -30,7 +31,8 @@ def files_of(spec: ModelSpec) -> Files:
     name, said = spec.name or "", spec.weights or ""
     if not said or "://" in said or said.startswith("hf-hub:"):
         raise ModelError(
-            f"spec.model.weights {said!r}: provider Onnx reads an .onnx file, or a folder with one"
+            f"spec.model.weights {said!r}: provider Onnx reads an .onnx file, or a folder with "
+            "one, which `lookalike weights` may have copied to a bucket or a registry"
         )
     place = Path(said).expanduser().resolve()
     if not place.is_dir():
@@ -51,6 +53,25 @@ def files_of(spec: ModelSpec) -> Files:
             "one of the model"
         )
     return Files(image, text, _beside(place, PREPROCESSOR), tokenizer)
+
+
+def published(spec: ModelSpec) -> ModelFiles:
+    """The model as a folder. Raises WeightsNotFound, or ModelError."""
+    found = files_of(spec)
+    parts = parts_of(found.image)
+    files: dict[str, Path | str] = {part.name: part for part in parts}
+    if found.image.name not in IMAGE_GRAPHS:
+        if len(parts) > 1:  # a graph names the files of its tensors, and these its own
+            raise ModelError(
+                f"{found.image} has its tensors in other files: export it as {IMAGE_GRAPHS[-1]}"
+            )
+        files = {IMAGE_GRAPHS[-1]: found.image}
+    if found.text is not None:
+        files |= {part.name: part for part in parts_of(found.text)}
+    for each in (found.preprocessor, found.tokenizer):
+        if each is not None:
+            files[each.name] = each
+    return ModelFiles(spec.name or found.image.stem, files)
 
 
 def parts_of(graph: Path) -> list[Path]:

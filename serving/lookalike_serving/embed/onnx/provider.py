@@ -7,7 +7,9 @@ from typing import ClassVar
 
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed.execution.source import Source, SourceProvider
-from lookalike_serving.embed.onnx.files import files_of
+from lookalike_serving.embed.onnx.files import files_of, published
+from lookalike_serving.embed.places.address import is_elsewhere
+from lookalike_serving.embed.provider import ModelFiles
 
 
 class Onnx(SourceProvider):
@@ -15,9 +17,13 @@ class Onnx(SourceProvider):
     install: ClassVar[str] = "pip install 'lookalike[onnx,serving]'"
 
     def check(self, spec: ModelSpec) -> None:
-        files_of(spec)
+        if not is_elsewhere(spec.weights):
+            files_of(spec)
 
-    def read(self, spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Source:
+    def build(self, spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Source:
         from lookalike_serving.embed.onnx.loading import read_onnx
 
         return read_onnx(spec, cache_dir)
+
+    def files(self, spec: ModelSpec, cache_dir: Path) -> ModelFiles:
+        return published(spec)

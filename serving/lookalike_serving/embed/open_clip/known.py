@@ -25,9 +25,7 @@ CONFIG = "open_clip_config.json"
 def check_names(spec: ModelSpec) -> None:
     """Raises ModelError, or WeightsNotFound, for names and files that there are not."""
     name, said = spec.name, spec.weights
-    if any(
-        each and each.startswith(("hf-hub:", "s3://", "gs://", "az://")) for each in (name, said)
-    ):
+    if any(each and each.startswith("hf-hub:") for each in (name, said)):
         return
     if said and (Path(said) / CONFIG).is_file():
         return

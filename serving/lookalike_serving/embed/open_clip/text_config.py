@@ -20,7 +20,7 @@ from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
 from lookalike_serving.embed.provider import failed_import
 from lookalike_serving.embed.weights import is_online, why_unreachable
 
-_TOWER = "config.json"
+TOWER = "config.json"
 
 
 def text_configuration(weights: Weights, cache_dir: Path) -> dict[str, Any] | None:
@@ -35,7 +35,7 @@ def text_configuration(weights: Weights, cache_dir: Path) -> dict[str, Any] | No
     tower = text.get("hf_model_name")
     if not isinstance(tower, str) or not tower:
         return None
-    if folder is None or not _describes_a_tower(folder / _TOWER):
+    if folder is None or not _describes_a_tower(folder / TOWER):
         place = _fetched(tower, folder, cache_dir)
     else:
         place = folder
@@ -68,7 +68,7 @@ def _fetched(tower: str, folder: Path | None, cache_dir: Path) -> Path:
     from transformers import AutoConfig
 
     kept = cache_dir / "text-towers" / tower.replace("/", "--")
-    if _describes_a_tower(kept / _TOWER):
+    if _describes_a_tower(kept / TOWER):
         return kept
     try:
         config = AutoConfig.from_pretrained(
@@ -77,7 +77,7 @@ def _fetched(tower: str, folder: Path | None, cache_dir: Path) -> Path:
     except Exception as error:
         if failed_import(error) is not None:
             raise
-        remedy = f"put its {_TOWER} into {folder}" if folder else "use a folder with the model"
+        remedy = f"put its {TOWER} into {folder}" if folder else "use a folder with the model"
         raise WeightsUnreachable(
             f"cannot fetch the configuration of the text tower {tower!r} "
             f"({why_unreachable(error)}): allow access to the hub, or {remedy}"

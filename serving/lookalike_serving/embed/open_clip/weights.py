@@ -14,7 +14,6 @@ import open_clip
 from open_clip.pretrained import download_pretrained_from_url
 
 from lookalike_crds.image_collection import ModelSpec
-from lookalike_serving.embed.bucket_weights import fetched, in_bucket
 from lookalike_serving.embed.naming import close_to, looks_like_a_path, some
 from lookalike_serving.embed.open_clip.known import CONFIG, refuse_folder
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
@@ -57,8 +56,6 @@ def locate(spec: ModelSpec, cache_dir: Path) -> Weights:
     Raises WeightsNotFound if there are none, ModelError where they cannot be fetched.
     """
     name, said = spec.name, spec.weights
-    if in_bucket(said):
-        said = str(fetched(str(said), cache_dir))
     hub = next((s for s in (said, name) if s and s.startswith(HUB)), None)
     if hub:
         return _from_hub(hub.removeprefix(HUB), spec, cache_dir)

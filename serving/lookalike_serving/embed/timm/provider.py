@@ -8,6 +8,7 @@ from typing import ClassVar
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed.execution.source import Source, SourceProvider
 from lookalike_serving.embed.naming import SUFFIXES, check_file
+from lookalike_serving.embed.provider import ModelFiles
 from lookalike_serving.embed.timm import packages
 
 
@@ -28,7 +29,12 @@ class Timm(SourceProvider):
             if not place.is_dir():
                 check_file(str(name), place)
 
-    def read(self, spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Source:
+    def build(self, spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Source:
         from lookalike_serving.embed.timm.loading import read_timm
 
         return read_timm(spec, cache_dir, random_weights=random_weights)
+
+    def files(self, spec: ModelSpec, cache_dir: Path) -> ModelFiles:
+        from lookalike_serving.embed.timm.weights import published
+
+        return published(spec, cache_dir)

