@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -47,6 +48,7 @@ def status(
         told["ingestions"] = _ingestions(run, state)
         told["left_behind"] = left_behind_line(data_dir)
         told["former_models"] = _formers(run)
+        told["downloading"] = _downloading(data_dir)
     if output is Output.JSON:
         print_json(told)
     else:
@@ -137,6 +139,18 @@ def _formers(run: RunDirectory) -> list[dict[str, Any]]:
     ]
 
 
+def _downloading(data_dir: Path) -> dict[str, Any] | None:
+    """Bytes of weights that are being fetched."""
+    from importlib.util import find_spec
+
+    if find_spec("numpy") is None:
+        return None
+    from lookalike_serving.embed.arriving import arriving
+
+    found = arriving(data_dir / "weights")
+    return None if found is None else {**found.model_dump(), "told": found.told()}
+
+
 def _how_it_stands(state: IngestionState, progress: Progress | None) -> tuple[str, str | None]:
     """(phase, what went wrong) of a collection's last run.
 
@@ -192,6 +206,8 @@ def _print(told: dict[str, Any]) -> None:
     for each in told["collections"]:
         if (scan := each.get("last_duplicate_scan")) is not None:
             console().print(escape(_scan_line(each["name"], scan)), soft_wrap=True)
+    if (fetching := told.get("downloading")) is not None:
+        console().print(f"Downloading {fetching['told']} of a model's weights", soft_wrap=True)
     for each in told["ingestions"]:
         for line in _ingestion_lines(each):
             console().print(escape(line), soft_wrap=True)

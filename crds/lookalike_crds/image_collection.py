@@ -695,6 +695,12 @@ class RunProgress(Status):
         description="How many workers these numbers come from: those that have finished or that "
         "answer.",
     )
+    downloading: str | None = Field(
+        default=None,
+        max_length=64,
+        description="How much of the model's weights has arrived, such as `312 of 605 MB`, while "
+        "they are fetched.",
+    )
     updated_at: str = Field(
         max_length=64, description="When these numbers were observed, as RFC 3339."
     )

@@ -188,6 +188,19 @@ class Progress(BaseModel):
         return total_of(self.sources.values())
 
 
+class Fetching(BaseModel):
+    """Weights of a model on their way, in bytes."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    done: int = Field(ge=0)
+    total: int = Field(ge=0)
+
+    def told(self) -> str:
+        """Such as: 312 of 605 MB."""
+        return f"{self.done // 1_000_000:,} of {self.total // 1_000_000:,} MB"
+
+
 class WorkerProgress(BaseModel):
     """How far one pod is: what it answers on its progress port, to the operator."""
 
@@ -200,6 +213,7 @@ class WorkerProgress(BaseModel):
     failed: int = Field(ge=0, description="Of those.")
     images_per_second: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     eta_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    fetching: Fetching | None = Field(default=None, description="What it waits for.")
 
     @classmethod
     def of(cls, progress: Progress) -> WorkerProgress:

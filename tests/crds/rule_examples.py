@@ -166,7 +166,8 @@ EXAMPLES: tuple[Example, ...] = (
             ({"weights": "./vit.onnx"}, True),
             ({}, False),
             ({"weights": "hf-hub:org/vit"}, False),
-            ({"weights": "s3://models/vit.onnx"}, False),
+            ({"weights": "oci://registry.example/vit:1"}, True),
+            ({"weights": "https://example.com/vit.onnx"}, False),
         )
     ),
     *(

@@ -147,6 +147,9 @@ def _model(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
         kind = by_reason(run.reason)
         if kind.part is Part.MODEL:
             return judged("ModelReady", False, _failed_for(run), run.message or kind.means)
+    if run is not None and run.progress is not None and run.progress.downloading is not None:
+        told = f"{name}: {run.progress.downloading} of its weights have arrived"
+        return judged("ModelReady", False, "Downloading", told)
     if run is not None and run.state in ("Completed", "CompletedWithErrors"):
         return judged("ModelReady", True, "Loaded", f"{name} has embedded images")
     wanted = indexes.index_of(snapshot, spec)

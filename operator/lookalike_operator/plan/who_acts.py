@@ -84,6 +84,7 @@ WHO_ACTS: Mapping[str, Who] = {
     "WaitingForIndex": Who.ITSELF,
     "WaitingForRetriever": Who.ITSELF,
     "Settling": Who.ITSELF,
+    "Downloading": Who.ITSELF,
 }
 
 

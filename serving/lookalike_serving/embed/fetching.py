@@ -19,11 +19,12 @@ import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lookalike_serving.embed.arriving import Arriving
 from lookalike_serving.embed.protocol import WeightsUnreachable
 from lookalike_serving.machine.disk import free_bytes
 from lookalike_serving.machine.files import write_atomically
@@ -76,12 +77,12 @@ async def fetch(remote: Remote, file: Path, *, part: int = PART) -> None:
     arrived = _arrived(notes, scratch, remote, part)
     missing = [start for start in range(0, remote.size, part) if start not in arrived]
     _check_room(file, sum(min(part, remote.size - start) for start in missing), remote.said)
-    progress = _Progress(remote, sum(min(part, remote.size - start) for start in arrived))
+    progress = _Progress(remote, file, sum(min(part, remote.size - start) for start in arrived))
     if arrived:
         log.info("%s: continuing where an earlier attempt ended", remote.said)
     room = asyncio.Semaphore(_AT_ONCE)
     mode = "r+b" if arrived else "wb"
-    with scratch.open(mode) as out:
+    with closing(progress), scratch.open(mode) as out:
 
         async def one(start: int) -> None:
             async with room:
@@ -173,12 +174,17 @@ def _arrived(notes: Path, scratch: Path, remote: Remote, part: int) -> set[int]:
 
 
 class _Progress:
-    def __init__(self, remote: Remote, done: int) -> None:
+    def __init__(self, remote: Remote, file: Path, done: int) -> None:
         self._remote, self._done = remote, done
+        self._note = Arriving(file, remote.size, done)
         self._told = time.monotonic()
+
+    def close(self) -> None:
+        self._note.close()
 
     def add(self, count: int) -> None:
         self._done += count
+        self._note.add(count)
         now = time.monotonic()
         if now - self._told >= _TELL_SECONDS or self._done == self._remote.size:
             self._told = now

@@ -16,11 +16,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from huggingface_hub import constants, hf_hub_download, snapshot_download
 from huggingface_hub.errors import EntryNotFoundError
+from huggingface_hub.utils.tqdm import tqdm
 
+from lookalike_serving.embed.arriving import Arriving
 from lookalike_serving.embed.fetching import Damaged
 from lookalike_serving.embed.protocol import ModelError, WeightsUnreachable
 from lookalike_serving.embed.provider import failed_import
@@ -72,6 +75,7 @@ class Hub:
             file,
             revision=self.revision,
             cache_dir=str(self.cache_dir),
+            tqdm_class=noting(self.cache_dir / f"{self.repository.replace('/', '--')}--{file}"),
         )
         try:
             return Path(download(local_files_only=True))
@@ -91,6 +95,28 @@ class Hub:
                 local_files_only=not is_online(),
             )
         )
+
+
+def noting(file: Path) -> type[Any]:
+    """A progress bar for the hub's client that also tells how far `file` is (`arriving`)."""
+
+    class Noting(tqdm):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            begun = int(options.get("initial") or 0)
+            self._note = Arriving(file, int(options.get("total") or 0), begun)
+            super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
+
+        def update(self, n: float | None = 1) -> bool | None:
+            self._note.add(int(n or 0))
+            shown: bool | None = super().update(n)
+            return shown
+
+        def close(self) -> None:
+            self._note.close()
+            super().close()
+
+    return Noting
 
 
 def verified(file: Path, cache_dir: Path) -> Path:

@@ -143,7 +143,7 @@ def _ingest(
 
     with (
         ProgressWriter(config.progress_file, config.collection.name) as progress,
-        answering(progress.progress),
+        answering(progress.progress, config.data_dir / "weights"),
     ):
         code = _run(config, partition, progress, only_failed)
         if result is not None:

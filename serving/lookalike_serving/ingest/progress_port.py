@@ -14,22 +14,24 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 from lookalike_crds.progress import PROGRESS_PORT_VARIABLE, Progress, WorkerProgress
+from lookalike_serving.embed.arriving import arriving
 
 log = logging.getLogger("lookalike.ingest")
 
 
 @contextlib.contextmanager
-def answering(progress: Progress) -> Iterator[int | None]:
+def answering(progress: Progress, weights: Path) -> Iterator[int | None]:
     """If the variable gives a port (0: any); gives the one that is used. A run does not fail for
-    it: the status shows less then."""
+    it: the status shows less then. `weights`: the folder that models are fetched to."""
     port = os.environ.get(PROGRESS_PORT_VARIABLE)
     if not port:
         yield None
         return
     try:
-        server = _Server(int(port), progress)
+        server = _Server(int(port), progress, weights)
     except (OSError, ValueError, OverflowError) as error:
         log.warning("%s=%s cannot be used: %s", PROGRESS_PORT_VARIABLE, port, error)
         yield None
@@ -45,14 +47,18 @@ def answering(progress: Progress) -> Iterator[int | None]:
 
 
 class _Server(HTTPServer):
-    def __init__(self, port: int, progress: Progress) -> None:
+    def __init__(self, port: int, progress: Progress, weights: Path) -> None:
         super().__init__(("", port), _Handler, bind_and_activate=False)
         self.socket.close()
         # Pods have addresses of either kind.
         both = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if both else socket.AF_INET
         self.socket = socket.create_server(("", port), family=family, dualstack_ipv6=both)
-        self.progress = progress
+        self._progress, self._weights = progress, weights
+
+    def told(self) -> WorkerProgress:
+        told = WorkerProgress.of(self._progress)
+        return told.model_copy(update={"fetching": arriving(self._weights)})
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -60,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        body = WorkerProgress.of(self.server.progress).model_dump_json().encode()
+        body = self.server.told().model_dump_json().encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,10 +46,10 @@ def made() -> Progress:
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-async def test_a_pod_tells_how_far_it_is(address: str) -> None:
+async def test_a_pod_tells_how_far_it_is(address: str, tmp_path: Path) -> None:
     if address == "::1" and not socket.has_dualstack_ipv6():
         pytest.skip("no IPv6 here")
-    with answering(made()) as port:
+    with answering(made(), tmp_path) as port:
         assert port is not None
         told = await Progresses(port=port).of([pod(address)])
     one = told["worker"]
@@ -63,10 +64,10 @@ async def test_one_that_does_not_answer_or_does_not_run_is_left_out() -> None:
     assert await asking.of([pod(), pod(phase="Pending"), other]) == {}
 
 
-async def test_it_is_not_asked_again_before_it_may_be_shown_again() -> None:
+async def test_it_is_not_asked_again_before_it_may_be_shown_again(tmp_path: Path) -> None:
     clock = [0.0]
     progress = made()
-    with answering(progress) as port:
+    with answering(progress, tmp_path) as port:
         assert port is not None
         asking = Progresses(port=port, clock=lambda: clock[0])
         for clock[0], expected in ((0.0, 15), (20.0, 15), (31.0, 20)):
@@ -74,10 +75,12 @@ async def test_it_is_not_asked_again_before_it_may_be_shown_again() -> None:
             progress.sources["b"].listed = 10
 
 
-def test_a_port_that_is_taken_costs_the_run_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_taken_costs_the_run_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     with socket.create_server(("", 0)) as taken:
         monkeypatch.setenv(PROGRESS_PORT_VARIABLE, str(taken.getsockname()[1]))
-        with answering(made()) as port:
+        with answering(made(), tmp_path) as port:
             assert port is None
 
 

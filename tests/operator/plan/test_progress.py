@@ -130,3 +130,17 @@ def test_it_goes_when_the_run_has_ended() -> None:
     snapshot = replace(under_way(1, a=RUNNING), progress={"a": worker(10, 5)})
     snapshot = replace(snapshot, status=status_of(plan_collection(snapshot)))
     assert progress(done(snapshot)) is None
+
+
+def test_weights_that_are_fetched_are_told_by_the_models_condition() -> None:
+    snapshot = under_way(2, a=RUNNING, b=RUNNING)
+    fetching = {"done": 312_400_000, "total": 605_200_000}
+    answers = {"a": worker(0, 0, all=False, fetching=fetching), "b": worker(5, 1, all=False)}
+    plan = plan_collection(replace(snapshot, progress=answers))
+    model = condition(plan, "ModelReady")
+    assert (model["status"], model["reason"]) == ("False", "Downloading")
+    assert model["message"].endswith(": 312 of 605 MB of its weights have arrived")
+    assert plan.status["run"]["progress"]["downloading"] == "312 of 605 MB"
+    assert condition(plan, "Stalled")["status"] == "False"
+    later = replace(snapshot, progress={"a": worker(9, 1), "b": worker(5, 1)})
+    assert condition(plan_collection(later), "ModelReady")["reason"] == "NotTried"
