@@ -88,7 +88,32 @@ def _asked(url: str | None, api_key: str | None) -> dict[str, Any]:
             {**each.model_dump(mode="json"), "failures": _failures(client, each.name)}
             for each in client.collections.list()
         ]
+        told["calibrations"] = _calibrations(client)
     return told
+
+
+def _calibrations(client: Lookalike) -> list[dict[str, Any]]:
+    """What `min_score: auto` stands for; nothing of a retriever that is not open, or without a
+    calibration."""
+    from lookalike.errors import APIError
+
+    found = []
+    for retriever in client.retrievers.list():
+        try:
+            kept = client.retrievers.calibration(retriever.name)
+        except APIError:
+            continue
+        found.append({"retriever": retriever.name, **kept.model_dump(mode="json")})
+    return found
+
+
+def _calibration_line(told: dict[str, Any]) -> str:
+    from lookalike_crds.retriever import CalibrationStatus
+
+    thresholds = [{"queries": kind, **each} for kind, each in told["thresholds"].items()]
+    fields = {key: told[key] for key in ("holds", "changed", "made_at", "basis")}
+    status = CalibrationStatus.model_validate({**fields, "thresholds": thresholds})
+    return f"min_score: auto of {told['retriever']}: {status.in_words}"
 
 
 def _failures(client: Lookalike, collection: str) -> list[dict[str, Any]]:
@@ -206,6 +231,8 @@ def _print(told: dict[str, Any]) -> None:
     for each in told["collections"]:
         if (scan := each.get("last_duplicate_scan")) is not None:
             console().print(escape(_scan_line(each["name"], scan)), soft_wrap=True)
+    for each in told.get("calibrations") or ():
+        console().print(escape(_calibration_line(each)), soft_wrap=True)
     if (fetching := told.get("downloading")) is not None:
         console().print(f"Downloading {fetching['told']} of a model's weights", soft_wrap=True)
     for each in told["ingestions"]:

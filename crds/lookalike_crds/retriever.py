@@ -247,6 +247,59 @@ class RetrieverSpec(Spec):
     )
 
 
+class CalibratedStatus(Status):
+    """The threshold of one kind of query. Shares are 0 to 1."""
+
+    queries: str = Field(
+        max_length=16,
+        description="text, image (also stored documents and vectors), or both: text together with "
+        "any of these.",
+    )
+    min_score: float = Field(description="What `min_score: auto` stands for.")
+    precision: float = Field(
+        ge=0, le=1, description="The share of relevant results that was measured with it."
+    )
+    low: float = Field(ge=0, le=1, description="The lower bound of its 95 % confidence interval.")
+    high: float = Field(ge=0, le=1, description="The upper bound of its 95 % confidence interval.")
+    count: int = Field(ge=1, description="The number of queries that it was measured with.")
+
+    @property
+    def in_words(self) -> str:
+        return (
+            f"{self.queries} {self.min_score:.4g} (precision {self.precision:.2f}, 95 % interval "
+            f"{self.low:.2f} to {self.high:.2f}, {self.count:,} queries)"
+        )
+
+
+class CalibrationStatus(Status):
+    """What `lookalike calibrate --save` has measured for `min_score: auto`."""
+
+    holds: bool = Field(
+        description="Whether `min_score: auto` uses it: what the scores follow from is as it was."
+    )
+    changed: tuple[str, ...] = Field(
+        default=(),
+        max_length=32,
+        description="What has changed since, such as the model of a collection. If there is "
+        "anything, calibrate again.",
+    )
+    made_at: str = Field(max_length=64, description="RFC 3339: when it was stored.")
+    basis: str = Field(max_length=256, description="What was taken as relevant, in words.")
+    thresholds: tuple[CalibratedStatus, ...] = Field(
+        max_length=3, description="The thresholds, one for each kind of query that was measured."
+    )
+
+    @property
+    def in_words(self) -> str:
+        if self.holds:
+            told = "; ".join(each.in_words for each in self.thresholds)
+            return f"calibrated at {self.made_at}: {told}"
+        return (
+            f"calibrated at {self.made_at}, and not used any more, since this has changed: "
+            f"{', '.join(self.changed)}. Calibrate again: `lookalike calibrate --save`"
+        )
+
+
 class RetrieverStatus(Status):
     """What the operator last saw."""
 
@@ -274,4 +327,9 @@ class RetrieverStatus(Status):
     )
     last_scale_reason: str | None = Field(
         default=None, max_length=1024, description="Why autoscaling chose that number."
+    )
+    calibration: CalibrationStatus | None = Field(
+        default=None,
+        description="What `min_score: auto` stands for, as the serving pods report it. Absent if "
+        "nothing was calibrated.",
     )

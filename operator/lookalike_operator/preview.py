@@ -89,6 +89,7 @@ async def preview(
         secrets=Secrets(cluster),
         progress=_no_progress,
         report=_no_report,
+        retriever_report=_no_retriever_report,
         refused_pods=explanations.refused_pods,
         unprovisioned=explanations.unprovisioned,
         qdrant=qdrant,
@@ -181,6 +182,10 @@ def _newer(after: Manifest) -> dict[str, Any]:
     meta: Mapping[str, Any] = after["metadata"]
     version = int(meta.get("resourceVersion") or 0) + 1
     return {**after, "metadata": {**meta, "resourceVersion": str(version)}}
+
+
+async def _no_retriever_report(retriever: Meta) -> None:
+    """As `_no_report`."""
 
 
 async def _no_report(collection: Meta, retriever: RetrieverFacts) -> None:

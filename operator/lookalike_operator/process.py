@@ -106,6 +106,7 @@ class Operator:
             secrets=secrets,
             progress=self._progresses.of,
             report=self._reports.of,
+            retriever_report=self._reports.of_retriever,
             refused_pods=explanations.refused_pods,
             unprovisioned=explanations.unprovisioned,
             qdrant=self._qdrant,

@@ -190,6 +190,9 @@ def test_a_saved_calibration_is_what_auto_means(
             assert found.min_score == pytest.approx(exactly, abs=2e-6)
         after = lookalike("search", "red", "--min-score", "auto", "--url", server, "-o", "json")
         assert after.json["min_score"] == kept.thresholds["text"].min_score
+        status = lookalike("status", "--url", server)
+        assert "min_score: auto of r: calibrated at 20" in status.out
+        assert f"text {kept.thresholds['text'].min_score:.4g} (precision 1.00" in status.out
         client.retrievers.delete_calibration("r")
 
 

@@ -1,14 +1,18 @@
-"""What the serving pods of a Retriever report of a collection: they have its index open.
+"""What the serving pods of a Retriever report: of it, and of each collection that they serve.
 
-Duplicate scans run there, and search settings are measured there. If none answers, the status
-stays as it was.
+Duplicate scans run there, search settings are measured there, and calibrations are stored there. If
+none answers, the status stays as it was.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from pydantic import BaseModel
 
 from lookalike_crds.collection_report import CollectionReport
+from lookalike_crds.retriever_report import RetrieverReport
 from lookalike_operator.observe.answers import Answers
 from lookalike_operator.observe.secrets import SecretKey
 from lookalike_operator.plan.model import Meta, RetrieverFacts, Settings
@@ -18,6 +22,7 @@ from lookalike_operator.plan.serving_config import service_url
 
 _TIMEOUT_SECONDS = 2.0
 _SHOWN_SECONDS = 60.0
+_T = TypeVar("_T", bound=BaseModel)
 
 
 class Reports:
@@ -28,24 +33,34 @@ class Reports:
     ) -> None:
         self._secret = secret
         self._settings = settings
-        self._answers = Answers(CollectionReport, _SHOWN_SECONDS, timeout=_TIMEOUT_SECONDS)
+        self._collections = Answers(CollectionReport, _SHOWN_SECONDS, timeout=_TIMEOUT_SECONDS)
+        self._retrievers = Answers(RetrieverReport, _SHOWN_SECONDS, timeout=_TIMEOUT_SECONDS)
 
     async def close(self) -> None:
-        await self._answers.close()
+        await self._collections.close()
+        await self._retrievers.close()
 
     async def of(self, collection: Meta, retriever: RetrieverFacts) -> CollectionReport | None:
         """Never raises for what the pods do or say."""
-        if (kept := self._answers.kept(collection.uid)) is not None:
+        asked = path("collections", collection.name)
+        return await self._told(self._collections, collection.uid, retriever.meta, asked)
+
+    async def of_retriever(self, retriever: Meta) -> RetrieverReport | None:
+        """Never raises for what the pods do or say."""
+        asked = path("retrievers", retriever.name)
+        return await self._told(self._retrievers, retriever.uid, retriever, asked)
+
+    async def _told(self, answers: Answers[_T], key: str, retriever: Meta, path: str) -> _T | None:
+        if (kept := answers.kept(key)) is not None:
             return kept.told
-        name, namespace = retriever.meta.name, retriever.meta.namespace
+        name, namespace = retriever.name, retriever.namespace
         token = await self._secret(SecretKey(namespace, internal_secret(name), INTERNAL_TOKEN))
         if token is None:
-            return await self._answers.ask(collection.uid, None)
-        url = f"{service_url(name, namespace, self._settings)}{path(collection.name)}"
-        headers = {"Authorization": f"Bearer {token}"}
-        return await self._answers.ask(collection.uid, url, headers)
+            return await answers.ask(key, None)
+        url = f"{service_url(name, namespace, self._settings)}{path}"
+        return await answers.ask(key, url, {"Authorization": f"Bearer {token}"})
 
 
-def path(collection: str) -> str:
+def path(resources: str, name: str) -> str:
     """Of the route that the serving pods have for this."""
-    return f"/internal/v1/collections/{collection}/report"
+    return f"/internal/v1/{resources}/{name}/report"

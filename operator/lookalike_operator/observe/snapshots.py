@@ -15,6 +15,7 @@ from lookalike_crds.collection_report import CollectionReport
 from lookalike_crds.image_collection import Engine, ImageCollectionSpec, IngestionRuntime
 from lookalike_crds.progress import WorkerProgress
 from lookalike_crds.retriever import RetrieverSpec, Runtime
+from lookalike_crds.retriever_report import RetrieverReport
 from lookalike_operator.kinds import RAY_SERVICE
 from lookalike_operator.observe.memory import Memory
 from lookalike_operator.observe.qdrant import Qdrant, Server
@@ -68,6 +69,8 @@ class Observer:
     """Of pods: those of ingestion that run and answer."""
     report: Callable[[Meta, RetrieverFacts], Awaitable[CollectionReport | None]]
     """Of a collection, by the pods of a Retriever."""
+    retriever_report: Callable[[Meta], Awaitable[RetrieverReport | None]]
+    """Of a Retriever, by its own pods."""
     refused_pods: Said
     unprovisioned: Callable[[Iterable[Manifest], datetime], Awaitable[Mapping[str, str]]]
     """As `Said`, as of a moment."""
@@ -204,10 +207,17 @@ class Observer:
         return replace(
             snapshot,
             missing_secrets=await self.secrets.missing(_secrets_for(meta, spec, collections)),
+            report=await self._retriever_report(snapshot),
             samples=samples,
             idle_seconds=idle,
             apis=await self._ray_apis(snapshot.apis) if on_ray else snapshot.apis,
         )
+
+    async def _retriever_report(self, snapshot: RetrieverSnapshot) -> RetrieverReport | None:
+        conditions = snapshot.status.conditions
+        if not any(c.type == "Available" and c.status == "True" for c in conditions):
+            return None
+        return await self.retriever_report(snapshot.meta)
 
     # -- both --------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ from lookalike_crds.image_collection import (
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.progress import WorkerProgress
 from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus
+from lookalike_crds.retriever_report import RetrieverReport
 
 Manifest = Mapping[str, Any]
 """A Kubernetes object as JSON: never changed in place."""
@@ -301,6 +302,8 @@ class RetrieverSnapshot:
     trouble: Trouble | None = None
     """As in CollectionSnapshot."""
     apis: frozenset[str] = frozenset()
+    report: RetrieverReport | None = None
+    """Of its own pods; None if none answers."""
 
     def child(self, kind: str, name: str) -> Manifest | None:
         return _child(self.children, kind, name)

@@ -157,6 +157,7 @@ def _told(snapshot: RetrieverSnapshot, situation: Situation, plan: Plan) -> Plan
             if scaled is not None and desired != old.desired_replicas and scaled.reason
             else old.last_scale_reason
         ),
+        calibration=old.calibration if snapshot.report is None else snapshot.report.calibration,
     )
     return replace(
         plan,

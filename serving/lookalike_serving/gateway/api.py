@@ -42,6 +42,7 @@ from lookalike_serving.gateway.limits import Limits
 from lookalike_serving.gateway.metrics import Metrics
 from lookalike_serving.gateway.middleware import EscapedDocumentIds, Observation
 from lookalike_serving.gateway.origins import OwnPagesOnly
+from lookalike_serving.gateway.reports import reports_router
 from lookalike_serving.gateway.traffic import Traffic
 from lookalike_serving.search.facet_request import FacetsRequest
 from lookalike_serving.search.request import SearchRequest
@@ -122,6 +123,7 @@ def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool
     ):
         app.include_router(resource.router)
     app.include_router(internal_router(app))
+    app.include_router(reports_router(app))
     app.include_router(web.router)
     add_description(app)
     errors.install(app)

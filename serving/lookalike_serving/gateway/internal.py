@@ -1,21 +1,16 @@
-"""Routes for other parts of Lookalike: the bulk route of index/bulk.py, through which ingestion
-writes the Edge indexes of this service, and what the operator asks to know of a collection.
-"""
+"""The bulk route (index/bulk.py), by which ingestion writes the Edge indexes of this service."""
 
 from __future__ import annotations
 
-import logging
+from fastapi import APIRouter, FastAPI
 
-from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import PlainTextResponse
-
-from lookalike_crds.collection_report import CollectionReport
 from lookalike_serving.books import BULK_NAME
 from lookalike_serving.copies.upload import write_checked
 from lookalike_serving.documents.replaced import releasing
 from lookalike_serving.embed.batching import Overloaded
 from lookalike_serving.embed.protocol import ModelError
-from lookalike_serving.index.bulk import bulk_router, not_authorised
+from lookalike_serving.gateway.reports import internal_token
+from lookalike_serving.index.bulk import bulk_router
 from lookalike_serving.index.protocol import (
     Decision,
     Index,
@@ -24,10 +19,7 @@ from lookalike_serving.index.protocol import (
     Point,
 )
 from lookalike_serving.problems import Problem
-from lookalike_serving.scans.record import status_of
 from lookalike_serving.service import CollectionState, Service
-
-log = logging.getLogger("lookalike.gateway")
 
 
 def internal_router(app: FastAPI) -> APIRouter:
@@ -75,36 +67,10 @@ def internal_router(app: FastAPI) -> APIRouter:
         return service.batches_index
 
     def token() -> str | None:
-        service: Service = app.state.service
-        path = service.config.access.internal_token_file
-        if path is None:
-            return None
-        try:
-            return path.read_text("utf-8-sig").strip() or None
-        except (OSError, UnicodeDecodeError) as failure:
-            log.error("the internal token in %s cannot be read: %s", path, failure)
-            return None
+        return internal_token(app.state.service)
 
     async def image(address: str, holder: str) -> bytes:
         service: Service = app.state.service
         return await service.images.held(address, holder)
 
-    router = bulk_router(index_of, token, image, decide)
-
-    @router.get("/{name}/report")
-    async def report(name: str, request: Request) -> Response:
-        """A CollectionReport, as far as this process knows."""
-        if (refusal := not_authorised(request, token())) is not None:
-            return PlainTextResponse(refusal[1], refusal[0])
-        if (state := app.state.service.collections.get(name)) is None:
-            return PlainTextResponse(f"collection {name!r} is not open", 404)
-        scan = app.state.scans.ended.get(name)
-        tuning = (await state.index.info()).tuning
-        told = CollectionReport(
-            last_duplicate_scan=None if scan is None else status_of(scan),
-            search_settings=None if tuning is None else tuning.status(),
-        )
-        answer = told.model_dump_json(by_alias=True, exclude_none=True)
-        return Response(answer, media_type="application/json")
-
-    return router
+    return bulk_router(index_of, token, image, decide)

@@ -14,11 +14,14 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from lookalike_crds.config import RetrieverConfig
-from lookalike_crds.retriever import Fusion
+from lookalike_crds.retriever import CalibratedStatus, CalibrationStatus, Fusion
 from lookalike_serving.books.record import Kind, Scope
 from lookalike_serving.index.protocol import Point
 from lookalike_serving.search.request import QueryPart, QueryType
 from lookalike_serving.service import Service
+
+_MOST_TOLD, _LONGEST_TOLD = 8, 160
+"""Changes in a status: the operator reads short answers alone."""
 
 QueryKind = Literal["text", "image", "both"]
 """Scores of words and of pictures have different scales in models of the CLIP family."""
@@ -96,6 +99,28 @@ def changed(calibration: Calibration, now: Scale) -> list[str]:
         name
         for name in calibration.scale.keys() | now.keys()
         if calibration.scale.get(name) != now.get(name)
+    )
+
+
+def status_of(calibration: Calibration, now: Scale) -> CalibrationStatus:
+    """As the status of a Retriever has it."""
+    differing = changed(calibration, now)
+    return CalibrationStatus(
+        holds=not differing,
+        changed=tuple(each[:_LONGEST_TOLD] for each in differing[:_MOST_TOLD]),
+        made_at=calibration.made_at,
+        basis=calibration.basis,
+        thresholds=tuple(
+            CalibratedStatus(
+                queries=kind,
+                min_score=each.min_score,
+                precision=each.precision,
+                low=each.low,
+                high=each.high,
+                count=each.count,
+            )
+            for kind, each in sorted(calibration.thresholds.items())
+        ),
     )
 
 

@@ -55,6 +55,10 @@ def rests(verdict: Verdict) -> bool:
     return not soon and verdict.failure is None
 
 
+async def _no_retriever_report(meta: Meta) -> None:
+    """Nor here."""
+
+
 async def _no_report(meta: Meta, gateway: RetrieverFacts) -> None:
     """No serving pod runs here."""
 
@@ -88,6 +92,7 @@ class ByHand:
             apis=frozenset,
             ray_features=RaySchema(cluster).features,
             report=_no_report,
+            retriever_report=_no_retriever_report,
             now=lambda: self.now(),
         )
         executor = Executor(

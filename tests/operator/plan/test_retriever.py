@@ -28,7 +28,8 @@ from tests.operator.plan.known import (
 
 from lookalike_crds.image_collection import ImageCollectionStatus
 from lookalike_crds.naming import described
-from lookalike_crds.retriever import RetrieverStatus
+from lookalike_crds.retriever import CalibrationStatus, RetrieverStatus
+from lookalike_crds.retriever_report import RetrieverReport
 from lookalike_operator.plan.conditions import judged, merged
 from lookalike_operator.plan.indexes import stored
 from lookalike_operator.plan.model import (
@@ -332,3 +333,21 @@ def test_deleted_it_is_the_garbage_collectors() -> None:
     plan = plan_retriever(retriever(meta=meta("search", deleting=True)))
     assert plan.hands_off
     assert plan.status == {}
+
+
+def test_a_calibration_is_told_and_kept_while_no_pod_answers() -> None:
+    stale = CalibrationStatus(
+        holds=False,
+        changed=("model of photos",),
+        made_at="2026-03-01T12:00:00Z",
+        basis="judgments",
+        thresholds=(),
+    )
+    snapshot = replace(retriever(collections=SERVER), report=RetrieverReport(calibration=stale))
+    status = plan_retriever(snapshot).status
+    assert status["calibration"]["changed"] == ["model of photos"]
+    assert "Calibrate again: `lookalike calibrate --save`" in stale.in_words
+    later = replace(snapshot, status=RetrieverStatus.model_validate(status))
+    silent = plan_retriever(replace(later, report=None))
+    assert silent.status["calibration"] == status["calibration"]
+    assert "calibration" not in plan_retriever(replace(later, report=RetrieverReport())).status
