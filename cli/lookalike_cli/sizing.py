@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lookalike_cli.options import Output, OutputFormat
-from lookalike_crds.image_collection import HnswSpec, Quantization, VectorSpec
-from lookalike_crds.sizing import METADATA_BYTES, index_size
 
 if TYPE_CHECKING:
     from lookalike_crds.image_collection import ImageCollectionSpec
@@ -20,6 +19,15 @@ EXAMPLES = """Examples:
 lookalike size --documents 10M --dimension 512
 
 lookalike size --documents 2500000 --dimension 768 --quantization Scalar --on-disk --fields 4"""
+
+
+class Stored(StrEnum):
+    """How vectors are compressed, as `spec.vector.quantization` says it."""
+
+    NONE = "None"
+    SCALAR = "Scalar"
+    BINARY = "Binary"
+
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9}
 _MOST = 100 * 10**9
@@ -50,16 +58,16 @@ def size(
         typer.Option(min=1, max=65_536, help="Numbers in a vector; `lookalike models` shows it."),
     ],
     quantization: Annotated[
-        Quantization, typer.Option(case_sensitive=False, help="spec.vector.quantization")
-    ] = Quantization.NONE,
+        Stored, typer.Option(case_sensitive=False, help="spec.vector.quantization")
+    ] = Stored.NONE,
     on_disk: Annotated[bool, typer.Option("--on-disk", help="spec.vector.onDisk")] = False,
-    m: Annotated[int, typer.Option(min=4, max=128, help="spec.vector.hnsw.m")] = HnswSpec().m,
+    m: Annotated[int, typer.Option(min=4, max=128, help="spec.vector.hnsw.m")] = 16,
     fields: Annotated[
         int, typer.Option(min=0, max=100, help="How many fields of the metadata are indexed.")
     ] = 0,
     metadata_bytes: Annotated[
         int, typer.Option(min=0, max=1_000_000, help="A document's metadata as JSON, in bytes.")
-    ] = METADATA_BYTES,
+    ] = 300,
     output: OutputFormat = Output.TEXT,
 ) -> None:
     """Say how much disk and memory an index will take.
@@ -68,9 +76,13 @@ def size(
     for the disk.
     """
     from lookalike_cli.printing import print_json
+    from lookalike_crds.image_collection import HnswSpec, Quantization, VectorSpec
+    from lookalike_crds.sizing import index_size
 
     count = number(documents)
-    vector = VectorSpec(quantization=quantization, on_disk=on_disk, hnsw=HnswSpec(m=m))
+    vector = VectorSpec(
+        quantization=Quantization(quantization), on_disk=on_disk, hnsw=HnswSpec(m=m)
+    )
     found = index_size(count, dimension, vector, fields=fields, metadata_bytes=metadata_bytes)
     if output is Output.JSON:
         print_json(
@@ -109,6 +121,7 @@ def _print(found: IndexSize) -> None:
 def per_million(spec: ImageCollectionSpec) -> str | None:
     """What a million documents of a collection take; None if the model's dimension is not known."""
     from lookalike_cli.printing import size as shown
+    from lookalike_crds.sizing import index_size
     from lookalike_serving.embed.catalogue import CATALOGUE
 
     model = spec.model

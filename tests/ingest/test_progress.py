@@ -57,8 +57,8 @@ def test_a_run_answers_on_its_port_while_it_goes_on(
     asked: list[WorkerProgress] = []
 
     @contextlib.contextmanager
-    def told(progress: Progress) -> Iterator[int | None]:
-        with answering(progress) as port:
+    def told(progress: Progress, weights: Path) -> Iterator[int | None]:
+        with answering(progress, weights) as port:
             yield port
             answer = httpx.get(f"http://127.0.0.1:{port}/", trust_env=False).content
             asked.append(WorkerProgress.model_validate_json(answer))
