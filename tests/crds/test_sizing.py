@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lookalike_cli.app import app
+from lookalike_cli.sizing import Stored
 from lookalike_crds.image_collection import HnswSpec, Quantization, VectorSpec
 from lookalike_crds.sizing import index_size
 
@@ -47,6 +48,17 @@ def test_memory_holds_what_the_settings_keep_there() -> None:
     assert plain - on_disk == pytest.approx(2048, abs=1)
     assert scalar - on_disk == pytest.approx(516, abs=1)
     assert binary - on_disk == pytest.approx(64, abs=1)
+
+
+def test_the_command_has_the_defaults_and_kinds_of_the_resource() -> None:
+    """It repeats them, so that its help imports nothing of resources."""
+    assert [each.value for each in Stored] == [each.value for each in Quantization]
+    ran = CliRunner().invoke(
+        app, ["size", "--documents", "1M", "--dimension", "512", "--output", "json"]
+    )
+    found = index_size(10**6, 512, VectorSpec())
+    told = json.loads(ran.output)
+    assert (told["disk_bytes"], told["memory_bytes"]) == (found.disk, found.memory)
 
 
 @pytest.mark.parametrize(("said", "documents"), [("10M", 10**7), ("2,500,000", 2_500_000)])

@@ -112,6 +112,8 @@ class _Work:
     """Of the wanted run's live Job."""
     waiting: Cause | None
     """Why the wanted run has not been started."""
+    scheduled: Scheduled
+    """RayJobs of schedules; CronJobs are among the objects."""
 
     @classmethod
     def of(cls, snapshot: CollectionSnapshot, spec: ImageCollectionSpec, owner: Owner) -> _Work:
@@ -132,29 +134,19 @@ class _Work:
                 if waiting is None and carry is not None:
                     waiting = model_change.why_not_carried_yet(snapshot, carry)
         objects = _objects(snapshot, spec, owner, claim, carry)
-        return cls(snapshot, spec, owner, claim, objects, carry, run, outcome, waiting)
+        scheduled = _scheduled_on_ray(snapshot, spec, owner)
+        return cls(snapshot, spec, owner, claim, objects, carry, run, outcome, waiting, scheduled)
 
     def plan(self) -> Plan:
         once, keep = self._jobs()
-        scheduled = self._scheduled()
         return Plan(
             objects=self.objects,
-            once=(*once, *scheduled.once),
-            keep=(*keep, *scheduled.keep),
+            once=(*once, *self.scheduled.once),
+            keep=(*keep, *self.scheduled.keep),
             index_ops=self._index_ops(),
             events=self._events(),
             requeue_after=self._requeue_after(),
         )
-
-    def _scheduled(self) -> Scheduled:
-        """RayJobs of schedules; CronJobs are among the objects."""
-        place = gateway_of(self.snapshot)
-        name = None if place is None else place.meta.name
-        if self.spec.index.engine is not Engine.EDGE:
-            return scheduled_ray_jobs(self.snapshot, self.spec, self.owner, gateway=None)
-        if name is None:
-            return Scheduled()
-        return scheduled_ray_jobs(self.snapshot, self.spec, self.owner, gateway=name)
 
     def _jobs(self) -> tuple[tuple[Manifest, ...], tuple[ObjectRef, ...]]:
         """(Jobs to create, Jobs to keep). Those of other runs are deleted."""
@@ -317,7 +309,7 @@ class _Work:
         return run is not None and not (run.recorded or run.live or self.waiting)
 
     def _requeue_after(self) -> float | None:
-        within = (self._changes_within(), self._scheduled().seconds)
+        within = (self._changes_within(), self.scheduled.seconds)
         seconds = min((each for each in within if each is not None), default=None)
         if duplicate_scans.is_awaited(self.spec) and gateway_of(self.snapshot) is not None:
             awaited = duplicate_scans.AWAITED_SECONDS
@@ -435,6 +427,18 @@ def _objects(
             for source in scheduled
         ]
     return tuple(objects)
+
+
+def _scheduled_on_ray(
+    snapshot: CollectionSnapshot, spec: ImageCollectionSpec, owner: Owner
+) -> Scheduled:
+    """Nothing as long as no pod serves an Edge index, which runs write through."""
+    if spec.index.engine is not Engine.EDGE:
+        return scheduled_ray_jobs(snapshot, spec, owner, gateway=None)
+    place = gateway_of(snapshot)
+    if place is None:
+        return Scheduled()
+    return scheduled_ray_jobs(snapshot, spec, owner, gateway=place.meta.name)
 
 
 def live_claim(snapshot: CollectionSnapshot) -> Manifest | None:

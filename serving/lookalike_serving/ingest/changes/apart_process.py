@@ -34,8 +34,7 @@ from lookalike_serving.ingest.changes.apart import (
     Wire,
     sendable,
 )
-from lookalike_serving.ingest.changes.some_keys import SomeKeys
-from lookalike_serving.ingest.dispatch import Dispatch
+from lookalike_serving.ingest.changes.some_keys import bring_keys, end
 from lookalike_serving.ingest.partition import WHOLE
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.sources import KeyedSource, open_source
@@ -79,31 +78,23 @@ async def _do(errand: Errand, calls: Calls) -> bool:
         accounts = await ending.enter_async_context(
             Accounts(books, progress, WHOLE, of_changes=True)
         )
-        workers = Dispatch(config, progress, accounts, None, alone=True, pool=_Workers(calls))
-        ending.push_async_callback(workers.close)
-        run = SomeKeys(
+        reader = for_sources(fetcher, config.buckets)
+        source = open_source(spec, config.collection.fields, scratch, reader, config.secrets_dir)
+        assert isinstance(source, KeyedSource)
+        wrote = await bring_keys(
             config,
             progress,
             accounts,
             store,
             fetcher,
             scratch,
-            workers,
-            WHOLE,
-            None,
-            only_failed=False,
+            _Workers(calls),
+            spec,
+            source,
+            await source.look(errand.keys),
         )
-        ending.callback(run.close)
-        reader = for_sources(fetcher, config.buckets)
-        source = open_source(spec, config.collection.fields, scratch, reader, config.secrets_dir)
-        assert isinstance(source, KeyedSource)
-        await run.bring(spec, source, await source.look(errand.keys))
-        progress.progress.listed_all = True
-        failed = progress.failed
-        state = RunState.COMPLETED_WITH_ERRORS if failed else RunState.COMPLETED
-        progress.enter(state, f"{failed} images could not be ingested" if failed else None)
-        counts = progress.counts(spec.name)
-        return bool(counts.new or counts.updated or counts.deleted)
+        end(progress)
+        return wrote
 
 
 async def _main(descriptor: int) -> None:

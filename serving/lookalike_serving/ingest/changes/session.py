@@ -29,8 +29,7 @@ from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.protocol import Decision, Point
 from lookalike_serving.ingest.accounts import Accounts
 from lookalike_serving.ingest.changes.apart import BOOKS, POOL, STORE, Errand, go_through
-from lookalike_serving.ingest.changes.some_keys import SomeKeys
-from lookalike_serving.ingest.dispatch import Dispatch
+from lookalike_serving.ingest.changes.some_keys import bring_keys, end
 from lookalike_serving.ingest.partition import WHOLE
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.sources import KeyedSource, Seen, open_source
@@ -106,12 +105,7 @@ class Session:
 
     async def __aexit__(self, *error: object) -> None:
         if error[0] is None:
-            failed = self._progress.failed
-            self._progress.progress.listed_all = True
-            state = RunState.COMPLETED_WITH_ERRORS if failed else RunState.COMPLETED
-            self._progress.enter(
-                state, f"{failed} images could not be ingested" if failed else None
-            )
+            end(self._progress)
         await self._ending.__aexit__(*error)  # type: ignore[arg-type]
 
     def source(self, name: str) -> tuple[SourceSpec, KeyedSource] | None:
@@ -138,30 +132,21 @@ class Session:
         """
         self.used_at = datetime.now(UTC)
         accounts = await self._open_accounts()
-        counts = self._progress.counts(spec.name)
-        before = (counts.new, counts.updated, counts.deleted)
+        pool = _Lent(self._worker, spec.name)
         with tempfile.TemporaryDirectory(dir=self._scratch) as scratch:
-            pool = _Lent(self._worker, spec.name)
-            workers = Dispatch(self._config, self._progress, accounts, None, alone=True, pool=pool)
-            run = SomeKeys(
+            wrote = await bring_keys(
                 self._config,
                 self._progress,
                 accounts,
                 self._store,
                 self._fetcher,
                 Path(scratch),
-                workers,
-                WHOLE,
-                None,
-                only_failed=False,
+                pool,
+                spec,
+                source,
+                seen,
             )
-            try:
-                await run.bring(spec, source, seen)
-            finally:
-                await workers.close()
-                run.close()
         self.used_at = datetime.now(UTC)
-        wrote = before != (counts.new, counts.updated, counts.deleted)
         return Brought(wrote, frozenset(pool.may_pass))
 
     async def go_through(self, spec: SourceSpec, keys: Sequence[str]) -> Brought:

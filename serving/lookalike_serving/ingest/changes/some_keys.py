@@ -4,14 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
+from pathlib import Path
 
+from lookalike_crds.config import IngestionConfig
+from lookalike_crds.progress import RunState
 from lookalike_crds.sources import SourceSpec
 from lookalike_serving.documents.ids import BadDocumentId, checked, point_id
 from lookalike_serving.documents.layout import RESERVED, Origin, split
+from lookalike_serving.images import ImageFetcher
 from lookalike_serving.images.fetch import Validators
 from lookalike_serving.index.filters.equality import Equals
 from lookalike_serving.index.filters.texts import StartsWith
 from lookalike_serving.index.filters.tree import And, Filter
+from lookalike_serving.index.protocol import PointStore
+from lookalike_serving.ingest.accounts import Accounts
+from lookalike_serving.ingest.dispatch import Dispatch
+from lookalike_serving.ingest.partition import WHOLE
+from lookalike_serving.ingest.pool import Pool
+from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import Run
 from lookalike_serving.ingest.sources import Entry, Gone, Item, KeyedSource, Seen, SourceError
 from lookalike_serving.ingest.versions import Change, fingerprint, image_part
@@ -19,6 +29,53 @@ from lookalike_serving.ingest.work import Task
 from lookalike_serving.ingest.worker import rewrite_payload
 
 _PAGE = 1000
+
+
+async def bring_keys(
+    config: IngestionConfig,
+    progress: ProgressWriter,
+    accounts: Accounts,
+    store: PointStore,
+    fetcher: ImageFetcher,
+    scratch: Path,
+    pool: Pool,
+    spec: SourceSpec,
+    source: KeyedSource,
+    seen: Iterable[Seen],
+) -> bool:
+    """Bring the documents of some keys to what was seen; whether anything was written.
+
+    `pool`: who embeds. Raises SourceError, IndexFailure, ModelError: then keys may be left over.
+    """
+    counts = progress.counts(spec.name)
+    before = (counts.new, counts.updated, counts.deleted)
+    workers = Dispatch(config, progress, accounts, None, alone=True, pool=pool)
+    run = SomeKeys(
+        config,
+        progress,
+        accounts,
+        store,
+        fetcher,
+        scratch,
+        workers,
+        WHOLE,
+        None,
+        only_failed=False,
+    )
+    try:
+        await run.bring(spec, source, seen)
+    finally:
+        await workers.close()
+        run.close()
+    return before != (counts.new, counts.updated, counts.deleted)
+
+
+def end(progress: ProgressWriter) -> None:
+    """Report that all keys that were to be brought in were looked at."""
+    failed = progress.failed
+    progress.progress.listed_all = True
+    state = RunState.COMPLETED_WITH_ERRORS if failed else RunState.COMPLETED
+    progress.enter(state, f"{failed} images could not be ingested" if failed else None)
 
 
 class SomeKeys(Run):
