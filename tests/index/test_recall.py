@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -96,6 +97,41 @@ async def test_an_empty_index_has_nothing_to_measure() -> None:
 def test_a_tuning_of_another_release_counts_as_none() -> None:
     assert decoded({"ef": 10}) is None
     assert decoded("text") is None
+
+
+@pytest.mark.parametrize(
+    ("points", "dimension", "kb"),
+    [(0, 512, 10_000), (30_000, 512, 10_000), (120_000, 512, 30_000), (10**7, 512, 64_000)],
+)
+def test_filters_are_scanned_below_an_eighth_of_the_vectors_within_bounds(
+    points: int, dimension: int, kb: int
+) -> None:
+    assert edge_settings.thresholds(points, dimension).full_scan == kb
+
+
+def graph_of(folder: Path) -> dict[str, int]:
+    """What Edge keeps of the settings of the only graph."""
+    [file] = [each for each in folder.rglob("hnsw_config.json") if "vector_index" in each.parts]
+    kept: dict[str, int] = json.loads(file.read_text())
+    return kept
+
+
+async def test_an_optimised_shard_scans_for_filters_as_its_points_ask_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge_settings, "INDEXING_THRESHOLD_KB", 50)
+    monkeypatch.setattr(edge_settings, "_FULL_SCAN_KB", (10, 100))
+    monkeypatch.setattr(edge_store, "_WORTH_OPTIMIZING", (50 * 1024, 0.0))
+    vectors = np.random.default_rng(0).standard_normal((2_000, 32)).astype(np.float32)
+    index = await EdgeIndex.open(tmp_path / "i", vector=SCALAR, dimension=32, fingerprint="f")
+    try:
+        await index.upsert([Point(str(uuid.UUID(int=n)), v, {}) for n, v in enumerate(vectors)])
+        await index.optimize()
+    finally:
+        await index.close()
+    kept = graph_of(tmp_path)
+    assert kept["indexed_vector_count"] == 2_000
+    assert kept["full_scan_threshold"] == pytest.approx(2_000 / 8, rel=0.05)
 
 
 async def test_an_edge_index_searches_as_it_has_measured(

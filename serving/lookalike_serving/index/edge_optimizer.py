@@ -6,7 +6,7 @@ nothing is written for now, copies the rest and says `copied`: writes wait only 
 optimises the copy, measures search settings with it if the rest of its input asks for that, syncs
 and closes it and exits with 0. It dies with its parent, process PARENT,
 where the kernel can arrange that (Linux), and optimises at low priority: queries come first. Run
-as a file, it imports nothing of the service before it is optimised, so that it starts at once.
+as a file, it imports nothing of the service before the copy is made, so that it starts at once.
 """
 
 from __future__ import annotations
@@ -180,16 +180,19 @@ def main(source: Path, target: Path, parent: int) -> None:
     _die_with(parent)
     copy_beside_writes(source, target)
     os.nice(10)
-    import qdrant_edge as edge
+    if told := sys.stdin.buffer.read():
+        # Not before: the service's modules take a second to import.
+        from lookalike_serving.index.edge_tuning import load, tune
 
-    shard = edge.EdgeShard.load(str(target))
+        shard = load(told)
+    else:
+        import qdrant_edge as edge
+
+        shard = edge.EdgeShard.load(str(target))
     shard.optimize()
     shard.flush()
-    if tuned_for := sys.stdin.buffer.read():
-        # Not before: the service's modules take a second to import.
-        from lookalike_serving.index.edge_tuning import tune
-
-        tune(shard, tuned_for)
+    if told:
+        tune(shard, told)
     shard.close()
     _sync(target)
 

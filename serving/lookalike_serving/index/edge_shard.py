@@ -16,10 +16,12 @@ from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexRefused
 
 
-def _config(manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeConfig:
+def _config(
+    manifest: Manifest, vector: VectorSpec | None, limits: edge_settings.Thresholds | None = None
+) -> edge.EdgeConfig:
     if vector is None or manifest.dimension is None or manifest.datatype is None:
         return edge_settings.payload_only_config()
-    return edge_settings.edge_config(vector, manifest.dimension, manifest.datatype)
+    return edge_settings.edge_config(vector, manifest.dimension, manifest.datatype, limits)
 
 
 def check_without_points(folder: EdgeFolder, manifest: Manifest) -> None:
@@ -53,15 +55,23 @@ def create_shard(
     return shard
 
 
-def load_shard(where: Path, manifest: Manifest, vector: VectorSpec | None) -> edge.EdgeShard:
-    """Open the shard in `where` with today's settings. Raises IndexFailure."""
+def load_shard(
+    where: Path,
+    manifest: Manifest,
+    vector: VectorSpec | None,
+    limits: edge_settings.Thresholds | None = None,
+) -> edge.EdgeShard:
+    """Open the shard in `where` with today's settings. Raises IndexFailure.
+
+    `limits`: those that it is to be optimised with.
+    """
     if not where.is_dir():
         raise IndexFailure(
             f"the index's files in {where} are gone: restore the folder from a backup, or "
             f"delete {where.parent} and ingest again"
         )
     with translated(f"opening the index in {where.parent}"):
-        return edge.EdgeShard.load(str(where), _config(manifest, vector))
+        return edge.EdgeShard.load(str(where), _config(manifest, vector, limits))
 
 
 def match_payload_indexes(shard: edge.EdgeShard, fields: tuple[FieldSpec, ...]) -> None:

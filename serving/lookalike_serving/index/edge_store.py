@@ -325,7 +325,7 @@ class EdgeStore:
             state = await self.call(ShardEngine.state)
             changed = self.manifest.settings != self._settings and state.points
             if changed or self._due(state, *_WORTH_OPTIMIZING):
-                await self._optimize_copy()
+                await self._optimize_copy(state.points)
 
     def _due(self, state: ShardState, bytes_waiting: int, share_waiting: float) -> bool:
         if self.manifest.dimension is None:
@@ -339,7 +339,7 @@ class EdgeStore:
             self._deleted >= deleted and self._deleted >= deleted_share * points
         )
 
-    async def _optimize_copy(self) -> None:
+    async def _optimize_copy(self, points: int) -> None:
         generation = self.manifest.generation
         source, target = self._folder.shard(generation), self._folder.shard(generation + 1)
         loop = asyncio.get_running_loop()
@@ -355,9 +355,8 @@ class EdgeStore:
                 self._touched = set()
                 await loop.run_in_executor(waiting, self._optimizer.copy_rest)
                 self._gate.set()
-                await loop.run_in_executor(
-                    waiting, self._optimizer.wait_finished, self._tuned_for(generation + 1)
-                )
+                told = self._tuned_for(generation + 1, points)
+                await loop.run_in_executor(waiting, self._optimizer.wait_finished, told)
                 await self._take_over()
             finally:
                 if self._optimizer is not None:
@@ -366,9 +365,9 @@ class EdgeStore:
                 self._gate.set()
         await asyncio.to_thread(self._folder.remove_leftovers, self.manifest.generation)
 
-    def _tuned_for(self, generation: int) -> bytes:
+    def _tuned_for(self, generation: int, points: int) -> bytes:
         manifest = self.manifest.model_copy(update={"generation": generation})
-        return tuned_for(ShardPlace(self.path, manifest, self._vector, None), self.recent)
+        return tuned_for(ShardPlace(self.path, manifest, self._vector, None), points, self.recent)
 
     def _make_room(self, source: Path) -> None:
         self._folder.remove_leftovers(self.manifest.generation)

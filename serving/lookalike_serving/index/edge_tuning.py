@@ -1,4 +1,5 @@
-"""Search settings of an Edge shard, measured in the process that has just optimised it.
+"""Settings of an Edge shard in the process that optimises it: those that follow from the number of
+its points, and those of searches, which are measured afterwards.
 
 Exact search of a large shard takes seconds and holds Python's lock, so the serving process must not
 do it (`edge_optimize.py`); the optimiser's process has the shard open, and nobody waits for it.
@@ -14,13 +15,22 @@ from collections.abc import Sequence
 import qdrant_edge as edge
 
 from lookalike_serving.index.edge_engine import ShardEngine, ShardPlace
+from lookalike_serving.index.edge_settings import thresholds
+from lookalike_serving.index.edge_shard import load_shard
 from lookalike_serving.index.protocol import Hit, IndexFailure, Page, Query, Vector
 from lookalike_serving.index.recall import tuned
 
 
-def tuned_for(place: ShardPlace, recent: Sequence[Vector]) -> bytes:
+def tuned_for(place: ShardPlace, points: int, recent: Sequence[Vector]) -> bytes:
     """What the optimiser's process needs to know. `recent`: vectors that were searched for."""
-    return pickle.dumps((place, list(recent)))
+    return pickle.dumps((place, thresholds(points, place.manifest.dimension or 0), list(recent)))
+
+
+def load(told: bytes) -> edge.EdgeShard:
+    """Open the shard that is to be optimised. Raises IndexFailure."""
+    place: ShardPlace
+    place, limits, _ = pickle.loads(told)
+    return load_shard(place.path, place.manifest, place.vector, limits)
 
 
 def tune(shard: edge.EdgeShard, told: bytes) -> None:
@@ -29,7 +39,7 @@ def tune(shard: edge.EdgeShard, told: bytes) -> None:
     An index whose settings cannot be measured is as good as one before: it has the usual ones.
     """
     place: ShardPlace
-    place, recent = pickle.loads(told)
+    place, _, recent = pickle.loads(told)
     place.tuning_file.unlink(missing_ok=True)  # copied from the shard before
     engine = ShardEngine(shard, place)
     state = engine.state()
