@@ -325,7 +325,7 @@ class EdgeStore:
             state = await self.call(ShardEngine.state)
             changed = self.manifest.settings != self._settings and state.points
             if changed or self._due(state, *_WORTH_OPTIMIZING):
-                await self._optimize_copy(state.points)
+                await self._optimize_copy()
 
     def _due(self, state: ShardState, bytes_waiting: int, share_waiting: float) -> bool:
         if self.manifest.dimension is None:
@@ -339,7 +339,7 @@ class EdgeStore:
             self._deleted >= deleted and self._deleted >= deleted_share * points
         )
 
-    async def _optimize_copy(self, points: int) -> None:
+    async def _optimize_copy(self) -> None:
         generation = self.manifest.generation
         source, target = self._folder.shard(generation), self._folder.shard(generation + 1)
         loop = asyncio.get_running_loop()
@@ -355,7 +355,7 @@ class EdgeStore:
                 self._touched = set()
                 await loop.run_in_executor(waiting, self._optimizer.copy_rest)
                 self._gate.set()
-                told = self._tuned_for(generation + 1, points)
+                told = await self._told(generation + 1)
                 await loop.run_in_executor(waiting, self._optimizer.wait_finished, told)
                 await self._take_over()
             finally:
@@ -365,7 +365,8 @@ class EdgeStore:
                 self._gate.set()
         await asyncio.to_thread(self._folder.remove_leftovers, self.manifest.generation)
 
-    def _tuned_for(self, generation: int, points: int) -> bytes:
+    async def _told(self, generation: int) -> bytes:
+        points = (await self.call(ShardEngine.state)).points
         manifest = self.manifest.model_copy(update={"generation": generation})
         return tuned_for(ShardPlace(self.path, manifest, self._vector, None), points, self.recent)
 
