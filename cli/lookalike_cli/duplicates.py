@@ -178,7 +178,10 @@ def _evidence(match: DuplicateMatch) -> str:
     if match.verdict == "exact":
         return "the same pixels"
     if match.verdict == "similar":
-        return f"cosine {evidence.cosine:.2f}" if evidence.cosine is not None else ""
+        told = [f"cosine {evidence.cosine:.2f}"] if evidence.cosine is not None else []
+        if evidence.differs:
+            told.append(f"no copy: differs in {', '.join(evidence.differs)}")
+        return "; ".join(told)
     transform = evidence.transform or {}
     told = [", ".join(transform.get("edits", ())) or "recompressed"]
     if evidence.agreement is not None:

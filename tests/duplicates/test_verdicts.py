@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 from functools import cache
@@ -11,13 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw, ImageEnhance
 from tests.duplicates.pictures import EDITS, NAMES, Pixels, edited, photograph
 from tests.support.pictures import drawn
 
 from lookalike_serving.duplicates.compare import Picture, compare
 from lookalike_serving.duplicates.thresholds import THRESHOLDS
-from lookalike_serving.duplicates.verdicts import Sensitivity, Verdict
+from lookalike_serving.duplicates.verdicts import Difference, Sensitivity, Verdict
 
 BALANCED = THRESHOLDS[Sensitivity.BALANCED]
 
@@ -82,6 +83,49 @@ def test_a_thing_in_another_colour_is_no_copy() -> None:
         hsv[..., 0] = np.where(strong, (hsv[..., 0].astype(int) + 90) % 180, hsv[..., 0])
         recoloured = np.asarray(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB), np.uint8)
         assert verdict(recoloured, name) is None, name
+
+
+def sky(top: tuple[int, int, int]) -> Pixels:
+    """A skyline, half of it below a sky without texture, which gets darker towards the top."""
+    photo = photograph("coffee.png")[:200, :320]
+    shade = np.linspace(0.8, 1.0, 160)[:, None, None]
+    above = np.broadcast_to(shade * np.array(top), (160, 320, 3)).astype(np.uint8)
+    return np.concatenate([above, photo])
+
+
+@pytest.mark.parametrize("sensitivity", Sensitivity)
+def test_a_plain_part_in_another_colour_of_the_same_brightness_is_no_copy(
+    sensitivity: Sensitivity,
+) -> None:
+    """Blocks without texture do not correlate, and are compared by their hue all the same."""
+    blue, green = Picture(sky((70, 110, 160))), Picture(sky((100, 120, 50)))
+    told = compare(green, blue, THRESHOLDS[sensitivity], cosine=0.9, similar_from=0.8)
+    assert told.verdict is Verdict.SIMILAR
+    assert told.evidence.differs == (Difference.HUE,)
+    assert told.evidence.region is None
+
+
+@pytest.mark.parametrize(
+    "edit", ["brighter", "darker", "paler", "more vivid", "contrast", "JPEG quality 20", "sticker"]
+)
+def test_a_change_of_the_whole_picture_is_a_copy_of_a_plain_part_too(edit: str) -> None:
+    image = Image.fromarray(sky((70, 110, 160)))
+    match edit:
+        case "brighter" | "darker":
+            image = ImageEnhance.Brightness(image).enhance(1.4 if edit == "brighter" else 0.6)
+        case "paler" | "more vivid":
+            image = ImageEnhance.Color(image).enhance(0.5 if edit == "paler" else 2.0)
+        case "contrast":
+            image = ImageEnhance.Contrast(image).enhance(1.6)
+        case "sticker":
+            ImageDraw.Draw(image).ellipse((110, 40, 180, 110), (255, 205, 40))
+        case _:
+            buffer = io.BytesIO()
+            image.save(buffer, "JPEG", quality=20)
+            image = Image.open(buffer).convert("RGB")
+    told = compare(Picture(np.asarray(image)), Picture(sky((70, 110, 160))), BALANCED)
+    assert told.verdict is Verdict.COPY
+    assert told.evidence.differs is None
 
 
 @pytest.mark.parametrize("sensitivity", Sensitivity)

@@ -192,6 +192,8 @@ class Evidence(Answered):
     coverage: float | None = None
     agreement: float | None = None
     """Part of the blocks with texture whose pixels agree."""
+    differs: list[str] | None = None
+    """Why it is no copy: `hue`, `place`, `brightness`, `pattern` or `texture`."""
     region: MatchedRegion | None = None
     transform: dict[str, Any] | None = None
     """How the query was made of the document: `edits`, and their measures."""

@@ -5,6 +5,9 @@ of a film, one product in two colours. What tells them from a copy is that a cop
 its own. Laid upon each other, every block with texture correlates, at the same place and in the
 same hue, but for what was pasted over it. In another photograph things have moved, each by another
 distance: after the whole is laid as well as it can be, blocks are still off by parts of a pixel.
+Blocks without texture, such as a sky, have no place that could be measured, but they have a hue:
+one that is as bright in both pictures and has another hue was painted, because a thing that is
+pasted over it seldom has its brightness.
 """
 
 from __future__ import annotations
@@ -70,7 +73,8 @@ class Agreement:
     shift: float
     """How far blocks that correlate lie from their places, pixels of the canvas: the median."""
     hues: float
-    """Part of the coloured blocks that correlate and have another hue; 0 if there are few."""
+    """Part of the coloured blocks that have another hue, of those that correlate or are plain and
+    equally bright; 0 if there are few."""
     grey: bool
     """The query has no colour where the document has."""
     uncoloured: bool
@@ -196,14 +200,17 @@ class _Canvas:
         count = int(blocks.textured.sum())
         agreeing = blocks.textured & (blocks.correlation > _CORRELATES)
         off = np.hypot(blocks.right, blocks.down)[blocks.placed]
+        apart = _apart(blocks.here, blocks.there, self.mask)
         alike = blocks.textured & (blocks.correlation > _ALIKE)
+        if apart is not None:
+            alike |= blocks.plain & (_blocks(apart).mean(axis=2) <= _SAME_BRIGHTNESS)
         hues, greys = _hues(self.here, self.there, alike)
         return Agreement(
             homography,
             count,
             float(agreeing.sum()) / max(1, count),
             float((blocks.textured & (blocks.correlation < _INVERSE)).sum()) / max(1, count),
-            _same_brightness(blocks.here, blocks.there, self.mask),
+            _same_brightness(apart, blocks.here, self.mask),
             float(np.median(off)) if len(off) >= 4 else 0.0,
             hues,
             greys == (True, False),
@@ -222,6 +229,8 @@ class _Blocks:
     whole: NDArray[np.bool_]
     """Both pictures cover the block."""
     textured: NDArray[np.bool_]
+    plain: NDArray[np.bool_]
+    """Without texture in both, and neither black nor white."""
     correlation: Values
     placed: NDArray[np.bool_]
     """Its place can be measured."""
@@ -240,6 +249,9 @@ class _Blocks:
         whole = _blocks(canvas.mask.astype(np.float32)).min(axis=2) > 0
         clipped = (spread_a < _TEXTURE) & ((mean_a < _CLIPPED[0]) | (mean_a > _CLIPPED[1]))
         textured = whole & ~clipped & ((spread_b > _TEXTURE) | (spread_a > _PASTED))
+        plain = whole & (spread_a <= _TEXTURE) & (spread_b <= _TEXTURE)
+        for mean in (mean_a, b.mean(axis=2)):
+            plain &= (mean >= _CLIPPED[0]) & (mean <= _CLIPPED[1])
         a = (a - mean_a[..., None]) / np.maximum(spread_a, 1e-3)[..., None]
         least = np.maximum(spread_b, 1e-3)[..., None]
         b = (b - b.mean(axis=2, keepdims=True)) / least
@@ -259,6 +271,7 @@ class _Blocks:
             there,
             whole,
             textured,
+            plain,
             correlation,
             placed,
             (yy * x - xy * y) / determinant,
@@ -292,24 +305,36 @@ def _blocks(values: Values) -> Values:
     return split.reshape(rows, columns, _BLOCK * _BLOCK, *values.shape[2:])
 
 
-def _same_brightness(here: Values, there: Values, mask: NDArray[np.bool_]) -> float:
-    """Part of the pixels that are equally bright, once contrast and brightness are the same."""
+def _apart(here: Values, there: Values, mask: NDArray[np.bool_]) -> Values | None:
+    """(h, w): how far each pixel's brightness is from that of the document's, once contrast and
+    brightness are the same; None if there are too few pixels to tell."""
     # Every third pixel: both are smoothed, so its neighbours say the same.
     a, b = here[mask][::3], there[mask][::3]
-    usable = (a > _CLIPPED[0]) & (a < _CLIPPED[1])
+    usable = _unclipped(a)
     a, b = a[usable], b[usable]
     if len(a) < 22:
-        return 1.0
+        return None
     kept = np.ones(len(a), bool)
-    apart = np.zeros(len(a), np.float32)
+    gain, mean_a, mean_b = 1.0, 0.0, 0.0
     for _ in range(4):
-        mean_a, mean_b = a[kept].mean(), b[kept].mean()
+        mean_a, mean_b = float(a[kept].mean()), float(b[kept].mean())
         spread = float(((b[kept] - mean_b) ** 2).sum())
         gain = float(((a[kept] - mean_a) * (b[kept] - mean_b)).sum()) / max(spread, 1.0)
         gain = min(3.0, max(0.3, gain))
         apart = np.abs(a - mean_a - gain * (b - mean_b))
         kept = apart <= max(2.0, float(np.percentile(apart, 70)))
-    return float((apart <= _SAME_BRIGHTNESS).mean())
+    return np.asarray(np.abs(here - mean_a - gain * (there - mean_b)), np.float32)
+
+
+def _same_brightness(apart: Values | None, here: Values, mask: NDArray[np.bool_]) -> float:
+    """Part of the pixels that are equally bright."""
+    if apart is None:
+        return 1.0
+    return float((apart[mask & _unclipped(here)] <= _SAME_BRIGHTNESS).mean())
+
+
+def _unclipped(brightness: Values) -> NDArray[np.bool_]:
+    return np.asarray((brightness > _CLIPPED[0]) & (brightness < _CLIPPED[1]))
 
 
 def _hues(here: Pixels, there: Pixels, alike: NDArray[np.bool_]) -> tuple[float, tuple[bool, bool]]:

@@ -45,6 +45,7 @@ from lookalike_serving.duplicates.verdicts import (
     WHOLE,
     Comparison,
     Corners,
+    Difference,
     Evidence,
     Region,
     Transform,
@@ -148,17 +149,19 @@ def compare(
     near = compare_hashes(query.variants, document.hashes)
     best: _Laid | None = None
     for laid in _laid(query, document, near, thresholds):
+        if _in_another_colour(laid, thresholds):
+            best = laid
+            break  # wherever else they match, as a part without colour would
         if best is None or _better(laid, best):
             best = laid
-        if _in_another_colour(laid, thresholds):
-            break  # wherever else they match, as a part without colour would
-        if _is_copy(laid, thresholds):
+        if not _differs(laid, thresholds):
             return Comparison(
                 Verdict.COPY,
                 _confidence(laid, near),
                 _evidence(query, document, near, cosine, laid),
             )
-    evidence = _evidence(query, document, near, cosine, best, only_figures=True)
+    differs = () if best is None else _differs(best, thresholds)
+    evidence = _evidence(query, document, near, cosine, best, differs)
     return _similar(cosine, similar_from, evidence)
 
 
@@ -231,17 +234,23 @@ def _onto(part: tuple[float, float, float, float]) -> NDArray[np.float64]:
     return np.array([[right - left, 0, left], [0, bottom - top, top], [0, 0, 1]])
 
 
-def _is_copy(laid: _Laid, thresholds: Thresholds) -> bool:
+def _differs(laid: _Laid, thresholds: Thresholds) -> tuple[Difference, ...]:
+    """What the pixels say against a copy; nothing of one."""
     told = laid.agreement
     few = laid.fit is not None and laid.fit.inliers < FEW_INLIERS
-    return (
-        told.blocks >= _LEAST_BLOCKS
-        and told.share >= (max(UNCOVERED, thresholds.agreement) if few else thresholds.agreement)
-        and told.pixels
-        >= (max(UNCOLOURED, thresholds.pixels) if told.uncoloured else thresholds.pixels)
-        and told.shift <= thresholds.shift
-        and told.hues <= thresholds.hues
+    agreeing = max(UNCOVERED, thresholds.agreement) if few else thresholds.agreement
+    bright = max(UNCOLOURED, thresholds.pixels) if told.uncoloured else thresholds.pixels
+    found = (
+        (
+            Difference.HUE,
+            told.hues > thresholds.hues or _in_another_colour(laid, thresholds),
+        ),
+        (Difference.PLACE, told.shift > thresholds.shift),
+        (Difference.BRIGHTNESS, told.pixels < bright),
+        (Difference.PATTERN, told.share < agreeing),
+        (Difference.TEXTURE, told.blocks < _LEAST_BLOCKS),
     )
+    return tuple(difference for difference, there in found if there)
 
 
 def _in_another_colour(laid: _Laid, thresholds: Thresholds) -> bool:
@@ -270,12 +279,11 @@ def _evidence(
     near: HashMatch | None,
     cosine: float | None,
     laid: _Laid | None,
-    *,
-    only_figures: bool = False,
+    differs: tuple[Difference, ...] = (),
 ) -> Evidence:
     fit = None if laid is None else laid.fit
     region = transform = None
-    if laid is not None and not only_figures:
+    if laid is not None and not differs:
         region = region_of(laid.homography)
         transform = transform_of(laid, query, document)
     return Evidence(
@@ -287,6 +295,7 @@ def _evidence(
         inlier_ratio=None if fit is None else fit.inlier_ratio,
         coverage=None if fit is None else fit.coverage,
         agreement=None if laid is None else laid.agreement.share,
+        differs=differs or None,
         region=region,
         transform=transform,
     )

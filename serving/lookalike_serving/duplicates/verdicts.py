@@ -36,6 +36,21 @@ class Sensitivity(StrEnum):
     LOOSE = "loose"
 
 
+class Difference(StrEnum):
+    """Why pixels at the same place are no copy."""
+
+    HUE = "hue"
+    """A part has other colours, as the same product in another colour has."""
+    PLACE = "place"
+    """Parts have moved, as in the next picture of a burst."""
+    BRIGHTNESS = "brightness"
+    """Too many pixels are brighter or darker than the whole."""
+    PATTERN = "pattern"
+    """Too few of the blocks agree: too much is covered by something, or is another thing."""
+    TEXTURE = "texture"
+    """There is too little that could be compared."""
+
+
 @dataclass(frozen=True, slots=True)
 class Region:
     """Where the pictures show the same: the corners in one are the corners in the other."""
@@ -82,6 +97,9 @@ class Evidence:
     """Part of the smaller picture's area that those keypoints span."""
     agreement: float | None = None
     """Part of the blocks with texture, within the region, whose pixels agree."""
+    differs: tuple[Difference, ...] | None = None
+    """What speaks against a copy, at the place where the pictures agree best; of a pair that was
+    laid upon each other and is no copy."""
     region: Region | None = None
     transform: Transform | None = None
 

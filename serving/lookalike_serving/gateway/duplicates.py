@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lookalike_serving.copies.find import MAX_TOP_K, FoundCopies, Match, find_copies
 from lookalike_serving.copies.upload import sensitivity_of
 from lookalike_serving.documents.stored import document_json
-from lookalike_serving.duplicates.verdicts import Sensitivity, Verdict
+from lookalike_serving.duplicates.verdicts import Difference, Sensitivity, Verdict
 from lookalike_serving.gateway.bodies import (
     REQUEST_PART,
     is_multipart,
@@ -100,6 +100,13 @@ class EvidenceShown(BaseModel):
     )
     agreement: float | None = Field(
         default=None, description="Part of the blocks with texture whose pixels agree."
+    )
+    differs: list[Difference] | None = Field(
+        default=None,
+        description="Why it is no copy, at the place where the pictures agree best: parts have "
+        "another `hue`, have moved (`place`), are brighter or darker than the whole "
+        "(`brightness`), show something else (`pattern`), or there is too little to compare "
+        "(`texture`).",
     )
     region: RegionShown | None = None
     transform: TransformShown | None = None

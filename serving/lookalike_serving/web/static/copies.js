@@ -18,6 +18,13 @@ const EDITS = {
   recolour: () => "brighter or darker",
   cover: () => "partly covered",
 };
+const DIFFERENCES = {
+  hue: "a part has another colour",
+  place: "parts have moved",
+  brightness: "parts are brighter or darker",
+  pattern: "parts show something else",
+  texture: "there is too little to compare",
+};
 
 /** The button that asks, and the line that says what came of it. Each side is {given, stage, picture}: what compare.js was given,
  * the image, and the element around it. */
@@ -55,7 +62,10 @@ export function words(match) {
   if (match === null) return "Not a copy: the pictures do not show the same pixels.";
   const { verdict, evidence } = match;
   if (verdict === "exact") return "The same picture: all pixels are equal.";
-  if (verdict === "similar") return "Not a copy, but another picture that looks alike.";
+  if (verdict === "similar") {
+    const why = (evidence.differs ?? []).map((difference) => DIFFERENCES[difference] ?? difference);
+    return `Not a copy, but another picture that looks alike${why.length ? `: ${why.join(", ")}` : ""}.`;
+  }
   const edits = evidence.transform.edits.map((edit) => EDITS[edit]?.(evidence.transform) ?? edit);
   const how = edits.length ? `, ${edits.join(", ")}` : ", saved again";
   return `A copy${how}. In the marked region, ${Math.round(evidence.agreement * 100)} % of the blocks agree.`;
