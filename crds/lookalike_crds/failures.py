@@ -185,6 +185,14 @@ CLIENT_DISCONNECTED = _refused(
     "The connection closed before the body ended.",
     "Send the whole body.",
 )
+DEADLINE_EXCEEDED = FailureKind(
+    "deadline-exceeded",
+    Part.REQUEST,
+    504,
+    Retry.LATER,
+    "The time that `X-Request-Timeout` allows was over before the answer was there.",
+    "Allow more time, or try again when the service is less busy.",
+)
 UNAUTHORIZED = _refused(
     "unauthorized",
     401,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import queue
 import re
 import socket
 import stat
@@ -28,6 +29,9 @@ from lookalike_serving.machine import haproxy
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     draining = False
+    read: queue.Queue[bool]
+    answers: queue.Queue[bool]
+    """Of clients that post: whether they were seen to leave."""
 
     def do_GET(self) -> None:
         self.send_response(200)
@@ -38,8 +42,26 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(b"ok")
 
+    def do_POST(self) -> None:
+        """Reads the body, and waits until its client leaves."""
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.read.put(True)
+        self.close_connection = True
+        self.connection.settimeout(10)
+        try:
+            gone = self.connection.recv(1) == b""
+        except ConnectionError:
+            gone = True
+        except TimeoutError:
+            gone = False
+        self.answers.put(gone)
+
     def log_message(self, *_: object) -> None:
         pass
+
+
+class Server(ThreadingHTTPServer):
+    request_queue_size = 64
 
 
 def rendered(folder: Path, port: int, server_port: int, **changes: int) -> str:
@@ -82,7 +104,7 @@ def ingress(tmp_path: Path) -> Iterator[Callable[..., Ingress]]:
 
     def start(*, header_seconds: int | None = None, **changes: int) -> Ingress:
         handler = type("OfThisTest", (Handler,), {})
-        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        server = Server(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         ends.append(server.shutdown)
         port = free_port()
@@ -131,6 +153,25 @@ def test_a_server_that_drains_closes_each_connection_after_an_answer(
     assert (answer.status, answer.read(), answer.will_close) == (200, b"ok", True)
     assert answer.getheader(haproxy.DRAINING) is None
     assert kept.sock is None
+
+
+@pytest.mark.parametrize("size", [10, 30_000, 40_000, 300_000])
+def test_the_server_notices_that_clients_have_left(
+    size: int, ingress: Callable[..., Ingress]
+) -> None:
+    """Whatever the size of what they have sent: the larger bodies are spliced if Serve is let."""
+    made = ingress()
+    made.handler.read, made.handler.answers = queue.Queue(), queue.Queue()
+    header = f"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {size}\r\n\r\n".encode()
+    clients = []
+    for _ in range(60):
+        clients.append(socket.create_connection(("127.0.0.1", made.port), 30))
+        clients[-1].sendall(header + bytes(size))
+    for _ in clients:
+        made.handler.read.get(timeout=20)
+    for client in clients:
+        client.close()
+    assert [made.handler.answers.get(timeout=20) for _ in clients] == [True] * len(clients)
 
 
 def test_a_half_sent_header_is_given_up_and_the_others_are_answered(

@@ -44,6 +44,7 @@ from lookalike_serving.gateway.middleware import EscapedDocumentIds, Observation
 from lookalike_serving.gateway.origins import OwnPagesOnly
 from lookalike_serving.gateway.reports import reports_router
 from lookalike_serving.gateway.traffic import Traffic
+from lookalike_serving.gateway.wanted import Finishing
 from lookalike_serving.search.facet_request import FacetsRequest
 from lookalike_serving.search.request import SearchRequest
 from lookalike_serving.service import Service
@@ -134,5 +135,6 @@ def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool
     app.add_middleware(Authentication)
     app.add_middleware(OwnPagesOnly)
     app.add_middleware(SafeInBrowsers)
+    app.add_middleware(Finishing)
     app.add_middleware(Observation, echo_request_id=echo_request_id)
     return app

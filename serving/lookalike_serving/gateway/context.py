@@ -7,6 +7,7 @@ the same.
 from __future__ import annotations
 
 import re
+import time
 import uuid
 
 from starlette.requests import Request
@@ -18,6 +19,7 @@ from lookalike_serving.service import Service
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=-]{1,128}")
 _KEY = "lookalike.request_id"
+_ARRIVED = "lookalike.arrived"
 
 
 def assign_request_id(scope: Scope) -> str:
@@ -27,6 +29,17 @@ def assign_request_id(scope: Scope) -> str:
     request_id = given.decode() if given is not None and valid else uuid.uuid4().hex
     scope[_KEY] = request_id
     return request_id
+
+
+def note_arrival(scope: Scope) -> float:
+    """The time of its arrival, by `time.perf_counter`."""
+    arrived = scope[_ARRIVED] = time.perf_counter()
+    return arrived
+
+
+def seconds_since_arrival(scope: Scope) -> float:
+    arrived: float = scope[_ARRIVED]
+    return time.perf_counter() - arrived
 
 
 def request_id_of(scope: Scope) -> str | None:

@@ -22,6 +22,7 @@ from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.openapi import FILE_PART, json_or_multipart, problems, reference
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import CollectionName, form
+from lookalike_serving.gateway.wanted import LONGEST_SECONDS, RequestTimeout, while_wanted
 from lookalike_serving.images import checked_size
 from lookalike_serving.problems import wrong
 from lookalike_serving.search.timing import Stopwatch
@@ -159,21 +160,24 @@ _FORM = form(
     response_model=None,
     responses={
         200: {"model": DuplicatesAnswer},
-        **problems(400, 404, 413, 415, 422, 501, 502, 503),
+        **problems(400, 404, 413, 415, 422, 501, 502, 503, 504),
     },
     openapi_extra=json_or_multipart(DuplicatesRequest, _FORM),
 )
-async def find_duplicates(collection: CollectionName, request: Request) -> Response:
+async def find_duplicates(
+    collection: CollectionName, request: Request, timeout: RequestTimeout = LONGEST_SECONDS
+) -> Response:
     clock = Stopwatch()
     service = service_of(request)
     spec = service.collection(collection).config.duplicates
     asked: DuplicatesForm
+    image: bytes | str
     if is_multipart(request):
         asked, image = await _form(request)
     else:
         asked = body = await read_json(request, DuplicatesRequest)
-        image = await service.reader.read(body.image)
-    found = await find_copies(
+        image = body.image
+    finding = _found(
         service,
         collection,
         image,
@@ -181,12 +185,29 @@ async def find_duplicates(collection: CollectionName, request: Request) -> Respo
         top_k=asked.top_k,
         similar=asked.similar,
     )
+    found = await while_wanted(request, timeout, finding)
     answer = {
         **told(service, collection, found),
         "took_ms": round(clock.total() * 1000, 3),
         "warnings": list(found.warnings),
     }
     return json_response(request, answer)
+
+
+async def _found(
+    service: Service,
+    collection: str,
+    image: bytes | str,
+    *,
+    sensitivity: Sensitivity,
+    top_k: int,
+    similar: bool,
+) -> FoundCopies:
+    if isinstance(image, str):
+        image = await service.reader.read(image)
+    return await find_copies(
+        service, collection, image, sensitivity=sensitivity, top_k=top_k, similar=similar
+    )
 
 
 def told(service: Service, collection: str, found: FoundCopies) -> dict[str, Any]:

@@ -31,12 +31,16 @@ from lookalike_serving.failures import kind_of, told
 from lookalike_serving.gateway.bodies import wrong_parts
 from lookalike_serving.gateway.context import metrics_of, request_id_of
 from lookalike_serving.gateway.responses import problem_response
+from lookalike_serving.gateway.wanted import CallerLeft
 from lookalike_serving.images import ImageError
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.machine.disk import NoRoom
 from lookalike_serving.problems import Problem, Wrong, invalid
 
 log = logging.getLogger("lookalike.gateway")
+
+CALLER_LEFT = 499
+"""The status in logs and metrics of a request that nobody waited for; nobody receives it."""
 
 _OF_HTTP = {
     row.status: row
@@ -66,12 +70,17 @@ def install(app: FastAPI) -> None:
         NoRoom,
     ):
         app.add_exception_handler(kind, handle)
+    app.add_exception_handler(CallerLeft, _nobody)
 
 
 async def handle(request: Request, failure: Exception) -> Response:
     problem = problem_of(failure, request)
     metrics_of(request).errors.labels(problem.code).inc()
     return problem_response(problem, request_id_of(request.scope))
+
+
+async def _nobody(request: Request, left: Exception) -> Response:
+    return Response(status_code=CALLER_LEFT)
 
 
 def problem_of(failure: Exception, request: Request) -> Problem:

@@ -10,6 +10,7 @@ from lookalike_serving.gateway.bodies import read_json
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.openapi import json_body, problems
 from lookalike_serving.gateway.responses import json_response
+from lookalike_serving.gateway.wanted import LONGEST_SECONDS, RequestTimeout, while_wanted
 from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.search.facet_request import FacetsRequest, FacetsResponse
 from lookalike_serving.search.facets import count_facets, plan_facets
@@ -19,7 +20,7 @@ from lookalike_serving.service import CollectionState
 
 router = APIRouter()
 
-_RESPONSES = {200: {"model": FacetsResponse}, **problems(404, 415, 422, 503)}
+_RESPONSES = {200: {"model": FacetsResponse}, **problems(404, 415, 422, 503, 504)}
 
 
 @router.post(
@@ -30,10 +31,13 @@ _RESPONSES = {200: {"model": FacetsResponse}, **problems(404, 415, 422, 503)}
     responses=_RESPONSES,
     openapi_extra=json_body(FacetsRequest),
 )
-async def retriever_facets(retriever: str, request: Request) -> Response:
+async def retriever_facets(
+    retriever: str, request: Request, timeout: RequestTimeout = LONGEST_SECONDS
+) -> Response:
     service = service_of(request)
     named = service.retriever(retriever).collections
-    return await _counted(request, [service.collection(each.name) for each in named])
+    states = [service.collection(each.name) for each in named]
+    return await _counted(request, states, timeout)
 
 
 @router.post(
@@ -44,15 +48,18 @@ async def retriever_facets(retriever: str, request: Request) -> Response:
     responses=_RESPONSES,
     openapi_extra=json_body(FacetsRequest),
 )
-async def collection_facets(collection: str, request: Request) -> Response:
-    return await _counted(request, [service_of(request).collection(collection)])
+async def collection_facets(
+    collection: str, request: Request, timeout: RequestTimeout = LONGEST_SECONDS
+) -> Response:
+    return await _counted(request, [service_of(request).collection(collection)], timeout)
 
 
-async def _counted(request: Request, states: Sequence[CollectionState]) -> Response:
+async def _counted(request: Request, states: Sequence[CollectionState], timeout: float) -> Response:
     clock = Stopwatch()
     asked = await read_json(request, FacetsRequest)
     filter = parse_filters(asked.filters, fields_of(states))
-    counted = await count_facets(states, filter, plan_facets(states, asked.fields))
+    counting = count_facets(states, filter, plan_facets(states, asked.fields))
+    counted = await while_wanted(request, timeout, counting)
     answer = {
         "total": counted.total,
         "facets": counted.facets,

@@ -16,14 +16,14 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lookalike_serving.gateway import errors
-from lookalike_serving.gateway.context import assign_request_id
+from lookalike_serving.gateway.context import assign_request_id, note_arrival
 from lookalike_serving.machine.haproxy import DRAINING
 
 log = logging.getLogger("lookalike.requests")
 
 _NAMES_DOCUMENT = re.compile(rb"([^?]*?/(?:documents|deletions)/)(.*)", re.DOTALL)
-_NOT_BEGUN = 499
-"""What is logged where the caller left before an answer began."""
+_NOT_BEGUN = errors.CALLER_LEFT
+"""What is logged if no answer began."""
 _PROBES = {"/healthz", "/readyz", "/metrics"}
 """Asked every few seconds by machines, which act on the answers: not logged."""
 _METHODS = {"GET", "POST", "PATCH", "PUT", "DELETE", "HEAD", "OPTIONS"}
@@ -43,7 +43,7 @@ class Observation:
         request_id = assign_request_id(scope)
         state = scope["app"].state
         metrics, traffic, path = state.metrics, state.traffic, scope["path"]
-        started = time.perf_counter()
+        started = note_arrival(scope)
         status = _NOT_BEGUN
         visit = traffic.enter(scope)
 

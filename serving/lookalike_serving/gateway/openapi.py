@@ -51,6 +51,7 @@ _WHEN = {
     501: "The service lacks an optional part",
     502: "The image cannot be fetched from its address",
     503: "A collection, its index or its model does not answer: see Retry-After",
+    504: "The time that X-Request-Timeout allows was over before the answer was there",
     507: "The disk is full: nothing can be stored",
 }
 

@@ -16,6 +16,7 @@ from lookalike_serving.gateway.context import metrics_of, service_of
 from lookalike_serving.gateway.openapi import FILE_PART, json_or_multipart, problems, reference
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import RetrieverName, form
+from lookalike_serving.gateway.wanted import LONGEST_SECONDS, RequestTimeout, while_wanted
 from lookalike_serving.problems import wrong
 from lookalike_serving.search.pipeline import search
 from lookalike_serving.search.request import (
@@ -48,11 +49,13 @@ _FORM = form(
     response_model=None,
     responses={
         200: {"model": SearchResponse, "description": "Best first"},
-        **problems(400, 404, 409, 413, 415, 422, 503),
+        **problems(400, 404, 409, 413, 415, 422, 503, 504),
     },
     openapi_extra=json_or_multipart(SearchRequest, _FORM),
 )
-async def search_retriever(retriever: RetrieverName, request: Request) -> Response:
+async def search_retriever(
+    retriever: RetrieverName, request: Request, timeout: RequestTimeout = LONGEST_SECONDS
+) -> Response:
     clock = Stopwatch()
     service = service_of(request)
     config = service.retriever(retriever)
@@ -61,7 +64,8 @@ async def search_retriever(retriever: RetrieverName, request: Request) -> Respon
         asked, files = with_files(body)
     else:
         asked, files = await read_json(request, SearchRequest), {}
-    answer = await search(service, config, asked, files, clock)
+    searching = search(service, config, asked, files, clock)
+    answer = await while_wanted(request, timeout, searching)
     metrics_of(request).observe_stages(clock.seconds)
     return json_response(request, answer)
 

@@ -18,6 +18,7 @@ from lookalike_serving.gateway.errors import problem_of
 from lookalike_serving.gateway.openapi import ProblemDocument, json_body, problems
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import RetrieverName
+from lookalike_serving.gateway.wanted import LONGEST_SECONDS, RequestTimeout, while_wanted
 from lookalike_serving.search.pipeline import search
 from lookalike_serving.search.request import SearchRequest, SearchResponse
 from lookalike_serving.search.strict import Strict
@@ -52,19 +53,28 @@ class SearchBatchResponse(BaseModel):
     "/v1/retrievers/{retriever}/search/batch",
     summary="Several searches in one request",
     response_model=None,
-    responses={200: {"model": SearchBatchResponse}, **problems(400, 404, 413, 415, 422)},
+    responses={200: {"model": SearchBatchResponse}, **problems(400, 404, 413, 415, 422, 504)},
     openapi_extra=json_body(SearchBatch),
 )
-async def search_batch(retriever: RetrieverName, request: Request) -> Response:
+async def search_batch(
+    retriever: RetrieverName, request: Request, timeout: RequestTimeout = LONGEST_SECONDS
+) -> Response:
     clock = Stopwatch()
     config = service_of(request).retriever(retriever)
     asked = (await read_json(request, SearchBatch)).searches
+    answers = await while_wanted(request, timeout, _answers(request, config, asked))
+    took = round(clock.total() * 1000, 3)
+    return json_response(request, {"answers": answers, "took_ms": took})
+
+
+async def _answers(
+    request: Request, config: RetrieverConfig, asked: list[SearchRequest]
+) -> list[dict[str, Any]]:
     answers: list[dict[str, Any]] = []
     for start in range(0, len(asked), _AT_ONCE):
         part = asked[start : start + _AT_ONCE]
         answers += await together([_answer(request, config, each) for each in part])
-    took = round(clock.total() * 1000, 3)
-    return json_response(request, {"answers": answers, "took_ms": took})
+    return answers
 
 
 async def _answer(

@@ -1,8 +1,9 @@
 """The program that Ray Serve starts in place of HAProxy, and that becomes HAProxy.
 
 Serve renders HAProxy's configuration and leaves some of it unprotected: the admin socket is open to
-every user of the machine, statistics listen on all addresses, and a client may take an hour to send
-a header. `guarded` corrects that in the rendered file; then this program becomes HAProxy:
+every user of the machine, statistics listen on all addresses, a client may take an hour to send a
+header, and one who leaves is not noticed. `guarded` corrects that in the rendered file; then this
+program becomes HAProxy:
 
     Serve  --starts-->  <folder>/haproxy -f haproxy.cfg …   (`write_launcher` made it)
                         = python -I this file, <HAProxy's own program>, -f haproxy.cfg …
@@ -29,7 +30,9 @@ DRAINING = "x-lookalike-draining"
 _SECTION = re.compile(r"(global|defaults|frontend|backend|listen)\b\s*(\S*)")
 _LOCAL_SECTIONS = {"prometheus", "stats"}
 _MAXCONN = re.compile(r"\s*maxconn\s+(\d+)")
-_REPLACED = re.compile(r"\s*timeout (client|http-request|http-keep-alive) ")
+_LEFT_OUT = re.compile(r"\s*(timeout (client|http-request|http-keep-alive)|option splice-\w+)\b")
+"""Timeouts, since others are set; and splicing, since HAProxy does not notice that a client whose
+body it has spliced has left: its picture would be embedded for nobody."""
 
 
 def guarded(configuration: str) -> str:
@@ -51,7 +54,7 @@ def guarded(configuration: str) -> str:
         if section in ("frontend", "listen") and name in _LOCAL_SECTIONS:
             line = re.sub(r"^(\s*bind )\*?:", r"\g<1>127.0.0.1:", line)
         line = re.sub(r"(stats socket .*)\bmode \d+", r"\g<1>mode 600", line)
-        if _REPLACED.match(line):
+        if _LEFT_OUT.match(line):
             continue
         lines.append(line)
         if line.startswith("defaults"):
