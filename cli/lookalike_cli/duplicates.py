@@ -57,6 +57,14 @@ def duplicates(
     copies_only: Annotated[
         bool, typer.Option("--copies-only", help="Omit pictures that only look alike.")
     ] = False,
+    target_fpr: Annotated[
+        float | None,
+        typer.Option(
+            max=0.1,
+            help="The share of the pairs of different pictures that may be called similar by "
+            "chance. Default: that of the collection, or 0.001.",
+        ),
+    ] = None,
     scan: Annotated[
         bool,
         typer.Option(
@@ -149,6 +157,7 @@ def duplicates(
             sensitivity=None if sensitivity is None else sensitivity.value,
             top_k=top_k,
             similar=not copies_only,
+            target_fpr=target_fpr,
         )
     _print(found, output)
 

@@ -231,6 +231,13 @@ def _print(told: dict[str, Any]) -> None:
     for each in told["collections"]:
         if (scan := each.get("last_duplicate_scan")) is not None:
             console().print(escape(_scan_line(each["name"], scan)), soft_wrap=True)
+    for each in told["collections"]:
+        if (similarity := each.get("similarity")) is not None:
+            from lookalike_crds.image_collection import SimilarityStatus
+
+            words = SimilarityStatus.model_validate(similarity).in_words
+            line = f"pictures of {each['name']} are similar from: {words}"
+            console().print(escape(line), soft_wrap=True)
     for each in told.get("calibrations") or ():
         console().print(escape(_calibration_line(each)), soft_wrap=True)
     if (fetching := told.get("downloading")) is not None:

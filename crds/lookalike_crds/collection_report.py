@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict
 
-from lookalike_crds.image_collection import DuplicateScanStatus, SearchSettingsStatus
+from lookalike_crds.image_collection import (
+    DuplicateScanStatus,
+    SearchSettingsStatus,
+    SimilarityStatus,
+)
 
 
 class CollectionReport(BaseModel):
@@ -13,4 +17,5 @@ class CollectionReport(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
 
     last_duplicate_scan: DuplicateScanStatus | None = None
+    similarity: SimilarityStatus | None = None
     search_settings: SearchSettingsStatus | None = None

@@ -554,6 +554,14 @@ class DuplicatesSpec(Spec):
         "Allow stores it. Link stores it with duplicate_of, the id of that document. Reject skips "
         "it. Link and Reject need index.engine Edge.",
     )
+    target_fpr: float = Field(
+        default=0.001,
+        gt=0,
+        le=0.1,
+        description="The share of the pairs of different pictures that may be called similar by "
+        "chance. The score that bounds it is measured on a sample of the collection, and again as "
+        "the collection grows. It decides about similar alone, never about a copy.",
+    )
     features: bool = Field(
         default=False,
         description="Also keeps what two pictures are compared by: keypoints and a small view of "
@@ -821,6 +829,41 @@ class DuplicateScanStatus(Status):
     )
 
 
+class SimilarityStatus(Status):
+    """From which score two pictures of the collection look alike, measured on a sample."""
+
+    target_fpr: float = Field(
+        ge=0,
+        le=1,
+        description="The share of the pairs of different pictures that may score as high by "
+        "chance.",
+    )
+    similar_from: float | None = Field(
+        default=None,
+        description="The cosine from which two pictures are similar. Unset if there are too few "
+        "different pictures to measure it: then none are called similar.",
+    )
+    pairs: int = Field(
+        default=0, ge=0, description="The number of pairs of different pictures in the sample."
+    )
+    sampled: int = Field(default=0, ge=0, description="The number of documents in the sample.")
+    documents: int = Field(
+        default=0, ge=0, description="The number of documents in the collection at that time."
+    )
+    measured_at: str = Field(max_length=64, description="RFC 3339: when it was measured.")
+
+    @property
+    def in_words(self) -> str:
+        if self.similar_from is None:
+            return (
+                f"none, because {self.sampled:,} documents have too few pairs of different pictures"
+            )
+        return (
+            f"cosine {self.similar_from:.3f} (targetFpr {self.target_fpr:g}, measured on "
+            f"{self.pairs:,} pairs of {self.sampled:,} documents)"
+        )
+
+
 class SearchSettingsStatus(Status):
     """Search settings that were found by measurement after the index was built."""
 
@@ -899,6 +942,10 @@ class ImageCollectionStatus(Status):
     last_duplicate_scan: DuplicateScanStatus | None = Field(
         default=None,
         description="The last duplicate scan that ended, as a serving pod reported it.",
+    )
+    similarity: SimilarityStatus | None = Field(
+        default=None,
+        description="From which score pictures are called similar, as a serving pod reported it.",
     )
     search_settings: SearchSettingsStatus | None = Field(
         default=None,

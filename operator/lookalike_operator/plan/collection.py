@@ -353,6 +353,7 @@ class _Work:
                 "previous": self._previous(),
                 "run": self.run_status(),
                 "last_duplicate_scan": duplicate_scans.reported(snapshot),
+                "similarity": duplicate_scans.similarity(snapshot, spec),
                 "search_settings": (
                     snapshot.report.search_settings or snapshot.status.search_settings
                 ),

@@ -1,8 +1,13 @@
-"""What the status and an event report of duplicate scans, which run in the serving pods."""
+"""What the status and an event report of duplicate scans, and of what is called similar: both are
+known to the serving pods."""
 
 from __future__ import annotations
 
-from lookalike_crds.image_collection import DuplicateScanStatus, ImageCollectionSpec
+from lookalike_crds.image_collection import (
+    DuplicateScanStatus,
+    ImageCollectionSpec,
+    SimilarityStatus,
+)
 from lookalike_operator.plan.model import CollectionSnapshot, Event
 
 AWAITED_SECONDS = 60.0
@@ -17,6 +22,13 @@ def is_awaited(spec: ImageCollectionSpec) -> bool:
 def reported(snapshot: CollectionSnapshot) -> DuplicateScanStatus | None:
     """What the status says: what was told last."""
     return snapshot.report.last_duplicate_scan or snapshot.status.last_duplicate_scan
+
+
+def similarity(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> SimilarityStatus | None:
+    """What was told last; nothing if nobody looks for duplicates any more."""
+    if spec.duplicates is None:
+        return None
+    return snapshot.report.similarity or snapshot.status.similarity
 
 
 def event(snapshot: CollectionSnapshot) -> Event | None:

@@ -216,6 +216,22 @@ class HashCoverage(Answered):
     """Documents that have hashes; the others are found by their embedding only."""
 
 
+class Similarity(Answered):
+    """From which score two pictures of a collection are called similar, measured on a sample."""
+
+    target_fpr: float
+    """The share of the pairs of different pictures that may score as high by chance."""
+    similar_from: float | None = None
+    """Cosine. None if there are too few different pictures to measure it: then none are similar."""
+    pairs: int
+    """Of different pictures, in the sample."""
+    sampled: int
+    documents: int
+    """Of the collection, when it was measured."""
+    measured_at: str
+    """RFC 3339."""
+
+
 class Duplicates(Answered):
     """The matches: exact, then copies, then similar pictures."""
 
@@ -223,6 +239,8 @@ class Duplicates(Answered):
     content_hash: str | None = None
     """Of the picture's pixels: names it in `client.collections.dismiss`."""
     hashes: HashCoverage | None = None
+    similarity: Similarity | None = None
+    """None if no similar pictures were asked for."""
     took_ms: float = 0.0
     warnings: tuple[str, ...] = ()
 
@@ -330,6 +348,8 @@ class Collection(Answered):
     search_settings: SearchSettings | None = None
     """None if none have been measured: the index is too small to need any."""
     last_duplicate_scan: LastDuplicateScan | None = None
+    similarity: Similarity | None = None
+    """As it was measured last; None without `spec.duplicates`."""
 
 
 class SearchedCollection(Answered):

@@ -3,8 +3,9 @@
 An id says the kind of record and the collection that it is of, so that the records of one kind lie
 next to each other in the engine's order, and reading them needs neither a filter nor a sort:
 
-    3 calibration of a retriever | 6 rejection of a copy | 7 features of an image | 8 run |
-    9 failure | a deletion | b listing | c change | d duplicate scan | e part of one |
+    3 calibration of a retriever | 4 how alike different pictures are |
+    6 rejection of a copy | 7 features of an image | 8 run | 9 failure |
+    a deletion | b listing | c change | d duplicate scan | e part of one |
     f a dismissed pair of duplicates                          4 bits
     the collection, or the retriever                          44 bits, a hash of name and owner
     the record                                                80 bits, a hash of what it is about
@@ -33,6 +34,7 @@ _SCOPE_BITS, _OWN_BITS = 44, 80
 
 class Kind(Enum):
     CALIBRATION = 3
+    CHANCE = 4
     REJECTION = 6
     FEATURES = 7
     RUN = 8

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lookalike_crds.image_collection import SimilarityStatus
 from lookalike_serving.books.store import Books
+from lookalike_serving.copies.calibration import chance_of, status_of, target_of
 from lookalike_serving.copies.dismissals import dismissals_of
 from lookalike_serving.documents.layout import Origin
 from lookalike_serving.documents.stored import FoundDocument, read_record
@@ -29,7 +31,7 @@ from lookalike_serving.duplicates.verdicts import Comparison, Sensitivity, Verdi
 from lookalike_serving.images import ImageError
 from lookalike_serving.images.decode import decode_image
 from lookalike_serving.index.filters.tree import And, Filter, HasId
-from lookalike_serving.index.protocol import Query, Record, Vector
+from lookalike_serving.index.protocol import Query, Vector
 from lookalike_serving.indexes.hashes import Coverage, NearHash, check_comparing
 from lookalike_serving.service import CollectionState, Service
 
@@ -50,11 +52,6 @@ _RADIUS = 47
 """Bits of PDQ. Larger ones propose what the pixels then refuse."""
 _SECONDS = 15.0
 """That comparing may take in all."""
-_SAMPLE = 200
-"""Documents among which it is measured how alike different pictures are."""
-_FALSE_SIMILAR = 0.001
-"""Part of the pairs of different pictures that would be called similar."""
-_LEAST_SIMILAR = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +68,8 @@ class FoundCopies:
     """Of the picture's pixels, in hexadecimal digits."""
     coverage: Coverage
     warnings: tuple[str, ...]
+    similarity: SimilarityStatus | None = None
+    """From which score pictures were similar; None if none were asked for."""
 
 
 async def find_copies(
@@ -81,6 +80,7 @@ async def find_copies(
     sensitivity: Sensitivity,
     top_k: int,
     similar: bool = True,
+    target_fpr: float | None = None,
     but: str | None = None,
     filter: Filter | None = None,
     within: CollectionState | None = None,
@@ -88,6 +88,8 @@ async def find_copies(
 ) -> FoundCopies:
     """Documents that are this image, copies of it, or – if asked for – similar to it.
 
+    `target_fpr`: share of the pairs of different pictures that may be called similar, 0 to 1;
+    default: that of the collection. It decides about no copy.
     `but`: the point of a document that is left out. `filter`: only documents that match. `within`:
     the collection with an index that does not answer yet. `vector`: of the image, if it is known.
     Raises Problem 404 or 503, ImageError, ModelError, PackageMissing, IndexFailure.
@@ -131,7 +133,12 @@ async def find_copies(
 
     candidates = await not_dismissed(candidates)
     compared = set([*by_hash][:BY_HASH]) | set(by_embedding[:BY_EMBEDDING])
-    similar_from = await _similar_from(state) if similar else None
+    similarity = None
+    if similar:
+        target = target_of(state.config.duplicates) if target_fpr is None else target_fpr
+        chance = await chance_of(service, state)
+        similarity = status_of(chance, target)
+    similar_from = None if similarity is None else similarity.similar_from
     books = await service.books(collection)
 
     async def stored(candidate: _Candidate) -> StoredPicture:
@@ -160,8 +167,14 @@ async def find_copies(
     matches = sorted(told.matches, key=lambda match: match.comparison.order, reverse=True)
     warnings = [*lost, *told.warnings]
     warnings += _on_coverage(state, coverage)
+    if similarity is not None and target_fpr is not None:
+        warnings += _on_similarity(similarity)
     return FoundCopies(
-        tuple(matches[:top_k]), content.hex(), coverage, tuple(dict.fromkeys(warnings))
+        tuple(matches[:top_k]),
+        content.hex(),
+        coverage,
+        tuple(dict.fromkeys(warnings)),
+        similarity,
     )
 
 
@@ -373,29 +386,15 @@ def _cosine(a: Vector, b: Vector | None) -> float | None:
     return float(a @ b) / length if length else None
 
 
-async def _similar_from(state: CollectionState) -> float | None:
-    """The cosine that one pair in a thousand of different pictures reaches.
-
-    Measured on documents of the collection: ids are hashes, so the first ones are a sample. None if
-    there are too few to tell.
-    """
-    hashes = state.hashes
-    if hashes.similar_from is None:
-        page = await state.index.scroll(limit=_SAMPLE, with_payload=False, with_vector=True)
-        hashes.similar_from = _tail(page.records)
-    return hashes.similar_from
-
-
-def _tail(records: Sequence[Record]) -> float | None:
-    vectors = [record.vector for record in records if record.vector is not None]
-    if len(vectors) < 20:
-        return None
-    stacked = np.stack(vectors)
-    stacked /= np.maximum(np.linalg.norm(stacked, axis=1, keepdims=True), 1e-9)
-    pairs = (stacked @ stacked.T)[np.triu_indices(len(stacked), 1)]
-    # Copies that are in the collection say nothing about different pictures.
-    different = np.sort(pairs)[: max(1, int(len(pairs) * (1 - _FALSE_SIMILAR)))]
-    return max(_LEAST_SIMILAR, float(different[-1]))
+def _on_similarity(similarity: SimilarityStatus) -> list[str]:
+    """Whether the sample is large enough for what was asked."""
+    target, pairs = similarity.target_fpr, similarity.pairs
+    if similarity.similar_from is None or target * pairs >= 1:
+        return []
+    return [
+        f"target_fpr {target:g} is less than one of the {pairs:,} pairs of different pictures on "
+        "which it was measured: only pictures that are more alike than all of these are similar"
+    ]
 
 
 def _on_coverage(state: CollectionState, coverage: Coverage) -> list[str]:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from lookalike_crds.config import CollectionConfig
-from lookalike_crds.image_collection import DuplicateScanStatus, SearchSettingsStatus
+from lookalike_crds.image_collection import (
+    DuplicateScanStatus,
+    SearchSettingsStatus,
+    SimilarityStatus,
+)
+from lookalike_serving.copies.calibration import known_chance, target_of
+from lookalike_serving.copies.calibration import status_of as similarity_status
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.ingestion import Ingestion, under_way
 from lookalike_serving.gateway.listing import CURSOR, LIMIT, page_by_name
@@ -17,6 +24,7 @@ from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import CollectionName
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.index.unfit import retyped_warnings
+from lookalike_serving.problems import Problem
 from lookalike_serving.scans.record import status_of
 from lookalike_serving.together import together
 
@@ -65,6 +73,10 @@ class Collection(BaseModel):
     )
     last_duplicate_scan: DuplicateScanStatus | None = Field(
         default=None, description="The last duplicate scan that ended."
+    )
+    similarity: SimilarityStatus | None = Field(
+        default=None,
+        description="From which score pictures are called similar, as it was measured last.",
     )
 
 
@@ -129,6 +141,11 @@ async def _told(request: Request, config: CollectionConfig) -> dict[str, Any]:
             warnings.append(service.lost[config.name])
     except IndexFailure as failure:
         return told | {"state": "Unavailable", "reason": str(failure)}
+    if (spec := config.duplicates) is not None:
+        with contextlib.suppress(Problem, IndexFailure):
+            chance = await known_chance(service, state)
+            if chance is not None:
+                told["similarity"] = similarity_status(chance, target_of(spec)).model_dump()
     if info.tuning is not None:
         settings = info.tuning.status()
         told["search_settings"] = settings.model_dump()

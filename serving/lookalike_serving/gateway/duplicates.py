@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from lookalike_crds.image_collection import SimilarityStatus
 from lookalike_serving.copies.find import MAX_TOP_K, FoundCopies, Match, find_copies
 from lookalike_serving.copies.upload import sensitivity_of
 from lookalike_serving.documents.stored import document_json
@@ -45,6 +46,13 @@ class DuplicatesForm(BaseModel):
     similar: bool = Field(
         default=True,
         description="Also return pictures that only look alike, after all copies.",
+    )
+    target_fpr: float | None = Field(
+        default=None,
+        gt=0,
+        le=0.1,
+        description="The share of the pairs of different pictures that may be called similar by "
+        "chance. Default: spec.duplicates.targetFpr, or 0.001. It decides about no copy.",
     )
 
 
@@ -138,6 +146,9 @@ class DuplicatesAnswer(BaseModel):
         description="Of the picture's pixels: names it when a match is dismissed."
     )
     hashes: HashCoverage
+    similarity: SimilarityStatus | None = Field(
+        description="From which score pictures were similar; null if `similar` is false."
+    )
     took_ms: float
     warnings: list[str]
 
@@ -184,6 +195,7 @@ async def find_duplicates(
         sensitivity=asked.sensitivity or sensitivity_of(spec),
         top_k=asked.top_k,
         similar=asked.similar,
+        target_fpr=asked.target_fpr,
     )
     found = await while_wanted(request, timeout, finding)
     answer = {
@@ -202,19 +214,27 @@ async def _found(
     sensitivity: Sensitivity,
     top_k: int,
     similar: bool,
+    target_fpr: float | None,
 ) -> FoundCopies:
     if isinstance(image, str):
         image = await service.reader.read(image)
     return await find_copies(
-        service, collection, image, sensitivity=sensitivity, top_k=top_k, similar=similar
+        service,
+        collection,
+        image,
+        sensitivity=sensitivity,
+        top_k=top_k,
+        similar=similar,
+        target_fpr=target_fpr,
     )
 
 
 def told(service: Service, collection: str, found: FoundCopies) -> dict[str, Any]:
-    coverage = found.coverage
+    coverage, similarity = found.coverage, found.similarity
     return {
         "matches": [match_json(service, collection, match) for match in found.matches],
         "content_hash": found.content_hash,
+        "similarity": None if similarity is None else similarity.model_dump(),
         "hashes": {
             "documents": coverage.documents,
             "hashed": coverage.hashed,

@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from lookalike_crds.collection_report import CollectionReport
 from lookalike_crds.retriever_report import RetrieverReport
+from lookalike_serving.copies.calibration import chance_of, target_of
+from lookalike_serving.copies.calibration import status_of as similarity_status
 from lookalike_serving.index.bulk import not_authorised
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem
@@ -48,9 +50,17 @@ def reports_router(app: FastAPI) -> APIRouter:
             return PlainTextResponse(f"collection {name!r} is not open", 404)
         scan = app.state.scans.ended.get(name)
         tuning = (await state.index.info()).tuning
+        similarity = None
+        if (spec := state.config.duplicates) is not None:
+            try:
+                chance = await chance_of(app.state.service, state)
+                similarity = similarity_status(chance, target_of(spec))
+            except (Problem, IndexFailure) as failure:
+                log.warning("the similarity of collection %s is not known: %s", name, failure)
         return _told(
             CollectionReport(
                 last_duplicate_scan=None if scan is None else scan_status(scan),
+                similarity=similarity,
                 search_settings=None if tuning is None else tuning.status(),
             )
         )

@@ -32,6 +32,7 @@ from lookalike_serving.index.protocol import Index, IndexFailure, Point
 from lookalike_serving.problems import Problem
 
 if TYPE_CHECKING:
+    from lookalike_serving.duplicates.chance import Chance
     from lookalike_serving.duplicates.hashes import HashedPicture, Hashes
 
 log = logging.getLogger("lookalike.hashes")
@@ -115,8 +116,12 @@ class StoredHashes:
         """Documents that were there since the present reading began."""
         self.deciding = asyncio.Lock()
         """Held while it is decided whether a new picture is there already."""
-        self.similar_from: float | None = None
-        """The cosine from which two pictures are similar, once it has been measured."""
+        self.chance: Chance | None = None
+        """How alike different pictures are, as it was read or measured last."""
+        self.chance_checked_at = 0.0
+        """When that was compared with the number of documents (monotonic)."""
+        self.measuring = asyncio.Lock()
+        """Held while it is measured."""
 
     async def ready(self) -> Coverage:
         """Read what has not been read yet; returns after a moment even if that takes longer.
@@ -128,7 +133,6 @@ class StoredHashes:
             self._reading = asyncio.create_task(self._read())
         reading = self._reading
         if reading is not None:
-            self.similar_from = None  # the documents have changed
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(asyncio.shield(reading), _PATIENCE)
         complete = self._reading is None

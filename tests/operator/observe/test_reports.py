@@ -13,6 +13,7 @@ from tests.support.configs import collection, retriever, serving_config
 from tests.support.servers import serving
 
 from lookalike_crds.config import AccessConfig
+from lookalike_crds.image_collection import DuplicatesSpec
 from lookalike_crds.retriever import RetrieverSpec
 from lookalike_crds.retriever_report import RetrieverReport
 from lookalike_operator.observe import reports
@@ -46,7 +47,7 @@ async def test_a_pod_tells_of_the_last_scan_to_who_has_the_token(
     (tmp_path / "token").write_text("secret")
     config = serving_config(
         tmp_path,
-        collection(tmp_path, "photos"),
+        collection(tmp_path, "photos", duplicates=DuplicatesSpec(target_fpr=0.01)),
         access=AccessConfig(internal_token_file=tmp_path / "token"),
     )
     asked: list[str] = []
@@ -66,7 +67,11 @@ async def test_a_pod_tells_of_the_last_scan_to_who_has_the_token(
             finally:
                 await asking.close()
 
-        found = (await told("secret")).last_duplicate_scan
+        report = await told("secret")
+        similarity = report.similarity
+        assert (similarity.target_fpr, similarity.similar_from) == (0.01, None)
+        assert similarity.documents == 0
+        found = report.last_duplicate_scan
         assert found.model_dump(exclude_none=True) == {
             "id": "a" * 32,
             "state": "Completed",

@@ -8,7 +8,11 @@ from typing import Any
 from tests.operator.plan.known import EDGE, collection, retriever, searching
 
 from lookalike_crds.collection_report import CollectionReport
-from lookalike_crds.image_collection import DuplicateScanStatus, ImageCollectionStatus
+from lookalike_crds.image_collection import (
+    DuplicateScanStatus,
+    ImageCollectionStatus,
+    SimilarityStatus,
+)
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.duplicate_scans import AWAITED_SECONDS
 from lookalike_operator.plan.model import CollectionSnapshot
@@ -61,6 +65,25 @@ def test_the_end_of_a_scan_is_in_the_status_and_an_event_once() -> None:
     again = plan_collection(snapshot(scan(), before=scan()))
     assert again.status["lastDuplicateScan"]["id"] == "a1"
     assert all(each.reason != "DuplicateScanCompleted" for each in again.events)
+
+
+def test_from_which_score_pictures_are_similar_is_in_the_status() -> None:
+    told = SimilarityStatus(
+        target_fpr=0.001,
+        similar_from=0.71,
+        pairs=499_000,
+        sampled=1000,
+        documents=9000,
+        measured_at="2026-03-01T03:05:00Z",
+    )
+    now = replace(snapshot(None), report=CollectionReport(similarity=told))
+    plan = plan_collection(now)
+    assert plan.status["similarity"]["similarFrom"] == 0.71
+    before = ImageCollectionStatus(similarity=told)
+    silent = replace(now, report=CollectionReport(), status=before)
+    assert plan_collection(silent).status["similarity"]["sampled"] == 1000
+    off = collection(EDGE, retrievers=(searching(),), status=before)
+    assert "similarity" not in plan_collection(off).status
 
 
 def test_what_was_told_stays_while_no_pod_answers() -> None:

@@ -18,6 +18,7 @@ def of_image(
     sensitivity: Literal["strict", "balanced", "loose"] | None = None,
     top_k: int | None = None,
     similar: bool = True,
+    target_fpr: float | None = None,
 ) -> Operation[Duplicates]:
     """Find the documents that are this image (`exact`), copies of it, or similar to it.
 
@@ -26,16 +27,21 @@ def of_image(
     sensitivity: how much evidence a copy needs. Default: the collection's.
     top_k: the number of matches; 10 if it is not given.
     similar: also return pictures that only look alike, after all copies.
+    target_fpr: the share of the pairs of different pictures that may be called similar by chance,
+        up to 0.1. Default: the collection's, or 0.001. It decides about no copy.
     """
-    return (yield from call(Call(_asked(collection, image, sensitivity, top_k, similar), _told)))
+    given = {
+        "sensitivity": sensitivity,
+        "top_k": top_k,
+        "similar": None if similar else False,
+        "target_fpr": target_fpr,
+    }
+    asked = {key: value for key, value in given.items() if value is not None}
+    return (yield from call(Call(_asked(collection, image, asked), _told)))
 
 
-def _asked(
-    collection: str, value: ImageValue, sensitivity: str | None, top_k: int | None, similar: bool
-) -> Request:
+def _asked(collection: str, value: ImageValue, asked: dict[str, Any]) -> Request:
     path = f"{paths.collection(collection)}/duplicates"
-    given = {"sensitivity": sensitivity, "top_k": top_k, "similar": None if similar else False}
-    asked: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     found = image(value)
     if isinstance(found, Address):
         return Request("POST", path, json={"image": found.text, **asked})
