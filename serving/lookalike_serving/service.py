@@ -46,7 +46,7 @@ from lookalike_crds.failures import (
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_crds.lost import what_was_lost
 from lookalike_serving.books.record import Scope
-from lookalike_serving.books.store import Books
+from lookalike_serving.books.store import Books, delete_all
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.execution.background import Tuning
 from lookalike_serving.embed.load import load_embedder
@@ -62,6 +62,7 @@ from lookalike_serving.index.unfit import retyped_warnings
 from lookalike_serving.indexes.hashes import StoredHashes, check_installed
 from lookalike_serving.indexes.left_behind import Kept, remove_former
 from lookalike_serving.indexes.remembered import remember, remembered
+from lookalike_serving.indexes.removed import noted, settle
 from lookalike_serving.indexes.superseded import check_nothing_left
 from lookalike_serving.machine.cpus import usable_cpus
 from lookalike_serving.machine.disk import read_only
@@ -178,6 +179,7 @@ class Service:
         with_light(config, light_of(config))  # raises where a retriever searches what is not there
         service = cls(config)
         await service._open_missing()
+        await service._delete_records_of_removed()
         if config_file is not None:
             service._following = asyncio.create_task(follow(config_file, service))
         if service.failures or service._batches is None:
@@ -446,6 +448,7 @@ class Service:
         while True:
             await asyncio.sleep(_REMEMBER_SECONDS)
             await self._remember_now()
+            await self._delete_records_of_removed()
 
     async def _remember_now(self) -> None:
         """Record how many documents there are, and which are no longer lost."""
@@ -461,6 +464,22 @@ class Service:
             if name not in self.lost
         }
         await asyncio.to_thread(remember, self.config.data_dir, known)
+
+    async def _delete_records_of_removed(self) -> None:
+        """Of collections whose last index was deleted; of none that is served, or has an index."""
+        for removed in await asyncio.to_thread(noted, self.config.data_dir):
+            served = (*self.config.collections, *self.config.filling)
+            back = any(each.name == removed.owner.name for each in served)
+            if self._batches is None or not (back or removed.is_gone):
+                continue
+            try:
+                if not back:
+                    scope = Scope.named(removed.owner.name, removed.owner)
+                    count = await delete_all(self._batches, scope)
+                    log.info("%d records of %s were deleted with its index", count, removed.owner)
+                await asyncio.to_thread(settle, self.config.data_dir, removed)
+            except (IndexFailure, OSError) as failure:
+                log.warning("the records of %s are not deleted yet: %s", removed.owner, failure)
 
     async def _reopen(self) -> None:
         tries = 1

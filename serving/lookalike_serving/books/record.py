@@ -21,6 +21,7 @@ from enum import Enum
 from typing import Any
 
 from lookalike_crds.config import CollectionConfig
+from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.progress import Counts, RunState, total_of
 
 KEPT_RUNS = 20
@@ -59,8 +60,12 @@ class Scope:
 
     @classmethod
     def of(cls, collection: CollectionConfig) -> Scope:
-        owner = collection.index.owner
-        parts = [collection.name]
+        return cls.named(collection.name, collection.index.owner)
+
+    @classmethod
+    def named(cls, collection: str, owner: IndexOwner | None) -> Scope:
+        """Of a collection whose indexes have this owner."""
+        parts = [collection]
         if owner is not None and owner.namespace:
             parts += [owner.namespace, owner.uid or owner.cluster]
         return cls("\x00".join(parts))

@@ -250,6 +250,28 @@ async def records_of(
         after = page.next
 
 
+async def delete_all(index: PointStore, scope: Scope) -> int:
+    """Delete everything that is recorded of a collection; the number of records.
+
+    May be repeated, and goes on where it was interrupted. Raises IndexFailure.
+    """
+    deleted = 0
+    for kind in Kind:
+        if kind is Kind.CALIBRATION:  # of a retriever
+            continue
+        some: list[str] = []
+        async for id, _ in records_of(index, scope, kind, keys=False):
+            some.append(id)
+            if len(some) == CHUNK:
+                await index.delete(some)
+                deleted += len(some)
+                some = []
+        if some:
+            await index.delete(some)
+            deleted += len(some)
+    return deleted
+
+
 def _kept(runs: list[Run]) -> tuple[list[Run], list[Run]]:
     """(those that are kept, those that are too old), each in the order that they came in."""
     seen: Counter[bool] = Counter()

@@ -32,6 +32,7 @@ from lookalike_serving.index.filters.presence import Exists
 from lookalike_serving.index.filters.tree import Filter, Not
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.indexes.remembered import forget
+from lookalike_serving.indexes.removed import Removed, note
 from lookalike_serving.machine.disk import size_on_disk
 from lookalike_serving.machine.edge_places import MANIFEST, unused_folders
 
@@ -128,6 +129,9 @@ async def drop(
     if folder.path not in unused_folders(config):
         folder.release()
         raise Kept(f"index {index.name} is in use, or has been deleted")
+    removed = await _last_of_collection(config, folder.path)
+    if removed is not None:
+        note(config.data_dir, removed)
     _drop_folder(folder, config, index.name)
 
 
@@ -152,6 +156,45 @@ def _drop_folder(folder: EdgeFolder, config: ServingConfig, name: str) -> None:
     release_index(config.data_dir / "images", name)
     forget(config.data_dir, name)
     folder.drop()
+
+
+async def _last_of_collection(config: ServingConfig, folder: Path) -> Removed | None:
+    """The collection of an unused Edge index, if it is removed and has no other index."""
+    manifest = manifest_of(folder)
+    if manifest is None or manifest.owner is None:
+        return None  # of an early release, or damaged: it is not known whose it was
+    owner = manifest.owner
+    others = [each for each in unused_folders(config) if each != folder]
+    if _is_configured(config, owner) or any(_may_be_of(each, owner) for each in others):
+        return None
+    if await _on_a_server(config, owner):
+        return None
+    return Removed(owner=owner, folder=folder)
+
+
+def _is_configured(config: ServingConfig, owner: IndexOwner) -> bool:
+    return any(each.name == owner.name for each in (*config.collections, *config.filling))
+
+
+def _may_be_of(folder: Path, owner: IndexOwner) -> bool:
+    manifest = manifest_of(folder)
+    if manifest is None or manifest.owner is None:
+        return may_be_index_of(folder.name, owner.name)
+    return manifest.owner.is_same(owner)
+
+
+async def _on_a_server(config: ServingConfig, owner: IndexOwner) -> bool:
+    """Whether a Qdrant server has an index of this collection, or cannot be asked."""
+    try:
+        for server in _servers(config):
+            async with _connected(server) as connection:
+                stored = await _unused_on(connection, config)
+            if any(each.owner is not None and each.owner.is_same(owner) for each in stored):
+                return True
+    except IndexFailure as failure:
+        log.warning("the records of %s stay, as a server does not answer: %s", owner, failure)
+        return True
+    return False
 
 
 def check_droppable(index: LeftBehind, *, with_documents: bool) -> None:
@@ -320,6 +363,16 @@ async def _counted_on(
     )
 
 
+async def _note_if_last(config: ServingConfig, owner: IndexOwner | None) -> None:
+    """After an index was dropped on a server."""
+    if owner is None or _is_configured(config, owner):
+        return
+    if any(_may_be_of(each, owner) for each in unused_folders(config)):
+        return
+    if not await _on_a_server(config, owner):
+        note(config.data_dir, Removed(owner=owner))
+
+
 async def _drop_on(config: ServingConfig, server: IndexConfig, index: LeftBehind) -> None:
     from lookalike_serving.index.qdrant_stock import drop as drop_stored
 
@@ -329,5 +382,6 @@ async def _drop_on(config: ServingConfig, server: IndexConfig, index: LeftBehind
                 release_index(config.data_dir / "images", index.name)
                 forget(config.data_dir, index.name)
                 await drop_stored(connection, stored)
+                await _note_if_last(config, stored.owner)
                 return
     raise Kept(f"index {index.name} is in use, or has been deleted")
