@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import uuid
 from collections.abc import Iterator
@@ -157,6 +158,63 @@ def test_copies_are_searched_for_and_dismissed(client: Lookalike) -> None:
     assert (noted.documents, noted.content_hash) == (("red/1",), content)
     client.collections.lift_dismissal("catalogue", "red/1", content_hash=content)
     assert found() == ["red/1"]
+
+
+def test_what_was_decided_about_a_scan_is_kept_and_only_that_is_deleted(client: Lookalike) -> None:
+    scans, name = client.duplicate_scans, "catalogue"
+    twins = {"red/2": "red", "green/2": "green", "blue/2": "blue"}
+    for id, colour in twins.items():
+        client.documents.upload(name, drawn(colour), document_id=id)
+    try:
+        scan = scans.wait(name, scans.create(name, keep={"rule": "oldest"}).scan_id)
+        assert scan.report_id is not None
+        report = (name, scan.scan_id, scan.report_id)
+        groups = {each.keeper.document_id: each for each in scans.groups(name, scan.scan_id)}
+        assert sorted(groups) == ["blue/1", "green/1", "red/1"]
+
+        told = scans.decide(name, scan.scan_id, groups["red/1"], {"red/2": "delete"})
+        assert [each.decision for each in told.members] == ["delete"]
+        scans.decide(name, scan.scan_id, groups["green/1"], {"green/2": "dismissed"})
+        scans.decide(name, scan.scan_id, groups["blue/1"], {"blue/2": "keep"})
+        [dismissed] = client.collections.dismissals(name)
+        assert dismissed.documents == ("green/1", "green/2")
+        with pytest.raises(InvalidRequest, match="is no member of group"):
+            scans.decide(name, scan.scan_id, groups["red/1"], {"green/2": "dismissed"})
+        with pytest.raises(TypeError, match="decisions"):
+            scans.decide(name, scan.scan_id, groups["red/1"], ["red/2"])  # type: ignore[arg-type]
+
+        with pytest.raises(InvalidRequest) as refused:
+            scans.apply_decisions(*report, dry_run=False)
+        assert refused.value.status == 409  # nobody has looked at what it would delete
+        with pytest.raises(InvalidRequest, match="report_id"):
+            scans.apply_decisions(name, scan.scan_id, "another")
+        for dry_run in (True, False):
+            done = scans.apply_decisions(*report, dry_run=dry_run)
+            assert (done.dry_run, done.deleted, done.documents) == (dry_run, 1, ("red/2",))
+        again = scans.apply_decisions(*report, dry_run=False)
+        assert (again.deleted, again.gone) == (0, 1)
+        left = {each.document_id for each in client.documents.list(name)}
+        assert {"red/1", "green/2", "blue/2"} <= left
+        assert "red/2" not in left
+
+        groups = {each.keeper.document_id: each for each in scans.groups(name, scan.scan_id)}
+        assert groups["green/1"].members[0].decision == "dismissed"
+        told = scans.decide(name, scan.scan_id, groups["green/1"], {"green/2": None})
+        assert told.members[0].decision is None
+        assert list(client.collections.dismissals(name)) == []
+        scans.decide(name, scan.scan_id, groups["red/1"], {"red/2": None})
+        assert scans.apply_decisions(*report).documents == ()
+    finally:
+        for id in twins:
+            with contextlib.suppress(NotFound):
+                client.documents.delete(name, id, forget=True)
+
+
+async def test_decisions_are_noted_and_applied_without_blocking(url: str) -> None:
+    async with AsyncLookalike(url, KEY) as client:
+        scans = client.duplicate_scans
+        with pytest.raises(NotFound):
+            await scans.apply_decisions("catalogue", "0" * 32, "report")
 
 
 def test_the_picture_of_a_result_can_be_fetched(client: Lookalike) -> None:

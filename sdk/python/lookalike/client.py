@@ -19,6 +19,7 @@ from lookalike._methods import (
 from lookalike._operations import (
     batches,
     collections,
+    deciding,
     dismissing,
     documents,
     duplicate_scans,
@@ -133,6 +134,8 @@ class DuplicateScans(Resource):
     list = iterating(duplicate_scans.listing)
     groups = iterating(duplicate_scans.groups)
     apply = blocking(duplicate_scans.apply)
+    decide = blocking(deciding.decide)
+    apply_decisions = blocking(deciding.apply_decisions)
 
 
 class AsyncDuplicateScans(AsyncResource):
@@ -143,6 +146,8 @@ class AsyncDuplicateScans(AsyncResource):
     list = iterating_async(duplicate_scans.listing)
     groups = iterating_async(duplicate_scans.groups)
     apply = awaiting(duplicate_scans.apply)
+    decide = awaiting(deciding.decide)
+    apply_decisions = awaiting(deciding.apply_decisions)
 
 
 class Models(Resource):
