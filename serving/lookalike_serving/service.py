@@ -476,7 +476,9 @@ class Service:
                 if not back:
                     scope = Scope.named(removed.owner.name, removed.owner)
                     count = await delete_all(self._batches, scope)
-                    log.info("%d records of %s were deleted with its index", count, removed.owner)
+                    log.info(
+                        "the records of %s were deleted with its index: %d", removed.owner, count
+                    )
                 await asyncio.to_thread(settle, self.config.data_dir, removed)
             except (IndexFailure, OSError) as failure:
                 log.warning("the records of %s are not deleted yet: %s", removed.owner, failure)
