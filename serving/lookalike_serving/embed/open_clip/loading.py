@@ -25,6 +25,7 @@ from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
 from lookalike_serving.embed.provider import failed_import
 from lookalike_serving.embed.torch_embedder import TextTower, Tokenizer
+from lookalike_serving.embed.unfilled import read_from_file
 from lookalike_serving.embed.weights import content_hash, unfit
 
 _BENCHMARK_MODEL = "ViT-B-32"
@@ -113,15 +114,17 @@ def _build(weights: Weights, cache_dir: Path) -> Any:
     preprocessing = {k: v for k, v in weights.tag.items() if k != "size"}
     text = text_configuration(weights, cache_dir)
     try:
-        return open_clip.create_model(
-            weights.architecture,
-            pretrained=weights.pretrained,
-            force_quick_gelu=weights.tag.get("quick_gelu", False),
-            force_preprocess_cfg=preprocessing,
-            cache_dir=str(cache_dir),
-            require_pretrained=True,
-            weights_only=True,
-            **({"text_cfg": text} if text is not None else {}),
+        return read_from_file(
+            lambda: open_clip.create_model(
+                weights.architecture,
+                pretrained=weights.pretrained,
+                force_quick_gelu=weights.tag.get("quick_gelu", False),
+                force_preprocess_cfg=preprocessing,
+                cache_dir=str(cache_dir),
+                require_pretrained=True,
+                weights_only=True,
+                **({"text_cfg": text} if text is not None else {}),
+            )
         )
     except Exception as error:
         if failed_import(error) is not None:

@@ -24,6 +24,7 @@ from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import EmbedderInfo, ModelError
 from lookalike_serving.embed.provider import failed_import
 from lookalike_serving.embed.timm.weights import Weights, known_architecture, locate
+from lookalike_serving.embed.unfilled import read_from_file
 from lookalike_serving.embed.weights import content_hash, unfit
 
 if TYPE_CHECKING:
@@ -77,6 +78,10 @@ def read_timm(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) -> Torc
 
 def _build(weights: Weights) -> nn.Module:
     """The model without its classifier. Each of its values is from the file, or it is refused."""
+    return read_from_file(lambda: _read(weights))
+
+
+def _read(weights: Weights) -> nn.Module:
     try:
         model: nn.Module = timm.create_model(weights.source, num_classes=0)
         state = load_state_dict(str(weights.file), weights_only=True)
