@@ -12,8 +12,8 @@ import open_clip
 import pytest
 import timm
 import torch
-from tests.embed.conftest import TINY, build
 from safetensors.torch import load_file, save_file
+from tests.embed.conftest import TINY, build
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -166,5 +166,5 @@ def test_a_file_that_lacks_a_parameter_is_refused(architectures, cache_dir, tmp_
     state = build("tiny").state_dict()
     del state["visual.proj"]
     save_file(state, file := tmp_path / "lacking.safetensors")
-    with pytest.raises(ModelError, match="visual.proj"):
+    with pytest.raises(ModelError, match=r"visual\.proj"):
         load_embedder(spec(Provider.OPEN_CLIP, "tiny", file), cache_dir)

@@ -52,7 +52,7 @@ def read_from_file(build: Callable[[], Network]) -> Network:
 
 
 class _Unfilled(TorchFunctionMode):
-    """In this thread, parameters are not filled at random; notes which are copied from elsewhere."""
+    """Leaves out random filling of parameters in this thread; notes which are copied to."""
 
     def __init__(self) -> None:
         super().__init__()

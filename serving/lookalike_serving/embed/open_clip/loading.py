@@ -53,12 +53,14 @@ def read_open_clip(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) ->
     preprocessing = Preprocessing.from_open_clip(open_clip.get_model_preprocess_cfg(model))
     scale = float(model.logit_scale.exp().mean()) if hasattr(model, "logit_scale") else None
     size = (preprocessing.height, preprocessing.width)
+    tokenizer = _tokenizer(architecture, cache_dir)
+    example = tokenizer(["a red mug", "blue"])
     info = EmbedderInfo(
         provider=Provider.OPEN_CLIP,
         name=name,
         weights=said,
         fingerprint=fingerprint(Provider.OPEN_CLIP, name, content, preprocessing),
-        dimension=_dimension(model, size),
+        dimension=_dimension(model, example),
         image_size=max(size),
         min_side=preprocessing.min_side,
         device=str(best_device()),
@@ -68,9 +70,7 @@ def read_open_clip(spec: ModelSpec, cache_dir: Path, *, random_weights: bool) ->
         supports_text=True,
         ability="finds pictures by picture and by words",
     )
-    tokenizer = _tokenizer(architecture, cache_dir)
     causal = causal_tower(model)
-    example = tokenizer(["a red mug", "blue"])
 
     def parts(model: Any) -> tuple[Part, Part]:
         causal = causal_tower(model)
@@ -156,7 +156,8 @@ def _tokenizer(architecture: str, cache_dir: Path) -> Tokenizer:
     return tokenizer
 
 
-def _dimension(model: Any, size: tuple[int, int]) -> int:
-    """Asked of the model itself: configurations name it in too many places."""
+def _dimension(model: Any, tokens: torch.Tensor) -> int:
+    """Asked of the model itself: configurations name it in too many places. Both towers end in the
+    same space, and a text of a few tokens is much less work than a picture."""
     with torch.inference_mode():
-        return int(model.encode_image(torch.zeros(1, 3, *size)).shape[1])
+        return int(text_encoder(model)(tokens).shape[1])
