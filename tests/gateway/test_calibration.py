@@ -101,6 +101,21 @@ async def test_an_empty_answer_says_why(client: httpx.AsyncClient) -> None:
     ]
 
 
+async def test_retrievers_tell_their_calibration(client: httpx.AsyncClient) -> None:
+    async def told() -> dict[str, Any]:
+        items = (await client.get("/v1/retrievers")).json()["items"]
+        return {each["name"]: each["calibration"] for each in items}
+
+    assert set((await told()).values()) == {None}
+    kept = (await stored(client, text=0.25)).json()
+    found = await told()
+    assert found.pop("shop") == kept
+    assert set(found.values()) == {None}
+    assert (await client.get("/v1/retrievers/shop")).json()["calibration"] == kept
+    await client.delete(_PATH.format("shop"))
+    assert (await told())["shop"] is None
+
+
 async def test_without_a_calibration_a_request_is_refused_and_a_retriever_warns(
     client: httpx.AsyncClient,
 ) -> None:

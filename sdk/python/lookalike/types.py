@@ -357,16 +357,6 @@ class SearchedCollection(Answered):
     weight: float = 1.0
 
 
-class Retriever(Answered):
-    name: str
-    collections: tuple[SearchedCollection, ...] = ()
-    search: dict[str, Any] = {}
-    """Its defaults: top_k, min_score, fusion, stages."""
-    scores: str | None = None
-    """A digest of all that the scale of the scores follows from; None while a collection is not
-    open."""
-
-
 class CalibratedThreshold(Answered):
     """The lowest score with which the wanted share of the results is relevant."""
 
@@ -400,6 +390,18 @@ class Calibration(Answered):
     """Whether it is used."""
     changed: tuple[str, ...] = ()
     """What has changed since it was made, so that it is not used."""
+
+
+class Retriever(Answered):
+    name: str
+    collections: tuple[SearchedCollection, ...] = ()
+    search: dict[str, Any] = {}
+    """Its defaults: top_k, min_score, fusion, stages."""
+    scores: str | None = None
+    """A digest of all that the scale of the scores follows from; None while a collection is not
+    open."""
+    calibration: Calibration | None = None
+    """None if nothing has been calibrated, or while it cannot be read."""
 
 
 class Way(Answered):

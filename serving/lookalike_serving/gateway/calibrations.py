@@ -17,6 +17,7 @@ from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.openapi import json_body, problems
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import RetrieverName
+from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem, wrong
 from lookalike_serving.search.calibration import (
     Calibration,
@@ -181,6 +182,15 @@ def scores_of(service: Service, retriever: RetrieverConfig) -> str | None:
     try:
         return digest(scale_of(service, retriever))
     except Problem:
+        return None
+
+
+async def calibration_of(service: Service, retriever: RetrieverConfig) -> dict[str, Any] | None:
+    """In the shape of CalibrationView; None if there is none, or it cannot be read now."""
+    try:
+        found = await Calibrations(service).read(retriever.name)
+        return None if found is None else told(found, scale_of(service, retriever))
+    except (Problem, IndexFailure):
         return None
 
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from lookalike_crds.config import RetrieverConfig
-from lookalike_serving.gateway.calibrations import scores_of
+from lookalike_serving.gateway.calibrations import CalibrationView, calibration_of, scores_of
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.listing import CURSOR, LIMIT, page_by_name
 from lookalike_serving.gateway.openapi import problems
@@ -41,6 +41,10 @@ class Retriever(BaseModel):
         description="A digest of all that the scale of the scores follows from: models, "
         "collections, weights, fusion, stages. null while a collection is not open."
     )
+    calibration: CalibrationView | None = Field(
+        description="What `min_score: auto` stands for. null if nothing has been calibrated, or "
+        "while it cannot be read."
+    )
 
 
 class RetrieverList(BaseModel):
@@ -58,7 +62,7 @@ async def list_retrievers(
     request: Request, limit: int = LIMIT, cursor: str | None = CURSOR
 ) -> Response:
     service = service_of(request)
-    items = {name: _told(service, each) for name, each in service.retrievers.items()}
+    items = {name: await _told(service, each) for name, each in service.retrievers.items()}
     return json_response(request, page_by_name(items, limit, cursor))
 
 
@@ -70,13 +74,14 @@ async def list_retrievers(
 )
 async def get_retriever(retriever: RetrieverName, request: Request) -> Response:
     service = service_of(request)
-    return json_response(request, _told(service, service.retriever(retriever)))
+    return json_response(request, await _told(service, service.retriever(retriever)))
 
 
-def _told(service: Service, retriever: RetrieverConfig) -> dict[str, Any]:
+async def _told(service: Service, retriever: RetrieverConfig) -> dict[str, Any]:
     return {
         "name": retriever.name,
         "collections": [each.model_dump(mode="json") for each in retriever.collections],
         "search": retriever.search.model_dump(mode="json"),
         "scores": scores_of(service, retriever),
+        "calibration": await calibration_of(service, retriever),
     }

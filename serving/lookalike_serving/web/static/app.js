@@ -5,6 +5,7 @@ import * as adding from "./adding.js";
 import * as api from "./api.js";
 import * as bar from "./query-bar.js";
 import * as counts from "./counts.js";
+import * as cutOff from "./cut-off.js";
 import * as deleting from "./deleting.js";
 import * as details from "./details.js";
 import * as documents from "./documents.js";
@@ -81,6 +82,8 @@ function restore() {
   if (next.retriever && !known) notice(`There is no retriever “${next.retriever}” here: this is ${state.retriever}.`);
 }
 
+const retrieverNow = () => retrievers.find((each) => each.name === state.retriever);
+
 const collectionsOf = (name) => {
   const retriever = retrievers.find((each) => each.name === name);
   return (retriever?.collections ?? []).map((each) => collections.get(each.name)).filter(Boolean);
@@ -156,7 +159,7 @@ function render() {
   panel?.show(state.filters);
   byId("retriever").value = state.retriever ?? "";
   document.body.classList.toggle("searching", isSearch(state));
-  toolbar.render(state, { onFilter: changeFilter, onNot: (not) => go({ nots: state.nots.filter((each) => each !== not) }) });
+  toolbar.render(state, retrieverNow(), { onFilter: changeFilter, onNot: (not) => go({ nots: state.nots.filter((each) => each !== not) }) });
   document.title = state.text.trim() ? `${state.text.trim()} – Lookalike` : state.image ? "More like this – Lookalike" : "Lookalike";
   notice(state.image?.kind === "upload" && fileOf(state.image) ? "Your picture stays in this tab: the page’s address cannot carry it." : null);
 }
@@ -225,17 +228,17 @@ async function run() {
 }
 
 async function find(signal) {
-  const asked = state;
+  const asked = cutOff.withoutMissing(state, retrieverNow());
   count().then((total) => { if (!signal.aborted && total !== null) byId("total").textContent = `of ${filters.documentsTold(total)}`; });
   const request = toRequest(asked, types);
   const file = asked.image?.crop ? await partOf(asked.image) : fileOf(asked.image);
   const answer = await api.search(asked.retriever, request, file, signal).catch((failure) => { throw Object.assign(failure, { request }); });
   if (signal.aborted) return;
   const found = answer.results.filter((each) => !deleting.isGone(each));
-  const warnings = (answer.warnings ?? []).map(warningInWords);
+  const warnings = [...(asked === state ? [] : [cutOff.MISSING]), ...(answer.warnings ?? []).map(warningInWords)];
   const said = `${found.length === 1 ? "1 result" : `${found.length} results`} in ${Math.max(1, Math.round(answer.took_ms))} ms`;
   if (!found.length) {
-    const none = messages.nothingFound(asked, warnings.length > 0, { onClear: () => go({ filters: {} }), onAnyScore: () => go({ minScore: null }), onAllowAll: () => go({ nots: [] }) });
+    const none = messages.nothingFound(asked, { warned: warnings.length > 0, automatic: cutOff.isOn(asked, retrieverNow()) }, { onClear: () => go({ filters: {} }), onAnyScore: () => go({ minScore: cutOff.anyScore(retrieverNow()) }), onAllowAll: () => go({ nots: [] }) });
     return showInstead(none ?? nothingHere(), { warnings, said });
   }
   say(said);
@@ -320,7 +323,7 @@ function listen() {
     adds: () => ({ names: open_().map(({ name }) => name), only: place.querySelector(".message.empty") !== null && !isSearch(state) && !Object.keys(state.filters).length }),
   });
   documents.start({ now: () => ({ state, fields, code: nowCode }), go, run, renew, recount: () => { counts.forget(); count(); }, notice });
-  toolbar.start({ onMinScore: (minScore) => go({ minScore }, { replace: true }), onTopK: (topK) => go({ topK }, { replace: true }), onShare: () => state });
+  toolbar.start({ onMinScore: (minScore) => go({ minScore }, { replace: true }), onTopK: (topK) => go({ topK }, { replace: true }), onShare: () => state, retriever: retrieverNow });
   adding.start({ added: () => renew(), show: documents.open });
   places.start(() => results.shownDocuments().length);
   byId("retriever").addEventListener("change", (event) => go({ retriever: event.target.value, filters: {}, nots: [], image: state.image?.kind === "document" ? null : state.image }));

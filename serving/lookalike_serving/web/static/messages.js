@@ -16,16 +16,20 @@ export const withoutPicture = ({ onChoose, onDrop }) => ({
   actions: [["Choose the picture", onChoose], ["Search without it", onDrop]],
 });
 
-/** Where collections hold documents but none is a result; `warned`: the reason has been told. null: nothing explains it. */
-export function nothingFound(asked, warned, { onClear, onAnyScore, onAllowAll }) {
+/**
+ * Where collections hold documents but none is a result; `warned`: the reason has been told; `automatic`: with the threshold that was
+ * measured. null: nothing explains it.
+ */
+export function nothingFound(asked, { warned, automatic }, { onClear, onAnyScore, onAllowAll }) {
   const filtered = Object.keys(asked.filters).length > 0;
-  const scored = asked.minScore !== null;
+  const scored = automatic || asked.minScore !== null;
   const actions = [
     filtered ? ["Clear the filters", onClear] : null, scored ? ["Any score", onAnyScore] : null,
     asked.nots.length ? ["Allow what was left out", onAllowAll] : null,
   ].filter(Boolean);
   if (!actions.length && !warned) return null;
-  const why = filtered && scored ? "No picture under these filters scores as high as that."
+  const why = automatic ? `No picture${filtered ? " under these filters" : ""} is a confident match. ${warned ? "The reason stands above." : ""}`.trim()
+    : filtered && scored ? "No picture under these filters scores as high as that."
     : filtered ? "No picture is left under these filters." : scored ? "No picture scores as high as that." : "No picture is left.";
   return { title: "Nothing found", detail: warned && !filtered && !scored ? "The reason stands above." : why, actions };
 }

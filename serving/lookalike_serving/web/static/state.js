@@ -1,5 +1,6 @@
 // What is being looked for, and its two forms: the page's address, and the request to the service.
 //
+//   minScore: a number, "auto" for the threshold that was measured (see cut-off.js), null for the retriever's own
 //   {retriever, text, image, nots, balance, filters, minScore, topK}
 //   image:   null | {kind: "url", url} | {kind: "document", id, collection, crop} | {kind: "upload", id, name, crop}
 //            crop: null | {x, y, width, height}, shares of the whole, 0–1: search by this part
@@ -63,7 +64,7 @@ export function fromQuery(search, upload = null) {
     nots: query.getAll("not").map(readNot).filter(Boolean).slice(0, MAX_NOTS),
     balance: within(query.get("words"), 0.05, 0.95) ?? EMPTY.balance,
     filters: readFilters(query.get("filters")),
-    minScore: within(query.get("min"), -1e9, 1e9),
+    minScore: query.get("min") === "auto" ? "auto" : within(query.get("min"), -1e9, 1e9),
     topK: Math.round(within(query.get("k"), 1, MAX_TOP_K) ?? TOP_K),
   };
 }

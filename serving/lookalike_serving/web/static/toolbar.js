@@ -2,27 +2,38 @@
 
 import { copyFrom, byId, el, icon, ICONS, settled } from "./dom.js";
 import { thumbnailPath } from "./api.js";
+import { anyScore, isOn, measuredFor, promise } from "./cut-off.js";
 import { told } from "./filters.js";
 import { show } from "./pictures.js";
 import { isSearch, isShareable } from "./state.js";
 
-/** onMinScore(score | null), onTopK(count); onShare() gives the state that is shared. */
-export function start({ onMinScore, onTopK, onShare }) {
+/** onMinScore(score | "auto" | null), onTopK(count); onShare() gives the state that is shared, retriever() the one that is searched. */
+export function start({ onMinScore, onTopK, onShare, retriever }) {
   const slide = settled(onMinScore, 160);
   byId("min-score").addEventListener("input", ({ target }) => {
-    const value = target.value === target.min ? null : Number(target.value);
-    byId("min-score-value").textContent = value === null ? "any" : value.toFixed(2);
+    const value = target.value === target.min ? anyScore(retriever()) : Number(target.value);
+    byId("min-score-value").textContent = scoreTold(value);
+    byId("auto-score").checked = false;
     slide(value);
   });
+  byId("auto-score").addEventListener("change", ({ target }) => onMinScore(target.checked ? "auto" : anyScore(retriever())));
   byId("top-k").addEventListener("change", (event) => onTopK(Number(event.target.value)));
   byId("share").addEventListener("click", ({ currentTarget }) => copyFrom(currentTarget, location.href, isShareable(onShare()) ? "Copied" : "Copied, without your picture"));
 }
 
+const scoreTold = (score) => (score ? score.toFixed(2) : "any");
+
 /** `onFilter(field, null)` removes a filter, `onNot(document)` takes one back that was left out. */
-export function render(state, { onFilter, onNot }) {
-  byId("min-score").value = String(state.minScore ?? byId("min-score").min);
-  byId("min-score-value").textContent = state.minScore === null ? "any" : state.minScore.toFixed(2);
+export function render(state, retriever, { onFilter, onNot }) {
+  const measured = measuredFor(state, retriever);
+  const on = isOn(state, retriever);
+  const score = on ? measured.min_score : state.minScore === "auto" ? null : state.minScore;
+  byId("min-score").value = String(score ?? byId("min-score").min);
+  byId("min-score-value").textContent = scoreTold(score);
   byId("min-score-tool").hidden = !isSearch(state);
+  byId("auto-score").checked = on;
+  byId("auto-score-tool").hidden = measured === null;
+  byId("auto-score-tool").title = measured === null ? "" : promise(measured);
   const topK = byId("top-k");
   if (![...topK.options].some((option) => option.value === String(state.topK))) topK.append(el("option", {}, String(state.topK)));
   topK.value = String(state.topK);

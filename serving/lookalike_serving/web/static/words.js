@@ -113,6 +113,11 @@ function fieldAt(path, filters) {
 export function warningInWords(warning) {
   const slow = /^filters: no index in .* serves '(.+?)' with this operator/.exec(warning);
   if (slow) return `Filtering by ${readable(slow[1])} is slow: every document is read. It is quick once the field “${slow[1]}” is listed in the collection’s fields.`;
+  const unreached = /^no result reaches the calibrated min_score (\S+) for (text|image) queries: the best score was (\S+)$/.exec(warning);
+  if (unreached) {
+    const [, least, kind, best] = unreached;
+    return `No result reaches the score ${least}, which was measured for searches by ${kind === "text" ? "words" : "picture"}: the best score was ${best}.`;
+  }
   return sentence(warning);
 }
 
