@@ -7,6 +7,7 @@ import { readable } from "./filters.js";
 /** By the problem's code: what happened, and – where the service's own sentence is of no use to a person – what to do. */
 const KNOWN = {
   "no-answer": ["The service does not answer", "It may have been stopped, or is just starting. Check that it runs, then try again."],
+  "not-calibrated": ["No threshold has been measured for this search", "It may have been removed, or the model has changed. Load the page again, or set “Score from” yourself."],
   offline: ["This computer is offline", "The search goes on as soon as it is connected again."],
   "body-refused": ["The picture could not be sent", "The service answers, but not to a file of this size: make the picture smaller, then try again."],
   unauthorized: ["This service needs an API key", "Without one it shows nothing."],
