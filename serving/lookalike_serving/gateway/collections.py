@@ -12,7 +12,6 @@ from lookalike_crds.config import CollectionConfig
 from lookalike_crds.image_collection import (
     DuplicateScanStatus,
     SearchSettingsStatus,
-    SimilarityStatus,
 )
 from lookalike_serving.copies.calibration import known_chance, target_of
 from lookalike_serving.copies.calibration import status_of as similarity_status
@@ -22,6 +21,7 @@ from lookalike_serving.gateway.listing import CURSOR, LIMIT, page_by_name
 from lookalike_serving.gateway.openapi import problems
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import CollectionName
+from lookalike_serving.gateway.similarity import SimilarityShown
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.index.unfit import retyped_warnings
 from lookalike_serving.problems import Problem
@@ -74,7 +74,7 @@ class Collection(BaseModel):
     last_duplicate_scan: DuplicateScanStatus | None = Field(
         default=None, description="The last duplicate scan that ended."
     )
-    similarity: SimilarityStatus | None = Field(
+    similarity: SimilarityShown | None = Field(
         default=None,
         description="From which score pictures are called similar, as it was measured last.",
     )

@@ -7,7 +7,6 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from lookalike_crds.image_collection import SimilarityStatus
 from lookalike_serving.copies.find import MAX_TOP_K, FoundCopies, Match, find_copies
 from lookalike_serving.copies.upload import sensitivity_of
 from lookalike_serving.documents.stored import document_json
@@ -23,6 +22,7 @@ from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.openapi import FILE_PART, json_or_multipart, problems, reference
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import CollectionName, form
+from lookalike_serving.gateway.similarity import SimilarityShown
 from lookalike_serving.gateway.wanted import LONGEST_SECONDS, RequestTimeout, while_wanted
 from lookalike_serving.images import checked_size
 from lookalike_serving.problems import wrong
@@ -146,7 +146,7 @@ class DuplicatesAnswer(BaseModel):
         description="Of the picture's pixels: names it when a match is dismissed."
     )
     hashes: HashCoverage
-    similarity: SimilarityStatus | None = Field(
+    similarity: SimilarityShown | None = Field(
         description="From which score pictures were similar; null if `similar` is false."
     )
     took_ms: float
