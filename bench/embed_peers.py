@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -77,20 +78,29 @@ def infinity_server() -> Iterator[Target]:
     command = [str(Path(INFINITY.python()).parent / "infinity_emb"), "v2", "--model-id", model]
     command += ["--engine", "torch", "--device", "cpu", "--port", str(port), "--host", "127.0.0.1"]
     command += ["--no-model-warmup", "--no-bettertransformer", "--served-model-name", "clip"]
-    process = subprocess.Popen(
-        command,
-        env={**os.environ, **_OFFLINE},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
     url = f"http://127.0.0.1:{port}"
-    try:
-        _await(url, process)
+    with program(command, f"{url}/health", python=str(Path(INFINITY.python()))):
         yield (
             url,
             "/embeddings",
             lambda i: json.dumps({"model": "clip", "input": [sentence(i)]}).encode(),
         )
+
+
+@contextmanager
+def program(
+    arguments: list[str], ready: str, *, python: str = sys.executable
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A Python program that serves; it ends with the context. `ready`: answers 200 once it does."""
+    process = subprocess.Popen(
+        [python, *arguments],
+        env={**os.environ, **_OFFLINE},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _await(ready, process)
+        yield process
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -99,12 +109,12 @@ def infinity_server() -> Iterator[Target]:
             process.kill()
 
 
-def _await(url: str, process: subprocess.Popen[bytes]) -> None:
+def _await(ready: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
+            with urllib.request.urlopen(ready, timeout=5):
                 return
         except OSError:
             time.sleep(0.5)
-    raise SystemExit("infinity's server did not become ready")
+    raise SystemExit(f"{process.args} did not become ready")
