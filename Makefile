@@ -120,8 +120,9 @@ bench-duplicates-scale: install ## Hash joins and scans of many documents
 bench-duplicate-scans: install ## A scan for duplicates beside preparing its pictures; copies found
 	PYTHONPATH=. $(BIN)/python bench/duplicate_scans.py $(BENCH_ARGS)
 
-bench-http: install ## An HTTP query beside the same work called in a loop
+bench-http: install ## An HTTP query beside the same work called in a loop, and beside other servers
 	$(BIN)/python bench/http_overhead.py
+	$(BIN)/python bench/http_peers.py $(BENCH_ARGS)
 
 bench-decode: install ## Decoding for a model: images/s of a core, and how near scaled pictures are
 	$(BIN)/python bench/decode.py

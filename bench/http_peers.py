@@ -22,6 +22,8 @@ import os
 import shutil
 import statistics
 import tempfile
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -118,6 +120,17 @@ def infinity() -> Iterator[Target]:
         yield Target("infinity-emb", url, path, bodies)
 
 
+def await_measured(url: str) -> None:
+    """A new server measures in which way it computes its model, which takes up to two minutes."""
+    deadline = time.monotonic() + 400
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(f"{url}/v1/models", timeout=60) as answer:
+            if b'"Measurement"' in answer.read():
+                return
+        time.sleep(2)
+    raise SystemExit("the model was not measured")
+
+
 def compare(targets: list[Target], rounds: int, requests: int) -> list[dict[str, Any]]:
     for target in targets:  # what is made at the first request is not counted
         for kind in target.bodies:
@@ -209,6 +222,9 @@ def main() -> None:
         del embedder
         shutil.copytree(root / "served", root / "plain" / "served")
         served = stack.enter_context(serving(made))
+        await_measured(served.url)
+        tuned = made.data_dir / "weights" / "tuned"
+        shutil.copytree(tuned, root / "plain" / "data" / "weights" / "tuned")
         ours = Target(OURS, served.url, SEARCH, OUR_BODIES)
         targets = [
             ours,

@@ -81,6 +81,8 @@ CALIBRATION_SECONDS = 10.0
 """How long a calibration is used before it is read again: another pod may have stored a new one."""
 _REMEMBERED_TEXTS, _REMEMBERED_IMAGES = 1024, 256
 """Recent queries whose vectors are kept: paging and filtering repeat the same text or picture."""
+_LONGEST_WAIT_SECONDS = 10.0
+"""Of a query for its embedding: few callers wait longer, and more in the queue delay all."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -422,6 +424,7 @@ class Service:
                 max_pixels=self.config.fetch.max_pixels,
                 text_cache=_REMEMBERED_TEXTS,
                 image_cache=_REMEMBERED_IMAGES,
+                longest_wait=_LONGEST_WAIT_SECONDS,
             )
             self.models[collection.model] = embedder
             tuning = Tuning(

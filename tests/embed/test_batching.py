@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from tests.support.pictures import encoded
 
@@ -20,6 +22,7 @@ from lookalike_serving.embed import (
     Overloaded,
     batching,
 )
+from lookalike_serving.embed.admission import Admission, Kind
 from lookalike_serving.images import ImageError
 
 POISON = 13
@@ -361,6 +364,41 @@ async def test_many_at_once_are_taken_whole_or_not_at_all(embedder_of, model):
         await embedder.embed_texts(["a"] * 4)
     assert model.calls == []
     assert len(await embedder.embed_texts(["a"] * 3)) == 3
+
+
+async def test_those_who_would_wait_too_long_are_refused_at_once(embedder_of, model):
+    embedder = embedder_of(longest_wait=0.5)
+    held = await busy(model, embedder)
+    await asyncio.sleep(0.3)
+    model.open.set()
+    await held  # an item takes .3 s, as far as anyone knows
+    held = await busy(model, embedder)
+    second = asyncio.create_task(embedder.embed_text("mug"))
+    await settled(lambda: embedder.stats.under_way == 2)
+    with pytest.raises(Overloaded, match=r"2 embeddings are under way, which take about 1 s; more"):
+        await embedder.embed_text("cup")
+    model.open.set()
+    await asyncio.gather(held, second)
+    assert (await embedder.embed_text("cup"))[0] == 3
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(Kind), st.integers(1, 40), st.floats(0.001, 9.0)), max_size=60
+    )
+)
+async def test_whoever_comes_to_an_empty_queue_is_accepted(moves):
+    """However slow the model is: with nobody ahead of them, there is nothing to wait for."""
+    admission = Admission(1024, longest_wait=1.0)
+    for kind, count, seconds in moves:
+        admission.enter(kind, count)
+        if admission.expected_wait() > 1.0:
+            with pytest.raises(Overloaded):
+                admission.enter(kind.other, 1)
+        admission.took(kind, count, seconds)
+        for _ in range(count):
+            admission.leave(kind)
+        assert (admission.under_way, admission.expected_wait()) == (0, 0.0)
 
 
 async def test_failures_give_their_room_back(embedder_of):

@@ -14,8 +14,8 @@ through the model while the other half is answered gains nothing, and halves the
 model waits a moment for the callers of the batch that it has just answered (`_await_callers`).
 
 An item fails alone: a batch that fails is run again item by item. A request that is cancelled is
-dropped wherever it waits. `max_waiting` limits the requests in progress; beyond it, callers get
-`Overloaded` at once instead of a timeout later.
+dropped wherever it waits. `max_waiting` and `longest_wait` limit the requests in progress
+(`admission.py`); beyond them, callers get `Overloaded` at once instead of a timeout later.
 """
 
 from __future__ import annotations
@@ -28,13 +28,12 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lookalike_crds.failures import TOO_MANY_REQUESTS
+from lookalike_serving.embed.admission import Admission, Kind
 from lookalike_serving.embed.execution.ways import Execution
 from lookalike_serving.embed.memory import Memory, digest
 from lookalike_serving.embed.protocol import (
@@ -63,26 +62,11 @@ _PATIENCE = 0.5
 _NONE_YET = Timings()
 
 
-class Overloaded(Exception):
-    """More requests are in progress than `max_waiting` allows. Try again a little later."""
-
-    failure_kind = TOO_MANY_REQUESTS
-
-
-class _Kind(Enum):
-    IMAGE = "image"
-    TEXT = "text"
-
-    @property
-    def other(self) -> _Kind:
-        return _Kind.TEXT if self is _Kind.IMAGE else _Kind.IMAGE
-
-
 @dataclass(slots=True)
 class _Item:
     """One request in progress. Only one thread uses it at a time."""
 
-    kind: _Kind
+    kind: Kind
     source: bytes | Pixels | str
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Embedded]
@@ -122,6 +106,7 @@ class BatchedEmbedder:
         *,
         max_batch: int = 32,
         max_waiting: int = 1024,
+        longest_wait: float | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         threads: int | None = None,
         text_cache: int = 0,
@@ -130,7 +115,7 @@ class BatchedEmbedder:
         self._embedder = embedder
         self._info = embedder.info
         self._max_batch = max_batch
-        self._max_waiting = max_waiting
+        self._admission = Admission(max_waiting, longest_wait)
         self._max_pixels = max_pixels
         self._min_side = embedder.info.min_side
         self._shares_processors = embedder.info.device == "cpu"
@@ -138,12 +123,10 @@ class BatchedEmbedder:
 
         # Guards everything below; held only for moments, never while decoding or embedding.
         self._changed = threading.Condition()
-        self._queues: dict[_Kind, deque[_Item]] = {kind: deque() for kind in _Kind}
-        self._tallies = {kind: _Tally() for kind in _Kind}
-        self._under_way = 0
-        self._overloaded = 0
+        self._queues: dict[Kind, deque[_Item]] = {kind: deque() for kind in Kind}
+        self._tallies = {kind: _Tally() for kind in Kind}
         self._seconds = {"decode": 0.0, "preprocess": 0.0, "wait": 0.0}
-        self._turn = _Kind.TEXT
+        self._turn = Kind.TEXT
         self._awaited = (0, 0.0)  # how many will wait once the last batch's callers are back; until
         self._closed = False
 
@@ -200,14 +183,14 @@ class BatchedEmbedder:
 
         `query`: the image may well be sent again, so that its vector is remembered.
         """
-        (item,) = self._submit(_Kind.IMAGE, [image], remembered=query)
+        (item,) = self._submit(Kind.IMAGE, [image], remembered=query)
         return await item.future
 
     async def embed_text_timed(self, text: str) -> Embedded:
         """Like `embed_text`, with the timings."""
         if (hit := self._texts.recall(text)) is not None:
             return hit
-        (item,) = self._submit(_Kind.TEXT, [text])
+        (item,) = self._submit(Kind.TEXT, [text])
         return await item.future
 
     async def embed_images(self, images: Sequence[bytes | Pixels]) -> list[Embedded | Exception]:
@@ -215,13 +198,13 @@ class BatchedEmbedder:
 
         Raises Overloaded if not all of them can be accepted.
         """
-        return await self._all(self._submit(_Kind.IMAGE, images))
+        return await self._all(self._submit(Kind.IMAGE, images))
 
     async def embed_texts(self, texts: Sequence[str]) -> list[Embedded | Exception]:
         """Embed many texts, as `embed_images` does."""
         hits = [self._texts.recall(text) for text in texts]
         missing = [text for text, hit in zip(texts, hits, strict=True) if hit is None]
-        fresh = iter(await self._all(self._submit(_Kind.TEXT, missing)))
+        fresh = iter(await self._all(self._submit(Kind.TEXT, missing)))
         return [next(fresh) if hit is None else hit for hit in hits]
 
     @property
@@ -239,10 +222,10 @@ class BatchedEmbedder:
                 for kind, tally in self._tallies.items()
             }
             return Stats(
-                images=kinds[_Kind.IMAGE],
-                texts=kinds[_Kind.TEXT],
-                under_way=self._under_way,
-                overloaded=self._overloaded,
+                images=kinds[Kind.IMAGE],
+                texts=kinds[Kind.TEXT],
+                under_way=self._admission.under_way,
+                overloaded=self._admission.refused,
                 decode_seconds=self._seconds["decode"],
                 preprocess_seconds=self._seconds["preprocess"],
                 wait_seconds=self._seconds["wait"],
@@ -277,7 +260,7 @@ class BatchedEmbedder:
     # --- on the event loop ----------------------------------------------------------------
 
     def _submit(
-        self, kind: _Kind, sources: Sequence[bytes | Pixels | str], *, remembered: bool = False
+        self, kind: Kind, sources: Sequence[bytes | Pixels | str], *, remembered: bool = False
     ) -> list[_Item]:
         loop = asyncio.get_running_loop()
         now = time.perf_counter()
@@ -288,17 +271,11 @@ class BatchedEmbedder:
         with self._changed:
             if self._closed:
                 raise _closed()
-            if self._under_way + len(items) > self._max_waiting:
-                self._overloaded += len(items)
-                raise Overloaded(
-                    f"{self._under_way} embeddings are under way and {len(items)} more would "
-                    f"exceed the limit of {self._max_waiting}: try again in a moment"
-                )
-            self._under_way += len(items)
-            if kind is _Kind.TEXT:
+            self._admission.enter(kind, len(items))
+            if kind is Kind.TEXT:
                 self._queues[kind].extend(items)
                 self._changed.notify()
-        if kind is _Kind.IMAGE:
+        if kind is Kind.IMAGE:
             for item in items:
                 try:
                     self._pool.submit(self._prepare, item)
@@ -364,7 +341,7 @@ class BatchedEmbedder:
             self._seconds["decode"] += decoded - start
             self._seconds["preprocess"] += ready - decoded
             if not self._closed:
-                self._queues[_Kind.IMAGE].append(item)
+                self._queues[Kind.IMAGE].append(item)
                 self._changed.notify()
                 return
         self._fail(item, _closed())
@@ -437,6 +414,7 @@ class BatchedEmbedder:
             tally.batches += 1
             tally.model_seconds += seconds
             tally.sizes[len(batch)] += 1
+            self._admission.took(batch[0].kind, len(batch), seconds)
             if len(batch) > 1:  # a single caller has nobody to wait for
                 self._awaited = (len(batch) + self._waiting(), now + _PATIENCE * seconds)
             self._seconds["wait"] += sum(
@@ -457,7 +435,7 @@ class BatchedEmbedder:
             self._answer(item, answer)
 
     def _call(self, batch: list[_Item]) -> NDArray[np.float32]:
-        if batch[0].kind is _Kind.TEXT:
+        if batch[0].kind is Kind.TEXT:
             return self._embedder.embed_texts([str(item.source) for item in batch])
         return self._embedder.embed_pixels(
             [item.tensor for item in batch if item.tensor is not None]
@@ -489,7 +467,7 @@ class BatchedEmbedder:
         with self._changed:
             if not item.answered:
                 item.answered = True
-                self._under_way -= 1
+                self._admission.leave(item.kind)
 
 
 def _as_model_error(error: Exception, info: EmbedderInfo) -> ModelError:

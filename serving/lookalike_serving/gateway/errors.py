@@ -25,7 +25,7 @@ from lookalike_crds.failures import (
     NOT_FOUND,
     UNSUPPORTED_MEDIA_TYPE,
 )
-from lookalike_serving.embed.batching import Overloaded
+from lookalike_serving.embed.admission import Overloaded
 from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.failures import kind_of, told
 from lookalike_serving.gateway.bodies import wrong_parts

@@ -7,7 +7,7 @@ from fastapi import APIRouter, FastAPI
 from lookalike_serving.books import BULK_NAME
 from lookalike_serving.copies.upload import write_checked
 from lookalike_serving.documents.replaced import releasing
-from lookalike_serving.embed.batching import Overloaded
+from lookalike_serving.embed.admission import Overloaded
 from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.gateway.reports import internal_token
 from lookalike_serving.index.bulk import bulk_router
