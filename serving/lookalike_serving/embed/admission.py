@@ -7,12 +7,14 @@ callers are refused at once and may come back, and those who were accepted are a
 
 from __future__ import annotations
 
+from collections import deque
 from enum import Enum
 
 from lookalike_crds.failures import TOO_MANY_REQUESTS
 
-_WEIGHT = 0.5
-"""Of the last batch in the mean of seconds per item."""
+_BATCHES = 8
+"""The speed is that of the fastest of so many last batches: a small batch, or the first of its size,
+takes longer for each item than those of a queue do. Before so many, it is not known."""
 
 
 class Overloaded(Exception):
@@ -41,7 +43,7 @@ class Admission:
         self._most = most
         self._longest_wait = longest_wait
         self._of_kind = dict.fromkeys(Kind, 0)
-        self._seconds_each = dict.fromkeys(Kind, 0.0)
+        self._seconds_each: dict[Kind, deque[float]] = {k: deque(maxlen=_BATCHES) for k in Kind}
         self.refused = 0
 
     @property
@@ -49,8 +51,12 @@ class Admission:
         return sum(self._of_kind.values())
 
     def expected_wait(self) -> float:
-        """Seconds until all that is under way is computed, at the speed of the last batches."""
-        return sum(count * self._seconds_each[kind] for kind, count in self._of_kind.items())
+        """Seconds until all that is under way is computed; 0 as long as the speed is not known."""
+        return sum(
+            count * min(each)
+            for kind, count in self._of_kind.items()
+            if len(each := self._seconds_each[kind]) == _BATCHES
+        )
 
     def enter(self, kind: Kind, count: int) -> None:
         """Accept `count` embeddings. Raises Overloaded, and then accepts none of them."""
@@ -75,5 +81,4 @@ class Admission:
 
     def took(self, kind: Kind, count: int, seconds: float) -> None:
         """A batch of `count` was computed in `seconds`."""
-        each, known = seconds / count, self._seconds_each[kind]
-        self._seconds_each[kind] = known + _WEIGHT * (each - known) if known else each
+        self._seconds_each[kind].append(seconds / count)
