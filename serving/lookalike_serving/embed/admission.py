@@ -13,8 +13,8 @@ from enum import Enum
 from lookalike_crds.failures import TOO_MANY_REQUESTS
 
 _BATCHES = 8
-"""The speed is that of the fastest of so many last batches: a small batch, or the first of its size,
-takes longer for each item than those of a queue do. Before so many, it is not known."""
+"""The speed is that of the fastest of so many last batches: an item of a small batch, or of the
+first of its size, takes longer than one of a queue. Before so many, it is not known."""
 
 
 class Overloaded(Exception):
