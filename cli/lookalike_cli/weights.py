@@ -73,7 +73,17 @@ def pull(
     _check_installed()
     from lookalike_serving.embed.places.copying import copy_model, copy_place, is_place
 
+    _check_goal(to)
     cache_dir = (data_dir / "weights").resolve()
+    if model is not None and model[:1] in (".", "/", "~"):
+        folder = Path(model)
+        _check_folder(folder)
+        if not is_place(model):
+            raise Failure(
+                f"{folder} has no weights.json: name a folder that `lookalike weights pull` wrote, "
+                f"or write PROVIDER:NAME:WEIGHTS, such as OpenClip:NAME:{folder}",
+                ExitCode.USAGE,
+            )
     if model is not None and is_place(model):
         source = model
         _tell(lambda: copy_place(source, cache_dir, to), output)
@@ -96,14 +106,52 @@ def push(
     _check_installed()
     from lookalike_serving.embed.places.copying import copy_place, is_place
 
+    _check_folder(folder)
     if not is_place(str(folder)):
         raise Failure(
             f"{folder} has no weights.json. If it holds a model, write PROVIDER:NAME:WEIGHTS: "
             f"lookalike weights pull OpenClip:NAME:{folder} --to {to}",
             ExitCode.USAGE,
         )
+    _check_goal(to)
     cache_dir = (data_dir / "weights").resolve()
     _tell(lambda: copy_place(str(folder), cache_dir, to), output)
+
+
+def _check_folder(folder: Path) -> None:
+    """Raises Failure if it cannot hold a model."""
+    path = folder.expanduser()
+    if not path.exists():
+        wrong = "does not exist"
+    elif not path.is_dir():
+        wrong = "is a file"
+    elif not any(path.iterdir()):
+        wrong = "is empty"
+    else:
+        return
+    raise Failure(
+        f"{folder} {wrong}: name a folder that `lookalike weights pull` wrote", ExitCode.USAGE
+    )
+
+
+def _check_goal(to: str) -> None:
+    """Raises Failure for a folder that cannot be written, before anything is fetched."""
+    import os
+
+    from lookalike_serving.embed.places.address import is_elsewhere
+
+    if is_elsewhere(to):
+        return
+    path = Path(to).expanduser().absolute()
+    there = next(each for each in (path, *path.parents) if each.exists())
+    if not there.is_dir():
+        raise Failure(f"--to {to}: {there} is a file: name a folder", ExitCode.USAGE)
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise Failure(
+            f"--to {to}: this user may not write in {there}: name another folder, or change its "
+            "permissions",
+            ExitCode.USAGE,
+        )
 
 
 def _check_installed() -> None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -34,14 +34,22 @@ log = logging.getLogger("lookalike.service")
 
 _MOST_NAMED = 5
 GRACE_SECONDS = 5.0
-"""Delay before closing what running requests may still use."""
+"""Least delay before closing what running requests may still use."""
 
 
 class Adoption:
     """Changes the configuration of one service, one change at a time."""
 
-    def __init__(self, service: Service, *, grace_seconds: float = GRACE_SECONDS) -> None:
+    def __init__(
+        self,
+        service: Service,
+        requests_over: Callable[[], Awaitable[object]] | None = None,
+        *,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        """`requests_over` returns when the requests that are in progress are over."""
         self._service = service
+        self._requests_over = requests_over
         self._grace_seconds = grace_seconds
         self._changing = asyncio.Lock()
         self._closing: dict[asyncio.Task[None], Path | None] = {}
@@ -138,14 +146,14 @@ class Adoption:
         for state in states:
             if not any(state.index is each.index for each in used):
                 self._later(state.index.close(), state.config.index.path)
-        for model, embedder in list(service.models.items()):
-            if not any(embedder is each.embedder for each in used):
-                del service.models[model]
-                self._later(asyncio.to_thread(embedder.close), None)
+        for ending in service.forget_models(service.models.values()):
+            self._later(ending, None)
 
     def _later(self, closing: Coroutine[Any, Any, None], frees: Path | None) -> None:
         async def close() -> None:
             try:
+                if self._requests_over is not None:
+                    await self._requests_over()
                 await asyncio.sleep(self._grace_seconds)
             finally:
                 with suppress(IndexFailure, OSError):  # it is not used any more

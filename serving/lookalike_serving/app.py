@@ -124,7 +124,9 @@ class Retriever:
         from lookalike_serving.adoption import Adoption
 
         if self._adoption is None:
-            self._adoption = Adoption(self._service)
+            assert self._api is not None
+            traffic: Traffic = self._api.state.traffic
+            self._adoption = Adoption(self._service, traffic.requests_over)
         try:
             in_force = await change(self._adoption)
         except (ModelError, IndexFailure, OSError, ValueError) as failure:

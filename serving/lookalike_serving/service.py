@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,7 @@ from lookalike_serving.indexes.superseded import check_nothing_left
 from lookalike_serving.machine.cpus import usable_cpus
 from lookalike_serving.machine.disk import read_only
 from lookalike_serving.problems import Problem
+from lookalike_serving.together import to_its_end
 
 log = logging.getLogger("lookalike.service")
 
@@ -161,7 +162,7 @@ class Service:
         self._books: dict[IndexConfig, Index] = {}
         """The indexes of records that are not stored with the batches."""
         self._opening_books = asyncio.Lock()
-        self._tunings: list[Tuning] = []
+        self._tunings: dict[ModelSpec, Tuning] = {}
         self._canaries: dict[str, Vector] = {}
         self._threads = ThreadPoolExecutor(max(2, usable_cpus()), "service")
         self._document_locks = [asyncio.Lock() for _ in range(_LOCK_STRIPES)]
@@ -199,7 +200,7 @@ class Service:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         await self._remember_now()
-        for tuning in self._tunings:
+        for tuning in self._tunings.values():
             await asyncio.to_thread(tuning.close)
         self._tunings.clear()
         for embedder in self.models.values():
@@ -359,6 +360,8 @@ class Service:
                 if all(each.index.name != state.config.index.name for each in self.config.filling):
                     del self.filling[name]
                     await state.index.close()
+                    for ending in self.forget_models([state.embedder]):
+                        await ending
             tries += 1
             for wanted in self.config.filling:
                 if wanted.name in self.filling:
@@ -434,8 +437,23 @@ class Service:
                 random_weights=self.config.random_weights_for_benchmarks,
             )
             tuning.start(after=_TUNING_AFTER)
-            self._tunings.append(tuning)
+            self._tunings[collection.model] = tuning
         return embedder
+
+    def forget_models(
+        self, candidates: Iterable[BatchedEmbedder]
+    ) -> list[Coroutine[Any, Any, None]]:
+        """Those of them that no collection uses are not found any more.
+
+        Await what is returned: each ends one model when nobody waits for its embeddings, and gives
+        its memory back.
+        """
+        used = {
+            id(state.embedder) for state in (*self.collections.values(), *self.filling.values())
+        }
+        unused = {id(each) for each in candidates} - used
+        gone = [model for model, embedder in self.models.items() if id(embedder) in unused]
+        return [_ended(self.models.pop(model), self._tunings.pop(model, None)) for model in gone]
 
     async def _look_for_loss(self, collection: CollectionConfig, index: Index) -> None:
         name = collection.index.name
@@ -492,6 +510,23 @@ class Service:
             await asyncio.sleep(_REOPENING.after(tries))
             tries += 1
             await self._open_missing()
+
+
+async def _ended(embedder: BatchedEmbedder, tuning: Tuning | None) -> None:
+    """End a model that gets no new embeddings, when those that are under way are computed."""
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(2 * _LONGEST_WAIT_SECONDS):
+                while embedder.stats.under_way:  # noqa: ASYNC110 - its threads change it
+                    await asyncio.sleep(0.05)
+    finally:
+        await to_its_end(asyncio.to_thread(_close, embedder, tuning))
+
+
+def _close(embedder: BatchedEmbedder, tuning: Tuning | None) -> None:
+    if tuning is not None:
+        tuning.close()
+    embedder.close()
 
 
 def refuse_open_doors(config: ServingConfig) -> None:

@@ -64,6 +64,12 @@ def test_the_commands_of_the_page_copy_a_model_to_every_place(
         (("pull", "VITB", "--to", "x"), 2, "MODEL: there is no model 'VITB': write a name of"),
         (("pull", "Demo", "--to", "x"), 1, "there is nothing to copy"),
         (("push", ".", "--to", "x"), 2, "weights pull OpenClip:NAME:. --to x"),
+        (("push", "./none", "--to", "x"), 2, "none does not exist: name a folder that"),
+        (("push", "./file", "--to", "x"), 2, "file is a file: name a folder that"),
+        (("push", "./empty", "--to", "x"), 2, "empty is empty: name a folder that"),
+        (("pull", "./none", "--to", "x"), 2, "none does not exist: name a folder that"),
+        (("pull", ".", "--to", "x"), 2, ". has no weights.json: name a folder that"),
+        (("pull", "Demo", "--to", "./file/x"), 2, "file is a file: name a folder"),
     ],
 )
 def test_what_cannot_be_copied_says_what_to_do(
@@ -75,6 +81,8 @@ def test_what_cannot_be_copied_says_what_to_do(
     told: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "empty").mkdir()
     ran = lookalike("weights", *arguments)
     assert (ran.code, told in ran.err) == (code, True), ran.err
     assert not (tmp_path / "x").exists()

@@ -70,6 +70,20 @@ async def test_a_request_counts_once_its_body_is_there_and_until_it_is_answered(
     assert counts == [(1, 0), (1, 0), (0, 1), (0, 0)]
 
 
+async def test_requests_are_over_when_those_in_progress_are_whatever_comes_then() -> None:
+    traffic = Traffic()
+    those = [traffic.enter(scope_of("POST")) for _ in range(2)]
+    over = asyncio.create_task(traffic.requests_over())
+    await asyncio.sleep(0)
+    traffic.enter(scope_of("POST"))
+    those[0].leave()
+    await asyncio.sleep(WAIT)
+    assert not over.done()
+    those[1].leave()
+    async with asyncio.timeout(10):
+        await over
+
+
 async def test_a_request_without_a_body_counts_at_once() -> None:
     traffic = Traffic()
     visit = traffic.enter(scope_of("GET"))

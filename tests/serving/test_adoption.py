@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import time
+import weakref
 from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -36,7 +40,7 @@ from lookalike_serving.images import ImageFile
 from lookalike_serving.images.holders import holder_of
 from lookalike_serving.index.filters.operators import condition
 from lookalike_serving.index.filters.tree import unindexed_keys
-from lookalike_serving.index.protocol import IndexMismatch, IndexUnavailable, Point
+from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexUnavailable, Point
 from lookalike_serving.service import Service
 
 LATER = "9999-01-01T00:00:00.000Z"
@@ -336,6 +340,72 @@ async def test_a_models_precision_changes_over_the_same_index(
     assert after.index is before.index
     assert after.embedder is not before.embedder
     assert list(service.models) == [exact]
+
+
+class Slow:
+    """A model that takes a while for each batch."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._embedder, name)
+
+    def embed_texts(self, texts: list[str]) -> Any:
+        time.sleep(0.05)
+        return self._embedder.embed_texts(texts)
+
+
+async def test_a_former_model_answers_whoever_waits_for_it_and_gives_its_memory_back(
+    service: Service, adoption: Adoption, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    former = service.collections["shop"].embedder
+    monkeypatch.setattr(former, "_embedder", Slow(former._embedder))
+    waiting = [asyncio.create_task(former.embed_text(f"red mug {n}")) for n in range(200)]
+    await asyncio.sleep(0)
+    exact = ModelSpec(provider=Provider.DEMO, precision=Precision.FP32)
+    await adoption.take(config(tmp_path, collection(tmp_path, "shop", model=exact)))
+    assert all(len(vector) for vector in await asyncio.gather(*waiting))
+    await adoption.close_now()
+    monkeypatch.undo()
+    held = weakref.ref(former)
+    del former, waiting
+    gc.collect()
+    assert held() is None
+
+
+async def test_nothing_is_closed_while_a_request_may_use_it(
+    service: Service, tmp_path: Path
+) -> None:
+    over = asyncio.Event()
+    adoption = Adoption(service, over.wait, grace_seconds=0)
+    former = service.collections["shop"]
+    other = collection(tmp_path, "shop", "shop-00000002")
+    await adoption.take(config(tmp_path, other))
+    await asyncio.sleep(0.05)
+    assert (await former.index.info()).points == 0
+    over.set()
+    await asyncio.sleep(0.05)
+    await adoption.close_now()
+    with pytest.raises(IndexFailure):
+        await former.index.info()
+
+
+async def test_a_change_that_is_taken_back_leaves_no_model(
+    service: Service, tmp_path: Path
+) -> None:
+    exact = ModelSpec(provider=Provider.DEMO, precision=Precision.FP32)
+    before = config(tmp_path, collection(tmp_path, "shop"))
+    later = collection(tmp_path, "shop", "shop-00000002", model=exact)
+    service.take(light_of(before.model_copy(update={"filling": (later,)})))
+    async with asyncio.timeout(30):
+        while "shop" not in service.filling:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        assert len(service.models) == 2
+        service.take(light_of(before))
+        while len(service.models) == 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    assert exact not in service.models
 
 
 async def test_what_needs_a_restart_is_refused(

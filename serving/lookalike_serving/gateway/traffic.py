@@ -16,6 +16,8 @@ from lookalike_serving.gateway.headers import has_body
 _API = "/v1/"
 _INTERNAL = "/internal/"
 _POLL_SECONDS = 0.05
+_LONGEST_SECONDS = 60.0
+"""What a request may still use is not kept for longer, whatever the request waits for."""
 
 
 class Traffic:
@@ -32,6 +34,8 @@ class Traffic:
         self.draining = False
         """Whether readiness is denied, so that no new request arrives."""
         self.internal = 0
+        self.visits: set[Visit] = set()
+        """All that are in progress."""
 
     def enter(self, scope: Scope) -> Visit:
         return Visit(self, scope)
@@ -50,6 +54,13 @@ class Traffic:
             await asyncio.sleep(_POLL_SECONDS)
         return self._under_way
 
+    async def requests_over(self) -> None:
+        """Returns when every request that is in progress now is over, or after a minute."""
+        those = set(self.visits)
+        until = time.monotonic() + _LONGEST_SECONDS
+        while those & self.visits and time.monotonic() < until:  # noqa: ASYNC110 - as `drain` does
+            await asyncio.sleep(_POLL_SECONDS)
+
     @property
     def _under_way(self) -> int:
         return self.receiving + self.in_flight + self.internal
@@ -67,6 +78,7 @@ class Visit:
         self.since = time.perf_counter()
         """When its answer was begun: its body was there, or it is answered without."""
         self._count(receiving=1)
+        traffic.visits.add(self)
         self._note()
         if not has_body(scope):
             self.received()
@@ -92,6 +104,7 @@ class Visit:
             self._count(receiving=-1, in_flight=1)
 
     def leave(self) -> None:
+        self._traffic.visits.discard(self)
         if self._received:
             self._count(in_flight=-1)
         else:
