@@ -112,7 +112,9 @@ class Running:
         """Whether a JSON body is what the description allows."""
         described = self._document["paths"][path][method.lower()].get("requestBody", {})
         media = described.get("content", {}).get(case.media_type or "")
-        if media is None or "json" not in case.media_type or not isinstance(case.body, dict):
+        if media is None or "json" not in case.media_type:
+            return False
+        if not isinstance(case.body, dict | list):
             return False
         whole = {**media["schema"], "components": self._document["components"]}
         return bool(jsonschema_rs.validator_for(whole).is_valid(case.body))

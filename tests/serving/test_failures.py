@@ -20,6 +20,7 @@ from lookalike_serving.problems import Problem
 _NOT_OF_THE_SERVICE = {
     # Never reach a caller or end a run: who calls catches them.
     "lookalike_serving.gateway.notices.NotUnderstood",
+    "lookalike_serving.gateway.wanted.CallerLeft",
     "lookalike_serving.images.exif._Bad",
     "lookalike_serving.images.fetch._Forbidden",
     "lookalike_serving.images.isolated._WentIdle",
