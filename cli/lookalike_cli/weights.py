@@ -76,14 +76,11 @@ def pull(
     _check_goal(to)
     cache_dir = (data_dir / "weights").resolve()
     if model is not None and model[:1] in (".", "/", "~"):
-        folder = Path(model)
-        _check_folder(folder)
-        if not is_place(model):
-            raise Failure(
-                f"{folder} has no weights.json: name a folder that `lookalike weights pull` wrote, "
-                f"or write PROVIDER:NAME:WEIGHTS, such as OpenClip:NAME:{folder}",
-                ExitCode.USAGE,
-            )
+        _check_folder(
+            Path(model),
+            ": name a folder that `lookalike weights pull` wrote, or write PROVIDER:NAME:WEIGHTS, "
+            f"such as OpenClip:NAME:{model}",
+        )
     if model is not None and is_place(model):
         source = model
         _tell(lambda: copy_place(source, cache_dir, to), output)
@@ -104,22 +101,22 @@ def push(
     Each file is compared with its checksum first. What is there already is not written again.
     """
     _check_installed()
-    from lookalike_serving.embed.places.copying import copy_place, is_place
+    from lookalike_serving.embed.places.copying import copy_place
 
-    _check_folder(folder)
-    if not is_place(str(folder)):
-        raise Failure(
-            f"{folder} has no weights.json. If it holds a model, write PROVIDER:NAME:WEIGHTS: "
-            f"lookalike weights pull OpenClip:NAME:{folder} --to {to}",
-            ExitCode.USAGE,
-        )
+    _check_folder(
+        folder,
+        ". If it holds a model, write PROVIDER:NAME:WEIGHTS: "
+        f"lookalike weights pull OpenClip:NAME:{folder} --to {to}",
+    )
     _check_goal(to)
     cache_dir = (data_dir / "weights").resolve()
     _tell(lambda: copy_place(str(folder), cache_dir, to), output)
 
 
-def _check_folder(folder: Path) -> None:
-    """Raises Failure if it cannot hold a model."""
+def _check_folder(folder: Path, without: str) -> None:
+    """Raises Failure unless `pull` wrote it. `without`: what to do if it has no manifest."""
+    from lookalike_serving.embed.places.copying import is_place
+
     path = folder.expanduser()
     if not path.exists():
         wrong = "does not exist"
@@ -127,6 +124,8 @@ def _check_folder(folder: Path) -> None:
         wrong = "is a file"
     elif not any(path.iterdir()):
         wrong = "is empty"
+    elif not is_place(str(folder)):
+        raise Failure(f"{folder} has no weights.json{without}", ExitCode.USAGE)
     else:
         return
     raise Failure(
