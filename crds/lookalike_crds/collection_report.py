@@ -16,6 +16,10 @@ class CollectionReport(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
+    index: str | None = None
+    """The name of the one from which it answers."""
+    not_switched: str | None = None
+    """Why it does not answer from the one that the configuration names, if that is not open."""
     last_duplicate_scan: DuplicateScanStatus | None = None
     similarity: SimilarityStatus | None = None
     search_settings: SearchSettingsStatus | None = None

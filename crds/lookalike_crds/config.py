@@ -5,9 +5,9 @@ them: no environment variables, no shared modules. Both carry `version`, and a p
 reads a version it does not know refuses to start and says which one it knows.
 
 A ServingConfig has two parts. The light one – what searches default to, how collections are
-weighted, the rate limit, the public address, the sources whose changes are followed – a serving
-process takes while it runs; anything else needs a new one. `heavy_digest` is equal for two configs
-exactly where one process may go from one to the other.
+weighted, the rate limit, the public address, the sources whose changes are followed, the Edge index
+of a collection and its model – a serving process takes while it runs; anything else needs a new
+one. `heavy_digest` is equal for two configs exactly where one process may go from one to the other.
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ from lookalike_crds.retriever import CollectionRef, SearchSpec
 from lookalike_crds.sources import SourceSpec
 
 CONFIG_VERSION: Literal[1] = 1
+_NOT_TOLD = ""
+"""Name of an index that another part of the configuration tells."""
 
 
 class Config(BaseModel):
@@ -89,6 +91,11 @@ class IndexConfig(Config):
         description="Qdrant: an index of an earlier name, which is used instead of `name` where it "
         "is there and is not another's.",
     )
+
+    @property
+    def is_told(self) -> bool:
+        """False in the heavy part of a configuration: the light part tells which index it is."""
+        return self.name != _NOT_TOLD
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -213,6 +220,17 @@ class ServingConfig(Config):
     )
 
 
+class Answering(Config):
+    """The Edge index from which a collection answers, and the model that has filled it.
+
+    The one process that has the index open opens another beside it, and switches.
+    """
+
+    collection: Name
+    model: ModelSpec
+    index: IndexConfig
+
+
 class LightConfig(Config):
     """The part of a ServingConfig that a running process takes in place."""
 
@@ -220,13 +238,15 @@ class LightConfig(Config):
     rate_limit_per_second: float | None = Field(default=None, gt=0)
     public_url: str | None = None
     sources: tuple[CollectionSources, ...] = ()
+    answering: tuple[Answering, ...] = ()
     filling: tuple[CollectionConfig, ...] = ()
     removed: tuple[IndexConfig, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """As Ray Serve's `user_config` carries it."""
         # Left out where they say nothing: a change of them is rare.
-        silent = {name for name in ("filling", "removed") if not getattr(self, name)}
+        rare = ("answering", "filling", "removed")
+        silent = {name for name in rare if not getattr(self, name)}
         return self.model_dump(mode="json", by_alias=True, exclude=silent)
 
 
@@ -237,6 +257,11 @@ def light_of(config: ServingConfig) -> LightConfig:
         rate_limit_per_second=config.access.rate_limit_per_second,
         public_url=config.http.public_url,
         sources=config.sources,
+        answering=tuple(
+            Answering(collection=each.name, model=each.model, index=each.index)
+            for each in config.collections
+            if each.index.engine is Engine.EDGE and each.index.is_told
+        ),
         filling=config.filling,
         removed=config.removed,
     )
@@ -248,9 +273,16 @@ def heavy_of(config: ServingConfig) -> ServingConfig:
     Which sources there are matters to whoever makes an index alone, and what is asked of a change
     of the model to whoever carries it out: they restart nothing.
     """
-    light = {"sources": None, "gate": None, "keep_previous": KEEP_PREVIOUS}
-    collections = tuple(c.model_copy(update=light) for c in config.collections)
+    collections = tuple(map(_heavy, config.collections))
     return with_light(config.model_copy(update={"collections": collections}), LightConfig())
+
+
+def _heavy(collection: CollectionConfig) -> CollectionConfig:
+    light: dict[str, Any] = {"sources": None, "gate": None, "keep_previous": KEEP_PREVIOUS}
+    if collection.index.engine is Engine.EDGE:
+        light["model"] = ModelSpec()
+        light["index"] = collection.index.model_copy(update={"name": _NOT_TOLD, "path": None})
+    return collection.model_copy(update=light)
 
 
 def with_light(config: ServingConfig, light: LightConfig) -> ServingConfig:
@@ -265,8 +297,10 @@ def with_light(config: ServingConfig, light: LightConfig) -> ServingConfig:
                 f"retriever {retriever.name} searches collection {missing}, which is not served "
                 f"here ({', '.join(sorted(served)) or 'none is'}): that needs a restart"
             )
+    answering = {each.collection: each for each in light.answering}
     return config.model_copy(
         update={
+            "collections": tuple(_answered(c, answering.get(c.name)) for c in config.collections),
             "retrievers": light.retrievers,
             "access": config.access.model_copy(
                 update={"rate_limit_per_second": light.rate_limit_per_second}
@@ -277,6 +311,12 @@ def with_light(config: ServingConfig, light: LightConfig) -> ServingConfig:
             "removed": light.removed,
         }
     )
+
+
+def _answered(collection: CollectionConfig, by: Answering | None) -> CollectionConfig:
+    if by is None or collection.index.engine is not Engine.EDGE:
+        return collection
+    return collection.model_copy(update={"model": by.model, "index": by.index})
 
 
 def heavy_digest(config: ServingConfig) -> str:

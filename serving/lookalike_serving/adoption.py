@@ -14,11 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 from lookalike_crds.config import CollectionConfig, ServingConfig, light_of, with_light
 from lookalike_crds.config_changes import Work, needs_restart, place_of, work_of
@@ -33,27 +31,14 @@ from lookalike_serving.together import to_its_end
 log = logging.getLogger("lookalike.service")
 
 _MOST_NAMED = 5
-GRACE_SECONDS = 5.0
-"""Least delay before closing what running requests may still use."""
 
 
 class Adoption:
     """Changes the configuration of one service, one change at a time."""
 
-    def __init__(
-        self,
-        service: Service,
-        requests_over: Callable[[], Awaitable[object]] | None = None,
-        *,
-        grace_seconds: float = GRACE_SECONDS,
-    ) -> None:
-        """`requests_over` returns when the requests that are in progress are over."""
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._requests_over = requests_over
-        self._grace_seconds = grace_seconds
         self._changing = asyncio.Lock()
-        self._closing: dict[asyncio.Task[None], Path | None] = {}
-        """With the folder that becomes free by it."""
 
     async def take(self, wanted: ServingConfig, *, leave_behind: bool = False) -> ServingConfig:
         """Continue with `wanted`; returns the configuration that is then in force.
@@ -68,7 +53,7 @@ class Adoption:
             if (reason := needs_restart(service.config, wanted)) is not None:
                 raise ValueError(reason)
             with_light(wanted, light_of(wanted))  # raises where a retriever names what is not there
-            await self._until_free(each.index.path for each in wanted.collections)
+            await service.closing.until_free(each.index.path for each in wanted.collections)
             change = _Change(service, wanted, leave_behind)
             try:
                 await change.open()
@@ -99,11 +84,12 @@ class Adoption:
             service.config = without_filling(
                 _with_collection(service.config, state.config), collection
             )
-            service.collections[collection] = service.filling.pop(collection)
-            service.failures.pop(collection, None)
+            service.answer_from(service.filling.pop(collection))
             if before is not None:
                 # Requests that began before this moment still write into the former index.
-                self._later(self._closed_level(before, state, since), before.config.index.path)
+                service.closing.later(
+                    self._closed_level(before, state, since), before.config.index.path
+                )
             self._close_unused(())
             return service.config
 
@@ -142,41 +128,9 @@ class Adoption:
     def _close_unused(self, states: Iterable[CollectionState]) -> None:
         """Close these indexes, and models that nothing uses any more, in a while."""
         service = self._service
-        used = [*service.collections.values(), *service.filling.values()]
-        for state in states:
-            if not any(state.index is each.index for each in used):
-                self._later(state.index.close(), state.config.index.path)
+        service.leave(*states)
         for ending in service.forget_models(service.models.values()):
-            self._later(ending, None)
-
-    def _later(self, closing: Coroutine[Any, Any, None], frees: Path | None) -> None:
-        async def close() -> None:
-            try:
-                if self._requests_over is not None:
-                    await self._requests_over()
-                await asyncio.sleep(self._grace_seconds)
-            finally:
-                with suppress(IndexFailure, OSError):  # it is not used any more
-                    await closing
-
-        task = asyncio.ensure_future(close())
-        self._closing[task] = frees
-        task.add_done_callback(lambda done: self._closing.pop(done, None))
-
-    async def close_now(self) -> None:
-        """Close at once what is about to be closed, without the grace."""
-        waiting = list(self._closing)
-        for task in waiting:
-            task.cancel()
-        if waiting:
-            await asyncio.wait(waiting)
-
-    async def _until_free(self, paths: Iterable[Path | None]) -> None:
-        """What is about to be closed is awaited before it is opened again."""
-        wanted = {path for path in paths if path is not None}
-        waiting = [task for task, path in self._closing.items() if path in wanted]
-        if waiting:
-            await asyncio.wait(waiting)
+            service.closing.later(ending)
 
 
 class _Change:
@@ -214,23 +168,12 @@ class _Change:
             case Work.ANOTHER_INDEX:
                 await self._beside(live, config)
             case Work.FIELDS | Work.REOPENING if isinstance(live.index, EdgeIndex):
-                self._states[name] = await self._over_same_index(live, config)
+                self._states[name] = await self._service.over_same_index(live, config)
                 self._in_place.append((live, config))
             case Work.FIELDS | Work.REOPENING:
                 self._states[name] = await self._opening(config)
             case _:
-                self._states[name] = await self._over_same_index(live, config)
-
-    async def _over_same_index(
-        self, live: CollectionState, config: CollectionConfig
-    ) -> CollectionState:
-        embedder = await self._service.embedder_of(config)
-        if embedder.info.fingerprint != live.embedder.info.fingerprint:
-            raise IndexMismatch(
-                f"collection {config.name}: the model now returns other vectors than those in "
-                "its index: if its weights were replaced, store them under another path"
-            )
-        return CollectionState(config, live.index, embedder, live.hashes)
+                self._states[name] = await self._service.over_same_index(live, config)
 
     async def _beside(self, live: CollectionState, config: CollectionConfig) -> None:
         """Another index: it answers once it is filled; at once where nothing can fill it."""
@@ -256,15 +199,9 @@ class _Change:
     ) -> CollectionState:
         path = config.index.path
         makes = path is not None and not (path / MANIFEST).exists()
-        used = (*self._service.collections.values(), *self._service.filling.values())
-        beside = {
-            each.config.index.path: each.index
-            for each in used
-            if each.config.index.path is not None
-        }
         if leave_behind is None:
             leave_behind = self._leave_behind
-        state = await self._service.open(config, beside, leave_behind=leave_behind)
+        state = await self._service.open(config, leave_behind=leave_behind)
         self._opened.append((state, makes))
         return state
 

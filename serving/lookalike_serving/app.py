@@ -25,6 +25,7 @@ from lookalike_crds.image_collection import Engine
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_serving.answering import Health
 from lookalike_serving.embed.protocol import ModelError
+from lookalike_serving.following import as_of
 from lookalike_serving.gateway.api import create_api
 from lookalike_serving.gateway.traffic import Traffic
 from lookalike_serving.index.protocol import IndexFailure
@@ -62,8 +63,9 @@ class Retriever:
         health: Health | None = None,
         takes_changes: bool = False,
     ) -> None:
-        """`config`: a ServingConfig as JSON. `config_file`: the file it is from, to be followed;
-        with `takes_changes` the whole of it may have changed when a replica is started again.
+        """`config`: a ServingConfig as JSON. `config_file`: the file it is from, to be followed.
+        With `takes_changes`, whoever writes the file calls `take` instead, and the whole of it may
+        have changed when a replica is started again.
 
         `metrics_port`: where this very replica tells its metrics. `/metrics` behind Serve's ingress
         is whichever replica's the request happens to reach. `health`: what makes a replica healthy
@@ -73,30 +75,36 @@ class Retriever:
         listen_on_this_node()
         self._metrics_port = metrics_port
         self._health = health
-        self._config_file = None if config_file is None else Path(config_file)
-        if takes_changes and self._config_file is not None:
-            config = self._config_file.read_text("utf-8")
+        file = None if config_file is None else Path(config_file)
+        if takes_changes and file is not None:
+            config, file = file.read_text("utf-8"), None
         self._config = ServingConfig.model_validate_json(config)
+        self._followed = file
+        if file is not None:
+            self._config = as_of(file, self._config)
         self._adoption: Adoption | None = None
         self._api: FastAPI | None = None
         self._configured = False
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         self._api = create_api(
-            lambda: Service.start(self._config, self._config_file), echo_request_id=False
+            lambda: Service.start(self._config, self._followed), echo_request_id=False
         )
         if self._metrics_port is not None:
             _tell_metrics(self._api, self._metrics_port)
         return self._api
 
-    def reconfigure(self, light: dict[str, Any]) -> None:
+    async def reconfigure(self, light: dict[str, Any]) -> None:
         """Serve's `user_config`: a LightConfig as JSON, at the start and whenever it changes.
 
-        Raises ValueError for a wrong one at the start, so that the deployment fails and says why;
-        a wrong one later is logged, and the last one stays in force.
+        Returns at the start when all that it names is open. Raises ValueError for a wrong one at
+        the start, so that the deployment fails and says why; a wrong one later is logged, and the
+        last one stays in force.
         """
         try:
             self._service.take(LightConfig.model_validate(light))
+            if not self._configured:
+                await self._service.open_told()
         except ValueError as failure:
             if not self._configured:
                 raise
@@ -124,9 +132,7 @@ class Retriever:
         from lookalike_serving.adoption import Adoption
 
         if self._adoption is None:
-            assert self._api is not None
-            traffic: Traffic = self._api.state.traffic
-            self._adoption = Adoption(self._service, traffic.requests_over)
+            self._adoption = Adoption(self._service)
         try:
             in_force = await change(self._adoption)
         except (ModelError, IndexFailure, OSError, ValueError) as failure:
@@ -179,8 +185,8 @@ def build_app(
 ) -> serve.Application:
     """The application for `serve.run`.
 
-    A replica follows the light part of `config_file`. `takes_changes`: somebody changes the rest of
-    it, too, and calls `take` then. `num_gpus`: of each replica.
+    A replica follows the light part of `config_file`. `takes_changes`: whoever changes it calls
+    `take` instead. `num_gpus`: of each replica.
     """
     actor_options = {"num_gpus": num_gpus} if num_gpus else {}
     deployment = deployment_for(config).options(ray_actor_options=actor_options)

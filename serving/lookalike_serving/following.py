@@ -13,7 +13,7 @@ from typing import Protocol
 
 from pydantic import ValidationError
 
-from lookalike_crds.config import LightConfig, ServingConfig, heavy_digest, light_of
+from lookalike_crds.config import LightConfig, ServingConfig, heavy_digest, light_of, with_light
 
 log = logging.getLogger("lookalike.config")
 
@@ -49,12 +49,21 @@ async def follow(path: Path, service: Follower, *, poll_seconds: float = POLL_SE
         await asyncio.sleep(poll_seconds)
 
 
+def as_of(path: Path, config: ServingConfig) -> ServingConfig:
+    """What a process begins with that was told `config` when its server started: the file may have
+    changed since, and the Edge index that it named then may be gone."""
+    try:
+        return with_light(config, light_of(ServingConfig.model_validate_json(path.read_bytes())))
+    except (OSError, ValueError):
+        return config  # `follow` tells what is wrong with it
+
+
 def _take(content: bytes, service: Follower) -> None:
     wanted = ServingConfig.model_validate_json(content)
     light = light_of(wanted)
     if light != light_of(service.config):
         service.take(light)
-        log.info("applied the search defaults, weights and limits of the changed configuration")
+        log.info("applied what the changed configuration changes without a restart")
     if heavy_digest(wanted) != heavy_digest(service.config):
         log.warning(
             "the changed configuration differs in parts that take effect with the next start"

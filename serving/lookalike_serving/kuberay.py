@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from lookalike_crds.config import ServingConfig, heavy_of
+from lookalike_crds.config import LightConfig, ServingConfig, with_light
 from lookalike_serving.service import refuse_open_doors
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def build(args: Mapping[str, Any]) -> serve.Application:
     from lookalike_serving.answering import Health
     from lookalike_serving.app import deployment_for
 
-    heavy = heavy_of(config_of(args))
+    heavy = with_light(config_of(args), LightConfig())
     port = args.get("metrics_port")
     # A pod is ready as soon as Serve calls its replica healthy: that means that it answers.
     return deployment_for(heavy).bind(heavy.model_dump_json(by_alias=True), None, port, Health())

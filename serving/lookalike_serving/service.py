@@ -14,9 +14,9 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -45,8 +45,10 @@ from lookalike_crds.failures import (
 )
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_crds.lost import what_was_lost
+from lookalike_crds.naming import described
 from lookalike_serving.books.record import Scope
 from lookalike_serving.books.store import Books, delete_all
+from lookalike_serving.closing import Closing
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.execution.background import Tuning
 from lookalike_serving.embed.load import load_embedder
@@ -57,7 +59,7 @@ from lookalike_serving.images import ImageFetcher, ImageStore
 from lookalike_serving.images.buckets import Buckets
 from lookalike_serving.images.reader import for_callers
 from lookalike_serving.index.open import open_index, open_payload_index
-from lookalike_serving.index.protocol import Index, IndexFailure, Query, Vector
+from lookalike_serving.index.protocol import Index, IndexFailure, IndexMismatch, Query, Vector
 from lookalike_serving.index.unfit import retyped_warnings
 from lookalike_serving.indexes.hashes import StoredHashes, check_installed
 from lookalike_serving.indexes.left_behind import Kept, remove_former
@@ -169,8 +171,14 @@ class Service:
         self._reopening: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._remembering: asyncio.Task[None] | None = None
+        self.not_switched: dict[str, str] = {}
+        """Collections that answer as before, since what is to answer cannot be opened, and why."""
+        self.closing = Closing()
+        """Indexes and models that nothing uses any more."""
         self._opening: asyncio.Task[None] | None = None
-        """Opens the indexes that are to be filled."""
+        """Opens other indexes, while it runs, that are to answer or to be filled."""
+        self._changed = asyncio.Event()
+        """Other indexes are to answer or to be filled."""
 
     @classmethod
     async def start(cls, config: ServingConfig, config_file: Path | None = None) -> Service:
@@ -181,15 +189,12 @@ class Service:
         refuse_open_doors(config)
         with_light(config, light_of(config))  # raises where a retriever searches what is not there
         service = cls(config)
-        await service._open_missing()
+        await service.open_told()
         await service._delete_records_of_removed()
         if config_file is not None:
             service._following = asyncio.create_task(follow(config_file, service))
-        if service.failures or service._batches is None:
-            service._reopening = asyncio.create_task(service._reopen())
         service._remembering = asyncio.create_task(service._remember())
-        if config.filling or config.removed:
-            service._opening = asyncio.create_task(service._follow_filling())
+        service._follow_indexes()
         return service
 
     async def close(self) -> None:
@@ -199,6 +204,7 @@ class Service:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
+        await self.closing.now()
         await self._remember_now()
         for tuning in self._tunings.values():
             await asyncio.to_thread(tuning.close)
@@ -237,14 +243,18 @@ class Service:
         return {retriever.name: retriever for retriever in self.config.retrievers}
 
     def take(self, light: LightConfig) -> None:
-        """Continue with other search defaults, weights and limits; running requests keep theirs.
+        """Continue with other search defaults, weights, limits and Edge indexes; running requests
+        keep theirs.
 
-        Raises ValueError if a retriever searches a collection that is not served.
+        Raises ValueError if a retriever searches a collection that is not served, or if nothing
+        tells from which index a collection answers.
         """
-        self.config = with_light(self.config, light)
-        changes = self._filling_differs() or self.config.removed
-        if changes and (self._opening is None or self._opening.done()):
-            self._opening = asyncio.create_task(self._follow_filling())
+        config = with_light(self.config, light)
+        for each in config.collections:
+            if not each.index.is_told:
+                raise ValueError(f"`answering` does not name the index of collection {each.name}")
+        self.config = config
+        self._follow_indexes()
 
     def retriever(self, name: str) -> RetrieverConfig:
         """The retriever's config. Raises Problem 404 if there is none."""
@@ -320,8 +330,17 @@ class Service:
         digest = hashlib.blake2b(f"{collection}\x00{document_id}".encode(), digest_size=2).digest()
         return self._document_locks[int.from_bytes(digest, "big") % _LOCK_STRIPES]
 
+    async def open_told(self) -> None:
+        """Open what is not open, and go on trying in the background if that fails."""
+        await self._open_missing()
+        is_reopening = self._reopening is not None and not self._reopening.done()
+        if (self.failures or self._batches is None) and not is_reopening:
+            self._reopening = asyncio.create_task(self._reopen())
+
     async def _open_missing(self) -> None:
         for collection in self.config.collections:
+            if not collection.index.is_told:
+                continue
             if collection.name in self.collections or collection.name in self.reopening:
                 continue
             try:
@@ -344,44 +363,156 @@ class Service:
                 self.batches_failure = Failure.of(failure)
                 log.error("the store of batch records is not open: %s", failure)
 
-    def _filling_differs(self) -> bool:
-        """Whether other indexes are being filled than the configuration says."""
-        wanted = {each.name: each.index.name for each in self.config.filling}
-        return wanted != {name: state.config.index.name for name, state in self.filling.items()}
+    # -- other indexes and models than those that are open -----------------------------------------
 
-    async def _follow_filling(self) -> None:
-        """Open the indexes that the configuration says are to be filled, and close others.
+    def answer_from(self, state: CollectionState) -> None:
+        """The collection answers from this index and by this model from now on."""
+        self.collections[state.name] = state
+        self.failures.pop(state.name, None)
 
-        One that cannot be opened is tried again, and answers "unavailable" to ingestion until then.
+    def leave(self, *states: CollectionState) -> None:
+        """Close those of these indexes and models that nothing uses any more, in a while."""
+        used = [*self.collections.values(), *self.filling.values()]
+        for state in states:
+            if not any(state.index is each.index for each in used):
+                self.closing.later(state.index.close(), state.config.index.path)
+        for ending in self.forget_models(state.embedder for state in states):
+            self.closing.later(ending)
+
+    def _follow_indexes(self) -> None:
+        """Let the indexes that the configuration names answer and be filled: those that are open
+        from now on, others once they are."""
+        for wanted in self.config.collections:
+            filled = self.filling.get(wanted.name)
+            if filled is not None and _is_same(filled.config, wanted):
+                self._switch(replace(filled, config=wanted))
+        superseded = {c.name for c in self.config.collections if self._is_superseded(c)}
+        for name in self.not_switched.keys() - superseded:
+            del self.not_switched[name]
+        self._changed.set()
+        if (self._indexes_differ() or self.config.removed) and (
+            self._opening is None or self._opening.done()
+        ):
+            self._opening = asyncio.create_task(self._open_others())
+
+    def _switch(self, state: CollectionState) -> None:
+        """The collection answers from another index, or by its model in other settings. The former
+        index stays open if it is to be filled."""
+        name = state.name
+        former, filled = self.collections.get(name), self.filling.get(name)
+        if filled is not None and filled.index is state.index:
+            del self.filling[name]
+        self.answer_from(state)
+        self.not_switched.pop(name, None)
+        log.info(
+            "collection %s answers from index %s, with the model %s",
+            name,
+            state.config.index.name,
+            described(state.config.model),
+        )
+        if former is None:
+            return
+        for each in self.config.filling:
+            if _is_same(former.config, each) and name not in self.filling:
+                self.filling[name] = replace(former, config=each)
+        self.leave(former)
+
+    def _indexes_differ(self) -> bool:
+        """Whether other indexes answer or are filled than the configuration says."""
+        filling = {each.name: each.index.name for each in self.config.filling}
+        return any(map(self._is_superseded, self.config.collections)) or filling != {
+            name: state.config.index.name for name, state in self.filling.items()
+        }
+
+    def _is_superseded(self, wanted: CollectionConfig) -> bool:
+        """Whether something else answers in its place. One that is not open is `_reopen`ed."""
+        state = self.collections.get(wanted.name)
+        return state is not None and not _is_same(state.config, wanted)
+
+    async def _open_others(self) -> None:
+        """Open the indexes that the configuration says are to answer and to be filled, and close
+        others.
+
+        One that cannot be opened is tried again. Until then the former one answers, and ingestion
+        is told "unavailable".
         """
         tries = 0
-        while self._filling_differs():
+        while self._indexes_differ():
+            self._changed.clear()
+            tries += 1
+            for wanted in filter(self._is_superseded, self.config.collections):
+                await self._supersede(wanted)
             for name, state in list(self.filling.items()):
                 if all(each.index.name != state.config.index.name for each in self.config.filling):
                     del self.filling[name]
-                    await state.index.close()
-                    for ending in self.forget_models([state.embedder]):
-                        await ending
-            tries += 1
+                    self.leave(state)
             for wanted in self.config.filling:
-                if wanted.name in self.filling:
-                    continue
-                try:
-                    opened = await self.open(wanted, leave_behind=True)
-                except (ModelError, IndexFailure, OSError) as failure:
-                    log.error("the new index of %s is not open: %s", wanted.name, failure)
-                    continue
-                if wanted in self.config.filling and wanted.name not in self.filling:
-                    self.filling[wanted.name] = opened
-                else:  # it has changed in the meantime
-                    await opened.index.close()
-            if self._filling_differs():
-                await asyncio.sleep(_REOPENING.after(tries))
+                if wanted.name not in self.filling:
+                    await self._begin_filling(wanted)
+            if self._indexes_differ():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_REOPENING.after(tries)):
+                        await self._changed.wait()
+        await self.closing.until_free(index.path for index in self.config.removed)
         for index in self.config.removed:
             try:
                 await remove_former(self.config, index)
             except (Kept, IndexFailure, OSError) as failure:
                 log.warning("index %s is not deleted: %s", index.name, failure)
+
+    async def _supersede(self, wanted: CollectionConfig) -> None:
+        """Open what is to answer beside what answers, and switch to it."""
+        name = wanted.name
+        open_now = (self.collections.get(name), self.filling.get(name))
+        there = next((s for s in open_now if s and s.config.index == wanted.index), None)
+        try:
+            if there is not None:
+                state = await self.over_same_index(there, wanted)
+            else:
+                await self.closing.until_free([wanted.index.path])
+                state = await self.open(wanted)
+        except (ModelError, IndexFailure, OSError) as failure:
+            if self.not_switched.get(name) != (told := str(failure)):
+                log.error("collection %s keeps answering as before: %s", name, told)
+            self.not_switched[name] = told
+            return
+        if wanted in self.config.collections and self._is_superseded(wanted):
+            self._switch(state)
+        else:  # it has changed in the meantime
+            self.leave(state)
+
+    async def _begin_filling(self, wanted: CollectionConfig) -> None:
+        try:
+            await self.closing.until_free([wanted.index.path])
+            opened = await self.open(wanted, leave_behind=True)
+        except (ModelError, IndexFailure, OSError) as failure:
+            log.error("the new index of %s is not open: %s", wanted.name, failure)
+            return
+        if wanted in self.config.filling and wanted.name not in self.filling:
+            self.filling[wanted.name] = opened
+        else:  # it has changed in the meantime
+            self.leave(opened)
+
+    def _folders(self) -> dict[Path, Index]:
+        """The Edge indexes that are open, by their folders."""
+        used = (*self.collections.values(), *self.filling.values())
+        return {
+            each.config.index.path: each.index
+            for each in used
+            if each.config.index.path is not None
+        }
+
+    async def over_same_index(
+        self, live: CollectionState, config: CollectionConfig
+    ) -> CollectionState:
+        """What is open, with the model in other settings. Raises ModelError, IndexMismatch."""
+        embedder = await self.embedder_of(config)
+        if embedder.info.fingerprint != live.embedder.info.fingerprint:
+            raise IndexMismatch(
+                f"collection {config.name}: the model now returns other vectors than those in "
+                "its index: if its weights were replaced, store them under another path"
+            )
+        return CollectionState(config, live.index, embedder, live.hashes)
 
     def _report(self, collection: str, failure: Failure) -> None:
         if self.failures.get(collection) != failure:
@@ -391,21 +522,20 @@ class Service:
     async def open(
         self,
         collection: CollectionConfig,
-        beside: Mapping[Path, Index] | None = None,
         *,
         leave_behind: bool = False,
     ) -> CollectionState:
         """Load the model, if it is not in use already, and open or create the index.
 
-        `beside`: indexes that are open already. `leave_behind`: even where a new index leaves
-        documents behind. Raises ModelError, IndexFailure, OSError.
+        `leave_behind`: even where a new index leaves documents behind. Raises ModelError,
+        IndexFailure, OSError.
         """
         if collection.duplicates is not None:
             check_installed()
         embedder = await self.embedder_of(collection)
         info = embedder.info
         if not leave_behind:
-            await check_nothing_left(collection, self.config.data_dir, beside)
+            await check_nothing_left(collection, self.config.data_dir, self._folders())
         index = await open_index(collection, dimension=info.dimension, fingerprint=info.fingerprint)
         await self._look_for_loss(collection, index)
         for warning in await retyped_warnings(index, await index.info(), collection.fields):
@@ -510,6 +640,11 @@ class Service:
             await asyncio.sleep(_REOPENING.after(tries))
             tries += 1
             await self._open_missing()
+
+
+def _is_same(one: CollectionConfig, other: CollectionConfig) -> bool:
+    """Whether they answer alike: from the same index, by the same model."""
+    return (one.index, one.model) == (other.index, other.model)
 
 
 async def _ended(embedder: BatchedEmbedder, tuning: Tuning | None) -> None:

@@ -19,7 +19,8 @@ from lookalike_crds.config import (
     light_of,
     with_light,
 )
-from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
+from lookalike_crds.image_collection import Engine, ModelSpec, Provider, VectorSpec
+from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.retriever import CollectionRef, SearchSpec
 from lookalike_crds.stages import BoostStage
 
@@ -44,6 +45,7 @@ BASE = ServingConfig(
     batches_index=IndexConfig(engine=Engine.EDGE, name="batches", path=Path("/indexes/batches")),
 )
 
+OWNER = IndexOwner(cluster="here", name="shoes")
 LIGHT: dict[str, dict[str, Any]] = {
     "default of top_k": {"retrievers": (retriever(top_k=3),)},
     "default of min_score": {"retrievers": (retriever(min_score=0.5),)},
@@ -53,12 +55,29 @@ LIGHT: dict[str, dict[str, Any]] = {
     "weight of a collection": {"retrievers": (retriever(2.0),)},
     "rate limit": {"access": AccessConfig(rate_limit_per_second=5)},
     "public address": {"http": HttpConfig(public_url="https://search.example.com")},
+    "Edge index, of another model": {
+        "collections": (
+            collection("shoes").model_copy(
+                update={
+                    "model": ModelSpec(provider=Provider.TIMM, name="resnet18"),
+                    "index": collection("shoes-2").index,
+                }
+            ),
+        )
+    },
 }
 HEAVY: dict[str, dict[str, Any]] = {
     "another collection": {"collections": (collection("shoes"), collection("bags"))},
     "port": {"http": HttpConfig(port=9000)},
     "keys": {"access": AccessConfig(api_keys_file=Path("/keys"))},
     "image folders": {"image_roots": (Path("/images"),)},
+    "owner of an Edge index": {
+        "collections": (
+            collection("shoes").model_copy(
+                update={"index": collection("shoes").index.model_copy(update={"owner": OWNER})}
+            ),
+        )
+    },
 }
 
 
@@ -74,7 +93,28 @@ def test_a_light_change_leaves_the_digest_and_can_be_taken_over(change: dict[str
 def test_a_heavy_change_changes_the_digest(change: dict[str, Any]) -> None:
     wanted = BASE.model_copy(update=change)
     assert heavy_digest(wanted) != heavy_digest(BASE)
-    assert light_of(wanted) == light_of(BASE)
+    assert with_light(heavy_of(wanted), light_of(BASE)) != BASE
+
+
+def test_a_changed_model_of_an_index_on_a_server_needs_new_processes() -> None:
+    index = IndexConfig(engine=Engine.QDRANT, name="shoes", url="http://qdrant:6333")
+    before = BASE.model_copy(
+        update={"collections": (collection("shoes").model_copy(update={"index": index}),)}
+    )
+    model = ModelSpec(provider=Provider.TIMM, name="resnet18")
+    after = before.model_copy(
+        update={"collections": (before.collections[0].model_copy(update={"model": model}),)}
+    )
+    assert heavy_digest(after) != heavy_digest(before)
+    assert light_of(after).answering == ()
+
+
+def test_only_the_light_part_tells_which_edge_index_answers() -> None:
+    [heavy] = heavy_of(BASE).collections
+    assert not heavy.index.is_told
+    assert light_of(heavy_of(BASE)).answering == ()
+    [told] = with_light(heavy_of(BASE), light_of(BASE)).collections
+    assert told.index.is_told
 
 
 def test_both_parts_put_together_are_the_whole() -> None:

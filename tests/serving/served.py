@@ -40,7 +40,7 @@ class Server:
     def __init__(self, config: ServingConfig) -> None:
         run = config.data_dir / "run"
         run.mkdir(exist_ok=True)
-        path = self.config_file = run / "serving.json"
+        path = run / "serving.json"
         path.write_text(config.model_dump_json(by_alias=True))
         self._log = (run / "test.log").open("w")
         self._process = subprocess.Popen(

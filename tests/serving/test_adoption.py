@@ -7,18 +7,16 @@ import gc
 import time
 import weakref
 from collections.abc import AsyncIterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import pytest_asyncio
-from tests.support import configs
-from tests.support.configs import edge, retriever, serving_config
+from changing import ID, collection, config, loaded, store
 from tests.support.pictures import encoded, plain
 
-from lookalike_crds.config import CollectionConfig, ServingConfig, light_of
+from lookalike_crds.config import CollectionConfig, light_of
 from lookalike_crds.image_collection import (
     FieldSpec,
     FieldType,
@@ -27,14 +25,11 @@ from lookalike_crds.image_collection import (
     Provider,
     VectorSpec,
 )
-from lookalike_crds.ownership import IndexOwner
 from lookalike_serving import service as service_module
 from lookalike_serving.adoption import Adoption
 from lookalike_serving.documents.ids import point_id
-from lookalike_serving.documents.layout import Origin, payload
 from lookalike_serving.documents.stored import find_document, remove_document
 from lookalike_serving.documents.upload import store_document
-from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
 from lookalike_serving.images import ImageFile
 from lookalike_serving.images.holders import holder_of
@@ -44,23 +39,11 @@ from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexU
 from lookalike_serving.service import Service
 
 LATER = "9999-01-01T00:00:00.000Z"
-ID = "00000000-0000-0000-0000-00000000000{}"
-
-
-def collection(folder: Path, name: str, index: str = "", **changes: object) -> CollectionConfig:
-    owner = IndexOwner(cluster="here", name=name)
-    at = edge(folder, index or f"{name}-00000001", owner=owner)
-    return configs.collection(folder, name, index=at).model_copy(update=changes)
-
-
-def config(folder: Path, *collections: CollectionConfig, **changes: object) -> ServingConfig:
-    retrievers = tuple(retriever(f"find-{each.name}", each.name) for each in collections)
-    return serving_config(folder, *collections, retrievers=retrievers).model_copy(update=changes)
 
 
 @pytest_asyncio.fixture
 async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    monkeypatch.setattr(service_module, "load_embedder", _loaded)
+    monkeypatch.setattr(service_module, "load_embedder", loaded)
     service = await Service.start(config(tmp_path, collection(tmp_path, "shop")))
     yield service
     await service.close()
@@ -68,28 +51,8 @@ async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 @pytest.fixture
 def adoption(service: Service) -> Adoption:
-    return Adoption(service, grace_seconds=0)
-
-
-@cache
-def _load(model: ModelSpec) -> Embedder:
-    """Of all tests: it takes a second."""
-    return load_embedder(model, Path("weights"))
-
-
-def _loaded(model: ModelSpec, weights: Path, **options: object) -> Embedder:
-    if model.weights is not None:
-        raise ModelError(f"there is no file {model.weights}")
-    return _load(model)
-
-
-async def store(service: Service, name: str, number: int, source: str | None = None) -> None:
-    """One document with price 9, uploaded or of a source."""
-    state = service.collections[name]
-    vector = np.full(state.embedder.info.dimension, 0.1, dtype=np.float32)
-    origin = Origin(f"d{number}", "file:///d.jpg", source=source)
-    point = Point(ID.format(number), vector, payload({"price": 9}, origin))
-    await state.index.upsert([point])
+    service.closing.grace_seconds = 0
+    return Adoption(service)
 
 
 async def upload(service: Service, name: str) -> None:
@@ -210,7 +173,8 @@ async def test_what_was_uploaded_meanwhile_is_in_the_new_index_when_it_answers(
 async def test_what_arrives_at_the_last_moment_is_carried_over_too(
     service: Service, tmp_path: Path
 ) -> None:
-    adoption = Adoption(service, grace_seconds=3600)
+    service.closing.grace_seconds = 3600
+    adoption = Adoption(service)
     await upload(service, "first")
     await adoption.take(config(tmp_path, collection(tmp_path, "shop", "shop-00000002")))
     before = service.collections["shop"]
@@ -220,7 +184,7 @@ async def test_what_arrives_at_the_last_moment_is_carried_over_too(
     service.collections["shop"] = before
     await upload(service, "last")
     service.collections["shop"] = now
-    await adoption.close_now()
+    await service.closing.now()
     assert await now.index.count() == 2
     with pytest.raises(IndexUnavailable):
         await before.index.count()
@@ -366,7 +330,7 @@ async def test_a_former_model_answers_whoever_waits_for_it_and_gives_its_memory_
     exact = ModelSpec(provider=Provider.DEMO, precision=Precision.FP32)
     await adoption.take(config(tmp_path, collection(tmp_path, "shop", model=exact)))
     assert all(len(vector) for vector in await asyncio.gather(*waiting))
-    await adoption.close_now()
+    await service.closing.now()
     monkeypatch.undo()
     held = weakref.ref(former)
     del former, waiting
@@ -378,7 +342,8 @@ async def test_nothing_is_closed_while_a_request_may_use_it(
     service: Service, tmp_path: Path
 ) -> None:
     over = asyncio.Event()
-    adoption = Adoption(service, over.wait, grace_seconds=0)
+    service.closing.grace_seconds, service.closing.requests_over = 0, over.wait
+    adoption = Adoption(service)
     former = service.collections["shop"]
     other = collection(tmp_path, "shop", "shop-00000002")
     await adoption.take(config(tmp_path, other))
@@ -386,7 +351,7 @@ async def test_nothing_is_closed_while_a_request_may_use_it(
     assert (await former.index.info()).points == 0
     over.set()
     await asyncio.sleep(0.05)
-    await adoption.close_now()
+    await service.closing.now()
     with pytest.raises(IndexFailure):
         await former.index.info()
 

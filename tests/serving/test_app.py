@@ -6,11 +6,10 @@ import time
 
 import httpx
 import pytest
-from served import DOCUMENTS, START_SECONDS, Server, picture
+from served import DOCUMENTS, START_SECONDS, picture
 
-from lookalike_crds.config import ServingConfig, light_of
+from lookalike_crds.config import ServingConfig
 from lookalike_serving.machine import processes
-from lookalike_serving.machine.files import write_atomically
 from lookalike_serving.machine.rundir import RunDirectory
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -70,31 +69,3 @@ def test_metrics_come_from_the_replica(client: httpx.Client) -> None:
     text = client.get("/metrics").text
     assert 'lookalike_documents{collection="catalogue"} 3.0' in text
     assert 'route="/v1/collections/{collection}/documents"' in text
-
-
-def test_a_changed_config_file_is_taken_over_by_the_same_process(
-    server: Server, config: ServingConfig
-) -> None:
-    def started() -> str:
-        return next(
-            line
-            for line in server.client.get("/metrics").text.splitlines()
-            if line.startswith("process_start_time_seconds")
-        )
-
-    def found() -> int:
-        body = {"queries": [{"type": "text", "value": "a square"}]}
-        return len(server.client.post("/v1/retrievers/shop/search", json=body).json()["results"])
-
-    before = started()
-    assert found() == 3
-    (retriever,) = light_of(config).retrievers
-    search = retriever.search.model_copy(update={"top_k": 1})
-    changed = retriever.model_copy(update={"search": search})
-    wanted = config.model_copy(update={"retrievers": (changed,)})
-    write_atomically(server.config_file, wanted.model_dump_json(by_alias=True).encode())
-    deadline = time.monotonic() + START_SECONDS
-    while found() != 1:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert started() == before

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from served import serving_config
+from served import DOCUMENTS, picture, serving_config
 from tests.support.ports import free_port
 
 from lookalike_crds.config import LightConfig, ServingConfig, heavy_of, light_of
@@ -164,3 +164,30 @@ def test_search_defaults_change_without_another_replica(ray_service: RayService)
     assert 429 in answers
     own = httpx.get(f"http://127.0.0.1:{ray_service.metrics_port}/metrics").text
     assert "\nlookalike_requests_in_flight 0.0\n" in own
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_another_edge_index_answers_without_another_replica(ray_service: RayService) -> None:
+    config, started = ray_service.config, ray_service.started()
+
+    def documents() -> int | None:
+        answer = ray_service.client.get("/v1/collections/catalogue")
+        return int(answer.json()["documents"]) if answer.status_code == 200 else None
+
+    def deploy(**parts: object) -> None:
+        ray_service.deploy(light_of(config.model_copy(update=parts)))
+
+    [former] = config.collections
+    path = config.data_dir / "indexes" / "other"
+    at = former.index.model_copy(update={"name": "other", "path": path})
+    new = former.model_copy(update={"index": at})
+    deploy(filling=(new,))
+    ray_service.until(lambda: path.exists() and documents() == 0)
+    image = {"image": ("x.jpg", picture("red"))}
+    assert ray_service.client.post(DOCUMENTS, files=image).status_code == 201
+    assert documents() == 1
+    deploy(collections=(new,), filling=(former,))
+    ray_service.until(lambda: documents() == 0)
+    assert ray_service.client.get("/readyz").status_code == 200
+    assert ray_service.started() == started

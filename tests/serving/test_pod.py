@@ -20,7 +20,7 @@ from tests.support.pictures import plain
 from tests.support.ports import free_port
 
 from lookalike_crds.config import IndexConfig, IngestionConfig, ServingConfig
-from lookalike_crds.image_collection import Engine, ModelSpec, Provider
+from lookalike_crds.image_collection import Engine, ModelSpec, Precision, Provider
 from lookalike_crds.progress import RunResult, RunState
 from lookalike_crds.source_kinds import VolumeSource
 from lookalike_crds.sources import SourceSpec
@@ -187,6 +187,46 @@ def test_an_ingestion_pod_fills_its_index(pod: Pod, tmp_path: Path) -> None:
         files={"image": ("q", (mounted / "images" / "green.png").read_bytes())},
     ).json()
     assert found["results"][0]["document_id"] == "green.png"
+
+
+def test_a_changed_configuration_is_applied_by_the_same_process(pod: Pod) -> None:
+    """Search defaults, and an index of another model: filled beside the one that answers, then in
+    its place."""
+
+    def started() -> str:
+        lines = pod.client.get("/metrics").text.splitlines()
+        return next(line for line in lines if line.startswith("process_start_time_seconds"))
+
+    def changed(**parts: object) -> None:
+        nonlocal config
+        config = config.model_copy(update=parts)
+        (pod.mounted / "serving.json").write_text(config.model_dump_json(by_alias=True))
+
+    def documents() -> int:
+        assert pod.status() == 200
+        told = pod.client.get("/v1/collections/catalogue").json()
+        return int(told["documents"])
+
+    def default() -> int:
+        [retriever] = pod.client.get("/v1/retrievers").json()["items"]
+        return int(retriever["search"]["top_k"])
+
+    config, before = pod.config, started()
+    assert documents() == 3
+    [former], [retriever] = config.collections, config.retrievers
+    folder = pod.data / "indexes" / "other"
+    at = former.index.model_copy(update={"name": "other", "path": folder})
+    exact = ModelSpec(provider=Provider.DEMO, precision=Precision.FP32)
+    new = former.model_copy(update={"model": exact, "index": at})
+    search = retriever.search.model_copy(update={"top_k": 1})
+    changed(retrievers=(retriever.model_copy(update={"search": search}),), filling=(new,))
+    pod.until(lambda: default() == 1 and folder.exists())
+    assert documents() == 3
+    changed(collections=(new,), filling=(former,))
+    pod.until(lambda: documents() == 0)
+    changed(collections=(former,), filling=(new,))
+    pod.until(lambda: documents() == 3)
+    assert started() == before
 
 
 def test_the_dead_are_buried(pod: Pod) -> None:

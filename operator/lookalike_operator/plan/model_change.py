@@ -106,6 +106,14 @@ def why_not_carried_yet(snapshot: CollectionSnapshot, carry: Carried) -> Cause |
                 "documents that were stored during the change of the model are carried over in a "
                 "minute",
             )
+        if snapshot.report.index == previous.index:
+            why = snapshot.report.not_switched
+            return Cause(
+                "Settling",
+                f"Retriever {gateway.meta.name} still answers from index {previous.index} of the "
+                "former model; what is stored there is carried over when it has switched"
+                f"{'' if why is None else f': {why}'}",
+            )
     return None
 
 

@@ -87,6 +87,7 @@ def create_api(start: Callable[[], Awaitable[Service]], *, echo_request_id: bool
         service = await start()
         try:
             app.state.service = service
+            service.closing.requests_over = app.state.traffic.requests_over
             path = service.config.access.api_keys_file
             app.state.keys = None if path is None else ApiKeys(path)
             app.state.metrics.watch(service.models)

@@ -62,7 +62,8 @@ class Collection(BaseModel):
         default=[],
         description="Reports that the index has lost its documents, until there are documents "
         "again, that the type of a field was changed after documents were stored, until these are "
-        "written again, or that searches find fewer of the nearest neighbours than asked for.",
+        "written again, that searches find fewer of the nearest neighbours than asked for, or that "
+        "a changed model cannot answer, and why.",
     )
     ingestion: Ingestion | None = Field(
         default=None, description="Progress of an ingestion that runs on this machine."
@@ -118,6 +119,8 @@ async def get_collection(collection: CollectionName, request: Request) -> Respon
 
 async def _told(request: Request, config: CollectionConfig) -> dict[str, Any]:
     service = service_of(request)
+    if (open_now := service.collections.get(config.name)) is not None:
+        config = open_now.config  # answers until what is configured is open
     told: dict[str, Any] = {
         "name": config.name,
         "engine": config.index.engine.value,
@@ -137,6 +140,8 @@ async def _told(request: Request, config: CollectionConfig) -> dict[str, Any]:
     try:
         info = await state.index.info()
         warnings = await retyped_warnings(state.index, info, config.fields)
+        if (why := service.not_switched.get(config.name)) is not None:
+            warnings.append(f"the former model keeps answering: {why}")
         if not info.points and config.name in service.lost:
             warnings.append(service.lost[config.name])
     except IndexFailure as failure:

@@ -59,6 +59,8 @@ def reports_router(app: FastAPI) -> APIRouter:
                 log.warning("the similarity of collection %s is not known: %s", name, failure)
         return _told(
             CollectionReport(
+                index=state.config.index.name,
+                not_switched=app.state.service.not_switched.get(name),
                 last_duplicate_scan=None if scan is None else scan_status(scan),
                 similarity=similarity,
                 search_settings=None if tuning is None else tuning.status(),

@@ -9,6 +9,7 @@ import pytest
 from tests.operator.plan.deployed import SERVER, pod_template
 from tests.operator.plan.known import (
     EDGE,
+    OTHER,
     QDRANT,
     VIT,
     condition,
@@ -57,6 +58,15 @@ def test_a_light_change_restarts_no_pod(name: str) -> None:
 def test_a_heavy_change_restarts_pods(name: str) -> None:
     before, after = plan_retriever(_changed({})), plan_retriever(_changed(HEAVY[name]))
     assert pod_template(before) != pod_template(after)
+
+
+def test_another_edge_index_restarts_no_pod_and_another_on_a_server_does() -> None:
+    """The one pod that has the index open opens the other beside it; pods of a server overlap."""
+    of_edge = [plan_retriever(retriever(collections=(facts(EDGE, m),))) for m in (VIT, OTHER)]
+    assert pod_template(of_edge[0]) == pod_template(of_edge[1])
+    assert of_edge[0].objects != of_edge[1].objects
+    on_server = [plan_retriever(retriever(collections=(facts(QDRANT, m),))) for m in (VIT, OTHER)]
+    assert pod_template(on_server[0]) != pod_template(on_server[1])
 
 
 def test_collections_in_another_order_restart_nothing() -> None:

@@ -26,6 +26,8 @@ from tests.operator.plan.known import (
 )
 from tests.operator.plan.moments import after, done, index_facts, ingested, on_server, status_of
 
+from lookalike_crds.collection_report import CollectionReport
+from lookalike_crds.config import heavy_digest
 from lookalike_crds.progress import CARRIED, Counts, GateResult, ItemError, RunResult, RunState
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.collection_deletion import plan_deletion
@@ -248,6 +250,24 @@ def test_a_change_can_be_taken_back_while_the_former_index_is_kept() -> None:
     assert plan_collection(replace(back, children=(), pods=())).status["indexName"] == old.index
 
 
+@pytest.mark.parametrize("why", [None, "there is no file vit.pt"])
+def test_what_came_late_is_carried_over_once_the_pods_have_switched(why: str | None) -> None:
+    now = later(replace(switched(through(changing())), children=(), pods=()), seconds=90)
+    previous = now.status.previous
+    assert previous is not None
+    reported = CollectionReport(index=previous.index, not_switched=why)
+    plan = plan_collection(replace(now, report=reported))
+    assert plan.once == ()
+    settling = condition(plan, "Ingested")
+    assert settling["status"] == "True"
+    assert f"still answers from index {previous.index}" in settling["message"]
+    assert why is None or settling["message"].endswith(why)
+    reported = CollectionReport(index=now.status.index_name)
+    [run] = plan_collection(replace(now, report=reported)).once
+    assert run["kind"] == "Job"
+    assert plan_collection(now).once, "pods of another release do not tell it"
+
+
 def test_the_former_index_is_deleted_when_its_time_has_passed_and_that_is_said() -> None:
     asked = {"model": {**OTHER["model"], "keepPrevious": "2d"}}
     first = switched(through(changing(asked)))
@@ -299,8 +319,9 @@ def test_the_pod_of_an_edge_index_opens_the_new_one_beside_it_without_a_restart(
     assert ingestion(plan)["carry"] == {**ingestion(plan)["carry"], "index": old, "on_server": None}
     assert plan.status["indexName"] == old
     now = replace(changed, status=status_of(plan_collection(through(changed))))
-    served = answering(now)
+    before, served = served, answering(now)
     assert served.collections[0].model.name == "ViT-L-14"
+    assert heavy_digest(served) == heavy_digest(before)
     assert [each.index.name for each in served.filling] == [old], "it is read once more"
     previous = now.status.previous
     assert previous is not None

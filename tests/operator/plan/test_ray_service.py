@@ -10,6 +10,7 @@ import yaml
 from tests.operator.plan.known import (
     ALL_APIS,
     EDGE,
+    OTHER,
     QDRANT,
     READY,
     SETTINGS,
@@ -49,6 +50,12 @@ def _ray(plan: Plan) -> Manifest:
     return named(plan, "RayService")
 
 
+def _arguments(plan: Plan) -> dict[str, Any]:
+    config = yaml.safe_load(_ray(plan)["spec"]["serveConfigV2"])
+    found: dict[str, Any] = config["applications"][0]["args"]
+    return found
+
+
 def _deployment(plan: Plan) -> dict[str, Any]:
     config = yaml.safe_load(_ray(plan)["spec"]["serveConfigV2"])
     found: dict[str, Any] = config["applications"][0]["deployments"][0]
@@ -81,6 +88,21 @@ def test_another_model_replaces_the_cluster_although_its_config_is_no_file_there
     before = plan_retriever(_retriever())
     after = plan_retriever(replace(_retriever(), collections=(facts(QDRANT),)))
     assert _ray(before)["spec"]["rayClusterConfig"] != _ray(after)["spec"]["rayClusterConfig"]
+
+
+def test_another_model_of_an_edge_index_is_told_to_the_cluster_that_is_there() -> None:
+    """Its one replica opens the new index beside the one that answers."""
+    before, after = (
+        plan_retriever(retriever(_serving(), collections=(facts(EDGE, model),)))
+        for model in (VIT, OTHER)
+    )
+    assert _ray(before)["spec"]["rayClusterConfig"] == _ray(after)["spec"]["rayClusterConfig"]
+    assert _arguments(before) == _arguments(after)
+    [told_before], [told_after] = (
+        _deployment(plan)["user_config"]["answering"] for plan in (before, after)
+    )
+    assert told_before["model"] != told_after["model"]
+    assert told_before["index"]["path"] != told_after["index"]["path"]
 
 
 def test_the_arguments_are_the_heavy_part_of_a_serving_config() -> None:
