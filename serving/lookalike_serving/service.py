@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -50,8 +50,6 @@ from lookalike_serving.books.record import Scope
 from lookalike_serving.books.store import Books, delete_all
 from lookalike_serving.closing import Closing
 from lookalike_serving.embed.batching import BatchedEmbedder
-from lookalike_serving.embed.execution.background import Tuning
-from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.failures import kind_of
 from lookalike_serving.following import follow
@@ -68,24 +66,18 @@ from lookalike_serving.indexes.removed import noted, settle
 from lookalike_serving.indexes.superseded import check_nothing_left
 from lookalike_serving.machine.cpus import usable_cpus
 from lookalike_serving.machine.disk import read_only
+from lookalike_serving.models import Models
 from lookalike_serving.problems import Problem
-from lookalike_serving.together import to_its_end
 
 log = logging.getLogger("lookalike.service")
 
 _REOPENING = Backoff(base=2.0, cap=60.0)
 _REMEMBER_SECONDS = 60.0
 _LOCK_STRIPES = 256
-_TUNING_AFTER = 30.0
-"""Seconds after a model is loaded until it is measured, if it has to be."""
 _REMEMBERED_PICTURES = 64
 """Of about 700 KiB each."""
 CALIBRATION_SECONDS = 10.0
 """How long a calibration is used before it is read again: another pod may have stored a new one."""
-_REMEMBERED_TEXTS, _REMEMBERED_IMAGES = 1024, 256
-"""Recent queries whose vectors are kept: paging and filtering repeat the same text or picture."""
-_LONGEST_WAIT_SECONDS = 10.0
-"""Of a query for its embedding: few callers wait longer, and more in the queue delay all."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -149,7 +141,12 @@ class Service:
         self.images = ImageStore(
             config.data_dir, config.image_roots, self.fetcher, buckets=self.buckets
         )
-        self.models: dict[ModelSpec, BatchedEmbedder] = {}
+        self._models = Models(
+            config.data_dir / "weights",
+            max_pixels=config.fetch.max_pixels,
+            random_weights=config.random_weights_for_benchmarks,
+        )
+        self.models: Mapping[ModelSpec, BatchedEmbedder] = self._models.loaded
         self.reopening: set[str] = set()
         """Collections that are about to be opened, which the background does not try."""
         self.pictures: LRUCache[str, Any] = LRUCache(_REMEMBERED_PICTURES)
@@ -164,7 +161,6 @@ class Service:
         self._books: dict[IndexConfig, Index] = {}
         """The indexes of records that are not stored with the batches."""
         self._opening_books = asyncio.Lock()
-        self._tunings: dict[ModelSpec, Tuning] = {}
         self._canaries: dict[str, Vector] = {}
         self._threads = ThreadPoolExecutor(max(2, usable_cpus()), "service")
         self._document_locks = [asyncio.Lock() for _ in range(_LOCK_STRIPES)]
@@ -206,11 +202,7 @@ class Service:
                     await task
         await self.closing.now()
         await self._remember_now()
-        for tuning in self._tunings.values():
-            await asyncio.to_thread(tuning.close)
-        self._tunings.clear()
-        for embedder in self.models.values():
-            await asyncio.to_thread(embedder.close)
+        await self._models.close()
         for state in (*self.collections.values(), *self.filling.values()):
             await state.index.close()
         for index in (self._batches, *self._books.values()):
@@ -221,7 +213,6 @@ class Service:
         self._threads.shutdown(wait=False, cancel_futures=True)
         self.collections.clear()
         self.filling.clear()
-        self.models.clear()
         self._batches = None
 
     def collection(self, name: str) -> CollectionState:
@@ -506,7 +497,7 @@ class Service:
         self, live: CollectionState, config: CollectionConfig
     ) -> CollectionState:
         """What is open, with the model in other settings. Raises ModelError, IndexMismatch."""
-        embedder = await self.embedder_of(config)
+        embedder = await self._models.of(config.model)
         if embedder.info.fingerprint != live.embedder.info.fingerprint:
             raise IndexMismatch(
                 f"collection {config.name}: the model now returns other vectors than those in "
@@ -532,7 +523,7 @@ class Service:
         """
         if collection.duplicates is not None:
             check_installed()
-        embedder = await self.embedder_of(collection)
+        embedder = await self._models.of(collection.model)
         info = embedder.info
         if not leave_behind:
             await check_nothing_left(collection, self.config.data_dir, self._folders())
@@ -542,48 +533,16 @@ class Service:
             log.warning("collection %s: %s", collection.name, warning)
         return CollectionState(collection, index, embedder, StoredHashes(index))
 
-    async def embedder_of(self, collection: CollectionConfig) -> BatchedEmbedder:
-        """The collection's model, loaded where no other uses it. Raises ModelError."""
-        embedder = self.models.get(collection.model)
-        if embedder is None:
-            loaded = await asyncio.to_thread(
-                load_embedder,
-                collection.model,
-                self.config.data_dir / "weights",
-                random_weights_for_benchmarks=self.config.random_weights_for_benchmarks,
-            )
-            embedder = BatchedEmbedder(
-                loaded,
-                max_pixels=self.config.fetch.max_pixels,
-                text_cache=_REMEMBERED_TEXTS,
-                image_cache=_REMEMBERED_IMAGES,
-                longest_wait=_LONGEST_WAIT_SECONDS,
-            )
-            self.models[collection.model] = embedder
-            tuning = Tuning(
-                embedder,
-                collection.model,
-                self.config.data_dir / "weights",
-                random_weights=self.config.random_weights_for_benchmarks,
-            )
-            tuning.start(after=_TUNING_AFTER)
-            self._tunings[collection.model] = tuning
-        return embedder
-
     def forget_models(
         self, candidates: Iterable[BatchedEmbedder]
     ) -> list[Coroutine[Any, Any, None]]:
         """Those of them that no collection uses are not found any more.
 
-        Await what is returned: each ends one model when nobody waits for its embeddings, and gives
-        its memory back.
+        Await what is returned: each ends one model, and gives its memory back.
         """
-        used = {
-            id(state.embedder) for state in (*self.collections.values(), *self.filling.values())
-        }
-        unused = {id(each) for each in candidates} - used
-        gone = [model for model, embedder in self.models.items() if id(embedder) in unused]
-        return [_ended(self.models.pop(model), self._tunings.pop(model, None)) for model in gone]
+        states = (*self.collections.values(), *self.filling.values())
+        used = {id(state.embedder) for state in states}
+        return self._models.forget([each for each in candidates if id(each) not in used])
 
     async def _look_for_loss(self, collection: CollectionConfig, index: Index) -> None:
         name = collection.index.name
@@ -645,23 +604,6 @@ class Service:
 def _is_same(one: CollectionConfig, other: CollectionConfig) -> bool:
     """Whether they answer alike: from the same index, by the same model."""
     return (one.index, one.model) == (other.index, other.model)
-
-
-async def _ended(embedder: BatchedEmbedder, tuning: Tuning | None) -> None:
-    """End a model that gets no new embeddings, when those that are under way are computed."""
-    try:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(2 * _LONGEST_WAIT_SECONDS):
-                while embedder.stats.under_way:  # noqa: ASYNC110 - its threads change it
-                    await asyncio.sleep(0.05)
-    finally:
-        await to_its_end(asyncio.to_thread(_close, embedder, tuning))
-
-
-def _close(embedder: BatchedEmbedder, tuning: Tuning | None) -> None:
-    if tuning is not None:
-        tuning.close()
-    embedder.close()
 
 
 def refuse_open_doors(config: ServingConfig) -> None:

@@ -25,7 +25,7 @@ from lookalike_crds.image_collection import (
     Provider,
     VectorSpec,
 )
-from lookalike_serving import service as service_module
+from lookalike_serving import models
 from lookalike_serving.adoption import Adoption
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.stored import find_document, remove_document
@@ -43,7 +43,7 @@ LATER = "9999-01-01T00:00:00.000Z"
 
 @pytest_asyncio.fixture
 async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    monkeypatch.setattr(service_module, "load_embedder", loaded)
+    monkeypatch.setattr(models, "load_embedder", loaded)
     service = await Service.start(config(tmp_path, collection(tmp_path, "shop")))
     yield service
     await service.close()

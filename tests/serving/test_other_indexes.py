@@ -12,7 +12,7 @@ from changing import ID, collection, config, loaded, store
 
 from lookalike_crds.config import CollectionConfig, ServingConfig, heavy_of, light_of
 from lookalike_crds.image_collection import ModelSpec, Precision, Provider
-from lookalike_serving import service as service_module
+from lookalike_serving import models
 from lookalike_serving.following import as_of
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.service import Service
@@ -42,7 +42,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 @pytest_asyncio.fixture
 async def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
-    monkeypatch.setattr(service_module, "load_embedder", loaded)
+    monkeypatch.setattr(models, "load_embedder", loaded)
     service = await Service.start(config(tmp_path, first(tmp_path)))
     service.closing.grace_seconds = 0
     await store(service, "shop", 1)
@@ -159,7 +159,7 @@ async def test_the_same_model_in_other_settings_answers_over_the_same_index(
 async def test_a_process_that_is_told_no_index_opens_it_when_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "load_embedder", loaded)
+    monkeypatch.setattr(models, "load_embedder", loaded)
     whole = config(tmp_path, first(tmp_path))
     service = await Service.start(heavy_of(whole))
     assert not service.collections
