@@ -27,6 +27,7 @@ class Provider(StrEnum):
     OPEN_CLIP = "OpenClip"
     TIMM = "Timm"
     ONNX = "Onnx"
+    TORCH_SCRIPT = "TorchScript"
     PLUGIN = "Plugin"
     DEMO = "Demo"
 
@@ -130,8 +131,9 @@ class ModelSpec(Spec):
         default=Provider.DEMO,
         description="Which library loads the model. OpenClip: any open_clip model; it needs "
         "weights. Timm: any timm image model; it cannot be searched by text. Onnx: a graph for "
-        "images, and if there is one a graph for texts. Plugin: a Python class of yours. Demo: the "
-        "small bundled model, for trying things out.",
+        "images, and if there is one a graph for texts. TorchScript: one file with an image model, "
+        "such as those of SSCD, which are made for finding copies. Plugin: a Python class of "
+        "yours. Demo: the small bundled model, for trying things out.",
     )
     name: str | None = Field(
         default=None,

@@ -231,12 +231,25 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
+        "torch-script-weights-are-a-place",
+        ModelSpec,
+        "self.provider != 'TorchScript' || (has(self.weights) && !self.weights.startsWith('http')"
+        " && !self.weights.startsWith('hf-hub:'))",
+        "model.weights is required with provider TorchScript: the path of a .pt file or of a "
+        "folder with one, its address in a bucket, or a place that `lookalike weights` has "
+        "written. Weights of the web are to be downloaded first",
+        lambda m: (
+            m.provider != Provider.TORCH_SCRIPT
+            or (m.weights is not None and not m.weights.startswith(("http", "hf-hub:")))
+        ),
+    ),
+    Rule(
         "precision-of-the-graph-or-plugin",
         ModelSpec,
         "self.provider == 'OpenClip' || self.provider == 'Timm' || !has(self.precision)"
         " || self.precision == 'Auto'",
-        "model.precision is for OpenClip and Timm: an ONNX graph, a plugin or the Demo model "
-        "computes as it was made. Remove it",
+        "model.precision is for OpenClip and Timm: an ONNX graph, a TorchScript file, a plugin or "
+        "the Demo model computes as it was made. Remove it",
         lambda m: (
             m.provider in (Provider.OPEN_CLIP, Provider.TIMM) or m.precision == Precision.AUTO
         ),

@@ -172,12 +172,26 @@ EXAMPLES: tuple[Example, ...] = (
     ),
     *(
         Example(
+            "torch-script-weights-are-a-place",
+            "ImageCollection",
+            {"model": {"provider": "TorchScript", "name": "sscd", **model}},
+            ok,
+        )
+        for model, ok in (
+            ({"weights": "./sscd.pt"}, True),
+            ({"weights": "s3://models/sscd.pt"}, True),
+            ({}, False),
+            ({"weights": "https://example.com/sscd.pt"}, False),
+        )
+    ),
+    *(
+        Example(
             "precision-of-the-graph-or-plugin",
             "ImageCollection",
             {"model": {"provider": provider, "name": "vit", "weights": "./vit.onnx", **model}},
             ok,
         )
-        for provider in ("Onnx", "Plugin")
+        for provider in ("Onnx", "TorchScript", "Plugin")
         for model, ok in (({}, True), ({"precision": "FP16"}, False))
     ),
     *(

@@ -120,6 +120,19 @@ CATALOGUE: tuple[Known, ...] = (
         "Apache-2.0",
         "similar photographs, with finer detail than a classifier's features; slow on a CPU",
     ),
+    Known(
+        "TorchScript",
+        "sscd_disc_mixup",
+        "./sscd_disc_mixup.torchscript.pt",
+        "download https://dl.fbaipublicfiles.com/sscd-copy-detection/"
+        "sscd_disc_mixup.torchscript.pt",
+        512,
+        320,
+        None,
+        None,
+        "MIT",
+        "copies of a picture, edited in any way, as the model of spec.duplicates",
+    ),
     _open_clip(
         "ViT-B-32",
         "laion2b_s34b_b79k",

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed.naming import check_file
+from lookalike_serving.embed.preparation import PREPROCESSOR
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
 from lookalike_serving.embed.provider import ModelFiles
 
 IMAGE_GRAPHS = ("vision_model.onnx", "visual.onnx", "image.onnx", "model.onnx")
 TEXT_GRAPHS = ("text_model.onnx", "textual.onnx", "text.onnx")
-PREPROCESSOR = "preprocessor_config.json"
 TOKENIZER = "tokenizer.json"
 
 

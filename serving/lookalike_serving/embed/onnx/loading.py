@@ -17,9 +17,9 @@ from lookalike_serving.embed import context
 from lookalike_serving.embed.execution.source import Source, Ways
 from lookalike_serving.embed.execution.ways import Execution, Way
 from lookalike_serving.embed.fingerprint import fingerprint
-from lookalike_serving.embed.onnx.files import PREPROCESSOR, Files, files_of, parts_of
+from lookalike_serving.embed.onnx.files import Files, files_of, parts_of
 from lookalike_serving.embed.onnx.graph import TYPES, Graph, device_of, ways
-from lookalike_serving.embed.onnx.preparation import EXAMPLE, preparation
+from lookalike_serving.embed.preparation import EXAMPLE, PREPROCESSOR, preparation
 from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import (
     Box,

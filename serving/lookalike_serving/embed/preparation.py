@@ -1,4 +1,6 @@
-"""How a picture is prepared for a graph: `preprocessor_config.json`, as transformers writes it."""
+"""How a picture is prepared, for models whose files do not say it: `preprocessor_config.json`, as
+transformers writes it, beside them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from lookalike_serving.embed.preprocess import Preprocessing
 from lookalike_serving.embed.protocol import ModelError
 
 _INTERPOLATIONS: dict[int, Literal["bilinear", "bicubic"]] = {2: "bilinear", 3: "bicubic"}
+PREPROCESSOR = "preprocessor_config.json"
 EXAMPLE = (
     '{"size": {"height": 224, "width": 224}, "image_mean": [0.5, 0.5, 0.5], '
     '"image_std": [0.5, 0.5, 0.5], "resample": 3}'

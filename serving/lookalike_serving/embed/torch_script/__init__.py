@@ -1,0 +1,1 @@
+"""Provider TorchScript: an image model as one file, with its code, such as SSCD's copy models."""
