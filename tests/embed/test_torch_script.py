@@ -12,6 +12,7 @@ from torch import nn
 
 from lookalike_crds.image_collection import ModelSpec, Provider
 from lookalike_serving.embed import ModelError, WeightsNotFound, load_embedder
+from lookalike_serving.embed.execution.torch_source import TorchSource
 from lookalike_serving.embed.places.copying import copy_model
 from lookalike_serving.embed.registry import check_model
 from lookalike_serving.embed.timm.provider import Timm
@@ -58,7 +59,7 @@ class Both(nn.Module):
 
 
 def saved(file: Path, network: nn.Module) -> Path:
-    torch.jit.script(network).save(str(file))
+    torch.jit.script(network).save(str(file))  # type: ignore[no-untyped-call]
     return file
 
 
@@ -112,7 +113,9 @@ def test_a_real_model_gives_the_vectors_that_timm_gives(tmp_path: Path, cache_di
         precision="FP32",
     )
     source = Timm().read(timms, cache_dir, random_weights=False)
-    network = torch.jit.trace(source.model, torch.zeros(1, 3, 224, 224))
+    assert isinstance(source, TorchSource)
+    example = torch.zeros(1, 3, 224, 224)
+    network = torch.jit.trace(source.model, example)  # type: ignore[no-untyped-call]
     network.save(str(tmp_path / "lite0.torchscript.pt"))
     config = {
         **CONFIG,
