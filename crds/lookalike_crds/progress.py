@@ -202,15 +202,18 @@ class Fetching(BaseModel):
 
 
 class WorkerProgress(BaseModel):
-    """How far one pod is: what it answers on its progress port, to the operator."""
+    """How far one pod is: what it answers on its progress port, to the operator. A serving pod has
+    no images of its own."""
 
     model_config = ConfigDict(extra="ignore")
 
     version: int = 1
-    listed: int = Field(ge=0, description="Its own images; all of them once `listed_all`.")
-    listed_all: bool
-    done: int = Field(ge=0, description="Of those: indexed, found unchanged, or failed.")
-    failed: int = Field(ge=0, description="Of those.")
+    listed: int = Field(
+        default=0, ge=0, description="Its own images; all of them once `listed_all`."
+    )
+    listed_all: bool = False
+    done: int = Field(default=0, ge=0, description="Of those: indexed, found unchanged, or failed.")
+    failed: int = Field(default=0, ge=0, description="Of those.")
     images_per_second: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     eta_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     fetching: Fetching | None = Field(default=None, description="What it waits for.")
@@ -229,7 +232,7 @@ class WorkerProgress(BaseModel):
 
 
 PROGRESS_PORT_VARIABLE = "LOOKALIKE_PROGRESS_PORT"
-"""Where an ingestion pod is to answer with its `WorkerProgress`. A variable, since an image from
+"""Where a pod is to answer with its `WorkerProgress`. A variable, since an image from
 before it does not refuse one that it does not know."""
 
 RUN_VARIABLE = "LOOKALIKE_RUN"

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,7 @@ from lookalike_serving.gateway.api import create_api
 from lookalike_serving.gateway.traffic import Traffic
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.listening import listen_on_this_node
+from lookalike_serving.progress_port import answering
 from lookalike_serving.service import Service
 
 if TYPE_CHECKING:
@@ -82,6 +84,9 @@ class Retriever:
         self._followed = file
         if file is not None:
             self._config = as_of(file, self._config)
+        # Until the models are there, nothing else answers.
+        self._tells = ExitStack()
+        self._tells.enter_context(answering(None, self._config.data_dir / "weights"))
         self._adoption: Adoption | None = None
         self._api: FastAPI | None = None
         self._configured = False

@@ -20,7 +20,7 @@ from lookalike_crds.progress import PROGRESS_PORT_VARIABLE, Fetching, Progress, 
 from lookalike_serving.embed.arriving import Arriving, arriving
 from lookalike_serving.embed.bucket_weights import fetched
 from lookalike_serving.embed.weights import noting
-from lookalike_serving.ingest.progress_port import answering
+from lookalike_serving.progress_port import answering
 
 DATA = os.urandom(3_000_000)
 RATE = 1_000_000

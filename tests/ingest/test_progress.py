@@ -22,12 +22,12 @@ from lookalike_crds.progress import (
     RunState,
     WorkerProgress,
 )
+from lookalike_serving import progress_port
 from lookalike_serving.ingest import __main__ as command
 from lookalike_serving.ingest import progress as written
-from lookalike_serving.ingest import progress_port
 from lookalike_serving.ingest.progress import ProgressWriter
-from lookalike_serving.ingest.progress_port import answering
 from lookalike_serving.ingest.work import Failure
+from lookalike_serving.progress_port import answering
 
 
 def test_the_log_tells_counts_while_it_runs_and_at_its_end(

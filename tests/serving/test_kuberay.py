@@ -19,6 +19,7 @@ from tests.support.ports import free_port
 
 from lookalike_crds.config import LightConfig, ServingConfig, heavy_of, light_of
 from lookalike_crds.image_collection import ModelSpec, Provider
+from lookalike_crds.progress import PROGRESS_PORT_VARIABLE, WorkerProgress
 from lookalike_serving.kuberay import config_of
 
 DRIVER = Path(__file__).with_name("kuberay_driver.py")
@@ -45,7 +46,8 @@ class RayService:
         self.config = serving_config(folder)
         # A replica that cannot start is given up at once, not after three attempts.
         environment = {**os.environ, "RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT": "1"}
-        self.metrics_port = free_port()
+        self.metrics_port, self.progress_port = free_port(), free_port()
+        environment[PROGRESS_PORT_VARIABLE] = str(self.progress_port)
         self.log = folder / "driver.log"
         self.client = httpx.Client(base_url=f"http://127.0.0.1:{self.config.http.port}", timeout=30)
         with self.log.open("w") as log:
@@ -164,6 +166,8 @@ def test_search_defaults_change_without_another_replica(ray_service: RayService)
     assert 429 in answers
     own = httpx.get(f"http://127.0.0.1:{ray_service.metrics_port}/metrics").text
     assert "\nlookalike_requests_in_flight 0.0\n" in own
+    progress = httpx.get(f"http://127.0.0.1:{ray_service.progress_port}/").content
+    assert WorkerProgress.model_validate_json(progress).fetching is None
 
 
 @pytest.mark.ray

@@ -1,4 +1,4 @@
-"""How far ingestion pods are: each says so on a port of its own (lookalike_serving.ingest)."""
+"""How far pods are: each says so on a port of its own (lookalike_serving.progress_port)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 
 from lookalike_crds.progress import WorkerProgress
 from lookalike_operator.observe.answers import Answers
-from lookalike_operator.plan.ingestion_pod import CONTAINER
+from lookalike_operator.plan import ingestion_pod, serving_pod
 from lookalike_operator.plan.model import Manifest
 from lookalike_operator.plan.places import PROGRESS_PORT
 from lookalike_operator.plan.progress import SHOWN_SECONDS
+
+_CONTAINERS = {ingestion_pod.CONTAINER, serving_pod.CONTAINER}
 
 
 class Progresses:
@@ -46,4 +48,4 @@ class Progresses:
 def _runs(pod: Manifest) -> bool:
     status = pod.get("status") or {}
     names = {each.get("name") for each in (pod.get("spec") or {}).get("containers") or ()}
-    return bool(status.get("phase") == "Running" and status.get("podIP") and CONTAINER in names)
+    return bool(status.get("phase") == "Running" and status.get("podIP") and _CONTAINERS & names)

@@ -30,6 +30,7 @@ from lookalike_operator.observe.resources import (
 from lookalike_operator.observe.secrets import SecretKey, Secrets
 from lookalike_operator.observe.store import Store
 from lookalike_operator.plan.addresses import address_problem, asked_urls
+from lookalike_operator.plan.causes import DOWNLOADING, is_starting
 from lookalike_operator.plan.indexes import alias_of, effective, index_of, observed_index
 from lookalike_operator.plan.model import (
     CollectionFacts,
@@ -66,7 +67,7 @@ class Observer:
     qdrant: Qdrant
     samples: Samples
     progress: Callable[[Iterable[Manifest]], Awaitable[Mapping[str, WorkerProgress]]]
-    """Of pods: those of ingestion that run and answer."""
+    """Of pods: those that run and answer."""
     report: Callable[[Meta, RetrieverFacts], Awaitable[CollectionReport | None]]
     """Of a collection, by the pods of a Retriever."""
     retriever_report: Callable[[Meta], Awaitable[RetrieverReport | None]]
@@ -208,6 +209,7 @@ class Observer:
             snapshot,
             missing_secrets=await self.secrets.missing(_secrets_for(meta, spec, collections)),
             report=await self._retriever_report(snapshot),
+            progress=await self.progress(filter(is_starting, pods)),
             samples=samples,
             idle_seconds=idle,
             apis=await self._ray_apis(snapshot.apis) if on_ray else snapshot.apis,
@@ -249,12 +251,15 @@ class Observer:
             if live is None or spec is None:
                 continue
             conditions = retriever_status(live).conditions
-            available = any(c.type == "Available" and c.status == "True" for c in conditions)
+            answers = next((c for c in conditions if c.type == "Available"), None)
+            available = answers is not None and answers.status == "True"
+            fetching = answers is not None and answers.reason == DOWNLOADING
             stalled = next((c for c in conditions if c.type == "Stalled"), None)
             trouble = None
             if stalled is not None and stalled.status == "True":
                 trouble = Trouble(stalled.reason, stalled.message)
-            found.append(RetrieverFacts(meta_of(live), spec, available, trouble))
+            downloading = answers.message if answers is not None and fetching else None
+            found.append(RetrieverFacts(meta_of(live), spec, available, trouble, downloading))
         return tuple(sorted(found, key=lambda facts: facts.meta.age))
 
     def _collections(

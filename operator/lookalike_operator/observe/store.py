@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from cachetools import LRUCache
 
 from lookalike_crds.base import API_VERSION
+from lookalike_operator.plan.causes import DOWNLOADING
 from lookalike_operator.plan.model import Key, Manifest, ObjectRef, Written, ref_of
 from lookalike_operator.plan.names import KIND, NAME
 from lookalike_operator.plan.surplus import written_by_others
@@ -29,7 +30,7 @@ from lookalike_operator.plan.surplus import written_by_others
 _K = TypeVar("_K")
 _V = TypeVar("_V")
 
-_SEEN_OF_COLLECTIONS = ("indexName", "activeModel", "activeModelSpec")
+_SEEN_OF_COLLECTIONS = ("indexName", "activeModel", "activeModelSpec", "previous")
 """Of a collection's status: what planning a Retriever reads, beside the condition IndexReady."""
 _TOMBSTONES = 20_000
 """Deleted objects that are remembered: more than can be under way at a time."""
@@ -237,7 +238,11 @@ def _outward(key: Key, manifest: Manifest) -> str:
     status = manifest.get("status") or {}
     seen: Any
     if key.kind == "Retriever":
-        seen = [c.get("status") for c in status.get("conditions") or () if c["type"] == "Available"]
+        seen = [
+            (c.get("status"), c.get("message") if c.get("reason") == DOWNLOADING else None)
+            for c in status.get("conditions") or ()
+            if c["type"] == "Available"
+        ]
     else:
         # How far an ingestion run is changes twice a minute, and is nothing to a Retriever.
         seen = {name: status.get(name) for name in _SEEN_OF_COLLECTIONS}

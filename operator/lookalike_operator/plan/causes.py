@@ -17,6 +17,7 @@ from lookalike_crds.failures import OUT_OF_MEMORY
 from lookalike_operator.plan.model import Manifest
 from lookalike_operator.plan.who_acts import waits_for_a_person
 
+DOWNLOADING = "Downloading"
 NOT_IN_TIME = "NotReadyInTime"
 UNHEALTHY = "Unhealthy"
 _LONGEST = 400
@@ -103,6 +104,12 @@ def is_ready(pod: Manifest) -> bool:
         return False
     conditions = (pod.get("status") or {}).get("conditions") or ()
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
+
+
+def is_starting(pod: Manifest) -> bool:
+    """It runs, and takes no requests yet."""
+    runs = (pod.get("status") or {}).get("phase") == "Running"
+    return runs and not pod["metadata"].get("deletionTimestamp") and not is_ready(pod)
 
 
 def is_being_created(pod: Manifest) -> bool:

@@ -17,7 +17,7 @@ from lookalike_crds.naming import described
 from lookalike_crds.qdrant_versions import OLDEST, SINCE, lacking, parsed, too_old, written
 from lookalike_crds.switching import Held
 from lookalike_operator.plan import indexes
-from lookalike_operator.plan.causes import Cause, claim_cause, refused_pod, worst
+from lookalike_operator.plan.causes import DOWNLOADING, Cause, claim_cause, refused_pod, worst
 from lookalike_operator.plan.conditions import Judged, judged
 from lookalike_operator.plan.ingestion_ray_job import KIND as RAY_JOB_KIND
 from lookalike_operator.plan.model import CollectionSnapshot, Manifest
@@ -149,9 +149,13 @@ def _model(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
             return judged("ModelReady", False, _failed_for(run), run.message or kind.means)
     if run is not None and run.progress is not None and run.progress.downloading is not None:
         told = f"{name}: {run.progress.downloading} of its weights have arrived"
-        return judged("ModelReady", False, "Downloading", told)
+        return judged("ModelReady", False, DOWNLOADING, told)
     if run is not None and run.state in ("Completed", "CompletedWithErrors"):
         return judged("ModelReady", True, "Loaded", f"{name} has embedded images")
+    for retriever in snapshot.retrievers:
+        if retriever.downloading is not None:
+            told = f"{name}: {retriever.downloading} (Retriever {retriever.meta.name})"
+            return judged("ModelReady", False, DOWNLOADING, told)
     wanted = indexes.index_of(snapshot, spec)
     serving = [r for r in snapshot.retrievers if r.available]
     if serving and situation.status.index_name == wanted:

@@ -179,6 +179,8 @@ class RetrieverFacts:
     """Its condition Available is True."""
     trouble: Trouble | None = None
     """Why it is stalled, by its own status."""
+    downloading: str | None = None
+    """How much of the weights has arrived that its pods wait for, by its own status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +306,8 @@ class RetrieverSnapshot:
     apis: frozenset[str] = frozenset()
     report: RetrieverReport | None = None
     """Of its own pods; None if none answers."""
+    progress: Mapping[str, WorkerProgress] = field(default_factory=dict)
+    """Of its pods that start and answer, by name."""
 
     def child(self, kind: str, name: str) -> Manifest | None:
         return _child(self.children, kind, name)

@@ -39,7 +39,8 @@ def serving_policy(owner: Owner, spec: RetrieverSpec, settings: Settings) -> Man
     client = {"matchExpressions": [{"key": CLIENT, "operator": "Exists"}]}
     ingestion = {"matchLabels": {MANAGED_BY: OPERATOR, COMPONENT: Component.INGESTION.value}}
     kuberay_runs_it = spec.serving.runtime is Runtime.KUBE_RAY
-    ports = (places.PORT, places.METRICS_PORT) if kuberay_runs_it else (places.PORT,)
+    more = (places.METRICS_PORT,) if kuberay_runs_it else ()
+    ports = (places.PORT, *more, places.PROGRESS_PORT)
     from_whom = [{"namespaceSelector": {}, "podSelector": client}, {"podSelector": ingestion}]
     rules: list[dict[str, Any]] = [
         {

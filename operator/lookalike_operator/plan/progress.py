@@ -50,15 +50,16 @@ def progress_of(
             None if seconds is None else timestamp(now + timedelta(seconds=round(seconds)))
         ),
         workers=len(told),
-        downloading=_downloading(under_way),
+        downloading=downloading(under_way),
         updated_at=timestamp(now),
     )
     same = before is not None and made.model_copy(update={"updated_at": before.updated_at})
     return before if same == before else made
 
 
-def _downloading(workers: Iterable[WorkerProgress]) -> str | None:
-    """Of the one that has the least: the others wait for nothing else."""
+def downloading(workers: Iterable[WorkerProgress]) -> str | None:
+    """Weights that have arrived, in words. Of the one that has the least: the others wait for
+    nothing else."""
     fetching = [each.fetching for each in workers if each.fetching is not None]
     return min(fetching, key=lambda each: each.done).told() if fetching else None
 

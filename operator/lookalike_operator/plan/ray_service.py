@@ -192,7 +192,8 @@ def _template(
         # No replica runs there: it needs no key, and must not hold a volume that one needs.
         mounted = [mount for mount in mounted if mount.name == "tmp"]
     container = serving_pod.container(spec, settings, mounted)
-    container["env"] = serving_pod.environment(RAY_SERVE_ENVIRONMENT)
+    told = {} if head else serving_pod.PROGRESS
+    container["env"] = serving_pod.environment({**RAY_SERVE_ENVIRONMENT, **told})
     container["lifecycle"] = {"preStop": {"exec": {"command": ["sh", "-c", _LEAVE]}}}
     if head:
         container["resources"] = ray_cluster.HEAD_RESOURCES

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from lookalike_crds.retriever import RetrieverSpec, RetrieverStatus
 from lookalike_operator.plan import conflicts, retriever_conditions, rollout
-from lookalike_operator.plan.causes import Cause, is_being_created
+from lookalike_operator.plan.causes import Cause, is_being_created, is_starting
 from lookalike_operator.plan.conditions import merged, transitions
 from lookalike_operator.plan.model import (
     Event,
@@ -22,6 +22,7 @@ from lookalike_operator.plan.model import (
 )
 from lookalike_operator.plan.names import PAUSED, Component, Owner, data_claim
 from lookalike_operator.plan.names import ray_service as ray_service_name
+from lookalike_operator.plan.progress import SHOWN_SECONDS
 from lookalike_operator.plan.rendering import Rendering
 from lookalike_operator.plan.retriever_conditions import Situation
 from lookalike_operator.plan.retriever_obstacles import obstacle
@@ -82,7 +83,10 @@ class _Work:
 
     def requeue_after(self) -> float | None:
         scales = self.spec.autoscaling is not None and not self.spec.suspend
-        return INTERVAL_SECONDS if scales or self.waits_to_begin() else None
+        if scales or self.waits_to_begin():
+            return INTERVAL_SECONDS
+        # It may fetch weights, of which no event tells.
+        return SHOWN_SECONDS if any(map(is_starting, self.snapshot.pods)) else None
 
     def waits_to_begin(self) -> bool:
         """A pod has its node and no container yet: it may miss a Secret of ours."""

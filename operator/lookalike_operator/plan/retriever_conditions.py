@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from lookalike_crds.base import Condition
 from lookalike_crds.failures import INDEX_CERTIFICATE_REFUSED, OUT_OF_MEMORY
-from lookalike_operator.plan.causes import NOT_IN_TIME, UNHEALTHY, Cause
+from lookalike_operator.plan.causes import DOWNLOADING, NOT_IN_TIME, UNHEALTHY, Cause
 from lookalike_operator.plan.conditions import Judged, judged
 from lookalike_operator.plan.model import QDRANT_UNAVAILABLE, RetrieverSnapshot
 from lookalike_operator.plan.names import PAUSED
+from lookalike_operator.plan.progress import downloading
 from lookalike_operator.plan.rollout import Rollout
 from lookalike_operator.plan.scaling import Scale
 from lookalike_operator.plan.waiting import missing_secrets
@@ -111,6 +112,9 @@ def _with_cause(snapshot: RetrieverSnapshot, situation: Situation) -> Rollout:
         return replace(rollout, cause=waits)
     if only_late and (before := _crashed_before(snapshot.status.conditions, snapshot)) is not None:
         return replace(rollout, cause=before)
+    if only_late and (told := downloading(snapshot.progress.values())) is not None:
+        arrived = f"{told} of the weights of a model have arrived"
+        return replace(rollout, cause=Cause(DOWNLOADING, arrived))
     return rollout
 
 

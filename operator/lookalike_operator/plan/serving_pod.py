@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lookalike_crds.image_collection import GPU, ResourceList
+from lookalike_crds.progress import PROGRESS_PORT_VARIABLE
 from lookalike_crds.retriever import RetrieverSpec
 from lookalike_operator.plan import claims, places
 from lookalike_operator.plan.model import CollectionFacts, Settings
@@ -22,6 +23,8 @@ CONTAINER = "serving"
 _REQUESTS = {"cpu": "500m", "memory": "1280Mi"}
 """`bench/memory.py` finds 1.20 GB with the demo model: Ray's and Serve's processes .57, the replica
 with torch, model and index .63. A larger model adds its weights."""
+PROGRESS = {PROGRESS_PORT_VARIABLE: str(places.PROGRESS_PORT)}
+"""Where it tells of the weights that it fetches."""
 _GRACE_SECONDS = 60
 _START_SECONDS = 900
 """Enough for a model of some gigabytes to be downloaded and loaded."""
@@ -67,7 +70,7 @@ def container(
         "name": CONTAINER,
         "image": spec.serving.image or settings.serving_image,
         "imagePullPolicy": settings.image_pull_policy,
-        "env": environment(),
+        "env": environment(PROGRESS),
         "ports": [{"name": "http", "containerPort": places.PORT, "protocol": "TCP"}],
         "resources": resources(spec.serving.resources),
         "securityContext": container_security(),

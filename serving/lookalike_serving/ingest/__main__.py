@@ -139,7 +139,7 @@ def _ingest(
 ) -> RunExit:
     # Here, since it takes seconds to import and a signal is to be heard meanwhile.
     from lookalike_serving.ingest.progress import ProgressWriter
-    from lookalike_serving.ingest.progress_port import answering
+    from lookalike_serving.progress_port import answering
 
     with (
         ProgressWriter(config.progress_file, config.collection.name) as progress,

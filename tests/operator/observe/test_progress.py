@@ -1,4 +1,4 @@
-"""What an ingestion pod answers on its port, asked as the operator asks it."""
+"""What a pod answers on its port, asked as the operator asks it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import pytest
 
 from lookalike_crds.progress import PROGRESS_PORT_VARIABLE, Counts, Progress
 from lookalike_operator.observe.progress import Progresses
-from lookalike_serving.ingest.progress_port import answering
+from lookalike_serving.embed.arriving import Arriving
+from lookalike_serving.progress_port import answering
 
 
 @pytest.fixture(autouse=True)
@@ -57,10 +58,23 @@ async def test_a_pod_tells_how_far_it_is(address: str, tmp_path: Path) -> None:
     assert (one.images_per_second, one.eta_seconds) == (1.5, 6.0)
 
 
+async def test_a_serving_pod_tells_of_the_weights_that_it_fetches(tmp_path: Path) -> None:
+    serving = {**pod(), "spec": {"containers": [{"name": "serving"}]}}
+    with answering(None, tmp_path) as port:
+        assert port is not None
+        note = Arriving(tmp_path / "vit.pt", 605_000_000, 312_000_000)
+        told = await Progresses(port=port).of([serving])
+        note.close()
+        assert (await Progresses(port=port).of([serving]))["worker"].fetching is None
+    fetching = told["worker"].fetching
+    assert fetching is not None
+    assert fetching.told() == "312 of 605 MB"
+
+
 async def test_one_that_does_not_answer_or_does_not_run_is_left_out() -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         asking = Progresses(port=closed.getsockname()[1], timeout=0.5)
-    other = {**pod(), "spec": {"containers": [{"name": "serving"}]}}
+    other = {**pod(), "spec": {"containers": [{"name": "sidecar"}]}}
     assert await asking.of([pod(), pod(phase="Pending"), other]) == {}
 
 

@@ -183,10 +183,30 @@ def test_a_collection_concerns_its_retrievers_when_what_they_see_changes() -> No
     store.put(collection(2, indexName="a"))
     seen = store.put(collection(3, indexName="b"))
     unseen = store.put(collection(4, indexName="b"))
+    settled = store.put(collection(5, indexName="b", previous={"index": "a", "level": True}))
     assert seen is not None
     assert unseen is not None
+    assert settled is not None
     assert concerned(seen, store) == {CATALOGUE, SEARCH}
     assert concerned(unseen, store) == {CATALOGUE}
+    assert concerned(settled, store) == {CATALOGUE, SEARCH}, "a pod has the former index open"
+
+
+def test_a_retriever_whose_pods_fetch_weights_concerns_its_collections_with_each_step() -> None:
+    def at(version: int, reason: str, message: str) -> dict[str, Any]:
+        told = {"type": "Available", "status": "False", "reason": reason, "message": message}
+        return {**retriever(version, "catalogue"), "status": {"conditions": [told]}}
+
+    store = Store()
+    store.put(at(1, "Starting", "0 of 1 replicas are ready"))
+    for version, message in ((2, "1 of 9 MB"), (3, "5 of 9 MB")):
+        change = store.put(at(version, "Downloading", message))
+        assert change is not None
+        assert CATALOGUE in concerned(change, store)
+    store.put(at(4, "Starting", "0 of 1 replicas are ready"))
+    change = store.put(at(5, "Starting", "still 0 of 1 replicas are ready"))
+    assert change is not None
+    assert concerned(change, store) == {SEARCH}
 
 
 def test_how_far_an_ingestion_run_is_concerns_no_retriever() -> None:

@@ -6,7 +6,19 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from tests.operator.plan.known import NOW, PHOTOS, condition, ended, pod, result
+from tests.operator.plan.known import (
+    CLAIM,
+    EDGE,
+    NOW,
+    PHOTOS,
+    VIT,
+    collection,
+    condition,
+    ended,
+    pod,
+    result,
+    searching,
+)
 from tests.operator.plan.moments import after, done, on_server, status_of
 
 from lookalike_crds.progress import WorkerProgress
@@ -130,6 +142,15 @@ def test_it_goes_when_the_run_has_ended() -> None:
     snapshot = replace(under_way(1, a=RUNNING), progress={"a": worker(10, 5)})
     snapshot = replace(snapshot, status=status_of(plan_collection(snapshot)))
     assert progress(done(snapshot)) is None
+
+
+def test_weights_that_a_serving_pod_fetches_are_told_by_the_models_condition() -> None:
+    arrived = "312 of 605 MB of the weights of a model have arrived"
+    fetching = replace(searching(available=False), downloading=arrived)
+    waiting = collection(EDGE, PHOTOS, VIT, children=(CLAIM,), retrievers=(fetching,))
+    model = condition(plan_collection(waiting), "ModelReady")
+    assert (model["status"], model["reason"]) == ("False", "Downloading")
+    assert f": {arrived} (Retriever search)" in model["message"]
 
 
 def test_weights_that_are_fetched_are_told_by_the_models_condition() -> None:

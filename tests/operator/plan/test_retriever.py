@@ -28,6 +28,7 @@ from tests.operator.plan.known import (
 
 from lookalike_crds.image_collection import ImageCollectionStatus
 from lookalike_crds.naming import described
+from lookalike_crds.progress import Fetching, WorkerProgress
 from lookalike_crds.retriever import CalibrationStatus, RetrieverStatus
 from lookalike_crds.retriever_report import RetrieverReport
 from lookalike_operator.plan.conditions import judged, merged
@@ -64,6 +65,26 @@ def test_pods_that_wait_for_an_index_server_say_so(late: bool) -> None:
     plan = plan_retriever(replace(waiting, collections=_without_server()))
     assert told(plan, "Ready") == ("False", "QdrantUnavailable")
     assert condition(plan, "Ready")["message"] == f"ImageCollection catalogue: {UNANSWERED}"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_pods_that_wait_for_weights_tell_how_many_have_arrived(late: bool) -> None:
+    snapshot = retriever(collections=SERVER)
+    status = {"replicas": 1, "updatedReplicas": 1, "unavailableReplicas": 1}
+    live = live_deployment(plan_retriever(snapshot), **status)
+    if late:
+        live["status"]["conditions"] = [
+            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
+        ]
+    starting = replace(snapshot, children=(live,), pods=(pod(status={"phase": "Running"}),))
+    fetching = WorkerProgress(fetching=Fetching(done=312_000_000, total=605_000_000))
+    plan = plan_retriever(replace(starting, progress={"pod": fetching}))
+    assert told(plan, "Available") == told(plan, "Ready") == ("False", "Downloading")
+    assert condition(plan, "Available")["message"].startswith("312 of 605 MB")
+    assert plan.requeue_after == 30, "no event tells of the next megabyte"
+    assert plan_retriever(starting).requeue_after == 30
+    ready = replace(starting, pods=(pod(status=READY),))
+    assert plan_retriever(ready).requeue_after is None
 
 
 def test_pods_that_crash_tell_that_first() -> None:

@@ -1,8 +1,9 @@
-"""Answers on a port how far the run is: to the operator, which shows it in the collection's status.
+"""Answers on a port how far a pod is: to the operator, which shows it in a resource's status.
 
-Numbers only, no names: whoever reaches the pod may read them. In a thread of its own, so that it
-answers while the event loop is busy, and one request after the other, so that many of them cost the
-run nothing.
+An ingestion pod tells of its run, and any pod of the weights that it fetches: a serving pod answers
+no other request before it has them. Numbers only, no names: whoever reaches the pod may read them.
+In a thread of its own, so that it answers while the event loop is busy, and one request after the
+other, so that many of them cost the pod nothing.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from pathlib import Path
 from lookalike_crds.progress import PROGRESS_PORT_VARIABLE, Progress, WorkerProgress
 from lookalike_serving.embed.arriving import arriving
 
-log = logging.getLogger("lookalike.ingest")
+log = logging.getLogger("lookalike.progress")
 
 
 @contextlib.contextmanager
-def answering(progress: Progress, weights: Path) -> Iterator[int | None]:
-    """If the variable gives a port (0: any); gives the one that is used. A run does not fail for
-    it: the status shows less then. `weights`: the folder that models are fetched to."""
+def answering(progress: Progress | None, weights: Path) -> Iterator[int | None]:
+    """If the variable gives a port (0: any); gives the one that is used. A pod does not fail for
+    it: the status shows less then. `progress`: of the run, in an ingestion pod. `weights`: the
+    folder that models are fetched to."""
     port = os.environ.get(PROGRESS_PORT_VARIABLE)
     if not port:
         yield None
@@ -47,7 +49,7 @@ def answering(progress: Progress, weights: Path) -> Iterator[int | None]:
 
 
 class _Server(HTTPServer):
-    def __init__(self, port: int, progress: Progress, weights: Path) -> None:
+    def __init__(self, port: int, progress: Progress | None, weights: Path) -> None:
         super().__init__(("", port), _Handler, bind_and_activate=False)
         self.socket.close()
         # Pods have addresses of either kind.
@@ -57,7 +59,7 @@ class _Server(HTTPServer):
         self._progress, self._weights = progress, weights
 
     def told(self) -> WorkerProgress:
-        told = WorkerProgress.of(self._progress)
+        told = WorkerProgress() if self._progress is None else WorkerProgress.of(self._progress)
         return told.model_copy(update={"fetching": arriving(self._weights)})
 
 
