@@ -463,9 +463,10 @@ class Service:
                 await self.closing.until_free([wanted.index.path])
                 state = await self.open(wanted)
         except (ModelError, IndexFailure, OSError) as failure:
-            if self.not_switched.get(name) != (told := str(failure)):
-                log.error("collection %s keeps answering as before: %s", name, told)
-            self.not_switched[name] = told
+            if wanted in self.config.collections:  # else it has changed in the meantime
+                if self.not_switched.get(name) != (told := str(failure)):
+                    log.error("collection %s keeps answering as before: %s", name, told)
+                self.not_switched[name] = told
             return
         if wanted in self.config.collections and self._is_superseded(wanted):
             self._switch(state)
