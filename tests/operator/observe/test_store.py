@@ -195,7 +195,8 @@ def test_a_collection_concerns_its_retrievers_when_what_they_see_changes() -> No
 def test_a_retriever_whose_pods_fetch_weights_concerns_its_collections_with_each_step() -> None:
     def at(version: int, reason: str, message: str) -> dict[str, Any]:
         told = {"type": "Available", "status": "False", "reason": reason, "message": message}
-        return {**retriever(version, "catalogue"), "status": {"conditions": [told]}}
+        made = retriever(version, "catalogue", generation=1)
+        return {**made, "status": {"conditions": [told]}}
 
     store = Store()
     store.put(at(1, "Starting", "0 of 1 replicas are ready"))

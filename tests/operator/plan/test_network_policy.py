@@ -50,7 +50,7 @@ def test_it_admits_labelled_clients_of_any_namespace_and_ingestion_of_its_own() 
     assert "namespaceSelector" not in ingestion
     labels = Owner("ImageCollection", collection().meta).labels(Component.INGESTION)
     assert ingestion["podSelector"]["matchLabels"].items() <= labels.items()
-    assert [port["port"] for port in rule["ports"]] == [8000]
+    assert [port["port"] for port in rule["ports"]] == [8000, 8002]
 
 
 def test_it_is_about_the_serving_pods() -> None:
@@ -63,7 +63,7 @@ def test_a_ray_clusters_ports_are_for_it_and_for_kuberays_operator_alone() -> No
     [policy] = _policies(KUBERAY)
     everybody, itself, kuberay = policy["spec"]["ingress"]
     assert "from" not in everybody
-    assert [port["port"] for port in everybody["ports"]] == [8000, 8001]
+    assert [port["port"] for port in everybody["ports"]] == [8000, 8001, 8002]
     assert "ports" not in itself
     assert itself["from"] == [{"podSelector": policy["spec"]["podSelector"]}]
     namespace = {"matchLabels": {"kubernetes.io/metadata.name": "kuberay-system"}}
