@@ -143,6 +143,9 @@ def _model(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollec
     run = situation.run
     if situation.held is not None:
         return judged("ModelReady", False, situation.held.reason, situation.held.message)
+    if (why := snapshot.report.not_switched) is not None:
+        told = f"the serving pod keeps answering by the former model, and goes on trying: {why}"
+        return judged("ModelReady", False, "NotSwitched", told)
     if run is not None and run.state == "Failed":
         kind = by_reason(run.reason)
         if kind.part is Part.MODEL:

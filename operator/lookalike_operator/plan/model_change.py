@@ -32,6 +32,8 @@ from lookalike_operator.plan.serving_config import index_config
 
 _SETTLES_AFTER = timedelta(seconds=60)
 """Pods of the former model may still store documents for so long after a change."""
+_WAITS_SECONDS = 15.0
+"""How often it is looked whether what is due can be done."""
 _LONGEST_MESSAGE = 1024
 _DELETED_FOR = timedelta(minutes=15)
 
@@ -107,12 +109,10 @@ def why_not_carried_yet(snapshot: CollectionSnapshot, carry: Carried) -> Cause |
                 "minute",
             )
         if snapshot.report.index == previous.index:
-            why = snapshot.report.not_switched
             return Cause(
                 "Settling",
                 f"Retriever {gateway.meta.name} still answers from index {previous.index} of the "
-                "former model; what is stored there is carried over when it has switched"
-                f"{'' if why is None else f': {why}'}",
+                "former model; what is stored there is carried over when it has switched",
             )
     return None
 
@@ -236,4 +236,7 @@ def seconds_left(status: ImageCollectionStatus, now: datetime) -> float | None:
     due = parsed(previous.until) if previous.level else None
     if not previous.level and (since := parsed(previous.since)) is not None:
         due = since + _SETTLES_AFTER
-    return None if due is None else max(1.0, (due - now).total_seconds())
+    if due is None:
+        return None
+    left = (due - now).total_seconds()
+    return max(1.0, left) if left > 0 else _WAITS_SECONDS

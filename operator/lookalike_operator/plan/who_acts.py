@@ -37,6 +37,7 @@ WHO_ACTS: Mapping[str, Who] = {
     "IndexInUse": Who.PERSON,
     NOT_CARRIED: Who.PERSON,
     GATE_NOT_PASSED: Who.PERSON,
+    "NotSwitched": Who.PERSON,
     "NameTaken": Who.PERSON,
     "SecretNotFound": Who.PERSON,
     "ConfigMapNotFound": Who.PERSON,

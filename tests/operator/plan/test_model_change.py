@@ -261,7 +261,11 @@ def test_what_came_late_is_carried_over_once_the_pods_have_switched(why: str | N
     settling = condition(plan, "Ingested")
     assert settling["status"] == "True"
     assert f"still answers from index {previous.index}" in settling["message"]
-    assert why is None or settling["message"].endswith(why)
+    assert plan.requeue_after == 15
+    if why is not None:
+        assert told(plan, "ModelReady") == ("False", "NotSwitched")
+        assert told(plan, "Stalled") == ("True", "NotSwitched")
+        assert condition(plan, "ModelReady")["message"].endswith(why)
     reported = CollectionReport(index=now.status.index_name)
     [run] = plan_collection(replace(now, report=reported)).once
     assert run["kind"] == "Job"
