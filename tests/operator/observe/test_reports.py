@@ -68,6 +68,7 @@ async def test_a_pod_tells_of_the_last_scan_to_who_has_the_token(
                 await asking.close()
 
         report = await told("secret")
+        assert (report.index, report.not_switched) == ("photos", None)
         similarity = report.similarity
         assert (similarity.target_fpr, similarity.similar_from) == (0.01, None)
         assert similarity.documents == 0
