@@ -120,6 +120,8 @@ def _collection(before: CollectionConfig, after: CollectionConfig, documents: in
             )
     elif before.model != after.model:
         yield f"at once: {_listed(before.model, after.model, 'spec.model')}"
+    elif before.copy_model != after.copy_model and before.copy_model and after.copy_model:
+        yield f"at once: {_listed(before.copy_model, after.copy_model, 'spec.duplicates.model')}"
     if (before.gate, before.keep_previous) != (after.gate, after.keep_previous):
         yield "at once: what spec.model asks of the next change of the model"
     if before.vector != after.vector:
@@ -206,4 +208,4 @@ def _listed(before: Any, after: Any, path: str) -> str:
 
 
 def _model(config: CollectionConfig) -> str:
-    return f"the model {described(config.model)}"
+    return f"the model {described(config.made_by)}"

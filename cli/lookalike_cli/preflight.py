@@ -48,10 +48,13 @@ def _problems(resource: ImageCollection, folder: Path, sources: bool) -> Iterato
     from lookalike_serving.embed.protocol import ModelError
     from lookalike_serving.embed.registry import check_model
 
-    try:
-        check_model(with_resolved_weights(resource.spec.model, folder))
-    except ModelError as error:
-        yield "spec.model", None, str(error), False
+    copies = resource.spec.made_by.copies
+    for path, model in (("spec.model", resource.spec.model), ("spec.duplicates.model", copies)):
+        try:
+            if model is not None:
+                check_model(with_resolved_weights(model, folder))
+        except ModelError as error:
+            yield path, None, str(error), False
     if not sources:
         return
     for number, source in enumerate(resource.spec.sources):

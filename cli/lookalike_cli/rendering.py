@@ -93,6 +93,7 @@ def render(
         collection = CollectionConfig(
             name=resource.metadata.name,
             model=with_resolved_weights(resource.spec.model.alone, folder),
+            copy_model=_copy_model(resource, folder),
             vector=resource.spec.vector,
             index=index,
             fields=resource.spec.fields,
@@ -179,8 +180,8 @@ def beside_former(rendered: Rendered, run: RunDirectory) -> Rendered:
             new, live, rendered.serving, runs.get(new.name), run.progress_file(new.name)
         )
         notices.append(
-            f"collection {new.name}: the model {described(live.model)} answers until all documents "
-            f"are embedded by {described(new.model)}"
+            f"collection {new.name}: the model {described(live.made_by)} answers until all "
+            f"documents are embedded by {described(new.made_by)}"
         )
     serving = rendered.serving.model_copy(
         update={"collections": tuple(answering), "filling": tuple(filling)}
@@ -209,7 +210,7 @@ def _index(
     resource: ImageCollection, folder: Path, run: RunDirectory, notices: list[str]
 ) -> IndexConfig:
     spec = resource.spec.index
-    name = index_name(resource.metadata.name, resource.spec.model)
+    name = index_name(resource.metadata.name, resource.spec.made_by)
     owner = IndexOwner(cluster=run.data_id(), name=resource.metadata.name)
     qdrant = spec.qdrant
     if spec.engine is Engine.QDRANT and qdrant is not None and qdrant.addresses:
@@ -222,7 +223,7 @@ def _index(
         return IndexConfig(
             engine=Engine.QDRANT,
             # A server may be shared with other machines.
-            name=index_name(resource.metadata.name, resource.spec.model, owner.cluster),
+            name=index_name(resource.metadata.name, resource.spec.made_by, owner.cluster),
             adopts=name if _has_used(run, name, qdrant.addresses) else None,
             owner=owner,
             url=qdrant.url,
@@ -310,6 +311,11 @@ def secrets_dir() -> Path | None:
 def resolved_source(source: SourceSpec, folder: Path) -> SourceSpec:
     """The source with its paths made absolute: they are written relative to the YAML file."""
     return source.with_kind(source.kind.resolved(lambda path: str(absolute(path, folder))))
+
+
+def _copy_model(resource: ImageCollection, folder: Path) -> ModelSpec | None:
+    copies = resource.spec.made_by.copies
+    return None if copies is None else with_resolved_weights(copies, folder)
 
 
 def with_resolved_weights(model: ModelSpec, folder: Path) -> ModelSpec:

@@ -119,7 +119,8 @@ def _print(found: IndexSize) -> None:
 
 
 def per_million(spec: ImageCollectionSpec) -> str | None:
-    """What a million documents of a collection take; None if the model's dimension is not known."""
+    """What a million documents of a collection take; None if the dimensions of its
+    vectors are not known."""
     from lookalike_cli.printing import size as shown
     from lookalike_crds.sizing import index_size
     from lookalike_serving.embed.catalogue import CATALOGUE
@@ -127,7 +128,7 @@ def per_million(spec: ImageCollectionSpec) -> str | None:
     model = spec.model
     wanted = (model.provider.value, model.name)
     dimension = next((k.dimension for k in CATALOGUE if (k.provider, k.name) == wanted), None)
-    if dimension is None:
+    if dimension is None or spec.made_by.copies is not None:
         return None
     found = index_size(_MILLION, dimension, spec.vector, fields=len(spec.fields))
     return (

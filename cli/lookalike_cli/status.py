@@ -156,7 +156,7 @@ def _formers(run: RunDirectory) -> list[dict[str, Any]]:
     return [
         {
             "collection": name,
-            "model": described(each.collection.model),
+            "model": described(each.collection.made_by),
             "index": each.collection.index.name,
             "until": utc_text(each.until, "seconds"),
         }

@@ -23,6 +23,7 @@ from lookalike_crds.buckets import Bucket
 from lookalike_crds.hosts import is_loopback
 from lookalike_crds.image_collection import (
     KEEP_PREVIOUS,
+    CollectionModel,
     DuplicatesSpec,
     Engine,
     FieldSpec,
@@ -30,6 +31,7 @@ from lookalike_crds.image_collection import (
     IngestionSpec,
     ModelSpec,
     VectorSpec,
+    made_by,
 )
 from lookalike_crds.names import Name, ServiceName
 from lookalike_crds.ownership import IndexOwner
@@ -114,7 +116,13 @@ class CollectionConfig(Config):
         description="Names of the sources that can fill its index again; None: not known.",
     )
     duplicates: DuplicatesSpec | None = Field(
-        default=None, description="None: no hashes are kept of its images."
+        default=None,
+        description="None: no hashes are kept of its images. Its copy model is `copy_model`.",
+    )
+    copy_model: ModelSpec | None = Field(
+        default=None,
+        description="The model by whose vectors copies are found, and which its index has beside "
+        "the others. None: `model`.",
     )
     books: IndexConfig | None = Field(
         default=None,
@@ -128,6 +136,11 @@ class CollectionConfig(Config):
     keep_previous: str = Field(
         default=KEEP_PREVIOUS, description="How long the index whose place it takes is kept."
     )
+
+    @property
+    def made_by(self) -> CollectionModel:
+        """What its index is made by."""
+        return made_by(self.model, self.copy_model)
 
 
 class RetrieverConfig(Config):
@@ -221,13 +234,14 @@ class ServingConfig(Config):
 
 
 class Answering(Config):
-    """The Edge index from which a collection answers, and the model that has filled it.
+    """The Edge index from which a collection answers, and the models that have filled it.
 
     The one process that has the index open opens another beside it, and switches.
     """
 
     collection: Name
     model: ModelSpec
+    copy_model: ModelSpec | None = None
     index: IndexConfig
 
 
@@ -258,7 +272,12 @@ def light_of(config: ServingConfig) -> LightConfig:
         public_url=config.http.public_url,
         sources=config.sources,
         answering=tuple(
-            Answering(collection=each.name, model=each.model, index=each.index)
+            Answering(
+                collection=each.name,
+                model=each.model,
+                copy_model=each.copy_model,
+                index=each.index,
+            )
             for each in config.collections
             if each.index.engine is Engine.EDGE and each.index.is_told
         ),
@@ -280,7 +299,7 @@ def heavy_of(config: ServingConfig) -> ServingConfig:
 def _heavy(collection: CollectionConfig) -> CollectionConfig:
     light: dict[str, Any] = {"sources": None, "gate": None, "keep_previous": KEEP_PREVIOUS}
     if collection.index.engine is Engine.EDGE:
-        light["model"] = ModelSpec()
+        light["model"], light["copy_model"] = ModelSpec(), None
         light["index"] = collection.index.model_copy(update={"name": _NOT_TOLD, "path": None})
     return collection.model_copy(update=light)
 
@@ -316,7 +335,9 @@ def with_light(config: ServingConfig, light: LightConfig) -> ServingConfig:
 def _answered(collection: CollectionConfig, by: Answering | None) -> CollectionConfig:
     if by is None or collection.index.engine is not Engine.EDGE:
         return collection
-    return collection.model_copy(update={"model": by.model, "index": by.index})
+    return collection.model_copy(
+        update={"model": by.model, "copy_model": by.copy_model, "index": by.index}
+    )
 
 
 def heavy_digest(config: ServingConfig) -> str:

@@ -35,7 +35,7 @@ def work_of(before: CollectionConfig, after: CollectionConfig) -> Work:
         return Work.REOPENING
     if before.fields != after.fields:
         return Work.FIELDS
-    if before.model != after.model:
+    if (before.model, before.copy_model) != (after.model, after.copy_model):
         return Work.MODEL
     return Work.NOTHING if before.duplicates == after.duplicates else Work.DUPLICATES
 

@@ -191,6 +191,32 @@ class ModelSpec(Spec):
         return self.model_copy(update={"cache": None, "gate": None, "keep_previous": KEEP_PREVIOUS})
 
 
+class CollectionModel(ModelSpec):
+    """What the vectors of an index are made by: the model of a collection, and its copy model.
+
+    Resources say the two in different places; whatever tells one index from another takes both.
+    """
+
+    copies: ModelSpec | None = None
+    """None: copies are found by the vectors of the model itself."""
+
+    @property
+    def own(self) -> ModelSpec:
+        """The model, without the copy model."""
+        return ModelSpec.model_construct(
+            self.model_fields_set - {"copies"},
+            **{name: getattr(self, name) for name in ModelSpec.model_fields},
+        )
+
+
+def made_by(model: ModelSpec, copies: ModelSpec | None) -> CollectionModel:
+    """Both models alone, as one."""
+    fields = {name: getattr(model.alone, name) for name in ModelSpec.model_fields}
+    known = model.model_fields_set | ({"copies"} if copies is not None else set())
+    alone = None if copies is None else copies.alone
+    return CollectionModel.model_construct(known, **fields, copies=alone)
+
+
 class HnswSpec(Spec):
     """The graph that is searched (Malkov & Yashunin 2016)."""
 
@@ -570,6 +596,13 @@ class DuplicatesSpec(Spec):
         "every image, about 50 KB each, beside the collection's records. Questions and scans then "
         "open no images. Images that are stored already get theirs when they are ingested again.",
     )
+    model: ModelSpec | None = Field(
+        default=None,
+        description="A copy model: copies and similar pictures are looked for among the nearest "
+        "images by this model, instead of by spec.model, which only searches then use. Its vectors "
+        "are stored beside the others. Setting, changing or removing it means another index: all "
+        "images are embedded again. If it is unset, spec.model is used for both.",
+    )
     schedule: Schedule | None = Field(
         default=None,
         description="A cron expression (UTC): when the whole collection is scanned for duplicates. "
@@ -593,6 +626,11 @@ class DuplicatesSpec(Spec):
         description="Which image of a group a scheduled scan keeps. What the rule leaves open is "
         "decided by pixels, the size of the file, age and id.",
     )
+
+    @property
+    def alone(self) -> DuplicatesSpec:
+        """Without the copy model, which an index is made with."""
+        return self if self.model is None else self.model_copy(update={"model": None})
 
 
 class DeletionPolicy(StrEnum):
@@ -639,12 +677,26 @@ class ImageCollectionSpec(Spec):
 
     @property
     def scanned(self) -> DuplicatesSpec | None:
-        """`duplicates` as it is acted on: while suspended, there is no schedule."""
+        """`duplicates` alone, as it is acted on: while suspended, there is no schedule."""
         if self.duplicates is None or not self.suspend:
-            return self.duplicates
-        return self.duplicates.model_copy(
+            return None if self.duplicates is None else self.duplicates.alone
+        return self.duplicates.alone.model_copy(
             update={"schedule": None, "action": DuplicatesAction.REPORT}
         )
+
+    @property
+    def made_by(self) -> CollectionModel:
+        """What its index is made by."""
+        return made_by(self.model, None if self.duplicates is None else self.duplicates.model)
+
+    def with_made_by(self, former: CollectionModel) -> ImageCollectionSpec:
+        """The spec as if somebody had set both models back."""
+        duplicates = self.duplicates
+        if duplicates is not None or former.copies is not None:
+            duplicates = (duplicates or DuplicatesSpec()).model_copy(
+                update={"model": former.copies}
+            )
+        return self.model_copy(update={"model": former.own, "duplicates": duplicates})
 
 
 class SourceStatus(Status):

@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from lookalike_crds.image_collection import ModelSpec, Provider
+from lookalike_crds.image_collection import CollectionModel, ModelSpec, Provider
 
 LONGEST = 63
 """Characters of a DNS-1123 label."""
@@ -56,14 +56,16 @@ def index_name(collection: str, model: ModelSpec, *within: str) -> str:
     `within`: what tells this collection from others of its name that may have an index in the
     same place, such as its namespace on a server.
 
-    Another model has another index, so that vectors of two models never meet in one. Precision
-    is left out: it changes speed, not the space.
+    Another model, or another copy model, has another index, so that vectors of two models never
+    meet in one. Precision is left out: it changes speed, not the space.
     """
     parts = [*within, collection]
     stem, size = _index_stem(parts)
     # One dash for each part: no other parts have this name.
     what: list[Any] = ["-".join(parts)] if size == _DIGEST else parts
-    what = [*what, model.provider, model.name, model.weights, model.revision]
+    for each in (model, _copies_of(model)):
+        if each is not None:
+            what += [each.provider, each.name, each.weights, each.revision]
     digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:size]
     return f"{stem}-{digest}"
 
@@ -82,8 +84,17 @@ def _index_stem(parts: list[str]) -> tuple[str, int]:
     return plain[: LONGEST - size - 1].rstrip("-"), size
 
 
+def _copies_of(model: ModelSpec) -> ModelSpec | None:
+    return model.copies if isinstance(model, CollectionModel) else None
+
+
 def described(model: ModelSpec) -> str:
     """A model in a few words, for status, columns and messages."""
+    copies = _copies_of(model)
+    return _in_words(model) if copies is None else f"{_in_words(model)} + {_in_words(copies)}"
+
+
+def _in_words(model: ModelSpec) -> str:
     if model.provider is Provider.DEMO:
         return "Demo"
     parts = [f"{model.provider.value} {_end_of(model.name or '')}"]

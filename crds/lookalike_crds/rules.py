@@ -14,6 +14,7 @@ from typing import Any
 from pydantic.alias_generators import to_camel
 
 from lookalike_crds.image_collection import (
+    KEEP_PREVIOUS,
     CaSpec,
     DuplicatesAction,
     DuplicatesSpec,
@@ -261,6 +262,28 @@ RULES: tuple[Rule, ...] = (
         "the Demo model is the bundled one: remove name, weights and revision, or choose another "
         "provider",
         lambda m: m.provider != Provider.DEMO or not (m.name or m.weights or m.revision),
+    ),
+    Rule(
+        "copy-model-alone",
+        DuplicatesSpec,
+        "!has(self.model) || (!has(self.model.cache) && !has(self.model.gate)"
+        f" && (!has(self.model.keepPrevious) || self.model.keepPrevious == '{KEEP_PREVIOUS}'))",
+        "duplicates.model takes no cache, gate or keepPrevious: those of spec.model are for both "
+        "models. Remove them",
+        lambda d: d.model is None or d.model == d.model.alone,
+    ),
+    Rule(
+        "copy-model-with-runtime-job",
+        ImageCollectionSpec,
+        "!has(self.duplicates) || !has(self.duplicates.model) || !has(self.ingestion)"
+        " || !has(self.ingestion.runtime) || self.ingestion.runtime != 'Ray'",
+        "duplicates.model is for ingestion.runtime Job: the actors of runtime Ray run one model. "
+        "Write ingestion.runtime: Job, or remove duplicates.model",
+        lambda c: (
+            c.duplicates is None
+            or c.duplicates.model is None
+            or c.ingestion.runtime != IngestionRuntime.RAY
+        ),
     ),
     Rule(
         "qdrant-block-with-qdrant",

@@ -79,6 +79,7 @@ class CatchingUp:
                 record,
                 data,
                 self._after.embedder,
+                copier=self._after.copier,
                 kept=Kept.by(self._after.config.duplicates),
                 max_pixels=service.config.fetch.max_pixels,
             )

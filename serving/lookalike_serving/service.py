@@ -56,8 +56,17 @@ from lookalike_serving.following import follow
 from lookalike_serving.images import ImageFetcher, ImageStore
 from lookalike_serving.images.buckets import Buckets
 from lookalike_serving.images.reader import for_callers
+from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.open import open_index, open_payload_index
-from lookalike_serving.index.protocol import Index, IndexFailure, IndexMismatch, Query, Vector
+from lookalike_serving.index.protocol import (
+    Index,
+    IndexFailure,
+    IndexMismatch,
+    Query,
+    Record,
+    Vector,
+)
+from lookalike_serving.index.spaces import CopySpace
 from lookalike_serving.index.unfit import retyped_warnings
 from lookalike_serving.indexes.hashes import StoredHashes, check_installed
 from lookalike_serving.indexes.left_behind import Kept, remove_former
@@ -91,6 +100,38 @@ class CollectionState:
     index: Index
     embedder: BatchedEmbedder
     hashes: StoredHashes
+    copier: BatchedEmbedder | None = None
+    """The copy model, if the collection has one."""
+
+    @property
+    def models(self) -> tuple[BatchedEmbedder, ...]:
+        return (self.embedder,) if self.copier is None else (self.embedder, self.copier)
+
+    @property
+    def finder(self) -> BatchedEmbedder:
+        """The model by which copies are found."""
+        return self.copier or self.embedder
+
+    def near(
+        self,
+        vector: Vector,
+        limit: int,
+        filter: Filter | None = None,
+        min_score: float | None = None,
+    ) -> Query:
+        """A query for the nearest documents to a vector of `finder`, by their ids."""
+        return Query(
+            vector,
+            limit=limit,
+            filter=filter,
+            min_score=min_score,
+            with_payload=False,
+            of_copies=self.copier is not None,
+        )
+
+    def found_by(self, record: Record) -> Vector | None:
+        """The vector of `finder` that a record holds, if vectors were asked for."""
+        return record.vector if self.copier is None else record.copies
 
     @property
     def name(self) -> str:
@@ -367,7 +408,7 @@ class Service:
         for state in states:
             if not any(state.index is each.index for each in used):
                 self.closing.later(state.index.close(), state.config.index.path)
-        for ending in self.forget_models(state.embedder for state in states):
+        for ending in self.forget_models(model for state in states for model in state.models):
             self.closing.later(ending)
 
     def _follow_indexes(self) -> None:
@@ -399,7 +440,7 @@ class Service:
             "collection %s answers from index %s, with the model %s",
             name,
             state.config.index.name,
-            described(state.config.model),
+            described(state.config.made_by),
         )
         if former is None:
             return
@@ -499,12 +540,14 @@ class Service:
     ) -> CollectionState:
         """What is open, with the model in other settings. Raises ModelError, IndexMismatch."""
         embedder = await self._models.of(config.model)
-        if embedder.info.fingerprint != live.embedder.info.fingerprint:
+        copier = await self._copier_of(config)
+        spaces = _copy_space(copier), _copy_space(live.copier)
+        if embedder.info.fingerprint != live.embedder.info.fingerprint or spaces[0] != spaces[1]:
             raise IndexMismatch(
                 f"collection {config.name}: the model now returns other vectors than those in "
                 "its index: if its weights were replaced, store them under another path"
             )
-        return CollectionState(config, live.index, embedder, live.hashes)
+        return CollectionState(config, live.index, embedder, live.hashes, copier)
 
     def _report(self, collection: str, failure: Failure) -> None:
         if self.failures.get(collection) != failure:
@@ -525,14 +568,25 @@ class Service:
         if collection.duplicates is not None:
             check_installed()
         embedder = await self._models.of(collection.model)
+        copier = await self._copier_of(collection)
         info = embedder.info
         if not leave_behind:
             await check_nothing_left(collection, self.config.data_dir, self._folders())
-        index = await open_index(collection, dimension=info.dimension, fingerprint=info.fingerprint)
+        index = await open_index(
+            collection,
+            dimension=info.dimension,
+            fingerprint=info.fingerprint,
+            copies=_copy_space(copier),
+        )
         await self._look_for_loss(collection, index)
         for warning in await retyped_warnings(index, await index.info(), collection.fields):
             log.warning("collection %s: %s", collection.name, warning)
-        return CollectionState(collection, index, embedder, StoredHashes(index))
+        return CollectionState(collection, index, embedder, StoredHashes(index), copier)
+
+    async def _copier_of(self, collection: CollectionConfig) -> BatchedEmbedder | None:
+        """The collection's copy model, if it has one. Raises ModelError."""
+        copies = collection.copy_model
+        return None if copies is None else await self._models.of(copies)
 
     def forget_models(
         self, candidates: Iterable[BatchedEmbedder]
@@ -542,7 +596,7 @@ class Service:
         Await what is returned: each ends one model, and gives its memory back.
         """
         states = (*self.collections.values(), *self.filling.values())
-        used = {id(state.embedder) for state in states}
+        used = {id(model) for state in states for model in state.models}
         return self._models.forget([each for each in candidates if id(each) not in used])
 
     async def _look_for_loss(self, collection: CollectionConfig, index: Index) -> None:
@@ -603,8 +657,13 @@ class Service:
 
 
 def _is_same(one: CollectionConfig, other: CollectionConfig) -> bool:
-    """Whether they answer alike: from the same index, by the same model."""
-    return (one.index, one.model) == (other.index, other.model)
+    """Whether they answer alike: from the same index, by the same models."""
+    return (one.index, one.made_by) == (other.index, other.made_by)
+
+
+def _copy_space(copier: BatchedEmbedder | None) -> CopySpace | None:
+    """What an index has for the vectors of a copy model."""
+    return None if copier is None else CopySpace(copier.info.dimension, copier.info.fingerprint)
 
 
 def refuse_open_doors(config: ServingConfig) -> None:

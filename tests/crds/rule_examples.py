@@ -145,6 +145,25 @@ EXAMPLES: tuple[Example, ...] = (
         )
     ),
     *(
+        Example("copy-model-alone", "ImageCollection", {"duplicates": {"model": model}}, holds)
+        for model, holds in (
+            ({}, True),
+            ({"provider": "Timm", "name": "resnet50.a1_in1k", "precision": "FP32"}, True),
+            ({"keepPrevious": "1d"}, False),
+            ({"gate": {}}, False),
+            ({"cache": {"claim": "weights"}}, False),
+        )
+    ),
+    *(
+        Example(
+            "copy-model-with-runtime-job",
+            "ImageCollection",
+            {"duplicates": {"model": {}}, "ingestion": {"runtime": runtime}},
+            holds,
+        )
+        for runtime, holds in (("Job", True), ("Ray", False))
+    ),
+    *(
         Example(rule, "ImageCollection", {"duplicates": {"keep": keep}}, holds)
         for rule, keep, holds in (
             ("kept-by-field", {"rule": "Field", "field": "stars"}, True),

@@ -25,6 +25,7 @@ from lookalike_serving.index.qdrant import QdrantIndex
 from lookalike_serving.index.qdrant_client import CredentialFiles, client_of
 from lookalike_serving.index.qdrant_collection import Wanted
 from lookalike_serving.index.qdrant_connection import Connection, connected
+from lookalike_serving.index.spaces import CopySpace
 
 QDRANT_URL = os.environ.get("LOOKALIKE_QDRANT_URL")
 
@@ -41,6 +42,7 @@ class Engine(Protocol):
         vector: VectorSpec | None = None,
         fingerprint: str | None = "model-a",
         fields: tuple[FieldSpec, ...] = (),
+        copies: CopySpace | None = None,
     ) -> Index: ...
 
     async def open_payload(self) -> Index: ...
@@ -55,13 +57,15 @@ class EdgeEngine:
         self._folder = folder
         self._opened: list[EdgeIndex] = []
 
-    async def open(self, *, dimension=4, vector=None, fingerprint="model-a", fields=()):
-        return await self._open(vector or VectorSpec(), dimension, fingerprint, fields)
+    async def open(
+        self, *, dimension=4, vector=None, fingerprint="model-a", fields=(), copies=None
+    ):
+        return await self._open(vector or VectorSpec(), dimension, fingerprint, fields, copies)
 
     async def open_payload(self):
         return await self._open(None, None, None, ())
 
-    async def _open(self, vector, dimension, fingerprint, fields):
+    async def _open(self, vector, dimension, fingerprint, fields, copies=None):
         index = await EdgeIndex.open(
             self._folder,
             vector=vector,
@@ -69,6 +73,7 @@ class EdgeEngine:
             fingerprint=fingerprint,
             fields=fields,
             lock_wait_seconds=0,
+            copies=copies,
         )
         self._opened.append(index)
         return index
@@ -86,14 +91,18 @@ class QdrantEngine:
         self._connection = Connection({url: client_of(url, grpc_port)})
         self._collection = f"test-{uuid.uuid4()}"
 
-    async def open(self, *, dimension=4, vector=None, fingerprint="model-a", fields=()):
-        return await self._open(vector or VectorSpec(), dimension, fingerprint, fields)
+    async def open(
+        self, *, dimension=4, vector=None, fingerprint="model-a", fields=(), copies=None
+    ):
+        return await self._open(vector or VectorSpec(), dimension, fingerprint, fields, copies)
 
     async def open_payload(self):
         return await self._open(None, None, None, ())
 
-    async def _open(self, vector, dimension, fingerprint, fields):
-        wanted = Wanted(self._collection, vector, dimension, fingerprint, tuple(fields))
+    async def _open(self, vector, dimension, fingerprint, fields, copies=None):
+        wanted = Wanted(
+            self._collection, vector, dimension, fingerprint, tuple(fields), copies=copies
+        )
         index = await QdrantIndex.open_with(self._connection, wanted)
         index.close = _nothing  # the client is shared with the next opening
         return index

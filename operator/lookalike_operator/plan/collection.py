@@ -189,7 +189,7 @@ class _Work:
         wanted = indexes.index_of(self.snapshot, spec)
         may = self.run is None or (self._filled() and self.held() is None)
         if name != wanted and (may or self._is_taken()):
-            name, model = wanted, spec.model
+            name, model = wanted, spec.made_by
         return name, described(model), indexes.stored(model)
 
     def held(self) -> Held | None:

@@ -135,11 +135,11 @@ def _ready(
         return judged("Ready", None, index.reason, index.message)
     documents = situation.status.documents
     counted = "" if documents is None else f"{documents} documents, "
-    return judged("Ready", True, "Ready", f"{counted}model {described(spec.model)}")
+    return judged("Ready", True, "Ready", f"{counted}model {described(spec.made_by)}")
 
 
 def _model(snapshot: CollectionSnapshot, situation: Situation, spec: ImageCollectionSpec) -> Judged:
-    name = described(spec.model)
+    name = described(spec.made_by)
     run = situation.run
     if situation.held is not None:
         return judged("ModelReady", False, situation.held.reason, situation.held.message)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from lookalike_crds.image_collection import (
+    CollectionModel,
     Engine,
     ImageCollectionSpec,
     ImageCollectionStatus,
-    ModelSpec,
 )
 from lookalike_crds.naming import index_name
 from lookalike_crds.ownership import is_anothers
@@ -21,16 +21,18 @@ from lookalike_operator.plan.model import CollectionFacts, CollectionSnapshot, I
 from lookalike_operator.plan.names import ROLLBACK, index_owner
 
 
-def wanted_index(meta: Meta, spec: ImageCollectionSpec, model: ModelSpec | None = None) -> str:
+def wanted_index(
+    meta: Meta, spec: ImageCollectionSpec, model: CollectionModel | None = None
+) -> str:
     """Name that a new index for the spec's model, or for another `model`, is given."""
-    model = model or spec.model
+    model = model or spec.made_by
     if spec.index.engine is Engine.EDGE:
         return index_name(meta.name, model)
     # A server may be shared by namespaces.
     return index_name(meta.name, model, meta.namespace)
 
 
-def _names(meta: Meta, spec: ImageCollectionSpec, model: ModelSpec) -> tuple[str, ...]:
+def _names(meta: Meta, spec: ImageCollectionSpec, model: CollectionModel) -> tuple[str, ...]:
     """All names that an index of this collection and model may have, the usual one first."""
     usual = wanted_index(meta, spec, model)
     if spec.index.engine is Engine.EDGE:
@@ -45,10 +47,10 @@ def _names(meta: Meta, spec: ImageCollectionSpec, model: ModelSpec) -> tuple[str
 
 def names_for(meta: Meta, spec: ImageCollectionSpec) -> tuple[str, ...]:
     """All names that the index for the spec's model may have."""
-    return _names(meta, spec, spec.model)
+    return _names(meta, spec, spec.made_by)
 
 
-def _own(meta: Meta, model: ModelSpec) -> str:
+def _own(meta: Meta, model: CollectionModel) -> str:
     """A name that belongs to this very resource, if the usual one belongs to another."""
     return index_name(meta.name, model, meta.namespace, meta.uid)
 
@@ -62,11 +64,11 @@ def index_for_spec(
 ) -> str:
     """Name of the index for the spec's model: the one in the status, if it is for this model, else
     a new one. An index that `facts` show to belong to another collection is not used."""
-    names = _names(meta, spec, spec.model)
+    names = _names(meta, spec, spec.made_by)
     name = status.index_name if status.index_name in names else names[0]
     assert name is not None
     if facts is not None and facts.name == name and is_taken(meta, facts, cluster):
-        return _own(meta, spec.model)
+        return _own(meta, spec.made_by)
     return name
 
 
@@ -84,18 +86,18 @@ def is_taken(meta: Meta, facts: IndexFacts, cluster: str) -> bool:
 
 def active(
     meta: Meta, spec: ImageCollectionSpec, status: ImageCollectionStatus
-) -> tuple[str, ModelSpec]:
+) -> tuple[str, CollectionModel]:
     """(index name, model) that Retrievers serve now, by the status."""
     wanted = index_for_spec(meta, spec, status)
     if status.index_name in (None, wanted):
-        return wanted, spec.model.alone
+        return wanted, spec.made_by
     model = model_of(status.active_model_spec)
     if model is None or status.index_name not in _names(meta, spec, model):
-        return wanted, spec.model.alone
+        return wanted, spec.made_by
     return status.index_name or wanted, model
 
 
-def active_of(collection: CollectionFacts) -> tuple[str, ModelSpec]:
+def active_of(collection: CollectionFacts) -> tuple[str, CollectionModel]:
     meta, status = collection.meta, collection.status
     return active(meta, effective(meta, collection.spec, status), status)
 
@@ -116,7 +118,7 @@ def effective(
         former = None if kept is None else model_of(kept.model_spec)
     else:
         former = model_of(status.active_model_spec)
-    return spec if former is None else spec.model_copy(update={"model": former})
+    return spec if former is None else spec.with_made_by(former)
 
 
 def observed_index(snapshot: CollectionSnapshot) -> str | None:
@@ -134,7 +136,7 @@ def kept(status: ImageCollectionStatus) -> tuple[str, ...]:
     return () if previous is None or previous.removed else (previous.index,)
 
 
-def unsettled(status: ImageCollectionStatus) -> tuple[str, ModelSpec] | None:
+def unsettled(status: ImageCollectionStatus) -> tuple[str, CollectionModel] | None:
     """(index name, model) of the former model, until the present index has what was stored in its
     own during the change."""
     previous = status.previous
@@ -149,18 +151,18 @@ def alias_of(meta: Meta) -> str:
     return f"{meta.namespace}.{meta.name}"
 
 
-def stored(model: ModelSpec) -> str:
+def stored(model: CollectionModel) -> str:
     """A model as `status.activeModelSpec` holds it."""
     # Where it is kept, and what is asked of a change of it, say nothing of the model.
     asked = {"cache", "gate", "keep_previous"}
     return model.model_dump_json(by_alias=True, exclude_none=True, exclude=asked)
 
 
-def model_of(stored_spec: str | None) -> ModelSpec | None:
+def model_of(stored_spec: str | None) -> CollectionModel | None:
     """A model that `stored` has written; None if there is none that this version can read."""
     if stored_spec is None:
         return None
     try:
-        return ModelSpec.model_validate_json(stored_spec)
+        return CollectionModel.model_validate_json(stored_spec)
     except ValidationError:
         return None

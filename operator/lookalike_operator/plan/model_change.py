@@ -62,7 +62,7 @@ def carried(snapshot: CollectionSnapshot, spec: ImageCollectionSpec) -> Carried 
     on_server = None
     if spec.index.engine is Engine.QDRANT:
         on_server = index_config(name, meta, spec, snapshot.settings)
-    return Carried(CarryOver(index=name, model=model, on_server=on_server), late)
+    return Carried(CarryOver(index=name, model=model.own, on_server=on_server), late)
 
 
 def _holds_documents(snapshot: CollectionSnapshot, name: str) -> bool:

@@ -15,9 +15,9 @@ from lookalike_crds.config import (
 )
 from lookalike_crds.image_collection import (
     DEFAULT_GRPC_PORT,
+    CollectionModel,
     Engine,
     ImageCollectionSpec,
-    ModelSpec,
 )
 from lookalike_crds.naming import joined
 from lookalike_crds.ownership import IndexOwner
@@ -170,7 +170,7 @@ def _beside(collection: CollectionFacts, settings: Settings) -> CollectionConfig
     spec = effective(meta, collection.spec, status)
     active, wanted = active_of(collection)[0], index_for_spec(meta, spec, status)
     if active != wanted:
-        return _with_index(collection, wanted, spec.model.alone, settings)
+        return _with_index(collection, wanted, spec.made_by, settings)
     former = unsettled(status)
     return None if former is None else _with_index(collection, *former, settings)
 
@@ -184,11 +184,12 @@ def _removed(collection: CollectionFacts, settings: Settings) -> IndexConfig | N
 
 
 def _with_index(
-    collection: CollectionFacts, name: str, model: ModelSpec, settings: Settings
+    collection: CollectionFacts, name: str, model: CollectionModel, settings: Settings
 ) -> CollectionConfig:
     return CollectionConfig(
         name=collection.meta.name,
-        model=model,
+        model=model.own,
+        copy_model=model.copies,
         vector=collection.spec.vector,
         index=index_config(name, collection.meta, collection.spec, settings),
         fields=collection.spec.fields,

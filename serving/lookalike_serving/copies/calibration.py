@@ -43,7 +43,7 @@ async def chance_of(service: Service, state: CollectionState) -> Chance:
         if holder.chance is not None and now < holder.chance_checked_at:
             return holder.chance  # somebody else has just looked
         documents = (await state.index.info()).points
-        model = state.embedder.info.fingerprint
+        model = state.finder.info.fingerprint
         known = holder.chance or await known_chance(service, state)
         if known is None or not known.holds(model, documents):
             known = await _measured(service, state, documents, model)
@@ -92,9 +92,9 @@ async def _measured(service: Service, state: CollectionState, documents: int, mo
     # Ids are hashes, so the first ones are a sample.
     page = await state.index.scroll(limit=SAMPLE, with_payload=(_COPIES,), with_vector=True)
     sample = [
-        (record.vector, Hashes.read((record.payload.get(RESERVED) or {}).get("copies")))
+        (vector, Hashes.read((record.payload.get(RESERVED) or {}).get("copies")))
         for record in page.records
-        if record.vector is not None
+        if (vector := state.found_by(record)) is not None
     ]
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return await service.in_thread(measured, sample, documents, model, at)

@@ -31,7 +31,7 @@ from lookalike_serving.duplicates.verdicts import Comparison, Sensitivity, Verdi
 from lookalike_serving.images import ImageError
 from lookalike_serving.images.decode import decode_image
 from lookalike_serving.index.filters.tree import And, Filter, HasId
-from lookalike_serving.index.protocol import Query, Vector
+from lookalike_serving.index.protocol import Vector
 from lookalike_serving.indexes.hashes import Coverage, NearHash, check_comparing
 from lookalike_serving.service import CollectionState, Service
 
@@ -91,7 +91,8 @@ async def find_copies(
     `target_fpr`: share of the pairs of different pictures that may be called similar, 0 to 1;
     default: that of the collection. It decides about no copy.
     `but`: the point of a document that is left out. `filter`: only documents that match. `within`:
-    the collection with an index that does not answer yet. `vector`: of the image, if it is known.
+    the collection with an index that does not answer yet. `vector`: of the image, by the model
+    that finds copies, if it is known.
     Raises Problem 404 or 503, ImageError, ModelError, PackageMissing, IndexFailure.
     """
     from lookalike_serving.duplicates.thresholds import THRESHOLDS
@@ -101,21 +102,15 @@ async def find_copies(
     lost: tuple[str, ...] = ()
     if vector is None:
         embedded, (picture, coverage, near) = await asyncio.gather(
-            state.embedder.embed_image_timed(data, query=True),
+            state.finder.embed_image_timed(data, query=True),
             _hashed(service, state, data),
         )
         vector = embedded.vector
         lost = embedded.image.warnings if embedded.image else ()
     else:
         picture, coverage, near = await _hashed(service, state, data)
-    hits = await state.index.query(
-        Query(
-            vector,
-            limit=max(BY_EMBEDDING, top_k if similar else 0) + 1,
-            filter=filter,
-            with_payload=False,
-        )
-    )
+    limit = max(BY_EMBEDDING, top_k if similar else 0) + 1
+    hits = await state.index.query(state.near(vector, limit, filter))
     near = await _matching(state, near, filter)
     by_hash = {each.id: each.distance for each in near if each.id != but}
     by_embedding = [hit.id for hit in hits if hit.id != but]
@@ -196,7 +191,7 @@ async def _read(state: CollectionState, ids: Sequence[str], vector: Vector) -> l
     """The documents that are there, in this order."""
     records = await state.index.retrieve(ids, with_payload=True, with_vector=True)
     return [
-        _Candidate(record.id, found, _cosine(vector, record.vector))
+        _Candidate(record.id, found, _cosine(vector, state.found_by(record)))
         for record in records
         if (found := read_record(record)) is not None
     ]
@@ -225,13 +220,10 @@ async def _by_parts(
         return []
     vectors = [
         each.vector
-        for each in await state.embedder.embed_images(views)
+        for each in await state.finder.embed_images(views)
         if not isinstance(each, Exception)
     ]
-    queries = [
-        Query(vector, limit=BY_PART, filter=filter, with_payload=False) for vector in vectors
-    ]
-    near = await state.index.query_batch(queries)
+    near = await state.index.query_batch([state.near(each, BY_PART, filter) for each in vectors])
     found = dict.fromkeys(hit.id for hits in near for hit in hits if hit.id not in known)
     records = await state.index.retrieve([*found], with_payload=True)
     return [

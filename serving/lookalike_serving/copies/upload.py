@@ -86,7 +86,7 @@ async def write_checked(
     """Write a document that ingestion brings, after a look at what is there: by the rule of
     uploads, and taking turns with them.
 
-    `point`: as it is to be written, with its vector. `reject`: a copy is not written. Raises what
+    `point`: as it is to be written, with its vectors. `reject`: a copy is not written. Raises what
     `find_copies` does, and IndexFailure.
     """
     async with state.hashes.deciding:
@@ -99,7 +99,7 @@ async def write_checked(
             similar=False,
             but=point.id,
             within=state,
-            vector=point.vector,
+            vector=point.vector if state.copier is None else point.copies,
         )
         first = found.matches[0].document.origin.document_id if found.matches else None
         if first is not None and reject:

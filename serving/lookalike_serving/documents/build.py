@@ -48,6 +48,8 @@ class Seen:
     """`Hashes.stored()`, if the collection keeps them."""
     features: str | None = None
     """`Features.stored()`, if they were asked for."""
+    copies: Vector | None = None
+    """By the collection's copy model, if it has one."""
 
     @property
     def kept_features(self) -> KeptFeatures | None:
@@ -69,19 +71,26 @@ class Document:
 
 
 async def look(
-    file: ImageFile, embedder: BatchedEmbedder, *, kept: Kept = Kept(), max_pixels: int
+    file: ImageFile,
+    embedder: BatchedEmbedder,
+    *,
+    copier: BatchedEmbedder | None = None,
+    kept: Kept = Kept(),
+    max_pixels: int,
 ) -> Seen:
     """Decode and embed an image. Raises ImageError, Overloaded, ModelError.
 
+    `copier`: the copy model, if the collection has one, which then embeds it as well.
     `kept`: also make the hashes and features that copies are found by. The image is then decoded
     once more, at full size: the model sees a smaller one.
     """
     embedded = await embedder.embed_image_timed(file.data)
     assert embedded.image is not None
+    copies = None if copier is None else await copier.embed_image(file.data)
     hashes = features = None
     if kept.hashes:
         hashes, features = await asyncio.to_thread(_kept, file.data, kept, max_pixels)
-    return Seen(file, embedded.vector, embedded.image, hashes, features)
+    return Seen(file, embedded.vector, embedded.image, hashes, features, copies)
 
 
 def _kept(data: bytes, kept: Kept, max_pixels: int) -> tuple[str, str | None]:
@@ -144,5 +153,6 @@ def document(
         created_at=(before.created_at if before is not None else None) or now,
         updated_at=now,
     )
-    point = Point(point_id(collection, document_id), seen.vector, payload(metadata, origin))
+    stored = payload(metadata, origin)
+    point = Point(point_id(collection, document_id), seen.vector, stored, seen.copies)
     return Document(point, metadata, origin)

@@ -97,7 +97,13 @@ async def gone(
 
 
 async def carried(
-    record: Record, data: bytes, embedder: BatchedEmbedder, *, kept: Kept, max_pixels: int
+    record: Record,
+    data: bytes,
+    embedder: BatchedEmbedder,
+    *,
+    copier: BatchedEmbedder | None = None,
+    kept: Kept,
+    max_pixels: int,
 ) -> tuple[Point, Seen]:
     """The document of the former index, as the new model sees its image.
 
@@ -108,13 +114,13 @@ async def carried(
     file = ImageFile.of(data)
     if origin.features is not None and origin.sha256 == file.sha256:
         kept = replace(kept, features=False)
-    seen = await look(file, embedder, kept=kept, max_pixels=max_pixels)
+    seen = await look(file, embedder, copier=copier, kept=kept, max_pixels=max_pixels)
     if origin.sha256 != seen.file.sha256:
         # Its address shows another image now: what is stored about the image follows it.
         origin = replace(origin, **image_facts(seen), features=None, etag=None, last_modified=None)
     features = origin.features if seen.features is None else len(seen.features)
     origin = replace(origin, copies=seen.hashes, features=features)
-    return Point(record.id, seen.vector, payload(metadata, origin)), seen
+    return Point(record.id, seen.vector, payload(metadata, origin), seen.copies), seen
 
 
 def _origins(records: Iterable[Record]) -> dict[str, Origin]:

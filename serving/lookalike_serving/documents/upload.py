@@ -63,6 +63,7 @@ async def store_document(
     seen = await look(
         image,
         state.embedder,
+        copier=state.copier,
         kept=Kept.by(state.config.duplicates),
         max_pixels=service.config.fetch.max_pixels,
     )

@@ -106,7 +106,9 @@ async def list_models(
             "supports_text": info.supports_text,
             "ability": info.ability,
             "collections": sorted(
-                state.name for state in service.collections.values() if state.embedder is embedder
+                state.name
+                for state in service.collections.values()
+                if any(model is embedder for model in state.models)
             ),
         }
     return json_response(request, page_by_name(items, limit, cursor))

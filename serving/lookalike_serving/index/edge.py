@@ -39,7 +39,8 @@ from lookalike_serving.index.protocol import (
     Spread,
     ValueCounts,
 )
-from lookalike_serving.index.values import checked_id, checked_payload, checked_vector
+from lookalike_serving.index.spaces import CopySpace, checked_vectors
+from lookalike_serving.index.values import checked_id, checked_payload
 
 LOCK_WAIT_SECONDS = 10.0
 _BATCH_SLICE = 32
@@ -57,6 +58,7 @@ class EdgeIndex:
     def __init__(self, store: EdgeStore) -> None:
         self._store = store
         self._dimension = store.manifest.dimension
+        self._copies = store.manifest.copies
         self._counts = EdgeCounts()
         self._asking = Coalescing(self._query, self._query_slice, _BATCH_SLICE)
 
@@ -72,9 +74,11 @@ class EdgeIndex:
         lock_wait_seconds: float = LOCK_WAIT_SECONDS,
         owner: IndexOwner | None = None,
         model: str | None = None,
+        copies: CopySpace | None = None,
     ) -> EdgeIndex:
         """Open the index in `path`, or make it. `vector` and `dimension` None: payloads only.
 
+        `copies`: vectors of a copy model, which it has beside the others.
         `owner` and `model`, in words, are written into it; `fields` None: its payload indexes stay
         as they are. Raises IndexMismatch if the folder's index is another's, or
         was made for another dimension, distance or model; IndexUnavailable where another process
@@ -89,6 +93,7 @@ class EdgeIndex:
             lock_wait_seconds=lock_wait_seconds,
             owner=owner,
             model=model,
+            copies=copies,
         )
         return cls(store)
 
@@ -109,7 +114,7 @@ class EdgeIndex:
 
     def _vector(self, point: Point, id: str) -> Any:
         if self._dimension is not None:
-            return checked_vector(point.vector, self._dimension, f"the vector of {id}")
+            return checked_vectors(point.vector, point.copies, self._dimension, self._copies, id)
         if point.vector is not None:
             raise IndexRefused(f"{id}: this index holds payloads only, no vectors")
         return {}
@@ -188,7 +193,8 @@ class EdgeIndex:
         )
 
     async def query(self, query: Query) -> list[Hit]:
-        self._store.recent.append(query.vector)
+        if not query.of_copies:
+            self._store.recent.append(query.vector)
         return await self._asking.ask(query)
 
     async def _query(self, query: Query) -> list[Hit]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-import numpy as np
 import qdrant_edge as edge
 
 from lookalike_crds.image_collection import Distance, FieldSpec, VectorSpec
@@ -46,8 +45,9 @@ from lookalike_serving.index.protocol import (
     ValueCounts,
 )
 from lookalike_serving.index.scores import engine_threshold, score_of
+from lookalike_serving.index.spaces import checked_query, copies_of, own_of
 from lookalike_serving.index.tuning import EF, Tuning, decoded, oversampling, usual
-from lookalike_serving.index.values import checked_path, checked_vector
+from lookalike_serving.index.values import checked_path
 
 StoredPoint = tuple[str, Any, dict[str, Any]]
 """(id, vector as a list of floats or {} for none, payload), all checked."""
@@ -99,7 +99,9 @@ class ShardEngine:
         self._path = place.folder
         self._fields = place.fields or ()
         self._dimension = place.manifest.dimension
+        self._copies = place.manifest.copies
         self._distance = Distance(place.manifest.distance or Distance.COSINE)
+        self._untuned = oversampling(place.vector)
         self._oversampling = oversampling(place.vector) if tuning is None else tuning.oversampling
         self._usual = usual(self._params_for, place.vector, tuning)
         if place.fields is not None:
@@ -259,7 +261,13 @@ class ShardEngine:
 
     def _request(self, query: Query) -> edge.QueryRequest | None:
         """The engine's request; None if the answer is known to be empty."""
-        vector = checked_vector(query.vector, self._dimension, "the query vector")
+        vector, using = checked_query(
+            query.vector,
+            of_copies=query.of_copies,
+            dimension=self._dimension,
+            space=self._copies,
+        )
+        distance = self._distance_of(query)
         if query.limit < 1 or query.offset < 0:
             if query.limit == 0:
                 return None
@@ -268,13 +276,13 @@ class ShardEngine:
             )
         min_score = query.min_score
         if min_score is not None:
-            if min_score > 1 and self._distance is Distance.EUCLID:
+            if min_score > 1 and distance is Distance.EUCLID:
                 return None
-            min_score = engine_threshold(self._distance, min_score)
+            min_score = engine_threshold(distance, min_score)
         return edge.QueryRequest(
             query.limit,
             query.offset,
-            edge.Query.Nearest(vector),
+            edge.Query.Nearest(vector) if using is None else edge.Query.Nearest(vector, using),
             with_vector=query.with_vector,
             with_payload=_payload_selector(query.with_payload),
             filter=None if query.filter is None else self._compiled(query.filter),
@@ -283,6 +291,9 @@ class ShardEngine:
         )
 
     def _params(self, query: Query) -> edge.SearchParams:
+        if query.of_copies and query.ef is None and not query.exact:
+            # What was measured is the other vectors' settings.
+            return self._params_for(EF, self._untuned)
         if query.ef is not None or query.exact:
             oversampled = query.oversampling or self._oversampling
             return edge_settings.search_params(query.ef or EF, query.exact, oversampled)
@@ -292,16 +303,20 @@ class ShardEngine:
     def _params_for(ef: int, oversampled: float) -> edge.SearchParams:
         return edge_settings.search_params(ef, False, oversampled)
 
+    def _distance_of(self, query: Query) -> Distance:
+        return Distance.COSINE if query.of_copies else self._distance
+
     def _hits(self, points: list[edge.ScoredPoint], query: Query) -> list[Hit]:
-        if self._distance is not Distance.EUCLID and not query.with_vector:
+        compared = self._distance_of(query)
+        if compared is not Distance.EUCLID and not query.with_vector:
             if query.with_payload:
                 return [Hit(str(p.id), p.score, p.payload or {}) for p in points]
             return [Hit(str(p.id), p.score) for p in points]
         hits = []
         for point in points:
-            score, distance = score_of(self._distance, point.score)
+            score, distance = score_of(compared, point.score)
             payload = (point.payload or {}) if query.with_payload else {}
-            vector = np.asarray(point.vector, dtype=np.float32) if query.with_vector else None
+            vector = own_of(point.vector) if query.with_vector else None
             hits.append(Hit(str(point.id), score, payload, distance, vector))
         return hits
 
@@ -320,7 +335,8 @@ class ShardEngine:
         }
         return ShardState(
             points=info.points_count,
-            indexed_vectors=info.indexed_vectors_count,
+            # The engine counts every vector of a point.
+            indexed_vectors=info.indexed_vectors_count // (1 if self._copies is None else 2),
             payload_indexes={key: t.value for key, t in types.items() if t is not None},
             tuning=self._tuning,
         )
@@ -373,8 +389,5 @@ def _payload_selector(with_payload: bool | tuple[str, ...]) -> bool | list[str]:
 
 
 def _record(record: edge.Record, with_vector: bool) -> Record:
-    return Record(
-        str(record.id),
-        record.payload or {},
-        np.asarray(record.vector, dtype=np.float32) if with_vector and record.vector else None,
-    )
+    stored = record.vector if with_vector else None
+    return Record(str(record.id), record.payload or {}, own_of(stored), copies_of(stored))

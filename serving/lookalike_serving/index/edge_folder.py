@@ -26,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lookalike_crds.ownership import IndexOwner, is_anothers
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexUnavailable
+from lookalike_serving.index.spaces import CopySpace
 from lookalike_serving.machine.edge_places import MANIFEST
 
 _LOCK_POLL_SECONDS = 0.05
@@ -51,9 +52,23 @@ class Manifest(BaseModel):
     """Whose it is; None in folders of early releases, until somebody opens them."""
     model: str | None = None
     """What it was made for in words, for people: the fingerprint is what counts."""
+    copy_dimension: int | None = None
+    copy_fingerprint: str | None = None
+    """Of the copy model; None if it has none."""
     types: dict[str, str] = {}
     former_types: dict[str, list[str]] = {}
     """Of its fields: see payload_indexes.py."""
+
+    @property
+    def copies(self) -> CopySpace | None:
+        if self.copy_dimension is None or self.copy_fingerprint is None:
+            return None
+        return CopySpace(self.copy_dimension, self.copy_fingerprint)
+
+    def as_json(self) -> str:
+        # What earlier releases do not know is left out as long as it says nothing.
+        silent = {"copy_dimension", "copy_fingerprint"} if self.copies is None else None
+        return json.dumps(self.model_dump(exclude=silent), indent=2)
 
     def check_owner(self, where: Path, owner: IndexOwner | None) -> None:
         """Raises IndexMismatch if the index is another's than `owner`'s."""
@@ -64,13 +79,19 @@ class Manifest(BaseModel):
             )
 
     def check(
-        self, where: Path, dimension: int | None, distance: str | None, fingerprint: str | None
+        self,
+        where: Path,
+        dimension: int | None,
+        distance: str | None,
+        fingerprint: str | None,
+        copies: CopySpace | None = None,
     ) -> None:
         """Raises IndexMismatch if the index was made for something else than the arguments."""
         for name, stored, wanted in (
             ("dimension", self.dimension, dimension),
             ("distance", self.distance, distance),
             ("model fingerprint", self.fingerprint, fingerprint),
+            ("copy model fingerprint", self.copy_fingerprint, copies and copies.fingerprint),
         ):
             if stored != wanted:
                 raise IndexMismatch(
@@ -188,7 +209,7 @@ class EdgeFolder:
         """Replace the manifest: after this call the new one counts, whatever is killed."""
         new = self.path / "lookalike.json.new"
         with open(new, "w") as file:
-            file.write(json.dumps(manifest.model_dump(), indent=2) + "\n")
+            file.write(manifest.as_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
         os.replace(new, self.path / MANIFEST)

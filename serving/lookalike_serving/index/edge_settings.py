@@ -8,6 +8,7 @@ from typing import Any
 import qdrant_edge as edge
 
 from lookalike_crds.image_collection import Distance, FieldType, Quantization, VectorSpec
+from lookalike_serving.index.spaces import COPIES, OWN, CopySpace
 from lookalike_serving.index.tuning import QUANTILE, Datatype
 
 INDEXING_THRESHOLD_KB = 10_000
@@ -57,16 +58,27 @@ def thresholds(points: int, dimension: int) -> Thresholds:
 
 
 def edge_config(
-    vector: VectorSpec, dimension: int, datatype: Datatype, limits: Thresholds | None = None
+    vector: VectorSpec,
+    dimension: int,
+    datatype: Datatype,
+    limits: Thresholds | None = None,
+    copies: CopySpace | None = None,
 ) -> edge.EdgeConfig:
     limits = limits or thresholds(0, dimension)
-    return edge.EdgeConfig(
-        vectors=edge.EdgeVectorParams(
-            size=dimension,
-            distance=_DISTANCES[vector.distance],
+
+    def params(size: int, distance: Distance) -> edge.EdgeVectorParams:
+        return edge.EdgeVectorParams(
+            size=size,
+            distance=_DISTANCES[distance],
             datatype=getattr(edge.VectorStorageDatatype, datatype),
             memory=edge.Memory.Cold if vector.on_disk else edge.Memory.Cached,
-        ),
+        )
+
+    vectors: Any = params(dimension, vector.distance)
+    if copies is not None:
+        vectors = {OWN: vectors, COPIES: params(copies.dimension, Distance.COSINE)}
+    return edge.EdgeConfig(
+        vectors=vectors,
         hnsw_config=edge.HnswIndexConfig(
             m=vector.hnsw.m,
             ef_construct=vector.hnsw.ef_construct,

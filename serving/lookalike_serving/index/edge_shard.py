@@ -21,7 +21,9 @@ def _config(
 ) -> edge.EdgeConfig:
     if vector is None or manifest.dimension is None or manifest.datatype is None:
         return edge_settings.payload_only_config()
-    return edge_settings.edge_config(vector, manifest.dimension, manifest.datatype, limits)
+    return edge_settings.edge_config(
+        vector, manifest.dimension, manifest.datatype, limits, manifest.copies
+    )
 
 
 def check_without_points(folder: EdgeFolder, manifest: Manifest) -> None:

@@ -55,6 +55,7 @@ from lookalike_serving.index.edge_shard import check_without_points, create_shar
 from lookalike_serving.index.edge_tuning import tuned_for
 from lookalike_serving.index.protocol import IndexFailure, IndexFull, IndexUnavailable, Vector
 from lookalike_serving.index.recall import QUERIES
+from lookalike_serving.index.spaces import CopySpace
 from lookalike_serving.index.tuning import STORED_AS
 from lookalike_serving.machine.disk import (
     LAST_RESERVE,
@@ -145,6 +146,7 @@ class EdgeStore:
         lock_wait_seconds: float,
         owner: IndexOwner | None = None,
         model: str | None = None,
+        copies: CopySpace | None = None,
     ) -> EdgeStore:
         folder = await EdgeFolder.acquire(path, lock_wait_seconds)
         try:
@@ -163,6 +165,8 @@ class EdgeStore:
                     settings=_settings(vector),
                     owner=owner,
                     model=model,
+                    copy_dimension=None if copies is None else copies.dimension,
+                    copy_fingerprint=None if copies is None else copies.fingerprint,
                     **remembered(fields or (), {}, {}),
                 )
                 check_without_points(folder, manifest)
@@ -170,7 +174,7 @@ class EdgeStore:
                 create_shard(folder, manifest, vector).close()
             else:
                 manifest.check_owner(folder.path, owner)
-                manifest.check(folder.path, dimension, distance, fingerprint)
+                manifest.check(folder.path, dimension, distance, fingerprint, copies)
                 signed = manifest.model_copy(
                     update={
                         "owner": owner or manifest.owner,

@@ -11,6 +11,7 @@ from lookalike_crds.config import CollectionConfig, IndexConfig
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.naming import described
 from lookalike_serving.index.protocol import Index, IndexFailure
+from lookalike_serving.index.spaces import CopySpace
 
 
 async def open_index(
@@ -18,9 +19,12 @@ async def open_index(
     *,
     dimension: int | None,
     fingerprint: str | None,
+    copies: CopySpace | None = None,
     patience_seconds: float | None = None,
 ) -> Index:
     """The collection's index, created if it is missing.
+
+    `copies`: the vectors of the collection's copy model, if it has one.
 
     `patience_seconds`: how long a server that goes away is waited for; None: the moment
     that a search may wait.
@@ -42,7 +46,8 @@ async def open_index(
             fingerprint=fingerprint,
             fields=collection.fields,
             owner=config.owner,
-            model=described(collection.model),
+            model=described(collection.made_by),
+            copies=copies,
         )
     from lookalike_serving.index.qdrant import PATIENCE_SECONDS, QdrantIndex
 
@@ -61,7 +66,8 @@ async def open_index(
         patience_seconds=PATIENCE_SECONDS if patience_seconds is None else patience_seconds,
         owner=config.owner,
         adopts=config.adopts,
-        model=described(collection.model),
+        model=described(collection.made_by),
+        copies=copies,
     )
 
 

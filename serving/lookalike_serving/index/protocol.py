@@ -63,6 +63,8 @@ class Point:
     vector: Vector | None
     """(d,) float32; None in a payload-only index."""
     payload: dict[str, Any]
+    copies: Vector | None = None
+    """By the copy model; None in an index without one (`spaces.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,8 @@ class Record:
     id: str
     payload: dict[str, Any]
     vector: Vector | None = None
+    copies: Vector | None = None
+    """By the copy model, if there is one and vectors were asked for."""
 
 
 @dataclass(slots=True)
@@ -106,6 +110,8 @@ class Query:
     with_payload: bool | tuple[str, ...] = True
     """True: all; False: none; names: just these keys (dots for nested)."""
     with_vector: bool = False
+    of_copies: bool = False
+    """The vector is the copy model's, and is compared with those of that model, by cosine."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from qdrant_client import AsyncQdrantClient, models
 
 from lookalike_crds.image_collection import Distance, FieldSpec, VectorSpec
@@ -51,6 +50,7 @@ from lookalike_serving.index.qdrant_collection import (
     former_of,
     note_tuning,
     own_metadata,
+    space_of,
     tuning_of,
     types_of,
 )
@@ -59,12 +59,18 @@ from lookalike_serving.index.qdrant_errors import CollectionLost
 from lookalike_serving.index.qdrant_filters import NeedsNewer, compile_filter
 from lookalike_serving.index.recall import tuned
 from lookalike_serving.index.scores import engine_threshold, score_of
-from lookalike_serving.index.tuning import Tuning, oversampling, usual
+from lookalike_serving.index.spaces import (
+    CopySpace,
+    checked_query,
+    checked_vectors,
+    copies_of,
+    own_of,
+)
+from lookalike_serving.index.tuning import EF, Tuning, oversampling, usual
 from lookalike_serving.index.values import (
     checked_id,
     checked_path,
     checked_payload,
-    checked_vector,
 )
 from lookalike_serving.together import together
 
@@ -108,10 +114,13 @@ class QdrantIndex:
         owner: IndexOwner | None = None,
         adopts: str | None = None,
         model: str | None = None,
+        copies: CopySpace | None = None,
     ) -> QdrantIndex:
         """Open the collection `name`, or make it. `addresses`: of one server's nodes, the one to be
         preferred first. `vector` and `dimension` None: payloads only; `dimension` and `fingerprint`
         alone None: those that the collection was made for; `grpc_port` None: REST alone.
+
+        `copies`: vectors of a copy model, which it has beside the others.
 
         `owner` and `model`, in words, are written into it. Where there is an index `adopts` that is
         nobody else's, that one is used instead. Raises IndexMismatch if the collection is another
@@ -138,6 +147,7 @@ class QdrantIndex:
             owner,
             adopts,
             model,
+            copies,
         )
         try:
             index = await cls.open_with(connection, wanted)
@@ -158,7 +168,8 @@ class QdrantIndex:
         made_for = own_metadata(info)
         dimension, distance = made_for.get("dimension"), made_for.get("distance")
         vector = VectorSpec() if distance is None else VectorSpec(distance=Distance(distance))
-        return cls(connection, Wanted(name, vector, dimension, None, ()))
+        copies = space_of(made_for)
+        return cls(connection, Wanted(name, vector, dimension, None, (), copies=copies))
 
     @classmethod
     async def open_with(cls, connection: Connection, wanted: Wanted) -> QdrantIndex:
@@ -232,7 +243,8 @@ class QdrantIndex:
             if point.vector is not None:
                 raise IndexRefused(f"{id}: this index holds payloads only, no vectors")
             return models.PointStruct(id=id, vector={}, payload=payload)
-        vector = checked_vector(point.vector, self._wanted.dimension, f"the vector of {id}")
+        dimension, copies = self._wanted.dimension, self._wanted.copies
+        vector = checked_vectors(point.vector, point.copies, dimension, copies, id)
         return models.PointStruct(id=id, vector=vector, payload=payload)
 
     async def merge_payload(self, id: str, payload: dict[str, Any]) -> None:
@@ -400,21 +412,28 @@ class QdrantIndex:
 
     def _request(self, query: Query, filter: models.Filter | None) -> models.QueryRequest | None:
         """The server's request; None if the answer is known to be empty."""
-        vector = checked_vector(query.vector, self._wanted.dimension, "the query vector")
+        vector, using = checked_query(
+            query.vector,
+            of_copies=query.of_copies,
+            dimension=self._wanted.dimension,
+            space=self._wanted.copies,
+        )
         if query.limit < 0 or query.offset < 0:
             raise IndexRefused(
                 f"limit {query.limit} and offset {query.offset} must not be negative"
             )
         if query.limit == 0:
             return None
-        if self._distance is Distance.EUCLID and (query.min_score or 0) > 1:
+        compared = self._distance_of(query)
+        if compared is Distance.EUCLID and (query.min_score or 0) > 1:
             return None
         return models.QueryRequest(
             query=vector,
+            using=using,
             limit=query.limit,
             offset=query.offset,
             filter=filter,
-            score_threshold=engine_threshold(self._distance, query.min_score),
+            score_threshold=engine_threshold(compared, query.min_score),
             with_payload=_payload_selector(query.with_payload),
             with_vector=query.with_vector,
             params=self._params(query),
@@ -426,20 +445,26 @@ class QdrantIndex:
         if query.exact:
             ignored = models.QuantizationSearchParams(ignore=True)
             return models.SearchParams(exact=True, quantization=ignored)
+        if query.ef is None and query.of_copies:
+            # What was measured is the other vectors' settings.
+            return _rescored(EF, oversampling(self._wanted.vector))
         if query.ef is None:
             return self._usual(query.limit + query.offset)
         measured = None if self._tuning is None else self._tuning.oversampling
         oversampled = query.oversampling or measured or oversampling(self._wanted.vector)
         return _rescored(query.ef, oversampled)
 
+    def _distance_of(self, query: Query) -> Distance:
+        return Distance.COSINE if query.of_copies else self._distance
+
     def _hit(self, point: models.ScoredPoint, query: Query) -> Hit:
-        score, distance = score_of(self._distance, point.score)
+        score, distance = score_of(self._distance_of(query), point.score)
         return Hit(
             str(point.id),
             score,
             (point.payload or {}) if query.with_payload else {},
             distance,
-            np.asarray(point.vector, dtype=np.float32) if query.with_vector else None,
+            own_of(point.vector) if query.with_vector else None,
         )
 
     async def info(self) -> IndexInfo:
@@ -450,7 +475,9 @@ class QdrantIndex:
             self._take_tuning(tuning)
         return IndexInfo(
             points=points,
-            indexed_vectors=info.indexed_vectors_count or 0,
+            # A server counts every vector of a point.
+            indexed_vectors=(info.indexed_vectors_count or 0)
+            // (1 if self._wanted.copies is None else 2),
             dimension=self._wanted.dimension,
             distance=None if self._wanted.vector is None else self._distance.value,
             payload_indexes={key: t.value for key, t in types.items() if t is not None},
@@ -521,8 +548,5 @@ def _payload_selector(with_payload: bool | tuple[str, ...]) -> bool | list[str]:
 
 
 def _record(record: models.Record, with_vector: bool) -> Record:
-    return Record(
-        str(record.id),
-        record.payload or {},
-        np.asarray(record.vector, dtype=np.float32) if with_vector and record.vector else None,
-    )
+    stored = record.vector if with_vector else None
+    return Record(str(record.id), record.payload or {}, own_of(stored), copies_of(stored))

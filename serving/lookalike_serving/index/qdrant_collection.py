@@ -6,7 +6,7 @@ The properties of a collection – dimension, distance, model – are in its own
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from grpc.aio import AioRpcError  # type: ignore[import-untyped]
@@ -25,10 +25,12 @@ from lookalike_crds.payload_indexes import (
     remembered,
 )
 from lookalike_serving.index.protocol import IndexMismatch
+from lookalike_serving.index.spaces import COPIES, OWN, CopySpace
 from lookalike_serving.index.tuning import QUANTILE, STORED_AS, Tuning, decoded
 
 METADATA = "lookalike"
 _TUNING = "tuning"
+_COPIES = "copies"
 _OPTIMIZERS = models.OptimizersConfigDiff(default_segment_number=2, max_segment_size=5_000_000)
 """Few graphs of many vectors, as Qdrant's guide has it for throughput: each is searched by every
 query. Two, since a server merges while it is written to. KB."""
@@ -62,10 +64,13 @@ class Wanted:
     """Another name, under which it may be there already."""
     model: str | None = None
     """In words, for people: the fingerprint is what counts."""
+    copies: CopySpace | None = None
 
     @property
     def made_for(self) -> dict[str, Any]:
+        copies = {} if self.copies is None else {_COPIES: asdict(self.copies)}
         return {
+            **copies,
             "version": 1,
             "dimension": self.dimension,
             "distance": None if self.vector is None else self.vector.distance.value,
@@ -110,7 +115,18 @@ async def as_made(client: AsyncQdrantClient, wanted: Wanted) -> Wanted:
         raise IndexMismatch(
             f"collection {wanted.name} has not been made yet, or not with the model {wanted.model}"
         )
-    return replace(wanted, dimension=stored["dimension"], fingerprint=stored["fingerprint"])
+    return replace(
+        wanted,
+        dimension=stored["dimension"],
+        fingerprint=stored["fingerprint"],
+        copies=space_of(stored),
+    )
+
+
+def space_of(made_for: dict[str, Any]) -> CopySpace | None:
+    """The vectors of a copy model that a collection has, by its own metadata."""
+    found = made_for.get(_COPIES)
+    return None if found is None else CopySpace(found["dimension"], found["fingerprint"])
 
 
 async def ensure_collection(
@@ -144,7 +160,7 @@ async def ensure_collection(
             f"{wanted.owner}: give this one another name or another server; if the other is gone "
             "for good, delete its collection there"
         )
-    for key, value in wanted.made_for.items():
+    for key, value in {_COPIES: None, **wanted.made_for}.items():
         if stored.get(key) != value:
             raise IndexMismatch(
                 f"collection {wanted.name} at {where} has {key} {stored.get(key)}, and the "
@@ -159,7 +175,7 @@ async def ensure_collection(
         return None
     if stored.get("settings") != wanted.settings and wanted.vector is not None:
         signed["settings"] = wanted.settings
-        await _apply_settings(client, wanted.name, wanted.vector, signed)
+        await _apply_settings(client, wanted, wanted.vector, signed)
     for field in wanted.fields:
         path = json_path(field.name)
         existing = info.payload_schema.get(path)
@@ -222,14 +238,22 @@ async def _create(client: AsyncQdrantClient, wanted: Wanted) -> None:
             metadata=wanted.metadata,
         )
         return
+    on_disk = wanted.vector.on_disk
+
+    def params(size: int, distance: Distance) -> models.VectorParams:
+        return models.VectorParams(
+            size=size,
+            distance=_DISTANCES[distance],
+            on_disk=on_disk,
+            datatype=models.Datatype(STORED_AS.lower()),
+        )
+
+    vectors: Any = params(wanted.dimension, wanted.vector.distance)
+    if wanted.copies is not None:
+        vectors = {OWN: vectors, COPIES: params(wanted.copies.dimension, Distance.COSINE)}
     await client.create_collection(
         wanted.name,
-        vectors_config=models.VectorParams(
-            size=wanted.dimension,
-            distance=_DISTANCES[wanted.vector.distance],
-            on_disk=wanted.vector.on_disk,
-            datatype=models.Datatype(STORED_AS.lower()),
-        ),
+        vectors_config=vectors,
         hnsw_config=_hnsw(wanted.vector),
         quantization_config=_quantization(wanted.vector),
         optimizers_config=_OPTIMIZERS,
@@ -240,13 +264,15 @@ async def _create(client: AsyncQdrantClient, wanted: Wanted) -> None:
 
 
 async def _apply_settings(
-    client: AsyncQdrantClient, name: str, vector: VectorSpec, stored: dict[str, Any]
+    client: AsyncQdrantClient, wanted: Wanted, vector: VectorSpec, stored: dict[str, Any]
 ) -> None:
+    # "": the one without a name.
+    names = ("",) if wanted.copies is None else (OWN, COPIES)
     await client.update_collection(
-        name,
+        wanted.name,
         hnsw_config=_hnsw(vector),
         optimizers_config=_OPTIMIZERS,
-        vectors_config={"": models.VectorParamsDiff(on_disk=vector.on_disk)},  # "": the unnamed one
+        vectors_config={each: models.VectorParamsDiff(on_disk=vector.on_disk) for each in names},
         quantization_config=_quantization(vector) or models.Disabled.DISABLED,
         metadata={METADATA: stored},
     )

@@ -161,11 +161,7 @@ class RemoteIndex:
     async def decide(self, point: Point, image: bytes, *, reject: bool) -> Decision:
         """Write a point unless its image is a copy of a document (`copies/upload.py`). Raises
         ImageError."""
-        sent = {
-            "id": point.id,
-            "vector": wire.encode_vector(point.vector),
-            "payload": point.payload,
-        }
+        sent = wire.encode_point(point)
         answer = await self._ask("decide", point=sent, image=image, reject=reject)
         if "code" in answer:
             raise ImageError(Code(answer["code"]), str(answer["message"]))

@@ -39,10 +39,12 @@ class WirePoint(Body):
     id: str
     vector: bytes | None
     payload: dict[str, Any]
+    copies: bytes | None = None
 
     def point(self) -> Point:
         vector = None if self.vector is None else decode_vector(self.vector)
-        return Point(self.id, vector, self.payload)
+        copies = None if self.copies is None else decode_vector(self.copies)
+        return Point(self.id, vector, self.payload, copies)
 
 
 class Upsert(Body):
@@ -127,8 +129,7 @@ def pack(value: Any) -> bytes:
 
 def pack_point(point: Point) -> bytes:
     """A point of an upsert's body. Raises IndexRefused."""
-    vector = encode_vector(point.vector)
-    return pack({"id": point.id, "vector": vector, "payload": point.payload})
+    return pack(encode_point(point))
 
 
 def pack_upsert(points: Sequence[bytes]) -> bytes:
@@ -171,17 +172,35 @@ def decode_vector(raw: bytes) -> Vector:
     return np.frombuffer(raw, dtype=_FLOAT32).astype(np.float32)
 
 
+def encode_point(point: Point) -> dict[str, Any]:
+    return {
+        "id": point.id,
+        "vector": encode_vector(point.vector),
+        "payload": point.payload,
+        **_encoded_copies(point.copies),
+    }
+
+
+def _encoded_copies(copies: Vector | None) -> dict[str, bytes | None]:
+    """Left out if there is none: earlier releases do not know it."""
+    return {} if copies is None else {"copies": encode_vector(copies)}
+
+
 def encode_record(record: Record) -> dict[str, Any]:
     return {
         "id": record.id,
         "payload": record.payload,
         "vector": encode_vector(record.vector),
+        **_encoded_copies(record.copies),
     }
 
 
 def decode_record(value: Mapping[str, Any]) -> Record:
-    raw = value["vector"]
-    return Record(value["id"], value["payload"], None if raw is None else decode_vector(raw))
+    vector, copies = (
+        None if raw is None else decode_vector(raw)
+        for raw in (value["vector"], value.get("copies"))
+    )
+    return Record(value["id"], value["payload"], vector, copies)
 
 
 def encode_page(page: Page) -> dict[str, Any]:

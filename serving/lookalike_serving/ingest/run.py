@@ -173,13 +173,20 @@ async def _driver_store(config: IngestionConfig) -> tuple[PointStore, Embedder |
         return await open_made_store(config), None
     except IndexMismatch:
         pass  # it is to be made, or the model tells more precisely what is wrong
-    embedder = await asyncio.to_thread(
-        load_embedder,
-        config.collection.model,
-        config.data_dir / "weights",
-        random_weights_for_benchmarks=config.random_weights_for_benchmarks,
-    )
-    return await open_store(config, embedder.info), embedder
+    embedder, copier = [
+        None
+        if model is None
+        else await asyncio.to_thread(
+            load_embedder,
+            model,
+            config.data_dir / "weights",
+            random_weights_for_benchmarks=config.random_weights_for_benchmarks,
+        )
+        for model in (config.collection.model, config.collection.copy_model)
+    ]
+    assert embedder is not None
+    store = await open_store(config, embedder.info, None if copier is None else copier.info)
+    return store, embedder
 
 
 def gate_of(

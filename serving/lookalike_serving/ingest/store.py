@@ -9,6 +9,7 @@ from lookalike_serving.embed.protocol import EmbedderInfo
 from lookalike_serving.index.open import open_existing, open_index, open_payload_index
 from lookalike_serving.index.protocol import IndexFailure, PointStore
 from lookalike_serving.index.remote import RemoteIndex
+from lookalike_serving.index.spaces import CopySpace
 
 GATEWAY_WAIT_SECONDS = 300.0
 """On a cluster the server may start at the same time, load its model, or be replaced."""
@@ -50,14 +51,17 @@ def _remote(config: IngestionConfig, index: str | None) -> RemoteIndex:
     )
 
 
-async def open_store(config: IngestionConfig, info: EmbedderInfo) -> PointStore:
-    """For a worker, which knows the model. Raises IndexFailure."""
+async def open_store(
+    config: IngestionConfig, info: EmbedderInfo, copies: EmbedderInfo | None
+) -> PointStore:
+    """For a worker, which knows the model, and the copy model. Raises IndexFailure."""
     if config.collection.index.engine is Engine.EDGE:
         return open_remote(config)
     return await open_index(
         config.collection,
         dimension=info.dimension,
         fingerprint=info.fingerprint,
+        copies=None if copies is None else CopySpace(copies.dimension, copies.fingerprint),
         patience_seconds=GATEWAY_WAIT_SECONDS,
     )
 

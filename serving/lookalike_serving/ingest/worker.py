@@ -124,6 +124,8 @@ class Within(NamedTuple):
     books: Books
     decide: Callable[[Point, bytes, bool], Awaitable[Decision]]
     """Writes a document unless it is a copy; True: a copy is left out."""
+    copier: BatchedEmbedder | None
+    """The copy model, if the collection has one."""
 
 
 class Worker:
@@ -158,7 +160,7 @@ class Worker:
         """Where they are, if it was opened here."""
         self._opening = asyncio.Lock()
         if within is not None:
-            self._embedder, self._store, self._books, _ = within
+            self._embedder, self._store, self._books, _, self._copier = within
         else:
             loaded = embedder or load_embedder(
                 config.collection.model,
@@ -181,6 +183,7 @@ class Worker:
                 threads=threads,
             )
             self._tuning.start(after=_TUNING_AFTER)
+            self._copier = _copier(config, threads)
         self._config = config
         self._fetching, self._writing = Stopwatch(), Stopwatch()
         self._told: dict[str, float] = {}
@@ -200,7 +203,8 @@ class Worker:
         """Bring the tasks' documents up to date. Raises IndexFailure and ModelError: both concern
         all of them; what concerns one image is in the outcome."""
         if self._store is None:
-            self._store = await open_store(self._config, self._embedder.info)
+            copies = None if self._copier is None else self._copier.info
+            self._store = await open_store(self._config, self._embedder.info, copies)
         failures: list[Failure] = []
         told: list[ByCause] = []
         new: Counter[str] = Counter()
@@ -302,11 +306,11 @@ class Worker:
 
     def _spent(self) -> dict[str, float]:
         """Seconds by stage since the last call."""
-        stats = self._embedder.stats
+        stats = [each.stats for each in (self._embedder, self._copier) if each is not None]
         now = {
             "fetch": self._fetching.seconds,
-            "decode": stats.decode_seconds + stats.preprocess_seconds,
-            "embed": stats.images.model_seconds,
+            "decode": sum(each.decode_seconds + each.preprocess_seconds for each in stats),
+            "embed": sum(each.images.model_seconds for each in stats),
             "write": self._writing.seconds,
         }
         before, self._told = self._told, now
@@ -414,6 +418,8 @@ class Worker:
         if self._tuning is not None:
             await asyncio.to_thread(self._tuning.close)
         self._embedder.close()
+        if self._copier is not None:
+            self._copier.close()
         if self._store is not None:
             await self._store.close()
 
@@ -455,7 +461,13 @@ class Worker:
         kept, features = await self._to_be_kept(
             point_id(self._collection, item.document_id), file.sha256
         )
-        seen = await look(file, self._embedder, kept=kept, max_pixels=self._config.fetch.max_pixels)
+        seen = await look(
+            file,
+            self._embedder,
+            copier=self._copier,
+            kept=kept,
+            max_pixels=self._config.fetch.max_pixels,
+        )
         taken, left_out = _exif(file.data, seen.facts) if item.exif else ({}, ())
         said, labels, cautions = await self._labelled(task)
         metadata, misfits = with_exif(said, taken, self._checker)
@@ -526,6 +538,7 @@ class Worker:
             record,
             data,
             self._embedder,
+            copier=self._copier,
             kept=kept,
             max_pixels=self._config.fetch.max_pixels,
         )
@@ -556,6 +569,26 @@ class Worker:
     async def _rewrite(self, task: Task, mark: str, validators: Validators) -> None:
         assert self._store is not None
         await rewrite_payload(self._store, self._collection, self._checker, task, mark, validators)
+
+
+def _copier(config: IngestionConfig, threads: int | None) -> BatchedEmbedder | None:
+    """The copy model, if the collection has one. Raises ModelError."""
+    model, batch = config.collection.copy_model, config.ingestion.batch_size
+    if model is None:
+        return None
+    loaded = load_embedder(
+        model,
+        config.data_dir / "weights",
+        random_weights_for_benchmarks=config.random_weights_for_benchmarks,
+        threads=threads,
+    )
+    return BatchedEmbedder(
+        loaded,
+        max_batch=batch,
+        max_waiting=4 * batch + 64,
+        max_pixels=config.fetch.max_pixels,
+        threads=threads,
+    )
 
 
 def _validators_of(stored: Origin) -> Validators:

@@ -335,7 +335,7 @@ class Control:
             "collection %s answers from its new index %s, with the model %s",
             name,
             new.index.name,
-            described(new.model),
+            described(new.made_by),
         )
 
     def _end_filling(self, name: str) -> None:

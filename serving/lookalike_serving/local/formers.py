@@ -96,7 +96,7 @@ class Formers:
                     "index %s of the former model %s of collection %s was deleted: it was kept "
                     "until %s",
                     index,
-                    described(former.collection.model),
+                    described(former.collection.made_by),
                     name,
                     former.until.isoformat(timespec="minutes"),
                 )

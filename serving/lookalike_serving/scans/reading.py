@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from lookalike_crds.image_collection import Distance
 from lookalike_serving.copies.dismissals import image_of
 from lookalike_serving.documents.layout import RESERVED
 from lookalike_serving.documents.stored import read_record
@@ -21,7 +22,7 @@ from lookalike_serving.images import ImageError
 from lookalike_serving.index.facets import value_at
 from lookalike_serving.index.filters.ranges import Bound
 from lookalike_serving.index.filters.tree import And, Filter, Not
-from lookalike_serving.index.protocol import Index, Query, Record
+from lookalike_serving.index.protocol import Index, Record
 from lookalike_serving.scans.apply import version_of
 from lookalike_serving.scans.candidates import nearest_from
 from lookalike_serving.scans.earlier import EarlierScan, Known
@@ -92,8 +93,9 @@ class Reading:
         sample = await self._index.scroll(
             filter=self._tree, limit=_SAMPLE, with_payload=False, with_vector=True
         )
-        vectors = [each.vector for each in sample.records if each.vector is not None]
-        distance = self._state.config.vector.distance
+        state = self._state
+        vectors = [v for each in sample.records if (v := state.found_by(each)) is not None]
+        distance = state.config.vector.distance if state.copier is None else Distance.COSINE
         return nearest_from(vectors, distance, documents, self._most)
 
     async def page(self, after: str | None, first: int, nearest: float | None) -> Page:
@@ -159,24 +161,19 @@ class Reading:
             return ()
         numbers = {point: number for number, point in asked}
         records = await self._index.retrieve([*numbers], with_payload=False, with_vector=True)
-        there = [each for each in records if each.vector is not None]
+        state = self._state
+        there = [
+            (each.id, vector) for each in records if (vector := state.found_by(each)) is not None
+        ]
         queries = [
-            Query(
-                each.vector,
-                self._most + 1,
-                filter=self._tree,
-                min_score=nearest,
-                with_payload=False,
-            )
-            for each in there
-            if each.vector is not None
+            state.near(vector, self._most + 1, self._tree, min_score=nearest) for _, vector in there
         ]
         found = await self._index.query_batch(queries) if queries else []
         return tuple(
-            (numbers[record.id], hit.id)
-            for record, hits in zip(there, found, strict=True)
+            (numbers[id], hit.id)
+            for (id, _), hits in zip(there, found, strict=True)
             for hit in hits
-            if hit.id != record.id
+            if hit.id != id
         )
 
     def _scanned(self, record: Record) -> Scanned | None:

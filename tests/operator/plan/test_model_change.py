@@ -333,3 +333,24 @@ def test_the_pod_of_an_edge_index_opens_the_new_one_beside_it_without_a_restart(
     served = answering(replace(now, status=now.status.model_copy(update={"previous": gone})))
     assert served.filling == ()
     assert [each.name for each in served.removed] == [old]
+
+
+COPIES = {"model": {"provider": "Timm", "name": "resnet50.a1_in1k"}}
+
+
+def test_a_copy_model_that_is_added_fills_another_index_and_can_be_taken_back() -> None:
+    snapshot = changing(VIT, {"duplicates": COPIES})
+    run = ingestion(plan_collection(snapshot))["collection"]
+    served = answering(snapshot).collections[0]
+    assert run["copy_model"]["name"] == "resnet50.a1_in1k"
+    assert (served.copy_model, served.index.name) == (None, snapshot.status.index_name)
+    assert run["index"]["name"] != served.index.name
+    full = switched(through(snapshot))
+    served = answering(full).collections[0]
+    assert served.copy_model is not None
+    assert served.index.name == run["index"]["name"]
+    assert str(full.status.active_model).endswith("+ Timm resnet50.a1_in1k")
+    back = annotated(replace(full, children=(), pods=()), rollback=served.index.name)
+    taken_back = ingestion(plan_collection(back))["collection"]
+    assert taken_back["index"]["name"] == snapshot.status.index_name
+    assert taken_back.get("copy_model") is None

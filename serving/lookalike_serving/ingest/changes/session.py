@@ -97,7 +97,7 @@ class Session:
         async def decide(point: Point, image: bytes, reject: bool) -> Decision:
             return await write_checked(service, state, point, image, reject=reject)
 
-        within = Within(state.embedder, self._store, self._books, decide)
+        within = Within(state.embedder, self._store, self._books, decide, state.copier)
         self._worker = Worker(self._config, threads=None, within=within)
         stack.push_async_callback(self._worker.close)
         self._progress = stack.enter_context(ProgressWriter(self._config.progress_file, state.name))
