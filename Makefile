@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart quickstart-down test test-fast test-slow lint format generate check-generated lock \
         bench bench-quality bench-search bench-facets bench-buckets bench-http bench-decode bench-ingest bench-ingest-ray bench-listing bench-memory bench-attack \
-        bench-duplicates bench-duplicate-keypoints bench-duplicate-scans bench-duplicates-scale bench-operator bench-frames kill-ingestion kill-scans train-demo-model \
+        bench-duplicates bench-duplicate-keypoints bench-duplicate-scans bench-duplicates-scale bench-operator bench-frames kill-ingestion kill-scans train-demo-model train-demo-languages \
         cluster cluster-down e2e e2e-kind e2e-cluster clean
 
 PYTHON ?= python3
@@ -157,6 +157,9 @@ bench-operator: install ## 1,000 collections and 1,000 retrievers on a real API 
 
 train-demo-model: install ## Train the bundled demo model from nothing
 	$(BIN)/python bench/train_demo_model.py
+
+train-demo-languages: install ## Teach the bundled demo model the words of five languages again
+	$(BIN)/python bench/train_demo_languages.py
 
 clean: ## Remove what was built here (not the catalogue or the data)
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

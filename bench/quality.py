@@ -1,6 +1,6 @@
 """How well the demo model retrieves, on products it never saw, beside three baselines.
 
-    python bench/quality.py [--each 18] [--among 4] [--queries 400] [--seed 90001]
+    python bench/quality.py [--each 18] [--among 4] [--queries 400] [--seed 90001] [--json FILE]
 
 The gallery holds fresh pictures of the held-out combinations of kind, colour and pattern alone
 (at least 10,000, `--each` of every combination); none of these combinations was in training, nor
@@ -20,17 +20,22 @@ Then the same queries over a harder gallery: with `--among` pictures of every tr
 added, none relevant. A model that leans towards what it was trained on loses here. Then: what the
 index loses against exact search.
 
-All texts are English. Last come the languages that the models of `lookalike models` claim, none of
-which is measured here.
+These texts are English. text -> image is measured in each language of the demo model, over the
+first gallery, twice: the usual words of each product, inflected and in the order of the language
+("words"; English is the row of the table above), and any synonyms in sentences of forms that no
+training sentence has ("sentences", in parts with words that the model does not know). Last come the
+languages that the models of `lookalike models` claim, which are not measured here.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +46,7 @@ from PIL import Image
 from lookalike_crds.config import CollectionConfig, IndexConfig
 from lookalike_crds.image_collection import Engine, ModelSpec, VectorSpec
 from lookalike_serving.demo.captions import Product, split
+from lookalike_serving.demo.languages import LANGUAGES, Language, Said
 from lookalike_serving.demo.model import DemoModel, build_like, load_demo_model
 from lookalike_serving.demo.products import COLOURS
 from lookalike_serving.demo.render import render
@@ -49,6 +55,7 @@ from lookalike_serving.embed.catalogue import CATALOGUE
 from lookalike_serving.index import Point, Query, open_index
 
 Vectors = NDArray[np.float32]
+english = LANGUAGES[0].plain
 
 
 def draw(job: tuple[Product, int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -99,9 +106,11 @@ class Scores:
         precision = float(np.mean(np.arange(1, total + 1) / ranks))
         self.rows.append((found / 10, found / min(10, total), precision))
 
+    def means(self) -> dict[str, float]:
+        return dict(zip(("P@10", "R@10", "mAP"), np.mean(self.rows, 0).tolist(), strict=True))
+
     def __str__(self) -> str:
-        p, r, m = np.mean(self.rows, 0)
-        return f"P@10 {p:.3f}  R@10 {r:.3f}  mAP {m:.3f}"
+        return "  ".join(f"{name} {mean:.3f}" for name, mean in self.means().items())
 
 
 def main() -> None:
@@ -110,6 +119,7 @@ def main() -> None:
     parser.add_argument("--among", type=int, default=4, help="pictures of each training product")
     parser.add_argument("--queries", type=int, default=400, help="of each task")
     parser.add_argument("--seed", type=int, default=90001)
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
 
     model = load_demo_model()
@@ -142,13 +152,20 @@ def main() -> None:
     changes = [changes[i] for i in rng.permutation(len(changes))[: options.queries]]
     examples = [b * options.each + int(rng.integers(options.each)) for b, _ in changes]
 
-    def report(task: str, name: str, run: Callable[[Scores], None]) -> None:
+    figures: list[dict[str, object]] = []
+
+    def report(task: str, name: str, run: Callable[[Scores], None], gallery: str = "") -> None:
         scores = Scores()
         run(scores)
-        print(f"{task:14} {name:16} {scores}  ({len(scores.rows)} queries)", flush=True)
+        figures.append(
+            {"task": task, "row": name, "gallery": gallery or "held out", **scores.means()}
+        )
+        print(f"{task:14} {name:20} {scores}  ({len(scores.rows)} queries)", flush=True)
 
-    def text_to_image(scores: Scores, who: DemoModel, vectors: Vectors) -> None:
-        said = texts(who, [" ".join((held[i][1], held[i][2], held[i][0])) for i in named])
+    def text_to_image(
+        scores: Scores, who: DemoModel, vectors: Vectors, say: Callable[[Said], str] = english
+    ) -> None:
+        said = texts(who, [say(Said(*held[i])) for i in named])
         for i, vector in zip(named, said, strict=True):
             scores.add(vectors @ vector, owner == i, None)
 
@@ -170,27 +187,44 @@ def main() -> None:
     report("image+text", "demo model", lambda s: image_and_text(s, model, gallery))
     report("image+text", "random weights", lambda s: image_and_text(s, random, unlearned))
     chance = options.each / len(pictures)
-    print(f"{'any':14} {'chance':16} P@10 {chance:.3f}  R@10 {chance:.3f}  mAP {chance:.3f}")
+    figures.append({"task": "any", "row": "chance", "P@10": chance, "R@10": chance, "mAP": chance})
+    print(f"{'any':14} {'chance':20} P@10 {chance:.3f}  R@10 {chance:.3f}  mAP {chance:.3f}")
+
+    def in_words(scores: Scores, language: Language) -> None:
+        text_to_image(scores, model, gallery, language.plain)
+
+    def in_sentences(scores: Scores, language: Language) -> None:
+        forms = np.random.default_rng(options.seed)
+        text_to_image(scores, model, gallery, lambda said: language.unseen(said, forms))
+
+    for each in LANGUAGES:
+        report("text->image", f"{each.name}, words", partial(in_words, language=each))
+        report("text->image", f"{each.name}, sentences", partial(in_sentences, language=each))
 
     if others:
         crowd = np.concatenate([d[0] for d in others])
         print(f"the same queries among {len(crowd)} more pictures, of every training combination")
         whole = np.concatenate([gallery, images(model, crowd)])
         owner = np.concatenate([owner, np.full(len(crowd), -1)])
-        report("text->image", "demo model", lambda s: text_to_image(s, model, whole))
-        report("image->image", "demo model", lambda s: image_to_image(s, whole))
-        report("image+text", "demo model", lambda s: image_and_text(s, model, whole))
-    asyncio.run(index_loss(gallery, model.sha256))
-    print("Languages: the figures above are of English words and the demo model alone.")
-    print("Claimed by the models' publishers, and not measured here:")
+        report("text->image", "demo model", lambda s: text_to_image(s, model, whole), "all")
+        report("image->image", "demo model", lambda s: image_to_image(s, whole), "all")
+        report("image+text", "demo model", lambda s: image_and_text(s, model, whole), "all")
+    asyncio.run(index_loss(gallery, model.space))
+    print("Languages of other models, as their publishers claim them; not measured here:")
     for line in claimed_languages():
         print(f"  {line}")
+    if options.json:
+        claims = {"claimed, not measured here": claimed_languages()}
+        told = {"pictures": len(pictures), "figures": figures, "languages": claims}
+        options.json.write_text(json.dumps(told, indent=1, ensure_ascii=False) + "\n")
 
 
 def claimed_languages() -> list[str]:
-    """What the models that are worth knowing are said to read."""
+    """What the models that are worth knowing are said to read, apart from the demo model."""
     by_claim: dict[str, list[str]] = {}
     for each in CATALOGUE:
+        if each.provider == "Demo":
+            continue
         claim = f"{each.provider}: {each.languages or 'no texts'}"
         by_claim.setdefault(claim, []).append(each.name or each.provider)
     return [f"{claim} ({', '.join(names)})" for claim, names in by_claim.items()]

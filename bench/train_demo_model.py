@@ -215,27 +215,26 @@ def main() -> None:
                 flush=True,
             )
     if not options.quick:
-        write(options.out, average, config, options)
+        config["training"] = {
+            "seed": options.seed,
+            "pictures_each": options.pictures,
+            "batch": options.batch,
+            "rate": options.rate,
+            "steps": options.steps,
+        }
+        write(options.out, average, config)
 
 
 def write(
     out: Path,
     state: dict[str, torch.Tensor],
     config: dict[str, object],
-    options: argparse.Namespace,
 ) -> None:
     """Weights (half precision) and config with their checksum, each replaced in one step."""
     out.mkdir(parents=True, exist_ok=True)
     small = {n: (t.half() if t.is_floating_point() else t).contiguous() for n, t in state.items()}
     data = save(small)
-    training = {
-        "seed": options.seed,
-        "pictures_each": options.pictures,
-        "batch": options.batch,
-        "rate": options.rate,
-        "steps": options.steps,
-    }
-    final = {**config, "training": training, "sha256": hashlib.sha256(data).hexdigest()}
+    final = {**config, "sha256": hashlib.sha256(data).hexdigest()}
     for name, content in (
         ("demo-clip.safetensors", data),
         ("config.json", json.dumps(final, indent=1).encode() + b"\n"),

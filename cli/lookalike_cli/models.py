@@ -67,6 +67,11 @@ def models(
                 console().print(_trials_table(model.execution))
     console().print("Worth knowing (`lookalike models NAME` shows one in full):", markup=False)
     console().print(_known_table(CATALOGUE))
+    console().print(
+        "Languages of texts are those that the publishers claim, not measured here; only the demo "
+        "model's are measured.",
+        markup=False,
+    )
 
 
 def _loaded(url: str | None, data_dir: Path, api_key: str | None) -> list[Model] | None:
@@ -163,6 +168,15 @@ def _two(took: tuple[float, ...]) -> tuple[str, str]:
     return first, second
 
 
+def _languages(known: Known) -> str:
+    if known.languages is None:
+        return "none: pictures are found by pictures alone"
+    source = (
+        "measured" if known.languages_measured else "as its publisher claims; not measured here"
+    )
+    return f"{known.languages} ({source})"
+
+
 def _print_one(known: Known) -> None:
     from lookalike_cli.printing import console, table
 
@@ -176,7 +190,7 @@ def _print_one(known: Known) -> None:
         ("dimension", known.dimension),
         ("input", f"{known.image_size} x {known.image_size} pixels"),
         ("parameters", known.parameters and f"{known.parameters:,.1f} million"),
-        ("texts", known.languages or "none: pictures are found by pictures alone"),
+        ("texts", _languages(known)),
         ("licence", known.licence),
         ("weights", known.source),
         ("zero-shot", zero_shot),

@@ -422,3 +422,13 @@ def test_models_shows_one_in_full_with_its_yaml(lookalike: Command) -> None:
     ran = lookalike("models", "nothing")
     assert ran.code == 2
     assert "no model 'nothing' in the list: Demo, tf_efficientnet_lite0" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "languages"),
+    [("Demo", "(measured)"), ("nllb-clip-base-siglip", "(as published; not measured here)")],
+)
+def test_models_says_whether_languages_are_measured(
+    lookalike: Command, name: str, languages: str
+) -> None:
+    assert languages in " ".join(lookalike("models", name).out.split())

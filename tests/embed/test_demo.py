@@ -28,17 +28,22 @@ CONFIG: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def lay_out(folder: Path, **changed: Any) -> Path:
     """An untrained model, laid out as the trained one is."""
+    config = {**CONFIG, **changed}
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        model, _, _ = build(CONFIG)
+        model, _, _ = build(config)
     data = save(model.state_dict())
-    (tmp_path / "demo-clip.safetensors").write_bytes(data)
-    config = {**CONFIG, "sha256": hashlib.sha256(data).hexdigest()}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    return tmp_path
+    (folder / "demo-clip.safetensors").write_bytes(data)
+    config["sha256"] = hashlib.sha256(data).hexdigest()
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return lay_out(tmp_path)
 
 
 def test_images_and_texts_share_a_space(folder, photo):
@@ -79,6 +84,24 @@ def test_info_tells_what_it_is(folder):
     info = load_demo(folder).info
     assert (info.provider, info.dimension, info.image_size) == ("Demo", 24, 64)
     assert info.supports_text
+
+
+def test_words_that_are_added_leave_the_fingerprint_and_so_the_index(folder):
+    before = load_demo(folder).info
+    words = [*CONFIG["words"], "rot"]
+    space = before.weights.removeprefix("sha256:")
+    after = load_demo(lay_out(folder, words=words, space=space)).info
+    assert after.weights != before.weights
+    assert after.fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("languages", "said"),
+    [({}, "English"), ({"languages": ["English", "German", "Greek"]}, "English, German and Greek")],
+)
+def test_it_says_which_languages_it_knows(folder, languages, said):
+    ability = load_demo(lay_out(folder, **languages)).info.ability
+    assert ability.endswith(f"drawn products and their words in {said}")
 
 
 def test_damaged_weights_are_refused(folder):

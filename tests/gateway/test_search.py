@@ -206,7 +206,7 @@ async def test_what_is_past_the_context_of_the_model_is_named(client: httpx.Asyn
 
 
 @pytest.mark.parametrize("retriever", ["shop", "both", "ranks", "dot", "euclid"])
-@pytest.mark.parametrize("words", ["zeppelin", "rotes Luftschiff", "飛行船", "???"])
+@pytest.mark.parametrize("words", ["zeppelin", "ein Luftschiff", "飛行船", "???"])
 async def test_words_of_which_the_model_knows_none_find_nothing_and_it_says_why(
     client: httpx.AsyncClient, retriever: str, words: str
 ) -> None:
@@ -217,7 +217,18 @@ async def test_words_of_which_the_model_knows_none_find_nothing_and_it_says_why(
     assert words.split()[-1].lower() in warning
     assert warning.endswith(
         "so nothing is searched for; the model knows the demo catalogue only: drawn products and "
-        "their English words"
+        "their words in English, German, Spanish, French and Japanese"
+    )
+
+
+async def test_words_that_name_nothing_find_nothing_and_it_says_why(
+    client: httpx.AsyncClient,
+) -> None:
+    found = await search(client, queries=text("ein Foto von einem"))
+    assert found["results"] == []
+    (warning,) = found["warnings"]
+    assert warning.startswith(
+        "queries[0].value: 'ein Foto von einem' names nothing that demo-clip knows, so nothing"
     )
 
 

@@ -15,6 +15,7 @@ from lookalike_serving.demo.products import (
     PATTERN_WORDS,
     PATTERNS,
 )
+from lookalike_serving.demo.said import Said, pick
 
 Product = tuple[str, str, str]
 """Kind, colour, pattern."""
@@ -35,7 +36,7 @@ _TAILS = (
     "",
     "",
 )
-_GLUE = (
+GLUE = (
     "and",
     "or",
     "my",
@@ -85,40 +86,55 @@ class Caption:
 
 def caption(product: Product, rng: np.random.Generator) -> Caption:
     """A random sentence that is true of the product and names one to three of its parts."""
+    said = parts(product, rng)
+    return Caption(sentence(said, rng), said.kind, said.colour, said.pattern)
+
+
+def parts(product: Product, rng: np.random.Generator) -> Said:
+    """One to three of a product's parts, chosen at random."""
     kind, colour, pattern = product
     roll = rng.random()
     says_kind = roll < 0.88
     says_colour = roll < 0.7 or 0.76 < roll < 0.82 or 0.88 < roll < 0.96
     says_pattern = roll < 0.62 or 0.82 < roll < 0.92 or roll > 0.96
-    noun = _pick(rng, KIND_WORDS[kind]) if says_kind else ""
-    hue = _pick(rng, COLOUR_WORDS[colour]) if says_colour else ""
-    before, after = "", ""
-    if says_pattern:
-        if rng.random() < 0.7:
-            before = _pick(rng, PATTERN_WORDS[pattern])
-        else:
-            after = "with " + _pick(rng, PATTERN_NOUNS[pattern])
-    adjectives = [hue, before] if rng.random() < 0.75 else [before, hue]
-    if says_kind and says_colour and rng.random() < 0.12:
-        adjectives = [before]
-        after = (after + " in " + hue).strip()
-    words = [_pick(rng, _LEADS), _pick(rng, _FILLERS), *adjectives, noun, after, _pick(rng, _TAILS)]
-    return Caption(
-        " ".join(w for w in words if w),
+    return Said(
         kind if says_kind else None,
         colour if says_colour else None,
         pattern if says_pattern else None,
     )
 
 
+def sentence(said: Said, rng: np.random.Generator) -> str:
+    """A random English sentence that says it."""
+    noun = pick(rng, KIND_WORDS[said.kind]) if said.kind else ""
+    hue = pick(rng, COLOUR_WORDS[said.colour]) if said.colour else ""
+    before, after = "", ""
+    if said.pattern:
+        if rng.random() < 0.7:
+            before = pick(rng, PATTERN_WORDS[said.pattern])
+        else:
+            after = "with " + pick(rng, PATTERN_NOUNS[said.pattern])
+    adjectives = [hue, before] if rng.random() < 0.75 else [before, hue]
+    if noun and hue and rng.random() < 0.12:
+        adjectives = [before]
+        after = (after + " in " + hue).strip()
+    words = [pick(rng, _LEADS), pick(rng, _FILLERS), *adjectives, noun, after, pick(rng, _TAILS)]
+    return " ".join(w for w in words if w)
+
+
+def names() -> frozenset[str]:
+    """Every English word that names a kind, colour or pattern."""
+    tables = (KIND_WORDS, COLOUR_WORDS, PATTERN_WORDS, PATTERN_NOUNS)
+    phrases = [phrase for table in tables for options in table.values() for phrase in options]
+    return frozenset(word for phrase in phrases for word in phrase.split()) - {"pattern"}
+
+
+def fillers() -> frozenset[str]:
+    """Every other word that a caption can hold, and some that none holds."""
+    phrases = [*_FILLERS, *_LEADS, *_TAILS, *GLUE, "pattern"]
+    return frozenset(word for phrase in phrases for word in phrase.split()) - names()
+
+
 def vocabulary() -> tuple[str, ...]:
     """Every word a caption can hold, sorted."""
-    phrases: list[str] = [*_FILLERS, *_LEADS, *_TAILS, *_GLUE]
-    for table in (KIND_WORDS, COLOUR_WORDS, PATTERN_WORDS, PATTERN_NOUNS):
-        for options in table.values():
-            phrases.extend(options)
-    return tuple(sorted({word for phrase in phrases for word in phrase.split()}))
-
-
-def _pick(rng: np.random.Generator, options: tuple[str, ...]) -> str:
-    return options[int(rng.integers(len(options)))]
+    return tuple(sorted(names() | fillers()))

@@ -2,16 +2,15 @@
 
 A convolutional image tower and a word-level text tower share one space, as in CLIP (Radford et al.
 2021). It is small enough to ship with the package and to run on any CPU, and knows only what the
-catalogue shows: see docs/demo-model.md.
+catalogue shows, in five languages: see docs/demo-model.md.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,10 +18,9 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lookalike_serving.demo.tokenizer import PADDING, Tokenizer
+
 WEIGHTS = Path(__file__).parent / "weights"
-_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)?")
-"""A word of any script: those that are not English are unknown, and told as such."""
-_PADDING = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,57 +30,6 @@ class Preprocess:
     image_size: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-
-
-class Tokenizer:
-    """Words to numbers. A word that training never saw is left out, and can be asked for."""
-
-    def __init__(self, words: Sequence[str], context: int) -> None:
-        self.words = tuple(words)
-        self.context = context
-        self._index = {word: i + 1 for i, word in enumerate(words)}
-
-    def split(self, text: str) -> list[str]:
-        """Lower-case words; a plural or a hyphenated word is tried by its parts when unknown."""
-        found: list[str] = []
-        for word in _WORD.findall(text.lower()):
-            if word in self._index or "-" not in word:
-                found.append(self._singular(word))
-            else:
-                found.extend(self._singular(part) for part in word.split("-"))
-        return found
-
-    def _singular(self, word: str) -> str:
-        if word in self._index:
-            return word
-        for ending, instead in (("ies", "y"), ("es", ""), ("s", "")):
-            stem = word.removesuffix(ending) + instead
-            if word.endswith(ending) and stem in self._index:
-                return stem
-        return word
-
-    def unknown_words(self, text: str) -> list[str]:
-        """Words of `text` that the model has never seen and ignores, in order."""
-        words = self.split(text) or text.split()  # signs alone are as unknown as words
-        return [word for word in words if word not in self._index]
-
-    def understands(self, text: str) -> bool:
-        """Whether it knows any word of `text`."""
-        return any(word in self._index for word in self.split(text))
-
-    def left_out(self, text: str) -> str:
-        """The known words of `text` that are past the context and therefore not read."""
-        known = [word for word in self.split(text) if word in self._index]
-        return " ".join(known[self.context :])
-
-    def __call__(self, texts: Sequence[str]) -> Tensor:
-        """(n, context) int64, padded with 0; words past the context are left out."""
-        rows = torch.full((len(texts), self.context), _PADDING, dtype=torch.int64)
-        for row, text in zip(rows, texts, strict=True):
-            known = [self._index[w] for w in self.split(text) if w in self._index]
-            known = known[: self.context]
-            row[: len(known)] = torch.tensor(known, dtype=torch.int64)
-        return rows
 
 
 class Block(nn.Module):
@@ -129,7 +76,7 @@ class ImageTower(nn.Module):
 class TextTower(nn.Module):
     def __init__(self, words: int, context: int, width: int, layers: int, dimension: int) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(words + 1, width, padding_idx=_PADDING)
+        self.embedding = nn.Embedding(words + 1, width, padding_idx=PADDING)
         self.position = nn.Parameter(torch.randn(context, width) * 0.02)
         layer = nn.TransformerEncoderLayer(
             width, 4, 2 * width, dropout=0.0, batch_first=True, norm_first=True
@@ -139,10 +86,12 @@ class TextTower(nn.Module):
         self.project = nn.Linear(width, dimension)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        padding = tokens == _PADDING
+        padding = tokens == PADDING
         # A text without a known word still needs a defined, finite vector.
         padding[:, 0] = False
-        x = self.layers(self.embedding(tokens) + self.position, src_key_padding_mask=padding)
+        x = self.layers(
+            self.embedding(tokens) + self.position[: tokens.shape[1]], src_key_padding_mask=padding
+        )
         keep = (~padding)[..., None].to(x.dtype)
         vectors: Tensor = self.project(self.norm((x * keep).sum(1) / keep.sum(1)))
         return vectors
@@ -185,6 +134,11 @@ class DemoModel:
     preprocess: Preprocess
     sha256: str
     """Of the weights file."""
+    space: str
+    """Names the space of its vectors: the SHA-256 of the weights file that the image tower and the
+    English words were first published in. Words that are added later leave both as they were."""
+    languages: tuple[str, ...]
+    """Whose words it knows, by their English names."""
 
 
 def build(config: dict[str, object]) -> tuple[DemoClip, Tokenizer, Preprocess]:
@@ -208,7 +162,9 @@ def build(config: dict[str, object]) -> tuple[DemoClip, Tokenizer, Preprocess]:
     preprocess = Preprocess(
         int(str(config["image_size"])), (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
     )
-    return model, Tokenizer(words, context), preprocess
+    fillers = config.get("fillers", [])
+    assert isinstance(fillers, list)
+    return model, Tokenizer(words, context, fillers), preprocess
 
 
 def load_demo_model(folder: Path = WEIGHTS) -> DemoModel:
@@ -231,11 +187,17 @@ def load_demo_model(folder: Path = WEIGHTS) -> DemoModel:
             for name, t in load_safetensors(data).items()
         }
     )
-    return DemoModel(model.eval(), tokenizer, preprocess, digest)
+    return DemoModel(
+        model.eval(),
+        tokenizer,
+        preprocess,
+        digest,
+        config.get("space", digest),
+        tuple(config.get("languages", ["English"])),
+    )
 
 
 def build_like(loaded: DemoModel) -> DemoModel:
     """The same network with untrained weights: a baseline."""
-    config = json.loads((WEIGHTS / "config.json").read_text())
-    model, tokenizer, preprocess = build(config)
-    return DemoModel(model.eval(), tokenizer, preprocess, loaded.sha256)
+    model, _, _ = build(json.loads((WEIGHTS / "config.json").read_text()))
+    return replace(loaded, model=model.eval())

@@ -34,6 +34,8 @@ class Known:
     zero_shot: float | None = None
     """Published top-1 accuracy on ImageNet without training on it, in percent."""
     zero_shot_source: str | None = None
+    languages_measured: bool = False
+    """Whether this project has measured them; if not, they are what the publisher claims."""
 
 
 _README = "README of OpenCLIP"
@@ -79,10 +81,11 @@ CATALOGUE: tuple[Known, ...] = (
         "comes with Lookalike",
         128,
         64,
-        1.0,
-        "English words of the demo catalogue",
+        1.2,
+        "words of the demo catalogue in English, German, Spanish, French and Japanese",
         "Apache-2.0",
         "a first look at the demo catalogue; nothing else",
+        languages_measured=True,
     ),
     Known(
         "Timm",

@@ -55,13 +55,15 @@ def load_demo(folder: Path | None = None) -> Embedder:
         interpolation="bicubic",
         resize_mode="squash",
     )
+    *others, last = demo.languages
+    languages = f"{', '.join(others)} and {last}" if others else last
     with torch.inference_mode():
         dimension = model.encode_image(torch.zeros(1, 3, size, size)).shape[1]
     info = EmbedderInfo(
         provider=Provider.DEMO,
         name=NAME,
         weights=f"sha256:{demo.sha256}",
-        fingerprint=fingerprint(Provider.DEMO, NAME, demo.sha256, preprocessing),
+        fingerprint=fingerprint(Provider.DEMO, NAME, demo.space, preprocessing),
         dimension=dimension,
         image_size=size,
         min_side=preprocessing.min_side,
@@ -70,7 +72,7 @@ def load_demo(folder: Path | None = None) -> Embedder:
         distance_hint=Distance.COSINE,
         logit_scale=float(model.logit_scale.exp()),
         supports_text=True,
-        ability="knows the demo catalogue only: drawn products and their English words",
+        ability=f"knows the demo catalogue only: drawn products and their words in {languages}",
     )
     embedder = TorchEmbedder(
         encode_image=model.encode_image,

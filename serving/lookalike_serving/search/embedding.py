@@ -202,20 +202,22 @@ def names_of(target: Target) -> set[str]:
 def _unread(targets: Sequence[Target], at: str, text: str) -> list[str]:
     warnings = []
     for embedder in {id(t.state.embedder): t.state.embedder for t in targets}.values():
-        if words := embedder.unknown_words(text):
-            listed = ", ".join(repr(word) for word in words[:10])
-            if embedder.understands(text):
-                told = f"the model does not know {listed} and ignores such words"
-            else:
-                info = embedder.info
-                told = (
-                    f"{info.name} knows none of {listed}, so nothing is searched for; the model "
-                    f"{info.ability}"
-                )
-            warnings.append(f"{at}.value: {told}")
+        info, words = embedder.info, embedder.unknown_words(text)
+        listed = ", ".join(repr(word) for word in words[:10])
+        if not embedder.understands(text):
+            reason = (
+                f"{info.name} knows none of {listed}"
+                if words
+                else f"{_shortened(text)!r} names nothing that {info.name} knows"
+            )
+            warnings.append(
+                f"{at}.value: {reason}, so nothing is searched for; the model {info.ability}"
+            )
+        elif words:
+            warnings.append(f"{at}.value: the model does not know {listed} and ignores such words")
         if unread := embedder.left_out(text):
             warnings.append(
-                f"{at}.value: {embedder.info.name} reads only the beginning of a text this long; "
+                f"{at}.value: {info.name} reads only the beginning of a text this long; "
                 f"not searched for: {_shortened(unread)!r}"
             )
     return warnings
