@@ -155,8 +155,9 @@ bench-frames: install ## How smoothly the page scrolls through 1,000 pictures (n
 bench-operator: install ## 1,000 collections and 1,000 retrievers on a real API server
 	$(BIN)/python bench/reconcile.py
 
-train-demo-model: install ## Train the bundled demo model from nothing
+train-demo-model: install ## Train the bundled demo model from nothing, in English and then in the other languages
 	$(BIN)/python bench/train_demo_model.py
+	$(BIN)/python bench/train_demo_languages.py
 
 train-demo-languages: install ## Teach the bundled demo model the words of five languages again
 	$(BIN)/python bench/train_demo_languages.py

@@ -7,7 +7,7 @@ pupil reads the same content in a random sentence of any language, and learns to
 (cosine). No pictures are needed. A word starts with the vector of the English word beside which it
 is seen most, and of "a" if there is none. Only the vectors of new words are trained, with those of
 the English words that no caption held ("my", "and"); everything else is frozen. So pictures and
-English sentences have exactly the vectors that they had, and an index stays as it is.
+all other English sentences have exactly the vectors that they had, and an index stays as it is.
 
 Sentences about held-out combinations are not used, as in `train_demo_model.py`, which trains the
 model that this one extends. A second run begins with the English words alone.

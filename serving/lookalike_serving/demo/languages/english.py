@@ -37,6 +37,12 @@ def _plain(said: Said) -> str:
     return joined(said.colour or "", said.pattern or "", said.kind or "")
 
 
+def _plural(noun: str) -> str:
+    if noun in ("trousers", "pants"):
+        return noun
+    return noun + ("es" if noun.endswith(("s", "sh", "ch")) else "s")
+
+
 def _unseen(said: Said, rng: np.random.Generator) -> str:
     assert said.kind
     assert said.colour
@@ -55,7 +61,7 @@ def _unseen(said: Said, rng: np.random.Generator) -> str:
             f"The {noun} that I saw yesterday: {colour}, with {having}",
             f"Do you have this {noun} with {having}, but in {colour}?",
             f"Present for my sister: {noun.upper()}, {colour}, {having}",
-            f"{having.capitalize()} and {colour}: {noun}s",
+            f"{having.capitalize()} and {colour}: {_plural(noun)}",
         ),
     )
 
