@@ -42,10 +42,16 @@ EMBEDDING = "text.embedding.weight"
 
 
 def vocabulary(english: list[str]) -> tuple[list[str], list[str]]:
-    """All words and the fillers among them; the English ones keep their places."""
+    """All words and the fillers among them.
+
+    The English ones keep their places. What can be read with them is not among the others: "mugs"
+    stays the plural of "mug", though it is French, too.
+    """
+    reads_english = Tokenizer(english, 1)
     names = {folded(word) for each in LANGUAGES for word in each.names}
     fillers = {folded(word) for each in LANGUAGES for word in each.fillers} - names
-    return [*english, *sorted((names | fillers) - set(english))], sorted(fillers)
+    new = {word for word in names | fillers if reads_english.unknown_words(word)}
+    return [*english, *sorted(new)], sorted(fillers & {*english, *new})
 
 
 def never_read() -> set[str]:
