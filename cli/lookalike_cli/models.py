@@ -171,9 +171,7 @@ def _two(took: tuple[float, ...]) -> tuple[str, str]:
 def _languages(known: Known) -> str:
     if known.languages is None:
         return "none: pictures are found by pictures alone"
-    source = (
-        "measured" if known.languages_measured else "as its publisher claims; not measured here"
-    )
+    source = "measured" if known.languages_measured else "as published; not measured here"
     return f"{known.languages} ({source})"
 
 
