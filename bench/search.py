@@ -464,7 +464,7 @@ async def print_ingestion(
     spent = time.perf_counter() - started
     watching.cancel()
     waiting = (await index.info()).points - (await index.info()).indexed_vectors
-    await index.optimize()
+    merging = await merged(index, queries)
     alone += await search_alone()
     quiet, beside = Figures(np.array(alone)), Figures(np.array(busy))
     print(
@@ -477,8 +477,29 @@ async def print_ingestion(
         f"{max(waits) * 1e3:.0f} ms at most; the event loop paused for {max(pauses) * 1e3:.0f} ms "
         "at most"
     )
+    print(f"    {merging}")
     await index.delete([point_id(points + n) for n in range(count)])
     await index.optimize()
+
+
+async def merged(index: EdgeIndex, queries: Matrix) -> str:
+    """Optimise the index beside one caller's searches, and tell what that took and cost."""
+    started, pauses, seconds = time.perf_counter(), list[float](), list[float]()
+    watching = asyncio.create_task(watch(pauses))
+    optimising = asyncio.create_task(index.optimize())
+    while not optimising.done():
+        asked = time.perf_counter()
+        await index.query(Query(queries[len(seconds) % len(queries)], TOP))
+        seconds.append(time.perf_counter() - asked)
+        await asyncio.sleep(0.001)
+    await optimising
+    watching.cancel()
+    beside = Figures(np.array(seconds))
+    return (
+        f"then optimised in {time.perf_counter() - started:.0f} s, during which searches took "
+        f"p50 {beside.p50_ms:.2f} ms, p99 {beside.p99_ms:.2f}, {max(seconds) * 1e3:.0f} at most, "
+        f"and the event loop paused for {max(pauses) * 1e3:.0f} ms at most"
+    )
 
 
 def report(what: str, mine: Figures, its: Figures) -> float:

@@ -140,6 +140,16 @@ async def test_the_description_covers_every_route(client: httpx.AsyncClient) -> 
                 assert {"401", "429"} <= operation["responses"].keys(), (method, path)
 
 
+async def test_every_name_in_an_answer_is_described_in_snake_case(
+    client: httpx.AsyncClient,
+) -> None:
+    # Resources are written in camelCase, and parts of their status are answered in snake case.
+    schemas = (await client.get("/openapi.json")).json()["components"]["schemas"]
+    assert "SearchSettingsShown" in schemas
+    names = {name for each in schemas.values() for name in each.get("properties", {})}
+    assert {name for name in names if name != name.lower()} == set()
+
+
 def _references(node: Any) -> set[str]:
     if isinstance(node, dict):
         found = {node["$ref"].rsplit("/", 1)[1]} if isinstance(node.get("$ref"), str) else set()

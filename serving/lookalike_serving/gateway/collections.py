@@ -9,10 +9,6 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from lookalike_crds.config import CollectionConfig
-from lookalike_crds.image_collection import (
-    DuplicateScanStatus,
-    SearchSettingsStatus,
-)
 from lookalike_serving.copies.calibration import known_chance, target_of
 from lookalike_serving.copies.calibration import status_of as similarity_status
 from lookalike_serving.gateway.context import service_of
@@ -21,7 +17,11 @@ from lookalike_serving.gateway.listing import CURSOR, LIMIT, page_by_name
 from lookalike_serving.gateway.openapi import problems
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import CollectionName
-from lookalike_serving.gateway.similarity import SimilarityShown
+from lookalike_serving.gateway.statuses import (
+    DuplicateScanShown,
+    SearchSettingsShown,
+    SimilarityShown,
+)
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.index.unfit import retyped_warnings
 from lookalike_serving.problems import Problem
@@ -68,11 +68,11 @@ class Collection(BaseModel):
     ingestion: Ingestion | None = Field(
         default=None, description="Progress of an ingestion that runs on this machine."
     )
-    search_settings: SearchSettingsStatus | None = Field(
+    search_settings: SearchSettingsShown | None = Field(
         default=None,
         description="The search settings that were found by measurement after the index was built.",
     )
-    last_duplicate_scan: DuplicateScanStatus | None = Field(
+    last_duplicate_scan: DuplicateScanShown | None = Field(
         default=None, description="The last duplicate scan that ended."
     )
     similarity: SimilarityShown | None = Field(

@@ -22,7 +22,7 @@ from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.openapi import FILE_PART, json_or_multipart, problems, reference
 from lookalike_serving.gateway.responses import json_response
 from lookalike_serving.gateway.shapes import CollectionName, form
-from lookalike_serving.gateway.similarity import SimilarityShown
+from lookalike_serving.gateway.statuses import SimilarityShown
 from lookalike_serving.gateway.wanted import LONGEST_SECONDS, RequestTimeout, while_wanted
 from lookalike_serving.images import checked_size
 from lookalike_serving.problems import wrong
