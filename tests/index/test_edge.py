@@ -18,9 +18,10 @@ import numpy as np
 import pytest
 
 from lookalike_crds.image_collection import FieldSpec, FieldType, Quantization, VectorSpec
-from lookalike_serving.index import edge_settings, edge_store
+from lookalike_serving.index import edge_growth, edge_settings, edge_store
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.edge_folder import EdgeFolder
+from lookalike_serving.index.edge_growth import Occasion, Share
 from lookalike_serving.index.edge_optimize import ShardOptimizer
 from lookalike_serving.index.filters.operators import condition
 from lookalike_serving.index.protocol import (
@@ -33,13 +34,15 @@ from lookalike_serving.index.protocol import (
 )
 
 MANY, WIDE = 800, 64
+FEW = Share(50 * 1024, 0.0)
+NEVER = Share(10**12, 1.0)
 
 
 @pytest.fixture(autouse=True)
 def _small_indexes_are_worth_optimising(monkeypatch):
     """From 50 KB of vectors instead of 10 MB, so that optimising takes no time."""
     monkeypatch.setattr(edge_settings, "INDEXING_THRESHOLD_KB", 50)
-    monkeypatch.setattr(edge_store, "_WORTH_OPTIMIZING", (50 * 1024, 0.0))
+    monkeypatch.setattr(edge_growth, "ASKED", Occasion(FEW, FEW))
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -432,7 +435,7 @@ async def test_points_written_again_are_indexed_again_even_after_reopening(folde
 
 
 async def test_much_deleted_space_is_reclaimed(folder, monkeypatch):
-    monkeypatch.setattr(edge_store, "_VACUUM", (100, 0.2))
+    monkeypatch.setattr(edge_growth, "VACUUM", (100, 0.2))
     index = await filled(folder)
     await index.optimize()
     await index.delete([uid(n) for n in range(MANY // 2)])
@@ -483,7 +486,7 @@ async def test_a_cancelled_optimisation_ends_its_process(folder):
 
 async def test_a_quiet_index_optimises_by_itself(folder, monkeypatch):
     monkeypatch.setattr(edge_store, "IDLE_SECONDS", 0.05)
-    monkeypatch.setattr(edge_store, "_DUE_WHEN_IDLE", (100_000, 0.02))
+    monkeypatch.setattr(edge_growth, "IDLE", Occasion(Share(100_000, 0.02), NEVER))
     index = await filled(folder)
     await until(lambda: shards(folder) == ["shard-2"])
     assert (await index.info()).indexed_vectors == MANY
@@ -492,10 +495,10 @@ async def test_a_quiet_index_optimises_by_itself(folder, monkeypatch):
 
 async def test_an_index_that_is_never_quiet_optimises_by_itself(folder, monkeypatch):
     monkeypatch.setattr(edge_store, "IDLE_SECONDS", 0.05)
-    monkeypatch.setattr(edge_store, "_DUE_WHEN_IDLE", (10**12, 0.02))
+    monkeypatch.setattr(edge_growth, "IDLE", Occasion(NEVER, NEVER))
     index = await filled(folder)
     # Not before: one that begins while it is filled leaves what comes later to the next.
-    monkeypatch.setattr(edge_store, "_DUE_WHEN_BUSY", (100_000, 0.25))
+    monkeypatch.setattr(edge_growth, "BUSY", Occasion(Share(100_000, 0.02), NEVER))
     async with asyncio.timeout(120):
         while shards(folder) != ["shard-2"]:
             await index.merge_payload(uid(1), {"tick": True})

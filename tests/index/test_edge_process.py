@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from lookalike_crds.image_collection import FieldSpec, FieldType, VectorSpec
-from lookalike_serving.index import edge_settings, edge_store
+from lookalike_serving.index import edge_growth, edge_settings, edge_store
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.edge_engine import ShardEngine
+from lookalike_serving.index.edge_growth import Occasion, Share
 from lookalike_serving.index.edge_process import ShardProcess
 from lookalike_serving.index.filters.operators import condition
 from lookalike_serving.index.protocol import (
@@ -29,6 +30,7 @@ from lookalike_serving.index.protocol import (
 )
 
 MANY, WIDE = 800, 64
+FEW = Share(50 * 1024, 0.0)
 FIELDS = (FieldSpec(name="n", type=FieldType.INTEGER),)
 
 
@@ -36,7 +38,7 @@ FIELDS = (FieldSpec(name="n", type=FieldType.INTEGER),)
 def _every_shard_is_large(monkeypatch):
     monkeypatch.setattr(edge_store, "LARGE_BYTES", 0)
     monkeypatch.setattr(edge_settings, "INDEXING_THRESHOLD_KB", 50)
-    monkeypatch.setattr(edge_store, "_WORTH_OPTIMIZING", (50 * 1024, 0.0))
+    monkeypatch.setattr(edge_growth, "ASKED", Occasion(FEW, FEW))
 
 
 def uid(number: int) -> str:
@@ -246,9 +248,9 @@ SERVER = """
         store, written = index._store, asyncio.Event()
         take_over, write_manifest = store._take_over, store._folder.write_manifest
 
-        async def after_the_writes():
+        async def after_the_writes(graphs):
             await written.wait()
-            await take_over()
+            await take_over(graphs)
 
         async def stop(*_):
             print(store.shard._process.pid, flush=True)

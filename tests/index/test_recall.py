@@ -12,13 +12,15 @@ import numpy as np
 import pytest
 
 from lookalike_crds.image_collection import Quantization, VectorSpec
-from lookalike_serving.index import Point, Query, edge_settings, edge_store
+from lookalike_serving.index import Point, Query, edge_growth, edge_settings
 from lookalike_serving.index.edge import EdgeIndex
+from lookalike_serving.index.edge_growth import Occasion, Share
 from lookalike_serving.index.protocol import Hit, Page, Record, Vector
 from lookalike_serving.index.recall import BEAMS, tuned
 from lookalike_serving.index.tuning import decoded
 
 SCALAR = VectorSpec(quantization=Quantization.SCALAR, recall_target=0.99)
+FEW = Share(50 * 1024, 0.0)
 
 
 @dataclass
@@ -121,7 +123,7 @@ async def test_an_optimised_shard_scans_for_filters_as_its_points_ask_for(
 ) -> None:
     monkeypatch.setattr(edge_settings, "INDEXING_THRESHOLD_KB", 50)
     monkeypatch.setattr(edge_settings, "_FULL_SCAN_KB", (10, 100))
-    monkeypatch.setattr(edge_store, "_WORTH_OPTIMIZING", (50 * 1024, 0.0))
+    monkeypatch.setattr(edge_growth, "ASKED", Occasion(FEW, FEW))
     vectors = np.random.default_rng(0).standard_normal((2_000, 32)).astype(np.float32)
     index = await EdgeIndex.open(tmp_path / "i", vector=SCALAR, dimension=32, fingerprint="f")
     try:
@@ -138,7 +140,7 @@ async def test_an_edge_index_searches_as_it_has_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge_settings, "INDEXING_THRESHOLD_KB", 50)
-    monkeypatch.setattr(edge_store, "_WORTH_OPTIMIZING", (50 * 1024, 0.0))
+    monkeypatch.setattr(edge_growth, "ASKED", Occasion(FEW, FEW))
     random = np.random.default_rng(0)
     vectors = random.standard_normal((2_000, 32)).astype(np.float32)
     index = await EdgeIndex.open(tmp_path / "i", vector=SCALAR, dimension=32, fingerprint="f")

@@ -48,6 +48,10 @@ class Manifest(BaseModel):
     written: int = 0
     """Points written since then, noted now and again. Edge itself does not tell: a point that is
     written again waits outside the graph, but still counts as indexed."""
+    built: int = 0
+    """Points in the shard when it was last optimised as a whole; its thresholds follow from it."""
+    beside: int = 0
+    """Points that were written since then and have graphs of their own: see edge_growth.py."""
     owner: IndexOwner | None = None
     """Whose it is; None in folders of early releases, until somebody opens them."""
     model: str | None = None

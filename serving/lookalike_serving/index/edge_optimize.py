@@ -52,12 +52,12 @@ class ShardOptimizer:
             self.wait_finished()
             raise self._failure("ended early")
 
-    def wait_finished(self, tuned_for: bytes = b"") -> None:
+    def wait_finished(self, told: bytes = b"") -> None:
         """Returns when the target is optimised, on disk and closed. Raises IndexFailure.
 
-        `tuned_for`: what `edge_tuning.py` makes of it; empty: search settings are not measured.
+        `told`: what `edge_tuning.py` makes of it; empty: search settings are not measured.
         """
-        _, errors = self._process.communicate(tuned_for)
+        _, errors = self._process.communicate(told)
         if self._process.returncode != 0:
             raise self._failure(errors.decode(errors="replace").strip().rpartition("\n")[2])
 

@@ -3,7 +3,7 @@
 It copies the shard in SOURCE to TARGET while it is written to, again and again what has changed
 in the meantime, until that is little, and says `nearly`. Then it waits for a line, the word that
 nothing is written for now, copies the rest and says `copied`: writes wait only for that. It then
-optimises the copy, measures search settings with it if the rest of its input asks for that, syncs
+optimises the copy and measures search settings with it as the rest of its input says, syncs
 and closes it and exits with 0. It dies with its parent, process PARENT,
 where the kernel can arrange that (Linux), and optimises at low priority: queries come first. Run
 as a file, it imports nothing of the service before the copy is made, so that it starts at once.
@@ -22,6 +22,9 @@ import time
 from pathlib import Path
 
 _BLOCK = 8 * 1024 * 1024
+_WRITTEN_ONCE = {"matrix.dat", "quantized.data", "links.bin", "links_compressed.bin"}
+"""Files of a segment that has a graph: its vectors, quantised vectors and links. Edge makes them
+when it builds the graph, and only ever maps them to read; most bytes of a large shard are there."""
 _FEW_BYTES = 64 * 1024 * 1024
 """What is copied while writes wait: some 50 ms. Edge's files grow by 32 MiB at a time, and two or
 three of them are being written to."""
@@ -38,6 +41,9 @@ class ShardCopy:
     kernel notes the time when a page that was clean is written to: so a file is synced, and with
     that clean, before it is copied. Where that does not hold (`notices_mapped_writes`), such as on
     tmpfs, only a copy that nobody disturbs is right.
+
+    Files that are never written to again are no copies but second names (hard links), so that what
+    is copied of a shard that grows is little beside its size.
     """
 
     def __init__(self, source: Path, target: Path) -> None:
@@ -71,6 +77,9 @@ class ShardCopy:
             if _state(os.fstat(file.fileno())) == self._copied.get(name):
                 return 0
             self._copied.pop(name, None)
+            if self._is_linked(name):
+                self._copied[name] = _state(os.fstat(file.fileno()))
+                return 0
             # Before the sync: what is written during it may leave pages that are not clean.
             began = time.time_ns()
             if not last:
@@ -80,6 +89,20 @@ class ShardCopy:
         if stat.st_mtime_ns < began - _TICK_NS:
             self._copied[name] = _state(stat)
         return stat.st_blocks * 512
+
+    def _is_linked(self, name: Path) -> bool:
+        """Whether the file is written to no more, and the target has it by a second name now."""
+        vectors = self._source / Path(*name.parts[:2]) / "vector_storage" / "matrix.dat"
+        if name.name not in _WRITTEN_ONCE or not vectors.exists():
+            return False
+        try:
+            (self._target / name).unlink(missing_ok=True)
+            os.link(self._source / name, self._target / name)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a file system without hard links
+            return False
+        return True
 
 
 def _state(stat: os.stat_result) -> tuple[int, int, int]:
@@ -180,19 +203,21 @@ def main(source: Path, target: Path, parent: int) -> None:
     _die_with(parent)
     copy_beside_writes(source, target)
     os.nice(10)
-    if told := sys.stdin.buffer.read():
+    if words := sys.stdin.buffer.read():
         # Not before: the service's modules take a second to import.
-        from lookalike_serving.index.edge_tuning import load, tune
+        from lookalike_serving.index.edge_tuning import load, read, tune
 
+        told = read(words)
         shard = load(told)
+        shard.optimize()
+        shard.flush()
+        tune(shard, told)
     else:
         import qdrant_edge as edge
 
         shard = edge.EdgeShard.load(str(target))
-    shard.optimize()
-    shard.flush()
-    if told:
-        tune(shard, told)
+        shard.optimize()
+        shard.flush()
     shard.close()
     _sync(target)
 

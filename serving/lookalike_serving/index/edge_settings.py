@@ -48,13 +48,15 @@ class Thresholds:
     """A segment with more of them gets a graph."""
     full_scan: int
     """A filter that leaves fewer of them is answered by a scan."""
+    segments: int = 1
+    """What an optimisation leaves, at most."""
 
 
-def thresholds(points: int, dimension: int) -> Thresholds:
+def thresholds(points: int, dimension: int, segments: int = 1) -> Thresholds:
     """For an index of `points` vectors of `dimension` numbers."""
     least, most = _FULL_SCAN_KB
     share = round(points * dimension * 4 / 1024 * _SCANNED_SHARE)
-    return Thresholds(INDEXING_THRESHOLD_KB, min(most, max(least, share)))
+    return Thresholds(INDEXING_THRESHOLD_KB, min(most, max(least, share)), segments)
 
 
 def edge_config(
@@ -86,7 +88,7 @@ def edge_config(
         ),
         quantization_config=_quantization(vector.quantization),
         optimizers=edge.EdgeOptimizersConfig(
-            default_segment_number=1,
+            default_segment_number=limits.segments,
             max_segment_size=_MAX_SEGMENT_KB,
             indexing_threshold=limits.indexing,
         ),

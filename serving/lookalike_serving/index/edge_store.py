@@ -37,7 +37,7 @@ from typing import Any
 from lookalike_crds.image_collection import FieldSpec, VectorSpec
 from lookalike_crds.ownership import IndexOwner
 from lookalike_crds.payload_indexes import remembered
-from lookalike_serving.index import edge_settings
+from lookalike_serving.index import edge_growth
 from lookalike_serving.index.edge_engine import (
     LocalShard,
     Operation,
@@ -49,10 +49,11 @@ from lookalike_serving.index.edge_engine import (
     T,
 )
 from lookalike_serving.index.edge_folder import EdgeFolder, Manifest
+from lookalike_serving.index.edge_growth import Extent, Growth, Occasion
 from lookalike_serving.index.edge_optimize import ShardOptimizer
 from lookalike_serving.index.edge_process import ShardProcess
 from lookalike_serving.index.edge_shard import check_without_points, create_shard
-from lookalike_serving.index.edge_tuning import tuned_for
+from lookalike_serving.index.edge_tuning import told_to_optimizer
 from lookalike_serving.index.protocol import IndexFailure, IndexFull, IndexUnavailable, Vector
 from lookalike_serving.index.recall import QUERIES
 from lookalike_serving.index.spaces import CopySpace
@@ -85,13 +86,8 @@ _CATCH_UP_ROUNDS = 8
 
 IDLE_SECONDS = 2.0
 """Without a write for so long, the index counts as idle."""
-_WORTH_OPTIMIZING = (edge_settings.INDEXING_THRESHOLD_KB * 1024, 0.0)
-"""Bytes of vectors that wait for an optimisation, and their share of all points."""
-_DUE_WHEN_IDLE = (20_000_000, 0.02)
-"""20 MB, 10,000 points of 512, cost a query 2 ms of scanning."""
-_DUE_WHEN_BUSY = (100_000_000, 0.25)
-_VACUUM = (1_000, 0.2)
-"""Deleted points, and their share, whose space is worth reclaiming (Qdrant's defaults)."""
+_TIMES_OVER = {Extent.WHOLE: 3, Extent.BESIDE: 2}
+"""The size of the shard that an optimisation needs at most: its copy, and what is built of it."""
 
 
 class EdgeStore:
@@ -235,7 +231,7 @@ class EdgeStore:
     def status(self, state: ShardState) -> str:
         if self._optimizer is not None:
             return "yellow"
-        return "grey" if self._due(state, *_WORTH_OPTIMIZING) else "green"
+        return "grey" if self._due(state, edge_growth.ASKED) else "green"
 
     # Writing
 
@@ -327,30 +323,38 @@ class EdgeStore:
     async def optimize(self) -> None:
         async with self._optimizing:
             state = await self.call(ShardEngine.state)
-            changed = self.manifest.settings != self._settings and state.points
-            if changed or self._due(state, *_WORTH_OPTIMIZING):
+            if self.manifest.settings != self._settings and state.points:
                 await self._optimize_copy()
+            elif extent := self._due(state, edge_growth.ASKED):
+                await self._optimize_copy(extent)
 
-    def _due(self, state: ShardState, bytes_waiting: int, share_waiting: float) -> bool:
+    def _due(self, state: ShardState, occasion: Occasion) -> Extent | None:
+        growth = self._growth(state)
+        return None if growth is None else growth.due(occasion)
+
+    def _growth(self, state: ShardState) -> Growth | None:
+        """None: an index of payloads only."""
         if self.manifest.dimension is None:
-            return False
-        points = state.points
-        unindexed = points - state.indexed_vectors - self._unindexable
-        waiting = max(unindexed, min(self._written, points))
-        vector_bytes = self.manifest.dimension * (2 if self.manifest.datatype == "Float16" else 4)
-        deleted, deleted_share = _VACUUM
-        return (waiting * vector_bytes >= bytes_waiting and waiting >= share_waiting * points) or (
-            self._deleted >= deleted and self._deleted >= deleted_share * points
+            return None
+        unindexed = state.points - state.indexed_vectors - self._unindexable
+        bytes_each = 2 if self.manifest.datatype == "Float16" else 4
+        return Growth(
+            points=state.points,
+            waiting=max(unindexed, min(self._written, state.points)),
+            beside=self.manifest.beside,
+            deleted=self._deleted,
+            built=self.manifest.built,
+            vector_bytes=self.manifest.dimension * bytes_each,
         )
 
-    async def _optimize_copy(self) -> None:
+    async def _optimize_copy(self, extent: Extent = Extent.WHOLE) -> None:
         generation = self.manifest.generation
         source, target = self._folder.shard(generation), self._folder.shard(generation + 1)
         loop = asyncio.get_running_loop()
         # A thread of its own waits for the child: the default pool's may all be taken.
         with ThreadPoolExecutor(1, thread_name_prefix="edge-optimize") as waiting:
             try:
-                await loop.run_in_executor(waiting, self._make_room, source)
+                await loop.run_in_executor(waiting, self._make_room, source, extent)
                 self._optimizer = ShardOptimizer(source, target)
                 await loop.run_in_executor(waiting, self._optimizer.wait_nearly_copied)
                 await self.call(ShardEngine.flush)  # so that little is left for the next
@@ -359,9 +363,12 @@ class EdgeStore:
                 self._touched = set()
                 await loop.run_in_executor(waiting, self._optimizer.copy_rest)
                 self._gate.set()
-                told = await self._told(generation + 1)
+                graphs = self._graphs(await self.call(ShardEngine.state), extent)
+                manifest = self.manifest.model_copy(update={"generation": generation + 1, **graphs})
+                place = ShardPlace(self.path, manifest, self._vector, None)
+                told = told_to_optimizer(place, extent, self.recent)
                 await loop.run_in_executor(waiting, self._optimizer.wait_finished, told)
-                await self._take_over()
+                await self._take_over(graphs)
             finally:
                 if self._optimizer is not None:
                     self._optimizer.kill()  # it has ended, unless this was interrupted
@@ -369,14 +376,17 @@ class EdgeStore:
                 self._gate.set()
         await asyncio.to_thread(self._folder.remove_leftovers, self.manifest.generation)
 
-    async def _told(self, generation: int) -> bytes:
-        points = (await self.call(ShardEngine.state)).points
-        manifest = self.manifest.model_copy(update={"generation": generation})
-        return tuned_for(ShardPlace(self.path, manifest, self._vector, None), points, self.recent)
+    def _graphs(self, state: ShardState, extent: Extent) -> dict[str, int]:
+        """What the manifest says of the shard's graphs after an optimisation."""
+        growth = self._growth(state)
+        if growth is None or extent is Extent.WHOLE:
+            return {"built": state.points, "beside": 0}
+        return {"built": growth.built, "beside": growth.outside}
 
-    def _make_room(self, source: Path) -> None:
+    def _make_room(self, source: Path, extent: Extent) -> None:
         self._folder.remove_leftovers(self.manifest.generation)
-        needed, free = 3 * size_on_disk(source) + RESERVE, free_bytes(source)
+        needed = _TIMES_OVER[extent] * size_on_disk(source) + RESERVE
+        free = free_bytes(source)
         if free < needed:
             raise IndexFailure(
                 f"optimising the index in {self.path} needs {needed / 1000000000.0:.1f} GB of "
@@ -384,8 +394,11 @@ class EdgeStore:
                 "some, then call optimize() again"
             )
 
-    async def _take_over(self) -> None:
-        """Bring the optimised copy up to date and let it count, while queries go on."""
+    async def _take_over(self, graphs: dict[str, int]) -> None:
+        """Bring the optimised copy up to date and let it count, while queries go on.
+
+        `graphs`: what the manifest says of them from then on.
+        """
         manifest = self.manifest.model_copy(update={"generation": self.manifest.generation + 1})
         fields = self._fields
         new = await self._load(manifest)
@@ -402,7 +415,7 @@ class EdgeStore:
             await new.call(ShardEngine.flush)
             state = await new.call(ShardEngine.state)
             self._folder.check_present()
-            await to_its_end(self._replace(new, state, copied))
+            await to_its_end(self._replace(new, state, copied, graphs))
         except BaseException:
             if self._shard is not new:
                 await to_its_end(new.close())
@@ -422,12 +435,19 @@ class EdgeStore:
             await asyncio.sleep(0)
         return len(ids)
 
-    async def _replace(self, new: Shard, state: ShardState, copied: int) -> None:
+    async def _replace(
+        self, new: Shard, state: ShardState, copied: int, graphs: dict[str, int]
+    ) -> None:
         await self._note(
-            generation=self.manifest.generation + 1, settings=self._settings, written=copied
+            generation=self.manifest.generation + 1,
+            settings=self._settings,
+            written=copied,
+            **graphs,
         )
         old, self._shard = self.shard, new
-        self._written, self._deleted, self._unflushed = copied, 0, 0
+        self._written, self._unflushed = copied, 0
+        if not graphs["beside"]:
+            self._deleted = 0
         self._unindexable = max(0, state.points - state.indexed_vectors - copied)
         self._gate.set()
         await old.close()
@@ -440,8 +460,7 @@ class EdgeStore:
             await asyncio.sleep(IDLE_SECONDS * patience)
             idle = loop.time() - self._last_write >= IDLE_SECONDS
             try:
-                if await self._is_due(idle):
-                    await self.optimize()
+                await self._optimize_if_due(edge_growth.IDLE if idle else edge_growth.BUSY)
             except IndexFailure as failure:
                 log.warning("%s", failure)
                 patience = min(patience * 4, 1024)
@@ -449,11 +468,12 @@ class EdgeStore:
             if idle:
                 return
 
-    async def _is_due(self, idle: bool) -> bool:
-        if self._shard is None:
-            return False
-        state = await self.call(ShardEngine.state)
-        return self._due(state, *(_DUE_WHEN_IDLE if idle else _DUE_WHEN_BUSY))
+    async def _optimize_if_due(self, occasion: Occasion) -> None:
+        async with self._optimizing:
+            if self._shard is None:
+                return
+            if extent := self._due(await self.call(ShardEngine.state), occasion):
+                await self._optimize_copy(extent)
 
     # Ending
 

@@ -11,35 +11,57 @@ import asyncio
 import pickle
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import qdrant_edge as edge
 
 from lookalike_serving.index.edge_engine import ShardEngine, ShardPlace
-from lookalike_serving.index.edge_settings import thresholds
+from lookalike_serving.index.edge_growth import SEGMENTS_BESIDE, Extent
+from lookalike_serving.index.edge_settings import Thresholds, thresholds
 from lookalike_serving.index.edge_shard import load_shard
 from lookalike_serving.index.protocol import Hit, IndexFailure, Page, Query, Vector
 from lookalike_serving.index.recall import tuned
 
 
-def tuned_for(place: ShardPlace, points: int, recent: Sequence[Vector]) -> bytes:
-    """What the optimiser's process needs to know. `recent`: vectors that were searched for."""
-    return pickle.dumps((place, thresholds(points, place.manifest.dimension or 0), list(recent)))
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the optimiser's process needs to know."""
 
-
-def load(told: bytes) -> edge.EdgeShard:
-    """Open the shard that is to be optimised. Raises IndexFailure."""
     place: ShardPlace
-    place, limits, _ = pickle.loads(told)
-    return load_shard(place.path, place.manifest, place.vector, limits)
+    limits: Thresholds
+    recent: list[Vector] | None
+    """Vectors that were searched for; None: search settings stay as they are."""
 
 
-def tune(shard: edge.EdgeShard, told: bytes) -> None:
+def told_to_optimizer(place: ShardPlace, extent: Extent, recent: Sequence[Vector]) -> bytes:
+    """`place` is of the shard as it will be. `recent`: vectors that were searched for."""
+    manifest = place.manifest
+    whole = extent is Extent.WHOLE
+    # The graph that stays was built with these limits, and the engine builds it anew with others.
+    limits = thresholds(
+        manifest.built, manifest.dimension or 0, segments=1 if whole else SEGMENTS_BESIDE
+    )
+    return pickle.dumps(Told(place, limits, list(recent) if whole else None))
+
+
+def read(told: bytes) -> Told:
+    known: Told = pickle.loads(told)
+    return known
+
+
+def load(told: Told) -> edge.EdgeShard:
+    """Open the shard that is to be optimised. Raises IndexFailure."""
+    return load_shard(told.place.path, told.place.manifest, told.place.vector, told.limits)
+
+
+def tune(shard: edge.EdgeShard, told: Told) -> None:
     """Measure, and leave the settings among the shard's files.
 
     An index whose settings cannot be measured is as good as one before: it has the usual ones.
     """
-    place: ShardPlace
-    place, _, recent = pickle.loads(told)
+    place, recent = told.place, told.recent
+    if recent is None:
+        return
     place.tuning_file.unlink(missing_ok=True)  # copied from the shard before
     engine = ShardEngine(shard, place)
     state = engine.state()
