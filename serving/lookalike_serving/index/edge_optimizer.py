@@ -92,8 +92,10 @@ class ShardCopy:
 
     def _is_linked(self, name: Path) -> bool:
         """Whether the file is written to no more, and the target has it by a second name now."""
-        vectors = self._source / Path(*name.parts[:2]) / "vector_storage" / "matrix.dat"
-        if name.name not in _WRITTEN_ONCE or not vectors.exists():
+        if name.name not in _WRITTEN_ONCE:
+            return False
+        segment = self._source / Path(*name.parts[:2])
+        if not any(segment.glob("vector_storage*/matrix.dat")):
             return False
         try:
             (self._target / name).unlink(missing_ok=True)
