@@ -133,8 +133,10 @@ def test_what_answers_no_search_is_never_called_running(ray_service: RayService)
     config = ray_service.config
     (collection,) = config.collections
     model = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32", weights="/nowhere/missing.pt")
-    broken = collection.model_copy(update={"model": model})
-    ray_service.deploy(light_of(config), config.model_copy(update={"collections": (broken,)}))
+    broken = config.model_copy(
+        update={"collections": (collection.model_copy(update={"model": model}),)}
+    )
+    ray_service.deploy(light_of(broken), broken)
     seen: list[str] = []
 
     def given_up() -> bool:
