@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -285,6 +286,8 @@ def test_a_collection_that_is_taken_out_stays_on_disk(place: Place) -> None:
 
 def test_down_leaves_no_process(place: Place) -> None:
     assert place.json("down")["stopped"]
+    # Although `apply` has talked to the replica before, in another event loop.
+    assert not re.findall(r"not drained.*|.*different loop.*", place.run.server_log.read_text())
     assert processes.of_run(place.run) == []
     assert not place.run.ray_dir.exists()
     assert place.lookalike("status").returncode == 3

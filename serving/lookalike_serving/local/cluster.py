@@ -225,10 +225,17 @@ def start_ray(run: RunDirectory, forks: ForkServer) -> str:
 
 
 def replica() -> Any:
-    """A handle of the running replica; it belongs to the event loop that it is made in."""
+    """A handle of the running replica, for any event loop.
+
+    Serve gives the same handle to all who ask in this process, and in the configuration that is set
+    here (`RAY_SERVE_ENVIRONMENT`) it would belong to the event loop that is the first to use it.
+    """
     from ray import serve
 
-    return serve.get_app_handle(_APPLICATION)
+    handle = serve.get_app_handle(_APPLICATION)
+    if not handle.is_initialized:
+        handle._init(_run_router_in_separate_loop=True)
+    return handle
 
 
 def take_down(http: HttpConfig) -> None:
@@ -259,11 +266,9 @@ async def _shut_down() -> None:
 
 
 async def _drain_and_shut_down(notice: float, patience: float) -> None:
-    """In one event loop, since a handle belongs to the one it is made in."""
     try:
-        handle = replica()
         async with asyncio.timeout(patience + 5):
-            left: int = await handle.drain.remote(notice, patience)
+            left: int = await replica().drain.remote(notice, patience)
         if left:
             log.warning("%d requests were not answered within %g s", left, patience)
     except Exception as failure:  # whatever it is, shutting down continues

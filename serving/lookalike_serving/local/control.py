@@ -134,7 +134,7 @@ class Control:
 
     @cached_property
     def _replica(self) -> Any:
-        """Made in the loop that it is used in."""
+        """Made when it is first needed: only then is there one."""
         return replica()
 
     async def _carry_out(self, asked: Mapping[str, Any]) -> dict[str, Any]:
