@@ -150,7 +150,7 @@ def body(picture: Any) -> Any:
 async def test_a_time_that_is_over_is_504_and_the_work_is_dropped(
     path: str, body: Any, gateway: Any, embedder: Any, busy: Busy
 ) -> None:
-    first = Caller(gateway.app, SEARCH, text_query(f"what is asked before {path}"))
+    first = Caller(gateway.app, SEARCH, text_query(f"a mug that is asked for before {path}"))
     await until(lambda: busy.batches)
     late = Caller(gateway.app, path, body[path], **{"x-request-timeout": "0.2"})
     async with asyncio.timeout(10):

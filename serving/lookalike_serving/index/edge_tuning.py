@@ -37,7 +37,7 @@ def told_to_optimizer(place: ShardPlace, extent: Extent, recent: Sequence[Vector
     """`place` is of the shard as it will be. `recent`: vectors that were searched for."""
     manifest = place.manifest
     whole = extent is Extent.WHOLE
-    # The graph that stays was built with these limits, and the engine builds it anew with others.
+    # The graph that stays was built with these limits, and the engine builds it again with others.
     limits = thresholds(
         manifest.built, manifest.dimension or 0, segments=1 if whole else SEGMENTS_BESIDE
     )
