@@ -167,7 +167,8 @@ def test_two_and_four_pods_bring_in_each_image_once(
             stored = client.get(f"/v1/collections/{name}").json()["documents"]
         assert run["parts"] == pods, run
         balance = run["balance"]
-        assert (balance["listed"], balance["new"], balance["left"]) == (len(keys), len(keys), 0)
+        counts = (balance["listed"], balance["new"], balance["left"])
+        assert counts == (len(keys), len(keys), 0), run
         assert stored == len(keys)
     log = stage.api.text(f"{stage.pod(NAME)}/log")
     for key in keys:
