@@ -216,7 +216,7 @@ async def test_every_collection_can_be_asked_for(nobody, vector):
     assert raised.value.code() is StatusCode.UNAVAILABLE
     if vector is not None:
         with pytest.raises(AioRpcError) as raised:
-            await _apply_settings(client, asked.name, vector, {})
+            await _apply_settings(client, asked, vector, {})
         assert raised.value.code() is StatusCode.UNAVAILABLE
     await client.close()
 
