@@ -39,7 +39,6 @@ _TURBO = edge.TurboQuantQuantizationConfig
 _BINARY = edge.BinaryQuantizationConfig
 _CODES = edge.BinaryQuantizationEncoding
 _BITS = edge.TurboQuantBitSize
-_NUMBERS = edge.VectorStorageDatatype
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +46,12 @@ class Way:
     """How vectors are kept, and what the graph is searched with."""
 
     told: str
-    datatype: Any = _NUMBERS.Float32
-    """Of the vectors themselves."""
+    datatype: str = "Float32"
+    """Of the vectors themselves, as `edge.VectorStorageDatatype` calls it."""
     codes: Any = None
     """The compressed vectors, which are kept in memory."""
-    memory: Any = edge.Memory.Cold
-    """Where the vectors themselves are."""
+    cached: bool = False
+    """Whether the vectors themselves are in memory."""
 
     @property
     def oversamplings(self) -> tuple[float, ...]:
@@ -60,15 +59,15 @@ class Way:
 
 
 WAYS = {
-    "NONE": Way("float32", memory=edge.Memory.Cached),
-    "FLOAT16": Way("float16", _NUMBERS.Float16, memory=edge.Memory.Cached),
+    "NONE": Way("float32", cached=True),
+    "FLOAT16": Way("float16", "Float16", cached=True),
     "SCALAR": Way(
         "int8, float32 to score again",
         codes=edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99, memory=_KEPT),
     ),
     "SCALAR_16": Way(
         "int8, float16 to score again",
-        _NUMBERS.Float16,
+        "Float16",
         edge.ScalarQuantizationConfig(edge.ScalarType.Int8, quantile=0.99, memory=_KEPT),
     ),
     "TURBO_8": Way("TurboQuant, 8 bits", codes=_TURBO(bits=_BITS.Bits8, memory=_KEPT)),
@@ -107,8 +106,8 @@ def build(folder: Path, way: Way, points: int) -> float:
         vectors=edge.EdgeVectorParams(
             size=DIMENSION,
             distance=edge.Distance.Cosine,
-            datatype=way.datatype,
-            memory=way.memory,
+            datatype=getattr(edge.VectorStorageDatatype, way.datatype),
+            memory=edge.Memory.Cached if way.cached else edge.Memory.Cold,
         ),
         hnsw_config=edge.HnswIndexConfig(
             m=16, ef_construct=128, full_scan_threshold=thresholds(points, DIMENSION).full_scan
