@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -11,7 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lookalike_crds.image_collection import FieldSpec, FieldType, Quantization, VectorSpec
+from lookalike_crds.image_collection import (
+    FieldSpec,
+    FieldType,
+    HnswSpec,
+    Quantization,
+    VectorSpec,
+)
 from lookalike_serving.index import edge_growth, edge_settings, edge_store
 from lookalike_serving.index.edge import EdgeIndex
 from lookalike_serving.index.edge_growth import ASKED, BUSY, IDLE, Extent, Growth, Occasion, Share
@@ -197,3 +204,27 @@ async def test_less_free_disk_is_needed_for_what_is_new(
         needed.append(str(failed.value).partition(" needs ")[2][:7])
     assert needed == ["12.1 GB", "8.1 GB "]
     await index.close()
+
+
+async def test_an_index_whose_settings_have_changed_is_optimised_as_a_whole(
+    tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Share(50 * 1024, 0.0)
+    monkeypatch.setattr(edge_growth, "IDLE", Occasion(few, Share(50 * 1024, 0.1)))
+    monkeypatch.setattr(edge_store, "IDLE_SECONDS", 0.05)
+    vectors = np.random.default_rng(0).standard_normal((5_020, 32)).astype(np.float32)
+    points = [Point(str(uuid.UUID(int=n)), vector, {}) for n, vector in enumerate(vectors)]
+    folder = tmp_path / "i"
+    index = await EdgeIndex.open(folder, vector=VectorSpec(), dimension=32, fingerprint="f")
+    await index.upsert(points[:4_600])
+    await index.optimize()
+    await index.close()
+    changed = VectorSpec(hnsw=HnswSpec(m=8))
+    index = await EdgeIndex.open(folder, vector=changed, dimension=32, fingerprint="f")
+    await index.upsert(points[4_600:])
+    async with asyncio.timeout(60):
+        while [each.name for each in folder.glob("shard-*")] != ["shard-3"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await index.close()
+    assert index._store.manifest.built == 5_020
+    assert len(graphs(folder)) == 1

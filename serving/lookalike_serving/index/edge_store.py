@@ -321,11 +321,17 @@ class EdgeStore:
     # Optimising
 
     async def optimize(self) -> None:
+        await self._optimize(edge_growth.ASKED)
+
+    async def _optimize(self, occasion: Occasion) -> None:
+        """Carry out what is due on this occasion."""
         async with self._optimizing:
             state = await self.call(ShardEngine.state)
+            extent = self._due(state, occasion)
             if self.manifest.settings != self._settings and state.points:
-                await self._optimize_copy()
-            elif extent := self._due(state, edge_growth.ASKED):
+                # The engine builds every graph again, so that nothing can stay.
+                extent = Extent.WHOLE if extent or occasion is edge_growth.ASKED else None
+            if extent:
                 await self._optimize_copy(extent)
 
     def _due(self, state: ShardState, occasion: Occasion) -> Extent | None:
@@ -460,20 +466,13 @@ class EdgeStore:
             await asyncio.sleep(IDLE_SECONDS * patience)
             idle = loop.time() - self._last_write >= IDLE_SECONDS
             try:
-                await self._optimize_if_due(edge_growth.IDLE if idle else edge_growth.BUSY)
+                await self._optimize(edge_growth.IDLE if idle else edge_growth.BUSY)
             except IndexFailure as failure:
                 log.warning("%s", failure)
                 patience = min(patience * 4, 1024)
                 continue
             if idle:
                 return
-
-    async def _optimize_if_due(self, occasion: Occasion) -> None:
-        async with self._optimizing:
-            if self._shard is None:
-                return
-            if extent := self._due(await self.call(ShardEngine.state), occasion):
-                await self._optimize_copy(extent)
 
     # Ending
 
