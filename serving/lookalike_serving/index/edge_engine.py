@@ -45,7 +45,7 @@ from lookalike_serving.index.protocol import (
     ValueCounts,
 )
 from lookalike_serving.index.scores import engine_threshold, score_of
-from lookalike_serving.index.spaces import checked_query, copies_of, own_of
+from lookalike_serving.index.spaces import checked_query, copies_of, distance_of, own_of, points_of
 from lookalike_serving.index.tuning import EF, Tuning, decoded, oversampling, usual
 from lookalike_serving.index.values import checked_path
 
@@ -261,13 +261,8 @@ class ShardEngine:
 
     def _request(self, query: Query) -> edge.QueryRequest | None:
         """The engine's request; None if the answer is known to be empty."""
-        vector, using = checked_query(
-            query.vector,
-            of_copies=query.of_copies,
-            dimension=self._dimension,
-            space=self._copies,
-        )
-        distance = self._distance_of(query)
+        vector, using = checked_query(query, self._dimension, self._copies)
+        distance = distance_of(query, self._distance)
         if query.limit < 1 or query.offset < 0:
             if query.limit == 0:
                 return None
@@ -303,11 +298,8 @@ class ShardEngine:
     def _params_for(ef: int, oversampled: float) -> edge.SearchParams:
         return edge_settings.search_params(ef, False, oversampled)
 
-    def _distance_of(self, query: Query) -> Distance:
-        return Distance.COSINE if query.of_copies else self._distance
-
     def _hits(self, points: list[edge.ScoredPoint], query: Query) -> list[Hit]:
-        compared = self._distance_of(query)
+        compared = distance_of(query, self._distance)
         if compared is not Distance.EUCLID and not query.with_vector:
             if query.with_payload:
                 return [Hit(str(p.id), p.score, p.payload or {}) for p in points]
@@ -335,8 +327,7 @@ class ShardEngine:
         }
         return ShardState(
             points=info.points_count,
-            # The engine counts every vector of a point.
-            indexed_vectors=info.indexed_vectors_count // (1 if self._copies is None else 2),
+            indexed_vectors=points_of(info.indexed_vectors_count, self._copies),
             payload_indexes={key: t.value for key, t in types.items() if t is not None},
             tuning=self._tuning,
         )

@@ -205,21 +205,21 @@ def main(source: Path, target: Path, parent: int) -> None:
     _die_with(parent)
     copy_beside_writes(source, target)
     os.nice(10)
+    told = None
     if words := sys.stdin.buffer.read():
         # Not before: the service's modules take a second to import.
         from lookalike_serving.index.edge_tuning import load, read, tune
 
         told = read(words)
         shard = load(told)
-        shard.optimize()
-        shard.flush()
-        tune(shard, told)
     else:
         import qdrant_edge as edge
 
         shard = edge.EdgeShard.load(str(target))
-        shard.optimize()
-        shard.flush()
+    shard.optimize()
+    shard.flush()
+    if told is not None:
+        tune(shard, told)
     shard.close()
     _sync(target)
 

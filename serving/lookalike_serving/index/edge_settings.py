@@ -8,7 +8,7 @@ from typing import Any
 import qdrant_edge as edge
 
 from lookalike_crds.image_collection import Distance, FieldType, Quantization, VectorSpec
-from lookalike_serving.index.spaces import COPIES, OWN, CopySpace
+from lookalike_serving.index.spaces import CopySpace, in_each
 from lookalike_serving.index.tuning import QUANTILE, Datatype
 
 INDEXING_THRESHOLD_KB = 10_000
@@ -76,11 +76,8 @@ def edge_config(
             memory=edge.Memory.Cold if vector.on_disk else edge.Memory.Cached,
         )
 
-    vectors: Any = params(dimension, vector.distance)
-    if copies is not None:
-        vectors = {OWN: vectors, COPIES: params(copies.dimension, Distance.COSINE)}
     return edge.EdgeConfig(
-        vectors=vectors,
+        vectors=in_each(params, dimension, vector.distance, copies),
         hnsw_config=edge.HnswIndexConfig(
             m=vector.hnsw.m,
             ef_construct=vector.hnsw.ef_construct,

@@ -64,7 +64,9 @@ from lookalike_serving.index.spaces import (
     checked_query,
     checked_vectors,
     copies_of,
+    distance_of,
     own_of,
+    points_of,
 )
 from lookalike_serving.index.tuning import EF, Tuning, oversampling, usual
 from lookalike_serving.index.values import (
@@ -412,19 +414,14 @@ class QdrantIndex:
 
     def _request(self, query: Query, filter: models.Filter | None) -> models.QueryRequest | None:
         """The server's request; None if the answer is known to be empty."""
-        vector, using = checked_query(
-            query.vector,
-            of_copies=query.of_copies,
-            dimension=self._wanted.dimension,
-            space=self._wanted.copies,
-        )
+        vector, using = checked_query(query, self._wanted.dimension, self._wanted.copies)
         if query.limit < 0 or query.offset < 0:
             raise IndexRefused(
                 f"limit {query.limit} and offset {query.offset} must not be negative"
             )
         if query.limit == 0:
             return None
-        compared = self._distance_of(query)
+        compared = distance_of(query, self._distance)
         if compared is Distance.EUCLID and (query.min_score or 0) > 1:
             return None
         return models.QueryRequest(
@@ -454,11 +451,8 @@ class QdrantIndex:
         oversampled = query.oversampling or measured or oversampling(self._wanted.vector)
         return _rescored(query.ef, oversampled)
 
-    def _distance_of(self, query: Query) -> Distance:
-        return Distance.COSINE if query.of_copies else self._distance
-
     def _hit(self, point: models.ScoredPoint, query: Query) -> Hit:
-        score, distance = score_of(self._distance_of(query), point.score)
+        score, distance = score_of(distance_of(query, self._distance), point.score)
         return Hit(
             str(point.id),
             score,
@@ -475,9 +469,7 @@ class QdrantIndex:
             self._take_tuning(tuning)
         return IndexInfo(
             points=points,
-            # A server counts every vector of a point.
-            indexed_vectors=(info.indexed_vectors_count or 0)
-            // (1 if self._wanted.copies is None else 2),
+            indexed_vectors=points_of(info.indexed_vectors_count or 0, self._wanted.copies),
             dimension=self._wanted.dimension,
             distance=None if self._wanted.vector is None else self._distance.value,
             payload_indexes={key: t.value for key, t in types.items() if t is not None},

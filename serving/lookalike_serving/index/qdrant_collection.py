@@ -25,7 +25,7 @@ from lookalike_crds.payload_indexes import (
     remembered,
 )
 from lookalike_serving.index.protocol import IndexMismatch
-from lookalike_serving.index.spaces import COPIES, OWN, CopySpace
+from lookalike_serving.index.spaces import COPIES, OWN, CopySpace, in_each
 from lookalike_serving.index.tuning import QUANTILE, STORED_AS, Tuning, decoded
 
 METADATA = "lookalike"
@@ -248,12 +248,9 @@ async def _create(client: AsyncQdrantClient, wanted: Wanted) -> None:
             datatype=models.Datatype(STORED_AS.lower()),
         )
 
-    vectors: Any = params(wanted.dimension, wanted.vector.distance)
-    if wanted.copies is not None:
-        vectors = {OWN: vectors, COPIES: params(wanted.copies.dimension, Distance.COSINE)}
     await client.create_collection(
         wanted.name,
-        vectors_config=vectors,
+        vectors_config=in_each(params, wanted.dimension, wanted.vector.distance, wanted.copies),
         hnsw_config=_hnsw(wanted.vector),
         quantization_config=_quantization(wanted.vector),
         optimizers_config=_OPTIMIZERS,

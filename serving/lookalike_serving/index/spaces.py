@@ -6,13 +6,17 @@ which the engine keeps apart by name: each has a graph of its own. A point never
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from lookalike_serving.index.protocol import IndexRefused, Vector
+from lookalike_crds.image_collection import Distance
+from lookalike_serving.index.protocol import IndexRefused, Query, Vector
 from lookalike_serving.index.values import checked_vector
+
+T = TypeVar("T")
 
 OWN, COPIES = "image", "copies"
 """Names of the two vectors."""
@@ -24,6 +28,27 @@ class CopySpace:
 
     dimension: int
     fingerprint: str
+
+
+def in_each(
+    make: Callable[[int, Distance], T], dimension: int, distance: Distance, space: CopySpace | None
+) -> T | dict[str, T]:
+    """What an engine is told of the vectors of a collection. `make` tells it of one of them, by its
+    dimension and distance."""
+    own = make(dimension, distance)
+    if space is None:
+        return own
+    return {OWN: own, COPIES: make(space.dimension, Distance.COSINE)}
+
+
+def points_of(vectors: int, space: CopySpace | None) -> int:
+    """How many points have vectors, of which an engine counts each."""
+    return vectors // (1 if space is None else 2)
+
+
+def distance_of(query: Query, own: Distance) -> Distance:
+    """By which a query is compared, in a collection with the distance `own`."""
+    return Distance.COSINE if query.of_copies else own
 
 
 def checked_vectors(
@@ -40,14 +65,14 @@ def checked_vectors(
 
 
 def checked_query(
-    vector: Vector, *, of_copies: bool, dimension: int | None, space: CopySpace | None
+    query: Query, dimension: int | None, space: CopySpace | None
 ) -> tuple[Any, str | None]:
     """(the vector, the name of those that it is compared with). Raises IndexRefused."""
-    if of_copies and space is None:
+    if query.of_copies and space is None:
         raise IndexRefused("this index has no vectors of a copy model to search")
-    wanted = space.dimension if of_copies and space is not None else dimension
-    name = None if space is None else COPIES if of_copies else OWN
-    return checked_vector(vector, wanted, "the query vector"), name
+    wanted = space.dimension if query.of_copies and space is not None else dimension
+    name = None if space is None else COPIES if query.of_copies else OWN
+    return checked_vector(query.vector, wanted, "the query vector"), name
 
 
 def own_of(stored: Any) -> Vector | None:
