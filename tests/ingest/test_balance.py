@@ -21,7 +21,7 @@ from lookalike_crds.progress import Counts, RunState
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.index.protocol import IndexUnavailable, Point
 from lookalike_serving.index.remote import RemoteIndex
-from lookalike_serving.ingest import dispatch, worker
+from lookalike_serving.ingest import dispatch, models
 from lookalike_serving.ingest import run as running
 from lookalike_serving.ingest.sources import Item, LeftOut, Rejected, Skipped, SourceError
 
@@ -94,7 +94,7 @@ def ingest(place: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
         return place.ingest().sources["disk"]
 
     loaded = functools.cache(lambda: load_embedder(place.collection.model, place.folder))
-    monkeypatch.setattr(worker, "load_embedder", lambda *_, **__: loaded())
+    monkeypatch.setattr(models, "load_embedder", lambda *_, **__: loaded())
     monkeypatch.setattr(dispatch, "CHUNK", 2)
     monkeypatch.setattr(running, "LISTED_AT_ONCE", 3)
     return run

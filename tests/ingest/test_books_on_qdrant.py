@@ -21,8 +21,7 @@ from lookalike_serving.books.store import Books
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.index.open import open_index, open_payload_index
-from lookalike_serving.ingest import run as driver
-from lookalike_serving.ingest import worker
+from lookalike_serving.ingest import models
 from lookalike_serving.ingest.partition import Partition
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.run import run
@@ -108,8 +107,7 @@ def test_pods_of_a_run_share_its_records(
     def refuse(*_: object, **__: object) -> None:
         raise AssertionError("the model was loaded")
 
-    for module in (driver, worker):
-        monkeypatch.setattr(module, "load_embedder", refuse)
+    monkeypatch.setattr(models, "load_embedder", refuse)
     monkeypatch.setenv("LOOKALIKE_RUN", "job-3")
     for name in ("broken2.png", "broken3.png"):
         (images / name).unlink()

@@ -31,7 +31,6 @@ from lookalike_crds.progress import GateResult
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.layout import RESERVED, split
 from lookalike_serving.embed.batching import BatchedEmbedder
-from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError, Pixels
 from lookalike_serving.images import ImageError
 from lookalike_serving.images.decode import decode_image
@@ -41,6 +40,7 @@ from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.index.filters.tree import Filter
 from lookalike_serving.index.protocol import Index, PointStore, Query, Vector
 from lookalike_serving.index.remote import RemoteIndex
+from lookalike_serving.ingest import models
 from lookalike_serving.problems import Problem
 
 _BEST = 10
@@ -263,13 +263,7 @@ class Gate:
         return self._old
 
     async def _load(self, model: ModelSpec) -> Embedder:
-        config = self._config
-        return await asyncio.to_thread(
-            load_embedder,
-            model,
-            config.data_dir / "weights",
-            random_weights_for_benchmarks=config.random_weights_for_benchmarks,
-        )
+        return await asyncio.to_thread(models.loaded, self._config, model)
 
     async def _best(self, index: PointStore, vector: Vector, query: _Asked) -> list[str]:
         """The best, without the query itself."""

@@ -35,13 +35,13 @@ from lookalike_serving.documents.build import Kept
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.documents.layout import RESERVED, Origin, split
 from lookalike_serving.documents.metadata import MetadataChecker
-from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.images import ImageFetcher
 from lookalike_serving.images.reader import for_sources
 from lookalike_serving.index.filters.equality import Equals
 from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexRefused, PointStore
 from lookalike_serving.index.remote import RemoteIndex
+from lookalike_serving.ingest import models
 from lookalike_serving.ingest.accounts import Accounts
 from lookalike_serving.ingest.carrying import Carrying
 from lookalike_serving.ingest.dispatch import DELETED, Dispatch
@@ -173,20 +173,12 @@ async def _driver_store(config: IngestionConfig) -> tuple[PointStore, Embedder |
         return await open_made_store(config), None
     except IndexMismatch:
         pass  # it is to be made, or the model tells more precisely what is wrong
-    embedder, copier = [
-        None
-        if model is None
-        else await asyncio.to_thread(
-            load_embedder,
-            model,
-            config.data_dir / "weights",
-            random_weights_for_benchmarks=config.random_weights_for_benchmarks,
-        )
-        for model in (config.collection.model, config.collection.copy_model)
-    ]
-    assert embedder is not None
-    store = await open_store(config, embedder.info, None if copier is None else copier.info)
-    return store, embedder
+    collection = config.collection
+    embedder = await asyncio.to_thread(models.loaded, config, collection.model)
+    copies = None
+    if collection.copy_model is not None:
+        copies = (await asyncio.to_thread(models.loaded, config, collection.copy_model)).info
+    return await open_store(config, embedder.info, copies), embedder
 
 
 def gate_of(

@@ -29,7 +29,6 @@ from lookalike_serving.documents.layout import Origin, payload, split
 from lookalike_serving.documents.metadata import MetadataChecker
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.execution.background import Tuning
-from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder, ModelError
 from lookalike_serving.embed.results import ImageFacts
 from lookalike_serving.images import Code, ImageError, ImageFetcher, ImageFile, exif
@@ -47,6 +46,7 @@ from lookalike_serving.index.protocol import (
     Record,
 )
 from lookalike_serving.index.remote import RemoteIndex
+from lookalike_serving.ingest import models
 from lookalike_serving.ingest.pictured import with_exif
 from lookalike_serving.ingest.rejections import caution_of, note_rejection
 from lookalike_serving.ingest.sources import Caution, Labels
@@ -143,11 +143,10 @@ class Worker:
 
         `within`: works in a service. Raises ModelError.
         """
-        batch = config.ingestion.batch_size
         self._collection = config.collection.name
         self._kept = Kept.by(config.collection.duplicates)
         self._checker = MetadataChecker(config.collection.fields)
-        self._batch = batch
+        self._batch = config.ingestion.batch_size
         self._within = within
         spec = config.collection.duplicates
         self._on_ingest = OnIngest.ALLOW if spec is None else spec.on_ingest
@@ -162,19 +161,8 @@ class Worker:
         if within is not None:
             self._embedder, self._store, self._books, _, self._copier = within
         else:
-            loaded = embedder or load_embedder(
-                config.collection.model,
-                config.data_dir / "weights",
-                random_weights_for_benchmarks=config.random_weights_for_benchmarks,
-                threads=threads,
-            )
-            self._embedder = BatchedEmbedder(
-                loaded,
-                max_batch=batch,
-                max_waiting=4 * batch + 64,
-                max_pixels=config.fetch.max_pixels,
-                threads=threads,
-            )
+            own = embedder or models.loaded(config, config.collection.model, threads)
+            self._embedder = models.batched(config, own, threads)
             self._tuning = Tuning(
                 self._embedder,
                 config.collection.model,
@@ -183,7 +171,10 @@ class Worker:
                 threads=threads,
             )
             self._tuning.start(after=_TUNING_AFTER)
-            self._copier = _copier(config, threads)
+            self._copier = None
+            if (copies := config.collection.copy_model) is not None:
+                copier = models.loaded(config, copies, threads)
+                self._copier = models.batched(config, copier, threads)
         self._config = config
         self._fetching, self._writing = Stopwatch(), Stopwatch()
         self._told: dict[str, float] = {}
@@ -569,26 +560,6 @@ class Worker:
     async def _rewrite(self, task: Task, mark: str, validators: Validators) -> None:
         assert self._store is not None
         await rewrite_payload(self._store, self._collection, self._checker, task, mark, validators)
-
-
-def _copier(config: IngestionConfig, threads: int | None) -> BatchedEmbedder | None:
-    """The copy model, if the collection has one. Raises ModelError."""
-    model, batch = config.collection.copy_model, config.ingestion.batch_size
-    if model is None:
-        return None
-    loaded = load_embedder(
-        model,
-        config.data_dir / "weights",
-        random_weights_for_benchmarks=config.random_weights_for_benchmarks,
-        threads=threads,
-    )
-    return BatchedEmbedder(
-        loaded,
-        max_batch=batch,
-        max_waiting=4 * batch + 64,
-        max_pixels=config.fetch.max_pixels,
-        threads=threads,
-    )
 
 
 def _validators_of(stored: Origin) -> Validators:

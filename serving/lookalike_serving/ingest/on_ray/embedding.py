@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lookalike_crds.config import IngestionConfig
-from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import (
     Embedder,
     EmbedderInfo,
@@ -28,6 +27,7 @@ from lookalike_serving.embed.protocol import (
     Preprocess,
     Vectors,
 )
+from lookalike_serving.ingest import models
 from lookalike_serving.ingest.on_ray.joining import RayUnavailable
 
 PER_EMBEDDER = 2
@@ -78,13 +78,7 @@ class EmbedderActor:
 
     def load(self) -> Model:
         """Raises ModelError."""
-        config = self._config
-        self._loaded = load_embedder(
-            config.collection.model,
-            config.data_dir / "weights",
-            random_weights_for_benchmarks=config.random_weights_for_benchmarks,
-            threads=self._cpus,
-        )
+        self._loaded = models.loaded(self._config, self._config.collection.model, self._cpus)
         info = self._loaded.info
         preprocess = getattr(self._loaded, "preprocessing", None)
         if preprocess is None:
