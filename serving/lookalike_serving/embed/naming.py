@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from lookalike_serving.embed.protocol import WeightsNotFound
+from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
 
 SUFFIXES = frozenset({".safetensors", ".pt", ".pth", ".bin", ".npz"})
 """The suffixes of weights files."""
@@ -36,3 +36,18 @@ def check_file(name: str, file: Path) -> None:
         raise WeightsNotFound(f"weights of {name!r}: no file {file}; correct spec.model.weights")
     if not os.access(file, os.R_OK):
         raise WeightsNotFound(f"weights of {name!r}: {file} cannot be read by this user")
+
+
+def local_place(said: str, reads: str) -> Path:
+    """The file or folder that weights name. Raises ModelError if it is none of this machine.
+
+    `reads`: what the provider reads, and how that gets here.
+    """
+    if not said or "://" in said or said.startswith("hf-hub:"):
+        raise ModelError(f"spec.model.weights {said!r}: {reads}")
+    return Path(said).expanduser().resolve()
+
+
+def file_in(folder: Path, name: str) -> Path | None:
+    """None if there is no such file."""
+    return folder / name if (folder / name).is_file() else None

@@ -37,6 +37,7 @@ from lookalike_operator.plan.model import (
     CollectionFacts,
     InvalidCollection,
     ObjectRef,
+    RetrieverSnapshot,
     Trouble,
     ref_of,
 )
@@ -51,8 +52,8 @@ def _without_server() -> tuple[CollectionFacts, ...]:
     return (replace(SERVER[0], status=ImageCollectionStatus(conditions=merged((), (no,), 1, NOW))),)
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_pods_that_wait_for_an_index_server_say_so(late: bool) -> None:
+def _starting(late: bool) -> RetrieverSnapshot:
+    """Its only pod runs and is not ready. `late`: for longer than it may take."""
     snapshot = retriever(collections=SERVER)
     status = {"replicas": 1, "updatedReplicas": 1, "unavailableReplicas": 1}
     live = live_deployment(plan_retriever(snapshot), **status)
@@ -60,7 +61,12 @@ def test_pods_that_wait_for_an_index_server_say_so(late: bool) -> None:
         live["status"]["conditions"] = [
             {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
         ]
-    waiting = replace(snapshot, children=(live,), pods=(pod(status={"phase": "Running"}),))
+    return replace(snapshot, children=(live,), pods=(pod(status={"phase": "Running"}),))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_pods_that_wait_for_an_index_server_say_so(late: bool) -> None:
+    waiting = _starting(late)
     assert told(plan_retriever(waiting), "Ready")[1] == ("NotReadyInTime" if late else "Starting")
     plan = plan_retriever(replace(waiting, collections=_without_server()))
     assert told(plan, "Ready") == ("False", "QdrantUnavailable")
@@ -69,14 +75,7 @@ def test_pods_that_wait_for_an_index_server_say_so(late: bool) -> None:
 
 @pytest.mark.parametrize("late", [False, True])
 def test_pods_that_wait_for_weights_tell_how_many_have_arrived(late: bool) -> None:
-    snapshot = retriever(collections=SERVER)
-    status = {"replicas": 1, "updatedReplicas": 1, "unavailableReplicas": 1}
-    live = live_deployment(plan_retriever(snapshot), **status)
-    if late:
-        live["status"]["conditions"] = [
-            {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
-        ]
-    starting = replace(snapshot, children=(live,), pods=(pod(status={"phase": "Running"}),))
+    starting = _starting(late)
     fetching = WorkerProgress(fetching=Fetching(done=312_000_000, total=605_000_000))
     plan = plan_retriever(replace(starting, progress={"pod": fetching}))
     assert told(plan, "Available") == told(plan, "Ready") == ("False", "Downloading")

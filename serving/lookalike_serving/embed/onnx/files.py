@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_crds.image_collection import ModelSpec
-from lookalike_serving.embed.naming import check_file
+from lookalike_serving.embed.naming import check_file, file_in, local_place
 from lookalike_serving.embed.preparation import PREPROCESSOR
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
 from lookalike_serving.embed.provider import ModelFiles
@@ -29,15 +29,14 @@ class Files:
 def files_of(spec: ModelSpec) -> Files:
     """Raises WeightsNotFound, or ModelError, if something is missing. Reads none of them."""
     name, said = spec.name or "", spec.weights or ""
-    if not said or "://" in said or said.startswith("hf-hub:"):
-        raise ModelError(
-            f"spec.model.weights {said!r}: provider Onnx reads an .onnx file, or a folder with "
-            "one, which `lookalike weights` may have copied to a bucket or a registry"
-        )
-    place = Path(said).expanduser().resolve()
+    place = local_place(
+        said,
+        "provider Onnx reads an .onnx file, or a folder with one, which `lookalike weights` may "
+        "have copied to a bucket or a registry",
+    )
     if not place.is_dir():
         check_file(name, place)
-        return Files(place, None, _beside(place.parent, PREPROCESSOR), None)
+        return Files(place, None, file_in(place.parent, PREPROCESSOR), None)
     folders = (place, place / "onnx")
     image = _first(folders, IMAGE_GRAPHS)
     if image is None:
@@ -46,13 +45,13 @@ def files_of(spec: ModelSpec) -> Files:
             "no folder onnx with one: add the graph, or name its file"
         )
     text = _first(folders, TEXT_GRAPHS)
-    tokenizer = _beside(place, TOKENIZER)
+    tokenizer = file_in(place, TOKENIZER)
     if text is not None and tokenizer is None:
         raise WeightsNotFound(
             f"weights of {name!r}: {text} reads tokens, and {place} has no {TOKENIZER}: add the "
             "one of the model"
         )
-    return Files(image, text, _beside(place, PREPROCESSOR), tokenizer)
+    return Files(image, text, file_in(place, PREPROCESSOR), tokenizer)
 
 
 def published(spec: ModelSpec) -> ModelFiles:
@@ -82,7 +81,3 @@ def parts_of(graph: Path) -> list[Path]:
 def _first(folders: tuple[Path, ...], names: tuple[str, ...]) -> Path | None:
     places = (folder / name for name in names for folder in folders)
     return next((place for place in places if place.is_file()), None)
-
-
-def _beside(folder: Path, name: str) -> Path | None:
-    return folder / name if (folder / name).is_file() else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lookalike_crds.image_collection import ModelSpec
-from lookalike_serving.embed.naming import check_file
+from lookalike_serving.embed.naming import check_file, file_in, local_place
 from lookalike_serving.embed.preparation import PREPROCESSOR
 from lookalike_serving.embed.protocol import ModelError, WeightsNotFound
 from lookalike_serving.embed.provider import ModelFiles
@@ -26,15 +26,14 @@ class Files:
 def files_of(spec: ModelSpec) -> Files:
     """Raises WeightsNotFound, or ModelError, if something is missing. Reads none of them."""
     name, said = spec.name or "", spec.weights or ""
-    if not said or "://" in said or said.startswith("hf-hub:"):
-        raise ModelError(
-            f"spec.model.weights {said!r}: provider TorchScript reads a {_SUFFIX} file, or a "
-            "folder with one. Download the file, and give its path or its address in a bucket"
-        )
-    place = Path(said).expanduser().resolve()
+    place = local_place(
+        said,
+        f"provider TorchScript reads a {_SUFFIX} file, or a folder with one. Download the file, "
+        "and give its path or its address in a bucket",
+    )
     if not place.is_dir():
         check_file(name, place)
-        return Files(place, _preprocessor(place.parent))
+        return Files(place, file_in(place.parent, PREPROCESSOR))
     found = sorted(each for each in place.glob(f"*{_SUFFIX}") if each.is_file())
     if not found:
         raise WeightsNotFound(
@@ -46,7 +45,7 @@ def files_of(spec: ModelSpec) -> Files:
             f"weights of {name!r}: the folder {place} has {len(found)} {_SUFFIX} files, such as "
             f"{found[0].name} and {found[1].name}: name one of them in spec.model.weights"
         )
-    return Files(found[0], _preprocessor(place))
+    return Files(found[0], file_in(place, PREPROCESSOR))
 
 
 def published(spec: ModelSpec) -> ModelFiles:
@@ -56,8 +55,3 @@ def published(spec: ModelSpec) -> ModelFiles:
     if found.preprocessor is not None:
         files[PREPROCESSOR] = found.preprocessor
     return ModelFiles(spec.name or found.network.name.partition(".")[0], files)
-
-
-def _preprocessor(folder: Path) -> Path | None:
-    file = folder / PREPROCESSOR
-    return file if file.is_file() else None
