@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from lookalike_serving.index.edge_settings import search_params, thresholds
 from search import DIMENSION, QUERIES, TOP, Matrix, clustered, exact_neighbours, point_id, recall
+from size import on_disk, resident
 
 GOAL = 0.999
 BEAMS = (64, 128, 200, 320)
@@ -139,10 +140,10 @@ def searched(folder: Path, way: Way, points: int) -> tuple[list[Setting], float]
     """Each setting, and megabytes by which this process grew with the first one."""
     queries = np.concatenate(list(clustered(QUERIES, seed=2)))
     truth = exact_neighbours(points, queries)
-    before = resident_mb()
+    before = resident()
     shard = edge.EdgeShard.load(str(folder))
     ask(shard, queries, BEAMS[1], way.oversamplings[0])
-    grown = resident_mb() - before
+    grown = (resident() - before) / 1e6
     settings = []
     for beam in BEAMS:
         for times in way.oversamplings:
@@ -167,17 +168,6 @@ def ask(
     return answers, np.array(seconds)
 
 
-def resident_mb() -> float:
-    """Of this process, mapped files included."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1e3
-
-
-def on_disk_mb(folder: Path) -> float:
-    files = [each for each in folder.rglob("*") if each.is_file() and "wal" not in each.parts]
-    return sum(each.stat().st_blocks * 512 for each in files) / 1e6
-
-
 def best(settings: list[Setting]) -> Setting:
     """The quickest that reaches the goal, else the one that finds most."""
     good = [each for each in settings if each.recall >= GOAL]
@@ -196,7 +186,7 @@ def measured(name: str, points: int) -> Row:
             for _ in range(2)
         )
         settings = [Setting(**each) for each in found["settings"]]
-        return Row(WAYS[name].told, took, on_disk_mb(folder), found["grown"], best(settings))
+        return Row(WAYS[name].told, took, on_disk(folder) / 1e6, found["grown"], best(settings))
 
 
 def child(name: str, folder: Path, points: int) -> None:
