@@ -162,11 +162,13 @@ def _sources(before: IngestionConfig | None, after: IngestionConfig | None) -> I
             yield f"source {name} is read"
         elif what_is_read([old[name]], ()) != what_is_read([source], ()):
             yield f"source {name} is read again: {_listed(old[name], source, '')}"
-        elif before and after and _read_as(before, source) != _read_as(after, source):
+        elif before and after and _types_for(before, source) != _types_for(after, source):
             yield (
                 f"source {name} is read again because the types of fields changed; no image is "
                 "embedded for that"
             )
+        elif before and after and _kept_of(before, source) != _kept_of(after, source):
+            yield f"source {name} is read again for what spec.duplicates keeps of each picture"
     for name in old.keys() - new.keys():
         yield (
             f"source {name} is no longer read; its documents stay: `lookalike delete --source "
@@ -177,9 +179,12 @@ def _sources(before: IngestionConfig | None, after: IngestionConfig | None) -> I
         yield f"from the next run on: {told}"
 
 
-def _read_as(config: IngestionConfig, source: SourceSpec) -> list[dict[str, Any]]:
-    collection = config.collection
-    return what_is_read([source], collection.fields, collection.duplicates)
+def _types_for(config: IngestionConfig, source: SourceSpec) -> list[dict[str, Any]]:
+    return what_is_read([source], config.collection.fields)
+
+
+def _kept_of(config: IngestionConfig, source: SourceSpec) -> list[dict[str, Any]]:
+    return what_is_read([source], (), config.collection.duplicates)
 
 
 def _retrievers(before: ServingConfig, after: ServingConfig) -> Iterator[Step]:

@@ -161,6 +161,14 @@ def test_another_precision_of_the_model_is_told(run: RunDirectory) -> None:
     assert "at once: spec.model.precision: Auto -> FP32" in step.lines
 
 
+def test_pictures_that_are_read_for_their_hashes_are_told_as_that(run: RunDirectory) -> None:
+    hashed = shop().replace("spec:\n", "spec:\n  duplicates: { sensitivity: Balanced }\n", 1)
+    (step,) = planned(run, shop(), hashed)
+    assert [each for each in step.lines if "is read again" in each] == [
+        "source pictures is read again for what spec.duplicates keeps of each picture"
+    ]
+
+
 def test_a_field_with_another_type_has_metadata_read_again(run: RunDirectory) -> None:
     table = "[{ name: pictures, volume: { path: /pictures }, metadata: { file: rows.csv } }]"
     typed = "[{ name: price, type: Float }]"
