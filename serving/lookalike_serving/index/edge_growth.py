@@ -52,7 +52,8 @@ ASKED = Occasion(Share(INDEXING_THRESHOLD_KB * 1024, 0.0), Share(INDEXING_THRESH
 IDLE = Occasion(_DUE, Share(20_000_000, 0.1))
 """There has been no write for a while."""
 BUSY = Occasion(_DUE, Share(100_000_000, 0.5))
-"""There are writes all the time: whoever doubles an index waits for no more than twice its time."""
+"""There are writes all the time. An index that is built whenever it has doubled costs about twice
+as much as its last build."""
 VACUUM = (1_000, 0.2)
 """Deleted points, and their share, whose space is worth reclaiming (Qdrant's defaults)."""
 
