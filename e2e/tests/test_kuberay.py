@@ -23,7 +23,7 @@ COLLECTION = "photos"
 RETRIEVER = "photo-search"
 _WORKERS = "ray.io/node-type=worker"
 _CLOSED = {
-    *("401", "403", "404", "405", "no HTTP", "metrics"),
+    *("401", "403", "404", "405", "501", "no HTTP", "metrics"),
     *("UNAUTHENTICATED", "UNAVAILABLE", "UNIMPLEMENTED", "DEADLINE_EXCEEDED"),
     *("500", "UNKNOWN"),  # HAProxy's ports for its own figures, to whatever else is asked there
 }

@@ -14,6 +14,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -68,6 +69,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
+        if self.path != "/":
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
         body = self.server.told().model_dump_json().encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from lookalike_crds.progress import PROGRESS_PORT_VARIABLE, Counts, Progress
@@ -44,6 +45,15 @@ def made() -> Progress:
         updated_at=now,
         pid=1,
     )
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/api/version"), ("GET", "/?a"), ("POST", "/")]
+)
+def test_nothing_else_is_answered(method: str, path: str, tmp_path: Path) -> None:
+    with answering(made(), tmp_path) as port:
+        answer = httpx.request(method, f"http://127.0.0.1:{port}{path}", trust_env=False)
+    assert answer.status_code in {404, 501}
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
