@@ -38,6 +38,7 @@ from lookalike_serving.scans.pictures import Pictures
 from lookalike_serving.scans.record import Order, Pair, Scan, Scanned
 from lookalike_serving.scans.runner import scans_of
 from lookalike_serving.scans.starting import begin
+from lookalike_serving.scans.turns import Turns
 from lookalike_serving.service import Service
 
 _DIMENSION = 512
@@ -190,7 +191,7 @@ async def _scan(service: Service) -> tuple[Scan, float]:
     order = Order(uuid4().hex, "photos", datetime.now(UTC))
     begun = time.process_time()
     scan = await begin(store, order, config)
-    await scan_run.ScanRun(scan, store, service, "bench").go()
+    await scan_run.ScanRun(scan, store, service, "bench", Turns("bench", alone=True)).go()
     took = time.process_time() - begun
     ended = await store.scan(order.id)
     assert ended is not None

@@ -67,6 +67,10 @@ def of_collection(
     """Scan a collection, apply the newest report, cancel the newest scan, or show its report."""
     found = _scan(client, collection, scan) if scan is not None else _newest(client, collection)
     if cancel:
+        if found.state not in _ACTIVE:
+            raise Failure(
+                f"no scan of {collection} is running: the newest, {found.scan_id}, is {found.state}"
+            )
         found = client.duplicate_scans.cancel(collection, found.scan_id)
     if apply is not None:
         _apply(client, collection, found, apply, output)

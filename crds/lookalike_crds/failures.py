@@ -267,6 +267,12 @@ SCAN_ACTIVE = _refused(
     "A duplicate scan of the collection is still in progress.",
     "Wait until it has finished, or cancel it.",
 )
+APPLY_ACTIVE = _refused(
+    "apply-active",
+    409,
+    "A report of duplicates of the collection is being applied: the same one or another.",
+    "Wait until it has been applied, and apply yours then.",
+)
 SCAN_NOT_COMPLETE = _refused(
     "scan-not-complete",
     409,

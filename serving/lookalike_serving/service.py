@@ -14,8 +14,9 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -361,6 +362,17 @@ class Service:
         """
         digest = hashlib.blake2b(f"{collection}\x00{document_id}".encode(), digest_size=2).digest()
         return self._document_locks[int.from_bytes(digest, "big") % _LOCK_STRIPES]
+
+    @asynccontextmanager
+    async def document_locks(self, collection: str, *document_ids: str) -> AsyncIterator[None]:
+        """The locks of several documents. They are taken in one order, so that nobody who holds
+        some waits for somebody who waits for these."""
+        wanted = {id(lock) for lock in (self.document_lock(collection, d) for d in document_ids)}
+        async with AsyncExitStack() as held:
+            for lock in self._document_locks:
+                if id(lock) in wanted:
+                    await held.enter_async_context(lock)
+            yield
 
     async def open_told(self) -> None:
         """Open what is not open, and go on trying in the background if that fails."""

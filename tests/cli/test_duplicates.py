@@ -53,6 +53,8 @@ def test_from_a_scan_to_the_deletion(lookalike: Command, url: str) -> None:
     assert "4 documents, 1 group: 2 duplicates" in found
     assert "in cat.png, which comes before" in found
     assert "Nothing was deleted." in found
+    late = lookalike("duplicates", "--url", url, "--cancel")
+    assert (late.code, "is COMPLETED" in late.err) == (1, True)
     asked = lookalike("duplicates", "--url", url, "--apply")
     assert asked.code == 6
     assert "Delete 2 duplicates" in asked.err

@@ -28,6 +28,7 @@ from lookalike_serving.scans.reading import Reading
 from lookalike_serving.scans.record import Keep, Order, Rule
 from lookalike_serving.scans.runner import scans_of
 from lookalike_serving.scans.starting import begin
+from lookalike_serving.scans.store import ScanStore
 from lookalike_serving.service import Service
 
 NAMES = ("astronaut.png", "chelsea.png", "coffee.png")
@@ -156,20 +157,23 @@ async def test_a_scan_that_is_killed_at_random_moments_ends_with_the_same_report
     whole = await scanned(client)
     random = Random(50)
     left = KILLS
-    original = type(await scans_of(service_of(client), "photos"))._write
 
-    async def killed(self: Any, points: Any) -> None:
-        nonlocal left
-        dies = left > 0 and random.random() < 0.4
-        if dies and random.random() < 0.5:
-            left -= 1
-            raise OSError("killed before it was written")
-        await original(self, points)
-        if dies:
-            left -= 1
-            raise OSError("killed after it was written")
+    def killing(write: Any) -> Any:
+        async def killed(*asked: Any) -> None:
+            nonlocal left
+            dies = left > 0 and random.random() < 0.3
+            if dies and random.random() < 0.5:
+                left -= 1
+                raise OSError("killed before it was written")
+            await write(*asked)
+            if dies:
+                left -= 1
+                raise OSError("killed after it was written")
 
-    monkeypatch.setattr("lookalike_serving.scans.store.ScanStore._write", killed)
+        return killed
+
+    monkeypatch.setattr(ScanStore, "_write", killing(ScanStore._write))
+    monkeypatch.setattr(ScanStore, "save_progress", killing(ScanStore.save_progress))
     while True:  # as many scans as it takes
         told = await scanned(client, full=True)
         assert told["state"] == "COMPLETED"

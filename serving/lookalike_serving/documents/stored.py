@@ -88,22 +88,29 @@ async def remove_document(
     not noted, nor is what was noted of an earlier deletion; then the document need not be there. An
     uploaded image is removed with the last document that has its bytes.
     """
+    async with service.document_lock(collection, document_id):
+        await remove_locked(service, collection, document_id, forget=forget)
+
+
+async def remove_locked(
+    service: Service, collection: str, document_id: str, *, forget: bool = False
+) -> None:
+    """`remove_document`, for who holds the document's lock."""
     state = service.collection(collection)
     books = await service.books(collection)
     point = point_id(collection, document_id)
-    async with service.document_lock(collection, document_id):
-        if forget and await books.deletions_of([point]):
-            await books.lift([point])
-            if not await state.index.retrieve([point], with_payload=False):
-                return
-        found = await find_document(service, collection, document_id)
-        if not forget and may_come_back(state, found.origin):
-            await books.note_deletions({point: deletion_of(found.origin)})
-        await state.index.delete([point])
-        state.hashes.forget([point])
-        if found.origin.features is not None:
-            await books.forget_features([point])
-        await service.images.release(found.origin.image, holder_of(state.config.index.name, point))
+    if forget and await books.deletions_of([point]):
+        await books.lift([point])
+        if not await state.index.retrieve([point], with_payload=False):
+            return
+    found = await find_document(service, collection, document_id)
+    if not forget and may_come_back(state, found.origin):
+        await books.note_deletions({point: deletion_of(found.origin)})
+    await state.index.delete([point])
+    state.hashes.forget([point])
+    if found.origin.features is not None:
+        await books.forget_features([point])
+    await service.images.release(found.origin.image, holder_of(state.config.index.name, point))
 
 
 async def remove_documents(

@@ -39,14 +39,13 @@ from lookalike_serving.gateway.shapes import CollectionName, PositionCursor
 from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.indexes.hashes import check_comparing
 from lookalike_serving.problems import Problem, wrong
-from lookalike_serving.scans.apply import Choice, apply
+from lookalike_serving.scans.apply import Choice, apply, tried
 from lookalike_serving.scans.record import (
     Order,
     Scan,
     ScanState,
 )
 from lookalike_serving.scans.runner import ScanRunner, scans_of
-from lookalike_serving.scans.starting import begin
 from lookalike_serving.scans.store import ScanStore
 
 ScanId = Annotated[str, Path(json_schema_extra={"pattern": "^[0-9a-f]{32}$"})]
@@ -86,7 +85,6 @@ async def create_scan(collection: CollectionName, request: Request) -> Response:
     asked = await read_json(request, ScanRequest)
     check_comparing()
     parse_filters(asked.filters, state.config.fields)
-    store = await scans_of(service, collection)
     order = Order(
         id=uuid.uuid4().hex,
         collection=collection,
@@ -95,8 +93,8 @@ async def create_scan(collection: CollectionName, request: Request) -> Response:
         keep=keep_of(asked.keep),
         filters=asked.filters,
     )
-    scan = await begin(store, order, state.config, full=asked.full)
-    request.app.state.scans.look()
+    runner: ScanRunner = request.app.state.scans
+    scan = await runner.begin(order, state.config, full=asked.full)
     location = _SCAN.format(collection=collection, scan_id=order.id)
     return json_response(request, scan_json(scan), 202, {"Location": location})
 
@@ -136,6 +134,7 @@ async def cancel_scan(collection: CollectionName, scan_id: ScanId, request: Requ
         scan = replace(scan, control=replace(scan.control, cancelled=True))
         await store.save_control(scan_id, scan.control)
         request.app.state.scans.look()
+        _, scan = await _found(request, collection, scan_id)  # it may have ended meanwhile
     return json_response(request, scan_json(scan))
 
 
@@ -234,9 +233,18 @@ async def apply_scan(collection: CollectionName, scan_id: ScanId, request: Reque
     only = None if asked.only is None else frozenset(asked.only)
     choice = Choice(tuple(asked.verdicts), frozenset(asked.spare), only)
     service = service_of(request)
-    done = await apply(service, collection, store, scan_id, choice, dry_run=asked.dry_run)
     if asked.dry_run:
+        done = await tried(service, collection, store, scan_id, choice)
         await store.save_control(scan_id, replace(scan.control, reviewed=report))
+    else:
+        runner: ScanRunner = request.app.state.scans
+        async with runner.turns.turn(store, collection, scan_id) as held:
+
+            async def go_on() -> bool:
+                await held.renew()
+                return True
+
+            done = await apply(service, collection, store, scan_id, choice, go_on)
     return json_response(request, {"dry_run": asked.dry_run, **asdict(done)})
 
 

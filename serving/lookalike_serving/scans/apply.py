@@ -1,23 +1,25 @@
 """Deletes the documents of a report that are not kept.
 
 A document is deleted only if it and the keeper of its group are as the scan saw them: what has
-changed since is left and told. So it may be done again, and does nothing twice. A deletion is noted
-as every other one is: ingestion does not bring the document back until its object changes.
+changed since is left and told. Both are looked at again immediately before the deletion, with the
+locks of both. So it may be done again, and does nothing twice. A deletion is noted as every other
+one is: ingestion does not bring the document back until its object changes. Only who has the turn
+of the collection deletes (`turns.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
 from lookalike_crds.failures import NOT_FOUND
 from lookalike_serving.documents.layout import RESERVED, Origin, split
-from lookalike_serving.documents.stored import remove_document
+from lookalike_serving.documents.stored import remove_locked
 from lookalike_serving.duplicates.verdicts import Verdict
 from lookalike_serving.problems import Problem
-from lookalike_serving.scans.record import Group, Member, Scanned
+from lookalike_serving.scans.record import Member, Scanned
 from lookalike_serving.scans.store import ScanStore
 from lookalike_serving.service import Service
 
@@ -86,40 +88,67 @@ class Choice:
     """Document ids that are looked at; None: all of the report."""
 
 
+async def tried(
+    service: Service, collection: str, store: ScanStore, scan: str, choice: Choice
+) -> Applied:
+    """What `apply` would do now. Raises IndexFailure and Problem."""
+    done = Applied()
+    async for member, keeper, now in _chosen(service, collection, store, scan, choice):
+        if _goes(member, keeper, choice, now, done):
+            done.delete(member.document)
+    return done
+
+
 async def apply(
     service: Service,
     collection: str,
     store: ScanStore,
     scan: str,
     choice: Choice,
-    *,
-    dry_run: bool,
+    go_on: Callable[[], Awaitable[bool]],
 ) -> Applied:
-    """Raises IndexFailure and Problem; what was deleted until then is deleted."""
+    """Delete at most `MOST` documents. To be called by who has the turn.
+
+    `go_on` is asked before each deletion, and ends it by False. Raises IndexFailure and Problem;
+    what was deleted until then is deleted.
+    """
     done = Applied()
-    first = 0
-    while groups := await store.groups(scan, first, _GROUPS):
-        first += _GROUPS
-        now = await _states(service, collection, groups)
-        for group in groups:
-            for member in group.members:
-                if choice.only is not None and member.document.document_id not in choice.only:
-                    continue
-                if not _is_chosen(member, group, choice, now, done):
-                    continue
-                if done.deleted >= MOST and not dry_run:
-                    done.more = True
-                    return done
-                if dry_run or await _remove(service, collection, member.document, done):
-                    done.delete(member.document)
+    async for member, keeper, now in _chosen(service, collection, store, scan, choice):
+        if not _goes(member, keeper, choice, now, done):
+            continue
+        if done.deleted >= MOST or not await go_on():
+            done.more = True
+            return done
+        document = member.document
+        async with service.document_locks(collection, document.document_id, keeper.document_id):
+            now = await _states(service, collection, [document, keeper])
+            if _goes(member, keeper, choice, now, done) and await _remove(
+                service, collection, document, done
+            ):
+                done.delete(document)
     return done
 
 
-def _is_chosen(
-    member: Member, group: Group, choice: Choice, now: Mapping[str, _Now], done: Applied
+async def _chosen(
+    service: Service, collection: str, store: ScanStore, scan: str, choice: Choice
+) -> AsyncIterator[tuple[Member, Scanned, Mapping[str, _Now]]]:
+    """The members that are looked at, with the keepers of their groups and what became of both."""
+    first = 0
+    while groups := await store.groups(scan, first, _GROUPS):
+        first += _GROUPS
+        seen = [d for g in groups for d in (g.keeper, *(m.document for m in g.members))]
+        now = await _states(service, collection, seen)
+        for group in groups:
+            for member in group.members:
+                if choice.only is None or member.document.document_id in choice.only:
+                    yield member, group.keeper, now
+
+
+def _goes(
+    member: Member, keeper: Scanned, choice: Choice, now: Mapping[str, _Now], done: Applied
 ) -> bool:
     """Whether a member is to be deleted; what becomes of it otherwise is noted."""
-    document, keeper = member.document, group.keeper
+    document = member.document
     if now[document.point] is _Now.GONE:
         done.gone += 1
     elif document.document_id in choice.spare:
@@ -137,13 +166,11 @@ def _is_chosen(
     return False
 
 
-async def _states(service: Service, collection: str, groups: Sequence[Group]) -> dict[str, _Now]:
-    """What became of the documents since the scan, by point id."""
-    seen = {
-        each.point: each
-        for group in groups
-        for each in (group.keeper, *(member.document for member in group.members))
-    }
+async def _states(
+    service: Service, collection: str, documents: Iterable[Scanned]
+) -> dict[str, _Now]:
+    """What became of documents since the scan, by point id."""
+    seen = {each.point: each for each in documents}
     index = service.collection(collection).index
     found = await index.retrieve(list(seen), with_payload=(RESERVED,))
     there = {record.id: record.payload for record in found if RESERVED in record.payload}
@@ -159,7 +186,7 @@ def _now(payload: Mapping[str, object] | None, seen: Scanned) -> _Now:
 
 async def _remove(service: Service, collection: str, document: Scanned, done: Applied) -> bool:
     try:
-        await remove_document(service, collection, document.document_id)
+        await remove_locked(service, collection, document.document_id)
     except Problem as problem:
         if problem.failure_kind is not NOT_FOUND:
             raise

@@ -1,7 +1,8 @@
 """What a scan is: records, states and the rules between them. Pure.
 
-A record has three parts, and each has one writer: `Order` (what was asked; written once),
-`Control` (written by routes) and `Progress` (written by the process that runs the scan).
+A record has parts, and each has one writer: `Order` (what was asked; written once), `Control`
+(written by routes), `Progress` (written by the process that runs the scan) and `Turn` (written by
+the process that applies the report).
 """
 
 from __future__ import annotations
@@ -130,7 +131,8 @@ class Progress:
     report: str | None = None
     """Digest of the groups, once they are there: it names what a person has looked at."""
     deleted: int | None = None
-    """Documents that the scan itself deleted, as the spec asks; None if it is not to delete."""
+    """Documents that the scan itself deleted, as the spec asks, also if it was cancelled then; None
+    if it is not to delete."""
     failure: str | None = None
     """Why the scan failed, with the remedy."""
     failure_code: str | None = None
@@ -139,10 +141,20 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """Which process applies the report at present (`turns.py`)."""
+
+    owner: str
+    held_at: datetime
+    """When the process said so last."""
+
+
+@dataclass(frozen=True, slots=True)
 class Scan:
     order: Order
     control: Control
     progress: Progress
+    turn: Turn | None = None
 
     @property
     def state(self) -> ScanState:
@@ -271,7 +283,7 @@ class Checked:
 # --- as JSON --------------------------------------------------------------------------------------
 
 
-def encode(record: Order | Control | Progress | Page | Checked | Group) -> str:
+def encode(record: Order | Control | Progress | Turn | Page | Checked | Group) -> str:
     """As text: engines have their own ways with nested values, and one value is one write."""
     told = {name: value for name, value in _plain(record).items() if value is not None}
     return json.dumps(told, separators=(",", ":"))
@@ -323,6 +335,11 @@ def decode_order(text: str) -> Order:
 def decode_control(text: str) -> Control:
     told = json.loads(text)
     return Control(told.get("cancelled", False), told.get("reviewed"))
+
+
+def decode_turn(text: str) -> Turn:
+    told = json.loads(text)
+    return Turn(told["owner"], datetime.fromisoformat(told["held_at"]))
 
 
 def decode_progress(text: str) -> Progress:

@@ -26,7 +26,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from lookalike_crds.failures import INTERNAL
+from lookalike_crds.failures import APPLY_ACTIVE, INTERNAL
 from lookalike_serving.copies.dismissals import dismissals_of
 from lookalike_serving.documents.ids import point_id
 from lookalike_serving.duplicates.hashes import Hashes
@@ -36,7 +36,7 @@ from lookalike_serving.images import ImageError
 from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.problems import Problem
-from lookalike_serving.scans.apply import Choice, apply
+from lookalike_serving.scans.apply import Choice, apply, tried
 from lookalike_serving.scans.candidates import HashColumns, candidates
 from lookalike_serving.scans.earlier import EarlierScan
 from lookalike_serving.scans.groups import chains, grouped
@@ -53,12 +53,14 @@ from lookalike_serving.scans.record import (
     ScanState,
 )
 from lookalike_serving.scans.store import ScanStore
+from lookalike_serving.scans.turns import HeldTurn, Turns
 from lookalike_serving.service import Service
 
 log = logging.getLogger("lookalike.scans")
 
 _BEAT_SECONDS = 5.0
 _RATE_SECONDS = 30.0
+_TURN_SECONDS = 2.0
 _GROUPS = 100
 """Written at once."""
 
@@ -66,10 +68,13 @@ _GROUPS = 100
 class ScanRun:
     """Runs one scan; `go` returns when it is complete, cancelled or has failed."""
 
-    def __init__(self, scan: Scan, store: ScanStore, service: Service, owner: str) -> None:
+    def __init__(
+        self, scan: Scan, store: ScanStore, service: Service, owner: str, turns: Turns
+    ) -> None:
         self._scan = scan
         self._store = store
         self._service = service
+        self._turns = turns
         self._stopped = asyncio.Event()
         self._thresholds = THRESHOLDS[scan.order.sensitivity]
         self._pictures = Pictures(
@@ -260,6 +265,7 @@ class ScanRun:
 
     async def _compared(self, a: int, b: int) -> Pair | None:
         """None as well if one of them can no longer be read, and if a person has said so."""
+        await self._beat()
         if (min(a, b), max(a, b)) in self._dismissed:
             return None
         try:
@@ -309,21 +315,31 @@ class ScanRun:
         if waiting:
             await self._store.save_groups(self._scan.order.id, waiting)
         self._progress = replace(self._progress, groups=number, duplicates=duplicates, bytes=size)
-        deleted = await self._delete()
-        if self._stopped.is_set():
-            return
-        await self._end(ScanState.COMPLETED, report=digest.hexdigest()[:16], deleted=deleted)
+        await self._delete()
+        await self._save()  # looks once more whether it was cancelled
+        if not self._stopped.is_set():
+            await self._end(ScanState.COMPLETED, report=digest.hexdigest()[:16])
 
-    async def _delete(self) -> int | None:
-        """Delete the duplicates that the spec says, after a dry run; how many are gone. If this is
-        done again by the process that continues a killed one, nothing is deleted twice."""
+    async def _delete(self) -> None:
+        """Delete the duplicates that the spec says, after a dry run. If this is done again by the
+        process that continues a killed one, nothing is deleted twice."""
         order = self._scan.order
         if not order.delete:
-            return None
-        choice = Choice(order.delete)
-        would = await apply(
-            self._service, order.collection, self._store, order.id, choice, dry_run=True
-        )
+            return
+        while not self._stopped.is_set():
+            try:
+                async with self._turns.turn(self._store, order.collection, order.id) as held:
+                    await self._delete_all(held, Choice(order.delete))
+                    return
+            except Problem as problem:
+                if problem.failure_kind is not APPLY_ACTIVE:
+                    raise
+            await asyncio.sleep(_TURN_SECONDS)
+            await self._beat()
+
+    async def _delete_all(self, held: HeldTurn, choice: Choice) -> None:
+        order = self._scan.order
+        would = await tried(self._service, order.collection, self._store, order.id, choice)
         log.info(
             "duplicate scan %s of %s: %d documents are to be deleted, %d are left",
             order.id,
@@ -331,16 +347,22 @@ class ScanRun:
             would.deleted,
             would.left,
         )
+
+        async def go_on() -> bool:
+            await held.renew()
+            await self._beat()
+            return not self._stopped.is_set()
+
         gone = 0
-        while not self._stopped.is_set():
+        while True:
             done = await apply(
-                self._service, order.collection, self._store, order.id, choice, dry_run=False
+                self._service, order.collection, self._store, order.id, choice, go_on
             )
             gone += done.deleted
-            await self._save()
-            if not done.more:
-                return gone + done.gone
-        return gone
+            ends = not done.more or self._stopped.is_set()
+            self._progress = replace(self._progress, deleted=gone + (done.gone if ends else 0))
+            if ends:
+                return
 
     # -- records -----------------------------------------------------------------------------------
 

@@ -1,5 +1,8 @@
-"""Runs scans, one at a time, oldest first, and continues those of a killed process. Also begins
-those of a schedule, and knows the last scan of each collection.
+"""Begins scans, runs them, one at a time, oldest first, and continues those of a killed process.
+Also begins those of a schedule, and knows the last scan of each collection.
+
+A collection has one scan at a time, whoever asks for it. If replicas have recorded two all the
+same, the newer one waits for the older one.
 
 With an Edge index there is one process, so a scan that is RUNNING at the start is continued at
 once. With a Qdrant server, several replicas share the records: a scan belongs to the replica whose
@@ -13,24 +16,25 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
+from lookalike_crds.config import CollectionConfig
 from lookalike_crds.image_collection import Engine
 from lookalike_serving.books.record import Scope
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.indexes.hashes import can_compare
 from lookalike_serving.problems import Problem
-from lookalike_serving.scans.record import Scan, ScanState
+from lookalike_serving.scans.record import Order, Scan, ScanState
 from lookalike_serving.scans.starting import begin, due
 from lookalike_serving.scans.store import ScanStore
+from lookalike_serving.scans.turns import LEASE, Turns
 from lookalike_serving.service import Service
 from lookalike_serving.together import woken
 
 log = logging.getLogger("lookalike.scans")
 
-LEASE = timedelta(seconds=60)
 _LOOK_SECONDS = 20.0
 _AFTER_FAILURE_SECONDS = 5.0
 
@@ -48,6 +52,9 @@ class ScanRunner:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._owner = uuid.uuid4().hex
+        self._alone = service.config.batches_index.engine is Engine.EDGE
+        self.turns = Turns(self._owner, alone=self._alone)
+        self._beginning: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._wake = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
         self._since = datetime.now(UTC)
@@ -68,6 +75,15 @@ class ScanRunner:
 
     def look(self) -> None:
         self._wake.set()
+
+    async def begin(self, order: Order, config: CollectionConfig, *, full: bool = False) -> Scan:
+        """Record a scan, which then runs. Raises Problem 404, 409 (another one is active) and 503,
+        and IndexFailure."""
+        store = await scans_of(self._service, config.name)
+        async with self._beginning[config.name]:
+            begun = await begin(store, order, config, full=full)
+        self.look()
+        return begun
 
     async def _supervise(self) -> None:
         while True:
@@ -92,20 +108,22 @@ class ScanRunner:
                 scans = await store.scans()
                 planned = due(config, scans, self._since, datetime.now(UTC))
                 if planned is not None and can_compare():
-                    scans = [await begin(store, planned, config), *scans]
+                    await self.begin(planned, config)
+                    scans = await store.scans()
             except (IndexFailure, Problem):
                 continue  # it is not open, or does not answer, and others may
             self._note(config.name, scans)
-            free = [scan for scan in scans if self._free(scan)]
-            if free:
+            now = datetime.now(UTC)
+            scan = next_of(scans, self._owner, alone=self._alone, now=now)
+            if scan is not None:
                 # Imported here: OpenCV is needed for scans alone.
                 from lookalike_serving.scans.run import ScanRun
 
-                await ScanRun(free[-1], store, self._service, self._owner).go()
+                await ScanRun(scan, store, self._service, self._owner, self.turns).go()
                 await store.drop_old()
                 scans = await store.scans()
                 self._note(config.name, scans)
-                self._count(config.name, scans, free[-1].order.id)
+                self._count(config.name, scans, scan.order.id)
                 return True
         return False
 
@@ -120,11 +138,17 @@ class ScanRunner:
         if state is not None and not state.active:
             self.counts[collection, state.value.lower()] += 1
 
-    def _free(self, scan: Scan) -> bool:
-        if not scan.state.active:
-            return False
-        progress = scan.progress
-        alone = self._service.config.batches_index.engine is Engine.EDGE
-        if alone or progress.state is ScanState.QUEUED or progress.owner in (None, self._owner):
-            return True
-        return progress.heartbeat is None or datetime.now(UTC) - progress.heartbeat > LEASE
+
+def next_of(scans: Sequence[Scan], owner: str, *, alone: bool, now: datetime) -> Scan | None:
+    """The scan of a collection that a process is to run: the oldest that is active, unless another
+    process runs it. Pure.
+
+    `scans`: the newest first. `alone`: there is no other process.
+    """
+    scan = next((scan for scan in reversed(scans) if scan.state.active), None)
+    if scan is None:
+        return None
+    progress = scan.progress
+    free = alone or progress.state is ScanState.QUEUED or progress.owner in (None, owner)
+    killed = progress.heartbeat is None or now - progress.heartbeat > LEASE
+    return scan if free or killed else None

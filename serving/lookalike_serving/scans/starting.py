@@ -16,6 +16,7 @@ from lookalike_crds import cron
 from lookalike_crds.config import CollectionConfig
 from lookalike_crds.failures import SCAN_ACTIVE
 from lookalike_crds.image_collection import DuplicatesAction, DuplicatesSpec, KeepSpec
+from lookalike_crds.moments import utc_text
 from lookalike_serving.books.record import Scope
 from lookalike_serving.duplicates.verdicts import Sensitivity, Verdict
 from lookalike_serving.problems import Problem
@@ -37,24 +38,46 @@ _START_WITHIN = timedelta(hours=1)
 async def begin(
     store: ScanStore, order: Order, config: CollectionConfig, *, full: bool = False
 ) -> Scan:
-    """Record a scan that is to run. Raises Problem 409 while another one is active, IndexFailure.
+    """Record a scan that is to run, unless it is recorded already. Raises Problem 409 while another
+    one is active, IndexFailure.
 
     Unless it is to be `full`, it builds on the last scan that compared the same documents in the
-    same way.
+    same way. Within a process, two must not begin at once (`ScanRunner.begin`). If two replicas
+    begin one at once, the older one stays.
     """
     compares = _compares(order, config)
     basis = None
     for scan in await store.scans():
+        if scan.order.id == order.id:  # another replica saw the same time of the schedule
+            return scan
         if scan.state.active:
-            raise Problem(
-                SCAN_ACTIVE,
-                f"Scan {scan.order.id} of collection {config.name!r} is {scan.state}: wait until "
-                "it has finished, or cancel it.",
-            )
+            raise _active(scan)
         same = scan.state is ScanState.COMPLETED and scan.order.compares == compares
         if same and basis is None and not full:
             basis = scan.order.id
-    return await store.create(replace(order, compares=compares, basis=basis))
+    begun = await store.create(replace(order, compares=compares, basis=basis))
+    for scan in await store.scans():
+        if scan.state.active and _age(scan.order) < _age(order):
+            await store.drop(order.id)
+            raise _active(scan)
+    return begun
+
+
+def _age(order: Order) -> tuple[datetime, str]:
+    return order.created_at, order.id
+
+
+def _active(scan: Scan) -> Problem:
+    order = scan.order
+    by = "was asked for" if order.planned_for is None else "was begun by the schedule"
+    at = utc_text(order.created_at, "seconds")
+    return Problem(
+        SCAN_ACTIVE,
+        f"Scan {order.id} of collection {order.collection!r}, which {by} at {at}, is {scan.state}, "
+        "and a collection has one scan at a time: wait until it has finished, or cancel it with "
+        f"POST /v1/collections/{order.collection}/duplicate-scans/{order.id}/cancel or `lookalike "
+        "duplicates --cancel`.",
+    )
 
 
 def due(

@@ -17,12 +17,14 @@ from lookalike_serving.scans.record import (
     Page,
     Progress,
     Scan,
+    Turn,
     decode_checked,
     decode_control,
     decode_group,
     decode_order,
     decode_page,
     decode_progress,
+    decode_turn,
     encode,
 )
 
@@ -66,6 +68,10 @@ class ScanStore:
 
     async def save_control(self, id: str, control: Control) -> None:
         await self._index().merge_payload(self._id(id), {"control": encode(control)})
+
+    async def save_turn(self, id: str, turn: Turn | None) -> None:
+        told = None if turn is None else encode(turn)
+        await self._index().merge_payload(self._id(id), {"turn": told})
 
     async def page(self, id: str, number: int) -> Page | None:
         found = await self._index().retrieve([self._part(id, "page", number)])
@@ -157,4 +163,5 @@ def _scan(payload: dict[str, Any]) -> Scan:
         decode_order(payload["order"]),
         decode_control(payload["control"]),
         decode_progress(payload["progress"]),
+        decode_turn(payload["turn"]) if payload.get("turn") else None,
     )
