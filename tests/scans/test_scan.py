@@ -338,6 +338,23 @@ async def test_a_report_is_applied_once_it_was_looked_at(client: httpx.AsyncClie
     assert wrong.status_code == 422
     dry = await applied()
     assert (dry["deleted"], dry["left"]) == (scan["duplicates"], 0)
+    decided = {"copies/mirrored-coffee.png": "keep", "copies/half-coffee.png": "dismissed"}
+    for group in (await client.get(f"{SCANS}/{scan['scan_id']}/groups")).json()["items"]:
+        if group["keeper"]["document_id"] == "originals/coffee.png":
+            own = f"{SCANS}/{scan['scan_id']}/groups/{group['group']}/decisions"
+            assert (await client.put(own, json={"decisions": decided})).status_code == 200
+    held = await applied()
+    assert {each["document_id"]: each["why"] for each in held["told"]} == {
+        "copies/mirrored-coffee.png": "it was decided to keep it",
+        "copies/half-coffee.png": "it was decided that it is not a duplicate",
+    }
+    await client.put(own, json={"decisions": dict.fromkeys(decided)})
+    dismissals = "/v1/collections/photos/duplicates/dismissals"
+    assert (await client.get(dismissals)).json()["items"] == []
+    pair = ["originals/coffee.png", "copies/half-coffee.png"]
+    assert (await client.post(dismissals, json={"documents": pair})).status_code == 201
+    assert [each["document_id"] for each in (await applied())["told"]] == pair[1:]
+    assert (await client.delete(dismissals, params={"document": pair})).status_code == 204
     # Since the scan: one copy has new metadata, one is gone, and the keeper of a group has changed.
     await client.patch(f"{documents}/copies%2Fmirrored-astronaut.png", json={"metadata": {"a": 1}})
     await client.delete(f"{documents}/copies%2Fhalf-astronaut.png")

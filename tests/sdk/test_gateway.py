@@ -199,9 +199,12 @@ def test_what_was_decided_about_a_scan_is_kept_and_only_that_is_deleted(client: 
 
         groups = {each.keeper.document_id: each for each in scans.groups(name, scan.scan_id)}
         assert groups["green/1"].members[0].decision == "dismissed"
-        told = scans.decide(name, scan.scan_id, groups["green/1"], {"green/2": None})
-        assert told.members[0].decision is None
-        assert list(client.collections.dismissals(name)) == []
+        for instead in ("keep", None):
+            told = scans.decide(name, scan.scan_id, groups["green/1"], {"green/2": "dismissed"})
+            assert len(list(client.collections.dismissals(name))) == 1
+            told = scans.decide(name, scan.scan_id, groups["green/1"], {"green/2": instead})
+            assert told.members[0].decision == instead
+            assert list(client.collections.dismissals(name)) == []
         scans.decide(name, scan.scan_id, groups["red/1"], {"red/2": None})
         assert scans.apply_decisions(*report).documents == ()
     finally:

@@ -50,6 +50,11 @@ def shown(page: Page, kept: str, other: str) -> None:
     expect(page.locator(".review-stage .region")).to_have_count(2)
 
 
+def said(client: Lookalike) -> list[set[str]]:
+    """Which documents are no duplicates."""
+    return [set(each.documents) for each in client.collections.dismissals("photos")]
+
+
 def test_from_a_scan_to_the_deletion_of_what_was_decided(open_page, address):
     page = open_page("review?collection=photos", address=address)
     page.get_by_role("button", name="Scan for duplicates").click()
@@ -65,10 +70,19 @@ def test_from_a_scan_to_the_deletion_of_what_was_decided(open_page, address):
     expect(page.locator("#status")).to_have_text("Group 1 of 2, picture 2 of 2")
     expect(page.locator("#sum")).to_contain_text("1 to delete, which saves")
     dismissed = names.all_text_contents()[1]
-    with page.expect_response(re.compile("/dismissals$")) as answered:
+    with page.expect_response(re.compile("/decisions$")) as answered:
         page.keyboard.press("n")
-    assert answered.value.status == 201
+    assert answered.value.status == 200
     expect(page.locator("#status")).to_have_text("Group 2 of 2, picture 1 of 2")
+    with Lookalike(address) as client:
+        assert said(client) == [{first, dismissed}]
+        for key, then in (("k", []), ("n", [{first, dismissed}])):  # another decision, and back
+            page.keyboard.press("ArrowLeft")
+            expect(names.nth(1)).to_have_text(dismissed)
+            with page.expect_response(re.compile("/decisions$")):
+                page.keyboard.press(key)
+            expect(page.locator("#status")).to_have_text("Group 2 of 2, picture 1 of 2")
+            assert said(client) == then
     page.keyboard.press("k")
     page.keyboard.press("ArrowLeft")
     expect(page.locator(".review-acts [aria-pressed=true]")).to_contain_text("Keep both")

@@ -12,9 +12,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lookalike_crds.moments import now_text
 from lookalike_serving.books.record import Kind, Scope
 from lookalike_serving.books.store import records_of
 from lookalike_serving.documents.layout import Origin
+from lookalike_serving.documents.stored import find_document
 from lookalike_serving.index.protocol import Point, PointStore
 from lookalike_serving.service import Service
 
@@ -71,6 +73,19 @@ class Dismissals:
         async for _, payload in records_of(self._index(), self._scope, Kind.DISMISSAL):
             yield _read(payload)
 
+    async def among(
+        self, pairs: Sequence[Sequence[tuple[str, str]]]
+    ) -> list[list[tuple[str, str]]]:
+        """Those of these pairs of documents of which it was said, and still holds, that they are no
+        duplicates. Each document: its id, and `image_of` it."""
+        asked = {self._id([id for id, _ in pair], None): list(pair) for pair in pairs}
+        found = await self._index().retrieve(list(asked)) if asked else []
+        return [
+            pair
+            for pair, record in ((asked[each.id], each) for each in found)
+            if _read(record.payload).images == tuple(image for _, image in sorted(pair))
+        ]
+
     async def dismissed(
         self, content_hash: str, candidates: Sequence[Origin], same: Sequence[Origin] = ()
     ) -> set[str]:
@@ -108,6 +123,19 @@ def _read(payload: dict[str, Any]) -> Dismissal:
         told["dismissed_at"],
         told.get("content_hash"),
     )
+
+
+async def dismiss(
+    service: Service, collection: str, documents: Sequence[str], content_hash: str | None = None
+) -> Dismissal:
+    """Say that two documents are not duplicates, or that one is no copy of a picture. Raises
+    Problem 404 if a document is not there, or 503, and IndexFailure."""
+    named = sorted(documents)
+    found = [await find_document(service, collection, id) for id in named]
+    images = tuple(image_of(each.origin) for each in found)
+    dismissal = Dismissal(tuple(named), images, now_text("milliseconds"), content_hash)
+    await (await dismissals_of(service, collection)).note(dismissal)
+    return dismissal
 
 
 async def dismissals_of(service: Service, collection: str) -> Dismissals:

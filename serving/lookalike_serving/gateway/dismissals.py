@@ -9,11 +9,10 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from lookalike_crds.failures import NOT_FOUND
-from lookalike_crds.moments import now_text
-from lookalike_serving.copies.dismissals import Dismissal, dismissals_of, image_of
+from lookalike_serving.copies import dismissals
+from lookalike_serving.copies.dismissals import Dismissal, dismissals_of
 from lookalike_serving.documents import ids
 from lookalike_serving.documents.ids import DOCUMENT_ID
-from lookalike_serving.documents.stored import find_document
 from lookalike_serving.gateway.bodies import read_json
 from lookalike_serving.gateway.context import service_of
 from lookalike_serving.gateway.openapi import json_body, problems
@@ -87,12 +86,8 @@ async def dismiss(collection: CollectionName, request: Request) -> Response:
         raise wrong("documents", "names one document twice: name two")
     if len(named) + (asked.content_hash is not None) != 2:
         raise wrong("documents", "name two documents, or one document and a content_hash")
-    service = service_of(request)
-    found = [await find_document(service, collection, id) for id in named]
-    images = tuple(image_of(each.origin) for each in found)
-    dismissal = Dismissal(tuple(named), images, now_text("milliseconds"), asked.content_hash)
-    await (await dismissals_of(service, collection)).note(dismissal)
-    return json_response(request, _json(dismissal), 201)
+    said = await dismissals.dismiss(service_of(request), collection, named, asked.content_hash)
+    return json_response(request, _json(said), 201)
 
 
 @router.get(
@@ -102,8 +97,8 @@ async def dismiss(collection: CollectionName, request: Request) -> Response:
     responses={200: {"model": DismissalList}, **problems(404, 503)},
 )
 async def list_dismissals(collection: CollectionName, request: Request) -> Response:
-    dismissals = await dismissals_of(service_of(request), collection)
-    items = [_json(each) async for each in dismissals.all()]
+    said = await dismissals_of(service_of(request), collection)
+    items = [_json(each) async for each in said.all()]
     return json_response(request, {"items": items, "next_cursor": None})
 
 
@@ -127,8 +122,8 @@ async def lift(
     content_hash: Annotated[ContentHash | None, Query(description="Of the picture.")] = None,
 ) -> Response:
     named = sorted(ids.asked(id, "document") for id in document)
-    dismissals = await dismissals_of(service_of(request), collection)
-    if not await dismissals.lift(named, content_hash):
+    said = await dismissals_of(service_of(request), collection)
+    if not await said.lift(named, content_hash):
         pair = " and ".join(map(repr, [*named, *([] if content_hash is None else [content_hash])]))
         raise Problem(NOT_FOUND, f"Nobody said of {pair} that they are different.")
     return Response(status_code=204)

@@ -6,7 +6,6 @@ import csv
 import io
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from lookalike_serving.documents.ids import DOCUMENT_ID
 from lookalike_serving.duplicates.verdicts import Sensitivity, Verdict
 from lookalike_serving.gateway.shapes import FILTERS
+from lookalike_serving.scans.deciding import Decision
 from lookalike_serving.scans.record import FieldOrder, Group, Keep, Rule, Scan, Scanned
 
 
@@ -132,17 +132,9 @@ class ScanList(BaseModel):
     next_cursor: str | None = None
 
 
-class Decision(StrEnum):
-    """What a person decided about a document of a group."""
-
-    DELETE = "delete"
-    KEEP = "keep"
-    DISMISSED = "dismissed"
-    """It is not a duplicate, as a dismissal says."""
-
-
 class DecisionsRequest(BaseModel):
-    """What was decided about documents of a group. Others keep their decisions."""
+    """What was decided about documents of a group. Others keep their decisions. `dismissed` also
+    notes that the document and the keeper are not duplicates, and another decision lifts that."""
 
     model_config = ConfigDict(extra="forbid")
 

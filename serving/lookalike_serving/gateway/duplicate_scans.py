@@ -39,6 +39,7 @@ from lookalike_serving.gateway.shapes import CollectionName, PositionCursor
 from lookalike_serving.index.filters.parse import parse_filters
 from lookalike_serving.indexes.hashes import check_comparing
 from lookalike_serving.problems import Problem, wrong
+from lookalike_serving.scans import deciding
 from lookalike_serving.scans.apply import Choice, apply, tried
 from lookalike_serving.scans.record import (
     Order,
@@ -178,7 +179,6 @@ async def decide(
 ) -> Response:
     asked = await read_json(request, DecisionsRequest)
     store, _ = await _complete(request, collection, scan_id)
-    service = service_of(request)
     found = await store.groups(scan_id, group, 1)
     if not found:
         raise Problem(NOT_FOUND, f"Scan {scan_id} has no group {group}.")
@@ -186,14 +186,10 @@ async def decide(
     for id in asked.decisions:
         if id not in members:
             raise wrong("decisions", f"{id!r} is no member of group {group}")
-    async with service.document_lock(collection, f"{scan_id} {group}"):
-        decided = (await store.decided(scan_id, [group])).get(group, {})
-        decided |= {id: made.value for id, made in asked.decisions.items() if made is not None}
-        for id, made in asked.decisions.items():
-            if made is None:
-                decided.pop(id, None)
-        await store.save_decided(scan_id, group, decided)
-    return json_response(request, group_json(found[0], decided))
+    noted = await deciding.decide(
+        service_of(request), collection, store, scan_id, found[0], asked.decisions
+    )
+    return json_response(request, group_json(found[0], noted))
 
 
 @router.get(

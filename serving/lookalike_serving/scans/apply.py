@@ -19,6 +19,7 @@ from lookalike_serving.documents.layout import RESERVED, Origin, split
 from lookalike_serving.documents.stored import remove_locked
 from lookalike_serving.duplicates.verdicts import Verdict
 from lookalike_serving.problems import Problem
+from lookalike_serving.scans.deciding import spared
 from lookalike_serving.scans.record import Member, Scanned
 from lookalike_serving.scans.store import ScanStore
 from lookalike_serving.service import Service
@@ -93,8 +94,8 @@ async def tried(
 ) -> Applied:
     """What `apply` would do now. Raises IndexFailure and Problem."""
     done = Applied()
-    async for member, keeper, now in _chosen(service, collection, store, scan, choice):
-        if _goes(member, keeper, choice, now, done):
+    async for member, keeper, now, stays in _chosen(service, collection, store, scan, choice):
+        if _goes(member, keeper, choice, now, stays, done):
             done.delete(member.document)
     return done
 
@@ -113,8 +114,8 @@ async def apply(
     what was deleted until then is deleted.
     """
     done = Applied()
-    async for member, keeper, now in _chosen(service, collection, store, scan, choice):
-        if not _goes(member, keeper, choice, now, done):
+    async for member, keeper, now, stays in _chosen(service, collection, store, scan, choice):
+        if not _goes(member, keeper, choice, now, stays, done):
             continue
         if done.deleted >= MOST or not await go_on():
             done.more = True
@@ -122,7 +123,7 @@ async def apply(
         document = member.document
         async with service.document_locks(collection, document.document_id, keeper.document_id):
             now = await _states(service, collection, [document, keeper])
-            if _goes(member, keeper, choice, now, done) and await _remove(
+            if _goes(member, keeper, choice, now, stays, done) and await _remove(
                 service, collection, document, done
             ):
                 done.delete(document)
@@ -131,21 +132,29 @@ async def apply(
 
 async def _chosen(
     service: Service, collection: str, store: ScanStore, scan: str, choice: Choice
-) -> AsyncIterator[tuple[Member, Scanned, Mapping[str, _Now]]]:
-    """The members that are looked at, with the keepers of their groups and what became of both."""
+) -> AsyncIterator[tuple[Member, Scanned, Mapping[str, _Now], str | None]]:
+    """The members that are looked at, with the keepers of their groups, what became of both, and
+    why a member stays in any case."""
     first = 0
     while groups := await store.groups(scan, first, _GROUPS):
         first += _GROUPS
         seen = [d for g in groups for d in (g.keeper, *(m.document for m in g.members))]
         now = await _states(service, collection, seen)
+        stay = await spared(service, collection, store, scan, groups)
         for group in groups:
             for member in group.members:
-                if choice.only is None or member.document.document_id in choice.only:
-                    yield member, group.keeper, now
+                id = member.document.document_id
+                if choice.only is None or id in choice.only:
+                    yield member, group.keeper, now, stay.get(id)
 
 
 def _goes(
-    member: Member, keeper: Scanned, choice: Choice, now: Mapping[str, _Now], done: Applied
+    member: Member,
+    keeper: Scanned,
+    choice: Choice,
+    now: Mapping[str, _Now],
+    stays: str | None,
+    done: Applied,
 ) -> bool:
     """Whether a member is to be deleted; what becomes of it otherwise is noted."""
     document = member.document
@@ -153,6 +162,8 @@ def _goes(
         done.gone += 1
     elif document.document_id in choice.spare:
         done.leave(document, "spared, as asked")
+    elif stays is not None:
+        done.leave(document, stays)
     elif member.verdict not in choice.verdicts:
         done.leave(document, f"its verdict is {member.verdict}")
     elif now[document.point] is _Now.CHANGED:

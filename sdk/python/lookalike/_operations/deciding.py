@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from lookalike._arguments import mapping, plain
 from lookalike._exchange import Call, Operation, Request, call
-from lookalike._operations import dismissing, duplicate_scans, paths
+from lookalike._operations import duplicate_scans, paths
 from lookalike.types import AppliedScan, DuplicateGroup
 
 Decision = Literal["delete", "keep", "dismissed"]
@@ -26,24 +26,17 @@ def decide(
 
     group: one of `groups(collection, scan_id)`.
     decisions: by document id: `delete`; `keep`; `dismissed`, which also says that it and the keeper
-        are not duplicates, as `client.collections.dismiss` does; None takes a decision back, and a
-        dismissal that was made with it.
+        are not duplicates, as `client.collections.dismiss` does; None takes a decision back. A
+        decision that takes the place of `dismissed` lifts what was said with it.
 
     Raises InvalidRequest for a document that is no member of the group, before anything is noted.
     """
     given = mapping(decisions, "decisions", '{"a.jpg": "delete"}')
-    before = {each.document_id: each.decision for each in group.members}
     path = f"{paths.duplicate_scan(collection, scan_id)}/groups/{group.group}/decisions"
     request = Request("PUT", path, json=plain({"decisions": dict(given)}, ""))
-    told = yield from call(
-        Call(request, lambda answer: DuplicateGroup.model_validate(answer.json()))
+    return (
+        yield from call(Call(request, lambda answer: DuplicateGroup.model_validate(answer.json())))
     )
-    for id, decision in given.items():
-        if decision == "dismissed":
-            yield from dismissing.dismiss(collection, group.keeper.document_id, id)
-        elif before.get(id) == "dismissed":
-            yield from dismissing.lift(collection, group.keeper.document_id, id)
-    return told
 
 
 def apply_decisions(

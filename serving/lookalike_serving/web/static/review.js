@@ -145,7 +145,6 @@ async function decide(act) {
   const group = groups[at];
   const { document_id: id } = group.members[member];
   try {
-    if (act === "dismissed") await api.send(`v1/collections/${encodeURIComponent(collection)}/duplicates/dismissals`, json({ documents: [group.keeper.document_id, id] }));
     await store(group, { [id]: act });
   } catch (problem) { return say(inWords(problem)); }
   decided.set(id, act);
