@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -22,11 +24,28 @@ from lookalike_operator.settings import LeaseTimes
 pytestmark = [pytest.mark.apiserver, pytest.mark.slow]
 
 TIMES = LeaseTimes(duration=9.0, renew=7.0, retry=0.4)
+SHORT = LeaseTimes(duration=3.0, renew=2.0, retry=0.2)
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/{}/leases/lookalike-operator"
 
 
-def lease(cluster: Cluster, namespace: str, identity: str, times: LeaseTimes = TIMES) -> Lease:
-    return Lease(cluster, namespace, "lookalike-operator", identity, times)
+class Clock:
+    """Stands still until the test says how much time has passed."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def lease(
+    cluster: Cluster,
+    namespace: str,
+    identity: str,
+    times: LeaseTimes = TIMES,
+    clock: Callable[[], float] = time.monotonic,
+) -> Lease:
+    return Lease(cluster, namespace, "lookalike-operator", identity, times, clock=clock)
 
 
 def holder(api: Api, namespace: str) -> str:
@@ -49,14 +68,16 @@ async def held(one: Lease) -> Any:
 async def test_a_second_one_waits_as_long_as_the_first_renews_and_follows_when_it_lets_go(
     cluster: Cluster, api: Api, namespace: str
 ) -> None:
-    first, second = lease(cluster, namespace, "first"), lease(cluster, namespace, "second")
-    async with held(first):
-        waiting = asyncio.create_task(second.acquire())
-        await asyncio.wait({waiting}, timeout=TIMES.duration * 1.25)
-        assert not waiting.done()
-        assert holder(api, namespace) == "first"
+    clock = Clock()
+    first, second = (lease(cluster, namespace, name, clock=clock) for name in ("first", "second"))
+    assert await first._try()
+    for _ in range(5):  # together more than twice the duration
+        clock.now += TIMES.duration / 2
+        assert not await second._try()
+        assert await first._try()
+    assert holder(api, namespace) == "first"
     await first.release()
-    await asyncio.wait_for(waiting, TIMES.duration)
+    await asyncio.wait_for(second.acquire(), 60)
     assert holder(api, namespace) == "second"
     spec = api.get(LEASES.format(namespace))["spec"]
     assert spec["leaseTransitions"] == 1
@@ -65,11 +86,14 @@ async def test_a_second_one_waits_as_long_as_the_first_renews_and_follows_when_i
 async def test_the_lease_of_one_that_died_runs_out(
     cluster: Cluster, api: Api, namespace: str
 ) -> None:
+    clock = Clock()
     await asyncio.wait_for(lease(cluster, namespace, "dead").acquire(), 60)
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    await asyncio.wait_for(lease(cluster, namespace, "heir").acquire(), 60)
-    assert loop.time() - began >= TIMES.duration * 0.9
+    heir = lease(cluster, namespace, "heir", clock=clock)
+    assert not await heir._try()
+    clock.now += TIMES.duration * 0.99
+    assert not await heir._try()
+    clock.now += TIMES.duration * 0.02
+    assert await heir._try()
     assert holder(api, namespace) == "heir"
 
 
@@ -80,28 +104,23 @@ async def test_times_written_by_a_clock_that_is_wrong_mean_nothing(
     """A lease renewed "in 1970" is no reason to take it; one "in 2100" no reason to wait."""
     wrong = f"{year}-01-01T00:00:00.000000Z"
 
-    async def renewed() -> None:
+    async def renewed(times: int) -> None:
         """Another operator, whose wall clock is wrong, renews."""
-        while True:
-            live = await cluster.get(kind_named("Lease"), namespace, "lookalike-operator")
-            assert live is not None
-            spec = {**live["spec"], "renewTime": wrong, "leaseTransitions": live_count()}
-            await cluster.replace({**live, "spec": spec})
-            await asyncio.sleep(0.3)
+        live = await cluster.get(kind_named("Lease"), namespace, "lookalike-operator")
+        assert live is not None
+        spec = {**live["spec"], "renewTime": wrong, "leaseTransitions": times}
+        await cluster.replace({**live, "spec": spec})
 
-    counter = iter(range(1, 10**6))
-
-    def live_count() -> int:
-        return next(counter)
-
+    clock = Clock()
+    me = lease(cluster, namespace, "me", clock=clock)
     await asyncio.wait_for(lease(cluster, namespace, "other").acquire(), 60)
-    other = asyncio.create_task(renewed())
-    waiting = asyncio.create_task(lease(cluster, namespace, "me").acquire())
-    await asyncio.wait({waiting}, timeout=TIMES.duration * 1.25)
-    assert not waiting.done()
-    other.cancel()
-    await asyncio.gather(other, return_exceptions=True)
-    await asyncio.wait_for(waiting, 60)
+    for times in range(5):
+        await renewed(times)
+        assert not await me._try()
+        clock.now += TIMES.duration * 0.9
+    assert not await me._try()
+    clock.now += TIMES.duration * 0.2
+    assert await me._try()
     assert holder(api, namespace) == "me"
 
 
@@ -109,10 +128,10 @@ async def test_who_cannot_renew_stops_before_another_may_begin(
     proxy: FaultProxy, cluster: Cluster, namespace: str
 ) -> None:
     async with proxy.cluster() as cut_off:
-        first = lease(cut_off, namespace, "first")
+        first = lease(cut_off, namespace, "first", SHORT)
         await asyncio.wait_for(first.acquire(), 60)
         loop = asyncio.get_running_loop()
-        heir = asyncio.create_task(lease(cluster, namespace, "heir").acquire())
+        heir = asyncio.create_task(lease(cluster, namespace, "heir", SHORT).acquire())
         renewing = asyncio.create_task(first.hold())
         await asyncio.sleep(0)
         proxy.rule = lambda _: Fault(0)

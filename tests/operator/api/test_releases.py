@@ -6,6 +6,8 @@ import asyncio
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,13 +67,19 @@ def writes(proxy: FaultProxy, namespace: str = "") -> list[Call]:
 
 def nothing_else(api: Api) -> None:
     """Other tests leave their resources, and a release that watches all would act on them."""
-    for plural in ("retrievers", "imagecollections"):
-        path = f"/apis/lookalike.dev/v1alpha1/{plural}"
-        for each in api.get(path)["items"]:
-            meta = each["metadata"]
-            path = f"/apis/lookalike.dev/v1alpha1/namespaces/{meta['namespace']}/{plural}"
+
+    def delete(plural: str, meta: dict[str, Any]) -> None:
+        path = f"/apis/lookalike.dev/v1alpha1/namespaces/{meta['namespace']}/{plural}"
+        if meta.get("finalizers"):
             api.patch(f"{path}/{meta['name']}", {"metadata": {"finalizers": None}})
+        if "deletionTimestamp" not in meta:
             api.delete(f"{path}/{meta['name']}")
+
+    with ThreadPoolExecutor(8) as side_by_side:
+        for plural in ("retrievers", "imagecollections"):
+            left = api.get(f"/apis/lookalike.dev/v1alpha1/{plural}")["items"]
+            metas = [each["metadata"] for each in left]
+            list(side_by_side.map(partial(delete, plural), metas))
 
 
 def observed(api: Api, namespace: str) -> bool:
