@@ -20,6 +20,9 @@ def main() -> None:
 
 
 def _run() -> None:
+    # httpx would import its own command, and with it click and pygments: a third of our start.
+    sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+
     from lookalike_cli.app import app
 
     app()

@@ -263,7 +263,7 @@ def test_what_would_be_lost_is_asked_for(place: Place) -> None:
 
 def test_weights_that_turn_out_bad_leave_everything_as_it_was(place: Place) -> None:
     (place.folder / "few" / "bad.pt").write_bytes(b"no weights")
-    bad = "{ provider: OpenClip, name: ViT-B-32, weights: ./few/bad.pt }"
+    bad = "{ provider: TorchScript, name: any, weights: ./few/bad.pt }"
     text = (place.folder / "changed.yaml").read_text() + CHANGED
     file = changed(place, text.replace("{ provider: Demo }", bad))
     ran = place.lookalike("apply", "-f", file, "--yes")

@@ -132,7 +132,7 @@ def ray_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayService
 def test_what_answers_no_search_is_never_called_running(ray_service: RayService) -> None:
     config = ray_service.config
     (collection,) = config.collections
-    model = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32", weights="/nowhere/missing.pt")
+    model = ModelSpec(provider=Provider.TORCH_SCRIPT, name="any", weights="/nowhere/missing.pt")
     broken = config.model_copy(
         update={"collections": (collection.model_copy(update={"model": model}),)}
     )

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -278,52 +280,70 @@ def _receiving(pod: Pod) -> int:
     return int(float(text.partition("\nlookalike_requests_receiving ")[2].split("\n")[0]))
 
 
-def test_an_index_server_that_is_away_is_waited_for(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shared]:
+    """For the two tests below, which go on from one another."""
+    folder = tmp_path_factory.mktemp("shared")
+    folder.chmod(0o755)
+    with ExitStack() as ending:
+        yield Shared(folder, free_port(), free_port(), ending)
+
+
+@dataclass
+class Shared:
+    """Pods with one volume, whose index is on a server."""
+
+    folder: Path
+    http: int
+    grpc: int
+    ending: ExitStack
+    """What is started before its time is over."""
+    pods: list[Pod] = field(default_factory=list)
+
+    def start(self, name: str) -> Pod:
+        index = IndexConfig(
+            engine=Engine.QDRANT,
+            name="catalogue",
+            url=f"http://127.0.0.1:{self.http}",
+            grpc_port=self.grpc,
+        )
+        pod = Pod(self.folder / name, index=index, shared=self.folder / "volume")
+        self.ending.callback(pod.stop)
+        self.pods.append(pod)
+        return pod
+
+    def start_index(self) -> None:
+        self.ending.enter_context(running(http_port=self.http, grpc_port=self.grpc))
+
+
+def test_an_index_server_that_is_away_is_waited_for(shared: Shared) -> None:
     """To end, and be started again ever later, would only add to the outage."""
-    http, grpc = free_port(), free_port()
-    index = IndexConfig(
-        engine=Engine.QDRANT, name="catalogue", url=f"http://127.0.0.1:{http}", grpc_port=grpc
-    )
-    pod = Pod(tmp_path, index=index)
-    try:
-        pod.until(lambda: pod.status() == 503)
-        said = pod.client.get("/readyz").json()
-        assert said["code"] == "index-unavailable", said
-        assert str(http) in said["detail"] or str(grpc) in said["detail"], said
-        time.sleep(10)  # longer than a server that a person looks at would wait
-        assert pod.status() == 503, pod.log.read_text()[-3000:]
-        with running(http_port=http, grpc_port=grpc):
-            pod.until(lambda: pod.status() == 200)
-    finally:
-        pod.stop()
+    pod = shared.start("one")
+    pod.until(lambda: pod.status() == 503)
+    said = pod.client.get("/readyz").json()
+    assert said["code"] == "index-unavailable", said
+    assert str(shared.http) in said["detail"] or str(shared.grpc) in said["detail"], said
+    time.sleep(10)  # longer than a server that a person looks at would wait
+    assert pod.status() == 503, pod.log.read_text()[-3000:]
+    shared.start_index()
+    pod.until(lambda: pod.status() == 200)
 
 
-def test_pods_that_share_a_volume_share_what_was_uploaded(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    http, grpc = free_port(), free_port()
-    index = IndexConfig(
-        engine=Engine.QDRANT, name="catalogue", url=f"http://127.0.0.1:{http}", grpc_port=grpc
-    )
-    image = picture(tmp_path / "red.png", "red").read_bytes()
-    pods: list[Pod] = []
-    try:
-        with running(http_port=http, grpc_port=grpc):
-            for name in ("one", "other"):
-                pods.append(Pod(tmp_path / name, index=index, shared=tmp_path / "volume"))
-                pods[-1].until(lambda: pods[-1].status() == 200)
-            documents = "/v1/collections/catalogue/documents"
-            answer = pods[0].client.post(documents, files={"image": image})
-            assert answer.status_code == 201, answer.text
-            address = f"{documents}/{answer.json()['document_id']}/image"
-            pods[0].stop()
-            assert pods[1].client.get(address).content == image
-    finally:
-        for pod in pods:
-            pod.stop()
+def test_pods_that_share_a_volume_share_what_was_uploaded(shared: Shared) -> None:
+    image = picture(shared.folder / "red.png", "red").read_bytes()
+    [one] = shared.pods
+    other = shared.start("other")
+    other.until(lambda: other.status() == 200)
+    documents = "/v1/collections/catalogue/documents"
+    answer = one.client.post(documents, files={"image": image})
+    assert answer.status_code == 201, answer.text
+    address = f"{documents}/{answer.json()['document_id']}/image"
+    one.stop()
+    assert other.client.get(address).content == image
 
 
 def test_a_model_without_weights_ends_it_with_the_reason_as_its_last_line(tmp_path: Path) -> None:
-    model = ModelSpec(provider=Provider.OPEN_CLIP, name="ViT-B-32", weights="/weights/no.pt")
+    model = ModelSpec(provider=Provider.TORCH_SCRIPT, name="any", weights="/weights/no.pt")
     pod = Pod(tmp_path, model)
     try:
         assert pod.process.wait(SECONDS) == 1
