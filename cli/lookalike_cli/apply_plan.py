@@ -84,6 +84,7 @@ def _collections(
 ) -> Iterator[Step]:
     old = {each.name: each for each in before.serving.collections}
     new = {each.name: each for each in after.serving.collections}
+    filling = {each.name: each for each in before.serving.filling}
     for name in sorted(old.keys() | new.keys()):
         resource = f"ImageCollection/{name}"
         count, lost = documents.get(name, (0, 0))
@@ -98,6 +99,9 @@ def _collections(
             yield Step("+", resource, (f"is added, with {_model(new[name])}", *reading))
             continue
         lines = [*_collection(old[name], new[name], count), *reading]
+        if name in filling and work_of(old[name], new[name]) is not Work.ANOTHER_INDEX:
+            stays = f"{_model(old[name])}, which answers now, stays"
+            lines.insert(0, f"is no longer embedded again with {_model(filling[name])}: {stays}")
         if work_of(old[name], new[name]) is Work.ANOTHER_INDEX and lost:
             are = "are" if lost > 1 else "is"
             lines.append(

@@ -222,6 +222,18 @@ def test_another_model_loses_nothing(run: RunDirectory) -> None:
     )
 
 
+def test_a_change_that_is_taken_back_before_it_is_complete_is_a_change(run: RunDirectory) -> None:
+    now, wanted = configuration(run, shop()), configuration(run, shop(model=TIMM))
+    filling = now.serving.model_copy(update={"filling": wanted.serving.collections})
+    [step] = steps(Configuration(filling, wanted.ingestions), now, {"shop": (7, 0)})
+    assert step.lines == (
+        "is no longer embedded again with the model Timm resnet50.a1_in1k: the model Demo, which "
+        "answers now, stays",
+    )
+    [step] = steps(Configuration(filling, wanted.ingestions), wanted, {"shop": (7, 0)})
+    assert step.lines[0].startswith("is embedded again with the model Timm")
+
+
 def test_every_changed_setting_of_a_retriever_is_told_also_one_that_is_left_out_again(
     run: RunDirectory,
 ) -> None:

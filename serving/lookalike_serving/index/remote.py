@@ -40,6 +40,7 @@ _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 _BODY_BYTES = 8 * 1024 * 1024
 """Size of one upsert's body, about; large enough to be quick, small beside the route's bound."""
 _UNAVAILABLE = frozenset({502, 503, 504})
+_GATEWAYS_OWN = "application/problem+json"
 _ERRORS = {
     kind.__name__: kind
     for kind in (
@@ -200,9 +201,9 @@ class RemoteIndex:
                 f"the index at {self._where} does not answer ({error or type(error).__name__}): "
                 "check that `lookalike up` or the retriever runs"
             ) from error
-        if response.headers.get("content-type") != wire.MEDIA_TYPE:
+        if (media_type := response.headers.get("content-type")) != wire.MEDIA_TYPE:
             # Not our route's answer: a proxy's, or another program's.
-            kind = IndexUnavailable if response.status_code in _UNAVAILABLE else IndexFailure
+            kind = IndexUnavailable if _may_pass(response.status_code, media_type) else IndexFailure
             raise kind(
                 f"{self._where}/{operation} answered {response.status_code}, which is not the "
                 "answer of an index: check that the address is that of a Lookalike server"
@@ -212,6 +213,15 @@ class RemoteIndex:
             return answer
         kind = _ERRORS.get(answer.get("error"), IndexFailure)
         raise kind(f"{self._where}/{operation}: {answer.get('message')}")
+
+
+def _may_pass(status: int, media_type: str | None) -> bool:
+    """Whether a proxy says that nothing answers behind it at present.
+
+    Serve's says so with a 500 while a killed replica is replaced. A 500 of the gateway itself is a
+    failure of the request.
+    """
+    return status in _UNAVAILABLE or (status == 500 and media_type != _GATEWAYS_OWN)
 
 
 def _bodies(points: Sequence[Point]) -> Iterator[bytes]:
