@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,12 +167,12 @@ def beside_former(rendered: Rendered, run: RunDirectory) -> Rendered:
     """The same for a server that starts: a model that changed while none ran does not answer before
     its index is filled. Until then, the former model does, if its index holds documents."""
     before = {each.name: each for each in _served_before(run)}
-    counts = remembered(run.data_dir)
+    known = remembered(run.data_dir)
     runs = {each.collection.name: each for each in rendered.ingestions}
     answering, filling, notices = [], [], list(rendered.notices)
     for new in rendered.serving.collections:
         live = before.get(new.name)
-        if live is None or not _is_filled(live, new, counts):
+        if live is None or not _is_superseded(live, new, known):
             answering.append(new)
             continue
         answering.append(live)
@@ -197,13 +198,18 @@ def _served_before(run: RunDirectory) -> tuple[CollectionConfig, ...]:
         return ()
 
 
-def _is_filled(live: CollectionConfig, new: CollectionConfig, counts: dict[str, int]) -> bool:
-    """Whether another index of the collection holds documents, and `new` is still to be filled."""
+def _is_superseded(live: CollectionConfig, new: CollectionConfig, known: Container[str]) -> bool:
+    """Whether the collection has another index, which may hold documents, than `new` says.
+
+    One that has been open counts, whatever was counted in it: a server that was killed did not
+    come to count what it stored last. An index that was never opened, such as that of a model that
+    could not be loaded, holds nothing.
+    """
     if live.index.engine is not new.index.engine or place_of(live.index) == place_of(new.index):
         return False
-    if live.index.addresses != new.index.addresses or not counts.get(live.index.name):
-        return False
-    return live.index.path is None or (live.index.path / MANIFEST).exists()
+    if live.index.path is not None:
+        return (live.index.path / MANIFEST).exists()
+    return live.index.addresses == new.index.addresses and live.index.name in known
 
 
 def _index(

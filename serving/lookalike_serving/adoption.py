@@ -23,7 +23,7 @@ from lookalike_crds.config_changes import Work, needs_restart, place_of, work_of
 from lookalike_crds.failures import INDEX_UNAVAILABLE
 from lookalike_serving.catching_up import CatchingUp
 from lookalike_serving.index.edge import EdgeIndex
-from lookalike_serving.index.protocol import IndexFailure, IndexMismatch
+from lookalike_serving.index.protocol import IndexFailure, IndexMismatch, IndexUnavailable
 from lookalike_serving.machine.edge_places import MANIFEST
 from lookalike_serving.service import CollectionState, Failure, Service
 from lookalike_serving.together import to_its_end
@@ -71,12 +71,18 @@ class Adoption:
 
         `since`: the moment before the run that filled it (RFC 3339, UTC): what was stored, changed
         or deleted from then on is carried over here. `leave_behind`: even if a document cannot be
-        embedded again. Raises IndexMismatch if one cannot and that is not meant, KeyError if
-        nothing is being filled.
+        embedded again. Raises IndexMismatch if one cannot and that is not meant, IndexUnavailable
+        if one of the indexes is not open, KeyError if nothing is being filled.
         """
         async with self._changing:
             service = self._service
-            state, before = service.filling[collection], service.collections.get(collection)
+            state = await service.being_filled(collection)
+            before = service.collections.get(collection)
+            if before is None and not leave_behind:
+                raise IndexUnavailable(
+                    f"what was stored in the former index of collection {collection} in the "
+                    f"meantime cannot be carried over: {service.failures.get(collection)}"
+                )
             if before is not None:
                 lost = await CatchingUp(service, before, state).until_level(since)
                 if lost and not leave_behind:

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -63,6 +64,7 @@ from lookalike_serving.index.protocol import (
     Index,
     IndexFailure,
     IndexMismatch,
+    IndexUnavailable,
     Query,
     Record,
     Vector,
@@ -83,6 +85,8 @@ log = logging.getLogger("lookalike.service")
 
 _REOPENING = Backoff(base=2.0, cap=60.0)
 _REMEMBER_SECONDS = 60.0
+_OPENING_SECONDS = 120.0
+"""How long the index and the model of a changed collection may take to open."""
 _LOCK_STRIPES = 256
 _REMEMBERED_PICTURES = 64
 """Of about 700 KiB each."""
@@ -409,6 +413,18 @@ class Service:
 
     # -- other indexes and models than those that are open -----------------------------------------
 
+    async def being_filled(self, name: str) -> CollectionState:
+        """The index that is filled for a collection: a service that was just started opens it in
+        the background. Raises KeyError if there is none, IndexUnavailable if it does not open."""
+        give_up = time.monotonic() + _OPENING_SECONDS
+        while (state := self.filling.get(name)) is None:
+            if all(each.name != name for each in self.config.filling):
+                raise KeyError(name)
+            if time.monotonic() > give_up:
+                raise IndexUnavailable(f"the new index of collection {name} is not open yet")
+            await asyncio.sleep(0.1)
+        return state
+
     def answer_from(self, state: CollectionState) -> None:
         """The collection answers from this index and by this model from now on."""
         self.collections[state.name] = state
@@ -623,8 +639,8 @@ class Service:
 
     async def _remember(self) -> None:
         while True:
-            await asyncio.sleep(_REMEMBER_SECONDS)
             await self._remember_now()
+            await asyncio.sleep(_REMEMBER_SECONDS)
             await self._delete_records_of_removed()
 
     async def _remember_now(self) -> None:

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from lookalike_cli.failure import Failure
-from lookalike_cli.rendering import Rendered, render
+from lookalike_cli.rendering import Rendered, beside_former, render
 from lookalike_crds.config import HttpConfig, IngestionConfig, ServingConfig
-from lookalike_crds.image_collection import Engine
+from lookalike_crds.image_collection import Engine, ModelSpec, Provider
 from lookalike_crds.load import load_files
 from lookalike_crds.naming import index_name
+from lookalike_serving.indexes.remembered import remember
+from lookalike_serving.machine.edge_places import MANIFEST
 from lookalike_serving.machine.rundir import RunDirectory
 
 HEAD = "apiVersion: lookalike.dev/v1alpha1\nkind: ImageCollection\nmetadata: { name: shoes }\n"
@@ -244,3 +246,38 @@ def test_a_data_folder_goes_on_with_the_index_that_it_had_by_the_earlier_name(
         again = rendered(tmp_path, QDRANT)
         assert again.serving.collections[0].index.adopts == earlier
         again.write(run)
+
+
+def started_again(folder: Path, *, known: dict[str, int], made: bool = True) -> Rendered:
+    """The configuration of a server that starts with another model than the one before it."""
+    before = rendered(folder, "spec: { model: { provider: Demo } }\n")
+    run = RunDirectory.of(folder / "data")
+    run.serving_config.write_text(before.serving.model_dump_json(by_alias=True))
+    path = before.serving.collections[0].index.path
+    assert path is not None
+    if made:
+        path.mkdir(parents=True)
+        (path / MANIFEST).write_text("{}")
+    remember(run.data_dir, known)
+    timm = "spec: { model: { provider: Timm, name: resnet50.a1_in1k } }\n"
+    return beside_former(rendered(folder, timm), run)
+
+
+@pytest.mark.parametrize("counted", [None, 0, 7])
+def test_a_former_index_answers_until_its_successor_is_filled_whatever_was_counted_in_it(
+    tmp_path: Path, counted: int | None
+) -> None:
+    former = index_name("shoes", ModelSpec(provider=Provider.DEMO))
+    made = started_again(tmp_path, known={} if counted is None else {former: counted})
+    [answering], [filling] = made.serving.collections, made.serving.filling
+    assert answering.index.name == former
+    assert filling.model.provider is Provider.TIMM
+    [run] = made.ingestions
+    assert run.carry is not None
+    assert run.carry.index == former
+
+
+def test_a_former_index_that_was_never_made_is_not_waited_for(tmp_path: Path) -> None:
+    made = started_again(tmp_path, known={}, made=False)
+    assert made.serving.collections[0].model.provider is Provider.TIMM
+    assert made.serving.filling == ()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lookalike_serving.machine.files import write_atomically
+from lookalike_serving.machine.files import write_atomically, write_together
 
 
 @pytest.mark.parametrize("durable", [True, False])
@@ -28,3 +28,16 @@ def test_what_cannot_be_put_in_its_place_leaves_what_was_there(tmp_path: Path) -
     with pytest.raises(OSError, match="folder"):
         write_atomically(folder, b"content")
     assert os.listdir(tmp_path) == ["folder"]
+
+
+def test_of_several_files_none_is_replaced_if_one_cannot_be_written(tmp_path: Path) -> None:
+    first = tmp_path / "first"
+    first.write_bytes(b"old")
+    with pytest.raises(OSError, match="nowhere"):
+        write_together({first: b"new", tmp_path / "nowhere" / "second": b"new"})
+    assert first.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["first"]
+    second = tmp_path / "second"
+    write_together({first: b"new", second: b"too"})
+    assert (first.read_bytes(), second.read_bytes()) == (b"new", b"too")
+    assert sorted(os.listdir(tmp_path)) == ["first", "second"]

@@ -246,6 +246,23 @@ async def test_a_restarted_service_opens_what_is_being_filled(tmp_path: Path) ->
     await service.close()
 
 
+async def test_a_service_that_was_started_again_finishes_what_it_is_still_opening(
+    tmp_path: Path,
+) -> None:
+    later = collection(tmp_path, "shop", "shop-00000002")
+    service = await Service.start(config(tmp_path, collection(tmp_path, "shop"), filling=(later,)))
+    assert not service.filling
+    await upload(service, "kept")
+    former = service.collections.pop("shop")
+    with pytest.raises(IndexUnavailable, match="cannot be carried over"):
+        await Adoption(service).finish("shop", since="")
+    service.collections["shop"] = former
+    await Adoption(service).finish("shop", since="")
+    assert service.collections["shop"].config == later
+    assert await service.collections["shop"].index.count() == 1
+    await service.close()
+
+
 @pytest.mark.parametrize("at", ["first", "last"])
 async def test_what_fails_half_way_leaves_no_trace(
     service: Service, adoption: Adoption, tmp_path: Path, at: str

@@ -14,6 +14,7 @@ import pytest_asyncio
 from tests.support import configs
 from tests.support.configs import serving_config
 
+from lookalike_crds.backoff import Backoff
 from lookalike_crds.config import CollectionConfig, IngestionConfig, ServingConfig
 from lookalike_crds.progress import CARRIED, Counts, ItemError, Progress
 from lookalike_crds.source_kinds import VolumeSource
@@ -40,6 +41,8 @@ class Replica:
         self.filling: list[str] = []
         self.refuses: str | None = None
         self.hold: asyncio.Event | None = None
+        self.ends = 0
+        """How often it ends before it has switched."""
         self.reached = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
@@ -60,6 +63,9 @@ class Replica:
         return {"config": told.model_dump_json(by_alias=True), "filling": self.filling}
 
     async def _finish(self, collection: str, since: str, leave_behind: bool) -> dict[str, Any]:
+        if self.ends:
+            self.ends -= 1
+            raise RuntimeError("the actor died")
         self.finished.append((collection, since, leave_behind))
         self.filling = []
         return {"config": self.in_force[-1], "filling": []}
@@ -240,10 +246,10 @@ async def test_whoever_leaves_before_the_answer_calls_it_off(server: Server) -> 
 async def test_a_disk_that_takes_nothing_leaves_the_former_configuration(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(path: Path, content: bytes) -> None:
+    def full(contents: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(control, "write_atomically", full)
+    monkeypatch.setattr(control, "write_together", full)
     answer = await server.ask(server.question("more"))
     assert "No space left on device" in answer["refused"]
     assert "former configuration" in answer["refused"]
@@ -268,6 +274,39 @@ async def test_a_filled_index_answers_once_its_ingestion_has_ended(server: Serve
     assert usual.carry is None
     [former] = Formers(server.run).all().values()
     assert former.collection.index.name == "shop"
+
+
+async def test_a_replica_that_ends_before_it_has_switched_is_asked_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "_AGAIN", Backoff(base=0, cap=0))
+    server.replica.filling = ["shop"]
+    await server.ask(server.question("shop", folder="/others"))
+    leave_progress(server)
+    server.replica.ends = 3
+    ended = await ending(server, IngestionState("shop", IngestionPhase.DONE))
+    assert ended.held is None
+    assert len(server.replica.finished) == 1
+
+
+async def test_what_answers_is_recorded_once_the_disk_takes_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "_AGAIN", Backoff(base=0, cap=0))
+    server.replica.filling = ["shop"]
+    await server.ask(server.question("shop", folder="/others"))
+    leave_progress(server)
+    real, failures = control.write_atomically, [OSError(28, "No space left on device")] * 3
+
+    def full(path: Path, content: bytes) -> None:
+        if failures:
+            raise failures.pop()
+        real(path, content)
+
+    monkeypatch.setattr(control, "write_atomically", full)
+    ended = await ending(server, IngestionState("shop", IngestionPhase.DONE))
+    assert (ended.held, failures) == (None, [])
+    assert server.run.read_serving_config().filling == ()
 
 
 async def test_documents_that_cannot_be_carried_wait_for_a_person(server: Server) -> None:

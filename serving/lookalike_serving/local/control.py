@@ -34,6 +34,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lookalike_crds.backoff import Backoff
 from lookalike_crds.config import IngestionConfig, ServingConfig
 from lookalike_crds.config_changes import is_read_again
 from lookalike_crds.moments import utc_text
@@ -43,7 +44,7 @@ from lookalike_crds.switching import run_that_fills, why_held
 from lookalike_serving.local.cluster import replica
 from lookalike_serving.local.formers import Formers
 from lookalike_serving.local.ingestions import Ingestions
-from lookalike_serving.machine.files import write_atomically
+from lookalike_serving.machine.files import write_atomically, write_together
 from lookalike_serving.machine.rundir import (
     IngestionPhase,
     IngestionState,
@@ -52,6 +53,9 @@ from lookalike_serving.machine.rundir import (
 )
 
 _LONGEST_LINE = 32 << 20
+_AGAIN = Backoff(base=1.0, cap=30.0)
+_REPLICAS = 5
+"""How many may end, one after the other, before they let a filled index answer."""
 
 log = logging.getLogger("lookalike.local")
 
@@ -241,12 +245,13 @@ class Control:
                 and each.collection.name not in self._ingestions
             )
         ]
+        contents = {self._run.serving_config: str(taken["config"]).encode()}
+        for each in ingestions:
+            each = each.model_copy(update={"ray_address": self._ray_address})
+            text = each.model_dump_json(indent=2, by_alias=True)
+            contents[self._run.ingestion_config(each.collection.name)] = text.encode()
         try:
-            for each in ingestions:
-                path = self._run.ingestion_config(each.collection.name)
-                each = each.model_copy(update={"ray_address": self._ray_address})
-                write_atomically(path, each.model_dump_json(indent=2, by_alias=True).encode())
-            write_atomically(self._run.serving_config, taken["config"].encode())
+            write_together(contents)
         except OSError as failure:
             await self._replica.take.remote(before, True)
             raise Refused(
@@ -321,22 +326,54 @@ class Control:
     async def _finish(self, name: str, *, leave_behind: bool = False) -> None:
         before = self._run.read_serving_config()
         since = _since(self._run.progress_file(name))
-        taken = await self._replica.finish.remote(name, since, leave_behind)
+        taken = await self._finished(name, since, leave_behind)
         if "refused" in taken:
             raise Refused(taken["refused"])
         self._filling.discard(name)
         self._held.pop(name, None)
-        write_atomically(self._run.serving_config, taken["config"].encode())
-        self._end_filling(name)
         former = next(each for each in before.collections if each.name == name)
         new = next(each for each in before.filling if each.name == name)
-        self._formers.keep(former, new)
         log.info(
             "collection %s answers from its new index %s, with the model %s",
             name,
             new.index.name,
             described(new.made_by),
         )
+        failures = 0
+        while True:
+            try:
+                # First: a former index that is kept, but answers, is only passed over.
+                self._formers.keep(former, new)
+                write_atomically(self._run.serving_config, taken["config"].encode())
+                self._end_filling(name)
+                return
+            except OSError as failure:
+                failures += 1
+                log.error(
+                    "collection %s answers from its new index, which cannot be recorded in %s yet: "
+                    "%s",
+                    name,
+                    self._run.path,
+                    failure.strerror or failure,
+                )
+            await asyncio.sleep(_AGAIN.after(failures))
+
+    async def _finished(self, name: str, since: str, leave_behind: bool) -> Mapping[str, Any]:
+        """The replica's answer; a replica that ends before it answers is asked again, once another
+        has taken its place."""
+        for failures in range(1, _REPLICAS + 1):
+            try:
+                taken: Mapping[str, Any] = await self._replica.finish.remote(
+                    name, since, leave_behind
+                )
+                return taken
+            except Exception as failure:
+                if failures == _REPLICAS:
+                    raise
+                told = " ".join(str(failure).split())
+                log.warning("the new index of %s does not answer yet: %s", name, told)
+            await asyncio.sleep(_AGAIN.after(failures))
+        raise AssertionError
 
     def _end_filling(self, name: str) -> None:
         """The next run of the collection reads its sources as usual."""

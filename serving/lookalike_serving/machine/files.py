@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -15,21 +16,40 @@ def write_atomically(
 
     `durable`: it is on the disk when this returns. Raises OSError.
     """
-    handle, scratch = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    write_together({path: content}, mode=mode, durable=durable)
+
+
+def write_together(
+    contents: Mapping[Path, bytes], *, mode: int = 0o644, durable: bool = True
+) -> None:
+    """Replace several files, each as `write_atomically` does, in this order.
+
+    All are written before the first one is replaced, so a full disk leaves every one as it was.
+    Raises OSError.
+    """
+    written: dict[Path, str] = {}
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        os.chmod(scratch, mode)
-        os.replace(scratch, path)
+        for path, content in contents.items():
+            handle, scratch = tempfile.mkstemp(
+                dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"
+            )
+            written[path] = scratch
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            os.chmod(scratch, mode)
+        for path, scratch in written.items():
+            os.replace(scratch, path)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(scratch)
+        for scratch in written.values():
+            with contextlib.suppress(OSError):
+                os.unlink(scratch)
         raise
     if durable:
-        _sync_folder(path.parent)
+        for folder in {path.parent for path in written}:
+            _sync_folder(folder)
 
 
 def _sync_folder(folder: Path) -> None:
