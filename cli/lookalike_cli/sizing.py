@@ -11,7 +11,7 @@ import typer
 from lookalike_cli.options import Output, OutputFormat
 
 if TYPE_CHECKING:
-    from lookalike_crds.image_collection import ImageCollectionSpec
+    from lookalike_crds.image_collection import ImageCollectionSpec, ModelSpec
     from lookalike_crds.sizing import IndexSize
 
 EXAMPLES = """Examples:
@@ -57,6 +57,15 @@ def size(
         int,
         typer.Option(min=1, max=65_536, help="Numbers in a vector; `lookalike models` shows it."),
     ],
+    copies: Annotated[
+        int | None,
+        typer.Option(
+            "--copy-model-dimension",
+            min=1,
+            max=65_536,
+            help="Numbers in a vector of spec.duplicates.model, if there is one.",
+        ),
+    ] = None,
     quantization: Annotated[
         Stored, typer.Option(case_sensitive=False, help="spec.vector.quantization")
     ] = Stored.NONE,
@@ -83,12 +92,15 @@ def size(
     vector = VectorSpec(
         quantization=Quantization(quantization), on_disk=on_disk, hnsw=HnswSpec(m=m)
     )
-    found = index_size(count, dimension, vector, fields=fields, metadata_bytes=metadata_bytes)
+    found = index_size(
+        count, dimension, vector, copies=copies, fields=fields, metadata_bytes=metadata_bytes
+    )
     if output is Output.JSON:
         print_json(
             {
                 "documents": count,
                 "dimension": dimension,
+                **({} if copies is None else {"copy_model_dimension": copies}),
                 "disk_bytes": found.disk,
                 "memory_bytes": found.memory,
                 "free_disk_bytes": found.free_disk,
@@ -119,19 +131,27 @@ def _print(found: IndexSize) -> None:
 
 
 def per_million(spec: ImageCollectionSpec) -> str | None:
-    """What a million documents of a collection take; None if the dimensions of its
-    vectors are not known."""
+    """What a million documents of a collection take; None if the dimensions of its vectors, or of
+    its copy model's, are not known."""
     from lookalike_cli.printing import size as shown
     from lookalike_crds.sizing import index_size
-    from lookalike_serving.embed.catalogue import CATALOGUE
 
-    model = spec.model
-    wanted = (model.provider.value, model.name)
-    dimension = next((k.dimension for k in CATALOGUE if (k.provider, k.name) == wanted), None)
-    if dimension is None or spec.made_by.copies is not None:
+    dimension, copier = _dimension(spec.model), spec.made_by.copies
+    copies = None if copier is None else _dimension(copier)
+    if dimension is None or (copier is not None and copies is None):
         return None
-    found = index_size(_MILLION, dimension, spec.vector, fields=len(spec.fields))
+    found = index_size(_MILLION, dimension, spec.vector, copies=copies, fields=len(spec.fields))
+    dimensions = f"{dimension} dimensions"
+    if copies is not None:
+        dimensions += f", and {copies} of the copy model,"
     return (
-        f"index: a million documents of {dimension} dimensions take about {shown(found.disk)} of "
+        f"index: a million documents of {dimensions} take about {shown(found.disk)} of "
         f"disk and {shown(found.memory)} of memory (`lookalike size`)"
     )
+
+
+def _dimension(model: ModelSpec) -> int | None:
+    from lookalike_serving.embed.catalogue import CATALOGUE
+
+    wanted = (model.provider.value, model.name)
+    return next((k.dimension for k in CATALOGUE if (k.provider, k.name) == wanted), None)

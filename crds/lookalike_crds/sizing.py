@@ -67,25 +67,21 @@ def index_size(
     dimension: int,
     vector: VectorSpec,
     *,
+    copies: int | None = None,
     fields: int = 0,
     metadata_bytes: int = METADATA_BYTES,
 ) -> IndexSize:
     """The size of an index of `documents` vectors of `dimension` numbers.
 
-    `fields`: how many fields of the metadata are indexed. `metadata_bytes`: of a document's
-    metadata as compact JSON.
+    `copies`: numbers in a vector of the copy model (`spec.duplicates.model`), if there is one: each
+    document then has a second vector, with a graph of its own. `fields`: how many fields of the
+    metadata are indexed. `metadata_bytes`: of a document's metadata as compact JSON.
     """
-    vectors = documents * dimension * 4
-    quantised = documents * _quantised_bytes(vector.quantization, dimension)
-    # Every document has 2m links at the lowest level, each as many bits as the numbers need.
-    bits = max(1, math.ceil(math.log2(max(2, documents))))
-    graph = documents * math.ceil(2 * vector.hnsw.m * bits / 8)
     payload = metadata_bytes + _OWN_PAYLOAD_BYTES
     blocks = math.ceil(payload / _BLOCK_BYTES) * _BLOCK_BYTES
     parts = [
-        Part("vectors", vectors, 0 if vector.on_disk else vectors),
-        Part("quantised vectors", quantised, quantised),
-        Part("graph", graph, graph),
+        *_searched(documents, dimension, vector),
+        *([] if copies is None else _searched(documents, copies, vector, " of the copy model")),
         Part("metadata", documents * (blocks + _TRACKED_BYTES), documents * _IDS_BYTES),
         Part(
             "indexes of fields",
@@ -95,6 +91,22 @@ def index_size(
         Part("write-ahead log", _LOG_BYTES, 0),
     ]
     return IndexSize(tuple(part for part in parts if part.disk))
+
+
+def _searched(
+    documents: int, dimension: int, vector: VectorSpec, of: str = ""
+) -> tuple[Part, Part, Part]:
+    """The vectors of one model, and what they are searched by."""
+    vectors = documents * dimension * 4
+    quantised = documents * _quantised_bytes(vector.quantization, dimension)
+    # Every document has 2m links at the lowest level, each as many bits as the numbers need.
+    bits = max(1, math.ceil(math.log2(max(2, documents))))
+    graph = documents * math.ceil(2 * vector.hnsw.m * bits / 8)
+    return (
+        Part("vectors" + of, vectors, 0 if vector.on_disk else vectors),
+        Part("quantised vectors" + of, quantised, quantised),
+        Part("graph" + of, graph, graph),
+    )
 
 
 def _quantised_bytes(quantization: Quantization, dimension: int) -> int:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from lookalike_cli.app import app
-from lookalike_cli.sizing import Stored
-from lookalike_crds.image_collection import HnswSpec, Quantization, VectorSpec
+from lookalike_cli.sizing import Stored, per_million
+from lookalike_crds.image_collection import HnswSpec, ImageCollectionSpec, Quantization, VectorSpec
 from lookalike_crds.sizing import index_size
 
 vectors = st.builds(
@@ -48,6 +48,34 @@ def test_memory_holds_what_the_settings_keep_there() -> None:
     assert plain - on_disk == pytest.approx(2048, abs=1)
     assert scalar - on_disk == pytest.approx(516, abs=1)
     assert binary - on_disk == pytest.approx(64, abs=1)
+
+
+def test_a_copy_model_adds_a_vector_and_a_graph_of_its_own() -> None:
+    vector = VectorSpec(quantization=Quantization.SCALAR, on_disk=True)
+    alone, both = (index_size(10**6, 512, vector, copies=copies) for copies in (None, 256))
+    parts = {part.name: part for part in both.parts}
+    assert set(both.parts) > set(alone.parts)
+    assert parts["graph of the copy model"].disk == parts["graph"].disk
+    assert parts["vectors of the copy model"].disk * 2 == parts["vectors"].disk
+    more = both.memory - alone.memory
+    assert more == parts["graph"].memory + parts["quantised vectors of the copy model"].memory
+    ran = CliRunner().invoke(
+        app,
+        "size --documents 1M --dimension 512 --copy-model-dimension 256 --output json".split(),
+    )
+    assert (
+        json.loads(ran.output)["disk_bytes"]
+        == index_size(10**6, 512, VectorSpec(), copies=256).disk
+    )
+    sscd = {"provider": "TorchScript", "name": "sscd_disc_mixup", "weights": "./sscd.pt"}
+    spec = ImageCollectionSpec.model_validate(
+        {"model": {"provider": "Demo"}, "duplicates": {"model": sscd}}
+    )
+    assert "128 dimensions, and 512 of the copy model, take" in str(per_million(spec))
+    spec = ImageCollectionSpec.model_validate(
+        {"model": {"provider": "Demo"}, "duplicates": {"model": {**sscd, "name": "own"}}}
+    )
+    assert per_million(spec) is None
 
 
 def test_the_command_has_the_defaults_and_kinds_of_the_resource() -> None:

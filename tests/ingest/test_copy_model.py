@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from PIL import Image
 from tests.duplicates.pictures import photograph
 from tests.ingest.conftest import Place
@@ -14,6 +17,8 @@ from tests.support.pictures import encoded
 from lookalike_crds.config import CollectionConfig, IndexConfig
 from lookalike_crds.image_collection import DuplicatesSpec, Engine, ModelSpec, OnIngest, Provider
 from lookalike_crds.progress import CARRIED
+from lookalike_serving.embed.load import load_embedder
+from lookalike_serving.embed.protocol import Embedder
 
 
 def by_copy_model(place: Place, **changes: object) -> CollectionConfig:
@@ -55,7 +60,17 @@ def test_an_index_for_a_copy_model_that_is_added_takes_every_document_over(place
     assert copies(asked(place, "rocket.jpg")) == ["up"]
 
 
-def test_a_run_makes_an_index_on_a_qdrant_server_for_both_models(place: Place) -> None:
+def test_a_run_makes_an_index_on_a_qdrant_server_for_both_models(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which loads each of them once."""
+    loads: list[str] = []
+
+    def noted(model: ModelSpec, *asked: Any, **more: Any) -> Embedder:
+        loads.append(model.provider.value)
+        return load_embedder(model, *asked, **more)
+
+    monkeypatch.setattr("lookalike_serving.ingest.models.load_embedder", noted)
     with running() as server:
         at = {"engine": Engine.QDRANT, "url": server.url, "grpc_port": server.grpc_port}
         place.collection = by_copy_model(
@@ -63,6 +78,7 @@ def test_a_run_makes_an_index_on_a_qdrant_server_for_both_models(place: Place) -
         )
         put(place, "coffee.png")
         assert place.ingest().sources["disk"].new == 1
+        assert sorted(loads) == ["Demo", "Plugin"]
         put(place, "rocket.jpg")
         counts = place.ingest().sources["disk"]
         assert (counts.new, counts.unchanged) == (1, 1)

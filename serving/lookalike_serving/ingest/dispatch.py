@@ -8,8 +8,8 @@ from lookalike_crds.config import IngestionConfig
 from lookalike_crds.failures import TOO_MANY_FAILURES
 from lookalike_crds.image_collection import IngestionRuntime
 from lookalike_serving.documents.ids import point_id
-from lookalike_serving.embed.protocol import Embedder
 from lookalike_serving.ingest.accounts import Accounts
+from lookalike_serving.ingest.models import Loaded
 from lookalike_serving.ingest.on_ray.pipeline import Pipeline
 from lookalike_serving.ingest.on_ray.workers import Workers
 from lookalike_serving.ingest.pool import LocalPool, Pool
@@ -41,7 +41,7 @@ class Dispatch:
         config: IngestionConfig,
         progress: ProgressWriter,
         accounts: Accounts,
-        embedder: Embedder | None,
+        ready: Loaded,
         *,
         alone: bool,
         pool: Pool | None = None,
@@ -49,7 +49,7 @@ class Dispatch:
         self._accounts = accounts
         self._config = config
         self._progress = progress
-        self._embedder = embedder
+        self._ready = ready
         self._alone = alone
         self._apart = config.ingestion.runtime is IngestionRuntime.RAY and not alone
         self._waiting: list[Task] = []
@@ -62,7 +62,7 @@ class Dispatch:
         if self._pool is None and self._apart:
             self._pool = Pipeline(self._config)
         if self._pool is None and self._alone and len(self._waiting) >= CHUNK:
-            self._pool = LocalPool(self._config, self._embedder)
+            self._pool = LocalPool(self._config, self._ready)
         if self._pool is None and len(self._waiting) > SMALL_RUN:
             self._pool = Workers(self._config)
         while self._pool is not None and len(self._waiting) >= CHUNK:
@@ -71,7 +71,7 @@ class Dispatch:
     async def finish(self) -> None:
         """Hand out what is left and wait for all of it."""
         if self._pool is None and self._waiting:
-            self._pool = LocalPool(self._config, self._embedder)
+            self._pool = LocalPool(self._config, self._ready)
         while self._waiting:
             await self._send()
         await self._wait(all_=True)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from lookalike_crds.config import IngestionConfig
 from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder
+
+
+class Loaded(NamedTuple):
+    """The models that are loaded already; None: it is loaded when it is needed."""
+
+    own: Embedder | None = None
+    copier: Embedder | None = None
+
+
+NONE_LOADED = Loaded()
 
 
 def loaded(config: IngestionConfig, model: ModelSpec, threads: int | None = None) -> Embedder:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from lookalike_crds.config import IngestionConfig
-from lookalike_serving.embed.protocol import Embedder
+from lookalike_serving.ingest.models import Loaded
 from lookalike_serving.ingest.work import Outcome, Task
 from lookalike_serving.ingest.worker import Worker
 
@@ -30,14 +30,14 @@ class Pool(Protocol):
 class LocalPool:
     """One worker in this process, with all its cores: no start-up but the model's.
 
-    `embedder`: the model, where it is loaded already.
+    `ready`: the models that are loaded already.
     """
 
     capacity = 2
 
-    def __init__(self, config: IngestionConfig, embedder: Embedder | None = None) -> None:
+    def __init__(self, config: IngestionConfig, ready: Loaded) -> None:
         self._config = config
-        self._embedder = embedder
+        self._ready = ready
         self._worker: Worker | None = None
         self._starting = asyncio.Lock()
 
@@ -45,7 +45,7 @@ class LocalPool:
         async with self._starting:
             if self._worker is None:
                 self._worker = await asyncio.to_thread(
-                    Worker, self._config, threads=None, embedder=self._embedder
+                    Worker, self._config, threads=None, ready=self._ready
                 )
         return await self._worker.process(tasks)
 

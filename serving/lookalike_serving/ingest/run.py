@@ -48,6 +48,7 @@ from lookalike_serving.ingest.dispatch import DELETED, Dispatch
 from lookalike_serving.ingest.gate import Gate
 from lookalike_serving.ingest.ids import held, prefixed, taken
 from lookalike_serving.ingest.ledger import Ledger
+from lookalike_serving.ingest.models import Loaded
 from lookalike_serving.ingest.one_behind import OneBehind
 from lookalike_serving.ingest.partition import WHOLE, Partition
 from lookalike_serving.ingest.progress import ProgressWriter
@@ -114,7 +115,7 @@ async def run(
     fetcher = ImageFetcher(config.fetch)
     progress.enter(RunState.LISTING)
     with tempfile.TemporaryDirectory(dir=scratch_home) as folder:
-        store, embedder = await _driver_store(config)
+        store, ready = await _driver_store(config)
         async with contextlib.AsyncExitStack() as ending:
             ending.push_async_callback(fetcher.close)
             ending.push_async_callback(store.close)
@@ -132,7 +133,7 @@ async def run(
                     only_failed=only_failed,
                 )
             )
-            workers = Dispatch(config, progress, accounts, embedder, alone=partition is not None)
+            workers = Dispatch(config, progress, accounts, ready, alone=partition is not None)
             ending.push_async_callback(workers.close)
             if shared is not None:
                 ending.push_async_callback(shared.close)
@@ -143,7 +144,7 @@ async def run(
                 ending.push_async_callback(images.close)
                 parts = partition or WHOLE
                 former = Carrying(before, store, parts, progress, accounts, workers)
-                gate = gate_of(config, before, store, images, fetcher, embedder)
+                gate = gate_of(config, before, store, images, fetcher, ready.own)
             one = Run(
                 config,
                 progress,
@@ -165,20 +166,21 @@ async def run(
             return state
 
 
-async def _driver_store(config: IngestionConfig) -> tuple[PointStore, Embedder | None]:
-    """The index, and the model if it had to be loaded to make the index."""
+async def _driver_store(config: IngestionConfig) -> tuple[PointStore, Loaded]:
+    """The index, and the models if they had to be loaded to make the index."""
     if config.collection.index.engine is Engine.EDGE:
-        return open_remote(config), None
+        return open_remote(config), Loaded()
     try:
-        return await open_made_store(config), None
+        return await open_made_store(config), Loaded()
     except IndexMismatch:
         pass  # it is to be made, or the model tells more precisely what is wrong
     collection = config.collection
-    embedder = await asyncio.to_thread(models.loaded, config, collection.model)
-    copies = None
+    own = await asyncio.to_thread(models.loaded, config, collection.model)
+    copier = None
     if collection.copy_model is not None:
-        copies = (await asyncio.to_thread(models.loaded, config, collection.copy_model)).info
-    return await open_store(config, embedder.info, copies), embedder
+        copier = await asyncio.to_thread(models.loaded, config, collection.copy_model)
+    store = await open_store(config, own.info, None if copier is None else copier.info)
+    return store, Loaded(own, copier)
 
 
 def gate_of(

@@ -29,7 +29,7 @@ from lookalike_serving.documents.layout import Origin, payload, split
 from lookalike_serving.documents.metadata import MetadataChecker
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.execution.background import Tuning
-from lookalike_serving.embed.protocol import Embedder, ModelError
+from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.embed.results import ImageFacts
 from lookalike_serving.images import Code, ImageError, ImageFetcher, ImageFile, exif
 from lookalike_serving.images.decode import general
@@ -47,6 +47,7 @@ from lookalike_serving.index.protocol import (
 )
 from lookalike_serving.index.remote import RemoteIndex
 from lookalike_serving.ingest import models
+from lookalike_serving.ingest.models import NONE_LOADED, Loaded
 from lookalike_serving.ingest.pictured import with_exif
 from lookalike_serving.ingest.rejections import caution_of, note_rejection
 from lookalike_serving.ingest.sources import Caution, Labels
@@ -136,10 +137,10 @@ class Worker:
         config: IngestionConfig,
         *,
         threads: int | None,
-        embedder: Embedder | None = None,
+        ready: Loaded = NONE_LOADED,
         within: Within | None = None,
     ) -> None:
-        """Loads the model if it is not given: seconds. `threads`: the model's CPU threads.
+        """Loads the models that are not `ready`: seconds. `threads`: each model's CPU threads.
 
         `within`: works in a service. Raises ModelError.
         """
@@ -161,7 +162,7 @@ class Worker:
         if within is not None:
             self._embedder, self._store, self._books, _, self._copier = within
         else:
-            own = embedder or models.loaded(config, config.collection.model, threads)
+            own = ready.own or models.loaded(config, config.collection.model, threads)
             self._embedder = models.batched(config, own, threads)
             self._tuning = Tuning(
                 self._embedder,
@@ -173,7 +174,7 @@ class Worker:
             self._tuning.start(after=_TUNING_AFTER)
             self._copier = None
             if (copies := config.collection.copy_model) is not None:
-                copier = models.loaded(config, copies, threads)
+                copier = ready.copier or models.loaded(config, copies, threads)
                 self._copier = models.batched(config, copier, threads)
         self._config = config
         self._fetching, self._writing = Stopwatch(), Stopwatch()

@@ -19,6 +19,7 @@ from lookalike_serving.index.filters.tree import And, Filter
 from lookalike_serving.index.protocol import PointStore
 from lookalike_serving.ingest.accounts import Accounts
 from lookalike_serving.ingest.dispatch import Dispatch
+from lookalike_serving.ingest.models import NONE_LOADED
 from lookalike_serving.ingest.partition import WHOLE
 from lookalike_serving.ingest.pool import Pool
 from lookalike_serving.ingest.progress import ProgressWriter
@@ -49,7 +50,7 @@ async def bring_keys(
     """
     counts = progress.counts(spec.name)
     before = (counts.new, counts.updated, counts.deleted)
-    workers = Dispatch(config, progress, accounts, None, alone=True, pool=pool)
+    workers = Dispatch(config, progress, accounts, NONE_LOADED, alone=True, pool=pool)
     run = SomeKeys(
         config,
         progress,

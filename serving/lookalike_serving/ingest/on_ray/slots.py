@@ -9,6 +9,7 @@ from typing import Any
 
 from lookalike_crds.config import IngestionConfig
 from lookalike_crds.failures import WORKER_DIED
+from lookalike_serving.ingest.models import Loaded
 from lookalike_serving.ingest.on_ray.joining import RayUnavailable
 from lookalike_serving.ingest.work import Failure, Outcome, Task
 from lookalike_serving.ingest.worker import Worker
@@ -169,5 +170,5 @@ class WorkerActor:
 
             embedder = RemoteEmbedder(self._embedders, await self._embedders.model.remote())
         return await asyncio.to_thread(
-            Worker, self._config, threads=self._threads, embedder=embedder
+            Worker, self._config, threads=self._threads, ready=Loaded(embedder)
         )
