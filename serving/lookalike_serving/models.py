@@ -13,6 +13,7 @@ from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.execution.background import Tuning
 from lookalike_serving.embed.load import load_embedder
+from lookalike_serving.embed.room import check_room
 from lookalike_serving.together import to_its_end
 
 _TUNING_AFTER = 30.0
@@ -46,6 +47,9 @@ class Models:
         return embedder
 
     async def _load(self, model: ModelSpec) -> BatchedEmbedder:
+        if not self._random_weights:
+            beside = bool(self.loaded)
+            await asyncio.to_thread(check_room, model, self._weights, beside=beside)
         loaded = await asyncio.to_thread(
             load_embedder,
             model,

@@ -214,7 +214,8 @@ class Service:
         self._following: asyncio.Task[None] | None = None
         self._remembering: asyncio.Task[None] | None = None
         self.not_switched: dict[str, str] = {}
-        """Collections that answer as before, since what is to answer cannot be opened, and why."""
+        """Collections that answer as before, since what is to answer, or to be filled, cannot be
+        opened, and why."""
         self.closing = Closing()
         """Indexes and models that nothing uses any more."""
         self._opening: asyncio.Task[None] | None = None
@@ -446,8 +447,9 @@ class Service:
             filled = self.filling.get(wanted.name)
             if filled is not None and _is_same(filled.config, wanted):
                 self._switch(replace(filled, config=wanted))
-        superseded = {c.name for c in self.config.collections if self._is_superseded(c)}
-        for name in self.not_switched.keys() - superseded:
+        waiting = {c.name for c in self.config.collections if self._is_superseded(c)}
+        waiting |= {each.name for each in self.config.filling if each.name not in self.filling}
+        for name in self.not_switched.keys() - waiting:
             del self.not_switched[name]
         self._changed.set()
         if (self._indexes_differ() or self.config.removed) and (
@@ -547,10 +549,15 @@ class Service:
             await self.closing.until_free([wanted.index.path])
             opened = await self.open(wanted, leave_behind=True)
         except (ModelError, IndexFailure, OSError) as failure:
-            log.error("the new index of %s is not open: %s", wanted.name, failure)
+            if wanted in self.config.filling:  # else it has changed in the meantime
+                told = f"the index that is to be filled cannot be opened: {failure}"
+                if self.not_switched.get(wanted.name) != told:
+                    log.error("collection %s: %s", wanted.name, told)
+                self.not_switched[wanted.name] = told
             return
         if wanted in self.config.filling and wanted.name not in self.filling:
             self.filling[wanted.name] = opened
+            self.not_switched.pop(wanted.name, None)
         else:  # it has changed in the meantime
             self.leave(opened)
 

@@ -13,6 +13,7 @@ from changing import ID, collection, config, loaded, store
 from lookalike_crds.config import CollectionConfig, ServingConfig, heavy_of, light_of
 from lookalike_crds.image_collection import ModelSpec, Precision, Provider
 from lookalike_serving import models
+from lookalike_serving.embed import room
 from lookalike_serving.following import as_of
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.service import Service
@@ -144,6 +145,20 @@ async def test_what_cannot_be_opened_leaves_the_former_index_to_answer_and_is_to
     told(service, config(tmp_path, first(tmp_path)))
     assert not service.not_switched
     assert service.collections["shop"] is former
+
+
+async def test_an_index_that_cannot_be_filled_for_want_of_memory_is_told(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "free_memory", lambda: 1_000_000)
+    monkeypatch.setattr(room, "weights_bytes", lambda model, cache_dir: 2_000_000)
+    told(service, config(tmp_path, first(tmp_path), filling=(second(tmp_path, OTHER),)))
+    await until(lambda: service.not_switched)
+    assert "and 1 MB are free beside the models that are loaded" in service.not_switched["shop"]
+    await service.canary("shop")
+    monkeypatch.undo()
+    told(service, config(tmp_path, first(tmp_path)))
+    assert not service.not_switched
 
 
 async def test_the_same_model_in_other_settings_answers_over_the_same_index(

@@ -9,6 +9,7 @@ from lookalike_crds.image_collection import ModelSpec
 from lookalike_serving.embed.batching import BatchedEmbedder
 from lookalike_serving.embed.load import load_embedder
 from lookalike_serving.embed.protocol import Embedder
+from lookalike_serving.embed.room import check_room
 
 
 class Loaded(NamedTuple):
@@ -23,9 +24,12 @@ NONE_LOADED = Loaded()
 
 def loaded(config: IngestionConfig, model: ModelSpec, threads: int | None = None) -> Embedder:
     """Raises ModelError. It takes seconds, or minutes if weights have to be fetched."""
+    weights = config.data_dir / "weights"
+    if not config.random_weights_for_benchmarks:
+        check_room(model, weights, beside=False)
     return load_embedder(
         model,
-        config.data_dir / "weights",
+        weights,
         random_weights_for_benchmarks=config.random_weights_for_benchmarks,
         threads=threads,
     )
