@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -86,3 +86,30 @@ class Condition(Status):
     message: str = Field(
         max_length=32768, description="What was observed, and what to do about it."
     )
+
+
+def without_defaults(value: BaseModel) -> dict[str, Any]:
+    """As JSON, without what is at its default: an older image does not know every field.
+
+    What tells the types of a union apart stays.
+    """
+    document: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    _tell_types(value, document)
+    return document
+
+
+def _tell_types(value: Any, document: Any) -> None:
+    """Add `type` of every stage to what is written of it."""
+    if isinstance(value, BaseModel) and isinstance(document, dict):
+        if isinstance(kind := getattr(value, "type", None), str) and _is_constant(value, "type"):
+            document["type"] = kind
+        for name, field in type(value).model_fields.items():
+            written = document.get(field.serialization_alias or field.alias or name)
+            _tell_types(getattr(value, name), written)
+    elif isinstance(value, list | tuple) and isinstance(document, list):
+        for one, other in zip(value, document, strict=True):
+            _tell_types(one, other)
+
+
+def _is_constant(value: BaseModel, name: str) -> bool:
+    return get_origin(type(value).model_fields[name].annotation) is Literal

@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from lookalike_crds.base import without_defaults
 from lookalike_crds.buckets import Bucket
 from lookalike_crds.hosts import is_loopback
 from lookalike_crds.image_collection import (
@@ -258,10 +259,7 @@ class LightConfig(Config):
 
     def as_json(self) -> dict[str, Any]:
         """As Ray Serve's `user_config` carries it."""
-        # Left out where they say nothing: a change of them is rare.
-        rare = ("answering", "filling", "removed")
-        silent = {name for name in rare if not getattr(self, name)}
-        return self.model_dump(mode="json", by_alias=True, exclude=silent)
+        return without_defaults(self)
 
 
 def light_of(config: ServingConfig) -> LightConfig:

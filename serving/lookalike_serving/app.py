@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from prometheus_client import start_http_server
+from pydantic import ValidationError
 from ray import serve
 
 from lookalike_crds.config import LightConfig, ServingConfig
+from lookalike_crds.config_file import what_is_wrong
 from lookalike_crds.image_collection import Engine
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_serving.answering import Health
@@ -111,9 +113,14 @@ class Retriever:
             if not self._configured:
                 await self._service.open_told()
         except ValueError as failure:
+            told = (
+                what_is_wrong(failure)
+                if isinstance(failure, ValidationError)
+                else " ".join(str(failure).split())
+            )
             if not self._configured:
-                raise
-            log.error("the changed user_config is ignored: %s", " ".join(str(failure).split()))
+                raise ValueError(f"user_config: {told}") from None
+            log.error("the changed user_config is ignored: %s", told)
         self._configured = True
 
     async def take(self, config: str, leave_behind: bool) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from typing import Protocol
 from pydantic import ValidationError
 
 from lookalike_crds.config import LightConfig, ServingConfig, heavy_digest, light_of, with_light
+from lookalike_crds.config_file import what_is_wrong
 
 log = logging.getLogger("lookalike.config")
 
@@ -72,6 +73,5 @@ def _take(content: bytes, service: Follower) -> None:
 
 def _in_one_line(failure: OSError | ValueError) -> str:
     if isinstance(failure, ValidationError):
-        first = failure.errors()[0]
-        return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        return what_is_wrong(failure)
     return " ".join(str(failure).split())

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from lookalike_crds.config import LightConfig, ServingConfig, with_light
+from lookalike_crds.config_file import what_is_wrong
 from lookalike_serving.service import refuse_open_doors
 
 if TYPE_CHECKING:
@@ -54,9 +55,7 @@ def config_of(args: Mapping[str, Any]) -> ServingConfig:
     try:
         config = ServingConfig.model_validate(args["config"])
     except ValidationError as failure:
-        wrong = failure.errors()[0]
-        where = ".".join(str(part) for part in ("config", *wrong["loc"]))
-        raise ValueError(f"{_ARGS}: {where}: {wrong['msg']}") from None
+        raise ValueError(f"{_ARGS}: config.{what_is_wrong(failure)}") from None
     port = args.get("metrics_port")
     if port is not None and not (isinstance(port, int) and 1 <= port <= 65535):
         raise ValueError(f"{_ARGS}: metrics_port: {port!r} is no port: write one from 1 to 65535")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lookalike_crds.config import IngestionConfig, ServingConfig
+from lookalike_crds.config_file import text_of
 from lookalike_operator.plan.model import Manifest
 from lookalike_operator.plan.names import (
     Component,
@@ -21,7 +22,7 @@ def serving(owner: Owner, config: ServingConfig) -> Manifest:
         owner,
         serving_config_map(owner.name),
         Component.SERVING,
-        {SERVING_FILE: rendered(config)},
+        {SERVING_FILE: text_of(config)},
     )
 
 
@@ -31,13 +32,8 @@ def ingestion(owner: Owner, configs: Mapping[str, IngestionConfig]) -> Manifest:
         owner,
         ingestion_config_map(owner.name),
         Component.INGESTION,
-        {name: rendered(config) for name, config in sorted(configs.items())},
+        {name: text_of(config) for name, config in sorted(configs.items())},
     )
-
-
-def rendered(config: ServingConfig | IngestionConfig) -> str:
-    """Readable, and the same bytes for the same config."""
-    return config.model_dump_json(indent=2, by_alias=True) + "\n"
 
 
 def _config_map(owner: Owner, name: str, component: Component, data: Mapping[str, str]) -> Manifest:

@@ -11,6 +11,7 @@ from typing import Any
 
 from lookalike_crds.image_collection import GPU
 from lookalike_crds.quantities import amount
+from lookalike_crds.sources import SourceSpec
 from lookalike_operator.plan import places
 from lookalike_operator.plan.changes import Change, Changes
 from lookalike_operator.plan.compare import Difference, differences
@@ -94,9 +95,12 @@ def _sources(config_map: Manifest) -> dict[str, Any]:
     """Name -> source, of the run that reads all of them. When they are read is another matter."""
     try:
         config = json.loads((config_map.get("data") or {})[places.INGESTION_FILE])
-        return {each["name"]: {**each, "schedule": None} for each in config["sources"]}
+        sources = [SourceSpec.model_validate(each) for each in config["sources"]]
     except (KeyError, ValueError, TypeError):
         return {}
+    # With the defaults, which other versions of the operator may have written.
+    told = [each.model_dump(mode="json", by_alias=True) for each in sources]
+    return {each["name"]: {**each, "schedule": None} for each in told}
 
 
 def _digest(manifest: Manifest) -> str | None:

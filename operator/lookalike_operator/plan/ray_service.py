@@ -12,6 +12,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from lookalike_crds.base import without_defaults
 from lookalike_crds.config import ServingConfig, heavy_digest, heavy_of, light_of
 from lookalike_crds.ray_environment import RAY_SERVE_ENVIRONMENT
 from lookalike_crds.retriever import RetrieverSpec
@@ -112,7 +113,7 @@ def serve_config(spec: RetrieverSpec, config: ServingConfig, *, replicas: int, i
         "user_config": light_of(config).as_json(),
         "ray_actor_options": _actor(spec),
     }
-    heavy = heavy_of(config).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    heavy = without_defaults(heavy_of(config))
     document = {
         "proxy_location": "EveryNode",
         "http_options": {"host": "0.0.0.0", "port": places.PORT},

@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pydantic import ValidationError
 
 from lookalike_crds.config import IngestionConfig
+from lookalike_crds.config_file import what_is_wrong
 from lookalike_crds.failures import (
     INGESTION_BUSY,
     INTERNAL,
@@ -74,9 +75,7 @@ def main() -> RunExit:
     except OSError as error:
         return _fail(INVALID_CONFIG, f"{path} cannot be read: {error.strerror or error}", result)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        told = f"{path} is not an ingestion config: {where}: {first['msg']}"
+        told = f"{path} is not an ingestion config: {what_is_wrong(error)}"
         return _fail(INVALID_CONFIG, told, result)
     if arguments.ray_address:
         config = config.model_copy(update={"ray_address": arguments.ray_address})

@@ -16,6 +16,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from lookalike_crds.config import ServingConfig
+from lookalike_crds.config_file import what_is_wrong
 from lookalike_serving.local.cluster import CannotStart
 from lookalike_serving.local.init import become_child_of_init
 from lookalike_serving.local.server import IN_A_CONTAINER, ON_ONE_MACHINE, Parent, Server, cause_of
@@ -51,9 +52,7 @@ def main() -> int:
         print(f"{arguments.config} cannot be read: {failure.strerror or failure}", file=sys.stderr)
         return 2
     except ValidationError as failure:
-        first = failure.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        print(f"{arguments.config} is wrong: {where}: {first['msg']}", file=sys.stderr)
+        print(f"{arguments.config} is wrong: {what_is_wrong(failure)}", file=sys.stderr)
         return 2
     parent = None
     if arguments.parent is not None and arguments.parent_pipe is not None:

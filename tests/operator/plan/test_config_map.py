@@ -8,6 +8,7 @@ from tests.operator.plan.known import EDGE, PHOTOS, QDRANT, VIT, collection, fac
 from tests.operator.plan.moments import on_server
 
 from lookalike_crds.config import IngestionConfig, ServingConfig
+from lookalike_crds.config_file import text_of
 from lookalike_operator.plan import config_map
 from lookalike_operator.plan.collection import plan_collection
 from lookalike_operator.plan.names import Owner
@@ -21,7 +22,7 @@ def _serving() -> ServingConfig:
 
 def test_what_is_rendered_is_read_back_as_the_same_configuration() -> None:
     config = _serving()
-    text = config_map.rendered(config)
+    text = text_of(config)
     assert ServingConfig.model_validate_json(text) == config
     assert text.endswith("}\n"), "a last line without an end is a difference in every editor"
 
