@@ -22,16 +22,20 @@ DNS_SERVICE = "10.96.0.10"
 _NAME = "lookalike-e2e"
 _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 _RESULTS = Path("/var/lib/cni/results")
+_STRAY = "CNI-STRAY"
+"""The chain that holds back what is meant for a Service and reached none of its pods."""
 _CHAINS = re.compile(r"KUBE-|CNI-")
 
 
-def up(cni: Path) -> None:
-    """Set up the address and the pod network's configuration."""
+def up(cni: Path, services: str) -> None:
+    """Set up the address and the pod network's configuration. `services`: the addresses of
+    Services, as a CIDR."""
     cni.mkdir(parents=True, exist_ok=True)
     before = cni.parent / "ip_forward"
     if not before.exists():
         before.write_text(_FORWARD.read_text())
     _FORWARD.write_text("1")
+    _hold_back(services)
     _ip("addr", "replace", f"{NODE}/32", "dev", "lo")
     pair = {
         "type": "ptp",
@@ -46,6 +50,21 @@ def up(cni: Path) -> None:
     plugins = [pair, {"type": "portmap", "capabilities": {"portMappings": True}}]
     document = {"cniVersion": "0.4.0", "name": _NAME, "plugins": plugins}
     (cni / "10-pods.conflist").write_text(json.dumps(document, indent=2))
+
+
+def _hold_back(services: str) -> None:
+    """Refuse connections to Services that have no pods, or that kube-proxy has not heard of yet.
+
+    They would leave through the machine's gateway, and whatever is there would answer them.
+    """
+    rules = [f"-A {chain} -j {_STRAY}" for chain in ("OUTPUT", "FORWARD")]
+    if set(rules) <= set(_saved("iptables", "filter")):
+        return
+    refused = f"-A {_STRAY} -d {services} -j REJECT"
+    script = "\n".join(["*filter", f":{_STRAY} - [0:0]", refused, *rules, "COMMIT\n"])
+    subprocess.run(
+        ["iptables-restore", "--noflush"], input=script, text=True, capture_output=True, check=True
+    )
 
 
 def down(cni: Path) -> None:

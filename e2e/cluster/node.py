@@ -106,7 +106,7 @@ class Node:
         return all(self.processes.alive(name) for name in _HEART)
 
     def _start(self) -> None:
-        network.up(self._cni)
+        network.up(self._cni, control_plane.SERVICES)
         pods.make_control_group()
         self.containerd.start(self._cni)
         self._load(images.pause())

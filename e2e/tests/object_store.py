@@ -45,7 +45,12 @@ def start_object_store(stage: Stage) -> ObjectStore:
         "command": ["python", "-m", "moto.server", "--host", "0.0.0.0", "--port", str(_PORT)],
         "env": environment.environment(),
         "volumeMounts": environment.volume_mounts(),
-        "readinessProbe": {"httpGet": {"path": "/moto-api/", "port": _PORT}, "periodSeconds": 1},
+        "readinessProbe": {
+            "httpGet": {"path": "/moto-api/", "port": _PORT},
+            "periodSeconds": 1,
+            # On a busy machine it is slow, which does not take it out of its Service.
+            "timeoutSeconds": 20,
+        },
     }
     pod = restricted.pod(
         NAME,

@@ -19,16 +19,22 @@ from lookalike_crds.failures import (
     BUCKET_CREDENTIALS_EXPIRED,
     BUCKET_CREDENTIALS_REFUSED,
     BUCKET_NOT_FOUND,
+    BUCKET_UNREACHABLE,
     FailureKind,
 )
 from lookalike_serving.images.buckets import BucketError, LabelKinds, open_store
+from lookalike_serving.images.errors import Code, ImageError
 
 
 class Refusing(BaseHTTPRequestHandler):
     answer: tuple[int, str] = (403, "")
+    listing: str | None = None
+    """What a listing of S3 is answered with, if otherwise."""
 
     def do_GET(self) -> None:
         status, body = self.answer
+        if self.listing is not None and "list-type=2" in self.path:
+            status, body = 200, self.listing
         self.send_response(status)
         self.send_header("Content-Length", str(len(body.encode())))
         self.end_headers()
@@ -166,6 +172,46 @@ async def test_each_refusal_is_one_line_that_says_what_to_do(
     assert remedy in str(refused.value)
     assert str(refused.value).startswith(str(where))
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+@pytest.mark.parametrize("body", ["", "404 page not found", "<html><h1>Not Found</h1></html>"])
+async def test_what_is_not_there_in_the_words_of_a_stranger_may_be_there(
+    refusing: str, tmp_path: Path, scheme: str, body: str
+) -> None:
+    """Of a proxy, or of whoever has the service's address while that is away."""
+    Refusing.answer = (404, body)
+    store = open_store(photos(scheme, refusing, tmp_path))
+    for asked in (store.read("a.jpg", 1000), store.size("a.jpg"), store.look("a.jpg")):
+        with pytest.raises(BucketError, match="check the endpoint") as refused:
+            await asked
+        assert refused.value.failure_kind is BUCKET_UNREACHABLE
+        assert "html" not in str(refused.value)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+async def test_an_object_is_missing_if_its_listing_says_so(
+    refusing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+) -> None:
+    contents = (
+        "<Contents><Key>a.jpg</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        '<ETag>"1"</ETag><Size>3</Size></Contents>'
+    )
+    Refusing.answer = (404, "")
+    monkeypatch.setattr(
+        Refusing, "listing", f"<ListBucketResult>{contents if listed else ''}</ListBucketResult>"
+    )
+    store = open_store(photos("s3", refusing, tmp_path))
+    found = await store.look("a.jpg")
+    assert (None if found is None else found.key) == ("a.jpg" if listed else None)
+    if listed:
+        with pytest.raises(BucketError, match="is listed, and yet") as refused:
+            await store.read("a.jpg", 1000)
+        assert refused.value.failure_kind is BUCKET_UNREACHABLE
+    else:
+        with pytest.raises(ImageError, match="there is no object s3://photos") as missing:
+            await store.read("a.jpg", 1000)
+        assert missing.value.code is Code.NOT_FOUND
 
 
 @pytest.mark.parametrize(

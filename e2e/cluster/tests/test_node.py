@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,22 @@ def test_a_service_is_reached_from_another_pod_from_its_own_and_from_the_host(
     until(lambda: "asked itself" in api.text(itself), "answer from itself", pods.SECONDS)
     with urllib.request.urlopen(f"http://{address}/", timeout=60) as answer:
         assert answer.status == 200
+
+
+def test_a_service_without_pods_refuses_connections(
+    session_node: SessionNode, namespace: str
+) -> None:
+    """Nobody else's answer comes from its address."""
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "empty", "namespace": namespace},
+        "spec": {"selector": {"app": "none"}, "ports": [{"port": 80}]},
+    }
+    found = session_node.api.apply(service)
+    for address in (found["spec"]["clusterIP"], "10.96.99.99"):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((address, 80), timeout=10)
 
 
 def test_up_twice_restarts_nothing(session_node: SessionNode) -> None:

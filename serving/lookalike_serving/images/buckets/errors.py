@@ -116,7 +116,10 @@ def bucket_error(
 ) -> BucketError:
     """What to tell of an answer. `anonymous`: no credentials were found. `region`: the bucket's
     own, if the service told it. `kind`: if it is known otherwise than from the answer."""
-    kind = kind or _BY_CODE.get(code or "") or _BY_STATUS.get(status or 0, BUCKET_UNREACHABLE)
+    kind = kind or _BY_CODE.get(code or "")
+    if kind is None and not (status == 404 and is_wordless(code)):
+        kind = _BY_STATUS.get(status or 0)
+    kind = kind or BUCKET_UNREACHABLE
     if kind is BUCKET_CREDENTIALS_REFUSED and any(each in said for each in _EXPIRED_SAS):
         kind = BUCKET_CREDENTIALS_EXPIRED
     anonymous = anonymous or (bucket.credentials is None and code in _UNSIGNED)
@@ -204,8 +207,11 @@ def _region(bucket: Bucket, region: str | None) -> str:
 
 
 def _unreachable(bucket: Bucket, _: str | None) -> str:
-    at = bucket.endpoint or "the cloud provider's service"
-    return f"cannot be reached at {at}: check the endpoint and the network, and try again"
+    return f"cannot be reached at {_at(bucket)}: check the endpoint and the network, and try again"
+
+
+def _at(bucket: Bucket) -> str:
+    return bucket.endpoint or "the cloud provider's service"
 
 
 _CLOCK = "refuses requests since the clock of this machine is wrong: set the clock"
@@ -230,11 +236,37 @@ def object_error(
             f"{at} is in an archive tier: restore it, or move it to a storage class that can be "
             "read",
         )
-    if code in NO_OBJECT or (status == 404 and code not in _BY_CODE):
-        return ImageError(
-            Code.NOT_FOUND, f"there is no object {at} any more: ingest again, or add it again"
-        )
-    return None
+    return no_object(bucket, key) if code in NO_OBJECT else None
+
+
+def leaves_open_what_is_missing(code: str | None, status: int | None) -> bool:
+    """Whether an answer about an object says neither that it is missing nor that the bucket is.
+
+    The answer to HEAD has no words, and neither has that of a proxy, or of whatever else is found
+    at the endpoint while the service is not.
+    """
+    return status == 404 and code not in _BY_CODE and code not in NO_OBJECT
+
+
+def no_object(bucket: Bucket, key: str) -> ImageError:
+    at = bucket.address(key)
+    return ImageError(
+        Code.NOT_FOUND, f"there is no object {at} any more: ingest again, or add it again"
+    )
+
+
+def stray(bucket: Bucket, key: str, said: str) -> BucketError:
+    """An object that is listed was said not to be there, in no words of a service of buckets."""
+    return BucketError(
+        f"{bucket.address(key)} is listed, and yet reading it was answered as if it were missing "
+        f"({said}): check what answers at {_at(bucket)}, such as a proxy, and try again",
+        BUCKET_UNREACHABLE,
+    )
+
+
+def is_wordless(code: str | None) -> bool:
+    """Whether it is no service's own: clients use the status if there is none."""
+    return not code or code.isdigit()
 
 
 def too_large(bucket: Bucket, key: str, size: int, most: int) -> ImageError:

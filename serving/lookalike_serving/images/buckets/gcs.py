@@ -34,7 +34,12 @@ from obstore.store import GCSStore
 from lookalike_crds.buckets import Bucket
 from lookalike_crds.failures import BUCKET_UNREACHABLE
 from lookalike_serving.images.buckets import rust_store
-from lookalike_serving.images.buckets.errors import BucketError, bucket_error, no_credentials
+from lookalike_serving.images.buckets.errors import (
+    BucketError,
+    bucket_error,
+    code_of,
+    no_credentials,
+)
 from lookalike_serving.images.buckets.protocol import LabelKinds, Listed, ObjectStore
 from lookalike_serving.images.buckets.secret_files import authorities
 from lookalike_serving.images.buckets.service_store import (
@@ -125,14 +130,23 @@ def _refusal(bucket: Bucket, error: Exception) -> Refusal | BucketError | None:
         answer = error.response
         text = "" if answer is None else answer.text
         if "<Message>" in text:
-            return Refusal(None, error.code, rust_store.brief(text))
+            return Refusal(code_of(text)[0], error.code, rust_store.brief(text))
         try:
-            said = str(json.loads(text)["error"]["message"])
+            told = json.loads(text)["error"]
+            said, code = str(told["message"]), _reason(told)
         except (ValueError, TypeError, KeyError):
             # Of what is no answer of a service of buckets the status alone is told, not its text.
-            said = f"status code {error.code}"
-        return Refusal(None, error.code, said)
+            said, code = f"status code {error.code}", None
+        return Refusal(code, error.code, said)
     return None
+
+
+def _reason(told: Any) -> str:
+    """Such as notFound, of a bucket and of an object alike."""
+    try:
+        return str(told["errors"][0]["reason"])
+    except (TypeError, KeyError, IndexError):
+        return "error"
 
 
 def _client(bucket: Bucket, secret: Mapping[str, str] | None, kinds: LabelKinds) -> _Client:

@@ -24,7 +24,10 @@ from lookalike_serving.images.buckets.errors import (
     BucketError,
     bucket_error,
     code_of,
+    leaves_open_what_is_missing,
+    no_object,
     object_error,
+    stray,
     too_large,
 )
 from lookalike_serving.images.buckets.opened import Opened
@@ -56,6 +59,16 @@ class Refusal(NamedTuple):
     said: str
     region: str | None = None
     """The bucket's own, if the service told it."""
+
+
+class _NotSaid(BucketError):
+    """Something answered that there is no such thing, and did not say what: see
+    `leaves_open_what_is_missing`."""
+
+    def __init__(self, bucket: Bucket, told: Refusal) -> None:
+        meant = bucket_error(bucket, told.code, told.status, told.said)
+        super().__init__(str(meant), meant.failure_kind)
+        self.said = told.said
 
 
 class Client(Protocol):
@@ -145,17 +158,17 @@ class ServiceStore:
     async def look(self, key: str) -> Listed | None:
         try:
             found = await self._asked(key, None, lambda client: client.head(key))
-        except ImageError:
+        except (ImageError, _NotSaid):
             found = None
-        if found is not None:
-            return found
-        # The answer to HEAD has no words: of a bucket that is gone, it is the same.
+        return await self._listed(key) if found is None else found
+
+    async def _listed(self, key: str) -> Listed | None:
         async for page in self.list(key):
             return next((each for each in page if each.key == key), None)
         return None
 
     async def labels(self, key: str) -> Mapping[str, str]:
-        return await self._asked(key, None, lambda client: client.labels(key))
+        return await self._told_of(key, None, lambda client: client.labels(key))
 
     async def read(self, key: str, most: int) -> bytes:
         async def quick(client: Client) -> bytes:
@@ -169,20 +182,23 @@ class ServiceStore:
                 raise too_large(self._bucket, key, size, most)
             return client.read(key, None)
 
-        return await self._asked(key, quick, slow)
+        return await self._told_of(key, quick, slow)
 
     async def size(self, key: str) -> int:
         async def quick(client: Client) -> int:
             return (await obstore.head_async(client.reads, key))["size"]
 
-        return await self._asked(key, quick, lambda client: _size(client, self._bucket, key))
+        return await self._told_of(key, quick, lambda client: _size(client, self._bucket, key))
 
     async def read_range(self, key: str, start: int, length: int) -> bytes:
         async def quick(client: Client) -> bytes:
             got = await obstore.get_range_async(client.reads, key, start=start, length=length)
             return bytes(got)
 
-        return await self._asked(key, quick, lambda client: client.read(key, Range(start, length)))
+        def slow(client: Client) -> bytes:
+            return client.read(key, Range(start, length))
+
+        return await self._told_of(key, quick, slow)
 
     async def write(self, key: str, content: Path | bytes) -> None:
         async def quick(client: Client) -> None:
@@ -196,6 +212,20 @@ class ServiceStore:
             )
 
         await self._asked(key, quick, slow)
+
+    async def _told_of(
+        self,
+        key: str,
+        quick: Callable[[Client], Awaitable[_T]] | None,
+        slow: Callable[[Client], _T],
+    ) -> _T:
+        """As `_asked`. An object is missing only if the service says so: else its listing tells."""
+        try:
+            return await self._asked(key, quick, slow)
+        except _NotSaid as unsaid:
+            if await self._listed(key) is None:
+                raise no_object(self._bucket, key) from None
+            raise stray(self._bucket, key, unsaid.said) from None
 
     async def _asked(
         self,
@@ -227,8 +257,11 @@ class ServiceStore:
         if told is None:
             text = str(error)
             told = Refusal(*code_of(text), rust_store.brief(text))
-        if key is not None and (alone := object_error(self._bucket, key, told.code, told.status)):
-            return alone
+        if key is not None:
+            if alone := object_error(self._bucket, key, told.code, told.status):
+                return alone
+            if leaves_open_what_is_missing(told.code, told.status):
+                return _NotSaid(self._bucket, told)
         return bucket_error(
             self._bucket,
             told.code,
@@ -243,9 +276,7 @@ def _size(client: Client, bucket: Bucket, key: str) -> int:
     """Raises ImageError."""
     found = client.head(key)
     if found is None:
-        missing = object_error(bucket, key, None, 404)
-        assert missing is not None
-        raise missing
+        raise _NotSaid(bucket, Refusal(None, 404, "status code 404"))
     return found.bytes
 
 
