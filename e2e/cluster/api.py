@@ -81,10 +81,12 @@ class Api:
         """Merge patch."""
         return self._call("PATCH", path, {}, body, "application/merge-patch+json")
 
-    def delete(self, path: str) -> None:
-        """Delete what is there; nothing there is fine."""
+    def delete(self, path: str, grace_seconds: int | None = None) -> None:
+        """Delete what is there; nothing there is fine. `grace_seconds`: instead of what each pod
+        asks for."""
+        query = {} if grace_seconds is None else {"gracePeriodSeconds": str(grace_seconds)}
         try:
-            self._call("DELETE", path, {})
+            self._call("DELETE", path, query)
         except Refused as refusal:
             if refusal.status != 404:
                 raise

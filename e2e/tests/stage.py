@@ -336,12 +336,19 @@ class Stage:
             self._bind(volume["name"], Path(volume["hostPath"]["path"]))
 
     def clear(self) -> None:
-        """Everything away, our resources first, since the operator has to see them go."""
-        for plural in ("retrievers", "imagecollections"):
-            path = f"{_GROUP}/namespaces/{self.namespace}/{plural}"
-            for each in self.api.get(path)["items"]:
-                self.api.delete(f"{path}/{each['metadata']['name']}")
+        """Everything away, our resources first, since the operator has to see them go. Pods do not
+        wait for clients that they no longer have."""
+        going = [
+            f"{_GROUP}/namespaces/{self.namespace}/{plural}/{each['metadata']['name']}"
+            for plural in ("retrievers", "imagecollections")
+            for each in self.api.get(f"{_GROUP}/namespaces/{self.namespace}/{plural}")["items"]
+        ]
+        for path in going:
+            self.api.delete(path)
+        for path in going:
+            self.until_gone(path, 180)
         self.api.delete(f"/api/v1/namespaces/{self.namespace}")
+        self.api.delete(f"/api/v1/namespaces/{self.namespace}/pods", grace_seconds=1)
         self.until_gone(f"/api/v1/namespaces/{self.namespace}", 180)
         for volume in self.api.get("/api/v1/persistentvolumes")["items"]:
             if volume["spec"].get("claimRef", {}).get("namespace") == self.namespace:
