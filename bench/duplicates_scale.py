@@ -47,6 +47,8 @@ _COPIES = 50
 _RADIUS = 31
 _SAMPLE = 200
 _WRITTEN = 2000
+_TRIES = 3
+"""Scans after a change, which take seconds; the fastest counts."""
 
 
 def main() -> None:
@@ -138,7 +140,8 @@ async def _measure(service: Service, count: int, random: np.random.Generator) ->
     changed = max(1, count // 100)
     await _write(index, _vectors(changed, dimension, random), count, random, datetime.now(UTC))
     await index.optimize()  # else the engine would do so while the scan is measured
-    again, later = await _scan(service)
+    tries = [await _scan(service, forget=True) for _ in range(_TRIES)]
+    again, later = min(tries, key=lambda each: each[1])
     print(
         f"scan after 1 % new documents: {later:.2f} s of processor time, "
         f"{again.progress.unchanged:,} unchanged"
@@ -185,7 +188,8 @@ async def _write(
         await index.upsert(points)
 
 
-async def _scan(service: Service) -> tuple[Scan, float]:
+async def _scan(service: Service, *, forget: bool = False) -> tuple[Scan, float]:
+    """`forget`: so that the next one builds on the same earlier scan."""
     store = await scans_of(service, "photos")
     config = service.collection("photos").config
     order = Order(uuid4().hex, "photos", datetime.now(UTC))
@@ -196,6 +200,8 @@ async def _scan(service: Service) -> tuple[Scan, float]:
     ended = await store.scan(order.id)
     assert ended is not None
     assert ended.progress.report is not None, ended.progress
+    if forget:
+        await store.drop(order.id)
     return ended, took
 
 

@@ -20,6 +20,7 @@ ones, turning transposes them.
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import struct
 from collections.abc import Iterator
@@ -106,20 +107,35 @@ class Hashes:
     @classmethod
     def read(cls, stored: object) -> Hashes | None:
         """None for what another version wrote: the document counts as one without hashes."""
-        if not isinstance(stored, str):
+        packed = _decoded(stored)
+        if packed is None:
             return None
-        try:
-            version, quality, *rest = _PACKED.unpack(base64.b64decode(stored, validate=True))
-        except (ValueError, struct.error):
-            return None
-        if version != _VERSION:
-            return None
-        content, pdq, phash, middle_pdq, middle_phash = rest
+        _, quality, content, pdq, phash, middle_pdq, middle_phash = _PACKED.unpack(packed)
         return cls(content, quality, pdq, phash, middle_pdq, middle_phash)
 
     @property
     def flat(self) -> bool:
         return self.quality < FLAT
+
+
+def row_of(stored: object) -> tuple[bytes, bool] | None:
+    """What documents are joined by, of one of them, and whether it is flat: the hash of its
+    content, PDQ, and PDQ of the middle, 80 bytes. It is `Hashes.read` for very many documents."""
+    packed = _decoded(stored)
+    if packed is None:
+        return None
+    # Content and PDQ follow each other; then come pHash (8 bytes) and PDQ of the middle.
+    return packed[2:50] + packed[58:90], packed[1] < FLAT
+
+
+def _decoded(stored: object) -> bytes | None:
+    if not isinstance(stored, str):
+        return None
+    try:
+        packed = binascii.a2b_base64(stored, strict_mode=True)
+    except ValueError:
+        return None
+    return packed if len(packed) == _PACKED.size and packed[0] == _VERSION else None
 
 
 @dataclass(frozen=True, slots=True)

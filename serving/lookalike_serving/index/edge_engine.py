@@ -380,5 +380,7 @@ def _payload_selector(with_payload: bool | tuple[str, ...]) -> bool | list[str]:
 
 
 def _record(record: edge.Record, with_vector: bool) -> Record:
-    stored = record.vector if with_vector else None
+    if not with_vector:
+        return Record(str(record.id), record.payload or {})
+    stored = record.vector
     return Record(str(record.id), record.payload or {}, own_of(stored), copies_of(stored))

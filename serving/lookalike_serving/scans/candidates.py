@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lookalike_crds.image_collection import Distance
 from lookalike_serving.duplicates.hash_join import POSITION_BITS, Codes, Pairs, near, positions
-from lookalike_serving.duplicates.hashes import Hashes, Position
+from lookalike_serving.duplicates.hashes import Hashes, Position, row_of
 from lookalike_serving.index.protocol import Vector
 
 _MOST_BY_HASH = 50
@@ -51,6 +51,17 @@ class HashColumns:
             return
         self._rows += hashes.content + hashes.pdq + hashes.middle_pdq
         self._usable.append(1 if hashes.flat else 2)
+
+    def add_stored(self, stored: str | None) -> bool:
+        """Of the next document, as `Hashes.stored` wrote them; whether there are any."""
+        row = row_of(stored)
+        if row is None:
+            self.add(None)
+            return False
+        words, flat = row
+        self._rows += words
+        self._usable.append(1 if flat else 2)
+        return True
 
     @property
     def usable(self) -> NDArray[np.uint8]:

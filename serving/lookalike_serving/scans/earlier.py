@@ -7,8 +7,10 @@ the new one, a page at a time, and never as a whole.
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from lookalike_serving.scans.record import Keep, Order, Page, Pair, Scanned
 from lookalike_serving.scans.store import ScanStore
@@ -17,8 +19,7 @@ _MARGIN = timedelta(hours=1)
 """Clocks differ, and a write may wait for its index for a while after its time was noted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """A document as the earlier scan saw it."""
 
     document: Scanned
@@ -57,33 +58,40 @@ class EarlierScan:
             self.since = (scan.progress.started_at or scan.order.created_at) - _MARGIN
         await self._next_page()
 
-    async def find(self, point: str) -> Known | None:
-        """The document, if the earlier scan saw it, and could read it. To be asked in the order of
-        ids, once for each. Raises IndexFailure."""
-        while self._page is not None:
-            if self._within == len(self._page.documents):
-                await self._next_page()
-                continue
-            there = self._page.documents[self._within]
-            if there.point > point:
-                return None
-            self._within += 1
-            self._now.append(-1)
-            if there.point == point:
-                at = self._first + self._within - 1
-                usable = there.hashes is not None and at not in self._unreadable
-                return Known(there, at) if usable else None
-        return None
+    async def find(self, points: Sequence[str]) -> list[Known | None]:
+        """Of each document, whether the earlier scan saw it, and could read it. To be asked in the
+        order of ids, once for each. Raises IndexFailure."""
+        found: list[Known | None] = []
+        for point in points:
+            known = None
+            while self._page is not None:
+                if self._within == len(self._page.documents):
+                    await self._next_page()
+                    continue
+                there = self._page.documents[self._within]
+                if there.point > point:
+                    break
+                at = self._first + self._within
+                self._within += 1
+                self._now.append(-1)
+                if there.point == point:
+                    if there.hashes is not None and at not in self._unreadable:
+                        known = Known(there, at)
+                    break
+            found.append(known)
+        return found
 
     def keep(self, known: Known, number: int) -> None:
         """It has not changed, and has this number in the new scan."""
         self._now[known.number] = number
 
-    async def resume(self, document: Scanned, number: int) -> None:
-        """As it was found by the process that recorded this document of the new scan."""
-        known = await self.find(document.point)
-        if known is not None and known.document.version == document.version:
-            self.keep(known, number)
+    async def resume(self, documents: Sequence[Scanned], first: int) -> None:
+        """As these documents of the new scan were found by the process that recorded them; the
+        first of them has the number `first`."""
+        found = await self.find([each.point for each in documents])
+        for number, (known, document) in enumerate(zip(found, documents, strict=True), first):
+            if known is not None and known.document.version == document.version:
+                self.keep(known, number)
 
     def pairs(self) -> list[Pair]:
         """What it found of documents that are unchanged, with their numbers in the new scan.

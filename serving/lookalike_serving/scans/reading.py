@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from lookalike_crds.image_collection import Distance
@@ -126,7 +125,7 @@ class Reading:
     async def _seen(self, records: Sequence[Record]) -> list[tuple[Scanned | None, Known | None]]:
         """Of each: what is stored now, and what the earlier scan saw. What is stored was not read
         if it cannot have changed; neither is there for what is no document."""
-        known = [await self._earlier.find(record.id) for record in records]
+        known = await self._earlier.find([record.id for record in records])
         if self._written is not None:
             wanted = [
                 record.id
@@ -148,9 +147,9 @@ class Reading:
             picture = await self._pictures.picture(document)
         except ImageError as error:
             log.info("%s of a scan cannot be read: %s", document.document_id, error)
-            return replace(document, hashes=None)
-        return replace(
-            document, hashes=picture.hashes.stored(), width=picture.width, height=picture.height
+            return document._replace(hashes=None)
+        return document._replace(
+            hashes=picture.hashes.stored(), width=picture.width, height=picture.height
         )
 
     async def _near(

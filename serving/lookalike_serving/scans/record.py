@@ -11,7 +11,7 @@ import json
 from dataclasses import dataclass, field, is_dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from lookalike_crds.image_collection import DuplicateScanStatus
 from lookalike_crds.moments import utc_text
@@ -198,9 +198,9 @@ _REPORTED: dict[ScanState, Literal["Completed", "Failed", "Cancelled"]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Scanned:
-    """A document as the scan saw it."""
+class Scanned(NamedTuple):
+    """A document as the scan saw it. Recorded as a list of its values, since there are as many as
+    documents: a new one goes to the end, with a default."""
 
     point: str
     document_id: str
@@ -285,13 +285,17 @@ class Checked:
 
 def encode(record: Order | Control | Progress | Turn | Page | Checked | Group) -> str:
     """As text: engines have their own ways with nested values, and one value is one write."""
-    told = {name: value for name, value in _plain(record).items() if value is not None}
+    if isinstance(record, Page):  # most of all that is recorded: its values are plain as they are
+        told = {name: getattr(record, name) for name in Page.__dataclass_fields__}
+    else:
+        told = _plain(record)
+    told = {name: value for name, value in told.items() if value is not None}
     return json.dumps(told, separators=(",", ":"))
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, Scanned):  # most of all records: its values are plain as they are
-        return {name: getattr(value, name) for name in _SCANNED}
+    if isinstance(value, Scanned):
+        return value
     if is_dataclass(value):
         return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
     if isinstance(value, datetime):
@@ -301,9 +305,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(each) for each in value]
     return value.value if isinstance(value, StrEnum) else value
-
-
-_SCANNED = tuple(Scanned.__dataclass_fields__)
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -352,8 +353,10 @@ def decode_progress(text: str) -> Progress:
     return Progress(**{n: v for n, v in given.items() if n in Progress.__dataclass_fields__})
 
 
-def _scanned(told: dict[str, Any]) -> Scanned:
-    return Scanned(**{n: v for n, v in told.items() if n in Scanned.__dataclass_fields__})
+def _scanned(told: list[Any] | dict[str, Any]) -> Scanned:
+    if isinstance(told, dict):  # as an earlier release wrote it
+        return Scanned(**{name: value for name, value in told.items() if name in Scanned._fields})
+    return Scanned._make(told) if len(told) == len(Scanned._fields) else Scanned(*told)
 
 
 def decode_page(text: str) -> Page | None:
@@ -364,7 +367,7 @@ def decode_page(text: str) -> Page | None:
     return Page(
         tuple(map(_scanned, told["documents"])),
         tuple(told["fresh"]),
-        tuple((number, point) for number, point in told["near"]),
+        tuple(map(tuple, told["near"])),
         told.get("next"),
     )
 

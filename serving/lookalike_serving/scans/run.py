@@ -29,7 +29,6 @@ from numpy.typing import NDArray
 from lookalike_crds.failures import APPLY_ACTIVE, INTERNAL
 from lookalike_serving.copies.dismissals import dismissals_of
 from lookalike_serving.documents.ids import point_id
-from lookalike_serving.duplicates.hashes import Hashes
 from lookalike_serving.duplicates.thresholds import THRESHOLDS
 from lookalike_serving.failures import kind_of, told
 from lookalike_serving.images import ImageError
@@ -169,8 +168,7 @@ class ScanRun:
         """Take over what was recorded; where to go on: None at the beginning, empty at the end."""
         after: str | None = None
         while (page := await self._store.page(self._scan.order.id, len(self._starts))) is not None:
-            for at, document in enumerate(page.documents):
-                await self._earlier.resume(document, len(self._numbers) + at)
+            await self._earlier.resume(page.documents, len(self._numbers))
             self._take(page)
             after = page.next or ""
             await self._beat()
@@ -182,9 +180,7 @@ class ScanRun:
         self._starts.append(first)
         for at, document in enumerate(page.documents):
             self._numbers[document.point] = first + at
-            hashes = Hashes.read(document.hashes)
-            self._columns.add(hashes)
-            if hashes is None:
+            if not self._columns.add_stored(document.hashes):
                 self._unreadable.add(first + at)
         self._fresh += [first + at for at in page.fresh]
         self._near += page.near
