@@ -10,8 +10,10 @@ from tests.ingest.test_changes import Photo, Shop, photo, shop  # noqa: F401 - f
 
 from lookalike_crds.config import CollectionSources
 from lookalike_crds.sources import SourceSpec
+from lookalike_serving.ingest.changes.line import Line
 from lookalike_serving.ingest.changes.matching import ObjectNotice, sources_of
 from lookalike_serving.ingest.sources.manifest import ManifestSource
+from lookalike_serving.ingest.sources.named import Named
 
 HEADER = "url,price\n"
 
@@ -79,6 +81,44 @@ def test_a_manifest_is_gone_through_apart_and_images_that_it_named_are_not_read_
     assert after["b.jpg"] == before["b.jpg"]
     [counts] = named.run()["sources"]
     assert (counts["listed"], counts["new"], counts["updated"], counts["unchanged"]) == (3, 1, 1, 1)
+
+
+def test_an_object_that_no_row_names_starts_no_process_until_the_manifest_changes(
+    named: Shop,
+    photo: Photo,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[str] = []
+    apart = Line._go_through
+
+    async def going(line: Line, session: Any, spec: SourceSpec, taken: Any) -> Any:
+        started.extend(key.key for key in taken)
+        return await apart(line, session, spec, taken)
+
+    monkeypatch.setattr(Line, "_go_through", going)
+    named.put("in/c.jpg", photo(3))
+    for _ in range(3):
+        named.tell("in/c.jpg")
+        assert prices(named) == {"a.jpg": 1, "b.jpg": 2}
+    assert len(started) == 1, "the first tells which objects the manifest names"
+
+    # What few rows name is read by the process that serves.
+    before = named.settled()["a.jpg"]
+    named.put("in/a.jpg", photo(4))
+    named.tell("in/a.jpg")
+    assert named.settled()["a.jpg"]["updated_at"] != before["updated_at"]
+    assert len(started) == 1
+    monkeypatch.setattr(Named, "few", False)
+    named.put("in/a.jpg", photo(5))
+    named.tell("in/a.jpg")
+    named.settled()
+    assert len(started) == 2
+
+    # Nobody tells of the manifest itself.
+    named.put("in/list.csv", f"{HEADER}a.jpg,1\nb.jpg,2\nc.jpg,3\n".encode())
+    named.tell("in/c.jpg")
+    assert prices(named) == {"a.jpg": 1, "b.jpg": 2, "c.jpg": 3}
+    assert len(started) == 3
 
 
 def test_an_id_stays_with_the_row_that_has_it(named: Shop, photo: Photo) -> None:  # noqa: F811

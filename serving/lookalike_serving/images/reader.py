@@ -63,6 +63,12 @@ class Reader:
         place = self._place(address)
         return await place.labels(address, kinds) if isinstance(place, Buckets) else {}
 
+    async def version(self, address: str) -> str | None:
+        """Changes when what is there does; None if that cannot be told without reading it, as of
+        the web. Raises what `read` raises."""
+        place = self._place(address)
+        return await place.version(address) if isinstance(place, Buckets) else None
+
     def _place(self, address: str) -> Place:
         """Raises ImageError."""
         scheme = scheme_of(address)

@@ -99,6 +99,15 @@ class Buckets:
         except BucketError as error:
             raise self._told(address, error) from None
 
+    async def version(self, address: str) -> str | None:
+        """Changes when the object does; None if there is none. Raises what `read` raises."""
+        store, key = self._store(address, NO_LABELS)
+        try:
+            listed = await store.look(key)
+        except BucketError as error:
+            raise self._told(address, error) from None
+        return None if listed is None else listed.version
+
     def _store(self, address: str, kinds: LabelKinds) -> tuple[ObjectStore, str]:
         """The bucket and the key within it. Raises ImageError."""
         parsed = object_address(address)

@@ -25,6 +25,7 @@ from typing import Any
 
 from lookalike_crds.config import IngestionConfig
 from lookalike_serving.ingest.sources import SourceError
+from lookalike_serving.ingest.sources.named import Named
 
 _LENGTH = struct.Struct("<Q")
 STORE, BOOKS, POOL = "store", "books", "pool"
@@ -58,10 +59,20 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class GoneThrough:
+    """What became of an errand."""
+
+    wrote: bool
+    """Whether anything was written."""
+    named: Named | None
+    """Which objects the rows of a manifest name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """How the errand ended."""
 
-    wrote: bool = False
+    gone_through: GoneThrough | None = None
     raised: Exception | None = None
 
 
@@ -156,8 +167,8 @@ class Calls:
                 waiting.set_exception(ConnectionError("the serving process is gone"))
 
 
-async def go_through(errand: Errand, lent: Mapping[str, Any]) -> bool:
-    """Bring the keys of an errand to what is there, in a process of its own; whether it wrote.
+async def go_through(errand: Errand, lent: Mapping[str, Any]) -> GoneThrough:
+    """Bring the keys of an errand to what is there, in a process of its own.
 
     `lent`: what the other process calls, by STORE, BOOKS and POOL. Raises SourceError, and what
     any of these raises: then keys may be left over.
@@ -183,7 +194,8 @@ async def go_through(errand: Errand, lent: Mapping[str, Any]) -> bool:
             )
         if message.raised is not None:
             raise message.raised
-        return message.wrote
+        assert message.gone_through is not None
+        return message.gone_through
 
 
 async def _answer(line: Wire, lent: Mapping[str, Any], call: Call) -> None:

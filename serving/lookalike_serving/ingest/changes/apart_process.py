@@ -31,6 +31,7 @@ from lookalike_serving.ingest.changes.apart import (
     Calls,
     Done,
     Errand,
+    GoneThrough,
     Wire,
     sendable,
 )
@@ -38,6 +39,7 @@ from lookalike_serving.ingest.changes.some_keys import bring_keys, end
 from lookalike_serving.ingest.partition import WHOLE
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.sources import KeyedSource, open_source
+from lookalike_serving.ingest.sources.manifest import ManifestSource
 from lookalike_serving.ingest.work import Outcome, Task
 
 _NICE = 10
@@ -59,8 +61,7 @@ class _Workers:
         """The serving process's business."""
 
 
-async def _do(errand: Errand, calls: Calls) -> bool:
-    """Whether anything was written."""
+async def _do(errand: Errand, calls: Calls) -> GoneThrough:
     config = errand.config
     store = cast(PointStore, Borrowed(calls, STORE))
     records = cast(PointStore, Borrowed(calls, BOOKS))
@@ -94,7 +95,7 @@ async def _do(errand: Errand, calls: Calls) -> bool:
             await source.look(errand.keys),
         )
         end(progress)
-        return wrote
+        return GoneThrough(wrote, source.named if isinstance(source, ManifestSource) else None)
 
 
 async def _main(descriptor: int) -> None:

@@ -34,7 +34,9 @@ from lookalike_serving.embed.protocol import ModelError
 from lookalike_serving.index.protocol import IndexFailure
 from lookalike_serving.ingest.changes.matching import of_collection
 from lookalike_serving.ingest.changes.session import Brought, Session
-from lookalike_serving.ingest.sources import SourceError
+from lookalike_serving.ingest.sources import KeyedSource, SourceError
+from lookalike_serving.ingest.sources.manifest import ManifestSource
+from lookalike_serving.ingest.sources.named import Named
 from lookalike_serving.problems import Problem
 from lookalike_serving.service import Service
 from lookalike_serving.together import woken
@@ -120,6 +122,8 @@ class Line:
         self._looking: set[Key] = set()
         self._records: dict[str, _Record] = {}
         self._pauses: dict[str, _Pause] = {}
+        self._named: dict[str, tuple[SourceSpec, Named | None]] = {}
+        """Which objects the manifests name that were gone through, by source."""
         self._problem: str | None = None
         self._wake = asyncio.Event()
         self._session: Session | None = None
@@ -283,7 +287,11 @@ class Line:
             return set()
         spec, opened = found
         again: set[Key] = set()
-        if any(opened.goes_through_all(key.key) for key in taken):
+        through_all = any(opened.goes_through_all(key.key) for key in taken)
+        named = await self._still_named(spec, opened, taken) if through_all else None
+        if named is not None and not named.any_of(key.key for key in taken):
+            return set()
+        if through_all and (named is None or not named.few):
             brought = await self._go_through(session, spec, taken)
             looked_at = [key.key for key in taken]
         else:
@@ -302,6 +310,15 @@ class Line:
                     self._after_run[key] = (taken.pop(key, set()), began)
         return again
 
+    async def _still_named(
+        self, spec: SourceSpec, source: KeyedSource, taken: Iterable[Key]
+    ) -> Named | None:
+        """Which objects a manifest names, if that is known and the manifest has not changed."""
+        of, named = self._named.get(spec.name, (None, None))
+        if named is None or of != spec or not isinstance(source, ManifestSource):
+            return None
+        return named if await source.still_named(named, [key.key for key in taken]) else None
+
     async def _go_through(
         self, session: Session, spec: SourceSpec, taken: dict[Key, set[str]]
     ) -> Brought:
@@ -316,7 +333,9 @@ class Line:
                 await asyncio.wait({going}, timeout=_HOLD_EVERY.total_seconds())
                 if not going.done():
                     await self._hold(datetime.now(UTC))
-            return going.result()
+            brought = going.result()
+            self._named[spec.name] = spec, brought.named
+            return brought
         finally:
             going.cancel()
             await asyncio.gather(going, return_exceptions=True)

@@ -33,6 +33,7 @@ from lookalike_serving.ingest.changes.some_keys import bring_keys, end
 from lookalike_serving.ingest.partition import WHOLE
 from lookalike_serving.ingest.progress import ProgressWriter
 from lookalike_serving.ingest.sources import KeyedSource, Seen, open_source
+from lookalike_serving.ingest.sources.named import Named
 from lookalike_serving.ingest.work import Outcome, Task
 from lookalike_serving.ingest.worker import Within, Worker
 from lookalike_serving.service import CollectionState, Service
@@ -49,6 +50,8 @@ class Brought:
     """Whether anything was written."""
     may_pass: frozenset[str]
     """Keys whose image could not be read, for a cause that may pass by itself."""
+    named: Named | None = None
+    """Which objects rows name, if a manifest was gone through."""
 
 
 class Session:
@@ -155,9 +158,9 @@ class Session:
         pool = _Lent(self._worker, spec.name)
         records = self._service.books_index(self.state.config)
         lent = {STORE: self._store, BOOKS: records, POOL: pool}
-        wrote = await go_through(Errand(self._config, spec.name, tuple(keys)), lent)
+        done = await go_through(Errand(self._config, spec.name, tuple(keys)), lent)
         self.used_at = datetime.now(UTC)
-        return Brought(wrote, frozenset(pool.may_pass))
+        return Brought(done.wrote, frozenset(pool.may_pass), done.named)
 
     async def _open_accounts(self) -> Accounts:
         if self._accounts is None:

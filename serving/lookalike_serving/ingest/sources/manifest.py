@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import posixpath
 import stat
 import unicodedata
+from array import array
 from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from urllib.parse import urljoin
@@ -19,6 +21,7 @@ from lookalike_crds.source_kinds import UrlsSource
 from lookalike_crds.sources import MetadataMapping
 from lookalike_serving.images import ImageError, Reader
 from lookalike_serving.images.reader import is_remote
+from lookalike_serving.ingest.sources.named import MOST, Named, hashed
 from lookalike_serving.ingest.sources.opening import Opening
 from lookalike_serving.ingest.sources.protocol import (
     Entry,
@@ -71,6 +74,9 @@ class ManifestSource:
     ) -> None:
         self.name = name
         self.skipped = Skipped()
+        self.named: Named | None = None
+        """What rows name, once `look` has gone through them; None if it cannot be told later
+        whether the manifest is still the same."""
         self._spec = spec
         self._mapping = mapping
         self._fields = fields
@@ -83,6 +89,13 @@ class ManifestSource:
     def key_of(self, uri: str) -> str | None:
         return plain_address(uri)
 
+    async def still_named(self, named: Named, keys: Sequence[str]) -> bool:
+        """Whether `named` still says which of these keys rows name. One request, or none.
+
+        Raises SourceError.
+        """
+        return self._spec.manifest not in keys and named.version == await self._version()
+
     async def look(self, keys: Iterable[str]) -> Sequence[Seen]:
         """Which objects rows name. The objects themselves are not looked at."""
         wanted = dict.fromkeys(keys)
@@ -90,11 +103,19 @@ class ManifestSource:
         if manifest in wanted:
             return [Seen(manifest, "?", [], tells_of_all=True)]
         rows: dict[str, list[Entry]] = {}
+        version = await self._version()
+        hashes = array("Q")
         async for entry in self.list():
             uri = None if isinstance(entry, ByCause) else entry.uri
             key = None if uri is None else plain_address(uri)
+            if key is None:
+                continue
+            if version is not None and len(hashes) <= MOST:
+                hashes.append(hashed(key))
             if key in wanted:
                 rows.setdefault(key, []).append(entry)
+        if version is not None and len(hashes) <= MOST:
+            self.named = Named.of(version, hashes)
         return [Seen(key, "?" if key in rows else None, rows.get(key, [])) for key in wanted]
 
     async def entries(self, seen: Iterable[Seen]) -> AsyncIterator[Entry | Gone]:
@@ -181,6 +202,21 @@ class ManifestSource:
         with contextlib.suppress(OSError, RuntimeError, ValueError):
             return (manifest.parent / entry).resolve().as_uri()
         return None
+
+    async def _version(self) -> str | None:
+        """Changes when the manifest does; None if that cannot be told without reading it.
+
+        Raises SourceError.
+        """
+        try:
+            if is_remote(self._spec.manifest):
+                return await self._reader.version(self._spec.address)
+            state = await asyncio.to_thread(os.stat, self._spec.manifest)
+        except ImageError as error:
+            raise SourceError(f"source {self.name}: the manifest: {error}") from None
+        except OSError:
+            return None  # whoever reads it says why
+        return f"{state.st_ino}-{state.st_size}-{state.st_mtime_ns}"
 
     async def _fetched(self) -> Path:
         try:
