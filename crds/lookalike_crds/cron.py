@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 PATTERN = r"^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[^\s@=]+(\s+[^\s@=]+){4})$"
@@ -67,6 +67,28 @@ def next_time(text: str, now: datetime) -> datetime | None:
             if at > now:
                 return at
     return None
+
+
+class SetSince:
+    """Since when schedules have been what they are, as far as one process has seen it.
+
+    So that times before a schedule was set are not taken for ones that were missed. One that was
+    there when the process began to look may be older than the process. One that comes back, as
+    after a suspension, is as old as before.
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[str, datetime | None]] | None = None
+
+    def see(self, schedules: Mapping[str, str], now: datetime) -> Mapping[str, datetime]:
+        """`schedules`: name -> expression. Returns name -> when it was first seen to be set."""
+        first = self._seen is None
+        seen = self._seen = self._seen or {}
+        for name, text in schedules.items():
+            if name not in seen or seen[name][0] != text:
+                seen[name] = text, None if first else now
+        known = {name: seen[name][1] for name in schedules}
+        return {name: since for name, since in known.items() if since is not None}
 
 
 def _by_day(text: str, asked: Iterable[datetime]) -> Iterator[list[datetime]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lookalike_crds.cron import last_time, next_time
+from lookalike_crds.cron import SetSince, last_time, next_time
 
 WEDNESDAY = datetime(2026, 3, 4, 3, 20, 30, tzinfo=UTC)
 
@@ -54,3 +54,12 @@ def test_the_next_time_is_later_than_now_and_the_last_one_once_it_has_come(
     assert (None if found is None else f"{found:%Y-%m-%d %H:%M}") == next_
     if found is not None:
         assert last_time(schedule, found) == found
+
+
+def test_it_is_known_since_when_a_schedule_has_been_set() -> None:
+    since, later = SetSince(), WEDNESDAY + timedelta(minutes=5)
+    assert since.see({"old": "@daily"}, WEDNESDAY) == {}, "it may be older than the process"
+    assert since.see({"old": "@daily", "new": "@daily"}, later) == {"new": later}
+    assert since.see({"new": "@daily"}, later + timedelta(hours=1)) == {"new": later}
+    assert since.see({"old": "@daily"}, later) == {}, "it was suspended for a while"
+    assert since.see({"old": "@hourly"}, later) == {"old": later}

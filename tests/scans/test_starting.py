@@ -72,6 +72,15 @@ def test_nothing_is_due(spec: dict[str, Any], since: datetime, now: datetime) ->
     assert due(config(**spec), [], since, now) is None
 
 
+def test_a_schedule_begins_with_its_next_time_after_it_was_set() -> None:
+    hourly = config(schedule="0 * * * *")
+    before = scan(ScanState.COMPLETED, NOW - timedelta(days=1))
+    set_at = NOW - timedelta(seconds=1)
+    assert due(hourly, [before], LONG_AGO, NOW, set_at) is None
+    assert due(hourly, [before], LONG_AGO, NOW + timedelta(hours=1), set_at) is not None
+    assert due(hourly, [before], LONG_AGO, NOW, NOW - timedelta(hours=1)) is not None
+
+
 def test_what_the_spec_says_is_what_the_scan_is_asked_for() -> None:
     order = due(
         config(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from lookalike_crds.cron import SetSince
 from lookalike_operator.plan.model import Deletion, Key, ObjectRef, Recommendation, Trouble
 
 _LONGEST = timedelta(days=1)
@@ -28,6 +29,8 @@ class Remembered:
     """What scaling wanted, oldest first."""
     deletion: Deletion = field(default_factory=Deletion)
     """How long the deletion of a collection's index has been held up."""
+    schedules: SetSince = field(default_factory=SetSince)
+    """When the schedules of a collection's sources were set."""
     restless: int = 0
     """Looks in a row that each wrote something."""
 

@@ -112,8 +112,10 @@ class Observer:
         if spec is None:
             return snapshot
         on_ray = spec.ingestion.runtime is IngestionRuntime.RAY
+        schedules = {each.name: each.schedule for each in spec.sources if each.schedule is not None}
         return replace(
             snapshot,
+            scheduled_since=remembered.schedules.see(schedules, snapshot.now),
             apis=await self._ray_apis(snapshot.apis) if on_ray else snapshot.apis,
             missing_secrets=await self.secrets.missing(_secrets_of(meta, spec)),
             progress=await self.progress(pods),

@@ -246,6 +246,8 @@ class CollectionSnapshot:
     trouble: Trouble | None = None
     """What else went wrong at the last reconcile, and is tried again."""
     deletion: Deletion = Deletion()
+    scheduled_since: Mapping[str, datetime] = field(default_factory=dict)
+    """Source -> when its schedule was set, of those that were set since the operator runs."""
     missing_secrets: tuple[str, ...] = ()
     """Named Secrets (`name/key` or `name`) that are not there."""
     apis: frozenset[str] = frozenset()

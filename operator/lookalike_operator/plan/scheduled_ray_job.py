@@ -4,7 +4,7 @@ A CronJob makes Jobs alone, and a pod that makes RayJobs would need rights in th
 operator, which has them, makes the RayJob when its time has come. The name follows from the source
 and the time: however often that is planned, there is one. It follows the rules of a CronJob: never
 two runs of a source at once, none while suspended, and a time that was missed is made up for within
-an hour.
+an hour, unless the schedule was set after it.
 """
 
 from __future__ import annotations
@@ -81,13 +81,17 @@ def scheduled_ray_jobs(
 
 
 def _due(snapshot: CollectionSnapshot, source: SourceSpec) -> datetime | None:
-    """The last time of the schedule, unless it is long over or a run has ended since."""
+    """The last time of the schedule, unless it is long over, was before the schedule was set, or a
+    run has ended since."""
     assert source.schedule is not None
     now, created = snapshot.now, snapshot.meta.created
     at = cron.last_time(source.schedule, now)
     if at is None or now - at > timedelta(seconds=START_WITHIN_SECONDS):
         return None
     if created is not None and at <= created:
+        return None
+    since = snapshot.scheduled_since.get(source.name)
+    if since is not None and at <= since:
         return None
     before = next((each for each in snapshot.status.sources if each.name == source.name), None)
     ended = None if before is None else parsed(before.last_run)

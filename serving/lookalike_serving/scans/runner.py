@@ -17,10 +17,11 @@ import contextlib
 import logging
 import uuid
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from lookalike_crds.config import CollectionConfig
+from lookalike_crds.cron import SetSince
 from lookalike_crds.image_collection import Engine
 from lookalike_serving.books.record import Scope
 from lookalike_serving.index.protocol import IndexFailure
@@ -46,6 +47,15 @@ async def scans_of(service: Service, collection: str) -> ScanStore:
     return ScanStore(lambda: service.books_index(config), Scope.of(config))
 
 
+def _schedules(collections: Iterable[CollectionConfig]) -> dict[str, str]:
+    """Collection -> its schedule."""
+    return {
+        config.name: config.duplicates.schedule
+        for config in collections
+        if config.duplicates is not None and config.duplicates.schedule is not None
+    }
+
+
 class ScanRunner:
     """Runs from `start` until `close`; `look` makes it look for work now."""
 
@@ -58,6 +68,7 @@ class ScanRunner:
         self._wake = asyncio.Event()
         self._supervisor: asyncio.Task[None] | None = None
         self._since = datetime.now(UTC)
+        self._schedules = SetSince()
         self.ended: dict[str, Scan] = {}
         """The last scan that ended, by collection, as far as this process has seen."""
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -102,11 +113,14 @@ class ScanRunner:
 
     async def _run_one(self) -> bool:
         """Whether there was one."""
-        for config in self._service.config.collections:
+        collections = self._service.config.collections
+        set_at = self._schedules.see(_schedules(collections), datetime.now(UTC))
+        for config in collections:
             try:
                 store = await scans_of(self._service, config.name)
                 scans = await store.scans()
-                planned = due(config, scans, self._since, datetime.now(UTC))
+                now = datetime.now(UTC)
+                planned = due(config, scans, self._since, now, set_at.get(config.name))
                 if planned is not None and can_compare():
                     await self.begin(planned, config)
                     scans = await store.scans()

@@ -81,12 +81,16 @@ def _active(scan: Scan) -> Problem:
 
 
 def due(
-    config: CollectionConfig, scans: Sequence[Scan], since: datetime, now: datetime
+    config: CollectionConfig,
+    scans: Sequence[Scan],
+    since: datetime,
+    now: datetime,
+    set_at: datetime | None = None,
 ) -> Order | None:
     """The scan that the schedule of a collection asks for now. Pure.
 
     `scans`: the last ones. `since`: when this process began to look, before which nothing was
-    missed that it knows of.
+    missed that it knows of. `set_at`: when the schedule was set, if this process saw it.
     """
     spec = config.duplicates
     if spec is None or spec.schedule is None or any(scan.state.active for scan in scans):
@@ -94,6 +98,8 @@ def due(
     at = cron.last_time(spec.schedule, now)
     planned = [each.order.planned_for for each in scans if each.order.planned_for is not None]
     if at is None or at <= max(planned, default=since) or now - at > _START_WITHIN:
+        return None
+    if set_at is not None and at <= set_at:
         return None
     return Order(
         id=_planned_id(config, at),

@@ -104,6 +104,13 @@ def test_no_run_of_a_suspended_collection_or_of_times_before_it_or_after_a_run_i
     assert scheduled(replace(done, status=status)) == []
 
 
+def test_a_schedule_begins_with_its_next_time_after_it_was_set() -> None:
+    now = THREE + timedelta(minutes=20)
+    assert scheduled(at(now, scheduled_since={"products": THREE + timedelta(minutes=19)})) == []
+    assert scheduled(at(now, scheduled_since={"products": THREE - timedelta(minutes=1)}))
+    assert scheduled(at(now, scheduled_since={"other": now}))
+
+
 def test_what_it_counted_is_recorded_of_its_source() -> None:
     over = live(
         at(THREE),
