@@ -24,6 +24,7 @@ from lookalike_cli.server_process import ServerProcess, Start, claim, spawn
 from lookalike_cli.watching import LOOK_EVERY_SECONDS
 from lookalike_crds.config import HttpConfig, ServingConfig
 from lookalike_crds.lost import what_was_lost
+from lookalike_serving.embed.arriving import arriving
 from lookalike_serving.indexes.remembered import remembered
 from lookalike_serving.local.cluster import CannotStart, check_port
 from lookalike_serving.local.keys import first_key
@@ -59,7 +60,7 @@ def launch(
             notice(text)
         server = spawn(run, rendered, start)
         try:
-            state = server.wait_until_ready(_Clock(status, started))
+            state = server.wait_until_ready(_Clock(status, started, start.data_dir / "weights"))
         except BaseException:
             _stop(server)
             raise
@@ -110,11 +111,15 @@ class _Clock:
 
     status: Status
     started: float
+    weights: Path
+    """Where they are fetched to."""
     next_line: float = 0.0
 
     def __call__(self) -> None:
         seconds = time.monotonic() - self.started
-        told = f"starting the server ({seconds:.0f} s)"
+        fetching = arriving(self.weights)
+        what = "" if fetching is None else f", downloading {fetching.told()} of a model's weights"
+        told = f"starting the server ({seconds:.0f} s{what})"
         self.status.update(told)
         # Where no terminal is, the status is not shown.
         if not notices().is_terminal and seconds >= self.next_line:

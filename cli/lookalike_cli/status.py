@@ -73,14 +73,14 @@ def _stopped(state: State) -> dict[str, Any]:
 def _asked(url: str | None, api_key: str | None) -> dict[str, Any]:
     """What the server says of itself; `phase` is empty if it does not answer."""
     from lookalike.client import Lookalike
-    from lookalike.errors import ConnectionFailed
+    from lookalike.errors import ConnectionFailed, ServiceUnavailable
 
     told: dict[str, Any] = {"collections": [], "ingestions": []}
     with Lookalike(url, api_key, retries=0, timeout=15) as client:
         told["url"] = client.base_url
         try:
             health = client.health()
-        except ConnectionFailed as error:
+        except (ConnectionFailed, ServiceUnavailable) as error:
             return told | {"phase": "", "detail": str(error)}
         told |= {"phase": "ready" if health.ready else "not ready", "detail": health.detail}
         told["read_only"] = health.read_only

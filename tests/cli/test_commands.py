@@ -7,6 +7,7 @@ import io
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ import pytest
 from command import Command
 from PIL import Image
 from scripted_server import Reply, scripted
+from tests.support.run_states import READY
 
 from lookalike_cli.launch import abilities, collections_of
+from lookalike_serving.embed.arriving import Arriving
+from lookalike_serving.machine.rundir import Phase, RunDirectory
 
 RETRIEVERS = Reply(body={"items": [{"name": "shop"}], "next_cursor": None})
 TWO_RETRIEVERS = Reply(body={"items": [{"name": "shop"}, {"name": "all"}], "next_cursor": None})
@@ -280,6 +284,22 @@ def test_status_tells_of_a_server_that_is_not_ready(lookalike: Command) -> None:
     assert ran.code == 3
     assert "not ready" in ran.out
     assert "the model is loading" in ran.out
+
+
+def test_status_tells_of_weights_that_a_starting_server_downloads(
+    lookalike: Command, tmp_path: Path
+) -> None:
+    run = RunDirectory.of(tmp_path / "data")
+    run.make_private()
+    nothing = Reply(500, raw=b"Internal Server Error")
+    with scripted(nothing, nothing, nothing) as server, run.lock():
+        run.write_state(replace(READY, phase=Phase.STARTING, url=server.url))
+        (run.data_dir / "weights").mkdir()
+        Arriving(run.data_dir / "weights" / "vit.pt", 605_000_000, 312_000_000)
+        ran = lookalike("status", "--data-dir", run.data_dir)
+    assert ran.code == 3
+    assert "starting" in ran.out
+    assert "Downloading 312 of 605 MB of a model's weights" in ran.out
 
 
 def test_status_of_a_ready_server_as_json(lookalike: Command) -> None:
