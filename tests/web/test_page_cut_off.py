@@ -79,6 +79,41 @@ def test_an_empty_answer_tells_its_reason_and_the_way_out(open_page, calibrate):
     expect(control(page)).not_to_be_checked()
 
 
+def test_a_threshold_that_no_longer_holds_is_told_and_not_used(open_page, context, calibrate):
+    calibrate(text=0.99)
+
+    def changed_since(route):
+        told = route.fetch().json()
+        for each in told["items"]:
+            if each["calibration"]:
+                each["calibration"] |= {"holds": False, "changed": ["model of catalogue"]}
+        route.fulfill(json=told)
+
+    context.route("**/v1/retrievers?*", changed_since)
+    page = open_page("?q=mug&k=12")
+    searched(page)
+    expect(cards(page)).to_have_count(12)
+    expect(control(page)).to_be_disabled()
+    tool = page.locator("#auto-score-tool")
+    expect(tool).to_contain_text("(outdated)")
+    expect(tool).to_have_attribute("title", re.compile("has changed: model of catalogue"))
+    page.goto(f"{page.url}&min=auto")
+    searched(page)
+    told = "Nothing is left out. The threshold for confident matches is not used"
+    expect(page.locator("#warnings")).to_contain_text(told)
+
+
+@pytest.mark.parametrize(
+    "words", ["red mug", "rote Tasse", "taza roja", "tasse rouge", "赤いマグカップ"]
+)
+def test_confident_matches_are_found_in_every_language_of_the_model(open_page, calibrate, words):
+    calibrate(text=0.1)
+    page = open_page(f"?q={words}&min=auto&k=12")
+    searched(page)
+    expect(control(page)).to_be_checked()
+    expect(page.locator("#warnings")).not_to_contain_text("Nothing is left out")
+
+
 def test_an_address_that_asks_for_a_threshold_that_is_not_there_is_answered_in_full(open_page):
     page = open_page("?q=mug&min=auto&k=12")
     searched(page)

@@ -235,7 +235,7 @@ async function find(signal) {
   const answer = await api.search(asked.retriever, request, file, signal).catch((failure) => { throw Object.assign(failure, { request }); });
   if (signal.aborted) return;
   const found = answer.results.filter((each) => !deleting.isGone(each));
-  const warnings = [...(asked === state ? [] : [cutOff.MISSING]), ...(answer.warnings ?? []).map(warningInWords)];
+  const warnings = [...(asked === state ? [] : [cutOff.whyNothing(state, retrieverNow())]), ...(answer.warnings ?? []).map(warningInWords)];
   const said = `${found.length === 1 ? "1 result" : `${found.length} results`} in ${Math.max(1, Math.round(answer.took_ms))} ms`;
   if (!found.length) {
     const none = messages.nothingFound(asked, { warned: warnings.length > 0, automatic: cutOff.isOn(asked, retrieverNow()) }, { onClear: () => go({ filters: {} }), onAnyScore: () => go({ minScore: cutOff.anyScore(retrieverNow()) }), onAllowAll: () => go({ nots: [] }) });

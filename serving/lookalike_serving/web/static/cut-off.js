@@ -16,6 +16,12 @@ export function measuredFor(state, retriever) {
   return isSearch(state) && calibration?.holds ? (calibration.thresholds[kindOf(state)] ?? null) : null;
 }
 
+/** What was measured for this kind of search and does not hold any more: the calibration; null if there is none. */
+export function outdatedFor(state, retriever) {
+  const calibration = retriever?.calibration;
+  return isSearch(state) && calibration && !calibration.holds && calibration.thresholds[kindOf(state)] ? calibration : null;
+}
+
 const isDefault = (retriever) => retriever?.search?.min_score === "auto";
 
 /** Whether it is used: it was chosen, or the retriever says so and nothing else was chosen. */
@@ -35,4 +41,12 @@ const percent = (share) => `${Math.round(share * 100)} %`;
 export const promise = ({ precision, low, high, count, min_score }) =>
   `Shows results with a score of at least ${min_score.toFixed(2)}: ${percent(precision)} of them were right in ${count} measured searches (95 % confidence: ${percent(low)} to ${percent(high)}).`;
 
-export const MISSING = "Nothing is left out: no threshold has been measured for this kind of search, or it no longer holds.";
+/** Why a threshold that was measured is not used, in a sentence. */
+export const outdated = ({ made_at, changed }) =>
+  `The threshold for confident matches is not used: since it was measured on ${new Date(made_at).toLocaleDateString()}, this has changed: ${changed.join(", ")}. “lookalike calibrate --save” measures it again.`;
+
+/** Why nothing is left out, although the address or the retriever asks for it. */
+export function whyNothing(state, retriever) {
+  const calibration = outdatedFor(state, retriever);
+  return calibration === null ? "Nothing is left out: no threshold has been measured for this kind of search." : `Nothing is left out. ${outdated(calibration)}`;
+}

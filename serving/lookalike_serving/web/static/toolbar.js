@@ -2,7 +2,7 @@
 
 import { copyFrom, byId, el, icon, ICONS, settled } from "./dom.js";
 import { thumbnailPath } from "./api.js";
-import { anyScore, isOn, measuredFor, promise } from "./cut-off.js";
+import { anyScore, isOn, measuredFor, outdated, outdatedFor, promise } from "./cut-off.js";
 import { told } from "./filters.js";
 import { show } from "./pictures.js";
 import { isSearch, isShareable } from "./state.js";
@@ -32,8 +32,11 @@ export function render(state, retriever, { onFilter, onNot }) {
   byId("min-score-value").textContent = scoreTold(score);
   byId("min-score-tool").hidden = !isSearch(state);
   byId("auto-score").checked = on;
-  byId("auto-score-tool").hidden = measured === null;
-  byId("auto-score-tool").title = measured === null ? "" : promise(measured);
+  const former = outdatedFor(state, retriever);
+  byId("auto-score").disabled = former !== null;
+  byId("auto-score-outdated").hidden = former === null;
+  byId("auto-score-tool").hidden = measured === null && former === null;
+  byId("auto-score-tool").title = measured !== null ? promise(measured) : former !== null ? outdated(former) : "";
   const topK = byId("top-k");
   if (![...topK.options].some((option) => option.value === String(state.topK))) topK.append(el("option", {}, String(state.topK)));
   topK.value = String(state.topK);
