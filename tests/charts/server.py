@@ -60,8 +60,12 @@ class Server:
         return found
 
     def established(self, *crds: str) -> None:
-        names = [f"crd/{name}" for name in crds]
-        self.must("wait", "--for=condition=Established", "--timeout=60s", *names)
+        # `kubectl wait` fails for a CRD that has no conditions yet.
+        until(f"use of {', '.join(crds)}", lambda: all(map(self._is_established, crds)), 60)
+
+    def _is_established(self, crd: str) -> bool:
+        conditions = self.get("crd", crd).get("status", {}).get("conditions") or ()
+        return any((each["type"], each["status"]) == ("Established", "True") for each in conditions)
 
     def as_account(self, namespace: str, name: str, folder: Path) -> Path:
         """A kubeconfig of a ServiceAccount."""
