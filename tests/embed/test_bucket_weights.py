@@ -58,7 +58,7 @@ def test_a_file_is_fetched_in_parts_and_once(
     ("address", "failure", "told"),
     [
         ("s3://models/none.pt", WeightsNotFound, "correct the bucket and the key"),
-        ("s3://no-such-bucket-here/none.pt", WeightsNotFound, "correct the bucket and the key"),
+        ("s3://no-such-bucket-here/none.pt", WeightsNotFound, "correct the bucket's name"),
         ("s3://models", ModelError, "names no object"),
         ("s3://", ModelError, "names no object"),
         ("az://models/vit.pt", ModelError, "az://models@account/vit.pt"),

@@ -28,13 +28,13 @@ from lookalike_serving.images.errors import Code, ImageError
 
 class Refusing(BaseHTTPRequestHandler):
     answer: tuple[int, str] = (403, "")
-    listing: str | None = None
+    listing: tuple[int, str] | None = None
     """What a listing of S3 is answered with, if otherwise."""
 
     def do_GET(self) -> None:
         status, body = self.answer
         if self.listing is not None and "list-type=2" in self.path:
-            status, body = 200, self.listing
+            status, body = self.listing
         self.send_response(status)
         self.send_header("Content-Length", str(len(body.encode())))
         self.end_headers()
@@ -189,28 +189,38 @@ async def test_what_is_not_there_in_the_words_of_a_stranger_may_be_there(
         assert "html" not in str(refused.value)
 
 
-@pytest.mark.parametrize("listed", [True, False])
-async def test_an_object_is_missing_if_its_listing_says_so(
-    refusing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
+LISTED = (
+    "<ListBucketResult><Contents><Key>a.jpg</Key><ETag>1</ETag><Size>3</Size>"
+    "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents></ListBucketResult>"
+)
+
+
+async def test_an_object_that_is_listed_is_not_missing(
+    refusing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    contents = (
-        "<Contents><Key>a.jpg</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
-        '<ETag>"1"</ETag><Size>3</Size></Contents>'
-    )
     Refusing.answer = (404, "")
-    monkeypatch.setattr(
-        Refusing, "listing", f"<ListBucketResult>{contents if listed else ''}</ListBucketResult>"
-    )
+    monkeypatch.setattr(Refusing, "listing", (200, LISTED))
     store = open_store(photos("s3", refusing, tmp_path))
     found = await store.look("a.jpg")
-    assert (None if found is None else found.key) == ("a.jpg" if listed else None)
-    if listed:
-        with pytest.raises(BucketError, match="is listed, and yet") as refused:
-            await store.read("a.jpg", 1000)
-        assert refused.value.failure_kind is BUCKET_UNREACHABLE
-    else:
+    assert found is not None
+    assert found.key == "a.jpg"
+    with pytest.raises(BucketError, match="is listed, and yet") as refused:
+        await store.read("a.jpg", 1000)
+    assert refused.value.failure_kind is BUCKET_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    "listing", [(200, "<ListBucketResult/>"), (403, answer("AccessDenied", "Access denied."))]
+)
+async def test_an_object_is_missing_if_it_is_not_listed_or_may_not_be(
+    refusing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listing: tuple[int, str]
+) -> None:
+    Refusing.answer = (404, "")
+    monkeypatch.setattr(Refusing, "listing", listing)
+    store = open_store(photos("s3", refusing, tmp_path))
+    for asked in (store.read("a.jpg", 1000), store.size("a.jpg")):
         with pytest.raises(ImageError, match="there is no object s3://photos") as missing:
-            await store.read("a.jpg", 1000)
+            await asked
         assert missing.value.code is Code.NOT_FOUND
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 import obstore
 
 from lookalike_crds.buckets import Bucket
-from lookalike_crds.failures import BUCKET_NOT_FOUND
+from lookalike_crds.failures import BUCKET_ACCESS_DENIED, BUCKET_NOT_FOUND
 from lookalike_serving.images.buckets import rust_store
 from lookalike_serving.images.buckets.errors import (
     BucketError,
@@ -223,7 +223,14 @@ class ServiceStore:
         try:
             return await self._asked(key, quick, slow)
         except _NotSaid as unsaid:
-            if await self._listed(key) is None:
+            try:
+                listed = await self._listed(key)
+            except BucketError as refused:
+                # A service that may be read and not be listed: it is one, so it meant the object.
+                if refused.failure_kind is not BUCKET_ACCESS_DENIED:
+                    raise
+                listed = None
+            if listed is None:
                 raise no_object(self._bucket, key) from None
             raise stray(self._bucket, key, unsaid.said) from None
 
