@@ -606,7 +606,7 @@ class DuplicatesSpec(Spec):
     schedule: Schedule | None = Field(
         default=None,
         description="A cron expression (UTC): when the whole collection is scanned for duplicates. "
-        "It begins with its next time. If it is unset, scans run only on request.",
+        "A new schedule begins with its next time. If it is unset, scans run only on request.",
     )
     action: DuplicatesAction = Field(
         default=DuplicatesAction.REPORT,

@@ -183,8 +183,8 @@ class SourceSpec(Spec):
     schedule: Schedule | None = Field(
         default=None,
         description="A cron expression (UTC) for regular runs, which ingest what is new or has "
-        "changed. It begins with its next time. Without one, a run starts only when the spec "
-        "changes.",
+        "changed. A new schedule begins with its next time. Without one, a run starts only when "
+        "the spec changes.",
     )
     delete_missing: bool = Field(
         default=False,
