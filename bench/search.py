@@ -63,6 +63,7 @@ ROUNDS = 3
 BATCH = 32
 WRITTEN_AT_ONCE = 250
 _CHUNK = 20_000
+_ODD = 0x9E3779B97F4A7C15F39CC0605CEDC835
 RECALL_GOAL, THROUGHPUT_GOAL = 0.999, 0.95
 
 VECTOR = VectorSpec(quantization=Quantization.SCALAR)
@@ -74,7 +75,7 @@ Matrix = NDArray[np.float32]
 def cache(points: int) -> Path:
     """The folder for what is made of `points` vectors; another one if the vectors change."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = root / "lookalike" / "bench" / f"search-{points}x{DIMENSION}-{CENTRES}-{NOISE}"
+    folder = root / "lookalike" / "bench" / f"search-{points}x{DIMENSION}-{CENTRES}-{NOISE}-spread"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -123,7 +124,8 @@ def exact_neighbours(points: int, queries: Matrix) -> NDArray[np.int64]:
 
 
 def point_id(row: int) -> str:
-    return str(uuid.UUID(int=row))
+    """Spread over all ids, as hashes are: a sample of ids is then one of rows."""
+    return str(uuid.UUID(int=(row + 1) * _ODD % 2**128))
 
 
 def payload(row: int, centre: int) -> dict[str, object]:
