@@ -276,13 +276,18 @@ async def test_a_filled_index_answers_once_its_ingestion_has_ended(server: Serve
     assert former.collection.index.name == "shop"
 
 
-async def test_a_replica_that_ends_before_it_has_switched_is_asked_again(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def fill_and_retry_at_once(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new index of `shop` has been filled, and its switch is tried again without a pause."""
     monkeypatch.setattr(control, "_AGAIN", Backoff(base=0, cap=0))
     server.replica.filling = ["shop"]
     await server.ask(server.question("shop", folder="/others"))
     leave_progress(server)
+
+
+async def test_a_replica_that_ends_before_it_has_switched_is_asked_again(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill_and_retry_at_once(server, monkeypatch)
     server.replica.ends = 3
     ended = await ending(server, IngestionState("shop", IngestionPhase.DONE))
     assert ended.held is None
@@ -292,10 +297,7 @@ async def test_a_replica_that_ends_before_it_has_switched_is_asked_again(
 async def test_what_answers_is_recorded_once_the_disk_takes_it(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "_AGAIN", Backoff(base=0, cap=0))
-    server.replica.filling = ["shop"]
-    await server.ask(server.question("shop", folder="/others"))
-    leave_progress(server)
+    await fill_and_retry_at_once(server, monkeypatch)
     real, failures = control.write_atomically, [OSError(28, "No space left on device")] * 3
 
     def full(path: Path, content: bytes) -> None:

@@ -117,7 +117,7 @@ def bucket_error(
     """What to tell of an answer. `anonymous`: no credentials were found. `region`: the bucket's
     own, if the service told it. `kind`: if it is known otherwise than from the answer."""
     kind = kind or _BY_CODE.get(code or "")
-    if kind is None and not (status == 404 and is_wordless(code)):
+    if kind is None and not (status == 404 and _is_wordless(code)):
         kind = _BY_STATUS.get(status or 0)
     kind = kind or BUCKET_UNREACHABLE
     if kind is BUCKET_CREDENTIALS_REFUSED and any(each in said for each in _EXPIRED_SAS):
@@ -225,10 +225,8 @@ _TOLD = {
 }
 
 
-def object_error(
-    bucket: Bucket, key: str, code: str | None, status: int | None
-) -> ImageError | None:
-    """What concerns one object alone; None if the answer is about the bucket."""
+def object_error(bucket: Bucket, key: str, code: str | None) -> ImageError | None:
+    """What concerns one object alone; None if the answer does not say so."""
     at = bucket.address(key)
     if code in ARCHIVED:
         return ImageError(
@@ -264,7 +262,7 @@ def stray(bucket: Bucket, key: str, said: str) -> BucketError:
     )
 
 
-def is_wordless(code: str | None) -> bool:
+def _is_wordless(code: str | None) -> bool:
     """Whether it is no service's own: clients use the status if there is none."""
     return not code or code.isdigit()
 

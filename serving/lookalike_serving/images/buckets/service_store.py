@@ -265,7 +265,7 @@ class ServiceStore:
             text = str(error)
             told = Refusal(*code_of(text), rust_store.brief(text))
         if key is not None:
-            if alone := object_error(self._bucket, key, told.code, told.status):
+            if alone := object_error(self._bucket, key, told.code):
                 return alone
             if leaves_open_what_is_missing(told.code, told.status):
                 return _NotSaid(self._bucket, told)
