@@ -186,6 +186,7 @@ async def test_what_is_not_there_in_the_words_of_a_stranger_may_be_there(
         with pytest.raises(BucketError, match="check the endpoint") as refused:
             await asked
         assert refused.value.failure_kind is BUCKET_UNREACHABLE
+        assert "is no service of buckets" in str(refused.value)
         assert "html" not in str(refused.value)
 
 

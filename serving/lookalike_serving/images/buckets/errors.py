@@ -117,7 +117,8 @@ def bucket_error(
     """What to tell of an answer. `anonymous`: no credentials were found. `region`: the bucket's
     own, if the service told it. `kind`: if it is known otherwise than from the answer."""
     kind = kind or _BY_CODE.get(code or "")
-    if kind is None and not (status == 404 and _is_wordless(code)):
+    strange = kind is None and status == 404 and _is_wordless(code)
+    if kind is None and not strange:
         kind = _BY_STATUS.get(status or 0)
     kind = kind or BUCKET_UNREACHABLE
     if kind is BUCKET_CREDENTIALS_REFUSED and any(each in said for each in _EXPIRED_SAS):
@@ -129,7 +130,10 @@ def bucket_error(
         return no_credentials(bucket)
     words = " ".join(said.split())[:_LONGEST]
     answer = f"{code}: {words}" if code and code not in words else words
-    told = _CLOCK if code == "RequestTimeTooSkewed" else _TOLD[kind](bucket, region)
+    if strange:
+        told = f"is not found, and what answers at {_at(bucket)} is no service of buckets: {_CHECK}"
+    else:
+        told = _CLOCK if code == "RequestTimeTooSkewed" else _TOLD[kind](bucket, region)
     return BucketError(f"{bucket} {told} ({answer})", kind)
 
 
@@ -207,13 +211,14 @@ def _region(bucket: Bucket, region: str | None) -> str:
 
 
 def _unreachable(bucket: Bucket, _: str | None) -> str:
-    return f"cannot be reached at {_at(bucket)}: check the endpoint and the network, and try again"
+    return f"cannot be reached at {_at(bucket)}: {_CHECK}"
 
 
 def _at(bucket: Bucket) -> str:
     return bucket.endpoint or "the cloud provider's service"
 
 
+_CHECK = "check the endpoint and the network, and try again"
 _CLOCK = "refuses requests since the clock of this machine is wrong: set the clock"
 _TOLD = {
     BUCKET_NOT_FOUND: _not_found,
